@@ -1,0 +1,84 @@
+# galab: `make` lists the targets. Each works alone, with Python 3.11 or newer and pip; each installs what it needs.
+#
+#   make run ARGS="--seconds 600"      extra flags for the command behind a target
+#   make test PYTHON=/path/to/python   another interpreter for the environment
+#   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu    torch without CUDA: 200 MB in place of several GB
+#   GALAB_DATA=/path/to/data make run  the folder that holds the data sets
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := test,offline,export,dev
+ARGS ?=
+TORCH_INDEX ?=
+# The first interpreter that answers: a version manager leaves commands behind that only print an error.
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+
+# The folder of a torch that PYTHON can import and that setup.cfg accepts: CUDA builds are large, so it is not fetched twice.
+FIND_TORCH = import os, re, sys, torch; \
+	assert "version = %d.%d." % sys.version_info[:2] in open("$(VENV)/pyvenv.cfg").read(); \
+	want = re.search(r"torch>=([0-9]+)[.]([0-9]+)", open("setup.cfg").read()).groups(); \
+	have = re.match(r"([0-9]+)[.]([0-9]+)", torch.__version__).groups(); \
+	assert tuple(map(int, have)) >= tuple(map(int, want)); \
+	print(os.path.dirname(os.path.dirname(torch.__file__)))
+
+.PHONY: help
+help: ## list the targets
+	@echo "galab: neural networks without gradients. Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@echo 'Extra flags: make run ARGS="--seconds 600". Data: GALAB_DATA=FOLDER make run. More: the top of the Makefile.'
+
+.PHONY: run
+run: $(VENV)/.installed ## evolve an MNIST classifier in about 90 seconds, into runs/
+	@$(BIN)/galab run --preset mnist-quick $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.installed ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.installed ## lint, check the types, and check that modules import on their own and downwards only
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+.PHONY: bench
+bench: $(VENV)/.installed ## measure speed and memory against their bounds
+	@$(BIN)/python bench/run.py $(ARGS)
+
+.PHONY: board
+board: $(VENV)/.installed ## open TensorBoard on runs/
+	@$(BIN)/python -m tensorboard.main --logdir runs $(ARGS)
+
+.PHONY: clean
+clean: ## remove the environment, caches and build leftovers; runs/ stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	@find galab tests bench analysis -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so that an install that failed half-way is done again. A Python without ensurepip
+# (Debian's, without python3.11-venv) cannot put pip into an environment, but its own pip can install there.
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "expected Python 3.11 or newer on the PATH, found none; install it, or give make PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || { \
+		if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
+		else $(PYTHON) -m venv --without-pip $(VENV); fi; } || { rm -rf $(VENV); \
+		echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
+	@cp constraints.txt $(VENV)/constraints.txt
+	@torch=$$($(PYTHON) -c '$(FIND_TORCH)' 2>/dev/null); \
+	 site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	 rm -f $$site/galab_torch.pth; \
+	 if test -n "$$torch" && test "$$torch" != "$$site" && ! test -d $$site/torch; then \
+		echo "using the torch in $$torch"; \
+		echo "$$torch" > $$site/galab_torch.pth; \
+		grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt; fi
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
+	 else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
+	 $$pip --version >/dev/null || { \
+		echo "no pip for $(VENV): '$(PYTHON)' has neither ensurepip nor pip; on Debian and Ubuntu: apt install python3.11-venv" >&2; \
+		exit 1; }; \
+	 echo "installing into $(VENV); the first time takes a minute, and longer where torch is fetched"; \
+	 $$pip install --quiet -c $(VENV)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,37 @@
+"""The one function that ranks, everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.genome.noise import Stream, words
+
+
+def rank(
+    fitness: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    *,
+    ties: str = "younger",
+    run_key: int = 0,
+    generation: int = 0,
+) -> NDArray[np.int64]:
+    """Indices from best to worst: by score, then by age.
+
+    Args:
+        fitness: (P,) higher is better; anything that is not finite is a failure and ranks last.
+        ids: (P,) births; a larger id is younger.
+        ties: which of two equal scores comes first: ``younger`` (drifts along plateaus), ``older`` or ``random``.
+        run_key: key of the coin for ``random``.
+        generation: likewise.
+
+    Returns:
+        (P,) indices; failures keep the same order among themselves.
+    """
+    score = np.where(np.isfinite(fitness), fitness, -np.inf)
+    if ties == "random":
+        order = np.argsort(words(run_key, generation, Stream.TIES, len(ids)), kind="stable")
+    else:
+        order = np.argsort(ids if ties == "older" else -ids, kind="stable")
+    # Sorting by the lesser key first and by the greater key with a stable sort ranks by both.
+    return order[np.argsort(-score[order], kind="stable")]

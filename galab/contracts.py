@@ -1,0 +1,143 @@
+"""The roles that the layers play for each other, and the values that pass between them.
+
+Letters, here and everywhere: P members, B examples, D parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Inputs and what is wanted for them.
+
+    Attributes:
+        inputs: (B, ...) float32.
+        targets: (B,) int64 class numbers, or whatever the task's ``measure`` understands.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+    def __len__(self) -> int:
+        return int(self.inputs.shape[0])
+
+
+class Task(Protocol):
+    """What a network is shown and how its answers are scored. A task knows no genetic algorithm.
+
+    Selection sees ``train`` alone; the champion and ``--target`` use ``validation``; ``test`` is only reported.
+    """
+
+    #: The name under which the registry knows it.
+    name: str
+    #: One line about the data that was really loaded, such as "mnist, 55,000 training images".
+    description: str
+    #: SHA-256 (hex) of the data and its split; a resumed run refuses another.
+    fingerprint: str
+    #: Shape of one input, without the batch axis.
+    input_shape: tuple[int, ...]
+    #: Number of outputs that the network must have.
+    outputs: int
+    train: Examples
+    validation: Examples
+    test: Examples
+
+    def measure(self, outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Sums over examples, per member.
+
+        Args:
+            outputs: (P, B, outputs) float32.
+            targets: (B,) the targets of the same examples.
+
+        Returns:
+            name to (P,) tensors of sums over the B examples. ``loss`` and ``correct`` are understood by the
+            built-in fitness functions; any other name is logged.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Who is to be evaluated in one generation.
+
+    Attributes:
+        generation: number of the generation, from 1.
+        births: (P,) rows of ``galab.genome.births.BIRTH``: the children in order of birth, then those parents that
+            are scored again.
+        children: how many of the rows are children.
+    """
+
+    generation: int
+    births: NDArray[np.void]
+    children: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What an evaluation found, in the order of its cohort.
+
+    Attributes:
+        fitness: (P,) float64, higher is better; NaN marks a failure.
+        failures: index in the cohort to the reason why that member has no fitness.
+        lethal: index in the cohort to the parameter that left the representable range (a kind of failure).
+        metrics: name to (P,) float64 means over the examples.
+        evaluations: number of (member, example) pairs that were computed: the unit of every evaluation axis.
+    """
+
+    fitness: NDArray[np.float64]
+    failures: dict[int, str] = field(default_factory=dict)
+    lethal: dict[int, str] = field(default_factory=dict)
+    metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    evaluations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a strategy made of the scores.
+
+    Attributes:
+        selected: rows of the children that became parents, in order of birth: what the lineage file records.
+        parents: (parents,) ids of the new parents, best first.
+    """
+
+    selected: NDArray[np.void]
+    parents: NDArray[np.int64]
+
+
+class Strategy(Protocol):
+    """A search: says whom to evaluate, hears the scores. All randomness derives from (run key, generation, purpose)."""
+
+    generation: int
+
+    def ask(self) -> Cohort:
+        """Who is to be evaluated next."""
+        ...
+
+    def tell(self, scores: Scores) -> Outcome:
+        """Hear the scores of the cohort that ``ask`` named last."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue, as plain data."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from the state that ``state_dict`` gave."""
+        ...
+
+
+class Executor(Protocol):
+    """Computes scores somewhere."""
+
+    def score(self, cohort: Cohort) -> Scores:
+        """Fitness of every member of the cohort on the generation's shared examples."""
+        ...

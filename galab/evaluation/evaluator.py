@@ -1,0 +1,134 @@
+"""Scores members of one module on one set of examples, in chunks of a fixed size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from galab.contracts import Examples, Task
+from galab.evaluation.population import FORWARDS, block_size, choose_forward
+from galab.genome.phenotype import SCALE, Layout, Phenotype
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """Means over examples.
+
+    Attributes:
+        means: name to (P,) float64; NaN where a member failed.
+        failures: index to the reason.
+        evaluations: number of (member, example) pairs that were computed.
+    """
+
+    means: dict[str, NDArray[np.float64]]
+    failures: dict[int, str]
+    evaluations: int
+
+
+class Evaluator:
+    """Runs members of a module; how they are run is decided once, here, and belongs to the numeric profile.
+
+    Args:
+        module: the network; only its structure and buffers are used.
+        layout: where each parameter lies in a flat weight vector.
+        task: gives ``measure`` and the shape of the examples.
+        chunk: members evaluated at once; fewer are padded to exactly this number, because float results differ in
+            the last bits between group sizes.
+        precision: ``float32`` or ``bfloat16``.
+        device: a torch device.
+    """
+
+    def __init__(
+        self, module: nn.Module, layout: Layout, task: Task, *, chunk: int, precision: str, device: torch.device
+    ) -> None:
+        self.chunk = chunk
+        self.precision = precision
+        self._layout = layout
+        self._task = task
+        self._dtype = DTYPES[precision]
+        self._device = device
+        self._module = module.to(device)
+        self._weights = torch.empty(chunk, layout.size, dtype=torch.float32, device=device)
+        probe = self._prepare(task.train.inputs[:4])
+        self._weights.copy_(torch.linspace(-0.1, 0.1, self._weights.numel()).view_as(self._weights))
+        with self._modes():
+            self.forward_name = choose_forward(module, self._parameters(), probe)
+            self.block = block_size(module, chunk, probe, self._parameters())
+        self._forward = FORWARDS[self.forward_name]
+
+    def measure(self, members: Sequence[Phenotype], examples: Examples) -> Measurements:
+        """Mean metrics of each member over the examples.
+
+        A chunk that raises is repeated member by member, so one bad member fails alone.
+        """
+        count = len(members)
+        parts, failures = [], {}
+        for start in range(0, count, self.chunk):
+            group = list(members[start : start + self.chunk])
+            try:
+                parts.append(self._chunk(group, examples))
+            except Exception:
+                sums, failed = self._one_by_one(group, examples)
+                parts.append(sums)
+                failures.update({start + index: reason for index, reason in failed.items()})
+        names = dict.fromkeys(name for part in parts for name in part)
+        missing = np.full(self.chunk, np.nan)
+        means = {name: np.concatenate([part.get(name, missing) for part in parts])[:count] for name in names}
+        return Measurements(
+            {name: values / len(examples) for name, values in means.items()}, failures, count * len(examples)
+        )
+
+    def _chunk(self, group: list[Phenotype], examples: Examples) -> dict[str, NDArray[np.float64]]:
+        """Sums over the examples for one chunk: name to (chunk,); ragged chunks are padded with their last member."""
+        padded = group + [group[-1]] * (self.chunk - len(group))
+        weights = torch.from_numpy(np.stack([member.weights for member in padded]))
+        # int32 to float32 rounds once; the scaling by a power of two is exact: the weights are the genome's.
+        self._weights.copy_(weights.to(self._device).to(torch.float32).mul_(1 / SCALE))
+        totals: dict[str, Tensor] = {}
+        with self._modes():
+            parameters = self._parameters()
+            for start in range(0, len(examples), self.block):
+                inputs = self._prepare(examples.inputs[start : start + self.block])
+                targets = examples.targets[start : start + self.block].to(self._device)
+                outputs = self._forward(self._module, parameters, inputs).float()
+                for name, sums in self._task.measure(outputs, targets).items():
+                    totals[name] = totals.get(name, 0) + sums.double()
+        return {name: total.cpu().numpy() for name, total in totals.items()}
+
+    def _one_by_one(
+        self, group: list[Phenotype], examples: Examples
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[int, str]]:
+        sums: dict[str, NDArray[np.float64]] = {}
+        failures = {}
+        for index, member in enumerate(group):
+            try:
+                found = self._chunk([member], examples)
+            except Exception as error:
+                failures[index] = f"{type(error).__name__}: {error}"
+                continue
+            for name, values in found.items():
+                sums.setdefault(name, np.full(self.chunk, np.nan))[index] = values[0]
+        return sums, failures
+
+    def _parameters(self) -> dict[str, Tensor]:
+        """The chunk's weights by name, (P, *shape), in the precision of the forward."""
+        weights = self._weights.to(self._dtype)
+        parts = zip(self._layout.names, self._layout.shapes, self._layout.starts, self._layout.sizes, strict=True)
+        # Each stack is made contiguous: GEMM needs the members of one tensor side by side.
+        return {
+            name: weights[:, at : at + size].reshape(self.chunk, *shape).contiguous() for name, shape, at, size in parts
+        }
+
+    def _prepare(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.to(self._device)
+        return inputs.to(self._dtype) if inputs.is_floating_point() else inputs
+
+    def _modes(self) -> torch.inference_mode:
+        return torch.inference_mode()

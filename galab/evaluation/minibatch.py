@@ -1,0 +1,41 @@
+"""The shared minibatch of a generation."""
+
+from __future__ import annotations
+
+from galab.contracts import Examples
+from galab.genome.noise import Stream, permutation
+
+
+class Minibatches:
+    """Gives every generation its examples, the same for all members.
+
+    The training data is cut into as many minibatches as fit, in an order drawn anew for each epoch, so every example
+    is seen equally often. Which ones a generation sees depends on the run key and its number alone.
+
+    Args:
+        examples: the training data.
+        size: examples per generation; 0, or as many as there are, gives all of them every time.
+        run_key: the run's key.
+    """
+
+    def __init__(self, examples: Examples, size: int, run_key: int) -> None:
+        self.fixed = size == 0 or size >= len(examples)
+        self.size = len(examples) if self.fixed else size
+        self._examples = examples
+        self._run_key = run_key
+        self._epoch = -1
+        self._shuffled = examples
+
+    def of(self, generation: int) -> Examples:
+        """The examples of a generation, numbered from 1."""
+        if self.fixed:
+            return self._examples
+        per_epoch = len(self._examples) // self.size
+        epoch, place = divmod(generation - 1, per_epoch)
+        if epoch != self._epoch:
+            # One gather an epoch instead of one a generation: each minibatch is then a slice, without a copy.
+            order = permutation(len(self._examples), self._run_key, epoch, Stream.BATCH)
+            self._shuffled = Examples(self._examples.inputs[order], self._examples.targets[order])
+            self._epoch = epoch
+        part = slice(place * self.size, (place + 1) * self.size)
+        return Examples(self._shuffled.inputs[part], self._shuffled.targets[part])

@@ -1,0 +1,148 @@
+"""Running P members of one module on the same examples.
+
+Three ways, tried in this order; the first that agrees with the plain per-member loop on a probe is kept for the whole
+run, because float results differ between them in the last bits:
+
+- ``folded``: the members ride in the batch axis and torch functions are answered by ``member_rules.py``;
+- ``vmap``: ``torch.func.vmap`` over ``functional_call``;
+- ``loop``: one member after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.overrides import TorchFunctionMode
+
+from galab.errors import GalabError
+from galab.evaluation.member_rules import RULES, Fold
+
+logger = logging.getLogger("galab")
+
+Parameters = Mapping[str, Tensor]
+Forward = Callable[[nn.Module, Parameters, Tensor], Tensor]
+
+_PROBE_EXAMPLES = 3
+_BLOCK_BYTES = 8 << 20
+
+
+class NoRuleError(Exception):
+    """A module used a parameter in a torch function that has no member rule."""
+
+
+class _FoldedMode(TorchFunctionMode):
+    """Answers torch functions that receive a parameter, for all members at once."""
+
+    def __init__(self, fold: Fold, stacks: dict[int, Tensor]) -> None:
+        super().__init__()
+        self._fold = fold
+        self._stacks = stacks
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        stacked = [self._stacks.get(id(value)) for value in args]
+        named = {name: self._stacks.get(id(value)) for name, value in kwargs.items()}
+        if all(s is None for s in stacked) and all(s is None for s in named.values()):
+            return func(*args, **kwargs)
+        rule = RULES.get(func)
+        if rule is None:
+            raise NoRuleError(getattr(func, "__name__", str(func)))
+        positional = [value if stack is None else stack for value, stack in zip(args, stacked, strict=True)]
+        by_name = {name: kwargs[name] if stack is None else stack for name, stack in named.items()}
+        return rule(self._fold, *positional, **by_name)
+
+
+def folded(module: nn.Module, parameters: Parameters, inputs: Tensor) -> Tensor:
+    """All members in one batch.
+
+    Args:
+        module: the network.
+        parameters: name to (P, *shape).
+        inputs: (B, ...), the same for all members.
+
+    Returns:
+        (P, B, outputs).
+    """
+    members = next(iter(parameters.values())).shape[0]
+    fold = Fold(members, inputs.shape[0])
+    # Stand-ins without memory: a function that misses its rule fails on them instead of using one member's weights.
+    stand_ins = {name: torch.empty(stack.shape[1:], device="meta") for name, stack in parameters.items()}
+    stacks = {id(stand_ins[name]): stack for name, stack in parameters.items()}
+    with _FoldedMode(fold, stacks):
+        outputs = functional_call(module, stand_ins, (inputs,))
+    return fold.split(outputs).transpose(0, 1)
+
+
+def vmapped(module: nn.Module, parameters: Parameters, inputs: Tensor) -> Tensor:
+    """``torch.func.vmap`` over the members; arguments and result as in :func:`folded`."""
+
+    def one(member: dict[str, Tensor]) -> Any:
+        return functional_call(module, member, (inputs,))
+
+    result: Tensor = vmap(one, randomness="same")(dict(parameters))
+    return result
+
+
+def looped(module: nn.Module, parameters: Parameters, inputs: Tensor) -> Tensor:
+    """One member after the other; arguments and result as in :func:`folded`."""
+    members = next(iter(parameters.values())).shape[0]
+    every = ({name: stack[member] for name, stack in parameters.items()} for member in range(members))
+    return torch.stack([functional_call(module, member, (inputs,)) for member in every])
+
+
+FORWARDS: dict[str, Forward] = {"folded": folded, "vmap": vmapped, "loop": looped}
+
+
+def choose_forward(module: nn.Module, parameters: Parameters, inputs: Tensor) -> str:
+    """Name of the first way that gives what the per-member loop gives.
+
+    Args:
+        module: the network.
+        parameters: name to (P, *shape), with the P that will be used and members that differ.
+        inputs: (B, ...) some examples.
+
+    Raises:
+        GalabError: the network does not even run member by member.
+    """
+    inputs = inputs[:_PROBE_EXAMPLES]
+    try:
+        expected = looped(module, parameters, inputs)
+    except Exception as error:
+        raise GalabError(f"the network cannot be run on inputs of shape {tuple(inputs.shape)}: {error}") from error
+    tolerance = 1e-4 if expected.dtype == torch.float32 else 5e-2
+    for name in ("folded", "vmap"):
+        try:
+            got = FORWARDS[name](module, parameters, inputs)
+        except Exception as error:  # any failure only means that another way is needed
+            logger.debug("%s forward is not possible: %s", name, error)
+            continue
+        if got.shape == expected.shape and torch.allclose(got, expected, rtol=tolerance, atol=tolerance):
+            return name
+        logger.debug("%s forward disagrees with the per-member loop", name)
+    return "loop"
+
+
+def block_size(module: nn.Module, members: int, inputs: Tensor, parameters: Parameters) -> int:
+    """Examples per block such that the widest activation of all members stays under about 8 MB.
+
+    Larger temporaries are mapped and unmapped by the C library at every call, which costs up to twice the time.
+    """
+    widest = [inputs[0].numel()]
+
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim():
+            widest.append(output.numel() // max(1, output.shape[0]))
+
+    handles = [layer.register_forward_hook(note) for layer in module.modules()]
+    try:
+        functional_call(module, {name: stack[0] for name, stack in parameters.items()}, (inputs[:1],))
+    finally:
+        for handle in handles:
+            handle.remove()
+    fitting = _BLOCK_BYTES // (max(widest) * members * inputs.element_size())
+    return 1 << max(4, int(fitting).bit_length() - 1)

@@ -1,0 +1,60 @@
+"""The numeric profile: everything outside the genome that decides the last bits of a score."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+from galab.errors import UsageError
+
+
+def numeric_profile(*, device: str, precision: str, chunk: int, threads: int, forward: str, block: int) -> dict[str, Any]:
+    """The profile as plain data.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        precision: of the fitness.
+        chunk: members evaluated at once.
+        threads: CPU threads.
+        forward: how the members are run, see :mod:`galab.evaluation.population`.
+        block: examples evaluated at once.
+    """
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    return {
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "device": f"{device} ({name})",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "precision": precision,
+        "chunk": chunk,
+        "threads": threads,
+        "forward": forward,
+        "block": block,
+        "compiled": False,
+    }
+
+
+def differences(saved: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """What differs between two profiles, in words; empty when scores agree to the bit."""
+    keys = dict.fromkeys([*saved, *here])
+    return [f"{key} {saved.get(key)} -> {here.get(key)}" for key in keys if saved.get(key) != here.get(key)]
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` as ``cuda`` or ``cpu``.
+
+    Raises:
+        UsageError: CUDA was asked for and is not there.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("expected a CUDA device for --device cuda, found none; use --device cpu")
+    return ("cuda" if available else "cpu") if name == "auto" else name
+
+
+def default_threads() -> int:
+    """As many threads as torch would take on its own: one per core."""
+    return torch.get_num_threads()

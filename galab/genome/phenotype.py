@@ -1,0 +1,130 @@
+"""Fixed-point weights: what a genome decodes to.
+
+A weight is an int32 in units of 2^-24, so it ranges over +-128. Integer addition is exact, associative and
+invertible: mutations may be summed in any order, undone and redone, and the bits agree.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.errors import LethalMutationError, UsageError
+
+#: Weight units per 1.0.
+SCALE = 2.0**24
+_INT32_LIMIT = 2.0**31
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each parameter tensor lies in the flat weight vector.
+
+    Attributes:
+        names: parameter names, in the module's order.
+        shapes: their shapes.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of weights in each tensor."""
+        return tuple(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+
+    @property
+    def size(self) -> int:
+        """D, the number of weights."""
+        return sum(self.sizes)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Index of each tensor's first weight."""
+        ends = np.cumsum((0, *self.sizes))
+        return tuple(int(start) for start in ends[:-1])
+
+    def name_at(self, index: int) -> str:
+        """Name of the tensor that holds weight number ``index``."""
+        return self.names[bisect_right(self.starts, index) - 1]
+
+    def split(self, flat: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+        """Views of (..., D) by name, each (..., *shape)."""
+        parts = zip(self.names, self.shapes, self.starts, self.sizes, strict=True)
+        lead = flat.shape[:-1]
+        return {name: flat[..., at : at + size].reshape(*lead, *shape) for name, shape, at, size in parts}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phenotype:
+    """A decoded individual.
+
+    Attributes:
+        weights: (D,) int32 in units of 2^-24; never written to, several caches may share it.
+        log_sigma: its step size as a grid point (see ``sigma.py``): the one its own birth used.
+    """
+
+    weights: NDArray[np.int32]
+    log_sigma: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays, in bytes."""
+        return int(self.weights.nbytes)
+
+
+def to_float(weights: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Float32 weights: one IEEE rounding, then an exact scaling."""
+    return weights.astype(np.float32) * np.float32(1 / SCALE)
+
+
+def from_float(values: NDArray[np.floating]) -> NDArray[np.int32]:
+    """The nearest fixed-point weights.
+
+    Raises:
+        UsageError: a value is not finite or leaves +-128.
+    """
+    scaled = np.rint(np.asarray(values, dtype=np.float64) * SCALE)
+    # The range is checked before the cast: a cast that overflows gives any number, differently on each machine.
+    if not np.all(np.abs(scaled) < _INT32_LIMIT):
+        worst = values.flat[int(np.argmax(~(np.abs(scaled) < _INT32_LIMIT)))]
+        raise UsageError(f"expected weights inside +-128, got {worst}; rescale the network")
+    return scaled.astype(np.int32)
+
+
+def step(z: NDArray[np.float32], sigma: np.float32, peak: float, layout: Layout, birth: int) -> NDArray[np.int32]:
+    """``rint(sigma * z * 2^24)``: one float32 product, rounded half to even.
+
+    Args:
+        z: (D,) noise of unit variance; overwritten.
+        sigma: the step size.
+        peak: an upper bound of ``|z|``.
+        layout: to name the tensor of a weight that cannot be represented.
+        birth: for the message.
+
+    Raises:
+        LethalMutationError: a step is too large for int32.
+    """
+    scale = np.float32(sigma * np.float32(SCALE))  # exact: a power of two only moves the exponent
+    np.multiply(z, scale, out=z)
+    np.rint(z, out=z)
+    if float(scale) * peak >= _INT32_LIMIT and (bad := np.abs(z) >= _INT32_LIMIT).any():
+        raise LethalMutationError(layout.name_at(int(np.argmax(bad))), birth)
+    return z.astype(np.int32)
+
+
+def add(weights: NDArray[np.int32], change: NDArray[np.int32], layout: Layout, birth: int) -> NDArray[np.int32]:
+    """The exact sum.
+
+    Raises:
+        LethalMutationError: a weight leaves +-128.
+    """
+    total = weights + change
+    # Two's complement: the sum overflowed where its sign differs from that of both terms.
+    overflow = (weights ^ total) & (change ^ total)
+    if int(overflow.min(initial=0)) < 0:
+        raise LethalMutationError(layout.name_at(int(np.argmax(overflow < 0))), birth)
+    return total

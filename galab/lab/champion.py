@@ -1,0 +1,80 @@
+"""The champion: the living parent that is best on validation data; selection never sees that data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from galab.config import RunConfig
+from galab.contracts import Examples, Task
+from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.fitness import FITNESS, Means
+from galab.genome.phenotype import Layout, Phenotype
+
+#: How a task's sums read once they are means.
+_NAMES = {"correct": "accuracy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The parent that ``evaluate`` and ``export`` use.
+
+    Attributes:
+        id: its birth.
+        place: its rank among the parents by fitness, from 0.
+        metrics: ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``, ...
+    """
+
+    id: int
+    place: int
+    metrics: dict[str, float]
+
+
+class Judge:
+    """Scores parents on validation data, and the best of them on test data; always in float32.
+
+    Args:
+        config: the run's configuration.
+        module: the network.
+        layout: where each parameter lies.
+        task: the data.
+    """
+
+    def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
+        def evaluator(chunk: int) -> Evaluator:
+            device = torch.device(config.device)
+            return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device)
+
+        self._task = task
+        self._fitness = FITNESS[config.fitness]
+        self._several = evaluator(min(config.parents, 64))
+        # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
+        self._single = evaluator(1)
+
+    def judge(self, ids: list[int], parents: list[Phenotype], *, test: bool) -> Champion:
+        """The best parent on validation; equal ones in order of fitness.
+
+        Args:
+            ids: the parents' births, best first.
+            parents: their weights.
+            test: whether to score it on the test data too.
+        """
+        means = self._several.measure(parents, self._task.validation).means
+        fitness = self._fitness(means) if means else np.full(len(parents), np.nan)
+        place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
+        metrics = named("validation", means, place)
+        if test:
+            metrics |= self.score(parents[place], "test")
+        return Champion(ids[place], place, metrics)
+
+    def score(self, member: Phenotype, split: str) -> dict[str, float]:
+        """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``."""
+        examples: Examples = getattr(self._task, split)
+        return named(split, self._single.measure([member], examples).means, 0)
+
+
+def named(split: str, means: Means, index: int) -> dict[str, float]:
+    """One member's metrics under their names in the log."""
+    return {f"{split}_{_NAMES.get(name, name)}": float(values[index]) for name, values in means.items()}

@@ -1,0 +1,81 @@
+"""One configuration out of several sources: defaults, then a preset, a file or an origin, then flags."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from galab.config import RunConfig
+from galab.errors import UsageError, closest
+from galab.genome.births import from_rows
+from galab.genome.sigma import sigma
+from galab.lab.run import read_state
+
+#: What another run's configuration does not hand on to a run that starts from it: its own key and limits.
+_NOT_INHERITED = ("seed", "origin", "init", "generations", "seconds", "target", "chunk")
+
+
+def compose(
+    flags: dict[str, Any], *, preset: str | None = None, config_file: Path | None = None
+) -> RunConfig:
+    """The configuration of a new run.
+
+    Args:
+        flags: hyperparameters given by hand; they win. ``origin`` makes the origin's hyperparameters the defaults.
+        preset: name of a shipped set of hyperparameters.
+        config_file: a run's ``config.json``, or a JSON file of hyperparameters.
+
+    Raises:
+        UsageError: an unknown name, or a value out of bounds.
+    """
+    values: dict[str, Any] = {}
+    if flags.get("origin") is not None:
+        values |= _inherited(Path(flags["origin"]))
+    if preset is not None:
+        values |= read_preset(preset)
+    if config_file is not None:
+        values |= _read_file(config_file)
+    return RunConfig.from_dict(values | flags)
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets."""
+    folder = resources.files("galab").joinpath("presets")
+    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The hyperparameters of a shipped preset.
+
+    Raises:
+        UsageError: no such preset.
+    """
+    names = preset_names()
+    if name not in names:
+        raise UsageError(f"no preset is called '{name}'.{closest(name, names)} Presets: {', '.join(names)}.")
+    text = resources.files("galab").joinpath("presets", f"{name}.json").read_text(encoding="utf-8")
+    values: dict[str, Any] = json.loads(text)["hyperparameters"]
+    return values
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"expected a configuration at '{path}' (--config), found no file; check the path") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"expected --config '{path}' to be JSON, got: {error}") from None
+    values = content.get("hyperparameters", content) if isinstance(content, dict) else content
+    if not isinstance(values, dict):
+        raise UsageError(f"expected --config '{path}' to be an object of hyperparameters, got {type(values).__name__}")
+    return values
+
+
+def _inherited(origin: Path) -> dict[str, Any]:
+    """The origin's hyperparameters, with the step size that its best parent has reached."""
+    state = read_state(origin)
+    values = {name: value for name, value in state["hyperparameters"].items() if name not in _NOT_INHERITED}
+    best = from_rows(state["strategy"]["births"])[0]
+    return values | {"sigma": float(sigma(best.log_sigma)), "elites": state["hyperparameters"]["elites"]}

@@ -1,0 +1,153 @@
+"""Everything that a run computes with, built from its configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from galab.config import RunConfig, hidden_sizes
+from galab.contracts import Task
+from galab.errors import UsageError
+from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.here import Here
+from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.profile import default_threads, resolve_device
+from galab.genome.decode import Decoder
+from galab.genome.founders import Founders
+from galab.genome.pedigree import Pedigree
+from galab.genome.sigma import sigma, snap
+from galab.genome.torch_laws import founders_given, founders_of
+from galab.models import build_model
+from galab.registry import MUTATIONS, STEP_SIZE_RULES, STRATEGIES
+from galab.strategies.genetic import GeneticAlgorithm
+from galab.tasks import load_task
+
+#: How long a run goes on when nobody says when to stop.
+DEFAULT_GENERATIONS = 1000
+_LARGEST_CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The parts of one run, wired together.
+
+    Attributes:
+        config: the configuration, with every "auto" decided.
+        task: what is learned.
+        module: the network's structure and buffers.
+        founders: the recipe for generation 0.
+        pedigree: the living and their ancestors; shared by the strategy and the decoder.
+        strategy: whom to evaluate, and what follows from the scores.
+        decoder: births to weights.
+        evaluator: scores members for selection.
+        executor: carries out a generation's evaluation.
+    """
+
+    config: RunConfig
+    task: Task
+    module: nn.Module
+    founders: Founders
+    pedigree: Pedigree
+    strategy: GeneticAlgorithm
+    decoder: Decoder
+    evaluator: Evaluator
+    executor: Here
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """The configuration with the seed drawn, the step size snapped and every "choose for me" decided.
+
+    What is saved is then what was computed, also when it is run again on another machine.
+    """
+    elites = config.parents if config.survival == "plus" else config.elites
+    endless = config.generations is None and config.seconds is None and config.target is None
+    return dataclasses.replace(
+        config,
+        generations=DEFAULT_GENERATIONS if endless else config.generations,
+        seed=secrets.randbits(32) if config.seed is None else config.seed,
+        sigma=float(sigma(snap(config.sigma))),
+        elites=elites,
+        device=resolve_device(config.device),
+        threads=config.threads or default_threads(),
+        chunk=config.chunk or balanced_chunk(config.children + elites),
+    )
+
+
+def balanced_chunk(members: int) -> int:
+    """Members per chunk such that as few chunks of at most 64 as possible are filled evenly, with little padding."""
+    return math.ceil(members / math.ceil(members / _LARGEST_CHUNK))
+
+
+def network_and_task(config: RunConfig) -> tuple[nn.Module, Task]:
+    """The task with its data, and a network that fits it."""
+    task = load_task(config.task, config.data)
+    module = build_model(config.model, task.input_shape, task.outputs, hidden_sizes(config.hidden), config.activation)
+    return module, task
+
+
+def build(
+    config: RunConfig,
+    module: nn.Module,
+    task: Task,
+    *,
+    founders: Founders | None = None,
+) -> Experiment:
+    """Wire up a run.
+
+    Args:
+        config: a resolved configuration.
+        module: the network.
+        task: what is learned.
+        founders: the recipe for generation 0, where it is known already (a resumed run, or one with an origin).
+
+    Raises:
+        UsageError: ``--init`` names a file that does not hold weights for this network.
+    """
+    run_key = config.seed
+    assert run_key is not None
+    torch.set_num_threads(config.threads)
+    if founders is None and config.init is not None:
+        founders = founders_given(module, _read_weights(Path(config.init)), run_key)
+    elif founders is None:
+        founders = founders_of(module, run_key)
+    minibatches = Minibatches(task.train, config.batch, run_key)
+    pedigree = Pedigree()
+    strategy = STRATEGIES.load(config.strategy).from_config(
+        config, STEP_SIZE_RULES.load(config.step_size)(run_key, config.step_size_rate), pedigree, minibatches.fixed
+    )
+    mutations = [MUTATIONS.load(config.mutate)(run_key, config.distribution)]
+    decoder = Decoder(founders, pedigree, mutations, cache_bytes=config.cache_mb << 20)
+    evaluator = Evaluator(
+        module,
+        founders.layout,
+        task,
+        chunk=config.chunk,
+        precision=config.precision,
+        device=torch.device(config.device),
+    )
+    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness, threads=config.threads)
+    return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
+
+
+def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
+    """A ``state_dict`` from a ``.pt`` file, read without running code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"expected weights at '{path}' (--init), found no file; check the path") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"expected --init '{path}' to be a state_dict saved by torch.save, got: {reason}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UsageError(
+            f"expected --init '{path}' to hold a state_dict (name to tensor), got {type(state).__name__}; "
+            "save it with torch.save(module.state_dict(), path)"
+        )
+    return state

@@ -1,0 +1,196 @@
+"""The loop of a run: ask, score, tell, record, save."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from galab.config import RunConfig
+from galab.contracts import Scores
+from galab.evaluation.profile import numeric_profile
+from galab.genome.births import BIRTH, to_rows
+from galab.lab.champion import Champion, Judge
+from galab.lab.describe import Totals, generation_line
+from galab.lab.experiment import Experiment
+from galab.lab.recorders import Clock, Recorder
+from galab.lab.state import capture
+from galab.lab.stop import StopRules
+from galab.store import checkpoints
+from galab.store.journal import Journal
+from galab.store.lineage_file import LineageFile
+from galab.store.run_folder import RunFolder
+
+logger = logging.getLogger("galab")
+
+Hook = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        folder: where everything lies.
+        generation: generations done.
+        evaluations: (member, example) pairs scored, over all sittings.
+        seconds: wall time over all sittings.
+        reason: why it stopped, in words.
+        interrupted: whether a person stopped it.
+        champion: birth of the parent that is best on validation data.
+        metrics: its ``validation_...`` and ``test_...`` metrics.
+    """
+
+    folder: RunFolder
+    generation: int
+    evaluations: int
+    seconds: float
+    reason: str
+    interrupted: bool
+    champion: int
+    metrics: dict[str, float]
+
+
+class Loop:
+    """One sitting of a run.
+
+    Args:
+        experiment: what to compute with, at the generation to continue from.
+        folder: where to write; its lock is held by the caller.
+        totals: what earlier sittings have spent.
+        stop: when to end.
+        recorders: who hears of every generation, besides ``log.jsonl``.
+        hooks: called with each log line.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        totals: Totals,
+        *,
+        stop: StopRules,
+        recorders: Sequence[Recorder] = (),
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        self._experiment = experiment
+        self._folder = folder
+        self._totals = totals
+        self._stop = stop
+        self._recorders = recorders
+        self._hooks = hooks
+        self._judge = Judge(experiment.config, experiment.module, experiment.founders.layout, experiment.task)
+        self._journal = Journal(folder.log_path)
+        self._lineage = LineageFile(folder.lineage_path, BIRTH)
+        self._profile = profile_of(experiment)
+        self._counted = totals.evaluations
+        self._saved = -1
+
+    def begin(self) -> None:
+        """Record the founders and write checkpoint 0, which precedes generation 1."""
+        strategy = self._experiment.strategy
+        self._lineage.append(to_rows(strategy.pedigree[birth] for birth in strategy.parents.tolist()))
+        self._experiment.decoder.pin(strategy.parents.tolist())
+        self._save()
+
+    def run(self) -> Result:
+        """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
+        config, strategy = self._experiment.config, self._experiment.strategy
+        accuracy: float | None = None
+        clock = Clock()
+        while (reason := self._stop.reason(strategy.generation, self._totals.seconds, accuracy)) is None:
+            line, scores = self._generation()
+            if strategy.generation % config.report_every == 0:
+                champion = self._champion(test=True)
+                line |= {"champion": champion.id, **champion.metrics}
+                accuracy = champion.metrics.get("validation_accuracy")
+            line |= self._timing(clock, line["evaluations"])
+            self._journal.append(line)
+            for recorder in self._recorders:
+                recorder.record(line, scores.fitness)
+            if strategy.generation % config.save_every == 0:
+                self._save()
+            for hook in self._hooks:
+                hook(line)
+        return self._finish(reason)
+
+    def _generation(self) -> tuple[dict[str, Any], Scores]:
+        experiment = self._experiment
+        cohort = experiment.strategy.ask()
+        scores = experiment.executor.score(cohort)
+        for reason in dict.fromkeys(scores.failures.values()):
+            logger.info("generation %d: a member failed: %s", cohort.generation, reason)
+        self._totals.members += len(cohort.births)
+        self._totals.evaluations += scores.evaluations
+        outcome = experiment.strategy.tell(scores)
+        experiment.decoder.pin(outcome.parents.tolist())
+        self._lineage.append(outcome.selected)
+        line = generation_line(
+            cohort, scores, experiment.strategy, experiment.decoder, self._totals, self._lineage.length
+        )
+        return line, scores
+
+    def _timing(self, clock: Clock, evaluations: int) -> dict[str, float]:
+        lap = clock.lap()
+        self._totals.seconds += lap
+        before, self._counted = self._counted, evaluations
+        return {
+            "seconds": round(self._totals.seconds, 3),
+            "generation_seconds": round(lap, 6),
+            "evaluations_per_second": round((evaluations - before) / lap, 1),
+        }
+
+    def _champion(self, *, test: bool) -> Champion:
+        decoder, parents = self._experiment.decoder, self._experiment.strategy.parents.tolist()
+        return self._judge.judge(parents, [decoder.decode(birth) for birth in parents], test=test)
+
+    def _save(self) -> None:
+        generation = self._experiment.strategy.generation
+        if generation == self._saved:
+            return
+        # What a checkpoint counts on must survive a power cut before the checkpoint itself does.
+        self._lineage.sync()
+        self._journal.sync()
+        lineage = {"births": self._lineage.length, "sha256": self._lineage.digest}
+        champion = self._champion(test=False)
+        state = capture(self._experiment, champion, self._totals, self._profile, lineage=lineage)
+        checkpoints.save(self._folder.checkpoints, generation, state)
+        checkpoints.prune(self._folder.checkpoints, self._experiment.config.keep)
+        self._folder.write_status("running", generation=generation)
+        self._saved = generation
+
+    def _finish(self, reason: str) -> Result:
+        self._save()
+        champion = self._champion(test=True)
+        interrupted = self._stop.interrupted.is_set()
+        state = "stopped" if interrupted else "finished"
+        generation = self._experiment.strategy.generation
+        self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
+        for recorder in self._recorders:
+            recorder.close(champion.metrics)
+        self._journal.close()
+        self._lineage.close()
+        return Result(
+            self._folder,
+            generation,
+            self._totals.evaluations,
+            self._totals.seconds,
+            reason,
+            interrupted,
+            champion.id,
+            champion.metrics,
+        )
+
+
+def profile_of(experiment: Experiment) -> dict[str, Any]:
+    """The numeric profile of an experiment on this machine."""
+    config: RunConfig = experiment.config
+    return numeric_profile(
+        device=config.device,
+        precision=config.precision,
+        chunk=config.chunk,
+        threads=config.threads,
+        forward=experiment.evaluator.forward_name,
+        block=experiment.evaluator.block,
+    )

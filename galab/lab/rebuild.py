@@ -1,0 +1,144 @@
+"""Individuals out of run folders and checkpoints: for evaluating, exporting and loading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from galab.config import RunConfig, hidden_sizes
+from galab.contracts import Task
+from galab.errors import UsageError
+from galab.evaluation.profile import resolve_device
+from galab.genome.births import Birth, from_rows
+from galab.genome.phenotype import Layout, Phenotype, to_float
+from galab.lab.champion import Judge
+from galab.lab.run import read_state
+from galab.lab.state import check_data, config_of, layout_of, load_buffers, members_of
+from galab.models import build_model
+from galab.store.run_folder import RunFolder, locate
+from galab.tasks import load_task
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint, opened.
+
+    Attributes:
+        state: its content.
+        config: the run's configuration.
+        layout: where each parameter lies in a weight vector.
+        folder: the run folder around it, if there is one.
+        path: what was opened.
+    """
+
+    state: dict[str, Any]
+    config: RunConfig
+    layout: Layout
+    folder: RunFolder | None
+    path: Path
+
+    @property
+    def generation(self) -> int:
+        """The checkpoint's generation."""
+        return int(self.state["generation"])
+
+    @property
+    def births(self) -> list[Birth]:
+        """The living parents' births, best first."""
+        return from_rows(self.state["strategy"]["births"])
+
+    def place(self, member: int | None) -> int:
+        """Rank of a member among the parents; None is the champion.
+
+        Raises:
+            UsageError: there is no such member.
+        """
+        count = len(self.births)
+        if member is None:
+            return int(self.state["champion"]["place"])
+        if not 0 <= member < count:
+            raise UsageError(f"expected --member between 0 (the fittest parent) and {count - 1}, got {member}")
+        return member
+
+    def member(self, member: int | None = None) -> Phenotype:
+        """A parent by its rank in fitness, or the champion."""
+        return members_of(self.state)[self.place(member)]
+
+    def task(self) -> Task:
+        """The run's task, with the data that the run saw.
+
+        Raises:
+            CheckpointError: the data here is other data.
+        """
+        task = load_task(self.config.task, self.config.data)
+        check_data(task, self.state, str(self.path))
+        return task
+
+    def module(self, task: Task | None = None) -> nn.Module:
+        """The run's network, with the run's buffers and any weights."""
+        task = self.task() if task is None else task
+        config = self.config
+        module = build_model(
+            config.model, task.input_shape, task.outputs, hidden_sizes(config.hidden), config.activation
+        )
+        load_buffers(module, self.state["buffers"])
+        return module
+
+    def module_with(self, member: Phenotype) -> nn.Module:
+        """The run's network with a member's weights."""
+        module = self.module()
+        module.load_state_dict(self.tensors(member), strict=False)
+        return module
+
+    def tensors(self, member: Phenotype) -> dict[str, torch.Tensor]:
+        """A member's parameters by name, float32."""
+        parts = self.layout.split(to_float(member.weights))
+        return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
+
+
+def open_saved(path: Path) -> Saved:
+    """Open a run folder (its newest checkpoint) or a checkpoint file.
+
+    Raises:
+        CheckpointError: it is damaged or no checkpoint of a run.
+        RunFolderError: there is nothing at that path.
+    """
+    folder, file = locate(path)
+    state = read_state(path)
+    return Saved(state, config_of(state, file or path), layout_of(state), folder, path)
+
+
+def evaluate(path: Path, *, split: str = "test", member: int | None = None, device: str = "auto") -> dict[str, Any]:
+    """Score the champion, or another parent, on a split of the run's data; in float32.
+
+    Args:
+        path: a run folder or a checkpoint.
+        split: ``test``, ``validation`` or ``train``.
+        member: rank of the parent by fitness, from 0; the champion when absent.
+        device: where to compute.
+
+    Returns:
+        Plain data: who was scored, on which data, and the metrics, such as ``test_accuracy``.
+    """
+    saved = open_saved(path)
+    task = saved.task()
+    module = saved.module(task)
+    torch.set_num_threads(saved.config.threads)
+    place = saved.place(member)
+    config = saved.config.on(resolve_device(device))
+    judge = Judge(config, module, saved.layout, task)
+    metrics = judge.score(members_of(saved.state)[place], split)
+    return {
+        "run": str(path),
+        "generation": saved.generation,
+        "evaluations": saved.state["totals"]["evaluations"],
+        "member": "champion" if member is None else member,
+        "birth": saved.births[place].id,
+        "data": task.description,
+        "examples": len(getattr(task, split)),
+        **metrics,
+    }

@@ -1,0 +1,114 @@
+"""Who hears what happens in a run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard.summary import histogram, hparams
+from torch.utils.tensorboard.writer import SummaryWriter
+
+#: Log fields that are no curve.
+_NOT_CURVES = ("generation", "members", "best", "champion")
+_GROUPS = ("fitness", "validation", "test", "train", "step_size", "cache", "lineage")
+
+
+class Recorder(Protocol):
+    """Hears of every generation."""
+
+    def record(self, line: dict[str, Any], fitness: NDArray[np.float64]) -> None:
+        """A generation is done: its log line, and the (P,) fitness of its cohort."""
+        ...
+
+    def close(self, result: dict[str, Any]) -> None:
+        """The run ends; ``result`` is the champion's metrics."""
+        ...
+
+
+class TensorBoard:
+    """Event files: the run's folder by generation, its ``by_evaluations`` folder by evaluations.
+
+    Two folders because a resumed run purges all steps from its checkpoint on, and an axis has one step.
+
+    Args:
+        folder: the run's folder.
+        hyperparameters: the configuration, for the hparams tab.
+        generation: generations done; later events of an earlier sitting are purged.
+        evaluations: evaluations done, likewise.
+    """
+
+    def __init__(
+        self, folder: Path, hyperparameters: dict[str, Any], *, generation: int = 0, evaluations: int = 0
+    ) -> None:
+        self._hyperparameters = {name: value for name, value in hyperparameters.items() if value is not None}
+        self._by_generation = SummaryWriter(str(folder), purge_step=generation + 1)
+        self._by_evaluations = SummaryWriter(str(folder / "by_evaluations"), purge_step=evaluations + 1)
+        self._started = False
+
+    def record(self, line: dict[str, Any], fitness: NDArray[np.float64]) -> None:
+        """See :class:`Recorder`."""
+        curves = Summary(
+            value=[
+                Summary.Value(tag=tag(name), simple_value=value)
+                for name, value in line.items()
+                if name not in _NOT_CURVES and isinstance(value, (int, float))
+            ]
+        )
+        # One event holds all curves of a generation: a call per curve would cost more than a small generation.
+        self._by_generation.file_writer.add_summary(curves, line["generation"])
+        self._by_evaluations.file_writer.add_summary(curves, line["evaluations"])
+        if "champion" in line:
+            finite = fitness[np.isfinite(fitness)]
+            self._by_generation.file_writer.add_summary(
+                histogram("fitness/histogram", finite, bins="auto"), line["generation"]
+            )
+            self._begin_session(line)
+
+    def close(self, result: dict[str, Any]) -> None:
+        """See :class:`Recorder`; the champion's metrics become the run's row in the hparams tab."""
+        if result:
+            metrics = {f"final/{name}": value for name, value in result.items()}
+            *_, end = hparams(self._hyperparameters, metrics)
+            self._begin_session(result)
+            for name, value in metrics.items():
+                self._by_generation.add_scalar(name, value)
+            self._by_generation.file_writer.add_summary(end)
+        self._by_generation.close()
+        self._by_evaluations.close()
+
+    def _begin_session(self, line: dict[str, Any]) -> None:
+        """Write the hparams once, as soon as the names of the metrics are known."""
+        if self._started:
+            return
+        names = [name for name in line if name.startswith(("validation_", "test_"))]
+        experiment, start, _ = hparams(self._hyperparameters, {f"final/{name}": 0.0 for name in names})
+        self._by_generation.file_writer.add_summary(experiment)
+        self._by_generation.file_writer.add_summary(start)
+        self._started = True
+
+
+def tag(name: str) -> str:
+    """The TensorBoard tag of a log field: ``fitness_best`` is ``fitness/best``, ``seconds`` is ``run/seconds``."""
+    for group in _GROUPS:
+        if name == group:
+            return f"{group}/mean"
+        if name.startswith(group + "_"):
+            return f"{group}/{name[len(group) + 1 :]}"
+    return f"run/{name}"
+
+
+class Clock:
+    """Wall time since it was made, in seconds."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.perf_counter()
+        elapsed, self._start = now - self._start, now
+        return elapsed

@@ -1,0 +1,275 @@
+"""Starting, resuming and continuing runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from galab.config import RunConfig, flag
+from galab.errors import CheckpointError, GalabError, NumericProfileError, UsageError
+from galab.evaluation.profile import differences
+from galab.genome.births import BIRTH
+from galab.genome.founders import Founders
+from galab.genome.torch_laws import founders_fixed
+from galab.lab.describe import Totals
+from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.loop import Hook, Loop, Result, profile_of
+from galab.lab.recorders import Recorder, TensorBoard
+from galab.lab.state import (
+    check_data,
+    config_of,
+    layout_of,
+    lineage_of,
+    load_buffers,
+    load_founders,
+    restore,
+    save_founders,
+)
+from galab.lab.stop import StopRules, interruptible
+from galab.store import checkpoints, journal, plain
+from galab.store.lineage_file import LineageFile, read_rows
+from galab.store.run_folder import RunFolder, locate
+
+logger = logging.getLogger("galab")
+
+_STOP_RULES = ("generations", "seconds", "target")
+
+#: Makes the recorders of a sitting, given the folder, the experiment, the stop rules and what was spent before.
+MakeRecorders = Callable[[RunFolder, Experiment, StopRules, Totals], Sequence[Recorder]]
+
+
+def start(
+    config: RunConfig,
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+) -> Result:
+    """A new run in a folder of its own.
+
+    Args:
+        config: what to do; "auto" values are decided here and saved.
+        name: the folder's name in ``runs``; made of the task and the strategy when absent.
+        runs: the folder of all runs.
+        recorders: further recorders, such as a live line.
+        hooks: called with each log line.
+
+    Raises:
+        UsageError: the configuration cannot be carried out; nothing was written then.
+        RunFolderError: the folder is taken or cannot be written.
+    """
+    config = resolve(config)
+    module, task = network_and_task(config)
+    experiment = build(config, module, task, founders=_origin_founders(config, module))
+    content = {"hyperparameters": config.to_dict()}
+    stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
+    folder = RunFolder.create(runs, name, content) if name else RunFolder.create_free(runs, stem, content)
+    return _sit(folder, experiment, Totals(), None, recorders, hooks)
+
+
+def resume(
+    path: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    allow_numeric_change: bool = False,
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+) -> Result:
+    """Continue a run from its newest checkpoint, bit for bit.
+
+    Args:
+        path: a run folder, or one of its checkpoints; an older one continues as a new run beside it.
+        changes: stop rules and other hyperparameters that do not change what the run means.
+        allow_numeric_change: continue where scores can no longer be bit-identical.
+        recorders: further recorders.
+        hooks: called with each log line.
+
+    Raises:
+        UsageError: a hyperparameter that may not change was changed.
+        CheckpointError: the checkpoint is damaged, or the data is not the run's.
+        NumericProfileError: this machine computes scores differently in the last bits.
+        RunFolderError: the folder is missing or in use.
+    """
+    folder, file = locate(path)
+    if folder is None:
+        raise UsageError(
+            f"expected a run folder, got the lone checkpoint '{path}', which cannot be resumed without its lineage; "
+            f"start a new run from it with `galab run --from {path}`"
+        )
+    present = checkpoints.list_checkpoints(folder.checkpoints)
+    if file is not None and file.absolute() != present[-1][1].absolute():
+        folder = _branch(folder, file)
+        logger.warning("%s is not the newest checkpoint of its run: continuing as the new run %s", file, folder.path)
+    with folder.lock():
+        return _resume(folder, changes or {}, allow_numeric_change, recorders, hooks)
+
+
+def _resume(
+    folder: RunFolder,
+    changes: dict[str, Any],
+    allow_numeric_change: bool,
+    recorders: MakeRecorders | None,
+    hooks: Sequence[Hook],
+) -> Result:
+    present = checkpoints.list_checkpoints(folder.checkpoints)
+    if not present:
+        # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
+        config = _changed(RunConfig.from_dict(folder.read_config()["hyperparameters"]), changes, folder)
+        module, task = network_and_task(config)
+        experiment = build(config, module, task, founders=_origin_founders(config, module))
+        folder.lineage_path.unlink(missing_ok=True)
+        folder.log_path.unlink(missing_ok=True)
+        return _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True)
+    state = checkpoints.load_checked(present[-1][1])
+    config = _changed(config_of(state, present[-1][1]), changes, folder)
+    module, task = network_and_task(config)
+    check_data(task, state, str(folder.path))
+    load_buffers(module, state["buffers"])
+    founders = load_founders(folder.founders_path)
+    if founders.sha256 != state["founders"]:
+        raise CheckpointError(
+            f"expected '{folder.founders_path}' to hold the founders of this run, got others; restore the file"
+        )
+    experiment = build(config, module, task, founders=founders)
+    _check_profile(state["numeric_profile"], experiment, allow_numeric_change)
+    lineage = state["lineage"]
+    with LineageFile(folder.lineage_path, BIRTH) as file:
+        file.cut(lineage["births"], lineage["sha256"])
+        ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
+        ancestors = lineage_of(file.read(), ids)
+    journal.cut(folder.log_path, state["generation"])
+    restore(experiment, state, ancestors)
+    return _sit(folder, experiment, Totals(**state["totals"]), state, recorders, hooks, locked=True)
+
+
+def _sit(
+    folder: RunFolder,
+    experiment: Experiment,
+    totals: Totals,
+    state: dict[str, Any] | None,
+    make: MakeRecorders | None,
+    hooks: Sequence[Hook],
+    *,
+    locked: bool = False,
+) -> Result:
+    """One sitting: from the state, or from generation 0, to a stop rule."""
+    stop = StopRules.of(experiment.config)
+    with ExitStack() as stack:
+        if not locked:
+            stack.enter_context(folder.lock())
+        stack.enter_context(interruptible(stop.interrupted))
+        generation = experiment.strategy.generation
+        folder.write_status("running", generation=generation)
+        board = TensorBoard(
+            folder.path, experiment.config.to_dict(), generation=generation, evaluations=totals.evaluations
+        )
+        others = make(folder, experiment, stop, totals) if make else ()
+        loop = Loop(experiment, folder, totals, stop=stop, recorders=[board, *others], hooks=hooks)
+        try:
+            if state is None:
+                save_founders(folder.founders_path, experiment.founders, experiment.module)
+                loop.begin()
+            return loop.run()
+        except GalabError as error:
+            folder.write_status("failed", generation=experiment.strategy.generation, message=str(error))
+            raise
+
+
+def _changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> RunConfig:
+    """The saved configuration with those changes that a resumed run may make.
+
+    Raises:
+        UsageError: a change would make it another run.
+    """
+    if changes.keys() & set(_STOP_RULES):
+        # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
+        changes = dict.fromkeys(_STOP_RULES) | changes
+    new = dataclasses.replace(config, **changes)
+    for name, (value, before) in new.changed(config).items():
+        if not RunConfig.__dataclass_fields__[name].metadata["changeable"]:
+            raise UsageError(
+                f"expected {flag(name)} {before} as the run was started with, got {value}: a resumed run keeps its "
+                f"hyperparameters; start a new one with `galab run --from {folder.path} {flag(name)} {value}`"
+            )
+    return new
+
+
+def _check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) -> None:
+    different = differences(saved, profile_of(experiment))
+    if not different:
+        return
+    if not allow:
+        raise NumericProfileError(
+            f"expected the numeric profile that the run was started with, got {'; '.join(different)}: scores would "
+            "differ in the last bits; continue all the same with --allow-numeric-change"
+        )
+    logger.warning("the numeric profile changed (%s): scores are no longer bit-identical", "; ".join(different))
+
+
+def _origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | None:
+    """Founders made of another run's parents (``--from``), or None."""
+    if config.origin is None:
+        return None
+    state = read_state(Path(config.origin))
+    layout = layout_of(state)
+    expected = tuple((name, tuple(value.shape)) for name, value in module.named_parameters())
+    got = tuple(zip(layout.names, layout.shapes, strict=True))
+    if got != expected:
+        different = next(iter(set(expected) ^ set(got)))
+        raise UsageError(
+            f"expected '{config.origin}' to hold a network like --model {config.model}, got another one (they differ "
+            f"at '{different[0]}' with shape {different[1]}); choose the model and sizes that it was made with"
+        )
+    load_buffers(module, state["buffers"])
+    assert config.seed is not None
+    return founders_fixed(module, np.asarray(state["weights"], dtype=np.int32), config.seed)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The newest checkpoint of a run folder, or the checkpoint at a path.
+
+    Raises:
+        CheckpointError: it is damaged; the newest good one beside it is named.
+        RunFolderError: there is no run at that path.
+    """
+    folder, file = locate(path)
+    if file is None:
+        assert folder is not None
+        present = checkpoints.list_checkpoints(folder.checkpoints)
+        if not present:
+            raise CheckpointError(
+                f"expected a checkpoint in '{folder.checkpoints}', found none: the run was killed before its first; "
+                f"continue it with `galab resume {folder.path}`"
+            )
+        file = present[-1][1]
+    state = checkpoints.load_checked(file)
+    config_of(state, file)
+    return state
+
+
+def _branch(folder: RunFolder, file: Path) -> RunFolder:
+    """A new run that shares another's history up to one of its checkpoints."""
+    state = checkpoints.load_checked(file)
+    generation = state["generation"]
+    content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
+    new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content)
+    with LineageFile(new.lineage_path, BIRTH) as lineage:
+        lineage.append(read_rows(folder.lineage_path, BIRTH)[: state["lineage"]["births"]])
+    shutil.copy(folder.founders_path, new.founders_path)
+    shutil.copy(folder.log_path, new.log_path)
+    journal.cut(new.log_path, generation)
+    plain.dump(state, checkpoints.checkpoint_path(new.checkpoints, generation))
+    board = TensorBoard(new.path, state["hyperparameters"])
+    for line in journal.read(new.log_path):
+        board.record({name: value for name, value in line.items() if name != "champion"}, np.empty(0))
+    board.close({})
+    return new

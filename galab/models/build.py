@@ -1,0 +1,115 @@
+"""Makes a network by name or reference, and checks that galab can evolve it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from galab.errors import GalabError, UsageError
+from galab.registry import MODELS
+
+#: Examples in the trial batch.
+_PROBE = 2
+
+
+def build_model(
+    name: str,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    hidden: tuple[int, ...] = (128,),
+    activation: str = "relu",
+) -> nn.Module:
+    """The network behind a name (``mlp``) or a reference (``nets.py:Net``), in ``eval()`` and without gradients.
+
+    The same call gives the same weights, and leaves torch's generator as it was.
+
+    Args:
+        name: what the registry of models understands; it must lead to a subclass of ``torch.nn.Module``.
+        input_shape: shape of one input.
+        outputs: number of outputs that the task needs.
+        hidden: units of each hidden layer.
+        activation: name of the non-linearity. The class gets those of the four that its constructor declares.
+
+    Raises:
+        UsageError: the name is unknown, or what is behind it does not fit; the sentence says why.
+    """
+    kind = MODELS.load(name)
+    # A class of modules and nothing else: the name may come from somebody else's checkpoint, and must not make us
+    # call any function there is.
+    if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
+        raise UsageError(f"model '{name}': expected a subclass of torch.nn.Module, got {_words(kind)}; name a class")
+    offered = {
+        "input_shape": tuple(input_shape), "outputs": outputs, "hidden": tuple(hidden), "activation": activation
+    }
+    arguments = _declared(name, kind, offered)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would reseed the GPU too
+        try:
+            model = kind(**arguments)
+        except GalabError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"model '{name}': expected its class to build, got {type(error).__name__}: {error}; correct it"
+            ) from error
+        model.eval()
+        _refuse_running_statistics(name, model)
+        _probe(name, model, tuple(input_shape), outputs)
+    if next(model.parameters(), None) is None:
+        raise UsageError(f"model '{name}': expected parameters to evolve, got a module without any; add layers")
+    return model.requires_grad_(False)
+
+
+def _declared(name: str, kind: type[nn.Module], offered: dict[str, Any]) -> dict[str, Any]:
+    """Those of the offered arguments that the constructor declares; anything else it needs is refused."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    arguments: dict[str, Any] = {}
+    for parameter in inspect.signature(kind).parameters.values():
+        if parameter.name in offered and parameter.kind in named:
+            arguments[parameter.name] = offered[parameter.name]
+        elif parameter.default is parameter.empty and parameter.kind not in variadic:
+            raise UsageError(
+                f"model '{name}': expected a constructor that needs only {', '.join(offered)}, "
+                f"got a required '{parameter.name}'; give it a default"
+            )
+    return arguments
+
+
+def _refuse_running_statistics(name: str, model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
+            raise UsageError(
+                f"model '{name}': expected no running statistics (evolution never updates them), "
+                f"got {type(module).__name__} at '{path}'; use GroupNorm"
+            )
+
+
+def _probe(name: str, model: nn.Module, input_shape: tuple[int, ...], outputs: int) -> None:
+    """Show the network a batch of zeros and compare the shape of its answer."""
+    shape, expected = (_PROBE, *input_shape), (_PROBE, outputs)
+    try:
+        with torch.no_grad():
+            answer = model(torch.zeros(shape))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"model '{name}': expected it to take inputs of shape {shape} (the task's), "
+            f"got {type(error).__name__}: {reason}; use a model for that shape"
+        ) from error
+    got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else _words(answer)
+    if got != expected:
+        raise UsageError(
+            f"model '{name}': expected outputs of shape {expected} for inputs of shape {shape}, got {got}; "
+            f"make it end in {outputs} outputs"
+        )
+
+
+def _words(thing: Any) -> str:
+    """What a thing is, in short: a class or function by its name, anything else by its type."""
+    if inspect.isclass(thing):
+        return f"the class {thing.__name__}"
+    return f"the function {thing.__name__}" if inspect.isroutine(thing) else f"an object of type {type(thing).__name__}"

@@ -1,0 +1,138 @@
+"""Names of everything that can be chosen: tasks, models, strategies, operators.
+
+A registry is a table ``name -> "module:attribute"``; the module is imported when the name is used and not before, so
+listing names costs nothing. Other packages add names through entry points (groups ``galab.tasks``, ``galab.models``,
+...). A reference with a colon is taken as it stands: ``my_package.nets:Net`` or ``nets.py:Net``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from galab.errors import UsageError, closest
+
+
+class Registry:
+    """A table of names for one kind of thing.
+
+    Args:
+        kind: the word for one entry in messages, such as ``"task"``.
+        group: the entry-point group that plugins use, such as ``"galab.tasks"``.
+        table: name to ``"module:attribute"``.
+        listing: the command that prints the names.
+    """
+
+    def __init__(self, kind: str, group: str, table: dict[str, str], listing: str) -> None:
+        self.kind = kind
+        self.group = group
+        self.listing = listing
+        self._table = dict(table)
+
+    def names(self) -> list[str]:
+        """Every known name, built-in ones first, then those of installed plugins."""
+        return list(self._table) + [name for name in self._plugins() if name not in self._table]
+
+    def load(self, name: str) -> Any:
+        """The object behind ``name``.
+
+        Raises:
+            UsageError: the name is unknown, or the module or attribute it refers to does not exist.
+        """
+        if ":" in name:
+            return _import(name, self.kind)
+        if name in self._table:
+            return _import(self._table[name], self.kind)
+        plugins = self._plugins()
+        if name in plugins:
+            return plugins[name].load()
+        raise UsageError(self.unknown(name))
+
+    def check(self, name: str) -> None:
+        """Raise the error of :meth:`load` for an unknown name, without importing anything."""
+        if ":" not in name and name not in self.names():
+            raise UsageError(self.unknown(name))
+
+    def unknown(self, name: str) -> str:
+        """The sentence that answers a name nobody knows."""
+        names = self.names()
+        return f"no {self.kind} is called '{name}'.{closest(name, names)} `{self.listing}` lists the names."
+
+    def _plugins(self) -> dict[str, Any]:
+        return {entry.name: entry for entry in entry_points(group=self.group)}
+
+
+def _import(reference: str, kind: str) -> Any:
+    """Import ``module:attribute`` or ``file.py:attribute``."""
+    module_name, _, attribute = reference.rpartition(":")
+    if not module_name or not attribute or (module_name.startswith(".") and not module_name.endswith(".py")):
+        raise UsageError(f"expected a {kind} as NAME, module:Name or FILE.py:Name, got '{reference}'")
+    try:
+        module = _from_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{kind} '{reference}' needs the module '{error.name}', which is absent; install it, or check the name"
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        known = [name for name in vars(module) if not name.startswith("_")]
+        raise UsageError(
+            f"{kind} '{reference}': {module_name} has no '{attribute}'.{closest(attribute, known)}"
+        ) from None
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"expected a Python file at '{path}', found none; give a path relative to {Path.cwd()}")
+    name = "galab_user_" + path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(
+            f"expected '{path}' to be a Python file that runs, got {type(error).__name__}: {error}; correct the file"
+        ) from error
+    return module
+
+
+TASKS = Registry(
+    "task",
+    "galab.tasks",
+    {
+        "mnist": "galab.tasks.images:mnist",
+        "fashion-mnist": "galab.tasks.images:fashion_mnist",
+        "digits": "galab.tasks.images:digits",
+    },
+    "galab tasks",
+)
+MODELS = Registry(
+    "model",
+    "galab.models",
+    {"mlp": "galab.models.mlp:MLP", "conv": "galab.models.conv:ConvPolicy"},
+    "galab models",
+)
+STRATEGIES = Registry(
+    "strategy", "galab.strategies", {"ga": "galab.strategies.genetic:GeneticAlgorithm"}, "galab run --help"
+)
+MUTATIONS = Registry("mutation", "galab.mutations", {"dense": "galab.mutation.dense:Dense"}, "galab run --help")
+STEP_SIZE_RULES = Registry(
+    "step-size rule",
+    "galab.step_size_rules",
+    {
+        "fixed": "galab.mutation.step_size:Fixed",
+        "log-normal": "galab.mutation.step_size:LogNormal",
+        "three-point": "galab.mutation.step_size:ThreePoint",
+    },
+    "galab run --help",
+)

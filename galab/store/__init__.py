@@ -1,0 +1,1 @@
+"""What lies on disk: run folders, checkpoints, the lineage file and the log. Plain data in, plain data out."""

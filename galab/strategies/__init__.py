@@ -1,0 +1,1 @@
+"""Strategies: ask whom to evaluate, tell the scores. A strategy holds births, never weights."""

@@ -1,0 +1,138 @@
+"""Classification of fixed examples: cross-entropy and the count of right answers, for many members at once."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab.contracts import Examples
+from galab.errors import UsageError
+from galab.tasks.checks import check_classes, check_examples
+
+Array = NDArray[Any] | torch.Tensor
+
+
+class Classification:
+    """A task with a class number as the target of every example.
+
+    Args:
+        name: the name of the task.
+        train: inputs (B, ...) of a float type and targets (B,) of an integer type, as arrays or tensors.
+        validation: the same, for the champion and ``--target``.
+        test: the same, only ever reported.
+        classes: number of classes, which is the number of outputs.
+        description: one line about the data; when absent, one is made of name and sizes.
+
+    Attributes:
+        name: the name of the task.
+        description: one line about the data.
+        fingerprint: SHA-256 (hex) of classes and of dtype, shape and bytes of every split.
+        input_shape: shape of one input.
+        outputs: number of classes.
+        train: what selection sees.
+        validation: what the champion is chosen by.
+        test: what is only reported.
+
+    Raises:
+        UsageError: the data is not as described; the sentence says which part and why.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        train: tuple[Array, Array],
+        validation: tuple[Array, Array],
+        test: tuple[Array, Array],
+        classes: int,
+        description: str | None = None,
+    ) -> None:
+        if classes < 2:
+            raise UsageError(f"task '{name}': expected at least 2 classes, got {classes}; correct classes")
+        self.name = name
+        self.outputs = classes
+        self.train = _examples(name, "train", train, classes)
+        self.validation = _examples(name, "validation", validation, classes)
+        self.test = _examples(name, "test", test, classes)
+        self.input_shape = tuple(self.train.inputs.shape[1:])
+        for split, examples in (("validation", self.validation), ("test", self.test)):
+            if (shape := tuple(examples.inputs.shape[1:])) != self.input_shape:
+                raise UsageError(
+                    f"task '{name}', {split}: expected inputs of shape {self.input_shape} as in train, got {shape}; "
+                    "use one shape"
+                )
+        self.description = description or (
+            f"{name}, {len(self.train):,} training, {len(self.validation):,} validation and {len(self.test):,} test "
+            "examples"
+        )
+
+        self.fingerprint = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(f"classification {self.outputs}\n".encode())
+        for split, examples in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            for part, tensor, kind in (("inputs", examples.inputs, "<f4"), ("targets", examples.targets, "<i8")):
+                # Little-endian on every machine, so that a fingerprint travels.
+                array = np.ascontiguousarray(tensor.numpy(), dtype=kind)
+                digest.update(f"{split} {part} {kind} {array.shape}\n".encode())
+                digest.update(array.data)
+        return digest.hexdigest()
+
+    def measure(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Cross-entropy and right answers, summed over the examples.
+
+        Computed with the classes on the middle axis: reductions then run along memory, twice as fast as
+        ``torch.nn.functional.cross_entropy`` and ``argmax`` over a short last axis. A member's sums do not depend on
+        the other members.
+
+        Args:
+            outputs: (P, B, C) logits.
+            targets: (B,) class numbers.
+
+        Returns:
+            ``loss`` (P,) float32, NaN where a logit is NaN, and ``correct`` (P,) float32, the number of examples whose
+            largest logit, the first of equals, is the target's.
+        """
+        members, examples, classes = outputs.shape
+        logits = outputs.float()
+        target = targets.view(1, examples, 1).expand(members, examples, 1)
+        chosen = logits.gather(2, target).squeeze(2)  # (P, B)
+        logits = logits.transpose(1, 2).clone(memory_format=torch.contiguous_format)  # (P, C, B)
+        top = logits.amax(1)  # (P, B)
+        below = logits - top.unsqueeze(1)  # (P, C, B)
+        # argmax names the first of equal maxima; a network that answers with a constant must not always be right.
+        earlier = torch.arange(classes, device=targets.device).unsqueeze(1) < targets  # (C, B)
+        beaten = ((below == 0) & earlier).view(torch.uint8).amax(1)  # (P, B)
+        correct = ((chosen == top) & (beaten == 0)).sum(1)
+        loss = (below.exp_().sum(1).log() + (top - chosen)).sum(1)  # in place: below is of no more use
+        return {"loss": loss, "correct": correct.float()}
+
+
+def _examples(task: str, split: str, pair: tuple[Array, Array], classes: int) -> Examples:
+    """The two arrays as tensors, checked; narrower and wider floats and integers are converted."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        kind = type(pair).__name__
+        raise UsageError(f"task '{task}', {split}: expected a pair (inputs, targets), got {kind}; give two arrays")
+    inputs, targets = (_tensor(task, split, part) for part in pair)
+    if not inputs.is_floating_point():
+        kind = str(inputs.dtype).removeprefix("torch.")
+        raise UsageError(f"task '{task}', {split}: expected inputs of a float dtype, got {kind}; convert them")
+    check_classes(task, split, targets, classes)
+    examples = Examples(inputs.to(torch.float32).contiguous(), targets.to(torch.int64).contiguous())
+    check_examples(task, split, examples)
+    return examples
+
+
+def _tensor(task: str, split: str, values: Array) -> torch.Tensor:
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu()
+    try:
+        # A copy where torch would share memory that may not be written to.
+        return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+    except TypeError as error:
+        kind = type(values).__name__
+        raise UsageError(f"task '{task}', {split}: expected an array of numbers, got {kind}; convert it") from error

@@ -1,0 +1,133 @@
+"""Loads a task by name or reference and checks that it is one."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+
+from galab.contracts import Examples, Task
+from galab.errors import GalabError, UsageError
+from galab.registry import TASKS
+from galab.tasks.checks import check_examples
+from galab.tasks.classification import Classification
+
+SPLITS = ("train", "validation", "test")
+_PARTS = ("name", "description", "fingerprint", "input_shape", "outputs", *SPLITS, "measure")
+
+
+def load_task(name: str, data: str = "auto") -> Task:
+    """The task behind a name (``mnist``) or a reference (``moons.py:moons``, ``my_package.tasks:moons``).
+
+    Args:
+        name: what the registry of tasks understands; it must lead to a function that returns a task.
+        data: ``auto``, ``full`` or ``subset``; passed on when the function has a parameter of that name.
+
+    Raises:
+        UsageError: the name is unknown, or what is behind it is not a task; the sentence says what is missing.
+        DataError: its data cannot be had or is damaged.
+    """
+    build = _builder(name, TASKS.load(name))
+    parameters = _parameters(name, build)
+    try:
+        task = build(data=data) if "data" in parameters else build()
+    except GalabError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"task '{name}': expected its function to return a task, got {type(error).__name__}: {error}; correct it"
+        ) from error
+    check_task(name, task)
+    return cast(Task, task)
+
+
+def check_task(name: str, task: Any) -> None:
+    """Refuse what lacks a part of the role :class:`galab.contracts.Task`, or whose data no network can be shown.
+
+    Raises:
+        UsageError: the sentence names the part.
+    """
+    missing = [part for part in _PARTS if not hasattr(task, part)]
+    if missing:
+        raise UsageError(
+            f"task '{name}': expected a task, got {type(task).__name__} without {', '.join(missing)}; "
+            "return a galab.tasks.Classification or add what is missing"
+        )
+    if isinstance(task, Classification):
+        return  # its constructor has checked all of it
+    if not isinstance(task.outputs, int) or task.outputs < 1:
+        raise UsageError(f"task '{name}': expected outputs to be an int of at least 1, got {task.outputs!r}; set it")
+    for split in SPLITS:
+        examples = getattr(task, split)
+        if not isinstance(examples, Examples):
+            kind = type(examples).__name__
+            raise UsageError(f"task '{name}', {split}: expected galab.contracts.Examples, got {kind}; wrap the tensors")
+        check_examples(name, split, examples)
+        if (shape := tuple(examples.inputs.shape[1:])) != tuple(task.input_shape):
+            raise UsageError(
+                f"task '{name}', {split}: expected inputs of shape {tuple(task.input_shape)} (its input_shape), "
+                f"got {shape}; correct one of them"
+            )
+    _check_measure(name, task)
+
+
+def _check_measure(name: str, task: Task) -> None:
+    """Try ``measure`` on two members, three examples at most."""
+    targets = task.train.targets[:3]
+    try:
+        sums = task.measure(torch.zeros(2, len(targets), task.outputs), targets)
+    except Exception as error:
+        raise UsageError(
+            f"task '{name}': expected measure(outputs (P, B, {task.outputs}), targets (B,)) to return sums, "
+            f"got {type(error).__name__}: {error}; correct measure"
+        ) from error
+    shapes = {part: tuple(value.shape) for part, value in sums.items()} if isinstance(sums, Mapping) else sums
+    if not isinstance(shapes, dict) or not shapes or set(shapes.values()) != {(2,)}:
+        raise UsageError(
+            f"task '{name}': expected measure to return a mapping of names to sums of shape (2,) for 2 members, "
+            f"got {shapes!r}; sum over the examples"
+        )
+
+
+def _builder(name: str, found: Any) -> Callable[..., Any]:
+    """``found`` if calling it is what the user asked for.
+
+    A reference may come from somebody else's checkpoint. A file of tasks has run when it was imported; but a name in
+    an installed module could be any function, so there its annotation must say that it returns a task.
+    """
+    if not callable(found):
+        kind = type(found).__name__
+        raise UsageError(f"task '{name}': expected a function that returns a task, got {kind}; name one")
+    build = cast(Callable[..., Any], found)
+    if ":" not in name or name.rpartition(":")[0].endswith(".py") or _is_task_type(found):
+        return build
+    try:
+        returned = typing.get_type_hints(found).get("return")
+    except (TypeError, NameError):
+        returned = None
+    if not _is_task_type(returned):
+        raise UsageError(
+            f"task '{name}': expected a function annotated to return a task, got {found!r} without; "
+            "add '-> Classification' to its definition"
+        )
+    return build
+
+
+def _is_task_type(kind: Any) -> bool:
+    return inspect.isclass(kind) and callable(getattr(kind, "measure", None))
+
+
+def _parameters(name: str, build: Callable[..., Any]) -> set[str]:
+    """Names of the function's parameters, all of which but ``data`` must have defaults."""
+    parameters = inspect.signature(build).parameters.values()
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic and p.name != "data"]
+    if needed:
+        raise UsageError(
+            f"task '{name}': expected a function without required parameters (except data), got {', '.join(needed)}; "
+            "give them defaults"
+        )
+    return {p.name for p in parameters}

@@ -1,0 +1,49 @@
+"""What every test may rely on: where the data sets are, and property tests that draw the same examples each time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A failure must be there again in the next run, and a busy machine is no failure.
+settings.register_profile("galab", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("galab")
+
+#: A checkout may have the data sets beside it; nothing outside the tests knows this place.
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_environment() -> Iterator[None]:
+    """Name the data folder beside the checkout in GALAB_DATA, for this process and its children, if nobody has."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get("GALAB_DATA") and BESIDE.is_dir():
+            patch.setenv("GALAB_DATA", str(BESIDE))
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_folder(data_environment: None) -> Path:
+    """The folder that holds MNIST's four files; the test is skipped where there is none."""
+    named = os.environ.get("GALAB_DATA")
+    if not named:
+        pytest.skip("needs MNIST: GALAB_DATA is not set")
+    folder = Path(named) / "mnist"
+    if not folder.is_dir():
+        pytest.skip(f"needs MNIST: there is no folder '{folder}' (GALAB_DATA is '{named}')")
+    return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, for a test that times something or compares numeric profiles."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

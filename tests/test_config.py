@@ -1,0 +1,239 @@
+"""The configuration: every bound, every choice, every combination that makes no sense, and the way to plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galab.config import RunConfig, field_type, flag, hidden_sizes
+from galab.errors import UsageError
+from galab.registry import Registry
+
+FIELDS = {item.name: item for item in dataclasses.fields(RunConfig)}
+NUMBERS = [name for name in FIELDS if field_type(name) in (int, float)]
+CHOICES = [name for name, item in FIELDS.items() if item.metadata["choices"] is not None]
+#: What a field at its bound needs beside it for the whole to make sense.
+COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("parents", "high"): {"survival": "plus"},
+    ("children", "low"): {"survival": "plus"},
+    ("sigma_floor", "high"): {"sigma": 8.0},
+    ("sigma_ceiling", "low"): {"sigma": 2**-20},
+}
+
+
+def choices_of(name: str) -> list[str]:
+    """The words that a field takes."""
+    choices = FIELDS[name].metadata["choices"]
+    return choices.names() if isinstance(choices, Registry) else list(choices)
+
+
+def bounds() -> list[tuple[str, str, float]]:
+    """Every (field, "low" or "high", bound)."""
+    found = [(name, side, FIELDS[name].metadata[side]) for name in NUMBERS for side in ("low", "high")]
+    return [(name, side, bound) for name, side, bound in found if bound is not None]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_has_a_sentence_of_help_and_a_group(name: str) -> None:
+    metadata = FIELDS[name].metadata
+    assert metadata["help"].endswith(".")
+    assert len(metadata["help"]) > 10
+    assert metadata["group"]
+    assert field_type(name) in (int, float, str)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_a_lower_bound(name: str) -> None:
+    assert FIELDS[name].metadata["low"] is not None
+
+
+def test_only_stop_rules_and_records_may_change_on_resume() -> None:
+    changeable = {name for name, item in FIELDS.items() if item.metadata["changeable"]}
+    assert changeable == {"generations", "seconds", "target", "save_every", "keep", "cache_mb"}
+
+
+@pytest.mark.parametrize(("name", "spelling"), [("save_every", "--save-every"), ("task", "--task")])
+def test_a_flag_is_spelt_with_hyphens(name: str, spelling: str) -> None:
+    assert flag(name) == spelling
+
+
+def test_a_field_type_leaves_out_none() -> None:
+    assert (field_type("generations"), field_type("sigma"), field_type("init")) == (int, float, str)
+
+
+@pytest.mark.parametrize(("name", "side", "bound"), bounds())
+def test_a_bound_itself_is_allowed(name: str, side: str, bound: float) -> None:
+    value = field_type(name)(bound)
+    assert getattr(RunConfig(**{name: value, **COMPANIONS.get((name, side), {})}), name) == value
+
+
+@pytest.mark.parametrize(("name", "side", "bound"), bounds())
+def test_beyond_a_bound_is_refused_with_the_bound(name: str, side: str, bound: float) -> None:
+    direction = -1 if side == "low" else 1
+    beyond = int(bound) + direction if field_type(name) is int else math.nextafter(bound, direction * math.inf)
+    with pytest.raises(UsageError) as caught:
+        RunConfig(**{name: beyond})
+    assert f"expected {flag(name)} " in str(caught.value)
+    assert str(bound) in str(caught.value)
+    assert str(beyond) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if field_type(name) is float])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_float_must_be_finite(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"expected {flag(name)} .*got {value}"):
+        RunConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if FIELDS[name].metadata["high"] is not None])
+def test_a_number_of_400_digits_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=flag(name)):
+        RunConfig(**{name: 10**400})
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_value_of_another_type_is_refused(name: str) -> None:
+    wrong: dict[type, list[Any]] = {int: [1.0, "1", True, [1]], float: ["0.5", True, [0.5]], str: [1, True, b"mnist"]}
+    for value in wrong[field_type(name)]:
+        with pytest.raises(UsageError, match=f"expected {flag(name)} to be of type {field_type(name).__name__}"):
+            RunConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_none_is_taken_exactly_where_it_is_the_default(name: str) -> None:
+    if FIELDS[name].default is None:
+        assert getattr(RunConfig(**{name: None}), name) is None
+    else:
+        with pytest.raises(UsageError, match=flag(name)):
+            RunConfig(**{name: None})
+
+
+def test_a_whole_number_is_a_float_too() -> None:
+    assert RunConfig(sigma=1).sigma == 1
+
+
+@pytest.mark.parametrize(("name", "word"), [(name, word) for name in CHOICES for word in choices_of(name)])
+def test_every_choice_is_taken(name: str, word: str) -> None:
+    assert getattr(RunConfig(**{name: word}), name) == word
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_misspelt_choice_is_refused_with_the_closest(name: str) -> None:
+    word = choices_of(name)[0]
+    with pytest.raises(UsageError, match=f"Did you mean '{word}'"):
+        RunConfig(**{name: word + "x"})
+
+
+def test_a_plain_choice_lists_the_words() -> None:
+    with pytest.raises(UsageError, match="expected --ties to be one of younger, older, random, got 'coin'"):
+        RunConfig(ties="coin")
+
+
+def test_a_reference_passes_for_a_name() -> None:
+    assert RunConfig(model="nets.py:Net").model == "nets.py:Net"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"parents": 4, "elites": 5}, "--elites at most --parents"),
+        ({"parents": 33, "children": 32}, "--children plus --elites at least --parents"),
+        ({"sigma": 0.01, "sigma_floor": 0.02}, "--sigma between --sigma-floor"),
+        ({"sigma": 0.5, "sigma_ceiling": 0.25}, "--sigma between --sigma-floor"),
+        ({"sigma": 0.02, "sigma_floor": 4.0, "sigma_ceiling": 0.001}, "--sigma between --sigma-floor"),
+        ({"hidden": "64,-3"}, "--hidden as whole numbers"),
+        ({"hidden": "0"}, "--hidden as whole numbers"),
+        ({"hidden": "wide"}, "--hidden as whole numbers"),
+        ({"hidden": "8²"}, "--hidden as whole numbers"),
+        ({"keep": "0"}, "--keep to be"),
+        ({"keep": "-1"}, "--keep to be"),
+        ({"keep": "some"}, "--keep to be"),
+        ({"keep": "²"}, "--keep to be"),
+    ],
+)
+def test_values_that_make_no_sense_together_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        RunConfig(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"parents": 4, "elites": 4},
+        {"parents": 33, "children": 32, "elites": 1},
+        {"parents": 33, "children": 1, "survival": "plus"},
+        {"sigma": 0.5, "sigma_floor": 0.5, "sigma_ceiling": 0.5},
+        {"keep": "1"},
+        {"keep": "all"},
+    ],
+)
+def test_values_at_the_edge_of_sense_are_taken(values: dict[str, Any]) -> None:
+    assert RunConfig(**values).to_dict().items() >= values.items()
+
+
+@pytest.mark.parametrize(("text", "sizes"), [("", ()), ("128", (128,)), (" 256, 128 ", (256, 128))])
+def test_hidden_sizes(text: str, sizes: tuple[int, ...]) -> None:
+    assert hidden_sizes(text) == sizes
+
+
+def test_a_configuration_cannot_be_altered() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().sigma = 1.0  # type: ignore[misc]
+
+
+def test_an_unknown_hyperparameter_is_refused_with_the_closest() -> None:
+    with pytest.raises(UsageError, match="no hyperparameter is called 'sigm'. Did you mean 'sigma'"):
+        RunConfig.from_dict({"sigm": 0.1})
+
+
+def test_absent_names_take_their_defaults() -> None:
+    assert RunConfig.from_dict({}) == RunConfig()
+
+
+def test_changed_names_both_values() -> None:
+    assert RunConfig().changed(RunConfig()) == {}
+    assert RunConfig(sigma=0.5, seed=1).changed(RunConfig(sigma=0.25)) == {"sigma": (0.5, 0.25), "seed": (1, None)}
+
+
+def values_of(name: str) -> st.SearchStrategy[Any]:
+    """Whatever a field takes by itself."""
+    item, kind = FIELDS[name], field_type(name)
+    low, high = item.metadata["low"], item.metadata["high"]
+    strategy: st.SearchStrategy[Any] = st.text()
+    if name in CHOICES:
+        strategy = st.sampled_from(choices_of(name))
+    elif name == "hidden":
+        strategy = st.lists(st.integers(1, 4096), max_size=4).map(lambda sizes: ",".join(map(str, sizes)))
+    elif name == "keep":
+        strategy = st.sampled_from(["all", "log"]) | st.integers(1, 10**6).map(str)
+    elif kind is int:
+        strategy = st.integers(int(low), None if high is None else int(high))
+    elif kind is float:
+        strategy = st.floats(low, high, allow_nan=False, allow_infinity=False)
+    return st.none() | strategy if item.default is None else strategy
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> RunConfig:
+    """Any configuration that makes sense."""
+    values = {name: draw(values_of(name)) for name in FIELDS}
+    values["elites"] = min(values["elites"], values["parents"])
+    if values["children"] + values["elites"] < values["parents"]:
+        values["survival"] = "plus"
+    # Sigma's own lower bound is above the floor's, so only the floor can be the smallest of the three below it.
+    values["sigma_floor"], values["sigma"], values["sigma_ceiling"] = sorted(
+        values[name] for name in ("sigma_floor", "sigma", "sigma_ceiling")
+    )
+    return RunConfig(**values)
+
+
+@given(configurations())
+def test_plain_data_and_json_bring_the_same_configuration_back(config: RunConfig) -> None:
+    assert RunConfig.from_dict(config.to_dict()) == config
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
