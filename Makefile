@@ -56,12 +56,13 @@ board: $(VENV)/.installed ## open TensorBoard on runs/
 .PHONY: clean
 clean: ## remove the environment, caches and build leftovers; runs/ stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
-	@find galab tests bench analysis -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find $(wildcard galab tests bench analysis) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so that an install that failed half-way is done again. A Python without ensurepip
 # (Debian's, without python3.11-venv) cannot put pip into an environment, but its own pip can install there.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "expected Python 3.11 or newer on the PATH, found none; install it, or give make PYTHON=..." >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "expected Python 3.11 or newer, got '$(PYTHON)'; install it, or give make PYTHON=/path/to/python" >&2; exit 1; }
 	@test -x $(BIN)/python || { \
 		if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
 		else $(PYTHON) -m venv --without-pip $(VENV); fi; } || { rm -rf $(VENV); \

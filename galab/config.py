@@ -7,6 +7,7 @@ The CLI flags, ``config.json``, the TensorBoard hparams and the checkpoints all 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -66,7 +67,9 @@ class RunConfig:
         group=PROBLEM,
     )
     model: str = option("mlp", "The network: a name, or FILE.py:Class for your own.", choices=MODELS, group=PROBLEM)
-    hidden: str = option("128", "Units per hidden layer, separated by commas.", group=PROBLEM)
+    hidden: str | None = option(
+        None, "Units per hidden layer, separated by commas; each model has its own default.", group=PROBLEM
+    )
     activation: str = option(
         "relu", "Non-linearity between layers.", choices=("relu", "tanh", "gelu", "silu", "sigmoid"), group=PROBLEM
     )
@@ -216,6 +219,7 @@ def _check(item: dataclasses.Field[Any], value: Any) -> None:
         )
 
 
+@functools.cache  # evaluating the hints of all fields takes longer than everything else here
 def field_type(name: str) -> type:
     """The type of a field, without the "or None"."""
     hint = get_type_hints(RunConfig)[name]
@@ -244,12 +248,14 @@ def _check_together(config: RunConfig) -> None:
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
 
 
-def hidden_sizes(text: str) -> tuple[int, ...]:
-    """``"256,128"`` as ``(256, 128)``; an empty text is no hidden layer.
+def hidden_sizes(text: str | None) -> tuple[int, ...] | None:
+    """``"256,128"`` as ``(256, 128)``; an empty text is no hidden layer, None stays None.
 
     Raises:
         UsageError: a part is not a whole number of at least 1.
     """
+    if text is None:
+        return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
         raise UsageError(f"expected --hidden as whole numbers separated by commas, such as 256,128, got '{text}'")

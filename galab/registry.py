@@ -54,7 +54,8 @@ class Registry:
 
     def check(self, name: str) -> None:
         """Raise the error of :meth:`load` for an unknown name, without importing anything."""
-        if ":" not in name and name not in self.names():
+        # The built-in table first: looking for plugins reads the metadata of every installed package.
+        if ":" not in name and name not in self._table and name not in self.names():
             raise UsageError(self.unknown(name))
 
     def unknown(self, name: str) -> str:

@@ -45,8 +45,7 @@ def fetch(source: Source, file: IdxFile) -> bytes:
                     logger.debug("%s%s.gz: %s", mirror, file.name, error)
     kinds = ", ".join(sorted(set(reasons.values())))
     raise UnavailableError(
-        f"expected {file.name} of {source.name} from a download, got no answer that fits from {len(reasons)} mirrors "
-        f"({kinds})"
+        f"expected {file.name} of {source.name} from a download, got it from none of {len(reasons)} mirrors ({kinds})"
     )
 
 

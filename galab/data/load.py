@@ -96,5 +96,5 @@ def load_or_subset(
             result = subset()
         except DataError:
             raise DataError(f"{reason}, or use the embedded subset: pip install 'galab[offline]'") from reason
-        logger.warning("%s: using %s instead of the full set, because %s", name, subset_words, reason)
+        logger.warning("%s: using %s instead of the full set (%s)", name, subset_words, reason)
         return result

@@ -37,6 +37,15 @@ def data_folder() -> Path | None:
     return folder
 
 
+def whereabouts(source: Source) -> str | None:
+    """The folder where a data set's files lie now, without reading them; None when one is missing."""
+    for root in filter(None, (data_folder(), cache_folder())):
+        folder = root / source.name
+        if all((folder / file.name).is_file() or (folder / f"{file.name}.gz").is_file() for file in source.files):
+            return str(folder)
+    return None
+
+
 def payload(source: Source, file: IdxFile) -> bytes:
     """The decompressed, verified content of one file.
 
@@ -53,7 +62,7 @@ def payload(source: Source, file: IdxFile) -> bytes:
         content = fetch(source, file)
     except UnavailableError as error:
         hint = f"'{chosen / source.name}'" if chosen else f"the folder {source.name}/ of a folder that GALAB_DATA names"
-        raise UnavailableError(f"{error}; connect to the network or put {file.name}.gz into {hint}") from error
+        raise UnavailableError(f"{error}; connect to the network or put the four files into {hint}") from error
     _store(content, cache_folder() / source.name / file.name)
     return content
 

@@ -44,6 +44,11 @@ class Source:
     test_labels: IdxFile
     mirrors: tuple[str, ...]
 
+    @property
+    def files(self) -> tuple[IdxFile, ...]:
+        """The four files."""
+        return self.train_images, self.train_labels, self.test_images, self.test_labels
+
 
 def digest_of(payload: bytes, like: str) -> str:
     """The digest of ``payload`` by the algorithm that the digest ``like`` names."""

@@ -55,12 +55,14 @@ class Evaluator:
         self._dtype = DTYPES[precision]
         self._device = device
         self._module = module.to(device)
-        self._weights = torch.empty(chunk, layout.size, dtype=torch.float32, device=device)
-        probe = self._prepare(task.train.inputs[:4])
+        self._staging = torch.empty(chunk, layout.size, dtype=torch.float32, pin_memory=device.type == "cuda")
+        # On the CPU the staging area is the place itself, and copying it onto itself costs nothing.
+        self._weights = self._staging if device.type == "cpu" else torch.empty_like(self._staging, device=device)
+        probe = self._cast(task.train.inputs[:4].to(device))
         self._weights.copy_(torch.linspace(-0.1, 0.1, self._weights.numel()).view_as(self._weights))
-        with self._modes():
+        with torch.inference_mode():
             self.forward_name = choose_forward(module, self._parameters(), probe)
-            self.block = block_size(module, chunk, probe, self._parameters())
+            self.block = block_size(self.forward_name, module, self._parameters(), probe)
         self._forward = FORWARDS[self.forward_name]
 
     def measure(self, members: Sequence[Phenotype], examples: Examples) -> Measurements:
@@ -85,20 +87,25 @@ class Evaluator:
             {name: values / len(examples) for name, values in means.items()}, failures, count * len(examples)
         )
 
+    def prepared(self, examples: Examples) -> Examples:
+        """The examples on the device and in the precision of the forward, for those that are used every generation."""
+        return Examples(self._cast(examples.inputs.to(self._device)), examples.targets.to(self._device))
+
     def _chunk(self, group: list[Phenotype], examples: Examples) -> dict[str, NDArray[np.float64]]:
         """Sums over the examples for one chunk: name to (chunk,); ragged chunks are padded with their last member."""
-        padded = group + [group[-1]] * (self.chunk - len(group))
-        weights = torch.from_numpy(np.stack([member.weights for member in padded]))
-        # int32 to float32 rounds once; the scaling by a power of two is exact: the weights are the genome's.
-        self._weights.copy_(weights.to(self._device).to(torch.float32).mul_(1 / SCALE))
+        rows = self._staging.numpy()
+        for row in range(self.chunk):
+            # int32 to float32 rounds once; the scaling by a power of two is exact: the weights are the genome's.
+            rows[row] = group[min(row, len(group) - 1)].weights
+        self._weights.copy_(self._staging).mul_(1 / SCALE)
         totals: dict[str, Tensor] = {}
-        with self._modes():
+        with torch.inference_mode():
             parameters = self._parameters()
             for start in range(0, len(examples), self.block):
-                inputs = self._prepare(examples.inputs[start : start + self.block])
+                inputs = self._cast(examples.inputs[start : start + self.block].to(self._device))
                 targets = examples.targets[start : start + self.block].to(self._device)
-                outputs = self._forward(self._module, parameters, inputs).float()
-                for name, sums in self._task.measure(outputs, targets).items():
+                outputs = self._forward(self._module, parameters, inputs)
+                for name, sums in self._task.measure(outputs.float(), targets).items():
                     totals[name] = totals.get(name, 0) + sums.double()
         return {name: total.cpu().numpy() for name, total in totals.items()}
 
@@ -119,16 +126,12 @@ class Evaluator:
 
     def _parameters(self) -> dict[str, Tensor]:
         """The chunk's weights by name, (P, *shape), in the precision of the forward."""
-        weights = self._weights.to(self._dtype)
         parts = zip(self._layout.names, self._layout.shapes, self._layout.starts, self._layout.sizes, strict=True)
         # Each stack is made contiguous: GEMM needs the members of one tensor side by side.
         return {
-            name: weights[:, at : at + size].reshape(self.chunk, *shape).contiguous() for name, shape, at, size in parts
+            name: self._weights[:, at : at + size].to(self._dtype).contiguous().view(self.chunk, *shape)
+            for name, shape, at, size in parts
         }
 
-    def _prepare(self, inputs: Tensor) -> Tensor:
-        inputs = inputs.to(self._device)
+    def _cast(self, inputs: Tensor) -> Tensor:
         return inputs.to(self._dtype) if inputs.is_floating_point() else inputs
-
-    def _modes(self) -> torch.inference_mode:
-        return torch.inference_mode()

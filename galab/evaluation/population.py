@@ -127,22 +127,30 @@ def choose_forward(module: nn.Module, parameters: Parameters, inputs: Tensor) ->
     return "loop"
 
 
-def block_size(module: nn.Module, members: int, inputs: Tensor, parameters: Parameters) -> int:
-    """Examples per block such that the widest activation of all members stays under about 8 MB.
+def block_size(forward: str, module: nn.Module, parameters: Parameters, inputs: Tensor) -> int:
+    """Examples per block, a power of two, such that the widest activation of all members stays under about 8 MB.
 
     Larger temporaries are mapped and unmapped by the C library at every call, which costs up to twice the time.
+
+    Args:
+        forward: the way that :func:`choose_forward` chose.
+        module: the network.
+        parameters: name to (P, *shape), with the P that will be used.
+        inputs: (B, ...) some examples.
     """
+    members = next(iter(parameters.values())).shape[0]
     widest = [inputs[0].numel()]
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim():
-            widest.append(output.numel() // max(1, output.shape[0]))
+        if isinstance(output, Tensor):
+            # Folded activations hold all members already; under vmap a hook sees those of one.
+            widest.append(output.numel() // len(inputs) * (members if forward == "vmap" else 1))
 
     handles = [layer.register_forward_hook(note) for layer in module.modules()]
     try:
-        functional_call(module, {name: stack[0] for name, stack in parameters.items()}, (inputs[:1],))
+        FORWARDS[forward](module, parameters, inputs)
     finally:
         for handle in handles:
             handle.remove()
-    fitting = _BLOCK_BYTES // (max(widest) * members * inputs.element_size())
+    fitting = _BLOCK_BYTES // (max(widest) * inputs.element_size())
     return 1 << max(4, int(fitting).bit_length() - 1)

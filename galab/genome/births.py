@@ -58,7 +58,8 @@ def to_rows(births: Iterable[Birth]) -> NDArray[np.void]:
 
 def from_rows(rows: NDArray[np.void]) -> list[Birth]:
     """The births in a structured array of dtype :data:`BIRTH`."""
+    parents = rows["parents"].tolist()
     return [
-        Birth(row[0], tuple(parent for parent in row[1] if parent != NOBODY), *row[2:])
-        for row in ((r[0], tuple(r[1]), *r[2:]) for r in rows.tolist())
+        Birth(row[0], tuple(parent for parent in two if parent != NOBODY), *row[2:])
+        for row, two in zip(rows.tolist(), parents, strict=True)
     ]

@@ -87,14 +87,19 @@ class Founders:
         Raises:
             CheckpointError: the stored hash does not fit the stored values.
         """
-        laws = tuple(TensorLaw(name, tuple(shape), law, scale) for name, shape, law, scale in values["laws"])
-        founders = cls(values["run_key"], laws, np.asarray(values["given"], dtype=np.int32))
+        founders = cls.of_laws(values["run_key"], values["laws"], np.asarray(values["given"], dtype=np.int32))
         if founders.sha256 != values["sha256"]:
             raise CheckpointError(
                 f"expected founders with hash {values['sha256'][:12]}, got {founders.sha256[:12]}: the file was "
                 "changed; restore it from a copy"
             )
         return founders
+
+    @classmethod
+    def of_laws(cls, run_key: int, laws: list[list[Any]], given: NDArray[np.int32]) -> Founders:
+        """The recipe from plain rows ``[name, shape, law, scale]``."""
+        parsed = tuple(TensorLaw(name, tuple(shape), law, scale) for name, shape, law, scale in laws)
+        return cls(run_key, parsed, given)
 
     @property
     def sha256(self) -> str:

@@ -117,11 +117,7 @@ def build(
         founders = founders_given(module, _read_weights(Path(config.init)), run_key)
     elif founders is None:
         founders = founders_of(module, run_key)
-    minibatches = Minibatches(task.train, config.batch, run_key)
     pedigree = Pedigree()
-    strategy = STRATEGIES.load(config.strategy).from_config(
-        config, STEP_SIZE_RULES.load(config.step_size)(run_key, config.step_size_rate), pedigree, minibatches.fixed
-    )
     mutations = [MUTATIONS.load(config.mutate)(run_key, config.distribution)]
     decoder = Decoder(founders, pedigree, mutations, cache_bytes=config.cache_mb << 20)
     evaluator = Evaluator(
@@ -132,6 +128,9 @@ def build(
         precision=config.precision,
         device=torch.device(config.device),
     )
+    minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
+    rule = STEP_SIZE_RULES.load(config.step_size)(run_key, config.step_size_rate)
+    strategy = STRATEGIES.load(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
     executor = Here(decoder, evaluator, minibatches, fitness=config.fitness, threads=config.threads)
     return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
 

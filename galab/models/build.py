@@ -19,7 +19,7 @@ def build_model(
     name: str,
     input_shape: tuple[int, ...],
     outputs: int,
-    hidden: tuple[int, ...] = (128,),
+    hidden: tuple[int, ...] | None = None,
     activation: str = "relu",
 ) -> nn.Module:
     """The network behind a name (``mlp``) or a reference (``nets.py:Net``), in ``eval()`` and without gradients.
@@ -30,7 +30,7 @@ def build_model(
         name: what the registry of models understands; it must lead to a subclass of ``torch.nn.Module``.
         input_shape: shape of one input.
         outputs: number of outputs that the task needs.
-        hidden: units of each hidden layer.
+        hidden: units of each hidden layer; None leaves it to the class.
         activation: name of the non-linearity. The class gets those of the four that its constructor declares.
 
     Raises:
@@ -41,9 +41,9 @@ def build_model(
     # call any function there is.
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
         raise UsageError(f"model '{name}': expected a subclass of torch.nn.Module, got {_words(kind)}; name a class")
-    offered = {
-        "input_shape": tuple(input_shape), "outputs": outputs, "hidden": tuple(hidden), "activation": activation
-    }
+    offered: dict[str, Any] = {"input_shape": tuple(input_shape), "outputs": outputs, "activation": activation}
+    if hidden is not None:
+        offered["hidden"] = tuple(hidden)
     arguments = _declared(name, kind, offered)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # torch.manual_seed would reseed the GPU too
@@ -65,6 +65,7 @@ def build_model(
 
 def _declared(name: str, kind: type[nn.Module], offered: dict[str, Any]) -> dict[str, Any]:
     """Those of the offered arguments that the constructor declares; anything else it needs is refused."""
+    known = ("input_shape", "outputs", "hidden", "activation")
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     arguments: dict[str, Any] = {}
@@ -73,7 +74,7 @@ def _declared(name: str, kind: type[nn.Module], offered: dict[str, Any]) -> dict
             arguments[parameter.name] = offered[parameter.name]
         elif parameter.default is parameter.empty and parameter.kind not in variadic:
             raise UsageError(
-                f"model '{name}': expected a constructor that needs only {', '.join(offered)}, "
+                f"model '{name}': expected a constructor that needs only {', '.join(known)}, "
                 f"got a required '{parameter.name}'; give it a default"
             )
     return arguments

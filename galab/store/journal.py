@@ -97,6 +97,32 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def last(path: Path, *, having: str | None = None) -> dict[str, Any] | None:
+    """The newest finished line of a log, read from its end; None when there is none.
+
+    Args:
+        path: the log, which may be written at this moment.
+        having: only lines with this field.
+
+    Raises:
+        RunFolderError: the file cannot be read.
+    """
+    found: dict[str, Any] | None = None
+
+    def wanted(line: bytes) -> bool:
+        nonlocal found
+        found = _object(line)
+        return found is not None and (having is None or having in found)
+
+    try:
+        with open(path, "rb", buffering=0) as handle:
+            return found if _end_of(handle, wanted) else None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunFolderError(f"expected a log at '{path}', got '{error.strerror or error}'") from error
+
+
 def cut(path: Path, generation: int) -> int | None:
     """Drop the lines after ``generation``, and an unfinished one, by shortening the file: nothing is rewritten.
 

@@ -15,7 +15,7 @@ from galab.data import IdxFile, Source
 NOWHERE = "http://127.0.0.1:9/"
 
 
-def idx_bytes(array: np.ndarray) -> bytes:
+def as_idx(array: np.ndarray) -> bytes:
     """An array as IDX; written from the format's description, not with the reader's tables."""
     codes = {"uint8": 8, "int8": 9, "int16": 11, "int32": 12, "float32": 13, "float64": 14}
     header = bytes([0, 0, codes[array.dtype.name], array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
@@ -33,7 +33,7 @@ class SmallSet:
             "t10k-images": numbers[:36].reshape(6, 3, 2),
             "t10k-labels": np.arange(6, dtype=np.uint8) % 3,
         }
-        self.payloads = {name: idx_bytes(array) for name, array in self.arrays.items()}
+        self.payloads = {name: as_idx(array) for name, array in self.arrays.items()}
         files = [IdxFile(n, "sha256:" + hashlib.sha256(p).hexdigest()) for n, p in self.payloads.items()]
         self.source = Source("small", *files, mirrors=(NOWHERE, NOWHERE + "b/"))
 
@@ -43,6 +43,12 @@ class SmallSet:
         for name, payload in self.payloads.items():
             path = folder / "small" / (f"{name}.gz" if gzipped else name)
             path.write_bytes(gzip.compress(payload) if gzipped else payload)
+
+
+@pytest.fixture
+def idx_bytes():
+    """Writes an array as IDX."""
+    return as_idx
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ import pytest
 from galab.data import parse_idx, read_idx
 from galab.errors import DataError
 
-from .conftest import idx_bytes
-
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(5,), (4, 3, 2), (0, 7)])
 @pytest.mark.parametrize("gzipped", [True, False])
-def test_what_was_written_is_read(tmp_path, dtype, shape, gzipped):
+def test_what_was_written_is_read(tmp_path, idx_bytes, dtype, shape, gzipped):
     array = (np.arange(np.prod(shape)) - 3).astype(dtype).reshape(shape)
     content = idx_bytes(array)
     path = tmp_path / "array"
@@ -44,7 +42,7 @@ def test_damage_is_a_sentence(content, sentence):
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-5], lambda c: c[:20], lambda c: c[:15] + b"\xff\xff" + c[17:]])
-def test_damaged_gzip_names_the_file(tmp_path, damage):
+def test_damaged_gzip_names_the_file(tmp_path, idx_bytes, damage):
     path = tmp_path / "array.gz"
     path.write_bytes(damage(gzip.compress(idx_bytes(np.arange(100, dtype=np.uint8)))))
     with pytest.raises(DataError, match=r"expected whole gzip data in '.*array.gz', got a damaged stream; replace"):
@@ -52,5 +50,5 @@ def test_damaged_gzip_names_the_file(tmp_path, damage):
 
 
 def test_missing_file_is_a_sentence(tmp_path):
-    with pytest.raises(DataError, match="expected to read '.*nothing', got No such file"):
+    with pytest.raises(DataError, match=r"expected to read '.*nothing', got No such file"):
         read_idx(tmp_path / "nothing")

@@ -89,7 +89,7 @@ def test_a_wrong_checksum_names_file_and_hashes(small, cache, tmp_path, monkeypa
 
 
 def test_without_network_one_sentence_says_what_to_do(small, cache):
-    sentence = r"train-labels of small from a download.* 2 mirrors \(no connection\); connect .* put train-labels.gz into"
+    sentence = r"train-labels of small from a .* none of 2 mirrors \(no connection\); connect .* the four files into"
     with pytest.raises(UnavailableError, match=sentence):
         load_full(small.source)
     assert not cache.exists()
@@ -122,7 +122,7 @@ def test_mirrors_that_all_fail_are_told_with_their_reasons(small, cache, mirror)
     address, folder = mirror
     (folder / "train-labels.gz").write_bytes(gzip.compress(b"something else"))
     source = replace(small.source, mirrors=(address, f"{address}nothing/"))
-    with pytest.raises(UnavailableError, match=r"from 2 mirrors \(HTTP 404, wrong content\)"):
+    with pytest.raises(UnavailableError, match=r"from none of 2 mirrors \(HTTP 404, wrong content\)"):
         load_full(source)
     assert not cache.exists()
 

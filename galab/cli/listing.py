@@ -1,0 +1,157 @@
+"""``galab list`` and ``galab show``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galab.cli.options import format_option
+from galab.cli.output import emit, text
+
+if TYPE_CHECKING:
+    from galab.store.run_folder import RunFolder
+
+_BARS = "▁▂▃▄▅▆▇█"
+_CURVES = ("fitness_best", "validation_accuracy", "validation_loss", "test_accuracy", "step_size")
+_WIDTH = 60
+
+
+@click.command("list")
+@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@format_option
+def list_runs(runs: Path, style: str) -> None:
+    """List the runs of a folder."""
+    from galab.store.run_folder import list_runs as folders
+
+    rows = [summary(folder) for folder in folders(runs)]
+    emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
+
+
+@click.command()
+@click.argument("path", metavar="RUN_OR_PKL", type=click.Path(path_type=Path))
+@click.option("--full", is_flag=True, help="The champion's whole seed chain instead of its ends.")
+@format_option
+def show(path: Path, full: bool, style: str) -> None:
+    """Show a run: configuration, curves, the champion's seed chain.
+
+    With -f csv: the log, one line a generation.
+    """
+    from galab.lab.rebuild import open_saved
+    from galab.store import checkpoints, journal
+
+    saved = open_saved(path)
+    log = journal.read(saved.folder.log_path) if saved.folder else []
+    log = [line for line in log if line["generation"] <= saved.generation]
+    if style == "csv":
+        emit(log, style)
+        return
+    chain = _chain(saved)
+    content = {
+        "run": str(path),
+        "generation": saved.generation,
+        "totals": saved.state["totals"],
+        "task": saved.state["task"],
+        "hyperparameters": saved.config.to_dict(),
+        "numeric_profile": saved.state["numeric_profile"],
+        "champion": saved.state["champion"],
+        "checkpoints": [g for g, _ in checkpoints.list_checkpoints(saved.folder.checkpoints)] if saved.folder else [],
+        "seed_chain": chain,
+    }
+    if style == "json":
+        click.echo(json.dumps(content, indent=2))
+        return
+    _print(content, log, full)
+
+
+def summary(folder: RunFolder) -> dict[str, Any]:
+    """One line about a run."""
+    from galab.store import journal
+
+    values = folder.read_config().get("hyperparameters", {})
+    status = folder.read_status() or {}
+    state = status.get("state", "new")
+    if state == "running" and not folder.in_use():
+        state = "killed"
+    last = journal.last(folder.log_path) or {}
+    report = journal.last(folder.log_path, having="validation_accuracy") or {}
+    result = status.get("result") or report
+    return {
+        "run": folder.name,
+        "state": state,
+        "generation": last.get("generation", 0),
+        "evaluations": last.get("evaluations", 0),
+        "seconds": last.get("seconds", 0.0),
+        "validation_accuracy": result.get("validation_accuracy"),
+        "test_accuracy": result.get("test_accuracy"),
+        **{name: values.get(name) for name in ("task", "model", "strategy", "parents", "children", "seed")},
+    }
+
+
+def _chain(saved: Any) -> list[dict[str, Any]]:
+    """The champion's births, oldest first; empty for a lone checkpoint."""
+    from galab.errors import CheckpointError
+    from galab.genome.sigma import sigma
+    from galab.lab.export import chain_of
+
+    try:
+        births = chain_of(saved)
+    except CheckpointError:
+        return []
+    return [
+        {"birth": b.id, "parents": list(b.parents), "generation": b.generation, "step_size": float(sigma(b.log_sigma))}
+        for b in births
+    ]
+
+
+def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> None:
+    from galab.config import RunConfig
+
+    totals = content["totals"]
+    click.echo(f"{content['run']}: {content['task']['description']}")
+    click.echo(
+        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations (children x images), "
+        f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
+    )
+    defaults = {item.name: item.default for item in dataclasses.fields(RunConfig)}
+    click.echo("\nhyperparameters (* differs from the default)")
+    values = content["hyperparameters"]
+    for name, value in values.items():
+        if value is not None:
+            click.echo(f"  {'*' if value != defaults[name] else ' '} {name:<16} {text(value)}")
+    if log:
+        click.echo("\ncurves")
+        for name in _CURVES:
+            series = [line[name] for line in log if line.get(name) is not None]
+            if series:
+                click.echo(f"  {name:<20} {sparkline(series)}  {text(series[0])} -> {text(series[-1])}")
+    champion = content["champion"]
+    found = ", ".join(f"{name} {text(value)}" for name, value in champion["metrics"].items())
+    click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
+    _print_chain(content["seed_chain"], full)
+
+
+def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:
+    if not chain:
+        click.echo("seed chain: not at hand, the checkpoint lies outside its run folder")
+        return
+    click.echo(f"seed chain, {len(chain):,} births from founder to champion")
+    ends = chain if full or len(chain) <= 8 else [*chain[:4], None, *chain[-4:]]
+    for birth in ends:
+        if birth is None:
+            click.echo("  ...")
+        else:
+            click.echo(f"  {birth['birth']:>10}  generation {birth['generation']:<8} step {text(birth['step_size'])}")
+
+
+def sparkline(series: list[float], width: int = _WIDTH) -> str:
+    """A curve in one line of text: means of equal stretches, drawn as bars from the smallest to the largest."""
+    width = min(width, len(series))
+    edges = [len(series) * place // width for place in range(width + 1)]
+    means = [sum(series[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    low, high = min(means), max(means)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((mean - low) * scale)] for mean in means)

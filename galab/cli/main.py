@@ -1,0 +1,83 @@
+"""The ``galab`` command and what it does with errors."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from galab import __version__
+from galab.cli.catalogue import completion, doctor, models, tasks
+from galab.cli.listing import list_runs, show
+from galab.cli.running import resume, run
+from galab.cli.using import evaluate, export, verify
+from galab.errors import GalabError, closest
+
+_TRACEBACK_HINT = "add --debug right after `galab` for the traceback"
+
+
+class _Commands(click.Group):
+    """A group that answers an unknown command with the closest one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """See :meth:`click.Group.resolve_command`."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            hint = closest(args[0], self.list_commands(ctx))
+            ctx.fail(f"no command is called '{args[0]}'.{hint} `galab --help` lists the commands.")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which a person needs them."""
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="galab")
+@click.option("--debug", is_flag=True, help="Show tracebacks and log everything.")
+def cli(debug: bool) -> None:
+    """A laboratory for training neural networks without gradients.
+
+    Begin with: galab run --task mnist --parents 8 --children 32 --seconds 60
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("galab").setLevel(logging.DEBUG if debug else logging.WARNING)
+
+
+for _command in (run, resume, list_runs, show, evaluate, export, verify, tasks, models, doctor, completion):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments[:1]
+    try:
+        result = cli.main(arguments, prog_name="galab", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("interrupted; the last checkpoint is whole: `galab resume` continues from it")
+        code = 130
+    except GalabError as error:
+        _say(str(error))
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 0  # the reader of a pipe went away, as `| head` does
+    except OSError as error:
+        _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; {_TRACEBACK_HINT}")
+        code = 1
+    except Exception as error:
+        _say(f"unexpected {type(error).__name__}: {error}; this is a bug in galab or in your own code: {_TRACEBACK_HINT}")
+        code = 1
+    if debug:
+        traceback.print_exc()
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
+    click.echo(f"galab: {message}", err=True)

@@ -1,0 +1,106 @@
+"""Command-line flags, made of the fields of the configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from galab.config import RunConfig, field_type, flag
+from galab.registry import Registry
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows the options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See :meth:`click.Command.format_options`."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class _ConfigOption(click.Option):
+    """An option that belongs to a heading and completes from a registry."""
+
+    def __init__(self, *args: Any, group: str, names: Callable[[], list[str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+        self._names = names
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Names that begin with what was typed."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+
+def config_options(*, changeable_only: bool = False) -> Callable[[Any], Any]:
+    """Adds one flag per field; values arrive by field name, None where a flag was not given.
+
+    Args:
+        changeable_only: mention only those that ``resume`` may change in the help; the others stay accepted, so that
+            a changed one is answered with the command that works.
+    """
+
+    def decorate(function: Any) -> Any:
+        for item in reversed(dataclasses.fields(RunConfig)):
+            hidden = changeable_only and not item.metadata["changeable"]
+            function = click.option(
+                flag(item.name),
+                item.name,
+                cls=_ConfigOption,
+                type=field_type(item.name),
+                default=None,
+                help=_help(item),
+                metavar=_metavar(item),
+                hidden=hidden,
+                group=item.metadata["group"],
+                names=_names(item),
+            )(function)
+        return function
+
+    return decorate
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The configuration flags that were given."""
+    names = {item.name for item in dataclasses.fields(RunConfig)}
+    return {name: value for name, value in values.items() if name in names and value is not None}
+
+
+def format_option(function: Any) -> Any:
+    """Adds ``-f table|json|csv``."""
+    return click.option(
+        "-f", "--format", "style", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
+        help="How to print.",
+    )(function)  # fmt: skip
+
+
+def _names(item: dataclasses.Field[Any]) -> Callable[[], list[str]]:
+    choices = item.metadata["choices"]
+    return choices.names if isinstance(choices, Registry) else lambda: list(choices or ())
+
+
+def _metavar(item: dataclasses.Field[Any]) -> str:
+    names = _names(item)()
+    if isinstance(item.metadata["choices"], tuple):
+        return "|".join(names)
+    if names:
+        return "NAME"
+    return {int: "N", float: "X", str: "TEXT"}[field_type(item.name)]
+
+
+def _help(item: dataclasses.Field[Any]) -> str:
+    text: str = item.metadata["help"]
+    if item.default is None:
+        return text
+    default = f"{item.default:g}" if isinstance(item.default, float) else item.default
+    return f"{text}  [default: {default}]"

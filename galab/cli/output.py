@@ -1,0 +1,78 @@
+"""Tables, JSON and CSV on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import click
+
+
+def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str = "nothing to show") -> None:
+    """Print rows that share their keys.
+
+    Args:
+        rows: one dict per line.
+        style: ``table``, ``json`` or ``csv``.
+        title: above a table.
+        empty: what a table says when there are no rows.
+    """
+    if style == "json":
+        click.echo(json.dumps(rows, indent=2))
+    elif style == "csv":
+        click.echo(_csv(rows), nl=False)
+    elif not rows:
+        click.echo(empty)
+    else:
+        _table(rows, title)
+
+
+def emit_one(values: dict[str, Any], style: str, *, title: str = "") -> None:
+    """Print one record: JSON as an object, CSV as a line under its header, a table as two columns."""
+    if style == "json":
+        click.echo(json.dumps(values, indent=2))
+    elif style == "csv":
+        click.echo(_csv([values]), nl=False)
+    else:
+        _table([{"": name.replace("_", " "), " ": value} for name, value in values.items()], title)
+
+
+def text(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
+        return f"{value:,}"
+    return str(value)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(out, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _table(rows: list[dict[str, Any]], title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        numbers = all(isinstance(row[name], (int, float)) or row[name] is None for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text(row[name])) for name in rows[0]))
+    console = Console()
+    # A pipe has no width of its own; a table squeezed into 80 columns would break the words that people grep for.
+    if not console.is_terminal:
+        console = Console(width=240)
+    console.print(table)

@@ -1,0 +1,130 @@
+"""``galab run`` and ``galab resume``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galab.cli.options import GroupedCommand, config_options, given
+from galab.cli.output import text
+
+if TYPE_CHECKING:
+    from galab.lab.describe import Totals
+    from galab.lab.experiment import Experiment
+    from galab.lab.loop import Result
+    from galab.lab.recorders import Recorder
+    from galab.lab.stop import StopRules
+    from galab.store.run_folder import RunFolder
+
+
+@click.command(cls=GroupedCommand)
+@config_options()
+@click.option("--name", help="Name of the run's folder; made of task and strategy when absent.")
+@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@click.option("--preset", metavar="NAME", help="Begin with a shipped set of hyperparameters; flags win.")
+@click.option(
+    "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
+    help="Begin with a run's config.json; flags win.",
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def run(
+    name: str | None, runs: Path, preset: str | None, config_file: Path | None, quiet: bool, **flags: Any
+) -> int:
+    """Evolve networks; everything lands in runs/NAME.
+
+    A run without a stop rule ends after 1,000 generations. Ctrl-C finishes the generation and saves.
+    """
+    from galab.lab.compose import compose
+    from galab.lab.run import start
+
+    _explain(quiet)
+    config = compose(given(flags), preset=preset, config_file=config_file)
+    return _report(start(config, name=name, runs=runs, recorders=_recorders(quiet)))
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("path", metavar="RUN_OR_PKL", type=click.Path(path_type=Path))
+@config_options(changeable_only=True)
+@click.option("--allow-numeric-change", is_flag=True, help="Continue although scores differ in the last bits here.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def resume(path: Path, allow_numeric_change: bool, quiet: bool, **flags: Any) -> int:
+    """Continue a run from its newest checkpoint, bit for bit.
+
+    Stop rules given here replace the old ones. An older checkpoint continues as a new run beside its own.
+    """
+    from galab.lab.run import resume as continue_run
+
+    _explain(quiet)
+    return _report(
+        continue_run(
+            path, given(flags), allow_numeric_change=allow_numeric_change, recorders=_recorders(quiet)
+        )
+    )
+
+
+def _recorders(quiet: bool) -> Any:
+    def make(folder: RunFolder, experiment: Experiment, stop: StopRules, totals: Totals) -> list[Recorder]:
+        from galab.cli.live import LiveLine
+
+        generation = experiment.strategy.generation
+        if not quiet:
+            _introduce(folder, experiment, stop, generation)
+        return [LiveLine(stop, totals, generation, quiet=quiet)]
+
+    return make
+
+
+def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, generation: int) -> None:
+    config = experiment.config
+    batch = f"{config.batch:,} images a generation" if config.batch else "all training images every generation"
+    lines = [
+        f"{experiment.task.description}",
+        f"{config.model} with {experiment.founders.layout.size:,} parameters; {config.parents} parents, "
+        f"{config.children} children, {batch}, {config.precision}, seed {config.seed}",
+        f"{'continuing at generation ' + text(generation) + ' in' if generation else 'in'} {folder.path}"
+        f" until {_until(stop)}",
+    ]
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def _until(stop: StopRules) -> str:
+    rules = []
+    if stop.generations is not None:
+        rules.append(f"generation {stop.generations:,}")
+    if stop.seconds is not None:
+        rules.append(f"{stop.seconds:g} seconds")
+    if stop.target is not None:
+        rules.append(f"validation accuracy {stop.target:g}")
+    return " or ".join(rules) or "Ctrl-C"
+
+
+def _report(result: Result) -> int:
+    """Print where everything is and what to type next; 130 when a person stopped it."""
+    path = result.folder.path
+    click.echo(
+        f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
+        f"(children x images), {result.seconds:.1f} s"
+    )
+    metrics = result.metrics
+    if "test_accuracy" in metrics:
+        click.echo(
+            f"champion {result.champion}: test accuracy {metrics['test_accuracy']:.2%}, "
+            f"validation accuracy {metrics['validation_accuracy']:.2%}"
+        )
+    else:
+        click.echo(f"champion {result.champion}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
+    click.echo(
+        f"next:\n  galab show {path}\n  galab evaluate {path}\n  galab resume {path} --generations "
+        f"{max(2 * result.generation, 1)}\n  tensorboard --logdir {path.parent}"
+    )
+    return 130 if result.interrupted else 0
+
+
+def _explain(quiet: bool) -> None:
+    """Let the library's warnings through, and its information unless asked to be quiet."""
+    if quiet:
+        logging.getLogger("galab").setLevel(logging.ERROR)

@@ -1,0 +1,187 @@
+"""Taking an individual out of a run: as tensors, or as its genome."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import galab
+from galab.errors import CheckpointError, GalabError, UsageError
+from galab.genome.births import BIRTH, NOBODY, Birth
+from galab.genome.decode import Decoder
+from galab.genome.founders import GIVEN, Founders
+from galab.genome.noise import TABLE_HASHES
+from galab.genome.pedigree import Pedigree
+from galab.genome.phenotype import Layout, Phenotype
+from galab.lab.rebuild import Saved
+from galab.lab.state import lineage_of, load_founders
+from galab.lab.verify import develop_all
+from galab.registry import MUTATIONS
+from galab.store.files import write_atomic
+from galab.store.lineage_file import read_rows
+
+FORMATS = ("genome", "torch", "safetensors")
+
+
+def export(saved: Saved, to: str, output: Path, *, member: int | None = None, keyframe: bool = False) -> int:
+    """Write a parent to a file.
+
+    Args:
+        saved: an opened run or checkpoint.
+        to: ``torch`` (a ``state_dict``), ``safetensors``, or ``genome`` (seeds as JSON).
+        output: the file to write.
+        member: rank of the parent by fitness, from 0; the champion when absent.
+        keyframe: store the decoded weights in the genome instead of the seeds, for very long lineages.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        UsageError: an unknown format.
+        GalabError: the extra for safetensors is not installed, or the lineage is not at hand.
+    """
+    individual = saved.member(member)
+    if to == "genome":
+        data = json.dumps(genome_of(saved, member, keyframe=keyframe)).encode()
+    elif to == "safetensors":
+        data = _safetensors({**_buffers(saved), **saved.tensors(individual)})
+    elif to == "torch":
+        import io
+
+        buffer = io.BytesIO()
+        torch.save({**saved.tensors(individual), **_buffers(saved)}, buffer)
+        data = buffer.getvalue()
+    else:
+        raise UsageError(f"expected --to to be one of {', '.join(FORMATS)}, got '{to}'")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(output, [data])
+    return len(data)
+
+
+def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False) -> dict[str, Any]:
+    """A parent's genome as JSON-ready data: what is needed to decode it anywhere.
+
+    Args:
+        saved: an opened run or checkpoint.
+        member: rank of the parent by fitness, from 0; the champion when absent.
+        keyframe: store the decoded weights instead of the lineage.
+    """
+    birth = saved.births[saved.place(member)]
+    individual = saved.member(member)
+    content: dict[str, Any] = {
+        "kind": "galab genome",
+        "version": 1,
+        "galab": galab.__version__,
+        "hyperparameters": saved.config.to_dict(),
+        "birth": birth.id,
+        "sha256": _hash(individual.weights),
+        "layout": {"names": list(saved.layout.names), "shapes": [list(shape) for shape in saved.layout.shapes]},
+    }
+    if keyframe:
+        return content | {"weights": _packed(individual.weights)}
+    lineage = chain_of(saved, member)
+    assert saved.folder is not None  # chain_of refuses a lone checkpoint
+    founders = load_founders(saved.folder.founders_path)
+    laws = [[law.name, list(law.shape), law.law, law.scale] for law in founders.laws]
+    tables = {law.law: TABLE_HASHES[law.law] for law in founders.laws if law.law != GIVEN}
+    tables[saved.config.distribution] = TABLE_HASHES[saved.config.distribution]
+    return content | {
+        "run_key": founders.run_key,
+        "founders": {"laws": laws, "given": _packed(founders.given), "rows": len(founders.given)},
+        "tables": tables,
+        "births": [list(row) for row in lineage],
+    }
+
+
+def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
+    """A parent's lineage, oldest first: for an asexual individual, its seed chain.
+
+    Raises:
+        CheckpointError: the checkpoint lies outside its run folder, without its lineage.
+    """
+    if saved.folder is None or not saved.folder.lineage_path.exists():
+        raise CheckpointError(
+            f"expected the lineage file of the run beside '{saved.path}', found none: a lone checkpoint holds weights "
+            "only; put it back into its run folder, or use --keyframe"
+        )
+    return lineage_of(read_rows(saved.folder.lineage_path, BIRTH), [saved.births[saved.place(member)].id])
+
+
+def read_genome(path: Path) -> tuple[Layout, Phenotype, dict[str, Any]]:
+    """Decode an exported genome.
+
+    Args:
+        path: a file written by ``galab export --to genome``.
+
+    Returns:
+        Where each parameter lies, the individual, and the hyperparameters of its run.
+
+    Raises:
+        GalabError: the file is no genome, or decodes to other weights than it was exported with.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        layout = Layout(
+            tuple(content["layout"]["names"]), tuple(tuple(shape) for shape in content["layout"]["shapes"])
+        )
+        weights = _unpacked(content["weights"]) if "weights" in content else _decode(content).weights
+        good = _hash(weights) == content["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+        raise GalabError(f"expected an exported genome in '{path}', got {error!r}; export it again") from error
+    if not good:
+        raise GalabError(
+            f"expected the genome in '{path}' to decode to weights with hash {content['sha256'][:12]}, got "
+            f"{_hash(weights)[:12]}: the file was changed; export it again"
+        )
+    log_sigma = int(content["births"][-1][4]) if "births" in content else 0
+    return layout, Phenotype(weights, log_sigma), content["hyperparameters"]
+
+
+def _decode(content: dict[str, Any]) -> Phenotype:
+    for name, was in content["tables"].items():
+        if TABLE_HASHES.get(name) != was:
+            raise ValueError(f"the quantile table '{name}' with hash {was[:12]}, which this galab does not have")
+    described = content["founders"]
+    given = _unpacked(described["given"]).reshape(described["rows"], -1)
+    laws = [[name, tuple(shape), law, scale] for name, shape, law, scale in described["laws"]]
+    founders = Founders.of_laws(content["run_key"], laws, given)
+    births = [Birth(row[0], tuple(p for p in row[1] if p != NOBODY), *row[2:]) for row in content["births"]]
+    values = content["hyperparameters"]
+    mutation = MUTATIONS.load(values["mutate"])(founders.run_key, values["distribution"])
+    decoder = Decoder(founders, Pedigree(), [mutation])
+    return dict(develop_all(decoder, births, {content["birth"]}))[content["birth"]]
+
+
+def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
+    try:
+        from safetensors.torch import save
+    except ImportError:
+        raise GalabError(
+            "expected the package safetensors for --to safetensors, found none; pip install 'galab[export]'"
+        ) from None
+    data: bytes = save(tensors)
+    return data
+
+
+def _buffers(saved: Saved) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
+
+
+def _packed(weights: NDArray[np.int32]) -> str:
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(weights, dtype="<i4").tobytes(), 6)).decode()
+
+
+def _unpacked(text: str) -> NDArray[np.int32]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i4").astype(np.int32)
+
+
+def _hash(weights: NDArray[np.int32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<i4").tobytes()).hexdigest()

@@ -1,0 +1,126 @@
+"""Replaying a run from its founders and comparing with every checkpoint: the proof that seeds are enough."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.config import RunConfig
+from galab.errors import CheckpointError
+from galab.genome.births import BIRTH, Birth
+from galab.genome.decode import Decoder
+from galab.genome.founders import Founders
+from galab.genome.pedigree import Pedigree
+from galab.genome.phenotype import Phenotype
+from galab.lab.state import config_of, lineage_of, load_founders
+from galab.registry import MUTATIONS
+from galab.store import checkpoints
+from galab.store.lineage_file import read_rows
+from galab.store.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One checkpoint against the replay.
+
+    Attributes:
+        path: the checkpoint.
+        generation: its generation.
+        members: parents in it.
+        identical: how many of them the replay gives bit for bit.
+        lineage: whether the lineage file still begins with the rows that the checkpoint counted on.
+    """
+
+    path: Path
+    generation: int
+    members: int
+    identical: int
+    lineage: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether everything agrees."""
+        return self.lineage and self.identical == self.members
+
+
+def verify(folder: RunFolder) -> list[Verdict]:
+    """Replay a run's seeds and compare with its keyframes.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        One verdict per checkpoint, oldest first.
+
+    Raises:
+        CheckpointError: a checkpoint or the founders are damaged, or there is no checkpoint.
+    """
+    present = checkpoints.list_checkpoints(folder.checkpoints)
+    if not present:
+        raise CheckpointError(f"expected checkpoints in '{folder.checkpoints}', found none; resume the run first")
+    founders = load_founders(folder.founders_path)
+    rows = read_rows(folder.lineage_path, BIRTH)
+    # Only ids and hashes of the keyframes are held, so verifying a long run needs no memory for its checkpoints.
+    wanted: dict[int, str] = {}
+    keyframes = []
+    config: RunConfig | None = None
+    for generation, path in present:
+        state = checkpoints.load_checked(path)
+        config = config_of(state, path)
+        ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
+        hashes = {birth: _hash(weights) for birth, weights in zip(ids, state["weights"], strict=True)}
+        wanted |= hashes
+        count = state["lineage"]["births"]
+        whole = hashlib.sha256(rows[:count].tobytes()).hexdigest() == state["lineage"]["sha256"]
+        keyframes.append((path, generation, hashes, whole))
+    assert config is not None
+    replayed = {birth: _hash(member.weights) for birth, member in replay(founders, config, rows, list(wanted))}
+    return [
+        Verdict(path, generation, len(hashes), sum(replayed.get(birth) == was for birth, was in hashes.items()), whole)
+        for path, generation, hashes, whole in keyframes
+    ]
+
+
+def replay(
+    founders: Founders, config: RunConfig, rows: NDArray[np.void], ids: list[int]
+) -> Iterator[tuple[int, Phenotype]]:
+    """Decode individuals from seeds alone, oldest first, each ancestor once.
+
+    Args:
+        founders: the recipe for generation 0.
+        config: names the mutation operator and its law.
+        rows: the lineage file.
+        ids: whom to decode.
+
+    Yields:
+        (birth, phenotype) for each of ``ids`` that the lineage knows.
+    """
+    births = lineage_of(rows, ids)
+    decoder = Decoder(founders, Pedigree(), [MUTATIONS.load(config.mutate)(founders.run_key, config.distribution)])
+    yield from develop_all(decoder, births, set(ids))
+
+
+def develop_all(decoder: Decoder, births: list[Birth], wanted: set[int]) -> Iterator[tuple[int, Phenotype]]:
+    """Develop births in order, forgetting each individual after its last child."""
+    children = Counter(parent for birth in births for parent in birth.parents)
+    living: dict[int, Phenotype] = {}
+    for birth in births:
+        member = decoder.develop(birth, [living[parent] for parent in birth.parents])
+        for parent in birth.parents:
+            children[parent] -= 1
+            if not children[parent]:
+                del living[parent]
+        if children[birth.id]:
+            living[birth.id] = member
+        if birth.id in wanted:
+            yield birth.id, member
+
+
+def _hash(weights: NDArray[np.int32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<i4").tobytes()).hexdigest()

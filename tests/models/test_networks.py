@@ -1,0 +1,76 @@
+"""The built-in networks: shapes for every size of image, and the layers that they are made of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from galab.config import RunConfig
+from galab.errors import UsageError
+from galab.models import MLP, ConvPolicy, build_model
+from galab.models.activations import ACTIVATIONS
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64), (4, 84, 84), (1, 3, 5), (3, 16, 40), (1, 1, 1)])
+def test_outputs_have_the_right_shape(name, shape):
+    model = build_model(name, shape, 7, (16,), "tanh")
+    assert model(torch.rand(5, *shape)).shape == (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("side", "kernels", "strides", "features"),
+    [
+        (84, (8, 4, 3), (4, 2, 1), 3136),
+        (64, (8, 4, 3), (4, 2, 1), 1024),
+        (36, (8, 4, 3), (4, 2, 1), 64),
+        (28, (8, 4, 3), (2, 2, 1), 256),
+        (22, (8, 4, 3), (2, 2, 1), 64),
+        (16, (4, 3, 3), (2, 1, 1), 576),
+        (8, (3, 3, 3), (1, 1, 1), 256),
+        (2, (2, 1, 1), (1, 1, 1), 64),
+    ],
+)
+def test_convolutions_shrink_with_the_image(side, kernels, strides, features):
+    model = ConvPolicy((3, side, side), 6)
+    assert tuple(layer.kernel_size for layer in model.convolutions) == tuple((k, k) for k in kernels)
+    assert tuple(layer.stride for layer in model.convolutions) == tuple((s, s) for s in strides)
+    assert [layer.out_channels for layer in model.convolutions] == [32, 64, 64]
+    assert [(layer.in_features, layer.out_features) for layer in model.hidden] == [(features, 512)]
+
+
+def test_an_mlp_is_linear_layers_with_biases():
+    model = MLP((1, 28, 28), 10)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 101_770
+    weights = dict(model.named_parameters())
+    assert list(weights) == ["hidden.0.weight", "hidden.0.bias", "output.weight", "output.bias"]
+    inputs = torch.rand(3, 1, 28, 28)
+    middle = torch.relu(inputs.view(3, -1) @ weights["hidden.0.weight"].T + weights["hidden.0.bias"])
+    torch.testing.assert_close(model(inputs), middle @ weights["output.weight"].T + weights["output.bias"])
+
+
+def test_an_mlp_without_hidden_layers_is_linear():
+    model = MLP((4,), 2, hidden=())
+    assert [name for name, _ in model.named_parameters()] == ["output.weight", "output.bias"]
+
+
+def test_every_activation_of_the_configuration_exists():
+    (choices,) = (item.metadata["choices"] for name, item in RunConfig.__dataclass_fields__.items()
+                  if name == "activation")
+    assert set(choices) == set(ACTIVATIONS)
+    for name, function in ACTIVATIONS.items():
+        expected = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid}[name]()
+        values = torch.linspace(-3, 3, 13)
+        assert torch.equal(function(values), expected(values))
+        assert MLP((2,), 2, activation=name).activation is function
+
+
+def test_an_unknown_activation_gets_the_closest_match():
+    with pytest.raises(UsageError, match=r"relu, tanh, gelu, silu, sigmoid, got 'rely'\. Did you mean 'relu'\?"):
+        MLP((2,), 2, activation="rely")
+
+
+def test_conv_wants_images():
+    with pytest.raises(UsageError, match=r"shape \(channels, height, width\) for the conv model, got \(784,\)"):
+        ConvPolicy((784,), 10)
