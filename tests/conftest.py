@@ -19,9 +19,15 @@ BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session", autouse=True)
 def data_environment() -> Iterator[None]:
-    """Name the data folder beside the checkout in GALAB_DATA, for this process and its children, if nobody has."""
+    """Name the data folder beside the checkout in GALAB_DATA, for this process and its children, if nobody has.
+
+    A path that somebody gave is made absolute, for tests that work in a folder of their own.
+    """
+    named = os.environ.get("GALAB_DATA")
     with pytest.MonkeyPatch.context() as patch:
-        if not os.environ.get("GALAB_DATA") and BESIDE.is_dir():
+        if named:
+            patch.setenv("GALAB_DATA", str(Path(named).resolve()))
+        elif BESIDE.is_dir():
             patch.setenv("GALAB_DATA", str(BESIDE))
         yield
 

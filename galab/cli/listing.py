@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,7 @@ def sparkline(series: list[float], width: int = _WIDTH) -> str:
     """A curve in one line of text: means of equal stretches, drawn as bars from the smallest to the largest."""
     width = min(width, len(series))
     edges = [len(series) * place // width for place in range(width + 1)]
-    means = [sum(series[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [sum(series[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((mean - low) * scale)] for mean in means)

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; {_TRACEBACK_HINT}")
         code = 1
     except Exception as error:
-        _say(f"unexpected {type(error).__name__}: {error}; this is a bug in galab or in your own code: {_TRACEBACK_HINT}")
+        _say(f"unexpected {type(error).__name__}: {error}; a bug in galab or in your own code: {_TRACEBACK_HINT}")
         code = 1
     if debug:
         traceback.print_exc()

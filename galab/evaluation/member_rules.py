@@ -64,7 +64,7 @@ def linear(fold: Fold, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
 
 
 def convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The rule for ``F.conv1d``, ``F.conv2d`` and ``F.conv3d``: weight (P, out, in / groups, *kernel), bias (P, out)."""
+    """The rule for ``F.conv1d`` to ``F.conv3d``: weight (P, out, in / groups, *kernel), bias (P, out)."""
 
     def rule(
         fold: Fold,

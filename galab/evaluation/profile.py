@@ -11,7 +11,9 @@ import torch
 from galab.errors import UsageError
 
 
-def numeric_profile(*, device: str, precision: str, chunk: int, threads: int, forward: str, block: int) -> dict[str, Any]:
+def numeric_profile(
+    *, device: str, precision: str, chunk: int, threads: int, forward: str, block: int
+) -> dict[str, Any]:
     """The profile as plain data.
 
     Args:

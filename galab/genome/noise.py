@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.errors import GalabError, UsageError, closest
+from galab.genome.scratch import scratch
 
 
 class Stream(IntEnum):
@@ -101,10 +102,15 @@ def codes(run_key: int, birth: int, stream: Stream, n: int) -> NDArray[np.uint16
     return raw.view("<u2")[:n]
 
 
-def draw(law: Table, run_key: int, birth: int, stream: Stream, n: int) -> NDArray[np.float32]:
-    """``n`` independent float32 numbers of unit variance from a table."""
+def draw(
+    law: Table, run_key: int, birth: int, stream: Stream, n: int, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """``n`` independent float32 numbers of unit variance from a table, in ``out`` if it is given."""
+    indices = scratch("indices", n, np.intp)
+    # Widened here, into memory that is used again, because `take` would do it into fresh memory.
+    np.copyto(indices, codes(run_key, birth, stream, n), casting="safe")
     # mode="wrap" skips the bounds check: a 16-bit code cannot leave a table of 65,536 entries.
-    return law.quantiles.take(codes(run_key, birth, stream, n), mode="wrap")
+    return law.quantiles.take(indices, out=out, mode="wrap")
 
 
 def below(bound: int, run_key: int, index: int, stream: Stream, n: int) -> NDArray[np.int64]:

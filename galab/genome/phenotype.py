@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.errors import LethalMutationError, UsageError
+from galab.genome.scratch import scratch
 
 #: Weight units per 1.0.
 SCALE = 2.0**24
@@ -95,7 +96,14 @@ def from_float(values: NDArray[np.floating]) -> NDArray[np.int32]:
     return scaled.astype(np.int32)
 
 
-def step(z: NDArray[np.float32], sigma: np.float32, peak: float, layout: Layout, birth: int) -> NDArray[np.int32]:
+def step(
+    z: NDArray[np.float32],
+    sigma: np.float32,
+    peak: float,
+    layout: Layout,
+    birth: int,
+    out: NDArray[np.int32] | None = None,
+) -> NDArray[np.int32]:
     """``rint(sigma * z * 2^24)``: one float32 product, rounded half to even.
 
     Args:
@@ -104,6 +112,7 @@ def step(z: NDArray[np.float32], sigma: np.float32, peak: float, layout: Layout,
         peak: an upper bound of ``|z|``.
         layout: to name the tensor of a weight that cannot be represented.
         birth: for the message.
+        out: (D,) where to put the result.
 
     Raises:
         LethalMutationError: a step is too large for int32.
@@ -113,18 +122,21 @@ def step(z: NDArray[np.float32], sigma: np.float32, peak: float, layout: Layout,
     np.rint(z, out=z)
     if float(scale) * peak >= _INT32_LIMIT and (bad := np.abs(z) >= _INT32_LIMIT).any():
         raise LethalMutationError(layout.name_at(int(np.argmax(bad))), birth)
-    return z.astype(np.int32)
+    change = np.empty(len(z), dtype=np.int32) if out is None else out
+    np.copyto(change, z, casting="unsafe")
+    return change
 
 
 def add(weights: NDArray[np.int32], change: NDArray[np.int32], layout: Layout, birth: int) -> NDArray[np.int32]:
-    """The exact sum.
+    """The exact sum, a new array.
 
     Raises:
         LethalMutationError: a weight leaves +-128.
     """
     total = weights + change
     # Two's complement: the sum overflowed where its sign differs from that of both terms.
-    overflow = (weights ^ total) & (change ^ total)
+    overflow = np.bitwise_xor(weights, total, out=scratch("overflow", len(total), np.int32))
+    overflow &= np.bitwise_xor(change, total, out=scratch("sign", len(total), np.int32))
     if int(overflow.min(initial=0)) < 0:
         raise LethalMutationError(layout.name_at(int(np.argmax(overflow < 0))), birth)
     return total

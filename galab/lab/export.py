@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import galab
+from galab import __version__
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome.births import BIRTH, NOBODY, Birth
 from galab.genome.decode import Decoder
@@ -79,7 +79,7 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
     content: dict[str, Any] = {
         "kind": "galab genome",
         "version": 1,
-        "galab": galab.__version__,
+        "galab": __version__,
         "hyperparameters": saved.config.to_dict(),
         "birth": birth.id,
         "sha256": _hash(individual.weights),

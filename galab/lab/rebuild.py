@@ -96,8 +96,13 @@ class Saved:
 
     def tensors(self, member: Phenotype) -> dict[str, torch.Tensor]:
         """A member's parameters by name, float32."""
-        parts = self.layout.split(to_float(member.weights))
-        return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
+        return tensors_of(self.layout, member)
+
+
+def tensors_of(layout: Layout, member: Phenotype) -> dict[str, torch.Tensor]:
+    """An individual's parameters by name, float32."""
+    parts = layout.split(to_float(member.weights))
+    return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
 
 
 def open_saved(path: Path) -> Saved:

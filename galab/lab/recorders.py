@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import histogram, hparams
-from torch.utils.tensorboard.writer import SummaryWriter
+from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
@@ -59,11 +59,11 @@ class TensorBoard:
             ]
         )
         # One event holds all curves of a generation: a call per curve would cost more than a small generation.
-        self._by_generation.file_writer.add_summary(curves, line["generation"])
-        self._by_evaluations.file_writer.add_summary(curves, line["evaluations"])
+        self._events(self._by_generation).add_summary(curves, line["generation"])
+        self._events(self._by_evaluations).add_summary(curves, line["evaluations"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness)]
-            self._by_generation.file_writer.add_summary(
+            self._events(self._by_generation).add_summary(
                 histogram("fitness/histogram", finite, bins="auto"), line["generation"]
             )
             self._begin_session(line)
@@ -76,9 +76,14 @@ class TensorBoard:
             self._begin_session(result)
             for name, value in metrics.items():
                 self._by_generation.add_scalar(name, value)
-            self._by_generation.file_writer.add_summary(end)
+            self._events(self._by_generation).add_summary(end)
         self._by_generation.close()
         self._by_evaluations.close()
+
+    def _events(self, writer: SummaryWriter) -> FileWriter:
+        events = writer.file_writer
+        assert events is not None, "SummaryWriter drops its file only when it is closed"
+        return events
 
     def _begin_session(self, line: dict[str, Any]) -> None:
         """Write the hparams once, as soon as the names of the metrics are known."""
@@ -86,8 +91,8 @@ class TensorBoard:
             return
         names = [name for name in line if name.startswith(("validation_", "test_"))]
         experiment, start, _ = hparams(self._hyperparameters, {f"final/{name}": 0.0 for name in names})
-        self._by_generation.file_writer.add_summary(experiment)
-        self._by_generation.file_writer.add_summary(start)
+        self._events(self._by_generation).add_summary(experiment)
+        self._events(self._by_generation).add_summary(start)
         self._started = True
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import galab
+from galab import __version__
 from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError
@@ -58,8 +58,8 @@ def capture(
 
 def restore(experiment: Experiment, state: dict[str, Any], ancestors: list[Birth]) -> None:
     """Bring a freshly built experiment to where the checkpoint was written."""
-    for birth in ancestors:
-        experiment.pedigree.add(birth)
+    for ancestor in ancestors:
+        experiment.pedigree.add(ancestor)
     experiment.strategy.load_state_dict(state["strategy"])
     ids = experiment.strategy.parents.tolist()
     for birth, member in zip(ids, members_of(state), strict=True):
@@ -157,6 +157,6 @@ def versions() -> dict[str, str]:
         "python": sys.version.split()[0],
         "numpy": np.__version__,
         "torch": str(torch.__version__),
-        "galab": galab.__version__,
+        "galab": __version__,
     }
 

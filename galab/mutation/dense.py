@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from galab.genome.births import Birth
 from galab.genome.noise import Stream, draw, table
 from galab.genome.phenotype import Layout, add, step
+from galab.genome.scratch import scratch
 from galab.genome.sigma import sigma
 
 
@@ -25,6 +26,8 @@ class Dense:
 
     def apply(self, weights: NDArray[np.int32], birth: Birth, layout: Layout) -> NDArray[np.int32]:
         """See :class:`galab.genome.decode.Mutation`."""
-        z = draw(self._table, self._run_key, birth.id, Stream.WEIGHTS, layout.size)
-        change = step(z, sigma(birth.log_sigma), self._table.peak, layout, birth.id)
+        n = len(weights)
+        z = draw(self._table, self._run_key, birth.id, Stream.WEIGHTS, n, out=scratch("z", n, np.float32))
+        out = scratch("change", n, np.int32)
+        change = step(z, sigma(birth.log_sigma), self._table.peak, layout, birth.id, out=out)
         return add(weights, change, layout, birth.id)

@@ -1,0 +1,121 @@
+"""What a long history costs: decoding, checkpoints and the lineage file at generation 50 and at 50,000."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import Row, interleaved
+
+from galab.config import RunConfig
+from galab.contracts import Scores
+from galab.genome.births import BIRTH
+from galab.genome.decode import Decoder
+from galab.genome.torch_laws import founders_of
+from galab.lab.champion import Champion
+from galab.lab.describe import Totals
+from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.state import capture
+from galab.mutation.step_size import LogNormal
+from galab.store import plain
+from galab.store.lineage_file import LineageFile
+from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
+
+
+def history_rows(generations: int = 50_000) -> list[Row]:
+    """Selection with random scores makes the histories; every individual that is decoded is real."""
+    torch.set_num_threads(1)
+    module, task = network_and_task(resolve(RunConfig(seed=1)))
+    with tempfile.TemporaryDirectory() as folder:
+        lineage = LineageFile(Path(folder) / "lineage.bin", BIRTH)
+        early, _ = _evolved(50, None)
+        late, selected = _evolved(generations, lineage)
+        decoders = {"early": _decoder(early, module), "late": _decoder(late, module)}
+        times = interleaved(
+            {
+                "early": lambda: _decode_children(early, decoders["early"]),
+                "late": lambda: _decode_children(late, decoders["late"]),
+            },
+            rounds=60,
+        )
+        rows = [
+            Row("decode a child of 101,770 weights, one thread", times["late"] / 32, "ms", 1.5),
+            Row(f"decode at generation {generations:,} against 50", times["late"] / times["early"], "x", 1.1),
+        ]
+        rows += _checkpoint_rows(late, module, task, lineage, Path(folder))
+        size = (Path(folder) / "lineage.bin").stat().st_size / selected
+        return [*rows, Row("lineage file per selected birth", size, "bytes", 40)]
+
+
+def _evolved(generations: int, lineage: LineageFile | None) -> tuple[GeneticAlgorithm, int]:
+    options = GeneticOptions(parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9)
+    strategy = GeneticAlgorithm(1, options, LogNormal(1, 0.1))
+    scores, selected = np.random.default_rng(0), 0
+    for _ in range(generations):
+        strategy.ask()
+        outcome = strategy.tell(Scores(scores.standard_normal(32)))
+        selected += len(outcome.selected)
+        if lineage is not None:
+            lineage.append(outcome.selected)
+    return strategy, selected
+
+
+def _decoder(strategy: GeneticAlgorithm, module: torch.nn.Module) -> Decoder:
+    """A decoder that knows the living parents, as one does in the middle of a run."""
+    from galab.mutation.dense import Dense
+
+    founders = founders_of(module, 1)
+    decoder = Decoder(founders, strategy.pedigree, [Dense(1)], cache_bytes=1)
+    founder = founders.decode(strategy.pedigree.ancestors(strategy.parents.tolist())[0]._replace(parents=()))
+    for birth in strategy.parents.tolist():
+        decoder.insert(birth, founder)
+        decoder._cache.pin({**decoder._cache._pinned, birth: founder})
+    strategy.ask()
+    return decoder
+
+
+def _decode_children(strategy: GeneticAlgorithm, decoder: Decoder) -> None:
+    for birth in strategy._asked.births["id"].tolist():  # type: ignore[union-attr]
+        decoder.decode(birth)
+
+
+def _checkpoint_rows(
+    strategy: GeneticAlgorithm, module: torch.nn.Module, task: object, lineage: LineageFile, folder: Path
+) -> list[Row]:
+    experiment: Experiment = build(resolve(RunConfig(seed=1)), module, task)  # type: ignore[arg-type]
+    experiment.strategy._asked = None
+    ids = experiment.strategy.parents.tolist()
+    experiment.strategy.load_state_dict(strategy.state_dict())
+    founders = [experiment.decoder.founders.decode(b._replace(parents=())) for b in experiment.pedigree if b.id >= 0]
+    for birth, member in zip(experiment.strategy.parents.tolist(), founders, strict=False):
+        experiment.decoder.insert(birth, member)
+    champion = Champion(ids[0], 0, {"validation_accuracy": 0.5})
+    where = {"births": lineage.length, "sha256": lineage.digest}
+    path = folder / "gen.pkl"
+
+    def save() -> None:
+        plain.dump(capture(experiment, champion, Totals(), {}, lineage=where), path)
+
+    times = interleaved({"save": save, "load": lambda: plain.load(path)}, rounds=15)
+    return [
+        Row(f"checkpoint at generation {strategy.generation:,}", path.stat().st_size / 1e6, "MB", 3.5),
+        Row("checkpoint saves in", times["save"], "ms", 100),
+        Row("checkpoint loads in", times["load"], "ms", 1000),
+    ]
+
+
+def help_rows(rounds: int = 15) -> list[Row]:
+    """How long ``galab --help`` takes as a process."""
+    command = [sys.executable, "-c", "from galab.cli import main; main(['--help'])"]
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    return [Row("galab --help answers in", statistics.median(times[1:]), "s", 0.3)]

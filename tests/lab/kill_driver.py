@@ -1,0 +1,197 @@
+"""Kills runs and resumes them; a script, so that a fresh process imports torch once and then forks for every sitting.
+
+Usage: ``python kill_driver.py FOLDER random KILLS SEED`` or ``python kill_driver.py FOLDER everywhere STRIDE OFFSET``.
+One JSON object per trial is printed: how often it was killed, where, and what differs from the unbroken run.
+
+A forked child is safe because the parent has used torch on one thread only, so no pool of threads is lost in the fork.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+torch.set_num_threads(1)
+
+from galab.config import RunConfig  # noqa: E402
+from galab.lab.describe import TIMING  # noqa: E402
+from galab.lab.run import resume, start  # noqa: E402
+from galab.lab.verify import verify  # noqa: E402
+from galab.store import checkpoints, journal, lineage_file, plain  # noqa: E402
+from galab.store.run_folder import RunFolder  # noqa: E402
+
+LONG = {
+    "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "elites": 1, "generations": 30,
+    "save_every": 3, "report_every": 5, "seed": 5, "threads": 1,
+}  # fmt: skip
+SHORT = LONG | {"generations": 5, "save_every": 2, "report_every": 2, "keep": "1"}
+
+
+def sitting(folder: Path, config: dict[str, Any]) -> None:
+    """Start the run, or resume it where its folder exists."""
+    if (folder / "config.json").exists():
+        resume(folder)
+    else:
+        start(RunConfig(**config), name=folder.name, runs=folder.parent)
+
+
+def in_child(action: Callable[[], None], kill_after: float | None = None) -> bool:
+    """Run ``action`` in a forked child, killed after so many seconds; whether it ended by itself and well."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(code)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return False
+    if os.WEXITSTATUS(status):
+        raise SystemExit("a sitting failed")
+    return True
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All of a finished run that must not depend on kills."""
+    run = RunFolder(folder)
+    generation, newest = checkpoints.list_checkpoints(run.checkpoints)[-1]
+    state = plain.load(newest)
+    lines = [{k: v for k, v in line.items() if k not in TIMING} for line in journal.read(run.log_path)]
+    status = run.read_status()
+    assert status is not None
+    return {
+        "log": lines,
+        "generation": generation,
+        "champion": state["champion"],
+        "result": status["result"],
+        "weights": state["weights"].tolist(),
+        "births": state["strategy"]["births"].tobytes().hex(),
+        "fitness": state["strategy"]["parent_fitness"].tolist(),
+        "totals": {name: value for name, value in state["totals"].items() if name not in TIMING},
+        "lineage": run.lineage_path.read_bytes().hex(),
+        "checkpoints": [generation for generation, _ in checkpoints.list_checkpoints(run.checkpoints)],
+        "leftovers": sorted(str(path) for path in folder.rglob("*.galab-*")),
+        "verified": all(verdict.good for verdict in verify(run)),
+    }
+
+
+def progress(folder: Path) -> int:
+    """The newest checkpoint's generation, -1 before the first, -2 before the folder."""
+    present = checkpoints.list_checkpoints(folder / "checkpoints")
+    return present[-1][0] if present else -1 if folder.exists() else -2
+
+
+def report(trial: int, kills: list[Any], folder: Path, expected: dict[str, Any]) -> None:
+    found = json.loads(json.dumps(outcome(folder)))
+    different = [name for name in expected if found[name] != expected[name]]
+    print(json.dumps({"trial": trial, "kills": kills, "different": different}), flush=True)
+
+
+def kill_at_random(root: Path, kills: int, seed: int) -> None:
+    expected, seconds = unbroken(root, LONG)
+    moments = random.Random(seed)
+    done = trial = 0
+    while done < kills:
+        folder, met, finished = root / f"trial-{trial}", [], False
+        # A quarter of the kills hit a run again that was resumed after a kill.
+        while not finished and done < kills and (not met or moments.random() < 0.25):
+            finished = in_child(lambda folder=folder: sitting(folder, LONG), moments.uniform(0, seconds))
+            if not finished:
+                met.append(progress(folder))
+                done += 1
+        if not finished:
+            in_child(lambda folder=folder: sitting(folder, LONG))
+        report(trial, met, folder, expected)
+        trial += 1
+
+
+def kill_everywhere(root: Path, stride: int, offset: int) -> None:
+    """Kill before and after every change to the disk, one trial for each."""
+    expected, _ = unbroken(root, SHORT)
+    trial, finished = offset, False
+    while not finished:
+        folder = root / f"trial-{trial}"
+
+        def first(folder: Path = folder, place: int = trial) -> None:
+            die_at(place)
+            sitting(folder, SHORT)
+
+        finished = in_child(first)
+        if not finished:
+            place = progress(folder)
+            # Resuming is killed too, at a place that moves from trial to trial.
+            def second(folder: Path = folder, place: int = trial % 17) -> None:
+                die_at(place)
+                sitting(folder, SHORT)
+
+            in_child(second)
+            in_child(lambda folder=folder: sitting(folder, SHORT))
+            report(trial, [place], folder, expected)
+        trial += stride
+
+
+def die_at(place: int) -> None:
+    """Make this process kill itself at its ``place``-th change to the disk: before it, half-way or after it."""
+    count = -1
+
+    def point() -> None:
+        nonlocal count
+        count += 1
+        if count == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            point()
+            result = function(*arguments, **named)
+            point()
+            return result
+
+        return wrapped
+
+    def torn(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(handle: Any, data: bytes, path: Path) -> None:
+            nonlocal count
+            if count + 1 == place:
+                handle.seek(0, os.SEEK_END)
+                handle.write(data[: len(data) // 2])
+            point()
+            function(handle, data, path)
+            point()
+
+        return wrapped
+
+    for name in ("replace", "rename", "fsync", "unlink", "mkdir"):
+        setattr(os, name, around(getattr(os, name)))
+    journal.append_whole = torn(journal.append_whole)  # type: ignore[assignment]
+    lineage_file.append_whole = torn(lineage_file.append_whole)  # type: ignore[assignment]
+
+
+def unbroken(root: Path, config: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """The outcome of a run that nobody kills, and its seconds."""
+    # Everything that is imported at first use is imported here, not in each child.
+    start(RunConfig(**config | {"generations": 5}), name="warm", runs=root)
+    began = time.monotonic()
+    in_child(lambda: sitting(root / "unbroken", config))
+    seconds = time.monotonic() - began
+    return json.loads(json.dumps(outcome(root / "unbroken"))), seconds
+
+
+if __name__ == "__main__":
+    assert torch.get_num_threads() == 1
+    where, how, first, second = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    (kill_at_random if how == "random" else kill_everywhere)(where, first, second)
