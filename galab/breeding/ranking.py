@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.genome.noise import Stream, words
+from galab.genome.noise import Stream, permutation
 
 
 def rank(
@@ -30,7 +30,8 @@ def rank(
     """
     score = np.where(np.isfinite(fitness), fitness, -np.inf)
     if ties == "random":
-        order = np.argsort(words(run_key, generation, Stream.TIES, len(ids)), kind="stable")
+        # Shuffled by age and not by place, so that the result does not depend on the order of the arguments.
+        order = np.argsort(ids, kind="stable")[permutation(len(ids), run_key, generation, Stream.TIES)]
     else:
         order = np.argsort(ids if ties == "older" else -ids, kind="stable")
     # Sorting by the lesser key first and by the greater key with a stable sort ranks by both.

@@ -94,10 +94,16 @@ def _importable(package: str) -> bool:
 
 
 def _data() -> list[tuple[str, str, str]]:
-    rows = [("GALAB_DATA", os.environ.get("GALAB_DATA", "not set"), "yes")]
     from galab.data import FASHION_MNIST, MNIST
     from galab.data.locate import whereabouts
+    from galab.errors import DataError
 
+    named = os.environ.get("GALAB_DATA") or "not set"
+    try:
+        whereabouts(MNIST)
+    except DataError as error:
+        return [("GALAB_DATA", named, str(error))]
+    rows = [("GALAB_DATA", named, "yes")]
     for source in (MNIST, FASHION_MNIST):
         where = whereabouts(source)
         rows.append((f"data: {source.name}", where or "not here yet", "yes" if where else "downloaded at first use"))

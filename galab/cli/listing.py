@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ import click
 
 from galab.cli.options import format_option
 from galab.cli.output import emit, text
+from galab.errors import GalabError
+from galab.store.files import json_text
 
 if TYPE_CHECKING:
     from galab.store.run_folder import RunFolder
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVES = ("fitness_best", "validation_accuracy", "validation_loss", "test_accuracy", "step_size")
 _WIDTH = 60
+_COPIED = ("task", "model", "strategy", "parents", "children", "seed")
+_COLUMNS = (
+    "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED
+)  # fmt: skip
 
 
 @click.command("list")
@@ -28,7 +33,7 @@ def list_runs(runs: Path, style: str) -> None:
     """List the runs of a folder."""
     from galab.store.run_folder import list_runs as folders
 
-    rows = [summary(folder) for folder in folders(runs)]
+    rows = [_row(folder) for folder in folders(runs)]
     emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
 
 
@@ -63,9 +68,18 @@ def show(path: Path, full: bool, style: str) -> None:
         "seed_chain": chain,
     }
     if style == "json":
-        click.echo(json.dumps(content, indent=2))
+        click.echo(json_text(content, indent=2))
         return
     _print(content, log, full)
+
+
+def _row(folder: RunFolder) -> dict[str, Any]:
+    """One line about a run; a damaged one must not hide the others."""
+    try:
+        return summary(folder)
+    except GalabError as error:
+        click.echo(f"{folder.path}: {error}", err=True)
+        return dict.fromkeys(_COLUMNS) | {"run": folder.name, "state": "damaged"}
 
 
 def summary(folder: RunFolder) -> dict[str, Any]:
@@ -88,7 +102,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "seconds": last.get("seconds", 0.0),
         "validation_accuracy": result.get("validation_accuracy"),
         "test_accuracy": result.get("test_accuracy"),
-        **{name: values.get(name) for name in ("task", "model", "strategy", "parents", "children", "seed")},
+        **{name: values.get(name) for name in _COPIED},
     }
 
 
@@ -114,7 +128,7 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     totals = content["totals"]
     click.echo(f"{content['run']}: {content['task']['description']}")
     click.echo(
-        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations (children x images), "
+        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations (children x examples), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
     defaults = {item.name: item.default for item in dataclasses.fields(RunConfig)}

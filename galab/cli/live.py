@@ -63,7 +63,7 @@ class LiveLine:
     def _sentence(self, line: dict[str, Any]) -> str:
         parts = [
             f"generation {line['generation']:,}",
-            f"fitness {line['fitness_best']:.4f}",
+            "no fitness" if line["fitness_best"] is None else f"fitness {line['fitness_best']:.4f}",
             f"step {line['step_size']:.2g}",
             f"{line['evaluations_per_second']:,.0f} evaluations/s",
         ]

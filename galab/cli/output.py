@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from typing import Any
 
 import click
+
+from galab.store.files import json_text
+
+#: Whole numbers that name something: they are read out or copied, not compared, so they get no separators.
+_NAMES = ("seed", "birth", "member")
 
 
 def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str = "nothing to show") -> None:
@@ -20,7 +24,7 @@ def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str 
         empty: what a table says when there are no rows.
     """
     if style == "json":
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json_text(rows, indent=2))
     elif style == "csv":
         click.echo(_csv(rows), nl=False)
     elif not rows:
@@ -32,7 +36,7 @@ def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str 
 def emit_one(values: dict[str, Any], style: str, *, title: str = "") -> None:
     """Print one record: JSON as an object, CSV as a line under its header, a table as two columns."""
     if style == "json":
-        click.echo(json.dumps(values, indent=2))
+        click.echo(json_text(values, indent=2))
     elif style == "csv":
         click.echo(_csv([values]), nl=False)
     else:
@@ -70,7 +74,7 @@ def _table(rows: list[dict[str, Any]], title: str) -> None:
         numbers = all(isinstance(row[name], (int, float)) or row[name] is None for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(text(row[name])) for name in rows[0]))
+        table.add_row(*(Text(str(row[name]) if name in _NAMES else text(row[name])) for name in rows[0]))
     console = Console()
     # A pipe has no width of its own; a table squeezed into 80 columns would break the words that people grep for.
     if not console.is_terminal:

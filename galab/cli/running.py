@@ -79,7 +79,9 @@ def _recorders(quiet: bool) -> Any:
 
 def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, generation: int) -> None:
     config = experiment.config
-    batch = f"{config.batch:,} images a generation" if config.batch else "all training images every generation"
+    train = len(experiment.task.train)
+    some = 0 < config.batch < train
+    batch = f"{config.batch:,} of {train:,} examples a generation" if some else f"all {train:,} examples a generation"
     lines = [
         f"{experiment.task.description}",
         f"{config.model} with {experiment.founders.layout.size:,} parameters; {config.parents} parents, "
@@ -107,7 +109,7 @@ def _report(result: Result) -> int:
     path = result.folder.path
     click.echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
-        f"(children x images), {result.seconds:.1f} s"
+        f"(children x examples), {result.seconds:.1f} s"
     )
     metrics = result.metrics
     if "test_accuracy" in metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,15 +55,17 @@ class Evaluator:
         self._task = task
         self._dtype = DTYPES[precision]
         self._device = device
-        self._module = module.to(device)
+        # A copy, so that its float buffers can take the precision of the weights that they meet.
+        self._module = copy.deepcopy(module).to(device=device, dtype=self._dtype)
         self._staging = torch.empty(chunk, layout.size, dtype=torch.float32, pin_memory=device.type == "cuda")
         # On the CPU the staging area is the place itself, and copying it onto itself costs nothing.
         self._weights = self._staging if device.type == "cpu" else torch.empty_like(self._staging, device=device)
         probe = self._cast(task.train.inputs[:4].to(device))
-        self._weights.copy_(torch.linspace(-0.1, 0.1, self._weights.numel()).view_as(self._weights))
+        # Members unlike each other, so that a forward that takes one for another is found out.
+        self._weights.copy_(self._staging.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(0)))
         with torch.inference_mode():
-            self.forward_name = choose_forward(module, self._parameters(), probe)
-            self.block = block_size(self.forward_name, module, self._parameters(), probe)
+            self.forward_name = choose_forward(self._module, self._parameters(), probe)
+            self.block = block_size(self.forward_name, self._module, self._parameters(), probe)
         self._forward = FORWARDS[self.forward_name]
 
     def measure(self, members: Sequence[Phenotype], examples: Examples) -> Measurements:

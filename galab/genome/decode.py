@@ -7,7 +7,7 @@ lineage from the founders and gives the same bits.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -68,20 +68,34 @@ class Decoder:
         known = self._lookup(birth)
         if known is not None:
             return known
-        # An explicit stack instead of recursion: lineages are tens of thousands of births long.
-        stack, decoded = [birth], dict[int, Phenotype]()
-        while stack:
-            row = self._pedigree[stack[-1]]
-            missing = [parent for parent in row.parents if parent not in decoded and not self._peek(parent, decoded)]
-            if missing:
-                stack.extend(missing)
-                continue
-            decoded[stack.pop()] = self.develop(row, [decoded[parent] for parent in row.parents])
-            for parent in row.parents if len(row.parents) == 1 else ():
-                # A chain needs its last link only; without this a cold rebuild would hold every ancestor at once.
-                decoded.pop(parent, None)
+        rows, uses, decoded = self._missing(birth)
+        # Ids count up in order of birth, so parents come before their children.
+        for row in sorted(rows.values()):
+            decoded[row.id] = self.develop(row, [decoded[parent] for parent in row.parents])
+            for parent in row.parents:
+                uses[parent] -= 1
+                if not uses[parent]:
+                    # A chain needs its last link only; without this a cold rebuild would hold every ancestor at once.
+                    del decoded[parent]
         self.insert(birth, decoded[birth])
         return decoded[birth]
+
+    def _missing(self, birth: int) -> tuple[dict[int, Birth], Counter[int], dict[int, Phenotype]]:
+        """What decoding a birth takes: the births to develop, how many of them need each, and the cached ancestors.
+
+        An explicit stack instead of recursion, because lineages are tens of thousands of births long; and everybody is
+        visited once, because with two parents there are exponentially many paths to an early ancestor.
+        """
+        rows, uses, decoded = dict[int, Birth](), Counter[int](), dict[int, Phenotype]()
+        stack = [birth]
+        while stack:
+            row = self._pedigree[stack.pop()]
+            if row.id in rows:
+                continue
+            rows[row.id] = row
+            uses.update(row.parents)
+            stack.extend(parent for parent in row.parents if parent not in rows and not self._peek(parent, decoded))
+        return rows, uses, decoded
 
     def develop(self, birth: Birth, parents: Sequence[Phenotype]) -> Phenotype:
         """One birth: the child of decoded parents, or a founder; nothing is cached."""
@@ -108,6 +122,8 @@ class Decoder:
 
     def _peek(self, birth: int, decoded: dict[int, Phenotype]) -> bool:
         """Whether an ancestor is cached; if so it joins ``decoded``."""
+        if birth in decoded:
+            return True
         with self._lock:
             found = self._cache.get(birth)
             self.hits, self.misses = (self.hits, self.misses + 1) if found is None else (self.hits + 1, self.misses)

@@ -71,8 +71,9 @@ class Founders:
                 weights[part] = given[taken : taken + size]
                 taken += size
             else:
+                alone = Layout((law.name,), (law.shape,))
                 peak = table(law.law).peak
-                weights[part] = step(noise[law.law][part], np.float32(law.scale), peak, layout, birth.id)
+                weights[part] = step(noise[law.law][part], np.float32(law.scale), peak, alone, birth.id)
         return Phenotype(weights, birth.log_sigma)
 
     def to_dict(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Layout:
         """Views of (..., D) by name, each (..., *shape)."""
         parts = zip(self.names, self.shapes, self.starts, self.sizes, strict=True)
         lead = flat.shape[:-1]
-        return {name: flat[..., at : at + size].reshape(*lead, *shape) for name, shape, at, size in parts}
+        return {name: flat[..., at : at + size].reshape((*lead, *shape)) for name, shape, at, size in parts}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

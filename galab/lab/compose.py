@@ -37,6 +37,9 @@ def compose(
         values |= read_preset(preset)
     if config_file is not None:
         values |= _read_file(config_file)
+    if values.get("survival") == "plus":
+        # Saved as equal to its parents; a flag may change their number, or the kind of survival.
+        values.pop("elites", None)
     return RunConfig.from_dict(values | flags)
 
 
@@ -78,4 +81,4 @@ def _inherited(origin: Path) -> dict[str, Any]:
     state = read_state(origin)
     values = {name: value for name, value in state["hyperparameters"].items() if name not in _NOT_INHERITED}
     best = from_rows(state["strategy"]["births"])[0]
-    return values | {"sigma": float(sigma(best.log_sigma)), "elites": state["hyperparameters"]["elites"]}
+    return values | {"sigma": float(sigma(best.log_sigma))}

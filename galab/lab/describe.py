@@ -48,17 +48,18 @@ def generation_line(
         lineage: rows in the lineage file.
     """
     finite = scores.fitness[np.isfinite(scores.fitness)]
-    best = int(np.nanargmax(np.where(np.isfinite(scores.fitness), scores.fitness, np.nan)))
+    # All may have failed where elites with a known score live on; there is no best one then.
+    best = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf))) if finite.size else None
     steps = np.array([strategy.pedigree[birth].log_sigma for birth in strategy.parents.tolist()])
     line: dict[str, Any] = {
         "generation": cohort.generation,
         "members": totals.members,
         "evaluations": totals.evaluations,
-        "fitness_best": float(finite.max()),
-        "fitness_mean": float(finite.mean()),
-        "fitness_worst": float(finite.min()),
-        "fitness_std": float(finite.std()),
-        "best": int(cohort.births["id"][best]),
+        "fitness_best": float(finite.max()) if finite.size else None,
+        "fitness_mean": float(finite.mean()) if finite.size else None,
+        "fitness_worst": float(finite.min()) if finite.size else None,
+        "fitness_std": float(finite.std()) if finite.size else None,
+        "best": None if best is None else int(cohort.births["id"][best]),
         **_best_metrics(scores.metrics, best),
         "failures": len(scores.failures),
         "lethal": len(scores.lethal),
@@ -74,5 +75,5 @@ def generation_line(
     return line
 
 
-def _best_metrics(metrics: Means, best: int) -> dict[str, float]:
-    return named("train", metrics, best) if metrics else {}
+def _best_metrics(metrics: Means, best: int | None) -> dict[str, float]:
+    return {} if best is None else named("train", metrics, best)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import nn
 from galab.config import RunConfig, hidden_sizes
 from galab.contracts import Task
 from galab.errors import UsageError
+from galab.evaluation.allocator import keep_freed_memory
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
@@ -24,14 +26,25 @@ from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import sigma, snap
 from galab.genome.torch_laws import founders_given, founders_of
+from galab.lab.operators import mutation, step_size_rule
 from galab.models import build_model
-from galab.registry import MUTATIONS, STEP_SIZE_RULES, STRATEGIES
+from galab.registry import STRATEGIES
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks import load_task
 
 #: How long a run goes on when nobody says when to stop.
 DEFAULT_GENERATIONS = 1000
 _LARGEST_CHUNK = 64
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Give torch its number of threads back at the end: a run on one thread must not slow down what comes after it."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,9 @@ def resolve(config: RunConfig) -> RunConfig:
         generations=DEFAULT_GENERATIONS if endless else config.generations,
         seed=secrets.randbits(32) if config.seed is None else config.seed,
         sigma=float(sigma(snap(config.sigma))),
+        # All on one grid: rounded alone, the step size could fall below a floor equal to it.
+        sigma_floor=float(sigma(snap(config.sigma_floor))),
+        sigma_ceiling=float(sigma(snap(config.sigma_ceiling))),
         elites=elites,
         device=resolve_device(config.device),
         threads=config.threads or default_threads(),
@@ -112,13 +128,14 @@ def build(
     """
     run_key = config.seed
     assert run_key is not None
+    keep_freed_memory()
     torch.set_num_threads(config.threads)
     if founders is None and config.init is not None:
         founders = founders_given(module, _read_weights(Path(config.init)), run_key)
     elif founders is None:
         founders = founders_of(module, run_key)
     pedigree = Pedigree()
-    mutations = [MUTATIONS.load(config.mutate)(run_key, config.distribution)]
+    mutations = [mutation(config.mutate, run_key, config.distribution)]
     decoder = Decoder(founders, pedigree, mutations, cache_bytes=config.cache_mb << 20)
     evaluator = Evaluator(
         module,
@@ -129,7 +146,7 @@ def build(
         device=torch.device(config.device),
     )
     minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
-    rule = STEP_SIZE_RULES.load(config.step_size)(run_key, config.step_size_rate)
+    rule = step_size_rule(config.step_size, run_key, config.step_size_rate)
     strategy = STRATEGIES.load(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
     executor = Here(decoder, evaluator, minibatches, fitness=config.fitness, threads=config.threads)
     return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)

@@ -21,10 +21,10 @@ from galab.genome.founders import GIVEN, Founders
 from galab.genome.noise import TABLE_HASHES
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Layout, Phenotype
+from galab.lab.operators import mutation
 from galab.lab.rebuild import Saved
 from galab.lab.state import lineage_of, load_founders
 from galab.lab.verify import develop_all
-from galab.registry import MUTATIONS
 from galab.store.files import write_atomic
 from galab.store.lineage_file import read_rows
 
@@ -155,8 +155,8 @@ def _decode(content: dict[str, Any]) -> Phenotype:
     founders = Founders.of_laws(content["run_key"], laws, given)
     births = [Birth(row[0], tuple(p for p in row[1] if p != NOBODY), *row[2:]) for row in content["births"]]
     values = content["hyperparameters"]
-    mutation = MUTATIONS.load(values["mutate"])(founders.run_key, values["distribution"])
-    decoder = Decoder(founders, Pedigree(), [mutation])
+    operator = mutation(values["mutate"], founders.run_key, values["distribution"])
+    decoder = Decoder(founders, Pedigree(), [operator])
     return dict(develop_all(decoder, births, {content["birth"]}))[content["birth"]]
 
 

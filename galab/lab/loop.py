@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,8 @@ class Loop:
         folder: where to write; its lock is held by the caller.
         totals: what earlier sittings have spent.
         stop: when to end.
-        recorders: who hears of every generation, besides ``log.jsonl``.
+        accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
+        recorders: who hears of every generation, besides ``log.jsonl``; the caller closes them after an error.
         hooks: called with each log line.
     """
 
@@ -71,6 +73,7 @@ class Loop:
         totals: Totals,
         *,
         stop: StopRules,
+        accuracy: float | None = None,
         recorders: Sequence[Recorder] = (),
         hooks: Sequence[Hook] = (),
     ) -> None:
@@ -78,12 +81,15 @@ class Loop:
         self._folder = folder
         self._totals = totals
         self._stop = stop
+        self._accuracy = accuracy
         self._recorders = recorders
         self._hooks = hooks
         self._judge = Judge(experiment.config, experiment.module, experiment.founders.layout, experiment.task)
-        self._journal = Journal(folder.log_path)
-        self._lineage = LineageFile(folder.lineage_path, BIRTH)
         self._profile = profile_of(experiment)
+        with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
+            self._journal = opened.enter_context(Journal(folder.log_path))
+            self._lineage = opened.enter_context(LineageFile(folder.lineage_path, BIRTH))
+            opened.pop_all()
         self._counted = totals.evaluations
         self._saved = -1
 
@@ -92,25 +98,24 @@ class Loop:
         strategy = self._experiment.strategy
         self._lineage.append(to_rows(strategy.pedigree[birth] for birth in strategy.parents.tolist()))
         self._experiment.decoder.pin(strategy.parents.tolist())
-        self._save()
+        self.save()
 
     def run(self) -> Result:
         """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
         config, strategy = self._experiment.config, self._experiment.strategy
-        accuracy: float | None = None
         clock = Clock()
-        while (reason := self._stop.reason(strategy.generation, self._totals.seconds, accuracy)) is None:
+        while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
             line, scores = self._generation()
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
-                accuracy = champion.metrics.get("validation_accuracy")
+                self._accuracy = champion.metrics.get("validation_accuracy")
             line |= self._timing(clock, line["evaluations"])
             self._journal.append(line)
             for recorder in self._recorders:
                 recorder.record(line, scores.fitness)
             if strategy.generation % config.save_every == 0:
-                self._save()
+                self.save()
             for hook in self._hooks:
                 hook(line)
         return self._finish(reason)
@@ -145,7 +150,8 @@ class Loop:
         decoder, parents = self._experiment.decoder, self._experiment.strategy.parents.tolist()
         return self._judge.judge(parents, [decoder.decode(birth) for birth in parents], test=test)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoint of this generation, once."""
         generation = self._experiment.strategy.generation
         if generation == self._saved:
             return
@@ -161,7 +167,7 @@ class Loop:
         self._saved = generation
 
     def _finish(self, reason: str) -> Result:
-        self._save()
+        self.save()
         champion = self._champion(test=True)
         interrupted = self._stop.interrupted.is_set()
         state = "stopped" if interrupted else "finished"
@@ -169,8 +175,7 @@ class Loop:
         self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
         for recorder in self._recorders:
             recorder.close(champion.metrics)
-        self._journal.close()
-        self._lineage.close()
+        self.close()
         return Result(
             self._folder,
             generation,
@@ -181,6 +186,12 @@ class Loop:
             champion.id,
             champion.metrics,
         )
+
+    def close(self, result: dict[str, Any] | None = None) -> None:
+        """Close the files and the executor; the result is for recorders alone."""
+        self._journal.close()
+        self._lineage.close()
+        self._experiment.executor.close()
 
 
 def profile_of(experiment: Experiment) -> dict[str, Any]:

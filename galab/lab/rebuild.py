@@ -16,6 +16,7 @@ from galab.evaluation.profile import resolve_device
 from galab.genome.births import Birth, from_rows
 from galab.genome.phenotype import Layout, Phenotype, to_float
 from galab.lab.champion import Judge
+from galab.lab.experiment import own_threads
 from galab.lab.run import read_state
 from galab.lab.state import check_data, config_of, layout_of, load_buffers, members_of
 from galab.models import build_model
@@ -117,6 +118,7 @@ def open_saved(path: Path) -> Saved:
     return Saved(state, config_of(state, file or path), layout_of(state), folder, path)
 
 
+@own_threads()
 def evaluate(path: Path, *, split: str = "test", member: int | None = None, device: str = "auto") -> dict[str, Any]:
     """Score the champion, or another parent, on a split of the run's data; in float32.
 

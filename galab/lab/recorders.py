@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import histogram, hparams
-from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
+
+from galab.lab.events import EventFile
 
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = ("fitness", "validation", "test", "train", "step_size", "cache", "lineage")
+#: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.
+_BINS = 30
 
 
 class Recorder(Protocol):
@@ -25,7 +28,7 @@ class Recorder(Protocol):
         ...
 
     def close(self, result: dict[str, Any]) -> None:
-        """The run ends; ``result`` is the champion's metrics."""
+        """The sitting ends; ``result`` is the champion's metrics, empty when an error ended it."""
         ...
 
 
@@ -45,27 +48,32 @@ class TensorBoard:
         self, folder: Path, hyperparameters: dict[str, Any], *, generation: int = 0, evaluations: int = 0
     ) -> None:
         self._hyperparameters = {name: value for name, value in hyperparameters.items() if value is not None}
-        self._by_generation = SummaryWriter(str(folder), purge_step=generation + 1)
-        self._by_evaluations = SummaryWriter(str(folder / "by_evaluations"), purge_step=evaluations + 1)
+        self._by_generation = EventFile(folder, purge_step=generation + 1)
+        try:
+            self._by_evaluations = EventFile(folder / "by_evaluations", purge_step=evaluations + 1)
+        except BaseException:
+            self._by_generation.close()
+            raise
+        self._generation = generation
         self._started = False
 
     def record(self, line: dict[str, Any], fitness: NDArray[np.float64]) -> None:
         """See :class:`Recorder`."""
-        curves = Summary(
-            value=[
-                Summary.Value(tag=tag(name), simple_value=value)
+        self._generation = line["generation"]
+        curves = _scalars(
+            {
+                tag(name): value
                 for name, value in line.items()
                 if name not in _NOT_CURVES and isinstance(value, (int, float))
-            ]
+            }
         )
         # One event holds all curves of a generation: a call per curve would cost more than a small generation.
-        self._events(self._by_generation).add_summary(curves, line["generation"])
-        self._events(self._by_evaluations).add_summary(curves, line["evaluations"])
+        self._by_generation.add(curves, line["generation"])
+        self._by_evaluations.add(curves, line["evaluations"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness)]
-            self._events(self._by_generation).add_summary(
-                histogram("fitness/histogram", finite, bins="auto"), line["generation"]
-            )
+            if finite.size:
+                self._by_generation.add(histogram("fitness/histogram", finite, bins=_BINS), line["generation"])
             self._begin_session(line)
 
     def close(self, result: dict[str, Any]) -> None:
@@ -74,16 +82,10 @@ class TensorBoard:
             metrics = {f"final/{name}": value for name, value in result.items()}
             *_, end = hparams(self._hyperparameters, metrics)
             self._begin_session(result)
-            for name, value in metrics.items():
-                self._by_generation.add_scalar(name, value)
-            self._events(self._by_generation).add_summary(end)
+            self._by_generation.add(_scalars(metrics), self._generation)
+            self._by_generation.add(end, self._generation)
         self._by_generation.close()
         self._by_evaluations.close()
-
-    def _events(self, writer: SummaryWriter) -> FileWriter:
-        events = writer.file_writer
-        assert events is not None, "SummaryWriter drops its file only when it is closed"
-        return events
 
     def _begin_session(self, line: dict[str, Any]) -> None:
         """Write the hparams once, as soon as the names of the metrics are known."""
@@ -91,9 +93,13 @@ class TensorBoard:
             return
         names = [name for name in line if name.startswith(("validation_", "test_"))]
         experiment, start, _ = hparams(self._hyperparameters, {f"final/{name}": 0.0 for name in names})
-        self._events(self._by_generation).add_summary(experiment)
-        self._events(self._by_generation).add_summary(start)
+        self._by_generation.add(experiment, 0)
+        self._by_generation.add(start, 0)
         self._started = True
+
+
+def _scalars(values: dict[str, float]) -> Summary:
+    return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 
 
 def tag(name: str) -> str:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from galab.config import RunConfig, flag
-from galab.errors import CheckpointError, GalabError, NumericProfileError, UsageError
-from galab.evaluation.profile import differences
+from galab.config import RunConfig
+from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.genome.births import BIRTH
 from galab.genome.founders import Founders
 from galab.genome.torch_laws import founders_fixed
 from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment, build, network_and_task, resolve
-from galab.lab.loop import Hook, Loop, Result, profile_of
+from galab.lab.experiment import Experiment, build, network_and_task, own_threads, resolve
+from galab.lab.loop import Hook, Loop, Result
 from galab.lab.recorders import Recorder, TensorBoard
+from galab.lab.resume_rules import changed, check_profile, on_this_machine
 from galab.lab.state import (
     check_data,
     config_of,
@@ -40,12 +39,11 @@ from galab.store.run_folder import RunFolder, locate
 
 logger = logging.getLogger("galab")
 
-_STOP_RULES = ("generations", "seconds", "target")
-
 #: Makes the recorders of a sitting, given the folder, the experiment, the stop rules and what was spent before.
 MakeRecorders = Callable[[RunFolder, Experiment, StopRules, Totals], Sequence[Recorder]]
 
 
+@own_threads()
 def start(
     config: RunConfig,
     *,
@@ -76,6 +74,7 @@ def start(
     return _sit(folder, experiment, Totals(), None, recorders, hooks)
 
 
+@own_threads()
 def resume(
     path: Path,
     changes: dict[str, Any] | None = None,
@@ -105,8 +104,7 @@ def resume(
             f"expected a run folder, got the lone checkpoint '{path}', which cannot be resumed without its lineage; "
             f"start a new run from it with `galab run --from {path}`"
         )
-    present = checkpoints.list_checkpoints(folder.checkpoints)
-    if file is not None and file.absolute() != present[-1][1].absolute():
+    if file is not None and file.resolve() != _newest(folder).resolve():
         folder = _branch(folder, file)
         logger.warning("%s is not the newest checkpoint of its run: continuing as the new run %s", file, folder.path)
     with folder.lock():
@@ -123,14 +121,14 @@ def _resume(
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
-        config = _changed(RunConfig.from_dict(folder.read_config()["hyperparameters"]), changes, folder)
+        config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
         module, task = network_and_task(config)
         experiment = build(config, module, task, founders=_origin_founders(config, module))
         folder.lineage_path.unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True)
     state = checkpoints.load_checked(present[-1][1])
-    config = _changed(config_of(state, present[-1][1]), changes, folder)
+    config = changed(on_this_machine(config_of(state, present[-1][1]), allow_numeric_change), changes, folder)
     module, task = network_and_task(config)
     check_data(task, state, str(folder.path))
     load_buffers(module, state["buffers"])
@@ -140,13 +138,17 @@ def _resume(
             f"expected '{folder.founders_path}' to hold the founders of this run, got others; restore the file"
         )
     experiment = build(config, module, task, founders=founders)
-    _check_profile(state["numeric_profile"], experiment, allow_numeric_change)
+    check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
     with LineageFile(folder.lineage_path, BIRTH) as file:
         file.cut(lineage["births"], lineage["sha256"])
         ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
         ancestors = lineage_of(file.read(), ids)
-    journal.cut(folder.log_path, state["generation"])
+    if (journal.cut(folder.log_path, state["generation"]) or 0) < state["generation"]:
+        raise RunFolderError(
+            f"expected '{folder.log_path}' to reach generation {state['generation']} as its checkpoint does, got fewer "
+            "lines; restore the file, or use an older checkpoint"
+        )
     restore(experiment, state, ancestors)
     return _sit(folder, experiment, Totals(**state["totals"]), state, recorders, hooks, locked=True)
 
@@ -162,63 +164,84 @@ def _sit(
     locked: bool = False,
 ) -> Result:
     """One sitting: from the state, or from generation 0, to a stop rule."""
-    stop = StopRules.of(experiment.config)
+    config, generation = experiment.config, experiment.strategy.generation
+    stop = StopRules.of(config)
     with ExitStack() as stack:
         if not locked:
             stack.enter_context(folder.lock())
         stack.enter_context(interruptible(stop.interrupted))
-        generation = experiment.strategy.generation
-        folder.write_status("running", generation=generation)
-        board = TensorBoard(
-            folder.path, experiment.config.to_dict(), generation=generation, evaluations=totals.evaluations
-        )
-        others = make(folder, experiment, stop, totals) if make else ()
-        loop = Loop(experiment, folder, totals, stop=stop, recorders=[board, *others], hooks=hooks)
+        parts: list[Recorder | Loop] = []
         try:
+            folder.write_status("running", generation=generation)
+            board = TensorBoard(folder.path, config.to_dict(), generation=generation, evaluations=totals.evaluations)
+            parts.append(board)
+            recorders = [board, *(make(folder, experiment, stop, totals) if make else ())]
+            parts[:] = recorders
+            accuracy = _last_accuracy(state, config)
+            loop = Loop(experiment, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
+            parts.append(loop)
             if state is None:
                 save_founders(folder.founders_path, experiment.founders, experiment.module)
                 loop.begin()
+            elif state["hyperparameters"] != config.to_dict():
+                loop.save()  # so that new limits outlive a kill
             return loop.run()
-        except GalabError as error:
-            folder.write_status("failed", generation=experiment.strategy.generation, message=str(error))
+        except BaseException as error:
+            _abandon(folder, experiment.strategy.generation, error, parts)
             raise
 
 
-def _changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> RunConfig:
-    """The saved configuration with those changes that a resumed run may make.
+def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | None:
+    """What the last report found on validation, if it was made in the checkpoint's own generation.
+
+    An unbroken run may stop at ``--target`` there, so a run that was killed after that checkpoint must too.
+    """
+    if state is None or state["generation"] == 0 or state["generation"] % config.report_every:
+        return None
+    accuracy: float | None = state["champion"]["metrics"].get("validation_accuracy")
+    return accuracy
+
+
+def _abandon(folder: RunFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
+    """Say what ended the run and close everything; on a full disk neither may hide the error itself."""
+    interrupted = isinstance(error, KeyboardInterrupt)
+    message = "interrupted" if interrupted else str(error) or type(error).__name__
+    with suppress(Exception):
+        folder.write_status("stopped" if interrupted else "failed", generation=generation, message=message)
+    for part in parts:
+        with suppress(Exception):
+            part.close({})
+
+
+def _newest(folder: RunFolder) -> Path:
+    """The newest checkpoint of a run.
 
     Raises:
-        UsageError: a change would make it another run.
+        CheckpointError: there is none.
     """
-    if changes.keys() & set(_STOP_RULES):
-        # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
-        changes = dict.fromkeys(_STOP_RULES) | changes
-    new = dataclasses.replace(config, **changes)
-    for name, (value, before) in new.changed(config).items():
-        if not RunConfig.__dataclass_fields__[name].metadata["changeable"]:
-            raise UsageError(
-                f"expected {flag(name)} {before} as the run was started with, got {value}: a resumed run keeps its "
-                f"hyperparameters; start a new one with `galab run --from {folder.path} {flag(name)} {value}`"
-            )
-    return new
-
-
-def _check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) -> None:
-    different = differences(saved, profile_of(experiment))
-    if not different:
-        return
-    if not allow:
-        raise NumericProfileError(
-            f"expected the numeric profile that the run was started with, got {'; '.join(different)}: scores would "
-            "differ in the last bits; continue all the same with --allow-numeric-change"
+    present = checkpoints.list_checkpoints(folder.checkpoints)
+    if not present:
+        raise CheckpointError(
+            f"expected a checkpoint in '{folder.checkpoints}', found none: the run was killed before its first; "
+            f"continue it with `galab resume {folder.path}`"
         )
-    logger.warning("the numeric profile changed (%s): scores are no longer bit-identical", "; ".join(different))
+    return present[-1][1]
+
+
+def _config_in(folder: RunFolder) -> RunConfig:
+    """The configuration in ``config.json``."""
+    values = folder.read_config().get("hyperparameters")
+    if not isinstance(values, dict):
+        raise UsageError(f"expected 'hyperparameters' in '{folder.config_path}', found none; restore the file")
+    return RunConfig.from_dict(values)
 
 
 def _origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | None:
     """Founders made of another run's parents (``--from``), or None."""
     if config.origin is None:
         return None
+    if config.init is not None:
+        raise UsageError(f"expected --from or --init, got both ('{config.origin}', '{config.init}'); drop one of them")
     state = read_state(Path(config.origin))
     layout = layout_of(state)
     expected = tuple((name, tuple(value.shape)) for name, value in module.named_parameters())
@@ -244,13 +267,7 @@ def read_state(path: Path) -> dict[str, Any]:
     folder, file = locate(path)
     if file is None:
         assert folder is not None
-        present = checkpoints.list_checkpoints(folder.checkpoints)
-        if not present:
-            raise CheckpointError(
-                f"expected a checkpoint in '{folder.checkpoints}', found none: the run was killed before its first; "
-                f"continue it with `galab resume {folder.path}`"
-            )
-        file = present[-1][1]
+        file = _newest(folder)
     state = checkpoints.load_checked(file)
     config_of(state, file)
     return state
@@ -259,6 +276,7 @@ def read_state(path: Path) -> dict[str, Any]:
 def _branch(folder: RunFolder, file: Path) -> RunFolder:
     """A new run that shares another's history up to one of its checkpoints."""
     state = checkpoints.load_checked(file)
+    config_of(state, file)
     generation = state["generation"]
     content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
     new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content)

@@ -20,12 +20,11 @@ import torch
 
 torch.set_num_threads(1)
 
+from lab_outcome import generations_of, outcome  # noqa: E402
+
 from galab.config import RunConfig  # noqa: E402
-from galab.lab.describe import TIMING  # noqa: E402
 from galab.lab.run import resume, start  # noqa: E402
-from galab.lab.verify import verify  # noqa: E402
-from galab.store import checkpoints, journal, lineage_file, plain  # noqa: E402
-from galab.store.run_folder import RunFolder  # noqa: E402
+from galab.store import journal, lineage_file  # noqa: E402
 
 LONG = {
     "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "elites": 1, "generations": 30,
@@ -51,7 +50,8 @@ def in_child(action: Callable[[], None], kill_after: float | None = None) -> boo
             action()
             code = 0
         except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            sys.stderr.flush()
         finally:
             os._exit(code)
     if kill_after is not None:
@@ -65,40 +65,24 @@ def in_child(action: Callable[[], None], kill_after: float | None = None) -> boo
     return True
 
 
-def outcome(folder: Path) -> dict[str, Any]:
+def everything(folder: Path) -> dict[str, Any]:
     """All of a finished run that must not depend on kills."""
-    run = RunFolder(folder)
-    generation, newest = checkpoints.list_checkpoints(run.checkpoints)[-1]
-    state = plain.load(newest)
-    lines = [{k: v for k, v in line.items() if k not in TIMING} for line in journal.read(run.log_path)]
-    status = run.read_status()
-    assert status is not None
-    return {
-        "log": lines,
-        "generation": generation,
-        "champion": state["champion"],
-        "result": status["result"],
-        "weights": state["weights"].tolist(),
-        "births": state["strategy"]["births"].tobytes().hex(),
-        "fitness": state["strategy"]["parent_fitness"].tolist(),
-        "totals": {name: value for name, value in state["totals"].items() if name not in TIMING},
-        "lineage": run.lineage_path.read_bytes().hex(),
-        "checkpoints": [generation for generation, _ in checkpoints.list_checkpoints(run.checkpoints)],
-        "leftovers": sorted(str(path) for path in folder.rglob("*.galab-*")),
-        "verified": all(verdict.good for verdict in verify(run)),
-    }
+    leftovers = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.galab-*"))
+    found = outcome(folder) | {"checkpoints": generations_of(folder), "leftovers": leftovers}
+    return json.loads(json.dumps(found))
 
 
 def progress(folder: Path) -> int:
     """The newest checkpoint's generation, -1 before the first, -2 before the folder."""
-    present = checkpoints.list_checkpoints(folder / "checkpoints")
-    return present[-1][0] if present else -1 if folder.exists() else -2
+    present = generations_of(folder)
+    return present[-1] if present else -1 if folder.exists() else -2
 
 
 def report(trial: int, kills: list[Any], folder: Path, expected: dict[str, Any]) -> None:
-    found = json.loads(json.dumps(outcome(folder)))
+    found = everything(folder)
     different = [name for name in expected if found[name] != expected[name]]
-    print(json.dumps({"trial": trial, "kills": kills, "different": different}), flush=True)
+    sys.stdout.write(json.dumps({"trial": trial, "kills": kills, "different": different}) + "\n")
+    sys.stdout.flush()
 
 
 def kill_at_random(root: Path, kills: int, seed: int) -> None:
@@ -188,7 +172,7 @@ def unbroken(root: Path, config: dict[str, Any]) -> tuple[dict[str, Any], float]
     began = time.monotonic()
     in_child(lambda: sitting(root / "unbroken", config))
     seconds = time.monotonic() - began
-    return json.loads(json.dumps(outcome(root / "unbroken"))), seconds
+    return everything(root / "unbroken"), seconds
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The log: one line a generation, valid JSON, and cut back to a checkpoint."""
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -88,14 +87,15 @@ def test_cut_of_a_missing_or_empty_log(tmp_path: Path) -> None:
     assert journal.cut(tmp_path / "log.jsonl", 3) is None
 
 
-def test_cut_of_a_long_log_is_quick(tmp_path: Path) -> None:
+def test_cut_of_a_long_log_reads_only_what_it_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.jsonl"
-    line = ', "loss": 0.123456789' + "".join(f', "metric{i}": 0.5' for i in range(20))
-    path.write_text("".join(f'{{"generation": {number}{line}}}\n' for number in range(100_000)))
-    begin = time.perf_counter()
-    assert journal.cut(path, 99_000) == 99_000
-    assert time.perf_counter() - begin < 0.5
-    assert generations_in(path)[-1] == 99_000
+    path.write_text("".join(f'{{"generation": {number}, "loss": 0.5}}\n' for number in range(10_000)))
+    parsed = []
+    whole = journal._object
+    monkeypatch.setattr(journal, "_object", lambda line: parsed.append(line) or whole(line))
+    assert journal.cut(path, 9_900) == 9_900
+    assert len(parsed) == 100
+    assert generations_in(path)[-1] == 9_900
 
 
 def test_a_line_needs_a_generation(tmp_path: Path) -> None:

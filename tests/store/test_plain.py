@@ -5,7 +5,6 @@ import errno
 import math
 import os
 import pickle
-import time
 from pathlib import Path
 from typing import Any
 
@@ -241,21 +240,6 @@ def test_ctrl_c_in_mid_write_leaves_no_temporary_file(tmp_path: Path, monkeypatc
 def test_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="check that its folder is still there"):
         plain.dump({}, tmp_path / "gone" / "a.pkl")
-
-
-def test_a_large_checkpoint_is_quick(tmp_path: Path) -> None:
-    """The promise is 100 ms to save and 50 ms to load; four times that is allowed to a busy machine."""
-    value = {"weights": np.arange(8 * 101_770, dtype=np.int32).reshape(8, -1), "config": {str(i): i for i in range(99)}}
-    saving, loading = [], []
-    for _ in range(5):
-        begin = time.perf_counter()
-        plain.dump(value, tmp_path / "a.pkl")
-        middle = time.perf_counter()
-        plain.load(tmp_path / "a.pkl")
-        saving.append(middle - begin)
-        loading.append(time.perf_counter() - middle)
-    assert min(saving) < 0.4
-    assert min(loading) < 0.2
 
 
 def test_element_types_are_exactly_the_allowed_ones() -> None:

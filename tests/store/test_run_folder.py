@@ -238,6 +238,7 @@ def test_status_says_how_the_run_is_doing(folder: RunFolder) -> None:
     status = folder.read_status()
     assert status is not None
     assert status.pop("updated").endswith("+00:00")
+    assert status.pop("result") == {}
     assert status == {"state": "stopped", "generation": 9, "message": "asked to", "pid": os.getpid()}
     with pytest.raises(ValueError, match="expected a state"):
         folder.write_status("confused", generation=1)

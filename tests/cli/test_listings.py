@@ -1,0 +1,161 @@
+"""``list``, ``show``, ``evaluate``, ``verify``, ``tasks``, ``models``, ``doctor``: tables, JSON and CSV."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galab.cli.listing import sparkline
+from galab.registry import MODELS, TASKS
+from galab.store import journal
+
+
+def rows_of(text: str, style: str) -> list[dict[str, Any]]:
+    if style == "csv":
+        return list(csv.DictReader(io.StringIO(text)))
+    value = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("style", ["json", "csv"])
+def test_list(galab: Any, evolve: Any, style: str) -> None:
+    evolve("first")
+    evolve("second", "--children", 9)
+    first, second = rows_of(galab("list", "-f", style).out, style)
+    assert (first["run"], second["run"]) == ("first", "second")
+    assert (str(first["children"]), str(second["children"])) == ("6", "9")
+    assert first["state"] == "finished"
+    assert 0 < float(first["test_accuracy"]) < 1
+
+
+def test_list_as_a_table_and_of_another_folder(galab: Any, evolve: Any) -> None:
+    assert galab("list").out == "no runs in 'runs'; `galab run` makes one\n"
+    assert json.loads(galab("list", "-f", "json").out) == []
+    evolve("first")
+    evolve("elsewhere", "--runs", "other")
+    table = galab("list").out
+    assert "first" in table
+    assert "elsewhere" not in table
+    assert "elsewhere" in galab("list", "--runs", "other").out
+    assert "\x1b" not in table
+
+
+def test_list_tells_killed_and_new_runs_apart_and_survives_a_damaged_one(galab: Any, evolve: Any) -> None:
+    killed, damaged, new = evolve("killed"), evolve("damaged"), evolve("new")
+    status = json.loads((killed / "status.json").read_text())
+    (killed / "status.json").write_text(json.dumps(status | {"state": "running", "result": {}}))
+    (damaged / "config.json").write_text("{")
+    (new / "status.json").unlink()
+    said = galab("list", "-f", "json")
+    rows = {row["run"]: row for row in json.loads(said.out)}
+    assert {name: row["state"] for name, row in rows.items()} == {"killed": "killed", "damaged": "damaged", "new": "new"}
+    assert rows["killed"]["test_accuracy"] is not None  # of the last report
+    assert "config.json" in said.err
+    assert "damaged" in galab("list").out
+
+
+def test_show(galab: Any, evolve: Any) -> None:
+    run = evolve()
+    shown = galab("show", run).out
+    for word in ("first: digits, the embedded", "generation 5", "checkpoints at 0, 2, 4, 5", "* hidden", "fitness_best",
+                 "test_accuracy", "champion", "seed chain, 6 births from founder to champion"):  # fmt: skip
+        assert word in shown, word
+    content = json.loads(galab("show", run, "-f", "json").out)
+    assert content["generation"] == 5
+    assert content["checkpoints"] == [0, 2, 4, 5]
+    assert content["hyperparameters"]["children"] == 6
+    chain = content["seed_chain"]
+    assert [birth["generation"] for birth in chain] == [0, 1, 2, 3, 4, 5]
+    assert [birth["parents"] for birth in chain[1:]] == [[birth["birth"]] for birth in chain[:-1]]
+    assert chain[-1]["birth"] == content["champion"]["id"]
+    log = rows_of(galab("show", run, "-f", "csv").out, "csv")
+    assert [int(line["generation"]) for line in log] == [1, 2, 3, 4, 5]
+
+
+def test_show_a_long_chain_by_its_ends_or_in_full(galab: Any, evolve: Any) -> None:
+    run = evolve("long", "--generations", 12)
+    assert "..." in galab("show", run).out
+    full = galab("show", run, "--full").out
+    assert "..." not in full
+    assert full.count("  generation ") == 13
+
+
+def test_show_an_older_checkpoint_and_a_lone_one(galab: Any, evolve: Any, tmp_path: Path) -> None:
+    run = evolve()
+    older = galab("show", run / "checkpoints" / "gen_000002.pkl").out
+    assert "generation 2," in older
+    assert len(rows_of(galab("show", run / "checkpoints" / "gen_000002.pkl", "-f", "csv").out, "csv")) == 2
+    (tmp_path / "lone.pkl").write_bytes((run / "checkpoints" / "gen_000002.pkl").read_bytes())
+    assert "seed chain: not at hand" in galab("show", "lone.pkl").out
+
+
+@pytest.mark.parametrize("style", ["json", "csv"])
+def test_evaluate(galab: Any, evolve: Any, style: str) -> None:
+    run = evolve("first", "--generations", 4)
+    last = journal.read(run / "log.jsonl")[-1]
+    (row,) = rows_of(galab("evaluate", run, "-f", style).out, style)
+    assert float(row["test_accuracy"]) == last["test_accuracy"]
+    assert float(row["test_loss"]) == last["test_loss"]
+    assert int(row["birth"]) == last["champion"]
+    assert int(row["evaluations"]) == last["evaluations"]
+
+
+def test_evaluate_as_a_table_says_on_which_data(galab: Any, evolve: Any) -> None:
+    run = evolve()
+    shown = galab("evaluate", run).out
+    for word in ("test accuracy", "evaluations", "digits, the embedded 1,797 images", "examples", "270"):
+        assert word in shown
+    assert "validation accuracy" in galab("evaluate", run, "--split", "validation").out
+    assert json.loads(galab("evaluate", run, "--member", 2, "-f", "json").out)["member"] == 2
+
+
+def test_verify(galab: Any, evolve: Any) -> None:
+    run = evolve()
+    assert "every checkpoint follows from its seeds" in galab("verify", run).out
+    rows = json.loads(galab("verify", run, "-f", "json").out)
+    assert [(row["generation"], row["identical"], row["lineage"]) for row in rows] == [
+        (generation, 3, "whole") for generation in (0, 2, 4, 5)
+    ]
+    (run / "lineage.bin").write_bytes((run / "lineage.bin").read_bytes()[:72])
+    said = galab("verify", run, code=1)
+    assert "a checkpoint does not follow from its seeds" in said.out
+    assert json.loads(galab("verify", run, "-f", "json", code=1).out)[0]["lineage"] == "changed"
+
+
+@pytest.mark.parametrize("style", ["json", "csv"])
+@pytest.mark.parametrize(("command", "registry"), [("tasks", TASKS), ("models", MODELS)])
+def test_catalogues(galab: Any, style: str, command: str, registry: Any) -> None:
+    rows = rows_of(galab(command, "-f", style).out, style)
+    assert [row["name"] for row in rows] == registry.names()
+    assert all(len(row["what"]) > 10 and "\n" not in row["what"] for row in rows)
+    assert all(name in galab(command).out for name in registry.names())
+
+
+@pytest.mark.parametrize("style", ["json", "csv"])
+def test_doctor(galab: Any, style: str) -> None:
+    rows = {row["what"]: row for row in rows_of(galab("doctor", "-f", style).out, style)}
+    assert {"galab", "python", "numpy", "torch", "cpu", "cuda", "c++ compiler", "data: mnist"} <= set(rows)
+    assert all(row["found"] and row["fine"] for row in rows.values())
+    assert "GALAB_DATA" in galab("doctor").out
+
+
+def test_doctor_names_what_is_wrong_instead_of_failing(galab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GALAB_DATA", "/nonexistent")
+    rows = {row["what"]: row for row in json.loads(galab("doctor", "-f", "json").out)}
+    assert "expected a folder at '/nonexistent' (GALAB_DATA)" in rows["GALAB_DATA"]["fine"]
+
+
+def test_figures_that_are_no_numbers_are_valid_json(galab: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = evolve()
+    monkeypatch.setattr("galab.lab.champion.Judge.score", lambda *_: {"test_accuracy": float("nan")})
+    assert rows_of(galab("evaluate", run, "-f", "json").out, "json")[0]["test_accuracy"] is None
+
+
+def test_curves_in_text() -> None:
+    assert sparkline([1.0]) == "▁"
+    assert sparkline([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) == "▁▂▃▄▅▆▇█"
+    assert len(sparkline([float(value) for value in range(1000)])) == 60
+    assert sparkline([3.0] * 5) == "▁▁▁▁▁"

@@ -1,0 +1,79 @@
+"""The shared minibatch of a generation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galab.contracts import Examples
+from galab.evaluation.minibatch import Minibatches
+from galab.genome.noise import Stream, permutation
+
+
+def examples(count: int = 20) -> Examples:
+    """Every example is its own number, and its target the number plus 1000."""
+    return Examples(torch.arange(count).float()[:, None], torch.arange(count) + 1000)
+
+
+def numbers(found: Examples) -> list[int]:
+    assert torch.equal(found.targets - 1000, found.inputs[:, 0].long())
+    return found.inputs[:, 0].long().tolist()
+
+
+@given(count=st.integers(1, 40), size=st.integers(1, 40), key=st.integers(0, 2**63 - 1))
+def test_an_epoch_shows_every_example_at_most_once(count, size, key):
+    batches = Minibatches(examples(count), size, key)
+    if size >= count:
+        assert batches.fixed
+        return
+    per_epoch = count // size
+    for epoch in range(3):
+        seen = [n for place in range(per_epoch) for n in numbers(batches.of(epoch * per_epoch + place + 1))]
+        assert len(seen) == len(set(seen)) == per_epoch * size
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=15))
+def test_a_generations_examples_depend_on_key_and_number_alone(generations):
+    shared = Minibatches(examples(), 6, 9)
+    for generation in generations:
+        assert numbers(shared.of(generation)) == numbers(Minibatches(examples(), 6, 9).of(generation))
+
+
+def test_the_order_is_the_noise_of_the_epoch():
+    batches = Minibatches(examples(), 6, 9)
+    order = permutation(20, 9, 1, Stream.BATCH).tolist()
+    assert [numbers(batches.of(generation)) for generation in (4, 5, 6)] == [order[:6], order[6:12], order[12:18]]
+
+
+def test_epochs_and_keys_have_orders_of_their_own():
+    orders = {tuple(numbers(Minibatches(examples(), 10, key).of(generation))) for key in range(5)
+              for generation in range(1, 9)}
+    assert len(orders) == 40
+
+
+def test_over_many_epochs_every_example_is_seen_about_equally_often():
+    batches = Minibatches(examples(), 6, 3)
+    counts = torch.zeros(20)
+    for generation in range(1, 3001):
+        counts[numbers(batches.of(generation))] += 1
+    assert counts.sum() == 18_000
+    assert counts.min() > 830  # 900 of 1000 epochs on average, standard deviation 9.5
+    assert counts.max() < 970
+
+
+@pytest.mark.parametrize("size", [0, 20, 21, 1000])
+def test_all_examples_every_time_is_fixed_data(size):
+    data = examples()
+    batches = Minibatches(data, size, 3)
+    assert batches.fixed
+    assert batches.size == 20
+    assert batches.of(1) is batches.of(77) is data
+
+
+def test_a_minibatch_has_its_size():
+    batches = Minibatches(examples(), 6, 3)
+    assert not batches.fixed
+    assert batches.size == 6
+    assert all(len(batches.of(generation)) == 6 for generation in range(1, 30))

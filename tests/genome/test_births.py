@@ -1,0 +1,48 @@
+"""Births as rows, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galab.genome.births import BIRTH, NOBODY, Birth, from_rows, to_rows
+
+IDS = st.integers(0, 2**62)
+BIRTHS = st.builds(
+    Birth,
+    id=IDS,
+    parents=st.lists(IDS, max_size=2).map(tuple),
+    generation=st.integers(0, 2**31 - 1),
+    argument=st.integers(-(2**31), 2**31 - 1),
+    log_sigma=st.integers(-(2**15), 2**15 - 1),
+    crossover=st.integers(0, 255),
+    mutation=st.integers(0, 255),
+)
+
+
+def test_a_row_takes_at_most_forty_bytes():
+    assert BIRTH.itemsize == 36 <= 40
+    assert to_rows([Birth(1, (), 0, 0, 0, 0, 0)]).nbytes == 36
+
+
+@given(st.lists(BIRTHS, max_size=8))
+def test_births_survive_being_rows_and_being_bytes(births):
+    rows = to_rows(births)
+    assert rows.dtype == BIRTH
+    assert rows.shape == (len(births),)
+    assert from_rows(rows) == births
+    assert from_rows(np.frombuffer(rows.tobytes(), dtype=BIRTH)) == births
+
+
+def test_what_comes_back_is_plain_python():
+    (birth,) = from_rows(to_rows([Birth(5, (3, 4), 2, 0, -1445, 1, 1)]))
+    assert all(type(value) is int for value in (*birth.parents, *(birth[0], *birth[2:])))
+
+
+def test_the_bytes_of_a_row_never_change():
+    row = to_rows([Birth(258, (3,), 2, 1, -2, 4, 5)])
+    assert row["parents"].tolist() == [[3, NOBODY]]
+    assert row.tobytes().hex() == (
+        "0201000000000000" "0300000000000000" "ffffffffffffffff" "02000000" "01000000" "feff" "04" "05"
+    )

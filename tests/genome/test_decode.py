@@ -1,0 +1,193 @@
+"""The decoder: one mutation per child, a cache within its bytes, and any length of lineage."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from galab.errors import LethalMutationError
+from galab.genome.births import Birth
+from galab.genome.decode import Decoder
+from galab.genome.founders import GIVEN, Founders, TensorLaw
+from galab.genome.pedigree import Pedigree
+from galab.genome.phenotype import add
+from galab.mutation.dense import Dense
+
+FOUNDERS = Founders(9, (TensorLaw("w", (5, 8), "uniform", 0.25),), np.empty((1, 0), np.int32))
+NBYTES = 160
+
+
+class CountingDense(Dense):
+    """Remembers for whom it was called."""
+
+    def __init__(self) -> None:
+        super().__init__(9)
+        self.calls: list[int] = []
+
+    def apply(self, weights, birth, layout):
+        self.calls.append(birth.id)
+        return super().apply(weights, birth, layout)
+
+
+def chain(length: int) -> list[Birth]:
+    return [Birth(number, (number - 1,) if number else (), number, 0, -2560, 0, 1) for number in range(length)]
+
+
+def decoder_of(births: list[Birth], cache_bytes: int = 2**20) -> tuple[Decoder, CountingDense]:
+    mutation = CountingDense()
+    return Decoder(FOUNDERS, Pedigree(births), [mutation], cache_bytes=cache_bytes), mutation
+
+
+def test_a_child_costs_one_mutation_whatever_its_generation():
+    decoder, mutation = decoder_of(chain(500))
+    decoder.decode(498)
+    mutation.calls.clear()
+    decoder.decode(499)
+    assert mutation.calls == [499]
+    decoder.decode(499)
+    assert mutation.calls == [499]
+
+
+def test_children_of_pinned_parents_cost_one_mutation_without_any_cache():
+    births = chain(50) + [Birth(50 + child, (49,), 50, 0, -2560, 0, 1) for child in range(10)]
+    decoder, mutation = decoder_of(births, cache_bytes=0)
+    decoder.pin([49])
+    mutation.calls.clear()
+    for child in range(50, 60):
+        decoder.decode(child)
+    assert mutation.calls == list(range(50, 60))
+    assert decoder.hits == 10
+
+
+def test_hits_and_misses_are_counted():
+    decoder, _ = decoder_of(chain(4))
+    decoder.decode(2)
+    assert (decoder.hits, decoder.misses) == (0, 2)
+    decoder.decode(3)
+    assert (decoder.hits, decoder.misses) == (1, 2)
+
+
+def test_the_cache_stays_within_its_bytes_and_forgets_the_least_recently_used():
+    decoder, mutation = decoder_of([Birth(number, (), 0, 0, 0, 0, 0) for number in range(10)], 3 * NBYTES)
+    for birth in (0, 1, 2, 0, 3):
+        decoder.decode(birth)
+    assert list(decoder._cache._items) == [2, 0, 3]
+    assert decoder._cache._bytes == 3 * NBYTES
+    for birth in range(10):
+        decoder.decode(birth)
+        assert decoder._cache._bytes == sum(item.nbytes for item in decoder._cache._items.values()) <= 3 * NBYTES
+    assert not mutation.calls
+
+
+def test_pinned_individuals_stay_and_released_ones_count_again():
+    decoder, _ = decoder_of([Birth(number, (), 0, 0, 0, 0, 0) for number in range(20)], 2 * NBYTES)
+    decoder.pin([0, 1, 2, 3])
+    pinned = [decoder.decode(birth) for birth in range(4)]
+    for birth in range(4, 20):
+        decoder.decode(birth)
+    assert all(decoder.decode(birth) is kept for birth, kept in enumerate(pinned))
+    assert decoder._cache._bytes <= 2 * NBYTES
+    decoder.pin([3, 15])
+    assert decoder.decode(3) is pinned[3]
+    assert set(decoder._cache._pinned) == {3, 15}
+    assert not set(decoder._cache._items) & {3, 15}
+    assert decoder._cache._bytes == sum(item.nbytes for item in decoder._cache._items.values()) <= 2 * NBYTES
+
+
+def test_a_lineage_of_twenty_thousand_births_decodes_cold():
+    births = chain(20_000)
+    decoder, mutation = decoder_of(births, cache_bytes=0)
+    start = time.perf_counter()
+    tip = decoder.decode(19_999)
+    assert time.perf_counter() - start < 30  # about half a second on an idle machine
+    assert mutation.calls == list(range(1, 20_000))
+    weights = FOUNDERS.decode(births[0]).weights
+    dense = Dense(9)
+    for birth in births[1:]:
+        weights = dense.apply(weights, birth, FOUNDERS.layout)
+    assert np.array_equal(tip.weights, weights)
+
+
+def test_a_cold_rebuild_holds_one_ancestor_at_a_time():
+    made: list[weakref.ref] = []
+    alive = []
+
+    class Watching(CountingDense):
+        def apply(self, weights, birth, layout):
+            child = super().apply(weights, birth, layout)
+            made.append(weakref.ref(child))
+            alive.append(sum(ref() is not None for ref in made))
+            return child
+
+    decoder = Decoder(FOUNDERS, Pedigree(chain(200)), [Watching()], cache_bytes=0)
+    decoder.decode(199)
+    assert len(made) == 199
+    assert max(alive) <= 2
+    assert len(decoder._cache._items) == 0
+    assert decoder._cache._bytes == 0
+
+
+def test_inbreeding_does_not_multiply_the_work():
+    # Every generation has two individuals, each the child of one or of both before: 2^n paths lead to the founders.
+    births = [Birth(0, (), 0, 0, 0, 0, 0), Birth(1, (), 0, 0, 0, 0, 0)]
+    for first in range(2, 80, 2):
+        births.append(Birth(first, (first - 2, first - 1), first // 2, 0, -2560, 0, 1))
+        births.append(Birth(first + 1, (first - 2,) if first % 4 else (first - 1, first - 2), first // 2, 0, 0, 0, 1))
+    decoder, mutation = decoder_of(births, cache_bytes=0)
+    decoder.decode(78)
+    assert len(mutation.calls) == len(set(mutation.calls)) <= 78
+
+
+def test_an_individual_may_be_both_of_a_childs_parents():
+    decoder, _ = decoder_of([*chain(2), Birth(2, (1, 1), 2, 0, -2560, 0, 1)], cache_bytes=0)
+    assert decoder.decode(2).weights.shape == (40,)
+
+
+def test_decoding_never_writes_to_what_it_gave_before():
+    births = chain(30) + [Birth(30 + child, (child,), 40, 0, -1000, 0, 1) for child in range(30)]
+    decoder, _ = decoder_of(births)
+    given = [decoder.decode(birth.id).weights for birth in births]
+    kept = [weights.copy() for weights in given]
+    for birth in births:
+        decoder.develop(birth, [decoder.decode(parent) for parent in birth.parents])
+    assert all(np.array_equal(first, second) for first, second in zip(given, kept, strict=True))
+    assert not any(np.shares_memory(first, second) for first, second in itertools.pairwise(given))
+
+
+def test_a_lethal_birth_names_its_parameter_every_time_and_so_do_its_children():
+    laws = (TensorLaw("calm", (3,), "uniform", 0.1), TensorLaw("edge", (2,), GIVEN))
+    founders = Founders(1, laws, np.array([[2**31 - 1, 2**31 - 1]], dtype=np.int32))
+    dense = Dense(1, "sign")
+    # A child whose noise moves a weight of 'edge' upward.
+    lethal = next(number for number in range(1, 50) if dies(dense, founders, number))
+    child, grandchild = Birth(lethal, (0,), 1, 0, 0, 0, 1), Birth(lethal + 1, (lethal,), 2, 0, 0, 0, 1)
+    births = [Birth(0, (), 0, 0, 0, 0, 0), child, grandchild]
+    decoder = Decoder(founders, Pedigree(births), [dense])
+    for birth in (lethal, lethal, lethal + 1):
+        with pytest.raises(LethalMutationError, match=f"birth {lethal} is lethal: a weight of 'edge'") as caught:
+            decoder.decode(birth)
+        assert caught.value.parameter == "edge"
+
+
+def dies(dense: Dense, founders: Founders, number: int) -> bool:
+    founder = founders.decode(Birth(0, (), 0, 0, 0, 0, 0)).weights
+    try:
+        dense.apply(founder, Birth(number, (0,), 1, 0, 0, 0, 1), founders.layout)
+    except LethalMutationError:
+        return True
+    return False
+
+
+def test_the_order_in_which_mutations_are_added_does_not_matter():
+    births = chain(100)
+    decoder, _ = decoder_of(births)
+    founder, layout, dense = decoder.decode(0).weights, FOUNDERS.layout, Dense(9)
+    zero = np.zeros(40, dtype=np.int32)
+    weights = founder
+    for number in np.random.Generator(np.random.Philox(4)).permutation(np.arange(1, 100)).tolist():
+        weights = add(weights, dense.apply(zero, births[number], layout), layout, number)
+    assert np.array_equal(decoder.decode(99).weights, weights)

@@ -1,0 +1,132 @@
+"""Founders of a torch module follow torch's own initialisation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from galab.errors import UsageError
+from galab.genome.births import Birth
+from galab.genome.founders import GIVEN, Founders
+from galab.genome.phenotype import to_float
+from galab.genome.torch_laws import founders_fixed, founders_given, founders_of
+
+
+def founder(founders: Founders, number: int) -> dict[str, np.ndarray]:
+    return founders.layout.split(to_float(founders.decode(Birth(number, (), 0, 0, 0, 0, 0)).weights))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(40, 30),
+        lambda: nn.Conv1d(6, 8, 5),
+        lambda: nn.Conv2d(4, 8, 3, groups=2),
+        lambda: nn.Conv3d(2, 4, 3),
+        lambda: nn.Embedding(40, 20),
+    ],
+)
+def test_every_layer_kind_has_the_moments_of_torchs_rule(make):
+    layer = make()
+    founders = founders_of(layer, 5)
+    drawn = [founder(founders, number) for number in range(200)]
+    torch.manual_seed(0)
+    for name, parameter in layer.named_parameters():
+        theirs = []
+        for _ in range(200):
+            layer.reset_parameters()
+            theirs.append(parameter.detach().numpy().ravel().copy())
+        ours, theirs = np.concatenate([each[name].ravel() for each in drawn]), np.concatenate(theirs)
+        error = 1 / math.sqrt(ours.size)
+        assert abs(ours.std() / theirs.std() - 1) < 5 * error
+        assert abs(ours.mean()) < 5 * error * theirs.std()
+        # The same law and not only the same spread: the deciles agree.
+        levels = np.linspace(0.1, 0.9, 9)
+        np.testing.assert_allclose(np.quantile(ours, levels), np.quantile(theirs, levels), atol=8 * error * ours.std())
+        if not isinstance(layer, nn.Embedding):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            assert np.abs(ours).max() <= bound * (1 + 1e-6)
+
+
+class Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(6)
+        self.group = nn.GroupNorm(2, 6)
+        self.own = nn.Parameter(torch.tensor(0.25))
+        self.linear = nn.Linear(6, 3)
+
+
+def test_norm_weights_and_unknown_parameters_keep_the_modules_value():
+    module = Mixed()
+    with torch.no_grad():
+        module.norm.weight.copy_(torch.arange(6) / 4)
+    founders = founders_of(module, 1)
+    assert {law.name: law.law for law in founders.laws} == {
+        "own": GIVEN, "norm.weight": GIVEN, "norm.bias": GIVEN, "group.weight": GIVEN, "group.bias": GIVEN,
+        "linear.weight": "uniform", "linear.bias": "uniform",
+    }
+    for number in (0, 3):
+        found = founder(founders, number)
+        assert found["own"] == np.float32(0.25)
+        assert found["norm.weight"].tolist() == [0, 0.25, 0.5, 0.75, 1, 1.25]
+        assert found["group.bias"].tolist() == [0] * 6
+
+
+def test_the_order_of_the_layout_is_the_modules():
+    founders = founders_of(Mixed(), 1)
+    assert founders.layout.names == tuple(name for name, _ in Mixed().named_parameters())
+    assert founders.layout.shapes[0] == ()
+
+
+def test_tied_parameters_are_one_tensor():
+    module = nn.ModuleDict({"embed": nn.Embedding(7, 5), "head": nn.Linear(5, 7, bias=False)})
+    module["head"].weight = module["embed"].weight
+    founders = founders_of(module, 1)
+    assert founders.layout.names == ("embed.weight",)
+    assert founders.layout.size == 35
+    assert founders.laws[0].law == "normal"
+
+
+def test_founders_do_not_depend_on_torchs_generator_or_the_modules_drawn_weights():
+    torch.manual_seed(1)
+    first = founders_of(nn.Linear(5, 3), 4)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    second = founders_of(module := nn.Linear(5, 3), 4)
+    assert first.sha256 == second.sha256
+    assert first.sha256 != founders_of(module, 5).sha256
+    torch.manual_seed(2)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_given_weights_are_the_founders_to_the_bit():
+    module = nn.Linear(4, 2)
+    state = {name: value.clone() for name, value in nn.Linear(4, 2).state_dict().items()}
+    founders = founders_given(module, state, 3)
+    for number in range(3):
+        found = founder(founders, number)
+        for name, value in state.items():
+            np.testing.assert_allclose(found[name], value.numpy(), rtol=0, atol=2**-25)
+    assert {law.law for law in founders.laws} == {GIVEN}
+
+
+def test_given_weights_that_do_not_fit_are_refused():
+    module = nn.Linear(4, 2)
+    with pytest.raises(UsageError, match="expected the parameter 'bias' among the given weights, got weight"):
+        founders_given(module, {"weight": torch.zeros(2, 4)}, 1)
+    with pytest.raises(UsageError, match=r"'weight' to have shape \(2, 4\), got \(4, 2\); choose the model"):
+        founders_given(module, {"weight": torch.zeros(4, 2), "bias": torch.zeros(2)}, 1)
+    with pytest.raises(UsageError, match=r"parameter 'bias': expected weights inside \+-128, got 200"):
+        founders_given(module, {"weight": torch.zeros(2, 4), "bias": torch.tensor([0.0, 200.0])}, 1)
+
+
+def test_given_individuals_become_founders_in_turn():
+    rows = np.arange(20, dtype=np.int32).reshape(2, 10)
+    founders = founders_fixed(nn.Linear(4, 2), rows, 1)
+    for number in range(5):
+        assert founders.decode(Birth(number, (), 0, 0, 0, 0, 0)).weights.tolist() == rows[number % 2].tolist()

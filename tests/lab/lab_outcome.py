@@ -1,0 +1,44 @@
+"""What two equal runs have in common; for the tests and for the script that kills runs."""
+
+from pathlib import Path
+from typing import Any
+
+from galab.lab.describe import TIMING
+from galab.lab.verify import verify
+from galab.store import checkpoints, journal, plain
+from galab.store.run_folder import RunFolder
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    """The log without what depends on the machine's speed."""
+    lines = journal.read(RunFolder(folder).log_path)
+    return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
+
+
+def newest_state(folder: Path) -> dict[str, Any]:
+    """The content of the newest checkpoint."""
+    return plain.load(checkpoints.list_checkpoints(folder / "checkpoints")[-1][1])
+
+
+def generations_of(folder: Path) -> list[int]:
+    """Generations that have a checkpoint."""
+    return [generation for generation, _ in checkpoints.list_checkpoints(folder / "checkpoints")]
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All of a finished run that must be the same when it is repeated, interrupted or killed; ready for JSON."""
+    run, state = RunFolder(folder), newest_state(folder)
+    status = run.read_status()
+    assert status is not None
+    return {
+        "log": log_of(folder),
+        "state": status["state"],
+        "champion": state["champion"],
+        "result": status["result"],
+        "weights": state["weights"].tolist(),
+        "births": state["strategy"]["births"].tobytes().hex(),
+        "fitness": state["strategy"]["parent_fitness"].tolist(),
+        "totals": {name: value for name, value in state["totals"].items() if name not in TIMING},
+        "lineage": run.lineage_path.read_bytes().hex(),
+        "verified": all(verdict.good for verdict in verify(run)),
+    }

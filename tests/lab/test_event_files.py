@@ -1,0 +1,119 @@
+"""What TensorBoard reads in the event files, and that a resumed run tells each step once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_outcome import log_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from galab.lab.events import EventFile
+from galab.lab.recorders import tag
+from galab.lab.run import resume
+
+CURVES = {
+    "fitness/best", "fitness/mean", "fitness/worst", "fitness/std", "train/loss", "train/accuracy", "validation/loss",
+    "validation/accuracy", "test/loss", "test/accuracy", "step_size/mean", "step_size/min", "step_size/max",
+    "run/evaluations", "run/seconds", "run/generation_seconds", "run/evaluations_per_second", "run/failures",
+    "run/lethal", "cache/hits", "cache/misses", "lineage/births", "lineage/bytes",
+}  # fmt: skip
+FINAL = {"final/validation_loss", "final/validation_accuracy", "final/test_loss", "final/test_accuracy"}
+
+
+def read(folder: Path) -> EventAccumulator:
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0}, purge_orphaned_data=True)
+    found.Reload()
+    return found
+
+
+def curve(found: EventAccumulator, name: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in found.Scalars(name)]
+
+
+def test_the_tags_and_the_steps(evolve: Any) -> None:
+    folder = evolve()
+    found, log = read(folder), log_of(folder)
+    assert set(found.Tags()["scalars"]) == CURVES | FINAL
+    assert curve(found, "fitness/best") == [
+        (line["generation"], pytest.approx(line["fitness_best"], rel=1e-6)) for line in log
+    ]
+    assert [step for step, _ in curve(found, "test/accuracy")] == [2, 4]
+    assert [event.step for event in found.Histograms("fitness/histogram")] == [2, 4]
+    assert sum(found.Histograms("fitness/histogram")[0].histogram_value.bucket) == 6
+    by_evaluations = read(folder / "by_evaluations")
+    assert set(by_evaluations.Tags()["scalars"]) == CURVES
+    assert [step for step, _ in curve(by_evaluations, "fitness/best")] == [line["evaluations"] for line in log]
+
+
+def test_the_hyperparameters_are_in_the_hparams_tab(evolve: Any) -> None:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    found = read(evolve(elites=2))
+    content = found.PluginTagToContent("hparams")
+    assert {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(content)
+    start = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info
+    assert start.hparams["children"].number_value == 6
+    assert start.hparams["elites"].number_value == 2
+    assert start.hparams["task"].string_value == "digits"
+    experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
+    assert {info.name.tag for info in experiment.metric_infos} == FINAL
+
+
+def test_a_resumed_run_tells_each_step_once(evolve: Any, tmp_path: Path) -> None:
+    """It was killed after generation 7 and continues from 6: what the killed sitting said of 7 is forgotten."""
+
+    def crash(line: dict[str, Any]) -> None:
+        if line["generation"] == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evolve(generations=12, hooks=[crash])
+    folder = tmp_path / "first"
+    assert [step for step, _ in curve(read(folder), "fitness/best")] == list(range(1, 8))
+    resume(folder)
+    resume(folder)  # nothing left to do
+    resume(folder, {"generations": 13})
+    log = log_of(folder)
+    for place, axis in ((folder, "generation"), (folder / "by_evaluations", "evaluations")):
+        steps = [step for step, _ in curve(read(place), "fitness/best")]
+        assert steps == [line[axis] for line in log]
+    found = read(folder)
+    for name in found.Tags()["scalars"]:
+        values: dict[int, set[float]] = {}
+        for step, value in curve(found, name):
+            values.setdefault(step, set()).add(value)
+        assert all(len(several) == 1 for several in values.values()), (name, values)
+    assert [step for step, _ in curve(found, "final/test_accuracy")][-1] == 13
+
+
+def test_a_branch_brings_its_history_along(evolve: Any) -> None:
+    folder = evolve(keep="all")
+    new = resume(folder / "checkpoints" / "gen_000002.pkl", {"generations": 4}).folder.path
+    expected = [pytest.approx(line["fitness_best"], rel=1e-6) for line in log_of(folder)[:4]]
+    assert curve(read(new), "fitness/best") == list(zip(range(1, 5), expected, strict=True))
+
+
+def test_every_event_is_on_the_disk_at_once(tmp_path: Path) -> None:
+    """So that a kill loses none from before the checkpoint."""
+    file = EventFile(tmp_path, purge_step=1)
+    for step in range(1, 4):
+        file.add(Summary(value=[Summary.Value(tag="a", simple_value=step)]), step)
+        assert curve(read(tmp_path), "a")[-1] == (step, step)
+    file.close()
+    file.close()
+
+
+def test_files_of_one_second_are_read_in_order(tmp_path: Path) -> None:
+    for sitting in range(12):
+        file = EventFile(tmp_path, purge_step=1)
+        file.add(Summary(value=[Summary.Value(tag="a", simple_value=sitting)]), 1)
+        file.close()
+    assert curve(read(tmp_path), "a") == [(1, 11)]
+
+
+def test_tags() -> None:
+    assert tag("fitness_best") == "fitness/best"
+    assert tag("step_size") == "step_size/mean"
+    assert tag("step_size_max") == "step_size/max"
+    assert tag("seconds") == "run/seconds"

@@ -1,0 +1,116 @@
+"""The replay of a run's seeds finds every change to its checkpoints and its lineage."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from galab.errors import CheckpointError
+from galab.genome.births import BIRTH
+from galab.lab.verify import verify
+from galab.store import plain
+from galab.store.lineage_file import read_rows
+from galab.store.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(evolve: Any) -> Path:
+    return evolve(generations=8, keep="all")
+
+
+def good(folder: Path) -> list[bool]:
+    return [verdict.good for verdict in verify(RunFolder(folder))]
+
+
+def test_a_true_run_is_good(run: Path) -> None:
+    verdicts = verify(RunFolder(run))
+    assert [verdict.generation for verdict in verdicts] == [0, 2, 4, 6, 8]
+    assert all(verdict.identical == verdict.members == 3 for verdict in verdicts)
+    assert good(run) == [True] * 5
+
+
+def test_one_bit_of_one_weight_is_found(run: Path) -> None:
+    path = run / "checkpoints" / "gen_000004.pkl"
+    state = plain.load(path)
+    state["weights"][1, 7] ^= 1
+    plain.dump(state, path)
+    assert good(run) == [True, True, False, True, True]
+    assert verify(RunFolder(run))[2].identical == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("parents", (1, -1)), ("parents", (10**6, -1)), ("parents", (-1, -1)), ("id", 10**6), ("log_sigma", 30_000),
+     ("log_sigma", -1445), ("mutation", 9), ("mutation", 0), ("generation", 1), ("argument", 3)],
+)  # fmt: skip
+def test_one_field_of_one_birth_is_found(run: Path, field: str, value: Any) -> None:
+    rows = read_rows(run / "lineage.bin", BIRTH)
+    place = int(np.flatnonzero(rows["generation"] == 4)[0])
+    rows[field][place] = value
+    (run / "lineage.bin").write_bytes(rows.tobytes())
+    found = verify(RunFolder(run))
+    assert [verdict.lineage for verdict in found] == [True, True, False, False, False]
+    assert not found[-1].good
+
+
+def test_a_lineage_cut_short_is_found(run: Path) -> None:
+    rows = read_rows(run / "lineage.bin", BIRTH)
+    (run / "lineage.bin").write_bytes(rows[:5].tobytes())
+    assert good(run) == [True, False, False, False, False]
+
+
+def test_an_empty_lineage_is_found(run: Path) -> None:
+    (run / "lineage.bin").write_bytes(b"")
+    assert good(run) == [False] * 5
+
+
+def test_a_lineage_that_goes_in_a_circle_ends(run: Path) -> None:
+    rows = read_rows(run / "lineage.bin", BIRTH)
+    rows["parents"][0, 0] = rows["id"][-1]
+    (run / "lineage.bin").write_bytes(rows.tobytes())
+    assert good(run) == [False] * 5
+
+
+def test_anothers_founders_are_found(run: Path, evolve: Any) -> None:
+    shutil.copy(evolve("other", seed=6) / "founders.pkl", run / "founders.pkl")
+    assert good(run) == [False] * 5
+
+
+def test_changed_founders_are_refused(run: Path) -> None:
+    plain.dump(plain.load(run / "founders.pkl") | {"run_key": 6}, run / "founders.pkl")
+    with pytest.raises(CheckpointError, match="the file was changed"):
+        verify(RunFolder(run))
+
+
+def test_a_damaged_checkpoint_is_one_sentence_that_names_a_good_one(run: Path) -> None:
+    path = run / "checkpoints" / "gen_000008.pkl"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"gen_000008\.pkl.*gen_000006\.pkl"):
+        verify(RunFolder(run))
+
+
+def test_a_run_without_checkpoints_is_one_sentence(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(CheckpointError, match="found none; resume the run first"):
+        verify(RunFolder(run))
+
+
+def test_a_strangers_run_calls_no_function_of_its_choice(run: Path, tmp_path: Path) -> None:
+    """``mutate`` and the founders' key are the stranger's: here they spell shutil.rmtree(victim, "normal")."""
+    from galab.errors import UsageError
+    from galab.genome.founders import Founders
+
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    content = plain.load(run / "founders.pkl")
+    hostile = Founders.of_laws(str(victim), content["laws"], content["given"]).to_dict()  # type: ignore[arg-type]
+    plain.dump(content | hostile, run / "founders.pkl")
+    for path in (run / "checkpoints").iterdir():
+        state = plain.load(path)
+        state["hyperparameters"]["mutate"] = "shutil:rmtree"
+        plain.dump(state, path)
+    with pytest.raises(UsageError, match="expected a class with a method apply"):
+        verify(RunFolder(run))
+    assert victim.is_dir()
