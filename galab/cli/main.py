@@ -53,30 +53,38 @@ for _command in (run, resume, list_runs, show, evaluate, export, verify, tasks, 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments[:1]
     try:
         result = cli.main(arguments, prog_name="galab", standalone_mode=False)
-        sys.exit(result if isinstance(result, int) else 0)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        _say("interrupted; the last checkpoint is whole: `galab resume` continues from it")
-        code = 130
-    except GalabError as error:
-        _say(str(error))
-        code = error.exit_code
-    except BrokenPipeError:
-        code = 0  # the reader of a pipe went away, as `| head` does
-    except OSError as error:
-        _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; {_TRACEBACK_HINT}")
-        code = 1
-    except Exception as error:
-        _say(f"unexpected {type(error).__name__}: {error}; a bug in galab or in your own code: {_TRACEBACK_HINT}")
-        code = 1
-    if debug:
-        traceback.print_exc()
+        code = result if isinstance(result, int) else 0
+    except (Exception, KeyboardInterrupt) as error:
+        code = _explain(error)
+        if "--debug" in arguments[:1]:
+            traceback.print_exception(error)
     sys.exit(code)
+
+
+def _explain(error: BaseException) -> int:
+    """Say in one sentence what went wrong; the exit code."""
+    match error:
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case click.exceptions.Abort() | KeyboardInterrupt():
+            _say("interrupted; the last checkpoint is whole: `galab resume` continues from it")
+            return 130
+        case GalabError():
+            _say(str(error))
+            return error.exit_code
+        case BrokenPipeError():
+            return 0  # the reader of a pipe went away, as `| head` does
+        case OSError():
+            where = f": {error.filename}" if error.filename else ""
+            _say(f"{error.strerror or error}{where}; {_TRACEBACK_HINT}")
+            return 1
+        case _:
+            kind = type(error).__name__
+            _say(f"unexpected {kind}: {error}; a bug in galab or in your own code: {_TRACEBACK_HINT}")
+            return 1
 
 
 def _say(message: str) -> None:

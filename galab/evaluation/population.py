@@ -30,8 +30,9 @@ Forward = Callable[[nn.Module, Parameters, Tensor], Tensor]
 #: Two sizes: with one, an axis of the module that has as many entries could pass for the batch.
 _PROBE_SIZES = (3, 2)
 _BLOCK_BYTES = 8 << 20
-#: Convolutions over fewer examples spend their time in starting.
-_SMALLEST_BLOCK = 256
+#: Convolutions over fewer examples spend their time in starting, so wide activations may take more memory, up to a bound.
+_STARTING_BLOCK = 256
+_MOST_BYTES = 128 << 20
 
 
 class NoRuleError(Exception):
@@ -142,7 +143,9 @@ def _agree(got: Tensor, expected: Tensor) -> bool:
 
 
 def block_size(forward: str, module: nn.Module, parameters: Parameters, inputs: Tensor) -> int:
-    """Examples per block, a power of two, such that the widest activation of all members stays under about 8 MB.
+    """Examples per block, a power of two: the widest activation of all members stays under about 8 MB.
+
+    Where that leaves few examples (convolutions), it may take up to 128 MB.
 
     Larger temporaries are mapped and unmapped by the C library at every call, which costs up to twice the time.
 
@@ -166,5 +169,9 @@ def block_size(forward: str, module: nn.Module, parameters: Parameters, inputs: 
     finally:
         for handle in handles:
             handle.remove()
-    fitting = _BLOCK_BYTES // (max(widest) * inputs.element_size())
-    return max(_SMALLEST_BLOCK, 1 << max(0, int(fitting).bit_length() - 1))
+    example_bytes = max(widest) * inputs.element_size()
+
+    def fitting(most_bytes: int) -> int:
+        return 1 << max(0, int(most_bytes // example_bytes).bit_length() - 1)
+
+    return max(fitting(_BLOCK_BYTES), min(_STARTING_BLOCK, fitting(_MOST_BYTES)))

@@ -26,9 +26,8 @@ from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import sigma, snap
 from galab.genome.torch_laws import founders_given, founders_of
-from galab.lab.operators import mutation, step_size_rule
+from galab.lab.operators import mutation, step_size_rule, strategy_class
 from galab.models import build_model
-from galab.registry import STRATEGIES
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks import load_task
 
@@ -147,7 +146,7 @@ def build(
     )
     minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
     rule = step_size_rule(config.step_size, run_key, config.step_size_rate)
-    strategy = STRATEGIES.load(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
+    strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
     executor = Here(decoder, evaluator, minibatches, fitness=config.fitness, threads=config.threads)
     return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
 

@@ -8,7 +8,8 @@ from typing import Any
 from galab.errors import UsageError
 from galab.genome.decode import Mutation
 from galab.mutation.step_size import StepSizeRule
-from galab.registry import MUTATIONS, STEP_SIZE_RULES, Registry
+from galab.registry import MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
+from galab.strategies.genetic import GeneticAlgorithm
 
 
 def mutation(name: str, run_key: int, distribution: str) -> Mutation:
@@ -29,6 +30,16 @@ def step_size_rule(name: str, run_key: int, rate: float | None) -> StepSizeRule:
     """
     rule: StepSizeRule = _class(STEP_SIZE_RULES, name, "mutate")(run_key, rate)
     return rule
+
+
+def strategy_class(name: str) -> type[GeneticAlgorithm]:
+    """The search behind a name.
+
+    Raises:
+        UsageError: the name is unknown or is no search.
+    """
+    kind: type[GeneticAlgorithm] = _class(STRATEGIES, name, "from_config")
+    return kind
 
 
 def _class(registry: Registry, name: str, method: str) -> Any:

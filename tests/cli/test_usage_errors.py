@@ -42,6 +42,7 @@ CASES = [
     ("run --task digits --model os:getcwd", "expected a subclass of torch.nn.Module"),
     ("run --task digits --mutate os:getcwd", "expected a class with a method apply"),
     ("run --task digits --step-size os:getcwd", "expected a class with a method mutate"),
+    ("run --task digits --strategy os:getcwd", "expected a class with a method from_config"),
     ("run extra", "extra"),
     ("list -f xml", "xml"),
     ("evaluate", "RUN_OR_PKL"),

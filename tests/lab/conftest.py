@@ -36,6 +36,14 @@ CLOUDS = """
 """
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Only a power cut needs fsync, and half of a small run's time is waiting for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def level() -> Iterator[None]:
     """The command line sets the level of galab's logger; give it back."""
