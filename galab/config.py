@@ -123,7 +123,7 @@ class RunConfig:
         group=EVALUATION,
     )
     batch: int = option(
-        4096, "Training examples that score a generation, the same for all members; 0 takes all.", low=0,
+        2048, "Training examples that score a generation, the same for all members; 0 takes all.", low=0,
         group=EVALUATION,
     )
     precision: str = option(

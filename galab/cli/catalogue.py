@@ -47,11 +47,9 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from galab.cli.main import cli
-
     kind = get_completion_class(shell)
     assert kind is not None, shell
-    click.echo(kind(cli, {}, "galab", "_GALAB_COMPLETE").source())
+    click.echo(kind(click.get_current_context().find_root().command, {}, "galab", "_GALAB_COMPLETE").source())
 
 
 def _entries(registry: Registry) -> list[dict[str, Any]]:

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import histogram, hparams
 
+from galab.config import RunConfig
 from galab.lab.events import EventFile
 
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = ("fitness", "validation", "test", "train", "step_size", "cache", "lineage")
+#: What is drawn by evaluations too.
+_BY_EVALUATIONS = ("fitness/", "validation/", "test/", "step_size/")
 #: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.
 _BINS = 30
 
@@ -35,7 +38,8 @@ class Recorder(Protocol):
 class TensorBoard:
     """Event files: the run's folder by generation, its ``by_evaluations`` folder by evaluations.
 
-    Two folders because a resumed run purges all steps from its checkpoint on, and an axis has one step.
+    Two folders because a resumed run purges all steps from its checkpoint on; and other tags, because two axes of such
+    different length in one chart would flatten the shorter.
 
     Args:
         folder: the run's folder.
@@ -47,7 +51,13 @@ class TensorBoard:
     def __init__(
         self, folder: Path, hyperparameters: dict[str, Any], *, generation: int = 0, evaluations: int = 0
     ) -> None:
-        self._hyperparameters = {name: value for name, value in hyperparameters.items() if value is not None}
+        fields = RunConfig.__dataclass_fields__
+        # Those that a resumed run may change say nothing about what was computed.
+        self._hyperparameters = {
+            name: value
+            for name, value in hyperparameters.items()
+            if value is not None and not fields[name].metadata["changeable"]
+        }
         self._by_generation = EventFile(folder, purge_step=generation + 1)
         try:
             self._by_evaluations = EventFile(folder / "by_evaluations", purge_step=evaluations + 1)
@@ -55,34 +65,36 @@ class TensorBoard:
             self._by_generation.close()
             raise
         self._generation = generation
+        self._reported = -1
         self._started = False
 
     def record(self, line: dict[str, Any], fitness: NDArray[np.float64]) -> None:
         """See :class:`Recorder`."""
         self._generation = line["generation"]
-        curves = _scalars(
-            {
-                tag(name): value
-                for name, value in line.items()
-                if name not in _NOT_CURVES and isinstance(value, (int, float))
-            }
-        )
+        curves = {
+            tag(name): value
+            for name, value in line.items()
+            if name not in _NOT_CURVES and isinstance(value, (int, float))
+        }
+        chosen = {_evaluations_tag(name): value for name, value in curves.items() if name.startswith(_BY_EVALUATIONS)}
         # One event holds all curves of a generation: a call per curve would cost more than a small generation.
-        self._by_generation.add(curves, line["generation"])
-        self._by_evaluations.add(curves, line["evaluations"])
+        self._by_generation.add(_scalars(curves), line["generation"])
+        self._by_evaluations.add(_scalars(chosen), line["evaluations"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness)]
             if finite.size:
                 self._by_generation.add(histogram("fitness/histogram", finite, bins=_BINS), line["generation"])
             self._begin_session(line)
+            self._reported = self._generation
 
     def close(self, result: dict[str, Any]) -> None:
         """See :class:`Recorder`; the champion's metrics become the run's row in the hparams tab."""
         if result:
-            metrics = {f"final/{name}": value for name, value in result.items()}
+            metrics = {tag(name): value for name, value in result.items()}
             *_, end = hparams(self._hyperparameters, metrics)
             self._begin_session(result)
-            self._by_generation.add(_scalars(metrics), self._generation)
+            if self._reported != self._generation:  # else the curves end with these very values
+                self._by_generation.add(_scalars(metrics), self._generation)
             self._by_generation.add(end, self._generation)
         self._by_generation.close()
         self._by_evaluations.close()
@@ -92,7 +104,7 @@ class TensorBoard:
         if self._started:
             return
         names = [name for name in line if name.startswith(("validation_", "test_"))]
-        experiment, start, _ = hparams(self._hyperparameters, {f"final/{name}": 0.0 for name in names})
+        experiment, start, _ = hparams(self._hyperparameters, {tag(name): 0.0 for name in names})
         self._by_generation.add(experiment, 0)
         self._by_generation.add(start, 0)
         self._started = True
@@ -110,6 +122,10 @@ def tag(name: str) -> str:
         if name.startswith(group + "_"):
             return f"{group}/{name[len(group) + 1 :]}"
     return f"run/{name}"
+
+
+def _evaluations_tag(name: str) -> str:
+    return "by_evaluations/" + name.replace("/", "_")
 
 
 class Clock:

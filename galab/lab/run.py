@@ -247,7 +247,7 @@ def _origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | N
     expected = tuple((name, tuple(value.shape)) for name, value in module.named_parameters())
     got = tuple(zip(layout.names, layout.shapes, strict=True))
     if got != expected:
-        different = next(iter(set(expected) ^ set(got)))
+        different = next(part for part in (*expected, *got) if part not in expected or part not in got)
         raise UsageError(
             f"expected '{config.origin}' to hold a network like --model {config.model}, got another one (they differ "
             f"at '{different[0]}' with shape {different[1]}); choose the model and sizes that it was made with"

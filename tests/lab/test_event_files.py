@@ -18,7 +18,7 @@ CURVES = {
     "run/evaluations", "run/seconds", "run/generation_seconds", "run/evaluations_per_second", "run/failures",
     "run/lethal", "cache/hits", "cache/misses", "lineage/births", "lineage/bytes",
 }  # fmt: skip
-FINAL = {"final/validation_loss", "final/validation_accuracy", "final/test_loss", "final/test_accuracy"}
+FINAL = {"validation/loss", "validation/accuracy", "test/loss", "test/accuracy"}
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -34,16 +34,19 @@ def curve(found: EventAccumulator, name: str) -> list[tuple[int, float]]:
 def test_the_tags_and_the_steps(evolve: Any) -> None:
     folder = evolve()
     found, log = read(folder), log_of(folder)
-    assert set(found.Tags()["scalars"]) == CURVES | FINAL
+    assert set(found.Tags()["scalars"]) == CURVES
     assert curve(found, "fitness/best") == [
         (line["generation"], pytest.approx(line["fitness_best"], rel=1e-6)) for line in log
     ]
-    assert [step for step, _ in curve(found, "test/accuracy")] == [2, 4]
+    assert [step for step, _ in curve(found, "test/accuracy")] == [2, 4, 5]  # two reports, and how the run ended
     assert [event.step for event in found.Histograms("fitness/histogram")] == [2, 4]
     assert sum(found.Histograms("fitness/histogram")[0].histogram_value.bucket) == 6
     by_evaluations = read(folder / "by_evaluations")
-    assert set(by_evaluations.Tags()["scalars"]) == CURVES
-    assert [step for step, _ in curve(by_evaluations, "fitness/best")] == [line["evaluations"] for line in log]
+    groups = ("fitness", "validation", "test", "step_size")
+    expected = {f"by_evaluations/{name.replace('/', '_')}" for name in CURVES if name.startswith(groups)}
+    assert set(by_evaluations.Tags()["scalars"]) == expected
+    steps = [step for step, _ in curve(by_evaluations, "by_evaluations/fitness_best")]
+    assert steps == [line["evaluations"] for line in log]
 
 
 def test_the_hyperparameters_are_in_the_hparams_tab(evolve: Any) -> None:
@@ -56,6 +59,7 @@ def test_the_hyperparameters_are_in_the_hparams_tab(evolve: Any) -> None:
     assert start.hparams["children"].number_value == 6
     assert start.hparams["elites"].number_value == 2
     assert start.hparams["task"].string_value == "digits"
+    assert "save_every" not in start.hparams
     experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
     assert {info.name.tag for info in experiment.metric_infos} == FINAL
 
@@ -75,8 +79,11 @@ def test_a_resumed_run_tells_each_step_once(evolve: Any, tmp_path: Path) -> None
     resume(folder)  # nothing left to do
     resume(folder, {"generations": 13})
     log = log_of(folder)
-    for place, axis in ((folder, "generation"), (folder / "by_evaluations", "evaluations")):
-        steps = [step for step, _ in curve(read(place), "fitness/best")]
+    for place, axis, name in (
+        (folder, "generation", "fitness/best"),
+        (folder / "by_evaluations", "evaluations", "by_evaluations/fitness_best"),
+    ):
+        steps = [step for step, _ in curve(read(place), name)]
         assert steps == [line[axis] for line in log]
     found = read(folder)
     for name in found.Tags()["scalars"]:
@@ -84,7 +91,7 @@ def test_a_resumed_run_tells_each_step_once(evolve: Any, tmp_path: Path) -> None
         for step, value in curve(found, name):
             values.setdefault(step, set()).add(value)
         assert all(len(several) == 1 for several in values.values()), (name, values)
-    assert [step for step, _ in curve(found, "final/test_accuracy")][-1] == 13
+    assert [step for step, _ in curve(found, "test/accuracy")][-1] == 13
 
 
 def test_a_branch_brings_its_history_along(evolve: Any) -> None:
