@@ -63,7 +63,7 @@ def _naive_generation(experiment: Experiment, images: Examples) -> None:
     with torch.inference_mode():
         for child in range(experiment.config.children):
             tensors = tensors_of(experiment.founders.layout, parents[child % len(parents)])
-            moved = {name: value + 0.02 * torch.randn(value.shape, generator=generator) for name, value in tensors.items()}
+            moved = {name: t + 0.02 * torch.randn(t.shape, generator=generator) for name, t in tensors.items()}
             scores.append(float(_loss(experiment, moved, images)))
     np.argsort(scores)
 

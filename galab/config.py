@@ -113,7 +113,9 @@ class RunConfig:
         None, "Strength of the rule, in octaves per birth; each rule has its own default.", low=0.0, high=8.0,
         group=MUTATION,
     )
-    sigma_floor: float = option(2**-20, "Smallest step size allowed.", low=2**-24, high=8.0, group=MUTATION)
+    sigma_floor: float | None = option(
+        None, "Smallest step size allowed; 1/32 of --sigma when absent.", low=2**-24, high=8.0, group=MUTATION
+    )
     sigma_ceiling: float = option(8.0, "Largest step size allowed.", low=2**-20, high=8.0, group=MUTATION)
 
     fitness: str = option(
@@ -238,9 +240,10 @@ def _check_together(config: RunConfig) -> None:
             f"expected --children plus --elites at least --parents ({config.parents}), got "
             f"{config.children} + {config.elites}; have more children, or use --survival plus"
         )
-    if not config.sigma_floor <= config.sigma <= config.sigma_ceiling:
+    floor = 0.0 if config.sigma_floor is None else config.sigma_floor
+    if not floor <= config.sigma <= config.sigma_ceiling:
         raise UsageError(
-            f"expected --sigma between --sigma-floor ({config.sigma_floor:g}) and --sigma-ceiling "
+            f"expected --sigma between --sigma-floor ({floor:g}) and --sigma-ceiling "
             f"({config.sigma_ceiling:g}), got {config.sigma:g}"
         )
     hidden_sizes(config.hidden)

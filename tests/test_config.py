@@ -227,9 +227,8 @@ def configurations(draw: st.DrawFn) -> RunConfig:
     if values["children"] + values["elites"] < values["parents"]:
         values["survival"] = "plus"
     # Sigma's own lower bound is above the floor's, so only the floor can be the smallest of the three below it.
-    values["sigma_floor"], values["sigma"], values["sigma_ceiling"] = sorted(
-        values[name] for name in ("sigma_floor", "sigma", "sigma_ceiling")
-    )
+    names = [name for name in ("sigma_floor", "sigma", "sigma_ceiling") if values[name] is not None]
+    values |= dict(zip(names, sorted(values[name] for name in names), strict=True))
     return RunConfig(**values)
 
 

@@ -57,7 +57,7 @@ def _entries(registry: Registry) -> list[dict[str, Any]]:
     for name in registry.names():
         found = registry.load(name)
         documentation = inspect.getdoc(found) or ""
-        rows.append({"name": name, "what": documentation.split("\n\n")[0].replace("\n", " ")})
+        rows.append({"name": name, "what": documentation.split("\n\n")[0].replace("\n", " ").replace("``", "")})
     return rows
 
 

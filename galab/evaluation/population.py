@@ -30,7 +30,7 @@ Forward = Callable[[nn.Module, Parameters, Tensor], Tensor]
 #: Two sizes: with one, an axis of the module that has as many entries could pass for the batch.
 _PROBE_SIZES = (3, 2)
 _BLOCK_BYTES = 8 << 20
-#: Convolutions over fewer examples spend their time in starting, so wide activations may take more memory, up to a bound.
+#: Convolutions over fewer examples spend their time in starting, so wide activations may take more, up to a bound.
 _STARTING_BLOCK = 256
 _MOST_BYTES = 128 << 20
 

@@ -11,7 +11,7 @@ from galab.config import RunConfig
 from galab.errors import UsageError, closest
 from galab.genome.births import from_rows
 from galab.genome.sigma import sigma
-from galab.lab.run import read_state
+from galab.lab.origins import read_state
 
 #: What another run's configuration does not hand on to a run that starts from it: its own key and limits.
 _NOT_INHERITED = ("seed", "origin", "init", "generations", "seconds", "target", "chunk")
@@ -32,7 +32,7 @@ def compose(
     """
     values: dict[str, Any] = {}
     if flags.get("origin") is not None:
-        values |= _inherited(Path(flags["origin"]))
+        values |= _inherited(flags)
     if preset is not None:
         values |= read_preset(preset)
     if config_file is not None:
@@ -76,9 +76,12 @@ def _read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def _inherited(origin: Path) -> dict[str, Any]:
+def _inherited(flags: dict[str, Any]) -> dict[str, Any]:
     """The origin's hyperparameters, with the step size that its best parent has reached."""
-    state = read_state(origin)
+    state = read_state(Path(flags["origin"]))
     values = {name: value for name, value in state["hyperparameters"].items() if name not in _NOT_INHERITED}
     best = from_rows(state["strategy"]["births"])[0]
-    return values | {"sigma": float(sigma(best.log_sigma))}
+    values["sigma"] = float(sigma(best.log_sigma))
+    if flags.get("sigma", values["sigma"]) < values["sigma_floor"]:
+        del values["sigma_floor"]  # who asks for smaller steps than the origin's floor gets a floor of their own
+    return values

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from galab.contracts import Cohort, Scores
-from galab.evaluation.fitness import Means
 from galab.genome.births import BIRTH
 from galab.genome.decode import Decoder
 from galab.genome.sigma import sigma
@@ -48,19 +47,18 @@ def generation_line(
         lineage: rows in the lineage file.
     """
     finite = scores.fitness[np.isfinite(scores.fitness)]
-    # All may have failed where elites with a known score live on; there is no best one then.
-    best = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf))) if finite.size else None
+    best = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf)))
     steps = np.array([strategy.pedigree[birth].log_sigma for birth in strategy.parents.tolist()])
     line: dict[str, Any] = {
         "generation": cohort.generation,
         "members": totals.members,
         "evaluations": totals.evaluations,
-        "fitness_best": float(finite.max()) if finite.size else None,
-        "fitness_mean": float(finite.mean()) if finite.size else None,
-        "fitness_worst": float(finite.min()) if finite.size else None,
-        "fitness_std": float(finite.std()) if finite.size else None,
-        "best": None if best is None else int(cohort.births["id"][best]),
-        **_best_metrics(scores.metrics, best),
+        "fitness_best": float(finite.max()),
+        "fitness_mean": float(finite.mean()),
+        "fitness_worst": float(finite.min()),
+        "fitness_std": float(finite.std()),
+        "best": int(cohort.births["id"][best]),
+        **named("train", scores.metrics, best),
         "failures": len(scores.failures),
         "lethal": len(scores.lethal),
         "step_size": float(sigma(round(float(steps.mean())))),
@@ -73,7 +71,3 @@ def generation_line(
     }
     decoder.hits = decoder.misses = 0
     return line
-
-
-def _best_metrics(metrics: Means, best: int | None) -> dict[str, float]:
-    return {} if best is None else named("train", metrics, best)

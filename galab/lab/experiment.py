@@ -33,6 +33,9 @@ from galab.tasks import load_task
 
 #: How long a run goes on when nobody says when to stop.
 DEFAULT_GENERATIONS = 1000
+#: Smallest step size as a share of the first. Without a floor one lucky lineage of tiny steps, which a minibatch cannot
+#: tell from its parents and bfloat16 cannot even represent, ends the search for good.
+SIGMA_FLOOR = 1 / 32
 _LARGEST_CHUNK = 64
 
 
@@ -79,6 +82,7 @@ def resolve(config: RunConfig) -> RunConfig:
     What is saved is then what was computed, also when it is run again on another machine.
     """
     elites = config.parents if config.survival == "plus" else config.elites
+    floor = config.sigma * SIGMA_FLOOR if config.sigma_floor is None else config.sigma_floor
     endless = config.generations is None and config.seconds is None and config.target is None
     return dataclasses.replace(
         config,
@@ -86,7 +90,7 @@ def resolve(config: RunConfig) -> RunConfig:
         seed=secrets.randbits(32) if config.seed is None else config.seed,
         sigma=float(sigma(snap(config.sigma))),
         # All on one grid: rounded alone, the step size could fall below a floor equal to it.
-        sigma_floor=float(sigma(snap(config.sigma_floor))),
+        sigma_floor=float(sigma(snap(floor))),
         sigma_ceiling=float(sigma(snap(config.sigma_ceiling))),
         elites=elites,
         device=resolve_device(config.device),

@@ -64,6 +64,9 @@ class Loop:
         accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
         recorders: who hears of every generation, besides ``log.jsonl``; the caller closes them after an error.
         hooks: called with each log line.
+
+    Attributes:
+        notes: what the next line of the log says besides.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Loop:
             self._journal = opened.enter_context(Journal(folder.log_path))
             self._lineage = opened.enter_context(LineageFile(folder.lineage_path, BIRTH))
             opened.pop_all()
+        self.notes: dict[str, str] = {}
         self._counted = totals.evaluations
         self._saved = -1
 
@@ -103,14 +107,15 @@ class Loop:
     def run(self) -> Result:
         """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
         config, strategy = self._experiment.config, self._experiment.strategy
-        clock = Clock()
+        clock, began = Clock(), strategy.generation
         while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
             line, scores = self._generation()
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
                 self._accuracy = champion.metrics.get("validation_accuracy")
-            line |= self._timing(clock, line["evaluations"])
+            line |= self._timing(clock, line["evaluations"]) | self.notes
+            self.notes = {}
             self._journal.append(line)
             for recorder in self._recorders:
                 recorder.record(line, scores.fitness)
@@ -118,7 +123,8 @@ class Loop:
                 self.save()
             for hook in self._hooks:
                 hook(line)
-        return self._finish(reason)
+        # A finished run that is resumed as it is ends here at once, and should say so.
+        return self._finish(reason if strategy.generation > began else f"nothing left to do, {reason}")
 
     def _generation(self) -> tuple[dict[str, Any], Scores]:
         experiment = self._experiment

@@ -17,7 +17,7 @@ from galab.genome.births import Birth, from_rows
 from galab.genome.phenotype import Layout, Phenotype, to_float
 from galab.lab.champion import Judge
 from galab.lab.experiment import own_threads
-from galab.lab.run import read_state
+from galab.lab.origins import read_state
 from galab.lab.state import check_data, config_of, layout_of, load_buffers, members_of
 from galab.models import build_model
 from galab.store.run_folder import RunFolder, locate

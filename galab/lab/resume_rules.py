@@ -74,18 +74,22 @@ def on_this_machine(config: RunConfig, allow: bool) -> RunConfig:
     return config.on("cpu")
 
 
-def check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) -> None:
+def check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) -> dict[str, str]:
     """Refuse to continue where scores would not be bit-identical.
+
+    Returns:
+        What the next line of the log says about an allowed change.
 
     Raises:
         NumericProfileError: the numeric profile is another one, and that was not allowed.
     """
     different = differences(saved, profile_of(experiment))
     if not different:
-        return
+        return {}
     if not allow:
         raise NumericProfileError(
             f"expected the numeric profile that the run was started with, got {'; '.join(different)}: scores would "
             "differ in the last bits; continue all the same with --allow-numeric-change"
         )
     logger.warning("the numeric profile changed (%s): scores are no longer bit-identical", "; ".join(different))
+    return {"numeric_change": "; ".join(different)}

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from galab.config import RunConfig
 from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.genome.births import BIRTH
-from galab.genome.founders import Founders
-from galab.genome.torch_laws import founders_fixed
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment, build, network_and_task, own_threads, resolve
 from galab.lab.loop import Hook, Loop, Result
+from galab.lab.origins import branch, newest, origin_founders, pinned_origin
 from galab.lab.recorders import Recorder, TensorBoard
 from galab.lab.resume_rules import changed, check_profile, on_this_machine
 from galab.lab.state import (
     check_data,
     config_of,
-    layout_of,
     lineage_of,
     load_buffers,
     load_founders,
@@ -33,8 +27,8 @@ from galab.lab.state import (
     save_founders,
 )
 from galab.lab.stop import StopRules, interruptible
-from galab.store import checkpoints, journal, plain
-from galab.store.lineage_file import LineageFile, read_rows
+from galab.store import checkpoints, journal
+from galab.store.lineage_file import LineageFile
 from galab.store.run_folder import RunFolder, locate
 
 logger = logging.getLogger("galab")
@@ -65,9 +59,9 @@ def start(
         UsageError: the configuration cannot be carried out; nothing was written then.
         RunFolderError: the folder is taken or cannot be written.
     """
-    config = resolve(config)
+    config = pinned_origin(resolve(config))
     module, task = network_and_task(config)
-    experiment = build(config, module, task, founders=_origin_founders(config, module))
+    experiment = build(config, module, task, founders=origin_founders(config, module))
     content = {"hyperparameters": config.to_dict()}
     stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
     folder = RunFolder.create(runs, name, content) if name else RunFolder.create_free(runs, stem, content)
@@ -104,8 +98,8 @@ def resume(
             f"expected a run folder, got the lone checkpoint '{path}', which cannot be resumed without its lineage; "
             f"start a new run from it with `galab run --from {path}`"
         )
-    if file is not None and file.resolve() != _newest(folder).resolve():
-        folder = _branch(folder, file)
+    if file is not None and file.resolve() != newest(folder).resolve():
+        folder = branch(folder, file)
         logger.warning("%s is not the newest checkpoint of its run: continuing as the new run %s", file, folder.path)
     with folder.lock():
         return _resume(folder, changes or {}, allow_numeric_change, recorders, hooks)
@@ -123,7 +117,7 @@ def _resume(
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
         config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
         module, task = network_and_task(config)
-        experiment = build(config, module, task, founders=_origin_founders(config, module))
+        experiment = build(config, module, task, founders=origin_founders(config, module))
         folder.lineage_path.unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True)
@@ -138,7 +132,7 @@ def _resume(
             f"expected '{folder.founders_path}' to hold the founders of this run, got others; restore the file"
         )
     experiment = build(config, module, task, founders=founders)
-    check_profile(state["numeric_profile"], experiment, allow_numeric_change)
+    notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
     with LineageFile(folder.lineage_path, BIRTH) as file:
         file.cut(lineage["births"], lineage["sha256"])
@@ -150,7 +144,7 @@ def _resume(
             "lines; restore the file, or use an older checkpoint"
         )
     restore(experiment, state, ancestors)
-    return _sit(folder, experiment, Totals(**state["totals"]), state, recorders, hooks, locked=True)
+    return _sit(folder, experiment, Totals(**state["totals"]), state, recorders, hooks, notes, locked=True)
 
 
 def _sit(
@@ -160,6 +154,7 @@ def _sit(
     state: dict[str, Any] | None,
     make: MakeRecorders | None,
     hooks: Sequence[Hook],
+    notes: dict[str, str] | None = None,
     *,
     locked: bool = False,
 ) -> Result:
@@ -179,6 +174,7 @@ def _sit(
             parts[:] = recorders
             accuracy = _last_accuracy(state, config)
             loop = Loop(experiment, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
+            loop.notes = notes or {}
             parts.append(loop)
             if state is None:
                 save_founders(folder.founders_path, experiment.founders, experiment.module)
@@ -213,81 +209,9 @@ def _abandon(folder: RunFolder, generation: int, error: BaseException, parts: Se
             part.close({})
 
 
-def _newest(folder: RunFolder) -> Path:
-    """The newest checkpoint of a run.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    present = checkpoints.list_checkpoints(folder.checkpoints)
-    if not present:
-        raise CheckpointError(
-            f"expected a checkpoint in '{folder.checkpoints}', found none: the run was killed before its first; "
-            f"continue it with `galab resume {folder.path}`"
-        )
-    return present[-1][1]
-
-
 def _config_in(folder: RunFolder) -> RunConfig:
     """The configuration in ``config.json``."""
     values = folder.read_config().get("hyperparameters")
     if not isinstance(values, dict):
         raise UsageError(f"expected 'hyperparameters' in '{folder.config_path}', found none; restore the file")
     return RunConfig.from_dict(values)
-
-
-def _origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | None:
-    """Founders made of another run's parents (``--from``), or None."""
-    if config.origin is None:
-        return None
-    if config.init is not None:
-        raise UsageError(f"expected --from or --init, got both ('{config.origin}', '{config.init}'); drop one of them")
-    state = read_state(Path(config.origin))
-    layout = layout_of(state)
-    expected = tuple((name, tuple(value.shape)) for name, value in module.named_parameters())
-    got = tuple(zip(layout.names, layout.shapes, strict=True))
-    if got != expected:
-        different = next(part for part in (*expected, *got) if part not in expected or part not in got)
-        raise UsageError(
-            f"expected '{config.origin}' to hold a network like --model {config.model}, got another one (they differ "
-            f"at '{different[0]}' with shape {different[1]}); choose the model and sizes that it was made with"
-        )
-    load_buffers(module, state["buffers"])
-    assert config.seed is not None
-    return founders_fixed(module, np.asarray(state["weights"], dtype=np.int32), config.seed)
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """The newest checkpoint of a run folder, or the checkpoint at a path.
-
-    Raises:
-        CheckpointError: it is damaged; the newest good one beside it is named.
-        RunFolderError: there is no run at that path.
-    """
-    folder, file = locate(path)
-    if file is None:
-        assert folder is not None
-        file = _newest(folder)
-    state = checkpoints.load_checked(file)
-    config_of(state, file)
-    return state
-
-
-def _branch(folder: RunFolder, file: Path) -> RunFolder:
-    """A new run that shares another's history up to one of its checkpoints."""
-    state = checkpoints.load_checked(file)
-    config_of(state, file)
-    generation = state["generation"]
-    content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
-    new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content)
-    with LineageFile(new.lineage_path, BIRTH) as lineage:
-        lineage.append(read_rows(folder.lineage_path, BIRTH)[: state["lineage"]["births"]])
-    shutil.copy(folder.founders_path, new.founders_path)
-    shutil.copy(folder.log_path, new.log_path)
-    journal.cut(new.log_path, generation)
-    plain.dump(state, checkpoints.checkpoint_path(new.checkpoints, generation))
-    board = TensorBoard(new.path, state["hyperparameters"])
-    for line in journal.read(new.log_path):
-        board.record({name: value for name, value in line.items() if name != "champion"}, np.empty(0))
-    board.close({})
-    return new

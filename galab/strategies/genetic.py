@@ -111,7 +111,7 @@ class GeneticAlgorithm:
 
         Raises:
             GalabError: no cohort was asked for, or the scores do not fit it.
-            NoViableChildError: not one competitor has a finite score; the generation is not counted.
+            NoViableChildError: not one child has a finite score; the generation is not counted.
         """
         cohort = self._checked(scores)
         children = cohort.births["id"][: cohort.children]
@@ -120,8 +120,9 @@ class GeneticAlgorithm:
         known.update(zip(cohort.births["id"].tolist(), scores.fitness.tolist(), strict=True))
         competitors = np.concatenate([children, elites])
         fitness = np.array([known[birth] for birth in competitors.tolist()], dtype=np.float64)
-        if not np.isfinite(fitness).any():
-            raise NoViableChildError(_all_failed(cohort.generation, scores))
+        # With no child alive the same parents would try the same step sizes for ever.
+        if not np.isfinite(scores.fitness[: cohort.children]).any():
+            raise NoViableChildError(_all_failed(cohort, scores))
         order = rank(
             fitness, competitors, ties=self.options.ties, run_key=self._run_key, generation=cohort.generation
         )
@@ -180,9 +181,10 @@ class GeneticAlgorithm:
         return self._asked
 
 
-def _all_failed(generation: int, scores: Scores) -> str:
-    reasons = sorted(set(scores.failures.values())) or ["no score was finite"]
+def _all_failed(cohort: Cohort, scores: Scores) -> str:
+    reasons = [scores.failures[index] for index in sorted(scores.failures) if index < cohort.children]
     return (
-        f"generation {generation}: not one of {len(scores.fitness)} members has a finite fitness ({reasons[0]}); the "
-        "last good checkpoint is kept: try a smaller --sigma, or look at the task"
+        f"generation {cohort.generation}: not one of {cohort.children} children has a finite fitness "
+        f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
+        "--sigma, or look at the task"
     )

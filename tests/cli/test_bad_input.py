@@ -224,7 +224,7 @@ def test_a_task_that_only_fails(sentence: Any, galab: Any, good_calls: int) -> N
     Path("clouds.py").write_text(TASK.format(good_calls=good_calls))
     flags = "--task clouds.py:clouds --hidden 3 --parents 3 --children 6 --save-every 2 --generations 200 --threads 1"
     said = sentence("run", *flags.split(), "--name", "clouds", "-q")
-    assert "not one of 6 members has a finite fitness" in said
+    assert "not one of 6 children has a finite fitness" in said
     assert "the last good checkpoint is kept" in said
     (row,) = json.loads(galab("list", "-f", "json").out)
     assert row["state"] == "failed"

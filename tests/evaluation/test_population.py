@@ -10,7 +10,6 @@ from stacks import MEMBERS, NETWORKS, make_inputs, one_by_one, ready, stacked
 from torch import nn
 
 from galab.errors import GalabError
-from galab.evaluation import population
 from galab.evaluation.population import FORWARDS, block_size, choose_forward, folded, looped
 from galab.models import MLP, ConvPolicy
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 from lab_outcome import newest_state, outcome
 
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.genome.births import from_rows
 from galab.genome.phenotype import from_float
 from galab.genome.sigma import sigma
 from galab.lab.compose import compose
+from galab.lab.experiment import resolve
 from galab.lab.rebuild import open_saved
 from galab.lab.run import resume, start
 from galab.lab.verify import verify
@@ -33,7 +35,8 @@ def test_the_founders_are_the_parents_of_the_origin(evolve: Any, tmp_path: Path)
     assert np.array_equal(founders_in(tmp_path / "new"), parents[[0, 1, 2, 0, 1]])
     assert all(verdict.good for verdict in verify(RunFolder(tmp_path / "new")))
     values = newest_state(tmp_path / "new")["hyperparameters"]
-    assert values["origin"] == str(origin)
+    # The very checkpoint, because the origin may go on: the same configuration must mean the same founders.
+    assert values["origin"] == str(origin / "checkpoints" / "gen_000005.pkl")
     assert (values["task"], values["hidden"], values["batch"], values["children"]) == ("digits", "4", 32, 10)
     assert values["seed"] != 5
 
@@ -64,6 +67,15 @@ def test_the_step_size_is_inherited_and_a_flag_wins(evolve: Any) -> None:
     assert compose({"origin": str(origin), "elites": 2}).elites == 2
 
 
+def test_the_floor_is_inherited_but_for_smaller_steps(evolve: Any) -> None:
+    origin = evolve("origin", sigma=0.02)
+    floor = resolve(RunConfig(sigma=0.02)).sigma_floor
+    assert floor == pytest.approx(0.02 / 32, rel=0.003)
+    assert compose({"origin": str(origin)}).sigma_floor == floor
+    assert compose({"origin": str(origin), "sigma": 1e-5}).sigma_floor is None
+    assert compose({"origin": str(origin), "sigma": 1e-5, "sigma_floor": 1e-6}).sigma_floor == 1e-6
+
+
 def test_a_plus_run_hands_on_no_number_of_elites(evolve: Any) -> None:
     """There every parent is an elite: their number follows that of the parents, and ends with plus."""
     origin = evolve("origin", survival="plus", parents=3)
@@ -76,7 +88,7 @@ def test_a_plus_run_hands_on_no_number_of_elites(evolve: Any) -> None:
 @pytest.mark.parametrize("change", [{"hidden": "5"}, {"model": "conv"}, {"hidden": "4,4"}])
 def test_another_network_is_refused(evolve: Any, tmp_path: Path, change: dict[str, Any]) -> None:
     origin = evolve("origin")
-    with pytest.raises(UsageError, match=f"expected '{origin}' to hold a network like --model"):
+    with pytest.raises(UsageError, match=f"expected '{origin}/checkpoints/.*' to hold a network like --model"):
         start(compose({"origin": str(origin), "generations": 1, **change}), name="new", runs=tmp_path)
     assert not (tmp_path / "new").exists()
 

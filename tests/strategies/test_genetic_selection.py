@@ -118,7 +118,7 @@ def test_a_generation_without_a_finite_score_stops_and_changes_nothing():
     before = ga.state_dict()
     cohort = ga.ask()
     reason = "lethal: a weight of 'w' left +-128"
-    with pytest.raises(NoViableChildError, match=r"generation 2: not one of 13 members has a finite .*\(lethal: a w"):
+    with pytest.raises(NoViableChildError, match=r"generation 2: not one of 12 children has a finite .*\(lethal: a w"):
         ga.tell(Scores(np.full(13, NAN), {0: reason}))
     after = ga.state_dict()
     assert after["generation"] == before["generation"] == 1

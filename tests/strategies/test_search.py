@@ -109,7 +109,7 @@ def test_nan_and_infinity_are_failures():
     assert bits(search.best()) == expected
     assert len(search.strategy.parents) == 2
     search.ask()
-    with pytest.raises(NoViableChildError, match="generation 2: not one of 6 members"):
+    with pytest.raises(NoViableChildError, match="generation 2: not one of 6 children"):
         search.tell([np.nan] * 6)
 
 
