@@ -32,6 +32,14 @@ def data_environment() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What galab notes about its user stays out of the real user's folders, for this process and its children."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_folder(data_environment: None) -> Path:
     """The folder that holds MNIST's four files; the test is skipped where there is none."""

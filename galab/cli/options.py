@@ -76,6 +76,12 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names and value is not None}
 
 
+def trust_option(function: Any) -> Any:
+    """Adds ``--trust``."""
+    text = "Run code that a checkpoint or file names although it was never run here before."
+    return click.option("--trust", is_flag=True, help=text)(function)
+
+
 def format_option(function: Any) -> Any:
     """Adds ``-f table|json|csv``."""
     return click.option(
@@ -100,6 +106,8 @@ def _metavar(item: dataclasses.Field[Any]) -> str:
 
 def _help(item: dataclasses.Field[Any]) -> str:
     text: str = item.metadata["help"]
+    if isinstance(item.metadata["choices"], Registry):
+        text += f" Names: {', '.join(_names(item)())}."
     if item.default is None:
         return text
     default = f"{item.default:g}" if isinstance(item.default, float) else item.default

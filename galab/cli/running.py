@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import GroupedCommand, config_options, given
+from galab.cli.options import GroupedCommand, config_options, given, trust_option
 from galab.cli.output import text
 
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
     "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
     help="Begin with a run's config.json; flags win.",
 )  # fmt: skip
+@trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(
-    name: str | None, runs: Path, preset: str | None, config_file: Path | None, quiet: bool, **flags: Any
+    name: str | None, runs: Path, preset: str | None, config_file: Path | None, trust: bool, quiet: bool, **flags: Any
 ) -> int:
     """Evolve networks; everything lands in runs/NAME.
 
@@ -41,7 +44,7 @@ def run(
     from galab.lab.run import start
 
     _explain(quiet)
-    config = compose(given(flags), preset=preset, config_file=config_file)
+    config = compose(given(flags), preset=preset, config_file=config_file, trust=trust)
     return _report(start(config, name=name, runs=runs, recorders=_recorders(quiet)))
 
 
@@ -49,8 +52,9 @@ def run(
 @click.argument("path", metavar="RUN_OR_PKL", type=click.Path(path_type=Path))
 @config_options(changeable_only=True)
 @click.option("--allow-numeric-change", is_flag=True, help="Continue although scores differ in the last bits here.")
+@trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def resume(path: Path, allow_numeric_change: bool, quiet: bool, **flags: Any) -> int:
+def resume(path: Path, allow_numeric_change: bool, trust: bool, quiet: bool, **flags: Any) -> int:
     """Continue a run from its newest checkpoint, bit for bit.
 
     Stop rules given here replace the old ones. An older checkpoint continues as a new run beside its own.
@@ -58,10 +62,9 @@ def resume(path: Path, allow_numeric_change: bool, quiet: bool, **flags: Any) ->
     from galab.lab.run import resume as continue_run
 
     _explain(quiet)
+    changes, recorders = given(flags), _recorders(quiet)
     return _report(
-        continue_run(
-            path, given(flags), allow_numeric_change=allow_numeric_change, recorders=_recorders(quiet)
-        )
+        continue_run(path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders)
     )
 
 
@@ -109,24 +112,32 @@ def _report(result: Result) -> int:
     path = result.folder.path
     click.echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
-        f"(children x examples), {result.seconds:.1f} s"
+        f"(children x examples), {result.seconds:.1f} s, seed {result.seed}"
     )
     metrics = result.metrics
     if "test_accuracy" in metrics:
         click.echo(
             f"champion {result.champion}: test accuracy {metrics['test_accuracy']:.2%}, "
-            f"validation accuracy {metrics['validation_accuracy']:.2%}"
+            f"validation accuracy {metrics['validation_accuracy']:.2%} on {result.data}"
         )
     else:
         click.echo(f"champion {result.champion}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
+    more = max(2 * result.generation, 1)
     click.echo(
-        f"next:\n  galab show {path}\n  galab evaluate {path}\n  galab resume {path} --generations "
-        f"{max(2 * result.generation, 1)}\n  tensorboard --logdir {path.parent}"
+        f"next:\n  {_program('galab')} show {path}\n  {_program('galab')} evaluate {path}\n"
+        f"  {_program('galab')} resume {path} --generations {more}\n"
+        f"  {_program('tensorboard')} --logdir {path.parent}"
     )
     return 130 if result.interrupted else 0
 
 
+def _program(name: str) -> str:
+    """How to call a program of this environment: by its name where the shell finds it, else by its place."""
+    beside = Path(sys.argv[0]).parent / name
+    return name if shutil.which(name) or not beside.exists() else str(beside)
+
+
 def _explain(quiet: bool) -> None:
-    """Let the library's warnings through, and its information unless asked to be quiet."""
+    """Silence the library's warnings when asked to be quiet."""
     if quiet:
         logging.getLogger("galab").setLevel(logging.ERROR)

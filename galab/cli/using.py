@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from galab.cli.options import format_option
+from galab.cli.options import format_option, trust_option
 from galab.cli.output import emit, emit_one
 
 
@@ -20,12 +20,13 @@ from galab.cli.output import emit, emit_one
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
+@trust_option
 @format_option
-def evaluate(path: Path, split: str, member: int | None, device: str, style: str) -> None:
+def evaluate(path: Path, split: str, member: int | None, device: str, trust: bool, style: str) -> None:
     """Score a run's champion on test data."""
     from galab.lab.rebuild import evaluate as score
 
-    emit_one(score(path, split=split, member=member, device=device), style)
+    emit_one(score(path, split=split, member=member, device=device, trust=trust), style)
 
 
 @click.command()
@@ -45,13 +46,14 @@ def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool
 
 @click.command()
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@trust_option
 @format_option
-def verify(path: Path, style: str) -> int:
+def verify(path: Path, trust: bool, style: str) -> int:
     """Replay a run's seeds and compare with every checkpoint, bit for bit."""
     from galab.lab.verify import verify as replay
     from galab.store.run_folder import RunFolder
 
-    verdicts = replay(RunFolder.open(path))
+    verdicts = replay(RunFolder.open(path), trust=trust)
     rows = [
         {
             "checkpoint": verdict.path.name,

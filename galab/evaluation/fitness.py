@@ -20,6 +20,9 @@ def accuracy(means: Means) -> NDArray[np.float64]:
     return means["correct"]
 
 
+#: What a task must measure for a fitness.
+NEEDS = {"cross-entropy": "loss", "accuracy": "correct"}
+
 #: By the name that ``--fitness`` takes.
 FITNESS: dict[str, Callable[[Means], NDArray[np.float64]]] = {
     "cross-entropy": cross_entropy,

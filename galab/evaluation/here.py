@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 import numpy as np
 
-from galab.contracts import Cohort, Scores
+from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.fitness import FITNESS
@@ -17,64 +16,61 @@ from galab.genome.phenotype import Phenotype
 
 
 class Here:
-    """Decodes a cohort on several threads, then scores it in chunks.
+    """Decodes a cohort chunk by chunk and scores each chunk, so memory depends on the chunk and not on the cohort.
 
     Args:
         decoder: turns births into weights.
         evaluator: scores weights.
         minibatches: the examples of each generation.
         fitness: a name of :data:`galab.evaluation.fitness.FITNESS`.
-        threads: threads that decode; NumPy releases the interpreter while it draws and adds.
     """
 
-    def __init__(
-        self, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches, *, fitness: str, threads: int
-    ) -> None:
+    def __init__(self, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches, *, fitness: str) -> None:
         self._decoder = decoder
         self._evaluator = evaluator
         self._minibatches = minibatches
         self._fitness = FITNESS[fitness]
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="galab-decode")
 
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
-        ids = [int(birth) for birth in cohort.births["id"]]
-        members, lethal = self._decode(ids)
-        alive = [index for index in range(len(ids)) if index not in lethal]
-        failures = {index: f"lethal: a weight of '{name}' left +-128" for index, name in lethal.items()}
-        fitness = np.full(len(ids), np.nan)
-        metrics: dict[str, np.ndarray] = {}
+        count = len(cohort.births)
+        found = Scores(np.full(count, np.nan))
+        examples = self._minibatches.of(cohort.generation)
         evaluations = 0
-        if alive:
-            found = self._evaluator.measure(members, self._minibatches.of(cohort.generation))
-            evaluations = found.evaluations
-            failures.update({alive[index]: reason for index, reason in found.failures.items()})
-            if found.means:
-                fitness[alive] = self._fitness(found.means)
-            for name, values in found.means.items():
-                metrics[name] = np.full(len(ids), np.nan)
-                metrics[name][alive] = values
-        for index in np.flatnonzero(~np.isfinite(fitness)):
-            failures.setdefault(int(index), f"fitness was {fitness[index]}")
-            fitness[index] = np.nan
-        return Scores(fitness, failures, lethal, metrics, evaluations)
+        for indices, members in self._chunks(cohort, found):
+            evaluations += self._score_chunk(found, indices, members, examples)
+        for index in np.flatnonzero(~np.isfinite(found.fitness)):
+            found.failures.setdefault(int(index), f"fitness was {found.fitness[index]}")
+            found.fitness[index] = np.nan
+        return Scores(found.fitness, found.failures, found.lethal, found.metrics, evaluations)
 
-    def close(self) -> None:
-        """Stop the decoding threads."""
-        self._threads.shutdown()
+    def _score_chunk(self, found: Scores, indices: list[int], members: list[Phenotype], examples: Examples) -> int:
+        """Enter what one chunk scored; the number of evaluations."""
+        measured = self._evaluator.measure(members, examples)
+        found.failures.update({indices[index]: reason for index, reason in measured.failures.items()})
+        if measured.means:
+            found.fitness[indices] = self._fitness(measured.means)
+        for name, values in measured.means.items():
+            found.metrics.setdefault(name, np.full(len(found.fitness), np.nan))[indices] = values
+        return measured.evaluations
 
-    def _decode(self, ids: Iterable[int]) -> tuple[list[Phenotype], dict[int, str]]:
-        """The phenotypes of those who can live, in order, and the lethal ones by index."""
-        members, lethal = [], {}
-        for index, result in enumerate(self._threads.map(self._decode_one, ids)):
-            if isinstance(result, LethalMutationError):
-                lethal[index] = result.parameter
-            else:
-                members.append(result)
-        return members, lethal
+    def _chunks(self, cohort: Cohort, found: Scores) -> Iterator[tuple[list[int], list[Phenotype]]]:
+        """The members that can live, in cohort order, by the chunk; lethal ones are entered as failures.
 
-    def _decode_one(self, birth: int) -> Phenotype | LethalMutationError:
-        try:
-            return self._decoder.decode(birth)
-        except LethalMutationError as error:
-            return error
+        One thread decodes. Two were no faster: each step of a decode is shorter than handing over the interpreter.
+        """
+        indices: list[int] = []
+        members: list[Phenotype] = []
+        for index, birth in enumerate(cohort.births["id"].tolist()):
+            try:
+                members.append(self._decoder.decode(birth))
+            except LethalMutationError as error:
+                found.lethal[index] = error.parameter
+                found.failures[index] = f"lethal: a weight of '{error.parameter}' left +-128"
+                continue
+            indices.append(index)
+            if len(members) == self._evaluator.chunk:
+                yield indices, members
+                indices, members = [], []
+        if members:
+            yield indices, members

@@ -29,7 +29,9 @@ def numeric_profile(
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "device": f"{device} ({name})",
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability() + (" AMX" if _has_amx() else ""),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda": f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}" if device == "cuda" else None,
         "precision": precision,
         "chunk": chunk,
         "threads": threads,
@@ -37,6 +39,21 @@ def numeric_profile(
         "block": block,
         "compiled": False,
     }
+
+
+def _has_amx() -> bool:
+    """Whether oneDNN takes its matrix-tile kernels for bfloat16, which sum in another order."""
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe and probe())
+
+
+def prepare_device(device: str) -> None:
+    """Make float32 mean float32 on a GPU, and its kernels repeat."""
+    if device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
 
 
 def differences(saved: dict[str, Any], here: dict[str, Any]) -> list[str]:

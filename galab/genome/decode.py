@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.errors import LethalMutationError
 from galab.genome.births import Birth
 from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
@@ -101,6 +100,8 @@ class Decoder:
         """One birth: the child of decoded parents, or a founder; nothing is cached."""
         if not birth.parents:
             return self.founders.decode(birth)
+        if not birth.mutation:
+            return Phenotype(parents[0].weights, birth.log_sigma)
         mutation = self._mutations[birth.mutation - 1]
         return Phenotype(mutation.apply(parents[0].weights, birth, self.layout), birth.log_sigma)
 
@@ -167,5 +168,3 @@ class _Cache:
         for birth, item in released.items():
             self.put(birth, item)
 
-
-__all__ = ["Decoder", "LethalMutationError", "Mutation"]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from galab.lab.compose import compose
+from galab.lab.export import network_of_genome
 from galab.lab.loop import Hook, Result
 from galab.lab.rebuild import Saved, open_saved
 from galab.lab.run import resume as _resume
@@ -21,6 +22,7 @@ def run(
     runs: str | Path = "runs",
     preset: str | None = None,
     config: str | Path | None = None,
+    trust: bool = False,
     hooks: Sequence[Hook] = (),
     **hyperparameters: Any,
 ) -> Result:
@@ -31,6 +33,7 @@ def run(
         runs: the folder of all runs.
         preset: a shipped set of hyperparameters.
         config: a ``config.json`` to repeat.
+        trust: run code that the file or the origin names even if nobody here has run it before.
         hooks: called with each log line, a dict.
         **hyperparameters: fields of :class:`galab.config.RunConfig`, such as ``task="mnist", generations=100``.
 
@@ -38,36 +41,46 @@ def run(
         UsageError: an unknown name or a value out of bounds.
         GalabError: anything else that a person can mend, in one sentence.
     """
-    composed = compose(hyperparameters, preset=preset, config_file=None if config is None else Path(config))
+    file = None if config is None else Path(config)
+    composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
     return start(composed, name=name, runs=Path(runs), hooks=hooks)
 
 
 def resume(
-    path: str | Path, *, allow_numeric_change: bool = False, hooks: Sequence[Hook] = (), **changes: Any
+    path: str | Path,
+    *,
+    allow_numeric_change: bool = False,
+    trust: bool = False,
+    hooks: Sequence[Hook] = (),
+    **changes: Any,
 ) -> Result:
     """Continue a run, bit for bit.
 
     Args:
         path: a run folder, or one of its checkpoints.
         allow_numeric_change: continue where scores can no longer be bit-identical.
+        trust: run code that the run names even if nobody here has run it before.
         hooks: called with each log line.
         **changes: stop rules, ``save_every``, ``keep``.
 
     Raises:
         GalabError: see :func:`galab.lab.run.resume`.
     """
-    return _resume(Path(path), changes, allow_numeric_change=allow_numeric_change, hooks=hooks)
+    return _resume(Path(path), changes, allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks)
 
 
-def load(path: str | Path, member: int | None = None) -> nn.Module:
-    """A trained network from a run folder or a checkpoint, ready to use.
+def load(path: str | Path, member: int | None = None, *, trust: bool = False) -> nn.Module:
+    """A trained network from a run folder, a checkpoint or an exported genome, ready to use.
 
     Args:
-        path: a run folder, or a ``.pkl`` checkpoint.
+        path: a run folder, a ``.pkl`` checkpoint, or a genome's ``.json``.
         member: rank of the parent by fitness, from 0; the champion when absent.
+        trust: run code that the file names even if nobody here has run it before.
 
     Raises:
         GalabError: there is no such run or member, or the checkpoint is damaged.
     """
-    saved: Saved = open_saved(Path(path))
+    if Path(path).suffix == ".json":
+        return network_of_genome(Path(path), trust=trust)
+    saved: Saved = open_saved(Path(path), trust=trust)
     return saved.module_with(saved.member(member))

@@ -61,6 +61,8 @@ class Search:
                 f"expected parents >= 1, elites from 0 to parents, and children + elites >= parents, got "
                 f"parents={parents}, children={children}, elites={elites}"
             )
+        if not 2**-20 <= sigma <= 8:
+            raise UsageError(f"expected sigma between 2^-20 and 8, got {sigma}")
         founders = founders_given(module, module.state_dict(), seed) if keep_weights else founders_of(module, seed)
         options = GeneticOptions(parents=parents, children=children, elites=elites, sigma=sigma)
         rule = STEP_SIZE_RULES.load(step_size)(seed, None)

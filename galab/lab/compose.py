@@ -12,13 +12,14 @@ from galab.errors import UsageError, closest
 from galab.genome.births import from_rows
 from galab.genome.sigma import sigma
 from galab.lab.origins import read_state
+from galab.lab.trust import CODE, check, remember
 
 #: What another run's configuration does not hand on to a run that starts from it: its own key and limits.
 _NOT_INHERITED = ("seed", "origin", "init", "generations", "seconds", "target", "chunk")
 
 
 def compose(
-    flags: dict[str, Any], *, preset: str | None = None, config_file: Path | None = None
+    flags: dict[str, Any], *, preset: str | None = None, config_file: Path | None = None, trust: bool = False
 ) -> RunConfig:
     """The configuration of a new run.
 
@@ -26,13 +27,14 @@ def compose(
         flags: hyperparameters given by hand; they win. ``origin`` makes the origin's hyperparameters the defaults.
         preset: name of a shipped set of hyperparameters.
         config_file: a run's ``config.json``, or a JSON file of hyperparameters.
+        trust: run code that the origin or the file names even if nobody here has run it before.
 
     Raises:
         UsageError: an unknown name, or a value out of bounds.
     """
     values: dict[str, Any] = {}
     if flags.get("origin") is not None:
-        values |= _inherited(flags)
+        values |= _inherited(Path(flags["origin"]))
     if preset is not None:
         values |= read_preset(preset)
     if config_file is not None:
@@ -40,7 +42,14 @@ def compose(
     if values.get("survival") == "plus":
         # Saved as equal to its parents; a flag may change their number, or the kind of survival.
         values.pop("elites", None)
-    return RunConfig.from_dict(values | flags)
+    floor = values.get("sigma_floor")
+    if floor is not None and flags.get("sigma", floor) < floor and "sigma_floor" not in flags:
+        del values["sigma_floor"]  # who asks for smaller steps than the saved floor gets a floor of their own
+    config = RunConfig.from_dict(values | flags)
+    typed = [name for name in CODE if name in flags]
+    remember(config, typed)
+    check(config, trust=trust, names=[name for name in CODE if name not in typed])
+    return config
 
 
 def preset_names() -> list[str]:
@@ -76,12 +85,10 @@ def _read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def _inherited(flags: dict[str, Any]) -> dict[str, Any]:
+def _inherited(origin: Path) -> dict[str, Any]:
     """The origin's hyperparameters, with the step size that its best parent has reached."""
-    state = read_state(Path(flags["origin"]))
+    state = read_state(origin)
     values = {name: value for name, value in state["hyperparameters"].items() if name not in _NOT_INHERITED}
     best = from_rows(state["strategy"]["births"])[0]
     values["sigma"] = float(sigma(best.log_sigma))
-    if flags.get("sigma", values["sigma"]) < values["sigma_floor"]:
-        del values["sigma_floor"]  # who asks for smaller steps than the origin's floor gets a floor of their own
     return values

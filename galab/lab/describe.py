@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,14 @@ class Totals:
     seconds: float = 0.0
 
 
+def _reasons(scores: Scores) -> dict[str, Any]:
+    """Why members failed, where some did: counts by parameter, and the first few different reasons."""
+    if not scores.failures:
+        return {}
+    reasons = list(dict.fromkeys(scores.failures[index] for index in sorted(scores.failures)))[:3]
+    return {"lethal_parameters": dict(Counter(scores.lethal.values())), "failure_reasons": reasons}
+
+
 def generation_line(
     cohort: Cohort, scores: Scores, strategy: GeneticAlgorithm, decoder: Decoder, totals: Totals, lineage: int
 ) -> dict[str, Any]:
@@ -61,6 +70,7 @@ def generation_line(
         **named("train", scores.metrics, best),
         "failures": len(scores.failures),
         "lethal": len(scores.lethal),
+        **_reasons(scores),
         "step_size": float(sigma(round(float(steps.mean())))),
         "step_size_min": float(sigma(int(steps.min()))),
         "step_size_max": float(sigma(int(steps.max()))),

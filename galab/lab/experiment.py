@@ -18,9 +18,10 @@ from galab.contracts import Task
 from galab.errors import UsageError
 from galab.evaluation.allocator import keep_freed_memory
 from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.fitness import NEEDS
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
-from galab.evaluation.profile import default_threads, resolve_device
+from galab.evaluation.profile import default_threads, prepare_device, resolve_device
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
@@ -82,7 +83,7 @@ def resolve(config: RunConfig) -> RunConfig:
     What is saved is then what was computed, also when it is run again on another machine.
     """
     elites = config.parents if config.survival == "plus" else config.elites
-    floor = config.sigma * SIGMA_FLOOR if config.sigma_floor is None else config.sigma_floor
+    floor = max(config.sigma * SIGMA_FLOOR, 2**-24) if config.sigma_floor is None else config.sigma_floor
     endless = config.generations is None and config.seconds is None and config.target is None
     return dataclasses.replace(
         config,
@@ -131,10 +132,14 @@ def build(
     """
     run_key = config.seed
     assert run_key is not None
+    _check_metrics(config, task)
     keep_freed_memory()
+    prepare_device(config.device)
     torch.set_num_threads(config.threads)
     if founders is None and config.init is not None:
-        founders = founders_given(module, _read_weights(Path(config.init)), run_key)
+        weights = _read_weights(Path(config.init))
+        founders = founders_given(module, weights, run_key)
+        _take_buffers(module, weights)
     elif founders is None:
         founders = founders_of(module, run_key)
     pedigree = Pedigree()
@@ -151,8 +156,37 @@ def build(
     minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
     rule = step_size_rule(config.step_size, run_key, config.step_size_rate)
     strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
-    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness, threads=config.threads)
+    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness)
     return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
+
+
+def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """A trained network is its parameters and its buffers."""
+    for name, buffer in module.named_buffers():
+        if name in weights:
+            if weights[name].shape != buffer.shape:
+                raise UsageError(
+                    f"expected the given buffer '{name}' to have shape {tuple(buffer.shape)}, got "
+                    f"{tuple(weights[name].shape)}; choose the model that it was made with"
+                )
+            buffer.copy_(weights[name])
+
+
+def _check_metrics(config: RunConfig, task: Task) -> None:
+    """Refuse a task that does not measure what the fitness or the target needs, before anything is written."""
+    try:
+        measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
+    except Exception:  # who fails here fails in the first generation too, where each member is told apart
+        return
+    wanted = {NEEDS[config.fitness]: f"--fitness {config.fitness}"}
+    if config.target is not None:
+        wanted["correct"] = "--target"
+    for name, option in wanted.items():
+        if name not in measured:
+            raise UsageError(
+                f"expected task '{config.task}' to measure '{name}', which {option} needs, got "
+                f"{', '.join(measured) or 'nothing'}; return it from measure(), or choose another fitness"
+            )
 
 
 def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from galab import __version__
+from galab.config import RunConfig
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome.births import BIRTH, NOBODY, Birth
 from galab.genome.decode import Decoder
@@ -24,6 +25,7 @@ from galab.genome.phenotype import Layout, Phenotype
 from galab.lab.operators import mutation
 from galab.lab.rebuild import Saved
 from galab.lab.state import lineage_of, load_founders
+from galab.lab.trust import check
 from galab.lab.verify import develop_all
 from galab.store.files import write_atomic
 from galab.store.lineage_file import read_rows
@@ -52,12 +54,12 @@ def export(saved: Saved, to: str, output: Path, *, member: int | None = None, ke
     if to == "genome":
         data = json.dumps(genome_of(saved, member, keyframe=keyframe)).encode()
     elif to == "safetensors":
-        data = _safetensors({**_buffers(saved), **saved.tensors(individual)})
+        data = _safetensors(_state_dict(saved, individual))
     elif to == "torch":
         import io
 
         buffer = io.BytesIO()
-        torch.save({**saved.tensors(individual), **_buffers(saved)}, buffer)
+        torch.save(_state_dict(saved, individual), buffer)
         data = buffer.getvalue()
     else:
         raise UsageError(f"expected --to to be one of {', '.join(FORMATS)}, got '{to}'")
@@ -75,7 +77,7 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
         keyframe: store the decoded weights instead of the lineage.
     """
     birth = saved.births[saved.place(member)]
-    individual = saved.member(member)
+    individual, buffers = saved.member(member), saved.state["buffers"]
     content: dict[str, Any] = {
         "kind": "galab genome",
         "version": 1,
@@ -83,7 +85,9 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
         "hyperparameters": saved.config.to_dict(),
         "birth": birth.id,
         "sha256": _hash(individual.weights),
-        "layout": {"names": list(saved.layout.names), "shapes": [list(shape) for shape in saved.layout.shapes]},
+        "layout": saved.state["layout"],
+        "task": saved.state["task"],
+        "buffers": {name: [str(value.dtype), list(value.shape), _packed(value)] for name, value in buffers.items()},
     }
     if keyframe:
         return content | {"weights": _packed(individual.weights)}
@@ -115,16 +119,18 @@ def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
     return lineage_of(read_rows(saved.folder.lineage_path, BIRTH), [saved.births[saved.place(member)].id])
 
 
-def read_genome(path: Path) -> tuple[Layout, Phenotype, dict[str, Any]]:
+def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, dict[str, Any]]:
     """Decode an exported genome.
 
     Args:
         path: a file written by ``galab export --to genome``.
+        trust: run a mutation of the user's own that it names even if nobody here has run it before.
 
     Returns:
-        Where each parameter lies, the individual, and the hyperparameters of its run.
+        Where each parameter lies, the individual, and the file's content.
 
     Raises:
+        UsageError: it names code that is not trusted.
         GalabError: the file is no genome, or decodes to other weights than it was exported with.
     """
     try:
@@ -132,6 +138,7 @@ def read_genome(path: Path) -> tuple[Layout, Phenotype, dict[str, Any]]:
         layout = Layout(
             tuple(content["layout"]["names"]), tuple(tuple(shape) for shape in content["layout"]["shapes"])
         )
+        check(RunConfig.from_dict(content["hyperparameters"]), trust=trust, names=["mutate"])
         weights = _unpacked(content["weights"]) if "weights" in content else _decode(content).weights
         good = _hash(weights) == content["sha256"]
     except (OSError, ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
@@ -142,7 +149,31 @@ def read_genome(path: Path) -> tuple[Layout, Phenotype, dict[str, Any]]:
             f"{_hash(weights)[:12]}: the file was changed; export it again"
         )
     log_sigma = int(content["births"][-1][4]) if "births" in content else 0
-    return layout, Phenotype(weights, log_sigma), content["hyperparameters"]
+    return layout, Phenotype(weights, log_sigma), content
+
+
+def network_of_genome(path: Path, *, trust: bool = False) -> torch.nn.Module:
+    """The network of an exported genome, with its weights.
+
+    Args:
+        path: a file written by ``galab export --to genome``.
+        trust: run code that it names even if nobody here has run it before.
+
+    Raises:
+        GalabError: the file is no genome, or was changed.
+        UsageError: it names code that is not trusted.
+    """
+    layout, individual, content = read_genome(path, trust=trust)
+    state = {**content, "buffers": _buffers_in(content)}
+    saved = Saved(state, RunConfig.from_dict(content["hyperparameters"]), layout, None, path, trust)
+    return saved.module_with(individual)
+
+
+def _buffers_in(content: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.frombuffer(zlib.decompress(base64.b64decode(data)), dtype=kind).reshape(shape)
+        for name, (kind, shape, data) in content["buffers"].items()
+    }
 
 
 def _decode(content: dict[str, Any]) -> Phenotype:
@@ -171,12 +202,17 @@ def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
     return data
 
 
-def _buffers(saved: Saved) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
+def _state_dict(saved: Saved, individual: Phenotype) -> dict[str, torch.Tensor]:
+    """What the network's own ``state_dict`` holds: tied parameters under both names, transient buffers not at all."""
+    buffers = {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
+    values = {**buffers, **saved.tensors(individual)}
+    # Clones, because safetensors refuses two names for one memory.
+    return {key: values[name].clone() for key, name in saved.state["state_names"].items()}
 
 
-def _packed(weights: NDArray[np.int32]) -> str:
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(weights, dtype="<i4").tobytes(), 6)).decode()
+def _packed(values: NDArray[Any]) -> str:
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(little).tobytes(), 6)).decode()
 
 
 def _unpacked(text: str) -> NDArray[np.int32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from galab.config import RunConfig
@@ -41,6 +41,8 @@ class Result:
         interrupted: whether a person stopped it.
         champion: birth of the parent that is best on validation data.
         metrics: its ``validation_...`` and ``test_...`` metrics.
+        data: the data set in words.
+        seed: the run's key.
     """
 
     folder: RunFolder
@@ -51,6 +53,8 @@ class Result:
     interrupted: bool
     champion: int
     metrics: dict[str, float]
+    data: str
+    seed: int
 
 
 class Loop:
@@ -96,6 +100,7 @@ class Loop:
         self.notes: dict[str, str] = {}
         self._counted = totals.evaluations
         self._saved = -1
+        self._judged: tuple[int, Champion] | None = None
 
     def begin(self) -> None:
         """Record the founders and write checkpoint 0, which precedes generation 1."""
@@ -123,8 +128,9 @@ class Loop:
                 self.save()
             for hook in self._hooks:
                 hook(line)
+        result = self._finish(reason)
         # A finished run that is resumed as it is ends here at once, and should say so.
-        return self._finish(reason if strategy.generation > began else f"nothing left to do, {reason}")
+        return result if strategy.generation > began else replace(result, reason=f"nothing left to do, {reason}")
 
     def _generation(self) -> tuple[dict[str, Any], Scores]:
         experiment = self._experiment
@@ -153,8 +159,15 @@ class Loop:
         }
 
     def _champion(self, *, test: bool) -> Champion:
-        decoder, parents = self._experiment.decoder, self._experiment.strategy.parents.tolist()
-        return self._judge.judge(parents, [decoder.decode(birth) for birth in parents], test=test)
+        """The best living parent; judged once a generation, however often it is asked for."""
+        generation, parents = self._experiment.strategy.generation, self._experiment.strategy.parents.tolist()
+        members = [self._experiment.decoder.decode(birth) for birth in parents]
+        if self._judged is None or self._judged[0] != generation:
+            self._judged = generation, self._judge.judge(parents, members, test=test)
+        champion = self._judged[1]
+        if test and not any(name.startswith("test_") for name in champion.metrics):
+            champion.metrics.update(self._judge.score(members[champion.place], "test"))
+        return champion
 
     def save(self) -> None:
         """Write the checkpoint of this generation, once."""
@@ -165,7 +178,10 @@ class Loop:
         self._lineage.sync()
         self._journal.sync()
         lineage = {"births": self._lineage.length, "sha256": self._lineage.digest}
-        champion = self._champion(test=False)
+        judged = self._champion(test=False)
+        # A checkpoint names its champion alike whether or not a report fell on the same generation.
+        kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
+        champion = replace(judged, metrics=kept)
         state = capture(self._experiment, champion, self._totals, self._profile, lineage=lineage)
         checkpoints.save(self._folder.checkpoints, generation, state)
         checkpoints.prune(self._folder.checkpoints, self._experiment.config.keep)
@@ -191,13 +207,14 @@ class Loop:
             interrupted,
             champion.id,
             champion.metrics,
+            self._experiment.task.description,
+            self._experiment.founders.run_key,
         )
 
     def close(self, result: dict[str, Any] | None = None) -> None:
-        """Close the files and the executor; the result is for recorders alone."""
+        """Close the files; the result is for recorders alone."""
         self._journal.close()
         self._lineage.close()
-        self._experiment.executor.close()
 
 
 def profile_of(experiment: Experiment) -> dict[str, Any]:

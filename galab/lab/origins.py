@@ -16,7 +16,7 @@ from galab.genome.births import BIRTH
 from galab.genome.founders import Founders
 from galab.genome.torch_laws import founders_fixed
 from galab.lab.recorders import TensorBoard
-from galab.lab.state import config_of, layout_of, load_buffers
+from galab.lab.state import check_layout, config_of, layout_of, load_buffers
 from galab.store import checkpoints, journal, plain
 from galab.store.lineage_file import LineageFile, read_rows
 from galab.store.run_folder import RunFolder, locate
@@ -36,15 +36,7 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     if config.init is not None:
         raise UsageError(f"expected --from or --init, got both ('{config.origin}', '{config.init}'); drop one of them")
     state = read_state(Path(config.origin))
-    layout = layout_of(state)
-    expected = tuple((name, tuple(value.shape)) for name, value in module.named_parameters())
-    got = tuple(zip(layout.names, layout.shapes, strict=True))
-    if got != expected:
-        different = next(part for part in (*expected, *got) if part not in expected or part not in got)
-        raise UsageError(
-            f"expected '{config.origin}' to hold a network like --model {config.model}, got another one (they differ "
-            f"at '{different[0]}' with shape {different[1]}); choose the model and sizes that it was made with"
-        )
+    check_layout(layout_of(state), module, config.origin)
     load_buffers(module, state["buffers"])
     assert config.seed is not None
     return founders_fixed(module, np.asarray(state["weights"], dtype=np.int32), config.seed)

@@ -15,10 +15,11 @@ from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
 from galab.genome.births import Birth, from_rows
 from galab.genome.phenotype import Layout, Phenotype, to_float
+from galab.lab import trust as trust_rules
 from galab.lab.champion import Judge
 from galab.lab.experiment import own_threads
 from galab.lab.origins import read_state
-from galab.lab.state import check_data, config_of, layout_of, load_buffers, members_of
+from galab.lab.state import check_data, check_layout, config_of, layout_of, load_buffers, members_of
 from galab.models import build_model
 from galab.store.run_folder import RunFolder, locate
 from galab.tasks import load_task
@@ -34,6 +35,7 @@ class Saved:
         layout: where each parameter lies in a weight vector.
         folder: the run folder around it, if there is one.
         path: what was opened.
+        trust: whether code that the checkpoint names may run even if nobody here has run it before.
     """
 
     state: dict[str, Any]
@@ -41,6 +43,7 @@ class Saved:
     layout: Layout
     folder: RunFolder | None
     path: Path
+    trust: bool = False
 
     @property
     def generation(self) -> int:
@@ -74,18 +77,24 @@ class Saved:
 
         Raises:
             CheckpointError: the data here is other data.
+            UsageError: the task is code that is not trusted.
         """
+        trust_rules.check(self.config, trust=self.trust, names=["task"])
         task = load_task(self.config.task, self.config.data)
         check_data(task, self.state, str(self.path))
         return task
 
-    def module(self, task: Task | None = None) -> nn.Module:
-        """The run's network, with the run's buffers and any weights."""
-        task = self.task() if task is None else task
-        config = self.config
-        module = build_model(
-            config.model, task.input_shape, task.outputs, hidden_sizes(config.hidden), config.activation
-        )
+    def module(self) -> nn.Module:
+        """The run's network, with the run's buffers and any weights; the data is not needed for it.
+
+        Raises:
+            UsageError: the network is code that is not trusted, or has changed its shape.
+        """
+        trust_rules.check(self.config, trust=self.trust, names=["model"])
+        config, task = self.config, self.state["task"]
+        shape, outputs = tuple(task["input_shape"]), task["outputs"]
+        module = build_model(config.model, shape, outputs, hidden_sizes(config.hidden), config.activation)
+        check_layout(self.layout, module, str(self.path))
         load_buffers(module, self.state["buffers"])
         return module
 
@@ -106,8 +115,12 @@ def tensors_of(layout: Layout, member: Phenotype) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
 
 
-def open_saved(path: Path) -> Saved:
+def open_saved(path: Path, *, trust: bool = False) -> Saved:
     """Open a run folder (its newest checkpoint) or a checkpoint file.
+
+    Args:
+        path: the folder or the file.
+        trust: run code that it names even if nobody here has run it before.
 
     Raises:
         CheckpointError: it is damaged or no checkpoint of a run.
@@ -115,11 +128,14 @@ def open_saved(path: Path) -> Saved:
     """
     folder, file = locate(path)
     state = read_state(path)
-    return Saved(state, config_of(state, file or path), layout_of(state), folder, path)
+    config = config_of(state, file or path)
+    return Saved(state, config, layout_of(state), folder, path, trust)
 
 
 @own_threads()
-def evaluate(path: Path, *, split: str = "test", member: int | None = None, device: str = "auto") -> dict[str, Any]:
+def evaluate(
+    path: Path, *, split: str = "test", member: int | None = None, device: str = "auto", trust: bool = False
+) -> dict[str, Any]:
     """Score the champion, or another parent, on a split of the run's data; in float32.
 
     Args:
@@ -127,13 +143,14 @@ def evaluate(path: Path, *, split: str = "test", member: int | None = None, devi
         split: ``test``, ``validation`` or ``train``.
         member: rank of the parent by fitness, from 0; the champion when absent.
         device: where to compute.
+        trust: run code that the run names even if nobody here has run it before.
 
     Returns:
         Plain data: who was scored, on which data, and the metrics, such as ``test_accuracy``.
     """
-    saved = open_saved(path)
+    saved = open_saved(path, trust=trust)
     task = saved.task()
-    module = saved.module(task)
+    module = saved.module()
     torch.set_num_threads(saved.config.threads)
     place = saved.place(member)
     config = saved.config.on(resolve_device(device))

@@ -11,6 +11,7 @@ from typing import Any
 from galab.config import RunConfig
 from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.genome.births import BIRTH
+from galab.lab import trust as trust_rules
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment, build, network_and_task, own_threads, resolve
 from galab.lab.loop import Hook, Loop, Result
@@ -19,7 +20,10 @@ from galab.lab.recorders import Recorder, TensorBoard
 from galab.lab.resume_rules import changed, check_profile, on_this_machine
 from galab.lab.state import (
     check_data,
+    check_layout,
     config_of,
+    data_of,
+    layout_of,
     lineage_of,
     load_buffers,
     load_founders,
@@ -60,9 +64,10 @@ def start(
         RunFolderError: the folder is taken or cannot be written.
     """
     config = pinned_origin(resolve(config))
+    trust_rules.remember(config)
     module, task = network_and_task(config)
     experiment = build(config, module, task, founders=origin_founders(config, module))
-    content = {"hyperparameters": config.to_dict()}
+    content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
     stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
     folder = RunFolder.create(runs, name, content) if name else RunFolder.create_free(runs, stem, content)
     return _sit(folder, experiment, Totals(), None, recorders, hooks)
@@ -74,6 +79,7 @@ def resume(
     changes: dict[str, Any] | None = None,
     *,
     allow_numeric_change: bool = False,
+    trust: bool = False,
     recorders: MakeRecorders | None = None,
     hooks: Sequence[Hook] = (),
 ) -> Result:
@@ -83,6 +89,7 @@ def resume(
         path: a run folder, or one of its checkpoints; an older one continues as a new run beside it.
         changes: stop rules and other hyperparameters that do not change what the run means.
         allow_numeric_change: continue where scores can no longer be bit-identical.
+        trust: run code that the run names even if nobody here has run it before.
         recorders: further recorders.
         hooks: called with each log line.
 
@@ -102,29 +109,35 @@ def resume(
         folder = branch(folder, file)
         logger.warning("%s is not the newest checkpoint of its run: continuing as the new run %s", file, folder.path)
     with folder.lock():
-        return _resume(folder, changes or {}, allow_numeric_change, recorders, hooks)
+        return _resume(folder, changes or {}, allow_numeric_change, trust, recorders, hooks)
 
 
 def _resume(
     folder: RunFolder,
     changes: dict[str, Any],
     allow_numeric_change: bool,
+    trust: bool,
     recorders: MakeRecorders | None,
     hooks: Sequence[Hook],
 ) -> Result:
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
+        _refuse_lost_checkpoints(folder)
         config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
+        trust_rules.check(config, trust=trust)
         module, task = network_and_task(config)
+        check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
         experiment = build(config, module, task, founders=origin_founders(config, module))
         folder.lineage_path.unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True)
     state = checkpoints.load_checked(present[-1][1])
     config = changed(on_this_machine(config_of(state, present[-1][1]), allow_numeric_change), changes, folder)
+    trust_rules.check(config, trust=trust)
     module, task = network_and_task(config)
     check_data(task, state, str(folder.path))
+    check_layout(layout_of(state), module, str(folder.path))
     load_buffers(module, state["buffers"])
     founders = load_founders(folder.founders_path)
     if founders.sha256 != state["founders"]:
@@ -177,7 +190,7 @@ def _sit(
             loop.notes = notes or {}
             parts.append(loop)
             if state is None:
-                save_founders(folder.founders_path, experiment.founders, experiment.module)
+                save_founders(folder.founders_path, experiment.founders)
                 loop.begin()
             elif state["hyperparameters"] != config.to_dict():
                 loop.save()  # so that new limits outlive a kill
@@ -207,6 +220,21 @@ def _abandon(folder: RunFolder, generation: int, error: BaseException, parts: Se
     for part in parts:
         with suppress(Exception):
             part.close({})
+
+
+def _refuse_lost_checkpoints(folder: RunFolder) -> None:
+    """A run without checkpoints begins anew only where nothing would be lost.
+
+    Raises:
+        CheckpointError: it had come further.
+    """
+    line = journal.last(folder.log_path)
+    if line is not None or "branched_from" in folder.read_config():
+        reached = f"generation {line['generation']}" if line else "the run that it continues"
+        raise CheckpointError(
+            f"expected checkpoints in '{folder.checkpoints}' up to {reached}, as the log has it, found none; restore "
+            "one, or start a new run"
+        )
 
 
 def _config_in(folder: RunFolder) -> RunConfig:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from galab import __version__
 from galab.config import RunConfig
 from galab.contracts import Task
-from galab.errors import CheckpointError
+from galab.errors import CheckpointError, UsageError
 from galab.genome.births import Birth, from_rows
 from galab.genome.founders import Founders
 from galab.genome.phenotype import Layout, Phenotype
@@ -22,6 +22,23 @@ from galab.lab.champion import Champion
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment
 from galab.store import plain
+
+#: What a checkpoint of a run has at the least, with its type.
+_KEYS = {
+    "hyperparameters": dict,
+    "task": dict,
+    "numeric_profile": dict,
+    "generation": int,
+    "totals": dict,
+    "strategy": dict,
+    "layout": dict,
+    "weights": np.ndarray,
+    "buffers": dict,
+    "state_names": dict,
+    "champion": dict,
+    "founders": str,
+    "lineage": dict,
+}
 
 
 def capture(
@@ -42,7 +59,7 @@ def capture(
         "kind": "galab run",
         "versions": versions(),
         "hyperparameters": experiment.config.to_dict(),
-        "task": {"description": experiment.task.description, "fingerprint": experiment.task.fingerprint},
+        "task": data_of(experiment.task),
         "numeric_profile": profile,
         "generation": experiment.strategy.generation,
         "totals": asdict(totals),
@@ -50,6 +67,7 @@ def capture(
         "layout": {"names": list(layout.names), "shapes": [list(shape) for shape in layout.shapes]},
         "weights": np.stack([parent.weights for parent in parents]),
         "buffers": buffers_of(experiment.module),
+        "state_names": state_names(experiment.module),
         "champion": asdict(champion),
         "founders": experiment.founders.sha256,
         "lineage": lineage,
@@ -81,6 +99,37 @@ def layout_of(state: dict[str, Any]) -> Layout:
     return Layout(tuple(state["layout"]["names"]), tuple(tuple(shape) for shape in state["layout"]["shapes"]))
 
 
+def data_of(task: Task) -> dict[str, Any]:
+    """What identifies a task's data and fits a network to it, as plain data."""
+    return {
+        "description": task.description,
+        "fingerprint": task.fingerprint,
+        "input_shape": list(task.input_shape),
+        "outputs": task.outputs,
+    }
+
+
+def check_layout(layout: Layout, module: torch.nn.Module, name: str) -> None:
+    """Refuse weights that belong to another network.
+
+    Args:
+        layout: the parameters that the weights were made for.
+        module: the network here.
+        name: where the weights come from, for the message.
+
+    Raises:
+        UsageError: a parameter is missing, superfluous or of another shape.
+    """
+    expected = tuple((parameter, tuple(value.shape)) for parameter, value in module.named_parameters())
+    got = tuple(zip(layout.names, layout.shapes, strict=True))
+    if got != expected:
+        different = next((part for part in (*expected, *got) if part not in expected or part not in got), got[0])
+        raise UsageError(
+            f"expected '{name}' to hold a network like {type(module).__name__} here, got another one (they differ at "
+            f"'{different[0]}' with shape {different[1]}); choose the model and sizes that it was made with"
+        )
+
+
 def check_data(task: Task, state: dict[str, Any], name: str) -> None:
     """Refuse to continue on other data.
 
@@ -102,14 +151,14 @@ def config_of(state: dict[str, Any], path: Path) -> RunConfig:
     Raises:
         CheckpointError: the file is plain data, but no checkpoint of a run.
     """
-    if state.get("kind") != "galab run":
+    if state.get("kind") != "galab run" or any(not isinstance(state.get(key), kind) for key, kind in _KEYS.items()):
         raise CheckpointError(f"expected the checkpoint of a run in '{path}', got other data; choose another file")
     return RunConfig.from_dict(state["hyperparameters"])
 
 
-def save_founders(path: Path, founders: Founders, module: torch.nn.Module) -> None:
-    """Write ``founders.pkl``: the recipe of generation 0 and the module's frozen buffers."""
-    plain.dump({"kind": "galab founders", **founders.to_dict(), "buffers": buffers_of(module)}, path)
+def save_founders(path: Path, founders: Founders) -> None:
+    """Write ``founders.pkl``: the recipe of generation 0."""
+    plain.dump({"kind": "galab founders", **founders.to_dict()}, path)
 
 
 def load_founders(path: Path) -> Founders:
@@ -118,7 +167,10 @@ def load_founders(path: Path) -> Founders:
     Raises:
         CheckpointError: the file is missing, damaged or changed.
     """
-    return Founders.from_dict(plain.load(path))
+    content = plain.load(path)
+    if content.get("kind") != "galab founders":
+        raise CheckpointError(f"expected the founders of a run in '{path}', got other data; restore the file")
+    return Founders.from_dict(content)
 
 
 def lineage_of(rows: NDArray[np.void], ids: list[int]) -> list[Birth]:
@@ -141,6 +193,12 @@ def lineage_of(rows: NDArray[np.void], ids: list[int]) -> list[Birth]:
 def buffers_of(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
     """The module's frozen buffers as arrays."""
     return {name: buffer.detach().cpu().numpy() for name, buffer in module.named_buffers()}
+
+
+def state_names(module: torch.nn.Module) -> dict[str, str]:
+    """Each key of the module's ``state_dict`` with the parameter or buffer behind it: tied ones have two keys."""
+    named = {id(value): name for name, value in (*module.named_buffers(), *module.named_parameters())}
+    return {key: named[id(value)] for key, value in module.state_dict(keep_vars=True).items() if id(value) in named}
 
 
 def load_buffers(module: torch.nn.Module, buffers: dict[str, NDArray[Any]]) -> None:

@@ -21,6 +21,7 @@ from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
 from galab.lab.operators import mutation
 from galab.lab.state import config_of, lineage_of, load_founders
+from galab.lab.trust import check
 from galab.store import checkpoints
 from galab.store.lineage_file import read_rows
 from galab.store.run_folder import RunFolder
@@ -52,11 +53,12 @@ class Verdict:
         return self.lineage and self.identical == self.members
 
 
-def verify(folder: RunFolder) -> list[Verdict]:
+def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict]:
     """Replay a run's seeds and compare with its keyframes.
 
     Args:
         folder: the run.
+        trust: run a mutation of the user's own that it names even if nobody here has run it before.
 
     Returns:
         One verdict per checkpoint, oldest first.
@@ -83,6 +85,7 @@ def verify(folder: RunFolder) -> list[Verdict]:
         whole = hashlib.sha256(rows[:count].tobytes()).hexdigest() == state["lineage"]["sha256"]
         keyframes.append((path, generation, hashes, whole))
     assert config is not None
+    check(config, trust=trust, names=["mutate"])
     replayed = {}
     try:
         with np.errstate(over="raise"):

@@ -86,7 +86,7 @@ def test_from_a_run_begins_with_its_parents(galab: Any, evolve: Any) -> None:
     first = evolve()
     galab("run", "--from", first, "--generations", 2, "--name", "next", "--sigma", 0.5, "-q")
     values = json.loads(Path("runs/next/config.json").read_text())["hyperparameters"]
-    assert values["origin"] == str(first)
+    assert values["origin"] == str(first / "checkpoints" / "gen_000005.pkl")
     assert values["sigma"] == pytest.approx(0.5, rel=0.002)
     founders = open_saved(Path("runs/next/checkpoints/gen_000000.pkl")).state["weights"]
     assert np.array_equal(founders, open_saved(first).state["weights"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Bench:
     """A strategy and an executor over one small network."""
 
-    def __init__(self, task, *, batch=0, fitness="cross-entropy", threads=2, edge=False, sigma=0.05, cache=2**20):
+    def __init__(self, task, *, batch=0, fitness="cross-entropy", edge=False, sigma=0.05, cache=2**20):
         self.module = MLP((6,), 5, hidden=(7,)).eval().requires_grad_(False)
         founders = founders_of(self.module, 3)
         if edge:
@@ -40,20 +40,12 @@ class Bench:
             self.module, founders.layout, task, chunk=5, precision="float32", device=torch.device("cpu")
         )
         self.minibatches = Minibatches(task.train, batch, 3)
-        self.here = Here(self.decoder, self.evaluator, self.minibatches, fitness=fitness, threads=threads)
+        self.here = Here(self.decoder, self.evaluator, self.minibatches, fitness=fitness)
 
 
 @pytest.fixture
-def bench_of(task) -> Iterator:
-    made = []
-
-    def make(own_task=None, **options) -> Bench:
-        made.append(Bench(own_task or task, **options))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.here.close()
+def bench_of(task) -> Callable[..., Bench]:
+    return lambda own_task=None, **options: Bench(own_task or task, **options)
 
 
 def test_scores_come_in_the_order_of_the_cohort(bench_of, task):
@@ -95,10 +87,9 @@ def test_evaluations_are_members_times_examples(bench_of):
     assert bench.here.score(bench.strategy.ask()).evaluations == 14 * 70
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_threads_and_cache_never_change_a_score(bench_of, threads):
+def test_the_cache_never_changes_a_score(bench_of):
     stories = []
-    for options in ({}, {"threads": threads, "cache": 1}):
+    for options in ({}, {"cache": 1}):
         bench = bench_of(**options)
         for _ in range(3):
             scores = bench.here.score(bench.strategy.ask())
@@ -199,12 +190,24 @@ def test_it_learns_with_norms_in_bfloat16(task):
     strategy = GeneticAlgorithm(1, GeneticOptions(parents=2, children=6, sigma=0.05))
     decoder = Decoder(founders, strategy.pedigree, [Dense(1)])
     evaluator = Evaluator(module, founders.layout, task, chunk=3, precision="bfloat16", device=torch.device("cpu"))
-    here = Here(decoder, evaluator, Minibatches(task.train, 0, 1), fitness="cross-entropy", threads=1)
+    here = Here(decoder, evaluator, Minibatches(task.train, 0, 1), fitness="cross-entropy")
     best = []
     for _ in range(15):
         scores = here.score(strategy.ask())
         assert np.isfinite(scores.fitness).all()
         best.append(scores.fitness.max())
         decoder.pin(strategy.tell(scores).parents.tolist())
-    here.close()
     assert best[-1] > best[0]
+
+
+def test_a_large_cohort_is_decoded_chunk_by_chunk(bench_of, monkeypatch):
+    """So that memory depends on the chunk, not on the cohort."""
+    bench = bench_of()
+    decoded, alive = [], []
+    decode, measure = bench.decoder.decode, bench.evaluator.measure
+    monkeypatch.setattr(bench.decoder, "decode", lambda birth: decoded.append(birth) or decode(birth))
+    monkeypatch.setattr(bench.evaluator, "measure", lambda *args: alive.append(len(decoded)) or measure(*args))
+    cohort = bench.strategy.ask()
+    bench.here.score(cohort)
+    chunk = bench.evaluator.chunk
+    assert alive == [min(place + chunk, len(cohort.births)) for place in range(0, len(cohort.births), chunk)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lab_outcome import generations_of, log_of, newest_state, outcome
 
-from galab.errors import GalabError, NoViableChildError
+from galab.errors import GalabError, NoViableChildError, UsageError
 from galab.lab.rebuild import open_saved
 from galab.lab.run import resume, start
 from galab.store import checkpoints, journal, plain
@@ -65,7 +65,9 @@ def test_when_everybody_fails_the_run_stops_and_keeps_its_checkpoint(evolve: Any
     assert generations_of(folder)[-1] == reached - reached % 2
     assert np.isfinite(newest_state(folder)["strategy"]["parent_fitness"]).all()
     clouds("return loss")  # the task is mended
-    assert resume(folder, {"generations": 9}).generation == 9
+    with pytest.raises(UsageError, match="got new or changed code; look at it"):
+        resume(folder, {"generations": 9})
+    assert resume(folder, {"generations": 9}, trust=True).generation == 9
 
 
 def test_elites_with_a_known_score_do_not_carry_on_alone_when_all_children_fail(

@@ -60,7 +60,7 @@ def test_resume_after_a_crash_with_lines_beyond_the_checkpoint(evolve: Any, tmp_
 def test_a_finished_run_that_is_resumed_stays_as_it_is(evolve: Any) -> None:
     folder = evolve()
     before = outcome(folder), (folder / "log.jsonl").read_bytes(), newest_state(folder)
-    assert resume(folder).reason == "5 generations done"
+    assert resume(folder).reason == "nothing left to do, 5 generations done"
     assert (outcome(folder), (folder / "log.jsonl").read_bytes()) == before[:2]
 
 

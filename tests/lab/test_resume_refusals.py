@@ -117,13 +117,29 @@ def test_a_run_killed_before_its_first_checkpoint_starts_at_0(evolve: Any, tmp_p
     for litter in (False, True):
         folder = RunFolder.create(tmp_path, f"killed-{litter}", config).path
         if litter:
-            (folder / "log.jsonl").write_text('{"generation": 1}\n{"gener')
+            (folder / "log.jsonl").write_text('{"gener')
             (folder / "lineage.bin").write_bytes(b"x" * 50)
         with pytest.raises(CheckpointError, match="killed before its first; continue it with `galab resume"):
             evaluate(folder)
         resume(folder)
         assert outcome(folder) == expected
 
+
+def test_a_run_that_lost_its_checkpoints_is_not_begun_anew(evolve: Any) -> None:
+    folder = evolve()
+    shutil.rmtree(folder / "checkpoints")
+    log = (folder / "log.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="up to generation 5, as the log has it, found none"):
+        resume(folder, {"generations": 9})
+    assert (folder / "log.jsonl").read_bytes() == log
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_on_its_own_data_only(evolve: Any, tmp_path: Path) -> None:
+    config = json.loads((evolve() / "config.json").read_text())
+    config["data"] |= {"description": "other digits", "fingerprint": "0" * 64}
+    folder = RunFolder.create(tmp_path, "killed", config).path
+    with pytest.raises(CheckpointError, match="other digits"):
+        resume(folder)
 
 
 
@@ -173,6 +189,7 @@ def test_another_lineage_is_refused(evolve: Any) -> None:
 def test_a_damaged_config_is_one_sentence(evolve: Any, left: str) -> None:
     folder = evolve()
     shutil.rmtree(folder / "checkpoints")
+    (folder / "log.jsonl").unlink()
     (folder / "config.json").write_text(left)
     with pytest.raises(GalabError, match=r"config\.json|tusk"):
         resume(folder)

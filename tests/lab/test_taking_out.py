@@ -86,7 +86,8 @@ def test_torch_and_safetensors_give_the_same_network(run: Path, tmp_path: Path) 
 def test_a_genome_decodes_to_the_same_bits(run: Path, tmp_path: Path, keyframe: bool, member: int | None) -> None:
     saved = open_saved(run)
     export(saved, "genome", tmp_path / "genome.json", member=member, keyframe=keyframe)
-    layout, individual, values = read_genome(tmp_path / "genome.json")
+    layout, individual, content = read_genome(tmp_path / "genome.json")
+    values = content["hyperparameters"]
     assert np.array_equal(individual.weights, saved.member(member).weights)
     assert layout == saved.layout
     assert values == saved.config.to_dict()
@@ -142,8 +143,10 @@ def test_a_strangers_genome_calls_no_function_of_its_choice(run: Path, tmp_path:
     good = json.loads(path.read_text())
     values = good["hyperparameters"] | {"mutate": "shutil:rmtree"}
     path.write_text(json.dumps(good | {"run_key": str(victim), "hyperparameters": values}))
-    with pytest.raises(GalabError, match=r"mutation 'shutil:rmtree': expected a class with a method apply"):
+    with pytest.raises(UsageError, match=r"expected code that you have run before for --mutate 'shutil:rmtree'"):
         read_genome(path)
+    with pytest.raises(GalabError, match=r"mutation 'shutil:rmtree': expected a class with a method apply"):
+        read_genome(path, trust=True)
     assert victim.is_dir()
 
 
