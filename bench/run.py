@@ -18,12 +18,13 @@ from timing import table
 
 def main() -> int:
     """Measure everything; 1 if a bar was missed."""
+    threads = torch.get_num_threads()
     rows = [*help_rows(), *generation_rows(), *history_rows()]
     print(table(rows))
     machine = {
         "processor": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
     }
