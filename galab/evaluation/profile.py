@@ -31,13 +31,13 @@ def numeric_profile(
         "device": f"{device} ({name})",
         "cpu_capability": torch.backends.cpu.get_cpu_capability() + (" AMX" if _has_amx() else ""),
         "matmul_precision": torch.get_float32_matmul_precision(),
-        "cuda": f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}" if device == "cuda" else None,
         "precision": precision,
         "chunk": chunk,
         "threads": threads,
         "forward": forward,
         "block": block,
         "compiled": False,
+        **({"cuda": f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"} if device == "cuda" else {}),
     }
 
 
