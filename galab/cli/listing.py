@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVES = ("fitness_best", "validation_accuracy", "validation_loss", "test_accuracy", "step_size")
 _WIDTH = 60
+#: What a table of 80 columns has room for; JSON and CSV have everything.
+_IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "seed")
+#: Decided at the start of every run, so that their difference from "choose for me" says nothing.
+_DECIDED = ("seed", "sigma_floor", "device", "chunk", "threads")
 _COPIED = ("task", "model", "strategy", "parents", "children", "seed")
 _COLUMNS = (
     "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED
@@ -34,6 +38,8 @@ def list_runs(runs: Path, style: str) -> None:
     from galab.store.run_folder import list_runs as folders
 
     rows = [_row(folder) for folder in folders(runs)]
+    if style == "table":
+        rows = [{name: row[name] for name in _IN_TABLE} for row in rows]
     emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
 
 
@@ -136,7 +142,8 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     values = content["hyperparameters"]
     for name, value in values.items():
         if value is not None:
-            click.echo(f"  {'*' if value != defaults[name] else ' '} {name:<16} {text(value)}")
+            own = name not in _DECIDED and not _near(value, defaults[name])
+            click.echo(f"  {'*' if own else ' '} {name:<16} {value if isinstance(value, int) else text(value)}")
     if log:
         click.echo("\ncurves")
         for name in _CURVES:
@@ -147,6 +154,13 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     found = ", ".join(f"{name} {text(value)}" for name, value in champion["metrics"].items())
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)
+
+
+def _near(value: Any, default: Any) -> bool:
+    """Whether a value is the default, but for the snapping of step sizes to their grid."""
+    if isinstance(value, float) and isinstance(default, float):
+        return abs(value - default) <= 0.002 * abs(default)
+    return bool(value == default)
 
 
 def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:

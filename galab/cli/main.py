@@ -70,7 +70,7 @@ def _explain(error: BaseException) -> int:
             error.show()
             return error.exit_code
         case click.exceptions.Abort() | KeyboardInterrupt():
-            _say("interrupted; the last checkpoint is whole: `galab resume` continues from it")
+            _say("interrupted; `galab list` shows what was begun, `galab resume` continues from its last checkpoint")
             return 130
         case GalabError():
             _say(str(error))

@@ -122,10 +122,11 @@ def _report(result: Result) -> int:
         )
     else:
         click.echo(f"champion {result.champion}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
-    more = max(2 * result.generation, 1)
+    # Who stopped a run wants to go on as planned; who let it end needs a new limit.
+    further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"
     click.echo(
         f"next:\n  {_program('galab')} show {path}\n  {_program('galab')} evaluate {path}\n"
-        f"  {_program('galab')} resume {path} --generations {more}\n"
+        f"  {_program('galab')} resume {path}{further}\n"
         f"  {_program('tensorboard')} --logdir {path.parent}"
     )
     return 130 if result.interrupted else 0

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
 from galab.evaluation.population import FORWARDS, block_size, choose_forward
+from galab.evaluation.process import settle_kernels
 from galab.genome.phenotype import SCALE, Layout, Phenotype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -49,6 +50,7 @@ class Evaluator:
     def __init__(
         self, module: nn.Module, layout: Layout, task: Task, *, chunk: int, precision: str, device: torch.device
     ) -> None:
+        settle_kernels()
         self.chunk = chunk
         self.precision = precision
         self._layout = layout

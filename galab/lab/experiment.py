@@ -16,11 +16,11 @@ from torch import nn
 from galab.config import RunConfig, hidden_sizes
 from galab.contracts import Task
 from galab.errors import UsageError
-from galab.evaluation.allocator import keep_freed_memory
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.fitness import NEEDS
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.process import keep_freed_memory, settle_kernels
 from galab.evaluation.profile import default_threads, prepare_device, resolve_device
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
@@ -132,8 +132,9 @@ def build(
     """
     run_key = config.seed
     assert run_key is not None
-    _check_metrics(config, task)
     keep_freed_memory()
+    settle_kernels()
+    _check_metrics(config, task)
     prepare_device(config.device)
     torch.set_num_threads(config.threads)
     if founders is None and config.init is not None:

@@ -66,11 +66,13 @@ class TensorBoard:
             raise
         self._generation = generation
         self._reported = -1
+        self._recorded = False
         self._started = False
 
     def record(self, line: dict[str, Any], fitness: NDArray[np.float64]) -> None:
         """See :class:`Recorder`."""
         self._generation = line["generation"]
+        self._recorded = True
         curves = {
             tag(name): value
             for name, value in line.items()
@@ -93,7 +95,7 @@ class TensorBoard:
             metrics = {tag(name): value for name, value in result.items()}
             *_, end = hparams(self._hyperparameters, metrics)
             self._begin_session(result)
-            if self._reported != self._generation:  # else the curves end with these very values
+            if self._recorded and self._reported != self._generation:  # else the curves end with these very values
                 self._by_generation.add(_scalars(metrics), self._generation)
             self._by_generation.add(end, self._generation)
         self._by_generation.close()

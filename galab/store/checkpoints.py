@@ -82,7 +82,9 @@ def load_checked(path: Path) -> dict[str, Any]:
     except CheckpointError as error:
         for _, other in reversed(list_checkpoints(path.parent)):
             if other.name != path.name and _is_good(other):
-                raise CheckpointError(f"{error}; the newest good checkpoint beside it is '{other}'") from error
+                raise CheckpointError(
+                    f"{error}; the newest good checkpoint beside it is '{other}': delete the bad file to go on with it"
+                ) from error
         raise CheckpointError(f"{error}; no good checkpoint lies beside it") from error
 
 

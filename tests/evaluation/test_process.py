@@ -1,0 +1,48 @@
+"""What a process does before it evaluates."""
+
+import subprocess
+import sys
+
+import torch
+
+from galab.evaluation import process
+
+SCRIPT = """
+import torch
+called = []
+for name in ("exp", "log", "tanh"):
+    real = getattr(torch, name)
+    setattr(torch, name, lambda x, real=real, name=name: called.append((name, x.numel(), x.dtype)) or real(x))
+import galab.evaluation.process as process
+process.settle_kernels()
+process.settle_kernels()
+print(sorted(called, key=str))
+"""
+
+
+def test_every_function_is_called_on_one_number_first():
+    """In a process of its own, because a function's first call happens once."""
+    said = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout
+    kinds = ("torch.float32", "torch.float64")
+    assert said.strip() == "[" + ", ".join(f"('{n}', 1, {k})" for n in ("exp", "log", "tanh") for k in kinds) + "]"
+
+
+def test_an_evaluator_settles_the_kernels_before_its_first_chunk(monkeypatch):
+    from galab.evaluation import evaluator
+    from galab.genome.torch_laws import founders_of
+    from galab.models import MLP
+    from galab.tasks import Classification
+
+    order = []
+    monkeypatch.setattr(evaluator, "settle_kernels", lambda: order.append("settled"))
+    monkeypatch.setattr(evaluator, "choose_forward", lambda *_: order.append("probed") or "loop")
+    split = torch.zeros(4, 3), torch.tensor([0, 1, 0, 1])
+    task = Classification(name="toy", train=split, validation=split, test=split, classes=2)
+    module = MLP((3,), 2, hidden=(2,)).eval().requires_grad_(False)
+    layout = founders_of(module, 1).layout
+    evaluator.Evaluator(module, layout, task, chunk=2, precision="float32", device=torch.device("cpu"))
+    assert order == ["settled", "probed"]
+
+
+def test_keeping_memory_never_raises():
+    assert process.keep_freed_memory() in (True, False)
