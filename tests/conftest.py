@@ -13,22 +13,13 @@ from hypothesis import settings
 settings.register_profile("galab", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("galab")
 
-#: A checkout may have the data sets beside it; nothing outside the tests knows this place.
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
 @pytest.fixture(scope="session", autouse=True)
 def data_environment() -> Iterator[None]:
-    """Name the data folder beside the checkout in GALAB_DATA, for this process and its children, if nobody has.
-
-    A path that somebody gave is made absolute, for tests that work in a folder of their own.
-    """
+    """A relative path in GALAB_DATA is made absolute, for tests that work in a folder of their own."""
     named = os.environ.get("GALAB_DATA")
     with pytest.MonkeyPatch.context() as patch:
         if named:
             patch.setenv("GALAB_DATA", str(Path(named).resolve()))
-        elif BESIDE.is_dir():
-            patch.setenv("GALAB_DATA", str(BESIDE))
         yield
 
 
