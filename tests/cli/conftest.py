@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,22 +21,15 @@ class Said(NamedTuple):
     err: str
 
 
-@pytest.fixture(autouse=True, scope="session")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    """Only a power cut needs fsync, and half of a small run's time is waiting for it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
-        yield
+@pytest.fixture(autouse=True)
+def quick(no_waiting_for_the_disk: None) -> None:
+    """All tests here write run folders."""
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test has a folder of its own as the current one; galab's logger gets its level back."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a folder of its own as the current one."""
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("galab")
-    before = logger.level
-    yield
-    logger.setLevel(before)
 
 
 @pytest.fixture

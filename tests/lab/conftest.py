@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +35,9 @@ CLOUDS = """
 """
 
 
-@pytest.fixture(autouse=True, scope="session")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    """Only a power cut needs fsync, and half of a small run's time is waiting for it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
-        yield
-
-
 @pytest.fixture(autouse=True)
-def level() -> Iterator[None]:
-    """The command line sets the level of galab's logger; give it back."""
-    logger = logging.getLogger("galab")
-    before = logger.level
-    yield
-    logger.setLevel(before)
+def quick(no_waiting_for_the_disk: None) -> None:
+    """All tests here write run folders."""
 
 
 @pytest.fixture(scope="session")
