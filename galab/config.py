@@ -1,55 +1,20 @@
 """Every hyperparameter, named once.
 
 The CLI flags, ``config.json``, the TensorBoard hparams and the checkpoints all derive from the fields of
-:class:`RunConfig`: a field's metadata holds its help, unit, bounds and choices.
+:class:`RunConfig`: a field's metadata holds its help, unit, bounds and choices. Which values go together is checked in
+``compatibility.py``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
-from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
+from galab import compatibility
 from galab.errors import UsageError, closest
-from galab.registry import MODELS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, TASKS, Registry
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] | Registry | None = None,
-    group: str,
-    changeable: bool = False,
-    flag: str | None = None,
-) -> Any:
-    """A dataclass field that is also a command-line flag.
-
-    Args:
-        default: the value when nobody says otherwise; None means "not set".
-        help: one sentence, with the unit.
-        low: smallest value allowed, itself included.
-        high: largest value allowed, itself included.
-        choices: the words allowed, or the registry of names.
-        group: the heading under which ``--help`` shows it.
-        changeable: whether ``galab resume`` may change it without changing what the run means.
-        flag: the command-line spelling, where it is not the field's name (``from`` is a word of Python).
-    """
-    metadata = {
-        "help": help,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "group": group,
-        "changeable": changeable,
-        "flag": flag,
-    }
-    return field(default=default, metadata=metadata)
-
+from galab.options import check, option, spelling, type_of
+from galab.registry import CROSSOVERS, MODELS, NICHES, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
 
 PROBLEM, POPULATION, MUTATION = "Problem", "Population", "Mutation"
 EVALUATION, STOP, RECORD = "Evaluation", "Stop when", "Record"
@@ -96,8 +61,68 @@ class RunConfig:
     ties: str = option(
         "younger", "Which of two equal scores ranks first.", choices=("younger", "older", "random"), group=POPULATION
     )
+    crossover: str = option(
+        "none", "How several parents make one child; none: each child has one parent.", choices=CROSSOVERS,
+        group=POPULATION,
+    )
+    crossover_rate: float = option(
+        1.0, "Share of the children that are made by crossover.", low=0.0, high=1.0, group=POPULATION
+    )
+    parents_per_child: int | None = option(
+        None, "Parents of a child made by crossover; 2 when absent, all of them for mean.", low=2, high=4096,
+        group=POPULATION,
+    )
+    founders: str | None = option(
+        None, "Whether the first parents differ or are clones of one; clones when absent under a gene law.",
+        choices=("distinct", "clones"), group=POPULATION,
+    )
+    mate: str = option(
+        "random", "Which further parents a child gets: any, or those whose answers are most or least like the first's.",
+        choices=("random", "similar", "dissimilar"), group=POPULATION,
+    )
+    mate_choices: int = option(4, "Random candidates among which --mate chooses.", low=1, high=4096, group=POPULATION)
+    selection: str = option(
+        "truncation", "Who of the competitors become parents.", choices=SELECTIONS, group=POPULATION
+    )
+    tournament: int = option(2, "Competitors drawn for each place by tournament selection.", low=1, group=POPULATION)
+    rank_pressure: float = option(
+        1.5, "Odds of the best under rank selection, as a multiple of the average's.", low=1.0, high=2.0,
+        group=POPULATION,
+    )
+    cases: str = option(
+        "examples", "What lexicase selection takes one after the other.", choices=("examples", "classes"),
+        group=POPULATION,
+    )
+    niche: str | None = option(
+        None, "Competition among members whose answers are alike.", choices=NICHES, group=POPULATION
+    )
+    niche_radius: float = option(
+        0.1, "Share of different answers within which members share a niche.", low=0.0, high=1.0, group=POPULATION
+    )
+    niche_neighbours: int = option(8, "Members that local competition compares each with.", low=1, group=POPULATION)
+    diversity: float = option(
+        0.0, "Weight of a member's mean distance to the others' answers, in standard deviations of fitness.",
+        low=0.0, high=1000.0, group=POPULATION,
+    )
+    islands: int = option(1, "Populations that breed apart, each with its share of parents.", low=1, group=POPULATION)
+    migrate_every: int = option(50, "Generations between two migrations among islands.", low=1, group=POPULATION)
+    migrants: int = option(1, "Best parents that each island sends to the next.", low=0, group=POPULATION)
 
-    mutate: str = option("dense", "Mutation operator.", choices=MUTATIONS, group=MUTATION)
+    mutate: str = option(
+        "dense", "Mutation operators, such as dense or dense:0.8,layer:0.2 (shares of the children).", group=MUTATION
+    )
+    mutate_shares: str = option(
+        "fixed", "Whether the shares of a mix are fixed or inherited, each child's its parent's with small changes.",
+        choices=("fixed", "inherited"), group=MUTATION,
+    )
+    mutate_biases: str = option(
+        "on", "off: biases, the parameters with one axis, never move.", choices=("on", "off"), group=MUTATION
+    )
+    mutate_count: int = option(1, "Weights that the operator weights moves.", low=1, group=MUTATION)
+    mutate_rank: int = option(1, "Rank of the operator low-rank.", low=1, high=1024, group=MUTATION)
+    momentum: float = option(
+        0.5, "Share of the parent's step that the operator momentum repeats.", low=0.0, high=1.0, group=MUTATION
+    )
     distribution: str = option(
         "normal",
         "Law of a mutation, at unit variance.",
@@ -108,15 +133,55 @@ class RunConfig:
         0.02, "Step size at the start, in weight units; snapped to the grid 2^(k/256).", low=2**-20, high=8.0,
         group=MUTATION,
     )
-    step_size: str = option("log-normal", "Rule that adapts the step size.", choices=STEP_SIZE_RULES, group=MUTATION)
+    sigma_factors: str | None = option(
+        None, "Factors of --sigma, one for each layer in order, such as 1,0.5.", group=MUTATION
+    )
+    granularity: str = option(
+        "global", "What has a step size of its own.", choices=("global", "tensor", "row-column", "parameter"),
+        group=MUTATION,
+    )
+    step_size: str | None = option(
+        None, "Rule that adapts the step size; log-normal when absent, mean-reverting where there are many.",
+        choices=STEP_SIZE_RULES, group=MUTATION,
+    )
     step_size_rate: float | None = option(
         None, "Strength of the rule, in octaves per birth; each rule has its own default.", low=0.0, high=8.0,
+        group=MUTATION,
+    )
+    step_size_down: float | None = option(
+        None, "Octaves of a step downwards under three-point, where they are not those upwards.", low=0.0, high=8.0,
+        group=MUTATION,
+    )
+    step_size_reversion: float = option(
+        0.01, "Share of its distance from the layer's mean that mean-reverting takes back per birth.",
+        low=0.0, high=0.05, group=MUTATION,
+    )
+    step_size_groups: int = option(2, "Step sizes that gesmr tries at once.", low=2, high=4096, group=MUTATION)
+    step_size_inherit: str = option(
+        "weights", "After crossover: a step size comes with its weight, or is the mean of the parents'.",
+        choices=("weights", "mean"), group=MUTATION,
+    )
+    sigma_schedule: str | None = option(
+        None, "Points GENERATION:SIGMA of the rule schedule, such as 0:0.02,1000:0.002, exponential in between.",
         group=MUTATION,
     )
     sigma_floor: float | None = option(
         None, "Smallest step size allowed; 1/32 of --sigma when absent.", low=2**-24, high=8.0, group=MUTATION
     )
     sigma_ceiling: float = option(8.0, "Largest step size allowed.", low=2**-20, high=8.0, group=MUTATION)
+    floor_rms: float | None = option(
+        None, "Smallest step size as a share of the RMS of its tensor's weights.", low=2**-16, high=1.0, group=MUTATION
+    )
+    ceiling_rms: float | None = option(
+        None, "Largest step size as a share of the RMS of its tensor's weights.", low=2**-16, high=16.0, group=MUTATION
+    )
+    sigma_only: int = option(
+        0, "Generations at the start in which step sizes are inherited and weights are not.", low=0, group=MUTATION
+    )
+    sigma_search: int = option(
+        0, "Generations between two searches for the best step size, the first at once: equal noise at each of a "
+        "grid of step sizes; 0 is never.", low=0, group=MUTATION,
+    )
 
     fitness: str = option(
         "cross-entropy",
@@ -126,6 +191,10 @@ class RunConfig:
     )
     batch: int = option(
         2048, "Training examples that score a generation, the same for all members; 0 takes all.", low=0,
+        group=EVALUATION,
+    )
+    inheritance: float = option(
+        0.8, "Share of the parents' score that a child starts from under an inherited fitness.", low=0.0, high=1.0,
         group=EVALUATION,
     )
     precision: str = option(
@@ -161,8 +230,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _check(item, getattr(self, item.name))
-        _check_together(self)
+            check(RunConfig, item, getattr(self, item.name))
+        compatibility.check(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``config.json`` and the checkpoint."""
@@ -192,74 +261,10 @@ class RunConfig:
 
 
 def flag(name: str) -> str:
-    """The command-line spelling of a field: ``save_every`` is ``--save-every``."""
-    spelled: str | None = RunConfig.__dataclass_fields__[name].metadata["flag"]
-    return spelled or "--" + name.replace("_", "-")
+    """The command-line spelling of a field of :class:`RunConfig`."""
+    return spelling(RunConfig.__dataclass_fields__[name])
 
 
-def _check(item: dataclasses.Field[Any], value: Any) -> None:
-    """Refuse a value of the wrong type, out of bounds or not among the choices."""
-    if value is None and item.default is None:
-        return
-    kind = field_type(item.name)
-    accepted = isinstance(value, kind) or (kind is float and isinstance(value, int))
-    if not accepted or isinstance(value, bool):
-        raise UsageError(f"expected {flag(item.name)} to be of type {kind.__name__}, got {value!r}")
-    low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
-    if isinstance(value, (int, float)):
-        # A whole number may be too large for math.isfinite.
-        finite = isinstance(value, int) or math.isfinite(value)
-        if not finite or (low is not None and value < low) or (high is not None and value > high):
-            bounds = f"at least {low}" if high is None else f"between {low} and {high}"
-            raise UsageError(f"expected {flag(item.name)} {bounds}, got {value}")
-    if isinstance(choices, Registry):
-        choices.check(value)
-    elif choices is not None and value not in choices:
-        raise UsageError(
-            f"expected {flag(item.name)} to be one of {', '.join(choices)}, got '{value}'."
-            f"{closest(value, list(choices))}"
-        )
-
-
-@functools.cache  # evaluating the hints of all fields takes longer than everything else here
 def field_type(name: str) -> type:
-    """The type of a field, without the "or None"."""
-    hint = get_type_hints(RunConfig)[name]
-    arguments = [kind for kind in getattr(hint, "__args__", ()) if kind is not type(None)]
-    return arguments[0] if arguments else hint
-
-
-def _check_together(config: RunConfig) -> None:
-    """Refuse values that are right alone and wrong together."""
-    if config.elites > config.parents:
-        raise UsageError(
-            f"expected --elites at most --parents ({config.parents}), got {config.elites}; only parents can be elites"
-        )
-    if config.survival == "comma" and config.children + config.elites < config.parents:
-        raise UsageError(
-            f"expected --children plus --elites at least --parents ({config.parents}), got "
-            f"{config.children} + {config.elites}; have more children, or use --survival plus"
-        )
-    floor = 0.0 if config.sigma_floor is None else config.sigma_floor
-    if not floor <= config.sigma <= config.sigma_ceiling:
-        raise UsageError(
-            f"expected --sigma between --sigma-floor ({floor:g}) and --sigma-ceiling "
-            f"({config.sigma_ceiling:g}), got {config.sigma:g}"
-        )
-    hidden_sizes(config.hidden)
-    if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
-        raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
-
-
-def hidden_sizes(text: str | None) -> tuple[int, ...] | None:
-    """``"256,128"`` as ``(256, 128)``; an empty text is no hidden layer, None stays None.
-
-    Raises:
-        UsageError: a part is not a whole number of at least 1.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
-        raise UsageError(f"expected --hidden as whole numbers separated by commas, such as 256,128, got '{text}'")
-    return tuple(int(part) for part in parts)
+    """The type of a field of :class:`RunConfig`, without the "or None"."""
+    return type_of(RunConfig, name)

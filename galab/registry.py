@@ -126,14 +126,51 @@ MODELS = Registry(
 STRATEGIES = Registry(
     "strategy", "galab.strategies", {"ga": "galab.strategies.genetic:GeneticAlgorithm"}, "galab run --help"
 )
-MUTATIONS = Registry("mutation", "galab.mutations", {"dense": "galab.mutation.dense:Dense"}, "galab run --help")
+MUTATIONS = Registry(
+    "mutation",
+    "galab.mutations",
+    {
+        "dense": "galab.mutation.dense:Dense",
+        "layer": "galab.mutation.layer:Layer",
+        "weights": "galab.mutation.few_weights:FewWeights",
+        "row": "galab.mutation.row:Row",
+        "low-rank": "galab.mutation.low_rank:LowRank",
+        "normalised": "galab.mutation.scaled:Normalised",
+        "relative": "galab.mutation.scaled:Relative",
+        "norm-preserving": "galab.mutation.scaled:NormPreserving",
+        "momentum": "galab.mutation.momentum:Momentum",
+    },
+    "galab run --help",
+)
+CROSSOVERS = Registry(
+    "crossover",
+    "galab.crossovers",
+    {
+        "none": "galab.breeding.crossover:Crossover",
+        "parameter": "galab.breeding.crossover:PerParameter",
+        "row": "galab.breeding.crossover:PerRow",
+        "layer": "galab.breeding.crossover:PerLayer",
+        "blend": "galab.breeding.crossover:Mean",
+        "mean": "galab.breeding.crossover:Mean",
+        "genes-independent": "galab.breeding.gene_laws:Independent",
+        "genes-union": "galab.breeding.gene_laws:Union",
+        "genes-aligned": "galab.breeding.gene_laws:Aligned",
+    },
+    "galab run --help",
+)
 STEP_SIZE_RULES = Registry(
     "step-size rule",
     "galab.step_size_rules",
     {
         "fixed": "galab.mutation.step_size:Fixed",
-        "log-normal": "galab.mutation.step_size:LogNormal",
+        "schedule": "galab.mutation.control:Schedule",
         "three-point": "galab.mutation.step_size:ThreePoint",
+        "log-normal": "galab.mutation.step_size:LogNormal",
+        "mean-reverting": "galab.mutation.step_size:MeanReverting",
+        "one-fifth": "galab.mutation.control:OneFifth",
+        "samr": "galab.mutation.step_size:SelfAdaptive",
+        "gesmr": "galab.mutation.control:GroupElite",
+        "success-history": "galab.mutation.control:SuccessHistory",
     },
     "galab run --help",
 )

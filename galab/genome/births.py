@@ -14,18 +14,31 @@ from numpy.typing import NDArray
 
 NOBODY = -1
 
-#: One birth on disk: 36 bytes, little-endian.
-BIRTH = np.dtype(
-    [
-        ("id", "<i8"),
-        ("parents", "<i8", (2,)),
-        ("generation", "<i4"),
-        ("argument", "<i4"),
-        ("log_sigma", "<i2"),
-        ("crossover", "u1"),
-        ("mutation", "u1"),
-    ]
-)
+#: Parents that a row has room for, unless a run's children have more.
+TWO = 2
+
+
+def birth_dtype(parents: int = TWO) -> np.dtype[np.void]:
+    """The row of one birth on disk: little-endian, 36 bytes with room for two parents.
+
+    Args:
+        parents: the most parents that a child of the run has; two at the least.
+    """
+    return np.dtype(
+        [
+            ("id", "<i8"),
+            ("parents", "<i8", (max(parents, TWO),)),
+            ("generation", "<i4"),
+            ("argument", "<i4"),
+            ("log_sigma", "<i2"),
+            ("crossover", "u1"),
+            ("mutation", "u1"),
+        ]
+    )
+
+
+#: A row for children of at most two parents.
+BIRTH = birth_dtype()
 
 
 class Birth(NamedTuple):
@@ -33,10 +46,11 @@ class Birth(NamedTuple):
 
     Attributes:
         id: number in order of birth, and the seed of its noise.
-        parents: ids of its parents: none for a founder, one or two otherwise.
+        parents: ids of its parents: none for a founder, one or more otherwise.
         generation: the generation that it was born in; founders are 0.
-        argument: what the operator acts on (a layer, a head), 0 where it acts on everything.
-        log_sigma: the step size it used, as a grid point of ``sigma.py``.
+        argument: what the operator acts on, as each operator says; 0 mostly.
+        log_sigma: the step size it used, as a grid point of ``sigma.py``; of a founder the one that its step sizes start
+            from, and 0 for children where step sizes are decoded with the weights.
         crossover: number of the crossover operator in the run's list, from 1; 0 is none.
         mutation: number of the mutation operator in the run's list, from 1; 0 is none (a founder).
     """
@@ -50,16 +64,18 @@ class Birth(NamedTuple):
     mutation: int
 
 
-def to_rows(births: Iterable[Birth]) -> NDArray[np.void]:
-    """Births as a structured array of dtype :data:`BIRTH`."""
-    rows = [(b.id, (*b.parents, NOBODY, NOBODY)[:2], *b[2:]) for b in births]
-    return np.array(rows, dtype=BIRTH)
+def to_rows(births: Iterable[Birth], dtype: np.dtype[np.void] = BIRTH) -> NDArray[np.void]:
+    """Births as a structured array of a dtype of :func:`birth_dtype`."""
+    room = dtype["parents"].shape[0]
+    nobody = (NOBODY,) * room
+    rows = [(b.id, (*b.parents, *nobody)[:room], *b[2:]) for b in births]
+    return np.array(rows, dtype=dtype)
 
 
 def from_rows(rows: NDArray[np.void]) -> list[Birth]:
-    """The births in a structured array of dtype :data:`BIRTH`."""
+    """The births in a structured array of a dtype of :func:`birth_dtype`."""
     parents = rows["parents"].tolist()
     return [
-        Birth(row[0], tuple(parent for parent in two if parent != NOBODY), *row[2:])
-        for row, two in zip(rows.tolist(), parents, strict=True)
+        Birth(row[0], tuple(parent for parent in several if parent != NOBODY), *row[2:])
+        for row, several in zip(rows.tolist(), parents, strict=True)
     ]

@@ -8,53 +8,36 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable
 
 from galab.genome.births import Birth
-from galab.genome.founders import Founders
+from galab.genome.develop import Developer
+from galab.genome.genes import fixed, folded
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Layout, Phenotype
-
-
-class Mutation(Protocol):
-    """Changes weights; one operator per file in ``galab.mutation``."""
-
-    def apply(self, weights: NDArray[np.int32], birth: Birth, layout: Layout) -> NDArray[np.int32]:
-        """The child's weights, a new (D,) int32 array; the parent's are not touched.
-
-        Raises:
-            LethalMutationError: a weight leaves +-128.
-        """
-        ...
+from galab.genome.phenotype import Phenotype
 
 
 class Decoder:
     """Turns births into phenotypes.
 
     Args:
-        founders: the recipe for individuals without parents.
+        developer: carries out births.
         pedigree: who descends from whom; shared with the strategy.
-        mutations: the run's operators; a birth's ``mutation`` counts from 1.
         cache_bytes: memory for decoded individuals; pinned ones are kept beyond it.
 
     Attributes:
         hits: parents that a decoding found in the cache.
         misses: parents that it had to reconstruct.
+        fixations: under a gene law, mutations that every living parent came to carry.
     """
 
-    def __init__(
-        self, founders: Founders, pedigree: Pedigree, mutations: Sequence[Mutation], *, cache_bytes: int = 2**28
-    ) -> None:
-        self.founders = founders
-        self.layout = founders.layout
+    def __init__(self, developer: Developer, pedigree: Pedigree, *, cache_bytes: int = 2**28) -> None:
+        self.developer = developer
+        self.layout = developer.layout
         self.hits = 0
         self.misses = 0
+        self.fixations = 0
         self._pedigree = pedigree
-        self._mutations = tuple(mutations)
         self._cache = _Cache(cache_bytes)
         self._lock = threading.Lock()
 
@@ -70,7 +53,7 @@ class Decoder:
         rows, uses, decoded = self._missing(birth)
         # Ids count up in order of birth, so parents come before their children.
         for row in sorted(rows.values()):
-            decoded[row.id] = self.develop(row, [decoded[parent] for parent in row.parents])
+            decoded[row.id] = self.developer.develop(row, [decoded[parent] for parent in row.parents])
             for parent in row.parents:
                 uses[parent] -= 1
                 if not uses[parent]:
@@ -87,23 +70,21 @@ class Decoder:
         """
         rows, uses, decoded = dict[int, Birth](), Counter[int](), dict[int, Phenotype]()
         stack = [birth]
+        # Under a gene law, whoever was pinned is told apart from a younger base than its dead relatives, so the lineage
+        # of anybody but their children is followed to the founders.
+        use_cache = not self.developer.genetic or all(self._cache.pinned(p) for p in self._pedigree[birth].parents)
         while stack:
             row = self._pedigree[stack.pop()]
             if row.id in rows:
                 continue
             rows[row.id] = row
             uses.update(row.parents)
-            stack.extend(parent for parent in row.parents if parent not in rows and not self._peek(parent, decoded))
+            stack.extend(
+                parent
+                for parent in row.parents
+                if parent not in rows and not (use_cache and self._peek(parent, decoded))
+            )
         return rows, uses, decoded
-
-    def develop(self, birth: Birth, parents: Sequence[Phenotype]) -> Phenotype:
-        """One birth: the child of decoded parents, or a founder; nothing is cached."""
-        if not birth.parents:
-            return self.founders.decode(birth)
-        if not birth.mutation:
-            return Phenotype(parents[0].weights, birth.log_sigma)
-        mutation = self._mutations[birth.mutation - 1]
-        return Phenotype(mutation.apply(parents[0].weights, birth, self.layout), birth.log_sigma)
 
     def insert(self, birth: int, phenotype: Phenotype) -> None:
         """Put a phenotype known from elsewhere, such as a checkpoint, into the cache."""
@@ -114,8 +95,15 @@ class Decoder:
         """Keep exactly these, the living parents, in the cache whatever its size; decode those that are missing."""
         births = list(births)
         phenotypes = [self.decode(birth) for birth in births]
+        if self.developer.genetic:
+            # Everybody to come descends from the pinned ones, so what they all carry is base from now on.
+            common = fixed(phenotypes)
+            phenotypes = [folded(phenotype, common) for phenotype in phenotypes]
+            self.fixations += len(common)
         with self._lock:
             self._cache.pin(dict(zip(births, phenotypes, strict=True)))
+            if self.developer.genetic:
+                self._cache.drop()  # the others' genes are told apart from an older base
 
     def _lookup(self, birth: int) -> Phenotype | None:
         with self._lock:
@@ -149,6 +137,14 @@ class _Cache:
             self._items.move_to_end(birth)
             return self._items[birth]
         return None
+
+    def pinned(self, birth: int) -> bool:
+        return birth in self._pinned
+
+    def drop(self) -> None:
+        """Forget all but the pinned."""
+        self._items.clear()
+        self._bytes = 0
 
     def put(self, birth: int, phenotype: Phenotype) -> None:
         if birth in self._items or birth in self._pinned:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from galab.errors import CheckpointError
 from galab.genome.births import Birth
 from galab.genome.noise import Stream, draw, table
-from galab.genome.phenotype import Layout, Phenotype, step
+from galab.genome.phenotype import Layout, step
 
 #: The law of a tensor whose values are stored instead of drawn.
 GIVEN = "given"
@@ -54,8 +54,8 @@ class Founders:
         """Names and shapes of the tensors."""
         return Layout(tuple(law.name for law in self.laws), tuple(law.shape for law in self.laws))
 
-    def decode(self, birth: Birth) -> Phenotype:
-        """The founder of a birth without parents."""
+    def decode(self, birth: Birth) -> NDArray[np.int32]:
+        """(D,) the weights of a birth without parents."""
         layout = self.layout
         weights = np.empty(layout.size, dtype=np.int32)
         given = self.given[birth.id % len(self.given)] if self.given.size else self.given
@@ -74,7 +74,7 @@ class Founders:
                 alone = Layout((law.name,), (law.shape,))
                 peak = table(law.law).peak
                 weights[part] = step(noise[law.law][part], np.float32(law.scale), peak, alone, birth.id)
-        return Phenotype(weights, birth.log_sigma)
+        return weights
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``founders.pkl`` and exported genomes."""

@@ -28,10 +28,12 @@ class Stream(IntEnum):
     STEP_SIZE = 3
     MASK = 4
     CHOICE = 5
+    OPERATOR = 6
     #: Streams below are indexed by generation or epoch instead of by birth.
     BATCH = 16
     TIES = 17
     BREEDING = 18
+    CONTROL = 21
 
 
 #: SHA-256 of every shipped table; ``make_tables.py`` tells how they came about.
@@ -113,13 +115,17 @@ def draw(
     return law.quantiles.take(indices, out=out, mode="wrap")
 
 
-def below(bound: int, run_key: int, index: int, stream: Stream, n: int) -> NDArray[np.int64]:
+def below(
+    bound: int | NDArray[np.int64], run_key: int, index: int, stream: Stream, n: int
+) -> NDArray[np.int64]:
     """``n`` whole numbers from 0 to ``bound - 1``, by the integer rule (32 high bits x bound) >> 32.
+
+    ``bound`` may be (n,) bounds, one for each number.
 
     The rule is our own because the methods of ``numpy.random.Generator`` may change; its bias is below bound / 2^32.
     """
     high = words(run_key, index, stream, n) >> np.uint64(32)
-    return ((high * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
+    return ((high * np.asarray(bound, dtype=np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
 def permutation(size: int, run_key: int, index: int, stream: Stream) -> NDArray[np.int64]:

@@ -7,13 +7,20 @@ invertible: mutations may be summed in any order, undone and redone, and the bit
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.errors import LethalMutationError, UsageError
+from galab.genome.births import Birth
 from galab.genome.scratch import scratch
+
+#: For each layer its number of neurons, and (start, width of a row) for each of its tensors.
+Neurons = tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
 
 #: Weight units per 1.0.
 SCALE = 2.0**24
@@ -35,18 +42,31 @@ class Layout:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of weights in each tensor."""
-        return tuple(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+        return _sizes(self)
 
     @property
     def size(self) -> int:
         """D, the number of weights."""
-        return sum(self.sizes)
+        return sum(_sizes(self))
 
     @property
     def starts(self) -> tuple[int, ...]:
         """Index of each tensor's first weight."""
-        ends = np.cumsum((0, *self.sizes))
-        return tuple(int(start) for start in ends[:-1])
+        return _starts(self)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """For each tensor the number of its layer: a weight and its bias lie in one module, so in one layer."""
+        return _layers(self)
+
+    @property
+    def neurons(self) -> Neurons:
+        """Neurons by layer: how many, and for each tensor with that many rows its start and the width of a row.
+
+        A neuron is a row of a layer's matrix with the same entry of its bias. Tensors of one module with another number
+        of rows form neurons of their own; a scalar is one neuron.
+        """
+        return _neurons(self)
 
     def name_at(self, index: int) -> str:
         """Name of the tensor that holds weight number ``index``."""
@@ -59,22 +79,67 @@ class Layout:
         return {name: flat[..., at : at + size].reshape((*lead, *shape)) for name, shape, at, size in parts}
 
 
+@lru_cache(maxsize=64)
+def _sizes(layout: Layout) -> tuple[int, ...]:
+    return tuple(int(np.prod(shape, dtype=np.int64)) for shape in layout.shapes)
+
+
+@lru_cache(maxsize=64)
+def _starts(layout: Layout) -> tuple[int, ...]:
+    ends = np.cumsum((0, *_sizes(layout)))
+    return tuple(int(start) for start in ends[:-1])
+
+
+@lru_cache(maxsize=64)
+def _layers(layout: Layout) -> tuple[int, ...]:
+    modules = [name.rpartition(".")[0] for name in layout.names]
+    numbers = {module: number for number, module in enumerate(dict.fromkeys(modules))}
+    return tuple(numbers[module] for module in modules)
+
+
+@lru_cache(maxsize=64)
+def _neurons(layout: Layout) -> Neurons:
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for layer, shape, start, size in zip(layout.layers, layout.shapes, layout.starts, layout.sizes, strict=True):
+        rows = shape[0] if shape else 1
+        if size:
+            found.setdefault((layer, rows), []).append((start, size // rows))
+    return tuple((rows, tuple(tensors)) for (_, rows), tensors in found.items())
+
+
+class Gene(NamedTuple):
+    """One mutation, apart from whoever carries it.
+
+    Attributes:
+        birth: the birth that it happened in.
+        log_sigma: (S,) int16 the step sizes that it happened with.
+    """
+
+    birth: Birth
+    log_sigma: NDArray[np.int16]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Phenotype:
     """A decoded individual.
 
     Attributes:
         weights: (D,) int32 in units of 2^-24; never written to, several caches may share it.
-        log_sigma: its step size as a grid point (see ``sigma.py``): the one its own birth used.
+        log_sigma: (S,) int16 its step sizes as grid points (see ``sigma.py``, ``steps.py``): those its own birth used.
+        genes: under a gene law, the mutations that it carries besides those that everybody carries, by birth id.
+        velocity: under momentum, (D,) int32 the step that its own birth took.
     """
 
     weights: NDArray[np.int32]
-    log_sigma: int
+    log_sigma: NDArray[np.int16]
+    genes: Mapping[int, Gene] | None = None
+    velocity: NDArray[np.int32] | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays, in bytes."""
-        return int(self.weights.nbytes)
+        moving = 0 if self.velocity is None else self.velocity.nbytes
+        return int(self.weights.nbytes + self.log_sigma.nbytes + moving)
 
 
 def to_float(weights: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -97,12 +162,7 @@ def from_float(values: NDArray[np.floating]) -> NDArray[np.int32]:
 
 
 def step(
-    z: NDArray[np.float32],
-    sigma: np.float32,
-    peak: float,
-    layout: Layout,
-    birth: int,
-    out: NDArray[np.int32] | None = None,
+    z: NDArray[np.float32], sigma: np.float32, peak: float, layout: Layout, birth: int
 ) -> NDArray[np.int32]:
     """``rint(sigma * z * 2^24)``: one float32 product, rounded half to even.
 
@@ -112,19 +172,35 @@ def step(
         peak: an upper bound of ``|z|``.
         layout: to name the tensor of a weight that cannot be represented.
         birth: for the message.
-        out: (D,) where to put the result.
 
     Raises:
         LethalMutationError: a step is too large for int32.
     """
     scale = np.float32(sigma * np.float32(SCALE))  # exact: a power of two only moves the exponent
     np.multiply(z, scale, out=z)
+    return to_change(z, float(scale) * peak, layout, birth, np.empty(len(z), dtype=np.int32))
+
+
+def to_change(
+    z: NDArray[np.float32], limit: float, layout: Layout, birth: int, out: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Steps in units of 2^-24, rounded half to even and range-checked before the cast.
+
+    Args:
+        z: (D,) steps; overwritten.
+        limit: an upper bound of their magnitude.
+        layout: to name the tensor of a step that cannot be represented.
+        birth: for the message.
+        out: (D,) where to put the result.
+
+    Raises:
+        LethalMutationError: a step is too large for int32.
+    """
     np.rint(z, out=z)
-    if float(scale) * peak >= _INT32_LIMIT and (bad := np.abs(z) >= _INT32_LIMIT).any():
+    if not limit < _INT32_LIMIT and (bad := ~(np.abs(z) < _INT32_LIMIT)).any():
         raise LethalMutationError(layout.name_at(int(np.argmax(bad))), birth)
-    change = np.empty(len(z), dtype=np.int32) if out is None else out
-    np.copyto(change, z, casting="unsafe")
-    return change
+    np.copyto(out, z, casting="unsafe")
+    return out
 
 
 def add(weights: NDArray[np.int32], change: NDArray[np.int32], layout: Layout, birth: int) -> NDArray[np.int32]:

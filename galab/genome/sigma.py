@@ -9,10 +9,14 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from galab.genome.scratch import scratch
+
 #: Grid points per octave (per doubling).
 PER_OCTAVE = 256
 #: Step-size rules compute in units of 2^-16 octave and round once to the grid.
 FINE_PER_OCTAVE = 65_536
+#: The grid points of which :func:`sigmas` knows the step size: 2^-32 to 2^8.
+LOWEST, HIGHEST = -32 * PER_OCTAVE, 8 * PER_OCTAVE
 _FINE_BITS = 8
 
 
@@ -30,18 +34,48 @@ def sigma(log_sigma: int) -> np.float32:
     return np.ldexp(_fractions()[fraction], octave)
 
 
+@cache
+def _grid() -> NDArray[np.float32]:
+    """The step size of every grid point from LOWEST to HIGHEST."""
+    points = np.arange(LOWEST, HIGHEST + 1)
+    return np.ldexp(_fractions()[points % PER_OCTAVE], points // PER_OCTAVE)
+
+
+def sigmas(log_sigma: NDArray[np.int16], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """The step sizes of many grid points, each as :func:`sigma` gives it; points off the table count as its ends."""
+    indices = scratch("indices", len(log_sigma), np.intp)
+    np.add(log_sigma, -LOWEST, out=indices, casting="unsafe", dtype=np.intp)
+    return _grid().take(indices, mode="clip", out=out)
+
+
 def snap(value: float) -> int:
     """The grid point k nearest to a step size."""
     return round(math.log2(value) * PER_OCTAVE)
 
 
-def to_fine(log_sigma: int) -> int:
-    """A grid point in units of 2^-16 octave."""
-    return log_sigma << _FINE_BITS
+def to_fine(log_sigma: NDArray[np.int16]) -> NDArray[np.int32]:
+    """Grid points in units of 2^-16 octave."""
+    return log_sigma.astype(np.int32) << _FINE_BITS
 
 
-def from_fine(fine: int) -> int:
-    """Units of 2^-16 octave to the nearest grid point, halves to even (another rule would drift)."""
-    floor, rest = divmod(fine, 1 << _FINE_BITS)
-    half = 1 << (_FINE_BITS - 1)
-    return floor + (rest > half or (rest == half and floor % 2 == 1))
+def from_fine(fine: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Units of 2^-16 octave to the nearest grid points, halves to even (another rule would drift); ``fine`` is overwritten."""
+    odd = np.right_shift(fine, _FINE_BITS, out=scratch("odd", len(fine), np.int32))
+    odd &= 1
+    fine += odd
+    fine += (1 << (_FINE_BITS - 1)) - 1
+    fine >>= _FINE_BITS
+    return fine
+
+
+def log2_grid(mean_square: int) -> int:
+    """The grid point at or below the square root of a whole number: 256/2 times its binary logarithm, by integers alone.
+
+    Args:
+        mean_square: at least 1.
+    """
+    octave = mean_square.bit_length() - 1
+    # The root of the leading digits, in [1, sqrt(2)), in units of 2^-63: finer than the grid resolves.
+    leading = math.isqrt((mean_square << 126) >> octave)
+    fraction = int(np.searchsorted(_fractions().astype(np.float64), leading / 2.0**63, side="right")) - 1
+    return octave * PER_OCTAVE // 2 + fraction

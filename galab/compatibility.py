@@ -1,0 +1,230 @@
+"""Which hyperparameters go together: values that are right alone and wrong together are refused with the way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from galab.errors import UsageError
+from galab.registry import MUTATIONS
+from galab.specs import hidden_sizes, parse_factors, parse_mutations, parse_schedule
+
+if TYPE_CHECKING:
+    from galab.config import RunConfig
+
+#: Rules that set one step size from the scores of the whole population.
+CONTROLS = ("schedule", "one-fifth", "gesmr", "success-history")
+#: Operators whose change depends on the parent, and why.
+CONTEXT = {
+    "relative": "its step depends on the parent's weights",
+    "norm-preserving": "its step depends on the parent's weights",
+    "momentum": "its step depends on the parent's last step",
+}
+_DENSE_ONLY = "low-rank"
+
+
+def decided(config: RunConfig) -> dict[str, Any]:
+    """Values for the fields that are None because others decide them."""
+    several = config.granularity not in ("global", "tensor")
+    ways = config.parents if config.crossover == "mean" else 2
+    return {
+        "step_size": config.step_size or ("mean-reverting" if several else "log-normal"),
+        "parents_per_child": max(2, ways) if config.parents_per_child is None else config.parents_per_child,
+        "founders": config.founders or ("clones" if is_gene_law(config) else "distinct"),
+    }
+
+
+def is_gene_law(config: RunConfig) -> bool:
+    """Whether crossover recombines mutations and not weights."""
+    return config.crossover.startswith("genes-")
+
+
+def needs_behaviour(config: RunConfig) -> bool:
+    """Whether selection looks at the members' answers."""
+    return config.niche is not None or config.diversity > 0 or config.mate != "random"
+
+
+def check(config: RunConfig) -> None:
+    """Refuse values that are right alone and wrong together.
+
+    Raises:
+        UsageError: the reason, and what would work.
+    """
+    _check_population(config)
+    _check_sexual(config)
+    _check_islands(config)
+    _check_step_size(config)
+    _check_mutation(config)
+    _check_bounds(config)
+    hidden_sizes(config.hidden)
+    if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
+        raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
+
+
+def _check_population(config: RunConfig) -> None:
+    if config.elites > config.parents:
+        raise UsageError(
+            f"expected --elites at most --parents ({config.parents}), got {config.elites}; only parents can be elites"
+        )
+    if config.survival == "comma" and config.children + config.elites < config.parents:
+        raise UsageError(
+            f"expected --children plus --elites at least --parents ({config.parents}), got "
+            f"{config.children} + {config.elites}; have more children, or use --survival plus"
+        )
+    if config.selection == "lexicase" and (config.niche is not None or config.diversity):
+        raise UsageError(
+            "expected --selection lexicase without --niche and --diversity, got both: lexicase looks at cases and not at "
+            "the score that they change; use another selection"
+        )
+    if config.selection == "lexicase" and config.fitness.startswith(("improvement", "inherited")):
+        raise UsageError(
+            f"expected --selection lexicase with a fitness of single examples, got --fitness {config.fitness}; use "
+            "cross-entropy or accuracy, or another selection"
+        )
+
+
+def _check_sexual(config: RunConfig) -> None:
+    ways = decided(config)["parents_per_child"]
+    if config.crossover == "none":
+        if config.parents_per_child is not None or config.mate != "random":
+            raise UsageError(
+                "expected --crossover with --parents-per-child or --mate, got none: such children have one parent; name "
+                "a crossover, for example parameter"
+            )
+        return
+    if config.crossover == "blend" and ways != 2:
+        raise UsageError(f"expected --parents-per-child 2 with --crossover blend, got {ways}; use mean for more")
+    if ways > 255:
+        raise UsageError(f"expected --parents-per-child at most 255, got {ways}; name a smaller number")
+    if is_gene_law(config):
+        _check_gene_law(config)
+    if "momentum" in _operators(config):
+        raise UsageError(
+            "expected --mutate momentum with --crossover none, got a crossover: momentum follows one line of descent; drop "
+            "one of them"
+        )
+
+
+def _check_gene_law(config: RunConfig) -> None:
+    if config.granularity == "parameter":
+        raise UsageError(
+            f"expected --granularity global, tensor or row-column with --crossover {config.crossover}, got parameter: a "
+            "gene keeps its step sizes, and one per weight would be as large as the network; use a mask, such as "
+            "--crossover parameter"
+        )
+    if decided(config)["founders"] != "clones":
+        raise UsageError(
+            f"expected --founders clones with --crossover {config.crossover}, got distinct: gene laws add mutations to one "
+            "base; drop --founders, or use a mask such as --crossover row"
+        )
+    for name in _operators(config):
+        if name in CONTEXT:
+            raise UsageError(
+                f"expected a mutation that is the same in every individual with --crossover {config.crossover}, got "
+                f"{name}: {CONTEXT[name]}; use dense, or a mask such as --crossover row"
+            )
+
+
+def _check_islands(config: RunConfig) -> None:
+    if config.islands > min(config.parents, config.children):
+        raise UsageError(
+            f"expected --islands at most --parents ({config.parents}) and --children ({config.children}), got "
+            f"{config.islands}: every island needs a parent and a child; have fewer islands"
+        )
+    smallest = config.parents // config.islands
+    if config.islands > 1 and config.survival == "comma" and config.elites == 0:
+        fewest, most = config.children // config.islands, -(-config.parents // config.islands)
+        if fewest < most:
+            raise UsageError(
+                f"expected at least as many children as parents on every island, got {config.children} children and "
+                f"{config.parents} parents on {config.islands} islands; have more children, or use --survival plus"
+            )
+    if config.islands > 1 and 0 < config.elites < config.islands:
+        raise UsageError(
+            f"expected --elites 0 or at least one for each of {config.islands} islands, got {config.elites}; have more"
+        )
+    if config.islands > 1 and config.migrants > smallest:
+        raise UsageError(
+            f"expected --migrants at most {smallest}, the parents of the smallest island, got {config.migrants}; send fewer"
+        )
+
+
+def _check_step_size(config: RunConfig) -> None:
+    rule = decided(config)["step_size"]
+    if rule in CONTROLS and config.granularity != "global":
+        raise UsageError(
+            f"expected --granularity global with --step-size {rule}, got {config.granularity}: that rule sets one step size "
+            "by the whole population's success; use log-normal, three-point or mean-reverting"
+        )
+    if (rule == "schedule") != (config.sigma_schedule is not None):
+        raise UsageError(
+            f"expected --step-size schedule and --sigma-schedule together, got --step-size {rule} and "
+            f"--sigma-schedule {config.sigma_schedule}; give both or neither"
+        )
+    if config.sigma_schedule is not None:
+        parse_schedule(config.sigma_schedule)
+    if rule == "gesmr" and config.children < config.step_size_groups:
+        raise UsageError(
+            f"expected --step-size-groups at most --children ({config.children}), got {config.step_size_groups}: each "
+            "step size needs a child; have fewer groups"
+        )
+    if config.step_size_down is not None and rule != "three-point":
+        raise UsageError(
+            f"expected --step-size-down with --step-size three-point, got {rule}; drop it, or change the rule"
+        )
+    warm = "--sigma-only" if config.sigma_only else "--sigma-search" if config.sigma_search else ""
+    if warm and (config.granularity != "global" or rule in CONTROLS):
+        raise UsageError(
+            f"expected {warm} with --granularity global and a rule by which step sizes are inherited, got "
+            f"{config.granularity} and {rule}; drop {warm}, or use --step-size log-normal"
+        )
+    if config.sigma_only and config.sigma_search:
+        raise UsageError("expected --sigma-only or --sigma-search, got both; drop one of them")
+
+
+def _check_mutation(config: RunConfig) -> None:
+    names = _operators(config)
+    for name in names:
+        MUTATIONS.check(name)
+    if config.mutate_shares == "inherited" and len(names) < 2:
+        raise UsageError(
+            f"expected several operators with --mutate-shares inherited, got --mutate {config.mutate}; name a mix such as "
+            "dense:0.8,layer:0.2"
+        )
+    if _DENSE_ONLY in names and config.granularity == "parameter":
+        raise UsageError(
+            "expected --granularity global, tensor or row-column with --mutate low-rank, got parameter: a step size for "
+            "each weight makes the change full-rank; use row-column, which keeps it low-rank"
+        )
+    if config.sigma_search and names != ["dense"]:
+        raise UsageError(
+            f"expected --mutate dense with --sigma-search, got {config.mutate}: the search repeats one dense noise at "
+            "several step sizes; drop one of them"
+        )
+    if config.sigma_factors is not None:
+        parse_factors(config.sigma_factors)
+        if config.granularity == "global":
+            raise UsageError(
+                "expected --granularity tensor, row-column or parameter with --sigma-factors, got global, which has one "
+                "step size; choose tensor (with --step-size fixed the factors stay as they are)"
+            )
+
+
+def _check_bounds(config: RunConfig) -> None:
+    relative = [value for value in (config.floor_rms, config.ceiling_rms) if value is not None]
+    if relative and config.granularity == "global":
+        raise UsageError(
+            "expected --granularity tensor, row-column or parameter with --floor-rms or --ceiling-rms, got global: one step "
+            "size has no tensor whose RMS could bound it; choose tensor, or use --sigma-floor"
+        )
+    if len(relative) == 2 and relative[0] > relative[1]:
+        raise UsageError(f"expected --floor-rms at most --ceiling-rms, got {relative[0]:g} and {relative[1]:g}")
+    floor = 0.0 if config.sigma_floor is None else config.sigma_floor
+    if not floor <= config.sigma <= config.sigma_ceiling:
+        raise UsageError(
+            f"expected --sigma between --sigma-floor ({floor:g}) and --sigma-ceiling "
+            f"({config.sigma_ceiling:g}), got {config.sigma:g}"
+        )
+
+
+def _operators(config: RunConfig) -> list[str]:
+    return [name for name, _ in parse_mutations(config.mutate)]

@@ -1,0 +1,176 @@
+"""One birth: from decoded parents to their child. Crossover, then the step sizes, then mutation with the new step sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.genome.births import Birth
+from galab.genome.founders import Founders
+from galab.genome.genes import GeneCache, recombined
+from galab.genome.phenotype import Gene, Layout, Phenotype
+from galab.genome.sigma import from_fine, to_fine
+from galab.genome.steps import Steps
+
+
+class Mutation(Protocol):
+    """Changes weights; one operator per file in ``galab.mutation``.
+
+    Attributes:
+        context_free: whether the change depends on the birth and its step sizes alone, never on the parent's weights.
+    """
+
+    context_free: bool
+
+    def apply(
+        self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
+    ) -> NDArray[np.int32]:
+        """The child's weights, a new (D,) int32 array; the parent's are not touched.
+
+        Args:
+            parent: the parent, or what crossover made of several.
+            birth: the child.
+            log_sigma: (S,) the child's step sizes.
+            steps: what they serve.
+
+        Raises:
+            LethalMutationError: a weight leaves +-128.
+        """
+        ...
+
+
+class Recombination(Protocol):
+    """Makes one phenotype of several parents; the operators are in ``galab.breeding``."""
+
+    #: Whether it chooses genes (``carried``) and not weights (``combine``).
+    genetic: bool
+
+    def combine(
+        self, parents: Sequence[Phenotype], birth: Birth, layout: Layout
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
+        """New weights, and the number of the parent that each comes from, or None where all contribute."""
+        ...
+
+    def carried(self, parents: Sequence[Phenotype], birth: Birth) -> set[int]:
+        """Under a gene law: the genes of the child."""
+        ...
+
+
+class Rule(Protocol):
+    """How step sizes mutate (``galab.mutation.step_size``)."""
+
+    def mutate(self, fine: NDArray[np.int32], birth: int, steps: Steps) -> NDArray[np.int32]:
+        """The child's, from its parents' recombined ones, in units of 2^-16 octave."""
+        ...
+
+
+class Developer:
+    """Carries out births.
+
+    Args:
+        founders: the recipe for individuals without parents.
+        steps: how step sizes lie over the weights.
+        mutations: the run's operators; a birth's ``mutation`` counts from 1.
+        crossover: how several parents become one, where children have several.
+        rule: how step sizes finer than one number mutate; a single one is in the birth.
+        inherit: ``weights``: each step size comes from the parent that its weight comes from; ``mean`` of all parents.
+        gene_bytes: memory for the changes of single mutations.
+    """
+
+    def __init__(
+        self,
+        founders: Founders,
+        steps: Steps,
+        mutations: Sequence[Mutation],
+        *,
+        crossover: Recombination | None = None,
+        rule: Rule | None = None,
+        inherit: str = "weights",
+        gene_bytes: int = 2**28,
+    ) -> None:
+        self.founders = founders
+        self.steps = steps
+        self.layout = founders.layout
+        self.genetic = crossover is not None and crossover.genetic
+        self._mutations = tuple(mutations)
+        self._crossover = crossover
+        self._rule = rule
+        self._inherit = inherit
+        self._nothing = np.zeros(self.layout.size, dtype=np.int32)
+        self._genes = GeneCache(self._change, gene_bytes)
+
+    def develop(self, birth: Birth, parents: Sequence[Phenotype]) -> Phenotype:
+        """One birth: the child of decoded parents, or a founder.
+
+        Raises:
+            LethalMutationError: a weight leaves +-128.
+        """
+        if not birth.parents:
+            founder = self.founders.decode(birth)
+            return Phenotype(founder, self.steps.founder(birth.log_sigma), {} if self.genetic else None)
+        if not birth.mutation:
+            return parents[0]
+        mixed, sources = self._mixed(birth, parents)
+        log_sigma = self._log_sigma(birth, parents, mixed.weights, sources)
+        operator = self._mutations[birth.mutation - 1]
+        weights = operator.apply(mixed, birth, log_sigma, self.steps)
+        genes = None
+        if self.genetic:
+            gene = Gene(birth, log_sigma)
+            genes = {**(mixed.genes or {}), birth.id: gene}
+        velocity = weights - mixed.weights if getattr(operator, "remembers", False) else None
+        return Phenotype(weights, log_sigma, genes, velocity)
+
+    def _mixed(self, birth: Birth, parents: Sequence[Phenotype]) -> tuple[Phenotype, NDArray[np.uint8] | None]:
+        """What mutation starts from, and where its weights come from."""
+        crossover = self._crossover
+        if not birth.crossover or crossover is None:
+            return parents[0], None
+        if crossover.genetic:
+            carried = crossover.carried(parents, birth)
+            weights, genes = recombined(parents, carried, self._genes, self.layout, birth.id)
+            return Phenotype(weights, parents[0].log_sigma, genes), None
+        weights, sources = crossover.combine(parents, birth, self.layout)
+        return Phenotype(weights, parents[0].log_sigma), sources
+
+    def _log_sigma(
+        self,
+        birth: Birth,
+        parents: Sequence[Phenotype],
+        weights: NDArray[np.int32],
+        sources: NDArray[np.uint8] | None,
+    ) -> NDArray[np.int16]:
+        """The child's step sizes: the one in the birth, or recombined and mutated here."""
+        if self._rule is None or self.steps.granularity == "global":
+            return np.array([birth.log_sigma], dtype=np.int16)
+        if not birth.crossover:
+            fine = to_fine(parents[0].log_sigma)
+        elif sources is not None and self._inherit == "weights":
+            fine = to_fine(self._carried_along(parents, sources))
+        else:
+            fine = mean_fine([parent.log_sigma for parent in parents])
+        return self.steps.clip(from_fine(self._rule.mutate(fine, birth.id, self.steps)), weights)
+
+    def _carried_along(self, parents: Sequence[Phenotype], sources: NDArray[np.uint8]) -> NDArray[np.int16]:
+        """Each step size from the parent that gave the first weight which it serves."""
+        wanted = sources if self.steps.size == self.layout.size else sources[self.steps.first]
+        carried = parents[0].log_sigma.copy()
+        for number, parent in enumerate(parents[1:], 1):
+            np.copyto(carried, parent.log_sigma, where=wanted == number)
+        return carried
+
+    def _change(self, gene: Gene) -> NDArray[np.int32]:
+        operator = self._mutations[gene.birth.mutation - 1]
+        return operator.apply(Phenotype(self._nothing, gene.log_sigma), gene.birth, gene.log_sigma, self.steps)
+
+
+def mean_fine(log_sigmas: Sequence[NDArray[np.int16]]) -> NDArray[np.int32]:
+    """The mean of several parents' step sizes in units of 2^-16 octave, rounded to the nearest, halves up."""
+    total = np.zeros(len(log_sigmas[0]), dtype=np.int32)
+    for log_sigma in log_sigmas:
+        total += log_sigma
+    count = len(log_sigmas)
+    return ((total.astype(np.int64) * 512 + count) // (2 * count)).astype(np.int32)

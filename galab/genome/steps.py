@@ -1,0 +1,215 @@
+"""How step sizes lie over the weights: one for all, one per tensor, row and column vectors, or one per weight.
+
+An individual carries its step sizes as grid points, ``log_sigma`` of shape (S,). In ``row-column`` a matrix of m rows
+and n columns has m + n of them, and a weight's step size is 2^((row + column)/256); columns are centred on 0. A
+tensor with one axis, such as a bias, has one per element there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.genome.phenotype import SCALE, Layout
+from galab.genome.scratch import scratch
+from galab.genome.sigma import HIGHEST, LOWEST, log2_grid, sigma, sigmas
+
+GRANULARITIES = ("global", "tensor", "row-column", "parameter")
+#: Columns may differ from their mean by four octaves each way.
+_COLUMN_RANGE = 4 * 256
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Step sizes that belong together: those of a tensor, or its rows, or its columns.
+
+    Attributes:
+        name: the tensor's name; empty where one step size serves all.
+        start: index of the first among the (S,) step sizes.
+        stop: index after the last.
+        tensor: number of the tensor.
+        columns: whether they are the columns of a matrix, which are centred on 0.
+    """
+
+    name: str
+    start: int
+    stop: int
+    tensor: int
+    columns: bool = False
+
+
+class Steps:
+    """The step sizes of one network.
+
+    Args:
+        layout: where the weights lie.
+        granularity: a name of :data:`GRANULARITIES`.
+        factors: what the founders' step size is multiplied with in each tensor, on the grid of step sizes.
+        frozen: numbers of tensors that no mutation moves.
+        low: smallest step size, as a grid point.
+        high: largest step size, as a grid point.
+        relative: (low, high) as grid offsets to the RMS of the parent's tensor, or None each.
+
+    Attributes:
+        size: S, the number of step sizes.
+        groups: those that belong together, in order.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        granularity: str = "global",
+        *,
+        factors: Sequence[int] | None = None,
+        frozen: Sequence[int] = (),
+        low: int = LOWEST,
+        high: int = HIGHEST,
+        relative: tuple[int | None, int | None] = (None, None),
+    ) -> None:
+        self.layout = layout
+        self.granularity = granularity
+        self.frozen = frozenset(frozen)
+        self.low, self.high, self.relative = low, high, relative
+        self._factors = factors
+        self._parts = list(zip(layout.names, layout.shapes, layout.starts, layout.sizes, strict=True))
+        self.groups = tuple(self._grouped())
+        self.size = self.groups[-1].stop
+        #: (S,) number of a weight that the step size serves.
+        self.first = self._first()
+
+    @property
+    def uniform(self) -> bool:
+        """Whether one step size moves every weight."""
+        return self.granularity == "global" and not self.frozen
+
+    def founder(self, log_sigma: int) -> NDArray[np.int16]:
+        """(S,) the step sizes of a founder."""
+        values = np.zeros(self.size, dtype=np.int32)
+        for group in self.groups:
+            if not group.columns:
+                factor = self._factors[group.tensor] if self._factors else 0
+                values[group.start : group.stop] = log_sigma + factor
+        return self.clip(values)
+
+    def clip(self, log_sigma: NDArray[np.int32], weights: NDArray[np.int32] | None = None) -> NDArray[np.int16]:
+        """Step sizes within their bounds, and columns within theirs.
+
+        Args:
+            log_sigma: (S,) grid points; overwritten.
+            weights: (D,) the parent's, for bounds relative to the RMS of its tensors.
+        """
+        if self.granularity != "row-column" and self.relative == (None, None):
+            return np.clip(log_sigma, self.low, self.high, out=log_sigma).astype(np.int16)
+        for group in self.groups:
+            part = log_sigma[group.start : group.stop]
+            if group.columns:
+                np.clip(part, -_COLUMN_RANGE, _COLUMN_RANGE, out=part)
+            else:
+                low, high = self.bounds(group.tensor, weights)
+                np.clip(part, low, high, out=part)
+        return log_sigma.astype(np.int16)
+
+    def bounds(self, tensor: int, weights: NDArray[np.int32] | None) -> tuple[int, int]:
+        """Smallest and largest grid point for a tensor; the absolute ones win where both are given."""
+        if weights is None or self.relative == (None, None):
+            return self.low, self.high
+        _, _, start, size = self._parts[tensor]
+        rms = log_rms(weights[start : start + size])
+        low, high = self.relative
+        floor = self.low if low is None else min(max(self.low, rms + low), self.high)
+        return floor, self.high if high is None else max(min(self.high, rms + high), floor)
+
+    def multiply(
+        self, z: NDArray[np.float32], log_sigma: NDArray[np.int16], tensors: Sequence[int] | None = None
+    ) -> float:
+        """``z * sigma * 2^24`` in place: one float32 product per weight, as scaling by 2^24 is exact.
+
+        Args:
+            z: (D,) noise.
+            log_sigma: (S,) step sizes.
+            tensors: those to multiply; the others are left alone.
+
+        Returns:
+            The largest factor used.
+        """
+        if self.uniform and tensors is None:
+            factor = np.float32(sigma(int(log_sigma[0])) * np.float32(SCALE))
+            np.multiply(z, factor, out=z)
+            return float(factor)
+        if self.granularity == "parameter" and tensors is None and not self.frozen:
+            factors = sigmas(log_sigma, out=scratch("sigmas", len(z), np.float32))
+            factors *= np.float32(SCALE)
+            np.multiply(z, factors, out=z)
+            return float(factors.max(initial=0))
+        chosen = range(len(self._parts)) if tensors is None else tensors
+        return max((self._multiply_tensor(z, log_sigma, tensor) for tensor in chosen), default=0.0)
+
+    def factors(self, log_sigma: NDArray[np.int16], tensor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Row and column step sizes of a tensor, each of shape (1,) where they are all the same; the columns times 1."""
+        rows, columns = self._by_tensor[tensor]
+        one = np.ones(1, dtype=np.float32)
+        return sigmas(log_sigma[rows.start : rows.stop]), one if columns is None else sigmas(
+            log_sigma[columns.start : columns.stop]
+        )
+
+    def _multiply_tensor(self, z: NDArray[np.float32], log_sigma: NDArray[np.int16], tensor: int) -> float:
+        _, shape, start, size = self._parts[tensor]
+        part = z[start : start + size]
+        if tensor in self.frozen:
+            part[:] = 0
+            return 0.0
+        rows, columns = self.factors(log_sigma, tensor)
+        rows = rows * np.float32(SCALE)
+        if len(columns) == 1:
+            np.multiply(part, rows, out=part)
+            return float(rows.max(initial=0))
+        matrix = part.reshape(shape[0], -1)
+        products = rows[:, None] * columns[None, :]
+        np.multiply(matrix, products, out=matrix)
+        return float(products.max(initial=0))
+
+    def _grouped(self) -> list[Group]:
+        if self.granularity == "global":
+            self._by_tensor = [(Group("", 0, 1, 0), None)] * len(self._parts)
+            return [Group("", 0, 1, 0)]
+        groups: list[Group] = []
+        self._by_tensor: list[tuple[Group, Group | None]] = []
+        at = 0
+        for tensor, (name, shape, _, size) in enumerate(self._parts):
+            matrix = self.granularity == "row-column" and len(shape) > 1 and shape[0] > 0
+            count = 1 if self.granularity == "tensor" else shape[0] if matrix else size
+            rows = Group(name, at, at + count, tensor)
+            at += count
+            columns = Group(name, at, at + size // shape[0], tensor, columns=True) if matrix else None
+            at = at if columns is None else columns.stop
+            groups += [rows] if columns is None else [rows, columns]
+            self._by_tensor.append((rows, columns))
+        return groups
+
+    def _first(self) -> NDArray[np.int64]:
+        first = np.zeros(self.size, dtype=np.int64)
+        for group in self.groups:
+            _, _, start, size = self._parts[group.tensor]
+            count = group.stop - group.start
+            stride = 1 if group.columns or not count else size // count
+            first[group.start : group.stop] = start + stride * np.arange(count)
+        return first
+
+
+def log_rms(weights: NDArray[np.int32]) -> int:
+    """The grid point at or below the root mean square of fixed-point weights, by integers alone."""
+    if not weights.size:
+        return LOWEST
+    mean_square = sum_of_squares(weights) // weights.size
+    # Weights are in units of 2^-24, and 8 bits are gone: 2^-16.
+    return log2_grid(mean_square) - 16 * 256 if mean_square else LOWEST
+
+
+def sum_of_squares(values: NDArray[np.int32], shift: int = 8) -> int:
+    """The sum of squares of whole numbers without their lowest ``shift`` bits: exact, as float sums depend on order."""
+    coarse = (values >> shift).astype(np.int64)
+    # 2^23 squared times 2^16 is 2^62; larger tensors are summed in parts.
+    return sum(int(np.dot(part, part)) for part in np.array_split(coarse, -(-len(coarse) // 65_536)))

@@ -1,0 +1,78 @@
+"""Low-rank mutation: every matrix moves by A B^T with few columns; vectors move densely."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.genome.births import Birth
+from galab.genome.noise import Stream, Table, draw
+from galab.genome.phenotype import SCALE, Phenotype, add, to_change
+from galab.genome.scratch import scratch
+from galab.genome.steps import Steps
+
+
+class LowRank:
+    """Adds the sum over k of ``rint(((sigma * r^-0.5) * a_k) * b_k * 2^24)`` to each matrix.
+
+    The factored form of EGGROLL (Sarkar et al. 2025, "Evolution Strategies at the Hyperscale", eq. 4) as a mutation:
+    m + n numbers of noise per rank instead of m n. Row and column step sizes scale a and b, so it stays low-rank.
+
+    Args:
+        run_key: the run's key.
+        law: the law of a and b.
+        rank: r.
+    """
+
+    context_free = True
+
+    def __init__(self, run_key: int, law: Table, rank: int = 1) -> None:
+        self._run_key = run_key
+        self._law = law
+        self._rank = rank
+
+    def apply(
+        self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
+    ) -> NDArray[np.int32]:
+        """See :class:`galab.genome.decode.Mutation`."""
+        layout = steps.layout
+        needed = [self._numbers(shape) for shape in layout.shapes]
+        z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, sum(needed))
+        total = scratch("change", len(parent.weights), np.int32)
+        at = 0
+        for tensor, (shape, start, size) in enumerate(zip(layout.shapes, layout.starts, layout.sizes, strict=True)):
+            part, noise = total[start : start + size], z[at : at + needed[tensor]]
+            at += needed[tensor]
+            part[:] = 0
+            if tensor not in steps.frozen and size:
+                self._change(part, noise, shape, steps.factors(log_sigma, tensor), steps, birth.id)
+        return add(parent.weights, total, layout, birth.id)
+
+    def _numbers(self, shape: tuple[int, ...]) -> int:
+        size = int(np.prod(shape, dtype=np.int64))
+        return self._rank * (shape[0] + size // shape[0]) if len(shape) > 1 and size else size
+
+    def _change(
+        self,
+        part: NDArray[np.int32],
+        noise: NDArray[np.float32],
+        shape: tuple[int, ...],
+        factors: tuple[NDArray[np.float32], NDArray[np.float32]],
+        steps: Steps,
+        birth: int,
+    ) -> None:
+        """Add a tensor's change into ``part``, which is 0."""
+        rows, columns = factors
+        peak, out = self._law.peak, scratch("term", len(part), np.int32)
+        if len(shape) < 2:
+            change = noise * rows * np.float32(SCALE)
+            part += to_change(change, float(rows.max()) * SCALE * peak, steps.layout, birth, out)
+            return
+        m, r = shape[0], self._rank
+        scale = rows * np.float32(r**-0.5)
+        a, b = noise[: r * m].reshape(r, m), noise[r * m :].reshape(r, -1)
+        limit = float(scale.max()) * float(columns.max()) * SCALE * peak * peak
+        for k in range(r):
+            left = scale * a[k] * np.float32(SCALE)
+            product = np.multiply(left[:, None], (columns * b[k])[None, :])
+            part += to_change(product.reshape(-1), limit, steps.layout, birth, out)

@@ -1,0 +1,85 @@
+"""What a hyperparameter's field says about itself: help, unit, bounds, choices; and how a value is checked against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from dataclasses import field
+from typing import Any, get_type_hints
+
+from galab.errors import UsageError, closest
+from galab.registry import Registry
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | Registry | None = None,
+    group: str,
+    changeable: bool = False,
+    flag: str | None = None,
+) -> Any:
+    """A dataclass field that is also a command-line flag.
+
+    Args:
+        default: the value when nobody says otherwise; None means "not set".
+        help: one sentence, with the unit.
+        low: smallest value allowed, itself included.
+        high: largest value allowed, itself included.
+        choices: the words allowed, or the registry of names.
+        group: the heading under which ``--help`` shows it.
+        changeable: whether ``galab resume`` may change it without changing what the run means.
+        flag: the command-line spelling, where it is not the field's name (``from`` is a word of Python).
+    """
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "group": group,
+        "changeable": changeable,
+        "flag": flag,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def spelling(item: dataclasses.Field[Any]) -> str:
+    """The command-line spelling of a field: ``save_every`` is ``--save-every``."""
+    return item.metadata["flag"] or "--" + item.name.replace("_", "-")
+
+
+def check(owner: type, item: dataclasses.Field[Any], value: Any) -> None:
+    """Refuse a value of the wrong type, out of bounds or not among the choices."""
+    if value is None and item.default is None:
+        return
+    kind = type_of(owner, item.name)
+    accepted = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if not accepted or isinstance(value, bool):
+        raise UsageError(f"expected {spelling(item)} to be of type {kind.__name__}, got {value!r}")
+    low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
+    if isinstance(value, (int, float)):
+        # A whole number may be too large for math.isfinite.
+        finite = isinstance(value, int) or math.isfinite(value)
+        if not finite or (low is not None and value < low) or (high is not None and value > high):
+            bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise UsageError(f"expected {spelling(item)} {bounds}, got {value}")
+    if isinstance(choices, Registry):
+        choices.check(value)
+    elif choices is not None and value not in choices:
+        raise UsageError(
+            f"expected {spelling(item)} to be one of {', '.join(choices)}, got '{value}'."
+            f"{closest(value, list(choices))}"
+        )
+
+
+@functools.cache  # evaluating the hints of all fields takes longer than everything else here
+def type_of(owner: type, name: str) -> type:
+    """The type of a field, without the "or None"."""
+    hint = get_type_hints(owner)[name]
+    arguments = [kind for kind in getattr(hint, "__args__", ()) if kind is not type(None)]
+    kind: type = arguments[0] if arguments else hint
+    return kind

@@ -1,0 +1,85 @@
+"""Small languages of the command line: what a text such as ``dense:0.8,layer:0.2`` means."""
+
+from __future__ import annotations
+
+import math
+
+from galab.errors import UsageError
+
+
+def parse_mutations(text: str) -> list[tuple[str, float]]:
+    """Operators with their shares, which sum to 1: ``dense:0.8,layer:0.2``; without shares all are equal.
+
+    A name with a colon of its own, such as ``mine.py:Jump``, keeps it: a share is a number after the last colon.
+
+    Raises:
+        UsageError: a name is missing or twice, or a share is no positive number.
+    """
+    found: list[tuple[str, float | None]] = []
+    for part in (part.strip() for part in text.split(",")):
+        name, colon, share = part.rpartition(":")
+        try:
+            entry = (name, float(share)) if colon else (part, None)
+        except ValueError:
+            entry = (part, None)  # a reference to the user's own code
+        found.append(entry)
+    names = [name for name, _ in found]
+    shares = [share for _, share in found]
+    given = [share for share in shares if share is not None]
+    bad = any(not name for name in names) or any(not (math.isfinite(share) and share > 0) for share in given)
+    if bad or (given and len(given) < len(found)) or len(set(names)) < len(names):
+        raise UsageError(
+            f"expected --mutate as one operator, or as several different ones with positive shares such as "
+            f"dense:0.8,layer:0.2, got '{text}'"
+        )
+    total = sum(given)
+    return [(name, 1 / len(found) if share is None else share / total) for name, share in found]
+
+
+def parse_schedule(text: str) -> tuple[tuple[int, float], ...]:
+    """Points ``GENERATION:SIGMA`` separated by commas, in order of generations.
+
+    Raises:
+        UsageError: a point is malformed, out of order or has a step size that is not positive.
+    """
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        points = tuple((int(generation), float(value)) for generation, value in pairs)
+    except ValueError:
+        points = ()
+    rising = all(first[0] < second[0] for first, second in zip(points, points[1:], strict=False))
+    if not points or not rising or not all(generation >= 0 and 2**-24 <= value <= 8 for generation, value in points):
+        raise UsageError(
+            "expected --sigma-schedule as points GENERATION:SIGMA in order, such as 0:0.02,1000:0.002, with step sizes "
+            f"between 2^-24 and 8, got '{text}'"
+        )
+    return points
+
+
+def parse_factors(text: str) -> tuple[float, ...]:
+    """Positive factors separated by commas, one for each layer.
+
+    Raises:
+        UsageError: a factor is no number between 1/1024 and 1024.
+    """
+    try:
+        factors = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        factors = ()
+    if not factors or not all(2**-10 <= factor <= 2**10 for factor in factors):
+        raise UsageError(f"expected --sigma-factors as numbers between 1/1024 and 1024 such as 1,0.5, got '{text}'")
+    return factors
+
+
+def hidden_sizes(text: str | None) -> tuple[int, ...] | None:
+    """``"256,128"`` as ``(256, 128)``; an empty text is no hidden layer, None stays None.
+
+    Raises:
+        UsageError: a part is not a whole number of at least 1.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise UsageError(f"expected --hidden as whole numbers separated by commas, such as 256,128, got '{text}'")
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,160 @@
+"""Who is born of whom: mates, crossover, the choice among mutation operators, and one step size for each child.
+
+A child's step size mutates before it is used (Beyer and Schwefel 2002). Step sizes finer than one number are decoded
+with the weights (``genome/develop.py``); then the birth holds 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.breeding.islands import island_of
+from galab.breeding.mating import partners
+from galab.breeding.niching import distances
+from galab.compatibility import decided
+from galab.config import RunConfig
+from galab.genome.births import Birth
+from galab.genome.develop import mean_fine
+from galab.genome.noise import Stream, below, codes
+from galab.genome.pedigree import Pedigree
+from galab.genome.phenotype import Layout
+from galab.genome.sigma import from_fine, snap
+from galab.genome.steps import Steps
+from galab.mutation.control import Control
+from galab.mutation.shares import Shares
+from galab.mutation.step_size import StepSizeRule
+from galab.specs import parse_mutations
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """Those that breed, best first.
+
+    Attributes:
+        ids: (parents,) births.
+        islands: (parents,) the island that each lives on.
+        behaviour: (parents, B) their answers, where mates are chosen by them.
+    """
+
+    ids: NDArray[np.int64]
+    islands: NDArray[np.int64]
+    behaviour: NDArray[np.uint8] | None = None
+
+
+class Reproduction:
+    """Makes the births of a generation.
+
+    Args:
+        config: the resolved configuration.
+        pedigree: where the parents' births are.
+        rule: how step sizes are inherited, or
+        control: what sets them; exactly one of the two.
+    """
+
+    def __init__(
+        self, config: RunConfig, pedigree: Pedigree, rule: StepSizeRule | None, control: Control | None
+    ) -> None:
+        assert config.seed is not None
+        self._config = config
+        self._run_key = config.seed
+        self._pedigree = pedigree
+        self._rule = rule
+        self._control = control
+        self._ways = decided(config)["parents_per_child"] if config.crossover != "none" else 1
+        floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
+        self.steps = Steps(Layout(("",), ((1,),)), low=snap(floor), high=snap(config.sigma_ceiling))
+        self.shares = Shares(
+            self._run_key, [share for _, share in parse_mutations(config.mutate)], config.mutate_shares == "inherited"
+        )
+
+    def children(
+        self, generation: int, next_id: int, parents: Parents, restart: int | None = None
+    ) -> list[Birth]:
+        """The children of a generation.
+
+        Args:
+            generation: the generation that they are born in.
+            next_id: id of the first.
+            parents: those that breed.
+            restart: the step size that they start from in place of their parents', as a grid point.
+        """
+        ids = range(next_id, next_id + self._config.children)
+        families = self._families(generation, ids, parents)
+        proposed = None if self._control is None else self._control.propose(generation, list(ids))
+        warming = generation <= self._config.sigma_only
+        births = []
+        for place, (birth, family) in enumerate(zip(ids, families, strict=True)):
+            asked = None if proposed is None else proposed[place]
+            log_sigma = self._log_sigma(birth, family, restart, asked)
+            # In the warm-up only step sizes are inherited, so every child starts from the line's founder.
+            lineage = (self._founder(family[0]),) if warming else family
+            mutation = self.shares.choose(birth, family)
+            births.append(Birth(birth, lineage, generation, 0, log_sigma, int(len(lineage) > 1), mutation))
+        return births
+
+    def islands(self) -> NDArray[np.int64]:
+        """(children,) the island that each child is born on."""
+        return island_of(np.arange(self._config.children), self._config.children, self._config.islands)
+
+    def _families(self, generation: int, ids: range, parents: Parents) -> list[tuple[int, ...]]:
+        """The parents of each child."""
+        count = len(ids)
+        children, order = self.islands(), np.argsort(parents.islands, kind="stable")
+        sizes = np.bincount(parents.islands, minlength=self._config.islands)
+        starts = np.cumsum(sizes) - sizes
+        drawn = below(sizes[children], self._run_key, generation, Stream.BREEDING, count)
+        first = order[starts[children] + drawn]
+        if self._ways == 1 or generation <= self._config.sigma_only:
+            return [(int(parents.ids[place]),) for place in first]
+        config = self._config
+        others = partners(
+            first,
+            len(parents.ids),
+            self._ways,
+            rule=config.mate,
+            choices=config.mate_choices,
+            distances=None if parents.behaviour is None else distances(parents.behaviour),
+            groups=parents.islands if config.islands > 1 else None,
+            run_key=self._run_key,
+            generation=generation,
+        )
+        families = parents.ids[np.column_stack([first, others])].tolist()
+        return [
+            tuple(family) if self._sexual(birth) else (family[0],) for birth, family in zip(ids, families, strict=True)
+        ]
+
+    def _sexual(self, birth: int) -> bool:
+        if self._config.crossover_rate == 1.0:
+            return True
+        code = int(codes(self._run_key, birth, Stream.OPERATOR, 2)[1])
+        return code + 0.5 < self._config.crossover_rate * 65_536
+
+    def _log_sigma(self, birth: int, family: tuple[int, ...], restart: int | None, asked: int | None) -> int:
+        if self._config.granularity != "global":
+            return 0
+        if asked is not None:
+            return int(np.clip(asked, self.steps.low, self.steps.high))
+        assert self._rule is not None
+        inherited = [self._pedigree[parent].log_sigma for parent in family] if restart is None else [restart]
+        fine = mean_fine([np.array([log_sigma], dtype=np.int16) for log_sigma in inherited])
+        return int(self.steps.clip(from_fine(self._rule.mutate(fine, birth, self.steps)))[0])
+
+    def _founder(self, parent: int) -> int:
+        """The founder of a line of the warm-up, in which every child's parent is a founder."""
+        row = self._pedigree[parent]
+        return row.parents[0] if row.generation else parent
+
+    def state_dict(self, parents: NDArray[np.int64]) -> dict[str, Any]:
+        """What the next births depend on besides the parents' births, as plain data."""
+        control = {} if self._control is None else self._control.state_dict()
+        return {"control": control, "shares": self.shares.of(parents.tolist())}
+
+    def load_state_dict(self, state: dict[str, Any], parents: NDArray[np.int64]) -> None:
+        """Continue."""
+        if self._control is not None:
+            self._control.load_state_dict(state["control"])
+        self.shares.restore(parents.tolist(), state["shares"])
