@@ -31,7 +31,7 @@ BEHAVIOUR = arrays.arrays(
 def populations(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     """Fitness and distances of up to ten members."""
     n = draw(st.integers(0, 10))
-    answers = np.reshape([draw(st.integers(0, 2)) for _ in range(4 * n)], (n, 4)).astype(np.uint8)
+    answers = np.reshape([draw(st.integers(0, 2)) for _ in range(7 * n)], (n, 7)).astype(np.uint8)
     return np.array([draw(FITNESS) for _ in range(n)], dtype=np.float64), distances(answers)
 
 
@@ -66,6 +66,16 @@ def test_no_score_depends_on_the_order_of_the_members(score, population, data):
     new = np.array(data.draw(st.permutations(range(len(fitness)))), dtype=np.int64)
     expected = score(fitness, apart)[new]
     np.testing.assert_array_equal(score(fitness[new], apart[np.ix_(new, new)]), expected)
+
+
+@pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
+def test_the_order_does_not_matter_to_the_last_bit_in_a_large_population(score):
+    """Where sums of many distances would round otherwise in another order."""
+    members = np.arange(60)
+    apart, fitness = distances(members[:, None] * np.arange(1, 38) // 7 % 5), np.sin(members)
+    for turn in (1, 7, 31):
+        new = np.roll(members[::-1], turn)
+        assert score(fitness[new], apart[np.ix_(new, new)]).tolist() == score(fitness, apart)[new].tolist()
 
 
 @pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
