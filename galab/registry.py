@@ -174,3 +174,21 @@ STEP_SIZE_RULES = Registry(
     },
     "galab run --help",
 )
+SELECTIONS = Registry(
+    "selection",
+    "galab.selections",
+    {
+        "truncation": "galab.breeding.selection:Truncation",
+        "tournament": "galab.breeding.selection:Tournament",
+        "rank": "galab.breeding.proportionate:LinearRanking",
+        "proportional": "galab.breeding.proportionate:Proportional",
+        "lexicase": "galab.breeding.lexicase:Lexicase",
+    },
+    "galab run --help",
+)
+NICHES = Registry(
+    "niching",
+    "galab.niches",
+    {"sharing": "galab.breeding.niching:shared", "local": "galab.breeding.niching:local"},
+    "galab run --help",
+)

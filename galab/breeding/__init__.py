@@ -1,1 +1,1 @@
-"""Breeding: who ranks where, who becomes a parent, and (later) how parents' weights are combined."""
+"""Breeding: who ranks where, who survives, who lives on which island, and who mates with whom."""

@@ -33,6 +33,8 @@ class Stream(IntEnum):
     BATCH = 16
     TIES = 17
     BREEDING = 18
+    SELECTION = 19
+    MATING = 20
     CONTROL = 21
 
 
@@ -124,7 +126,17 @@ def below(
 
     The rule is our own because the methods of ``numpy.random.Generator`` may change; its bias is below bound / 2^32.
     """
-    high = words(run_key, index, stream, n) >> np.uint64(32)
+    return scaled(words(run_key, index, stream, n), bound)
+
+
+def scaled(raw: NDArray[np.uint64], bound: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Raw words as whole numbers from 0 to ``bound - 1``, by the rule of :func:`below`.
+
+    Args:
+        raw: words of any shape.
+        bound: from 1 to 2^32; one for all, or an array that broadcasts to one for each word.
+    """
+    high = raw >> np.uint64(32)
     return ((high * np.asarray(bound, dtype=np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from galab.errors import GalabError, UsageError
 from galab.genome import make_tables, noise
-from galab.genome.noise import Stream, below, codes, draw, permutation, table, words
+from galab.genome.noise import Stream, below, codes, draw, permutation, scaled, table, words
 
 KEYS = st.integers(0, 2**63 - 1)
 LAWS = ["normal", "laplace", "uniform", "sign"]
@@ -51,6 +51,14 @@ def test_below_multiplies_the_high_half_of_a_word(run_key, index, bound, n):
     assert all(0 <= value < bound for value in expected)
 
 
+def test_words_are_scaled_to_a_bound_each():
+    raw = words(1, 2, Stream.SELECTION, 12).reshape(4, 3)
+    bounds = np.array([[1], [10], [1000], [2**32]])
+    got = scaled(raw, bounds)
+    for row, bound, values in zip(raw.tolist(), bounds.ravel().tolist(), got.tolist(), strict=True):
+        assert values == [(word >> 32) * bound >> 32 for word in row]
+
+
 @given(run_key=KEYS, index=st.integers(0, 2**40), size=st.integers(0, 50))
 def test_a_permutation_is_the_order_of_the_words(run_key, index, size):
     order = philox_oracle.words(run_key, index, Stream.BATCH, size)
@@ -76,6 +84,7 @@ def test_below_is_even_within_sampling_error():
 def test_the_numbers_of_the_streams_are_part_of_what_a_genome_means():
     assert {stream.name: stream.value for stream in Stream} == {
         "FOUNDER": 1, "WEIGHTS": 2, "STEP_SIZE": 3, "MASK": 4, "CHOICE": 5, "BATCH": 16, "TIES": 17, "BREEDING": 18,
+        "SELECTION": 19, "MATING": 20,
     }
 
 
