@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from galab.errors import UsageError, closest
 from galab.registry import MODELS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, TASKS, Registry
+from galab.specs import parse_fitness
 
 
 def option(
@@ -120,8 +121,12 @@ class RunConfig:
 
     fitness: str = option(
         "cross-entropy",
-        "Score of a member, higher is better: negated mean cross-entropy, or the share right.",
-        choices=("cross-entropy", "accuracy"),
+        "[improvement:|inherited:]BASE[,BASE...], higher is better, each BASE decides where those before are equal: "
+        "cross-entropy (negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy.",
+        group=EVALUATION,
+    )
+    norm_penalty: float = option(
+        0.0, "Taken off the fitness per mean square weight, in fitness per squared weight unit.", low=0.0,
         group=EVALUATION,
     )
     batch: int = option(
@@ -247,6 +252,7 @@ def _check_together(config: RunConfig) -> None:
             f"({config.sigma_ceiling:g}), got {config.sigma:g}"
         )
     hidden_sizes(config.hidden)
+    parse_fitness(config.fitness)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
 

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     BATCH = 16
     TIES = 17
     BREEDING = 18
+    COINS = 22
 
 
 #: SHA-256 of every shipped table; ``make_tables.py`` tells how they came about.
