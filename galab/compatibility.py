@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
 from galab.registry import MUTATIONS
-from galab.specs import hidden_sizes, parse_factors, parse_mutations, parse_schedule
+from galab.specs import hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -56,6 +56,7 @@ def check(config: RunConfig) -> None:
     _check_mutation(config)
     _check_bounds(config)
     hidden_sizes(config.hidden)
+    parse_fitness(config.fitness)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
 

@@ -185,8 +185,12 @@ class RunConfig:
 
     fitness: str = option(
         "cross-entropy",
-        "Score of a member, higher is better: negated mean cross-entropy, or the share right.",
-        choices=("cross-entropy", "accuracy"),
+        "[improvement:|inherited:]BASE[,BASE...], higher is better, each BASE decides where those before are equal: "
+        "cross-entropy (negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy.",
+        group=EVALUATION,
+    )
+    norm_penalty: float = option(
+        0.0, "Taken off the fitness per mean square weight, in fitness per squared weight unit.", low=0.0,
         group=EVALUATION,
     )
     batch: int = option(

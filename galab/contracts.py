@@ -91,6 +91,12 @@ class Scores:
         lethal: index in the cohort to the parameter that left the representable range (a kind of failure).
         metrics: name to (P,) float64 means over the examples.
         evaluations: number of (member, example) pairs that were computed: the unit of every evaluation axis.
+        further: (P, K - 1) float64 where a fitness has K > 1 keys: each column decides between members that are equal
+            in the fitness and in the columns before; higher is better, NaN marks a failure.
+        cases: (P, C) float32 where they were asked for: what the first base makes of each example, or the mean of that
+            over each class; higher is better, rows of NaN for failures.
+        behaviour: (P, B) unsigned where it was asked for: the class that each example was answered with, uint8 where
+            the classes fit; rows of zeros for failures.
     """
 
     fitness: NDArray[np.float64]
@@ -98,6 +104,9 @@ class Scores:
     lethal: dict[int, str] = field(default_factory=dict)
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     evaluations: int = 0
+    further: NDArray[np.float64] | None = None
+    cases: NDArray[np.float32] | None = None
+    behaviour: NDArray[np.unsignedinteger[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

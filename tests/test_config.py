@@ -151,6 +151,7 @@ def test_a_reference_passes_for_a_name() -> None:
         ({"hidden": "0"}, "--hidden as whole numbers"),
         ({"hidden": "wide"}, "--hidden as whole numbers"),
         ({"hidden": "8²"}, "--hidden as whole numbers"),
+        ({"fitness": "acuracy"}, "--fitness .*got 'acuracy'. Did you mean 'accuracy'"),
         ({"keep": "0"}, "--keep to be"),
         ({"keep": "-1"}, "--keep to be"),
         ({"keep": "some"}, "--keep to be"),
@@ -210,6 +211,8 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         strategy = st.sampled_from(choices_of(name))
     elif name == "hidden":
         strategy = st.lists(st.integers(1, 4096), max_size=4).map(lambda sizes: ",".join(map(str, sizes)))
+    elif name == "fitness":
+        strategy = st.sampled_from(["accuracy", "wrong,cross-entropy", "improvement", "inherited:expected-accuracy"])
     elif name == "keep":
         strategy = st.sampled_from(["all", "log"]) | st.integers(1, 10**6).map(str)
     elif kind is int:

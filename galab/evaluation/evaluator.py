@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,20 +19,27 @@ from galab.genome.phenotype import SCALE, Layout, Phenotype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
+#: From outputs (P, b, C), targets (b,) and the place of the first of these examples to named results (P, b).
+EachExample = Callable[[Tensor, Tensor, int], Mapping[str, Tensor]]
+Arrays = dict[str, NDArray[Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Means over examples.
+    """What members scored on a set of examples.
 
     Attributes:
-        means: name to (P,) float64; NaN where a member failed.
+        means: name to (P,) float64, means over the examples; NaN where a member failed.
         failures: index to the reason.
         evaluations: number of (member, example) pairs that were computed.
+        examples: name to (P, B), what was asked for example by example; NaN, or 0 in whole numbers, where a member
+            failed.
     """
 
     means: dict[str, NDArray[np.float64]]
     failures: dict[int, str]
     evaluations: int
+    examples: Arrays = field(default_factory=dict)
 
 
 class Evaluator:
@@ -70,64 +78,85 @@ class Evaluator:
             self.block = block_size(self.forward_name, self._module, self._parameters(), probe)
         self._forward = FORWARDS[self.forward_name]
 
-    def measure(self, members: Sequence[Phenotype], examples: Examples) -> Measurements:
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of the network."""
+        return self._task.outputs
+
+    def measure(
+        self, members: Sequence[Phenotype], examples: Examples, each: EachExample | None = None
+    ) -> Measurements:
         """Mean metrics of each member over the examples.
 
         A chunk that raises is repeated member by member, so one bad member fails alone.
+
+        Args:
+            members: whom to score.
+            examples: on what.
+            each: what to compute example by example besides.
         """
         count = len(members)
-        parts, failures = [], {}
+        sums, rows, failures = [], [], {}
         for start in range(0, count, self.chunk):
             group = list(members[start : start + self.chunk])
             try:
-                parts.append(self._chunk(group, examples))
+                found = self._chunk(group, examples, each)
             except Exception:
-                sums, failed = self._one_by_one(group, examples)
-                parts.append(sums)
+                found, failed = self._one_by_one(group, examples, each)
                 failures.update({start + index: reason for index, reason in failed.items()})
-        names = dict.fromkeys(name for part in parts for name in part)
-        missing = np.full(self.chunk, np.nan)
-        means = {name: np.concatenate([part.get(name, missing) for part in parts])[:count] for name in names}
-        return Measurements(
-            {name: values / len(examples) for name, values in means.items()}, failures, count * len(examples)
-        )
+            sums.append(found[0])
+            rows.append(found[1])
+        means = {name: values / len(examples) for name, values in _joined(sums, count).items()}
+        return Measurements(means, failures, count * len(examples), _joined(rows, count))
 
     def prepared(self, examples: Examples) -> Examples:
         """The examples on the device and in the precision of the forward, for those that are used every generation."""
         return Examples(self._cast(examples.inputs.to(self._device)), examples.targets.to(self._device))
 
-    def _chunk(self, group: list[Phenotype], examples: Examples) -> dict[str, NDArray[np.float64]]:
-        """Sums over the examples for one chunk: name to (chunk,); ragged chunks are padded with their last member."""
+    def _chunk(self, group: list[Phenotype], examples: Examples, each: EachExample | None) -> tuple[Arrays, Arrays]:
+        """Sums over the examples for one chunk, name to (chunk,), and what ``each`` gave, name to (chunk, B).
+
+        Ragged chunks are padded with their last member.
+        """
         rows = self._staging.numpy()
         for row in range(self.chunk):
             # int32 to float32 rounds once; the scaling by a power of two is exact: the weights are the genome's.
             rows[row] = group[min(row, len(group) - 1)].weights
         self._weights.copy_(self._staging).mul_(1 / SCALE)
         totals: dict[str, Tensor] = {}
+        blocks: dict[str, list[Tensor]] = {}
         with torch.inference_mode():
             parameters = self._parameters()
             for start in range(0, len(examples), self.block):
                 inputs = self._cast(examples.inputs[start : start + self.block].to(self._device))
                 targets = examples.targets[start : start + self.block].to(self._device)
-                outputs = self._forward(self._module, parameters, inputs)
-                for name, sums in self._task.measure(outputs.float(), targets).items():
+                outputs = self._forward(self._module, parameters, inputs).float()
+                # Before the task, whose measure may overwrite what it is given.
+                for name, part in each(outputs, targets, start).items() if each else ():
+                    blocks.setdefault(name, []).append(part)
+                for name, sums in self._task.measure(outputs, targets).items():
                     totals[name] = totals.get(name, 0) + sums.double()
-        return {name: total.cpu().numpy() for name, total in totals.items()}
+        return (
+            {name: total.cpu().numpy() for name, total in totals.items()},
+            {name: torch.cat(parts, dim=1).cpu().numpy() for name, parts in blocks.items()},
+        )
 
     def _one_by_one(
-        self, group: list[Phenotype], examples: Examples
-    ) -> tuple[dict[str, NDArray[np.float64]], dict[int, str]]:
-        sums: dict[str, NDArray[np.float64]] = {}
+        self, group: list[Phenotype], examples: Examples, each: EachExample | None
+    ) -> tuple[tuple[Arrays, Arrays], dict[int, str]]:
+        sums: Arrays = {}
+        rows: Arrays = {}
         failures = {}
         for index, member in enumerate(group):
             try:
-                found = self._chunk([member], examples)
+                found = self._chunk([member], examples, each)
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
                 continue
-            for name, values in found.items():
-                sums.setdefault(name, np.full(self.chunk, np.nan))[index] = values[0]
-        return sums, failures
+            for into, values in zip((sums, rows), found, strict=True):
+                for name, value in values.items():
+                    into.setdefault(name, _blank(value))[index] = value[0]
+        return (sums, rows), failures
 
     def _parameters(self) -> dict[str, Tensor]:
         """The chunk's weights by name, (P, *shape), in the precision of the forward."""
@@ -140,3 +169,17 @@ class Evaluator:
 
     def _cast(self, inputs: Tensor) -> Tensor:
         return inputs.to(self._dtype) if inputs.is_floating_point() else inputs
+
+
+def _joined(parts: list[Arrays], count: int) -> Arrays:
+    """Chunks one after the other, without the padding at the end; blank where a chunk has nothing of a name."""
+    kinds = {name: values for part in parts for name, values in part.items()}
+    return {
+        name: np.concatenate([part[name] if name in part else _blank(kind) for part in parts])[:count]
+        for name, kind in kinds.items()
+    }
+
+
+def _blank(like: NDArray[Any]) -> NDArray[Any]:
+    """An array of this shape and kind that says of every member that it failed."""
+    return np.full_like(like, np.nan if np.issubdtype(like.dtype, np.floating) else 0)

@@ -1,4 +1,4 @@
-"""From what a task measured to one number per member, higher is better."""
+"""From what was measured to one number per member and base, higher is better."""
 
 from __future__ import annotations
 
@@ -7,24 +7,106 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from galab.contracts import Examples, Task
+from galab.errors import UsageError
+from galab.evaluation.evaluator import Measurements
+from galab.evaluation.example_scores import COMPUTED
+from galab.genome.phenotype import SCALE, Phenotype
+from galab.specs import FitnessSpec
+from galab.tasks.checks import check_classes
+
 Means = dict[str, NDArray[np.float64]]
 
 
-def cross_entropy(means: Means) -> NDArray[np.float64]:
+def cross_entropy(means: Means, examples: int) -> NDArray[np.float64]:
     """The negated mean cross-entropy, in nats per example: (P,)."""
     return -means["loss"]
 
 
-def accuracy(means: Means) -> NDArray[np.float64]:
+def accuracy(means: Means, examples: int) -> NDArray[np.float64]:
     """The share of examples answered right: (P,)."""
     return means["correct"]
 
 
-#: What a task must measure for a fitness.
-NEEDS = {"cross-entropy": "loss", "accuracy": "correct"}
+def wrong(means: Means, examples: int) -> NDArray[np.float64]:
+    """Minus the number of examples answered wrong, a whole number and so full of ties: (P,)."""
+    return np.rint((means["correct"] - 1) * examples)
 
-#: By the name that ``--fitness`` takes.
-FITNESS: dict[str, Callable[[Means], NDArray[np.float64]]] = {
+
+def expected_accuracy(means: Means, examples: int) -> NDArray[np.float64]:
+    """The share right that answers drawn from the softmax have on average; no answer is drawn: (P,)."""
+    return means["expected_accuracy"]
+
+
+def sampled_accuracy(means: Means, examples: int) -> NDArray[np.float64]:
+    """The share right of answers drawn from the softmax, one per example: (P,)."""
+    return means["sampled_accuracy"]
+
+
+#: What a task must measure for a base; the others are computed from outputs and class numbers.
+NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct"}
+
+#: By the names that ``--fitness`` takes; each is told the means and over how many examples they were taken.
+FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "cross-entropy": cross_entropy,
     "accuracy": accuracy,
+    "wrong": wrong,
+    "expected-accuracy": expected_accuracy,
+    "sampled-accuracy": sampled_accuracy,
 }
+
+#: What is measured in place of a base where chance has no place, as in choosing the champion.
+STEADY = {"sampled-accuracy": "expected-accuracy"}
+
+
+def means_of(measured: Measurements) -> Means:
+    """The task's means, and those of the bases that are computed per example: name to (P,)."""
+    computed = {
+        base.replace("-", "_"): rows.mean(1, dtype=np.float64)
+        for base, rows in measured.examples.items()
+        if base in COMPUTED
+    }
+    return measured.means | computed
+
+
+def repeats(spec: FitnessSpec) -> bool:
+    """Whether a member scores the same whenever it sees the same examples."""
+    return not any(base in STEADY for base in spec.bases)
+
+
+def mean_squares(members: list[Phenotype]) -> NDArray[np.float64]:
+    """Mean square of each member's weights, in squared weight units: (P,)."""
+    squares = [np.square(member.weights, dtype=np.float64).mean() for member in members]
+    return np.array(squares, dtype=np.float64) / SCALE**2
+
+
+def class_means(scores: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Mean score per class: (P, classes); zero for everybody, a tie, where no example is of the class.
+
+    Args:
+        scores: (P, B) one per example.
+        targets: (B,) class numbers.
+        classes: how many there are.
+    """
+    means = np.zeros((len(scores), classes), dtype=np.float32)
+    for number in np.unique(targets):
+        means[:, number] = scores[:, targets == number].mean(1, dtype=np.float64)
+    return means
+
+
+def require_classes(task: Task, option: str) -> None:
+    """Refuse a task whose targets are not class numbers, for an option that compares outputs with classes.
+
+    Args:
+        task: what is learned.
+        option: the option and its value, as it was typed.
+
+    Raises:
+        UsageError: a split's targets are something else.
+    """
+    for split in ("train", "validation", "test"):
+        examples: Examples = getattr(task, split)
+        try:
+            check_classes(task.name, split, examples.targets, task.outputs)
+        except UsageError as error:
+            raise UsageError(f"{option} needs class numbers: {error}") from error

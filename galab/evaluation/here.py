@@ -3,56 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from galab.contracts import Cohort, Examples, Scores
-from galab.errors import LethalMutationError
-from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.fitness import FITNESS
+from galab.errors import LethalMutationError, UsageError
+from galab.evaluation.evaluator import Evaluator, Measurements
+from galab.evaluation.example_scores import ANSWERS, COMPUTED, ExampleScores
+from galab.evaluation.fitness import FITNESS, class_means, mean_squares, means_of, repeats
 from galab.evaluation.minibatch import Minibatches
 from galab.genome.decode import Decoder
 from galab.genome.phenotype import Phenotype
+from galab.specs import parse_fitness
+
+CASES = ("examples", "classes")
 
 
 class Here:
     """Decodes a cohort chunk by chunk and scores each chunk, so memory depends on the chunk and not on the cohort.
 
+    The bases of the fitness are computed as they stand; what ``improvement`` and ``inherited`` make of them is the
+    strategy's.
+
     Args:
         decoder: turns births into weights.
         evaluator: scores weights.
         minibatches: the examples of each generation.
-        fitness: a name of :data:`galab.evaluation.fitness.FITNESS`.
+        fitness: see :func:`galab.specs.parse_fitness`.
+        norm_penalty: taken off the first base per mean square weight.
+        cases: ``examples`` or ``classes`` for ``Scores.cases``; these and the bases that are made of the softmax need a
+            task for which :func:`galab.evaluation.fitness.require_classes` holds.
+        behaviour: whether to give ``Scores.behaviour``.
+
+    Raises:
+        UsageError: a word that is not understood.
     """
 
-    def __init__(self, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches, *, fitness: str) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        evaluator: Evaluator,
+        minibatches: Minibatches,
+        *,
+        fitness: str,
+        norm_penalty: float = 0.0,
+        cases: str | None = None,
+        behaviour: bool = False,
+    ) -> None:
+        if cases is not None and cases not in CASES:
+            raise UsageError(f"expected cases to be one of {', '.join(CASES)}, got '{cases}'; correct it")
         self._decoder = decoder
         self._evaluator = evaluator
         self._minibatches = minibatches
-        self._fitness = FITNESS[fitness]
+        self._spec = parse_fitness(fitness)
+        self._norm_penalty = norm_penalty
+        self._cases = cases
+        self._behaviour = behaviour
 
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
-        count = len(cohort.births)
-        found = Scores(np.full(count, np.nan))
         examples = self._minibatches.of(cohort.generation)
+        found = self._blank(len(cohort.births), len(examples))
+        each = self._each(cohort.generation)
         evaluations = 0
         for indices, members in self._chunks(cohort, found):
-            evaluations += self._score_chunk(found, indices, members, examples)
+            measured = self._evaluator.measure(members, examples, each)
+            self._enter(found, indices, members, examples, measured)
+            evaluations += measured.evaluations
         for index in np.flatnonzero(~np.isfinite(found.fitness)):
             found.failures.setdefault(int(index), f"fitness was {found.fitness[index]}")
-            found.fitness[index] = np.nan
-        return Scores(found.fitness, found.failures, found.lethal, found.metrics, evaluations)
+            for keys in (found.fitness, found.further, found.cases):
+                if keys is not None:
+                    keys[index] = np.nan
+            if found.behaviour is not None:
+                found.behaviour[index] = 0
+        return replace(found, evaluations=evaluations)
 
-    def _score_chunk(self, found: Scores, indices: list[int], members: list[Phenotype], examples: Examples) -> int:
-        """Enter what one chunk scored; the number of evaluations."""
-        measured = self._evaluator.measure(members, examples)
+    def _blank(self, count: int, examples: int) -> Scores:
+        """Scores of a cohort of which nothing is known."""
+        further = len(self._spec.bases) - 1
+        found = Scores(np.full(count, np.nan), further=np.full((count, further), np.nan) if further else None)
+        if self._cases is not None:
+            width = examples if self._cases == "examples" else self._evaluator.outputs
+            found = replace(found, cases=np.full((count, width), np.nan, dtype=np.float32))
+        if self._behaviour:
+            kind = np.min_scalar_type(self._evaluator.outputs - 1)
+            found = replace(found, behaviour=np.zeros((count, examples), dtype=kind))
+        return found
+
+    def _each(self, generation: int) -> ExampleScores | None:
+        """What has to be computed example by example, if anything."""
+        bases = [base for base in self._spec.bases if base in COMPUTED]
+        if self._cases is not None:
+            bases.append(self._spec.bases[0])
+        if not bases and not self._behaviour:
+            return None
+        coins = None if repeats(self._spec) else self._minibatches.coins(generation)
+        return ExampleScores(bases, answers=self._behaviour, coins=coins)
+
+    def _enter(
+        self, found: Scores, indices: list[int], members: list[Phenotype], examples: Examples, measured: Measurements
+    ) -> None:
+        """Enter what one chunk scored."""
         found.failures.update({indices[index]: reason for index, reason in measured.failures.items()})
-        if measured.means:
-            found.fitness[indices] = self._fitness(measured.means)
-        for name, values in measured.means.items():
+        if not measured.means:
+            return
+        means = means_of(measured)
+        keys = [FITNESS[base](means, len(examples)) for base in self._spec.bases]
+        if self._norm_penalty:
+            squares = mean_squares(members)
+            keys[0] = keys[0] - self._norm_penalty * squares
+            means["norm"] = np.sqrt(squares)
+        found.fitness[indices] = keys[0]
+        if found.further is not None:
+            found.further[indices] = np.stack(keys[1:], axis=1)
+        for name, values in means.items():
             found.metrics.setdefault(name, np.full(len(found.fitness), np.nan))[indices] = values
-        return measured.evaluations
+        if found.cases is not None:
+            scores = measured.examples[self._spec.bases[0]]
+            if self._cases == "classes":
+                scores = class_means(scores, examples.targets.cpu().numpy(), self._evaluator.outputs)
+            found.cases[indices] = scores
+        if found.behaviour is not None:
+            found.behaviour[indices] = measured.examples[ANSWERS]
 
     def _chunks(self, cohort: Cohort, found: Scores) -> Iterator[tuple[list[int], list[Phenotype]]]:
         """The members that can live, in cohort order, by the chunk; lethal ones are entered as failures.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 from galab.contracts import Examples
-from galab.genome.noise import Stream, permutation
+from galab.genome.noise import Stream, codes, permutation
 
 
 class Minibatches:
@@ -39,3 +42,13 @@ class Minibatches:
             self._epoch = epoch
         part = slice(place * self.size, (place + 1) * self.size)
         return Examples(self._shuffled.inputs[part], self._shuffled.targets[part])
+
+    def coins(self, generation: int) -> torch.Tensor:
+        """One number between 0 and 1, both excluded, per example of a generation: (B,) float32, where the examples are.
+
+        The same for all members, and others in every generation.
+        """
+        drawn = codes(self._run_key, generation, Stream.COINS, self.size)
+        # Seventeen bits and a power of two: float32 holds each of these numbers exactly.
+        numbers = (drawn.astype(np.float32) + np.float32(0.5)) / np.float32(65536)
+        return torch.from_numpy(numbers).to(self._examples.targets.device)

@@ -36,6 +36,7 @@ class Stream(IntEnum):
     SELECTION = 19
     MATING = 20
     CONTROL = 21
+    COINS = 22
 
 
 #: SHA-256 of every shipped table; ``make_tables.py`` tells how they came about.

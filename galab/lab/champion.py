@@ -10,8 +10,10 @@ import torch
 from galab.config import RunConfig
 from galab.contracts import Examples, Task
 from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.fitness import FITNESS, Means
+from galab.evaluation.example_scores import COMPUTED, ExampleScores
+from galab.evaluation.fitness import FITNESS, STEADY, Means, means_of
 from galab.genome.phenotype import Layout, Phenotype
+from galab.specs import parse_fitness
 
 #: How a task's sums read once they are means.
 _NAMES = {"correct": "accuracy"}
@@ -35,6 +37,9 @@ class Champion:
 class Judge:
     """Scores parents on validation data, and the best of them on test data; always in float32.
 
+    Best is by the first base of the fitness as it stands, also where selection looks at improvement or inheritance;
+    ``sampled-accuracy`` is replaced by ``expected-accuracy``, its mean over all coins.
+
     Args:
         config: the run's configuration.
         module: the network.
@@ -48,7 +53,10 @@ class Judge:
             return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device)
 
         self._task = task
-        self._fitness = FITNESS[config.fitness]
+        first = parse_fitness(config.fitness).bases[0]
+        base = STEADY.get(first, first)
+        self._fitness = FITNESS[base]
+        self._each = ExampleScores([base]) if base in COMPUTED else None
         self._several = evaluator(min(config.parents, 64))
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
@@ -61,8 +69,9 @@ class Judge:
             parents: their weights.
             test: whether to score it on the test data too.
         """
-        means = self._several.measure(parents, self._task.validation).means
-        fitness = self._fitness(means) if means else np.full(len(parents), np.nan)
+        validation = self._task.validation
+        means = means_of(self._several.measure(parents, validation, self._each))
+        fitness = self._fitness(means, len(validation)) if means else np.full(len(parents), np.nan)
         place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
         metrics = named("validation", means, place)
         if test:
@@ -72,7 +81,7 @@ class Judge:
     def score(self, member: Phenotype, split: str) -> dict[str, float]:
         """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``."""
         examples: Examples = getattr(self._task, split)
-        return named(split, self._single.measure([member], examples).means, 0)
+        return named(split, means_of(self._single.measure([member], examples, self._each)), 0)
 
 
 def named(split: str, means: Means, index: int) -> dict[str, float]:

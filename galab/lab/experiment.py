@@ -17,7 +17,8 @@ from galab.config import RunConfig, hidden_sizes
 from galab.contracts import Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.fitness import NEEDS
+from galab.evaluation.example_scores import COMPUTED
+from galab.evaluation.fitness import NEEDS, repeats, require_classes
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
 from galab.evaluation.process import keep_freed_memory, settle_kernels
@@ -29,6 +30,7 @@ from galab.genome.sigma import sigma, snap
 from galab.genome.torch_laws import founders_given, founders_of
 from galab.lab.operators import mutation, step_size_rule, strategy_class
 from galab.models import build_model
+from galab.specs import parse_fitness
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks import load_task
 
@@ -156,8 +158,10 @@ def build(
     )
     minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
     rule = step_size_rule(config.step_size, run_key, config.step_size_rate)
-    strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
-    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness)
+    # A score that hangs on coins does not stay true for another generation, whatever the examples.
+    fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
+    strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
+    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness, norm_penalty=config.norm_penalty)
     return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
 
 
@@ -175,11 +179,14 @@ def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> Non
 
 def _check_metrics(config: RunConfig, task: Task) -> None:
     """Refuse a task that does not measure what the fitness or the target needs, before anything is written."""
+    bases, option = parse_fitness(config.fitness).bases, f"--fitness {config.fitness}"
+    if any(base in COMPUTED for base in bases):
+        require_classes(task, option)
     try:
         measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
     except Exception:  # who fails here fails in the first generation too, where each member is told apart
         return
-    wanted = {NEEDS[config.fitness]: f"--fitness {config.fitness}"}
+    wanted = {NEEDS[base]: option for base in bases if base in NEEDS}
     if config.target is not None:
         wanted["correct"] = "--target"
     for name, option in wanted.items():

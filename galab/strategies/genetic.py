@@ -1,96 +1,96 @@
-"""The genetic algorithm: asexual reproduction with truncation selection.
+"""The genetic algorithm: ask for a generation's cohort, tell its scores.
 
-(mu, lambda) and (mu + lambda) selection after Schwefel 1995; self-adapted step sizes that mutate before use after
-Beyer and Schwefel 2002, "Evolution strategies: a comprehensive introduction". Parents are drawn uniformly with
-replacement, as in Such et al. 2017, "Deep Neuroevolution".
+(mu, lambda) and (mu + lambda) selection after Schwefel 1995; first parents are drawn uniformly with replacement, as in
+Such et al. 2017, "Deep Neuroevolution". Births are made in ``reproduction.py``, survivors chosen in ``survival.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.breeding.ranking import rank
+from galab.breeding.islands import island_of
+from galab.compatibility import CONTROLS, decided, needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import GalabError, NoViableChildError
-from galab.genome.births import Birth, from_rows, to_rows
-from galab.genome.noise import Stream, below
+from galab.genome.births import NOBODY, Birth, birth_dtype, from_rows, to_rows
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import snap
-from galab.mutation.step_size import Fixed, StepSizeRule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneticOptions:
-    """Hyperparameters of the genetic algorithm.
-
-    Attributes:
-        parents: individuals that breed (mu).
-        children: children born per generation (lambda).
-        elites: best parents that compete with the children; ``parents`` of them is plus selection.
-        ties: see :func:`galab.breeding.ranking.rank`.
-        sigma: step size of the founders, in weight units.
-        sigma_floor: smallest step size allowed.
-        sigma_ceiling: largest step size allowed.
-        fixed_data: whether every generation is scored on the same examples, so that an elite's score stays true.
-    """
-
-    parents: int = 8
-    children: int = 32
-    elites: int = 0
-    ties: str = "younger"
-    sigma: float = 0.02
-    sigma_floor: float = 2**-20
-    sigma_ceiling: float = 8.0
-    fixed_data: bool = False
+from galab.mutation.control import Control
+from galab.mutation.step_size import StepSizeRule
+from galab.specs import parse_fitness
+from galab.strategies.reproduction import Parents, Reproduction
+from galab.strategies.scoring import improvement, inherited, parents_mean
+from galab.strategies.sigma_search import SigmaSearch
+from galab.strategies.survival import Competitors, Survival
 
 
 class GeneticAlgorithm:
     """See :class:`galab.contracts.Strategy`.
 
     Args:
-        run_key: key of all randomness.
-        options: the hyperparameters.
-        rule: adapts the step size from parent to child; None keeps it.
+        config: the hyperparameters, resolved.
+        rule: adapts step sizes from parent to child, or sets them from the population's success.
         pedigree: the family tree, shared with whoever decodes.
+        fixed_data: whether every generation is scored alike, so that a parent's score stays true.
+
+    Attributes:
+        generation: generations done.
+        parents: (parents,) those that breed, best first.
+        parent_fitness: (parents,) their fitness when it was last measured.
+        gain: (children,) of the last generation: fitness minus the mean of the parents' on the same examples, where
+            both were measured.
     """
 
     def __init__(
         self,
-        run_key: int,
-        options: GeneticOptions,
-        rule: StepSizeRule | None = None,
+        config: RunConfig,
+        rule: StepSizeRule | Control,
         pedigree: Pedigree | None = None,
+        *,
+        fixed_data: bool = False,
     ) -> None:
+        assert config.seed is not None
+        self.config = config
         self.generation = 0
-        self.options = options
         self.pedigree = Pedigree() if pedigree is None else pedigree
-        self._run_key = run_key
-        self._rule = Fixed(run_key) if rule is None else rule
+        self.births_dtype = birth_dtype(decided(config)["parents_per_child"])
+        self.gain = np.full(config.children, np.nan)
+        self._kind = parse_fitness(config.fitness).kind
+        self._fixed_data = fixed_data
+        self._control = rule if decided(config)["step_size"] in CONTROLS else None
+        inherits = rule if self._control is None else None
+        self.reproduction = Reproduction(config, self.pedigree, inherits, self._control)  # type: ignore[arg-type]
+        self._survival = Survival(config)
+        self._search = SigmaSearch(config, self.reproduction.steps)
         self._asked: Cohort | None = None
-        self._next_id = options.parents
-        founders = [Birth(birth, (), 0, 0, snap(options.sigma), 0, 0) for birth in range(options.parents)]
-        for founder in founders:
-            self.pedigree.add(founder)
-        self.parents = np.arange(options.parents, dtype=np.int64)
-        self.parent_fitness = np.full(options.parents, np.nan)
+        self._next_id = config.parents
+        self._found_population()
+
+    def _found_population(self) -> None:
+        config, start = self.config, snap(self.config.sigma)
+        clones = decided(config)["founders"] == "clones"
+        for birth in range(config.parents):
+            self.pedigree.add(Birth(birth, (0,) if clones and birth else (), 0, 0, start, 0, 0))
+        self.parents = np.arange(config.parents, dtype=np.int64)
+        self.islands = island_of(self.parents, config.parents, config.islands)
+        self.parent_fitness = np.full(config.parents, np.nan)
+        self._parent_score = np.full(config.parents, np.nan)
+        self._behaviour: NDArray[Any] | None = None
+        self._restart: int | None = None
 
     @classmethod
     def from_config(
-        cls, config: RunConfig, rule: StepSizeRule, pedigree: Pedigree, fixed_data: bool
+        cls, config: RunConfig, rule: StepSizeRule | Control, pedigree: Pedigree, fixed_data: bool
     ) -> GeneticAlgorithm:
         """The strategy of a run, from its resolved configuration."""
-        assert config.seed is not None
-        names = ("parents", "children", "elites", "ties", "sigma", "sigma_floor", "sigma_ceiling")
-        values = {name: getattr(config, name) for name in names}
-        return cls(config.seed, GeneticOptions(**values, fixed_data=fixed_data), rule, pedigree)
+        return cls(config, rule, pedigree, fixed_data=fixed_data)
 
     def ask(self) -> Cohort:
-        """This generation's children and those elites whose score is not known on its data.
+        """This generation's children, and those parents whose score is needed and not known on its data.
 
         Raises:
             GalabError: the last cohort's scores have not been told yet.
@@ -98,12 +98,18 @@ class GeneticAlgorithm:
         if self._asked is not None:
             raise GalabError("expected tell() with the scores of the last cohort, got ask() again; call tell() first")
         generation = self.generation + 1
-        chosen = below(len(self.parents), self._run_key, generation, Stream.BREEDING, self.options.children)
-        children = [self._birth(self._next_id + place, int(self.parents[i])) for place, i in enumerate(chosen)]
-        for child in children:
+        if self._search.due(generation):
+            born = self._search.probes(generation, self._next_id, self._sigma_of_parents(), self.parents)
+            wanted = self.parents
+        else:
+            # Before there are answers to compare, mates are drawn at random among the first parents.
+            parents = Parents(self.parents, self.islands, self._behaviour)
+            born = self.reproduction.children(generation, self._next_id, parents, self._restart)
+            wanted = self.parents if self._needs_gain else self.parents[self._elites()]
+        for child in born:
             self.pedigree.add(child)
-        again = [self.pedigree[int(elite)] for elite in self._elites() if self._needs_score(int(elite))]
-        self._asked = Cohort(generation, to_rows([*children, *again]), len(children))
+        again = [self.pedigree[parent] for parent in dict.fromkeys(wanted.tolist()) if self._needs_score(parent)]
+        self._asked = Cohort(generation, to_rows([*born, *again], self.births_dtype), len(born))
         return self._asked
 
     def tell(self, scores: Scores) -> Outcome:
@@ -114,35 +120,87 @@ class GeneticAlgorithm:
             NoViableChildError: not one child has a finite score; the generation is not counted.
         """
         cohort = self._checked(scores)
-        children = cohort.births["id"][: cohort.children]
-        elites = self._elites()
-        known = dict(zip(self.parents.tolist(), self.parent_fitness.tolist(), strict=True))
-        known.update(zip(cohort.births["id"].tolist(), scores.fitness.tolist(), strict=True))
-        competitors = np.concatenate([children, elites])
-        fitness = np.array([known[birth] for birth in competitors.tolist()], dtype=np.float64)
         # With no child alive the same parents would try the same step sizes for ever.
         if not np.isfinite(scores.fitness[: cohort.children]).any():
             raise NoViableChildError(_all_failed(cohort, scores))
-        order = rank(
-            fitness, competitors, ties=self.options.ties, run_key=self._run_key, generation=cohort.generation
-        )
-        # Fewer finite scores than parents: the finite ones breed alone.
-        best = order[: min(self.options.parents, int(np.isfinite(fitness).sum()))]
-        self.parents, self.parent_fitness = competitors[best], fitness[best]
-        selected = cohort.births[: cohort.children][np.isin(children, self.parents)]
-        self.pedigree.keep(self.parents.tolist())
+        measured = dict(zip(cohort.births["id"].tolist(), scores.fitness.tolist(), strict=True))
+        known = dict(zip(self.parents.tolist(), self.parent_fitness.tolist(), strict=True)) if self._fixed_data else {}
+        known |= measured
+        families = cohort.births["parents"][: cohort.children]
+        self.gain = scores.fitness[: cohort.children] - parents_mean(families, known)
         self._next_id += cohort.children
         self.generation = cohort.generation
         self._asked = None
-        return Outcome(selected, self.parents)
+        if self._search.due(cohort.generation):
+            self._restart = self._search.best(cohort, self.gain, self._sigma_of_parents())
+            self.parent_fitness = np.array([known[parent] for parent in self.parents.tolist()])
+            self.pedigree.keep(self.parents.tolist())
+            return Outcome(cohort.births[:0], self.parents)
+        self._restart = None
+        if self._control is not None:
+            used = cohort.births["log_sigma"][: cohort.children].astype(np.int64)
+            self._control.learn(cohort.generation, used, self.gain)  # type: ignore[union-attr]
+        return self._survivors(cohort, scores, known, families)
+
+    def _survivors(
+        self, cohort: Cohort, scores: Scores, known: dict[int, float], families: NDArray[np.int64]
+    ) -> Outcome:
+        """Rank children and elites and let the chosen ones be the parents."""
+        children, elites = cohort.births["id"][: cohort.children], self._elites()
+        ids = np.concatenate([children, self.parents[elites]])
+        fitness = np.array([known.get(birth, np.nan) for birth in ids.tolist()], dtype=np.float64)
+        place = {birth: row for row, birth in enumerate(cohort.births["id"].tolist())}
+        rows = [place.get(birth, 0) for birth in ids.tolist()]  # elites whose score is known need no row
+        competitors = Competitors(
+            ids,
+            fitness,
+            self._score(fitness, families, elites),
+            np.concatenate([self.reproduction.islands(), self.islands[elites]]),
+            None if scores.further is None else scores.further[rows],
+            None if scores.cases is None else scores.cases[rows],
+            None if scores.behaviour is None else scores.behaviour[rows],
+        )
+        chosen, islands = self._survival.choose(competitors, cohort.generation)
+        # An island without a finite child keeps its parents, whose scores are then as old as they are.
+        stranded = np.flatnonzero(~np.isin(self.islands, islands))
+        self.parents = np.concatenate([ids[chosen], self.parents[stranded]])
+        self.parent_fitness = np.concatenate([fitness[chosen], self.parent_fitness[stranded]])
+        self._parent_score = np.concatenate([competitors.score[chosen], self._parent_score[stranded]])
+        if self.config.mate != "random" and competitors.behaviour is not None:
+            known_answers = competitors.behaviour[chosen]
+            # Their own answers were given on other examples; those of the best stand in for them.
+            stand_in = np.repeat(known_answers[:1], len(stranded), axis=0)
+            self._behaviour = np.concatenate([known_answers, stand_in])
+        self.islands = np.concatenate([islands, self.islands[stranded]])
+        self.pedigree.keep(self.parents.tolist())
+        self.reproduction.shares.keep(self.parents.tolist())
+        return Outcome(cohort.births[: cohort.children][np.isin(children, self.parents)], self.parents)
+
+    def _score(
+        self, fitness: NDArray[np.float64], families: NDArray[np.int64], elites: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """What ranks the children and the elites."""
+        if self._kind == "absolute":
+            return fitness
+        if self._kind == "improvement":
+            own = fitness[len(families) :]
+            return improvement(fitness, np.concatenate([fitness[: len(families)] - self.gain, own]))
+        before = dict(zip(self.parents.tolist(), self._parent_score.tolist(), strict=True))
+        inherits = np.concatenate([parents_mean(families, before), self._parent_score[elites]])
+        return inherited(fitness, inherits, self.config.inheritance)
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`galab.contracts.Strategy`; the living parents' births are part of it."""
         return {
             "generation": self.generation,
             "next_id": self._next_id,
-            "births": to_rows(self.pedigree[birth] for birth in self.parents.tolist()),
+            "births": to_rows((self.pedigree[birth] for birth in self.parents.tolist()), self.births_dtype),
             "parent_fitness": self.parent_fitness.copy(),
+            "parent_score": self._parent_score.copy(),
+            "islands": self.islands.copy(),
+            "behaviour": self._behaviour,
+            "restart": self._restart,
+            **self.reproduction.state_dict(self.parents),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -153,24 +211,41 @@ class GeneticAlgorithm:
                 self.pedigree.add(birth)
         self.parents = np.array([birth.id for birth in births], dtype=np.int64)
         self.parent_fitness = np.array(state["parent_fitness"], dtype=np.float64)
+        # A checkpoint of version 0.1.0 knows neither islands nor scores apart from fitness.
+        self._parent_score = np.array(state.get("parent_score", state["parent_fitness"]), dtype=np.float64)
+        self.islands = np.array(state.get("islands", np.zeros(len(births))), dtype=np.int64)
+        self._behaviour = state.get("behaviour")
+        self._restart = state.get("restart")
+        self.reproduction.load_state_dict({"control": {}, "shares": []} | state, self.parents)
         self.pedigree.keep(self.parents.tolist())
         self.generation = int(state["generation"])
         self._next_id = int(state["next_id"])
         self._asked = None
 
-    def _birth(self, birth: int, parent: int) -> Birth:
-        inherited = self.pedigree[parent].log_sigma
-        low, high = snap(self.options.sigma_floor), snap(self.options.sigma_ceiling)
-        log_sigma = min(max(self._rule.mutate(inherited, birth), low), high)
-        return Birth(birth, (parent,), self.generation + 1, 0, log_sigma, 0, 1)
+    @property
+    def _needs_gain(self) -> bool:
+        """Whether children are compared with their parents on the same examples."""
+        return self._kind == "improvement" or (self._control is not None and self._control.needs_gain)  # type: ignore[union-attr]
 
     def _elites(self) -> NDArray[np.int64]:
-        return self.parents[: self.options.elites]
+        """Places of the parents that compete with the children: the best of each island, in all as many as asked for."""
+        config = self.config
+        if config.islands == 1 or config.elites == 0:
+            return np.arange(min(config.elites, len(self.parents)))
+        shares = np.bincount(island_of(np.arange(config.elites), config.elites, config.islands))
+        return np.sort(np.concatenate([np.flatnonzero(self.islands == i)[:n] for i, n in enumerate(shares.tolist())]))
 
-    def _needs_score(self, elite: int) -> bool:
+    def _needs_score(self, parent: int) -> bool:
         """Under a minibatch a stale lucky score would rule for ever, so it is measured again."""
-        score = self.parent_fitness[self.parents.tolist().index(elite)]
-        return not (self.options.fixed_data and np.isfinite(score))
+        score = self.parent_fitness[self.parents.tolist().index(parent)]
+        looked_at = needs_behaviour(self.config) or self.config.selection == "lexicase" or "," in self.config.fitness
+        return looked_at or not (self._fixed_data and np.isfinite(score))
+
+    def _sigma_of_parents(self) -> int:
+        """Their mean step size, as a grid point; the one that they start from while a search has just set it."""
+        if self._restart is not None:
+            return self._restart
+        return round(float(np.mean([self.pedigree[parent].log_sigma for parent in self.parents.tolist()])))
 
     def _checked(self, scores: Scores) -> Cohort:
         if self._asked is None:
@@ -188,3 +263,6 @@ def _all_failed(cohort: Cohort, scores: Scores) -> str:
         f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
         "--sigma, or look at the task"
     )
+
+
+assert NOBODY < 0  # parents_mean tells absent parents by their sign

@@ -83,11 +83,7 @@ class Classification:
         return digest.hexdigest()
 
     def measure(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Cross-entropy and right answers, summed over the examples.
-
-        Computed with the classes on the middle axis: reductions then run along memory, twice as fast as
-        ``torch.nn.functional.cross_entropy`` and ``argmax`` over a short last axis. A member's sums do not depend on
-        the other members.
+        """Cross-entropy and right answers, summed over the examples. A member's sums do not depend on the others.
 
         Args:
             outputs: (P, B, C) logits.
@@ -97,19 +93,37 @@ class Classification:
             ``loss`` (P,) float32, NaN where a logit is NaN, and ``correct`` (P,) float32, the number of examples whose
             largest logit, the first of equals, is the target's.
         """
-        members, examples, classes = outputs.shape
-        logits = outputs.float()
-        target = targets.view(1, examples, 1).expand(members, examples, 1)
-        chosen = logits.gather(2, target).squeeze(2)  # (P, B)
-        logits = logits.transpose(1, 2).clone(memory_format=torch.contiguous_format)  # (P, C, B)
-        top = logits.amax(1)  # (P, B)
-        below = logits - top.unsqueeze(1)  # (P, C, B)
-        # argmax names the first of equal maxima; a network that answers with a constant must not always be right.
-        earlier = torch.arange(classes, device=targets.device).unsqueeze(1) < targets  # (C, B)
-        beaten = ((below == 0) & earlier).view(torch.uint8).amax(1)  # (P, B)
-        correct = ((chosen == top) & (beaten == 0)).sum(1)
-        loss = (below.exp_().sum(1).log() + (top - chosen)).sum(1)  # in place: below is of no more use
-        return {"loss": loss, "correct": correct.float()}
+        loss, correct = loss_and_correct(outputs, targets)
+        return {"loss": loss.sum(1), "correct": correct.sum(1).float()}
+
+
+def loss_and_correct(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of every example, and whether it is answered right.
+
+    Computed with the classes on the middle axis: reductions then run along memory, twice as fast as
+    ``torch.nn.functional.cross_entropy`` and ``argmax`` over a short last axis.
+
+    Args:
+        outputs: (P, B, C) logits.
+        targets: (B,) class numbers.
+
+    Returns:
+        (P, B) float32 in nats, NaN where a logit is NaN; and (P, B) bool, whether the largest logit, the first of
+        equals, is the target's.
+    """
+    members, examples, classes = outputs.shape
+    logits = outputs.float()
+    target = targets.view(1, examples, 1).expand(members, examples, 1)
+    chosen = logits.gather(2, target).squeeze(2)  # (P, B)
+    logits = logits.transpose(1, 2).clone(memory_format=torch.contiguous_format)  # (P, C, B)
+    top = logits.amax(1)  # (P, B)
+    below = logits - top.unsqueeze(1)  # (P, C, B)
+    # argmax names the first of equal maxima; a network that answers with a constant must not always be right.
+    earlier = torch.arange(classes, device=targets.device).unsqueeze(1) < targets  # (C, B)
+    beaten = ((below == 0) & earlier).view(torch.uint8).amax(1)  # (P, B)
+    correct = (chosen == top) & (beaten == 0)
+    loss = below.exp_().sum(1).log() + (top - chosen)  # in place: below is of no more use
+    return loss, correct
 
 
 def _examples(task: str, split: str, pair: tuple[Array, Array], classes: int) -> Examples:

@@ -88,3 +88,39 @@ def test_random_ties_never_move_a_better_score_back():
 def test_nobody_ranks_as_nobody():
     for ties in TIES:
         assert rank(np.empty(0), np.empty(0, np.int64), ties=ties).tolist() == []
+
+
+@st.composite
+def lexicographic(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    fitness, ids = draw(cohorts())
+    width = draw(st.integers(0, 3))
+    further = [[draw(SCORES) for _ in range(width)] for _ in ids]
+    return fitness, ids, np.array(further, dtype=np.float64).reshape(len(ids), width)
+
+
+@given(lexicographic(), st.sampled_from(["younger", "older"]))
+def test_further_keys_decide_in_their_order_as_tuples_do(cohort, ties):
+    fitness, ids, further = cohort
+    sign = 1 if ties == "older" else -1
+
+    def key(index):
+        if not math.isfinite(fitness[index]):
+            return (True, 0, (), sign * ids[index])
+        keys = tuple(-value if math.isfinite(value) else math.inf for value in further[index])
+        return (False, -fitness[index], keys, sign * ids[index])
+
+    assert rank(fitness, ids, further=further, ties=ties).tolist() == sorted(range(len(ids)), key=key)
+
+
+@given(lexicographic())
+def test_random_ties_are_left_to_the_coin_after_all_keys(cohort):
+    fitness, ids, further = cohort
+    order = rank(fitness, ids, further=further, ties="random", run_key=3, generation=4)
+    coin = rank(np.zeros(len(ids)), ids, ties="random", run_key=3, generation=4).tolist()
+
+    def group(index):
+        if not math.isfinite(fitness[index]):
+            return (True,)
+        return (False, -fitness[index], tuple(-value if math.isfinite(value) else math.inf for value in further[index]))
+
+    assert order.tolist() == sorted(coin, key=group)

@@ -6,9 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
+from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.here import Here
+from galab.evaluation.minibatch import Minibatches
+from galab.genome.decode import Decoder
 from galab.genome.phenotype import Layout, Phenotype, from_float
+from galab.genome.torch_laws import founders_given, founders_of
+from galab.models import MLP
+from galab.mutation.dense import Dense
+from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
 from galab.tasks.classification import Classification
 
 
@@ -37,6 +46,28 @@ def members_of(module: nn.Module, count: int, spread: float = 0.3) -> list[Pheno
     return [Phenotype(from_float(generator.standard_normal(size) * spread), 0) for _ in range(count)]
 
 
+class Bench:
+    """A strategy and an executor over one small network; further options are the executor's."""
+
+    def __init__(self, task, *, batch=0, fitness="cross-entropy", edge=False, sigma=0.05, cache=2**20, **options):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)  # at the edge, its own weights are the founders
+            self.module = MLP((6,), 5, hidden=(7,)).eval().requires_grad_(False)
+        founders = founders_of(self.module, 3)
+        if edge:
+            state = {name: value.clone() for name, value in self.module.state_dict().items()}
+            state["output.bias"].fill_(127.999)
+            founders = founders_given(self.module, state, 3)
+        genetic = GeneticOptions(parents=3, children=14, elites=2, sigma=sigma, fixed_data=batch == 0)
+        self.strategy = GeneticAlgorithm(3, genetic)
+        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(3)], cache_bytes=cache)
+        self.evaluator = Evaluator(
+            self.module, founders.layout, task, chunk=5, precision="float32", device=torch.device("cpu")
+        )
+        self.minibatches = Minibatches(task.train, batch, 3)
+        self.here = Here(self.decoder, self.evaluator, self.minibatches, fitness=fitness, **options)
+
+
 @pytest.fixture
 def task() -> Classification:
     return classification()
@@ -55,3 +86,8 @@ def make_members() -> Callable[..., list[Phenotype]]:
 @pytest.fixture
 def find_layout() -> Callable[[nn.Module], Layout]:
     return layout_of
+
+
+@pytest.fixture
+def bench_of(task) -> Callable[..., Bench]:
+    return lambda own_task=None, **options: Bench(own_task or task, **options)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -15,37 +13,11 @@ from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
 from galab.genome.decode import Decoder
-from galab.genome.torch_laws import founders_given, founders_of
-from galab.models import MLP
+from galab.genome.torch_laws import founders_of
 from galab.mutation.dense import Dense
 from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class Bench:
-    """A strategy and an executor over one small network."""
-
-    def __init__(self, task, *, batch=0, fitness="cross-entropy", edge=False, sigma=0.05, cache=2**20):
-        self.module = MLP((6,), 5, hidden=(7,)).eval().requires_grad_(False)
-        founders = founders_of(self.module, 3)
-        if edge:
-            state = {name: value.clone() for name, value in self.module.state_dict().items()}
-            state["output.bias"].fill_(127.999)
-            founders = founders_given(self.module, state, 3)
-        options = GeneticOptions(parents=3, children=14, elites=2, sigma=sigma, fixed_data=batch == 0)
-        self.strategy = GeneticAlgorithm(3, options)
-        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(3)], cache_bytes=cache)
-        self.evaluator = Evaluator(
-            self.module, founders.layout, task, chunk=5, precision="float32", device=torch.device("cpu")
-        )
-        self.minibatches = Minibatches(task.train, batch, 3)
-        self.here = Here(self.decoder, self.evaluator, self.minibatches, fitness=fitness)
-
-
-@pytest.fixture
-def bench_of(task) -> Callable[..., Bench]:
-    return lambda own_task=None, **options: Bench(own_task or task, **options)
 
 
 def test_scores_come_in_the_order_of_the_cohort(bench_of, task):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from galab.contracts import Examples
 from galab.evaluation.minibatch import Minibatches
-from galab.genome.noise import Stream, permutation
+from galab.genome.noise import Stream, codes, permutation
 
 
 def examples(count: int = 20) -> Examples:
@@ -77,3 +77,20 @@ def test_a_minibatch_has_its_size():
     assert not batches.fixed
     assert batches.size == 6
     assert all(len(batches.of(generation)) == 6 for generation in range(1, 30))
+
+
+@given(count=st.integers(1, 40), size=st.integers(0, 40), key=st.integers(0, 2**63 - 1), generation=st.integers(1, 99))
+def test_coins_are_one_uniform_number_per_example(count, size, key, generation):
+    batches = Minibatches(examples(count), size, key)
+    coins = batches.coins(generation)
+    assert coins.shape == (len(batches.of(generation)),)
+    assert coins.dtype == torch.float32
+    drawn = codes(key, generation, Stream.COINS, len(coins)).tolist()
+    assert coins.tolist() == [(code + 0.5) / 65536 for code in drawn]
+    assert torch.equal(coins, Minibatches(examples(count), size, key).coins(generation))
+
+
+def test_coins_differ_between_generations_and_keys_also_on_fixed_data():
+    seen = {tuple(Minibatches(examples(), 0, key).coins(generation).tolist())
+            for key in range(3) for generation in range(1, 11)}  # fmt: skip
+    assert len(seen) == 30

@@ -1,0 +1,88 @@
+"""From means to fitness, by hand."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from galab.contracts import Examples
+from galab.errors import UsageError
+from galab.evaluation.evaluator import Measurements
+from galab.evaluation.example_scores import EXAMPLE_SCORES
+from galab.evaluation.fitness import (
+    FITNESS,
+    NEEDS,
+    STEADY,
+    class_means,
+    mean_squares,
+    means_of,
+    repeats,
+    require_classes,
+)
+from galab.genome.phenotype import Phenotype
+from galab.specs import BASES, parse_fitness
+
+
+def test_every_base_has_a_value_and_a_score_per_example():
+    assert tuple(FITNESS) == tuple(EXAMPLE_SCORES) == BASES
+    assert set(NEEDS) == {"cross-entropy", "accuracy", "wrong"}
+
+
+@pytest.mark.parametrize("examples", [1, 7, 2048, 55_000])
+def test_wrong_is_a_whole_number_whatever_the_division_left(examples):
+    right = np.arange(examples + 1)
+    found = FITNESS["wrong"]({"correct": right / examples}, examples)
+    assert found.tolist() == (right - examples).tolist()
+
+
+def test_larger_is_better():
+    means = {"loss": np.array([0.5, 2.0]), "correct": np.array([0.9, 0.1])}
+    assert FITNESS["cross-entropy"](means, 10).tolist() == [-0.5, -2.0]
+    assert FITNESS["accuracy"](means, 10).tolist() == [0.9, 0.1]
+    assert FITNESS["wrong"](means, 10).tolist() == [-1, -9]
+
+
+def test_means_over_examples_join_the_tasks_own():
+    rows = {"expected-accuracy": np.array([[0.5, 1.0], [np.nan, np.nan]], dtype=np.float32),
+            "accuracy": np.ones((2, 2), dtype=np.float32)}  # fmt: skip
+    found = means_of(Measurements({"loss": np.array([1.0, 2.0])}, {}, 4, rows))
+    assert list(found) == ["loss", "expected_accuracy"]
+    np.testing.assert_array_equal(found["expected_accuracy"], [0.75, np.nan])
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_only_coins_make_a_score_that_does_not_repeat(base):
+    assert repeats(parse_fitness(base)) == (base != "sampled-accuracy")
+    assert repeats(parse_fitness(f"improvement:wrong,{base}" if base != "wrong" else base)) == (base not in STEADY)
+    assert repeats(parse_fitness(STEADY.get(base, base)))
+
+
+def test_mean_squares_are_in_weight_units():
+    members = [Phenotype(np.array(weights, dtype=np.int32), 0) for weights in ([2**24, -(2**25)], [-(2**31), 0])]
+    assert mean_squares(members).tolist() == [2.5, 8192.0]
+
+
+def test_class_means_are_those_of_each_class_and_zero_of_none():
+    scores = np.array([[1, 2, 3, 4], [np.nan, np.nan, np.nan, np.nan]], dtype=np.float32)
+    found = class_means(scores, np.array([2, 0, 2, 0]), 4)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, [[3, 0, 2, 0], [np.nan, 0, np.nan, 0]])
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (torch.linspace(0, 1, 9), "an integer dtype, got float32"),
+        (torch.arange(9), "between 0 and 4"),
+        (torch.zeros(9, 2, dtype=torch.int64), "shape"),
+    ],
+)
+def test_targets_that_are_no_class_numbers_are_refused(task, targets, said):
+    require_classes(task, "--fitness wrong")
+    other = copy.copy(task)
+    other.validation = Examples(task.validation.inputs, targets)
+    with pytest.raises(UsageError, match=f"--fitness expected-accuracy needs class numbers: .*validation.*{said}"):
+        require_classes(other, "--fitness expected-accuracy")
