@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
+from galab.distribution import TABLE_HASHES, parse
 from galab.errors import UsageError, closest
 from galab.registry import MODELS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, TASKS, Registry
 
@@ -23,6 +25,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | Registry | None = None,
+    beyond: Callable[[str], object] | None = None,
     group: str,
     changeable: bool = False,
     flag: str | None = None,
@@ -35,6 +38,7 @@ def option(
         low: smallest value allowed, itself included.
         high: largest value allowed, itself included.
         choices: the words allowed, or the registry of names.
+        beyond: reads what is not one of the words, or raises a UsageError.
         group: the heading under which ``--help`` shows it.
         changeable: whether ``galab resume`` may change it without changing what the run means.
         flag: the command-line spelling, where it is not the field's name (``from`` is a word of Python).
@@ -44,6 +48,7 @@ def option(
         "low": low,
         "high": high,
         "choices": choices,
+        "beyond": beyond,
         "group": group,
         "changeable": changeable,
         "flag": flag,
@@ -100,8 +105,10 @@ class RunConfig:
     mutate: str = option("dense", "Mutation operator.", choices=MUTATIONS, group=MUTATION)
     distribution: str = option(
         "normal",
-        "Law of a mutation, at unit variance.",
-        choices=("normal", "laplace", "uniform", "sign"),
+        "Law of a mutation, scaled to unit variance; also a law of scipy.stats, such as 'scipy:t(df=5)', or "
+        "table:FILE, samples in a .npy, .txt or .csv file.",
+        choices=tuple(TABLE_HASHES),
+        beyond=parse,
         group=MUTATION,
     )
     sigma: float = option(
@@ -214,6 +221,8 @@ def _check(item: dataclasses.Field[Any], value: Any) -> None:
             raise UsageError(f"expected {flag(item.name)} {bounds}, got {value}")
     if isinstance(choices, Registry):
         choices.check(value)
+    elif item.metadata["beyond"] is not None:
+        item.metadata["beyond"](value)
     elif choices is not None and value not in choices:
         raise UsageError(
             f"expected {flag(item.name)} to be one of {', '.join(choices)}, got '{value}'."

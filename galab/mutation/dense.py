@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
-from galab.genome.noise import Stream, draw, table
+from galab.genome.noise import Stream, Table, draw
 from galab.genome.phenotype import Layout, add, step
 from galab.genome.scratch import scratch
 from galab.genome.sigma import sigma
@@ -17,12 +17,12 @@ class Dense:
 
     Args:
         run_key: the run's key.
-        distribution: the law of z.
+        law: the distribution of z.
     """
 
-    def __init__(self, run_key: int, distribution: str = "normal") -> None:
+    def __init__(self, run_key: int, law: Table) -> None:
         self._run_key = run_key
-        self._table = table(distribution)
+        self._table = law
 
     def apply(self, weights: NDArray[np.int32], birth: Birth, layout: Layout) -> NDArray[np.int32]:
         """See :class:`galab.genome.decode.Mutation`."""

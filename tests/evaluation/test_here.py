@@ -15,6 +15,7 @@ from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
 from galab.genome.decode import Decoder
+from galab.genome.noise import table
 from galab.genome.torch_laws import founders_given, founders_of
 from galab.models import MLP
 from galab.mutation.dense import Dense
@@ -35,7 +36,7 @@ class Bench:
             founders = founders_given(self.module, state, 3)
         options = GeneticOptions(parents=3, children=14, elites=2, sigma=sigma, fixed_data=batch == 0)
         self.strategy = GeneticAlgorithm(3, options)
-        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(3)], cache_bytes=cache)
+        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(3, table("normal"))], cache_bytes=cache)
         self.evaluator = Evaluator(
             self.module, founders.layout, task, chunk=5, precision="float32", device=torch.device("cpu")
         )
@@ -188,7 +189,7 @@ def test_it_learns_with_norms_in_bfloat16(task):
     module = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 5)).eval().requires_grad_(False)
     founders = founders_of(module, 1)
     strategy = GeneticAlgorithm(1, GeneticOptions(parents=2, children=6, sigma=0.05))
-    decoder = Decoder(founders, strategy.pedigree, [Dense(1)])
+    decoder = Decoder(founders, strategy.pedigree, [Dense(1, table("normal"))])
     evaluator = Evaluator(module, founders.layout, task, chunk=3, precision="bfloat16", device=torch.device("cpu"))
     here = Here(decoder, evaluator, Minibatches(task.train, 0, 1), fitness="cross-entropy")
     best = []
