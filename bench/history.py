@@ -17,6 +17,7 @@ from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.genome.births import BIRTH
 from galab.genome.decode import Decoder
+from galab.genome.noise import table
 from galab.genome.torch_laws import founders_of
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
@@ -71,7 +72,7 @@ def _decoder(strategy: GeneticAlgorithm, module: torch.nn.Module) -> Decoder:
     from galab.mutation.dense import Dense
 
     founders = founders_of(module, 1)
-    decoder = Decoder(founders, strategy.pedigree, [Dense(1)], cache_bytes=1)
+    decoder = Decoder(founders, strategy.pedigree, [Dense(1, table("normal"))], cache_bytes=1)
     founder = founders.decode(strategy.pedigree.ancestors(strategy.parents.tolist())[0]._replace(parents=()))
     for birth in strategy.parents.tolist():
         decoder.insert(birth, founder)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from galab import compatibility
+from galab.distribution import TABLE_HASHES, parse
 from galab.errors import UsageError, closest
 from galab.options import check, option, spelling, type_of
-from galab.registry import CROSSOVERS, MODELS, NICHES, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
+from galab.registry import CROSSOVERS, MODELS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
 
 PROBLEM, POPULATION, MUTATION = "Problem", "Population", "Mutation"
 EVALUATION, STOP, RECORD = "Evaluation", "Stop when", "Record"
@@ -94,7 +95,7 @@ class RunConfig:
         group=POPULATION,
     )
     niche: str | None = option(
-        None, "Competition among members whose answers are alike.", choices=NICHES, group=POPULATION
+        None, "Competition among members whose answers are alike.", choices=("sharing", "local"), group=POPULATION
     )
     niche_radius: float = option(
         0.1, "Share of different answers within which members share a niche.", low=0.0, high=1.0, group=POPULATION
@@ -125,8 +126,10 @@ class RunConfig:
     )
     distribution: str = option(
         "normal",
-        "Law of a mutation, at unit variance.",
-        choices=("normal", "laplace", "uniform", "sign"),
+        "Law of a mutation, scaled to unit variance; also a law of scipy.stats, such as 'scipy:t(df=5)', or "
+        "table:FILE, samples in a .npy, .txt or .csv file.",
+        choices=tuple(TABLE_HASHES),
+        beyond=parse,
         group=MUTATION,
     )
     sigma: float = option(

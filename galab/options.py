@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any, get_type_hints
 
@@ -19,6 +20,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | Registry | None = None,
+    beyond: Callable[[str], object] | None = None,
     group: str,
     changeable: bool = False,
     flag: str | None = None,
@@ -31,6 +33,7 @@ def option(
         low: smallest value allowed, itself included.
         high: largest value allowed, itself included.
         choices: the words allowed, or the registry of names.
+        beyond: reads what is not one of the words, or raises a UsageError.
         group: the heading under which ``--help`` shows it.
         changeable: whether ``galab resume`` may change it without changing what the run means.
         flag: the command-line spelling, where it is not the field's name (``from`` is a word of Python).
@@ -40,6 +43,7 @@ def option(
         "low": low,
         "high": high,
         "choices": choices,
+        "beyond": beyond,
         "group": group,
         "changeable": changeable,
         "flag": flag,
@@ -69,6 +73,8 @@ def check(owner: type, item: dataclasses.Field[Any], value: Any) -> None:
             raise UsageError(f"expected {spelling(item)} {bounds}, got {value}")
     if isinstance(choices, Registry):
         choices.check(value)
+    elif item.metadata["beyond"] is not None:
+        item.metadata["beyond"](value)
     elif choices is not None and value not in choices:
         raise UsageError(
             f"expected {spelling(item)} to be one of {', '.join(choices)}, got '{value}'."

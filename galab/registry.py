@@ -186,9 +186,3 @@ SELECTIONS = Registry(
     },
     "galab run --help",
 )
-NICHES = Registry(
-    "niching",
-    "galab.niches",
-    {"sharing": "galab.breeding.niching:shared", "local": "galab.breeding.niching:local"},
-    "galab run --help",
-)

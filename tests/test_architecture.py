@@ -23,7 +23,9 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 #: The public door, ``galab/__init__.py`` and ``galab/__main__.py``.
 DOOR = "galab"
 LAYER = {
-    **dict.fromkeys(("errors", "registry", "config", "contracts", "specs"), 0),
+    **dict.fromkeys(
+        ("errors", "registry", "config", "contracts", "specs", "distribution", "options", "compatibility"), 0
+    ),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "models", "tasks", "data"), 2),
     "strategies": 3,

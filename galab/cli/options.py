@@ -98,7 +98,7 @@ def _names(item: dataclasses.Field[Any]) -> Callable[[], list[str]]:
 def _metavar(item: dataclasses.Field[Any]) -> str:
     names = _names(item)()
     if isinstance(item.metadata["choices"], tuple):
-        return "|".join(names)
+        return "|".join([*names, "..."] if item.metadata["beyond"] else names)
     if names:
         return "NAME"
     return {int: "N", float: "X", str: "TEXT"}[field_type(item.name)]

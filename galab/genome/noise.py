@@ -16,7 +16,8 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.errors import GalabError, UsageError, closest
+from galab.distribution import TABLE_HASHES, parse
+from galab.errors import GalabError, UsageError
 from galab.genome.scratch import scratch
 
 
@@ -39,15 +40,6 @@ class Stream(IntEnum):
     COINS = 22
 
 
-#: SHA-256 of every shipped table; ``make_tables.py`` tells how they came about.
-TABLE_HASHES = {
-    "normal": "8babbcaf96568f10165a1eab530c0e5c92d04de96761b6dbb3dadfa94baba37f",
-    "laplace": "64a5ed3940992f28445261c8d69c8e26fa4c06211e8692747f312d1e60172861",
-    "uniform": "466d9848fb9d7b05ceba11f0a71b73b167f163f6dc0c31dd6d23b35e9fdd798c",
-    "sign": "c9e690197cd3e1a0e72d65e857be7a87d0c1bfc394a87b2ed854589cf1a6eee4",
-}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A distribution as 65,536 quantiles of unit variance.
@@ -65,26 +57,40 @@ class Table:
     sha256: str
 
 
+    def to_bytes(self) -> bytes:
+        """The table as a file holds it: little-endian float32."""
+        return self.quantiles.astype("<f4").tobytes()
+
+
+def table_of(name: str, data: bytes) -> Table:
+    """A table from the bytes of its file.
+
+    Args:
+        name: the distribution's name.
+        data: 65,536 little-endian float32 numbers; whose they are is for the caller to check by the hash.
+    """
+    quantiles = np.frombuffer(data, dtype="<f4").astype(np.float32)
+    return Table(name, quantiles, float(np.abs(quantiles).max()), hashlib.sha256(data).hexdigest())
+
+
 @cache
 def table(name: str) -> Table:
     """The built-in quantile table of a distribution.
 
     Raises:
-        UsageError: no such distribution.
+        UsageError: no such distribution, or one that is not built in.
         GalabError: the shipped file is not the one that this version of galab was released with.
     """
     if name not in TABLE_HASHES:
-        known = list(TABLE_HASHES)
-        raise UsageError(f"no distribution is called '{name}'.{closest(name, known)} Known: {', '.join(known)}.")
-    data = resources.files("galab.genome").joinpath("tables", f"{name}.f32").read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != TABLE_HASHES[name]:
+        source = parse(name).source
+        raise UsageError(f"expected one of {', '.join(TABLE_HASHES)} here, got a {source} distribution; choose one")
+    found = table_of(name, resources.files("galab.genome").joinpath("tables", f"{name}.f32").read_bytes())
+    if found.sha256 != TABLE_HASHES[name]:
         raise GalabError(
-            f"expected the quantile table '{name}' to have hash {TABLE_HASHES[name][:12]}, got {digest[:12]}: the "
-            "installed file was changed, and genomes would mean other networks; reinstall galab"
+            f"expected the quantile table '{name}' to have hash {TABLE_HASHES[name][:12]}, got {found.sha256[:12]}: "
+            "the installed file was changed, and genomes would mean other networks; reinstall galab"
         )
-    quantiles = np.frombuffer(data, dtype="<f4").astype(np.float32)
-    return Table(name, quantiles, float(np.abs(quantiles).max()), digest)
+    return found
 
 
 def words(run_key: int, index: int, stream: Stream, n: int) -> NDArray[np.uint64]:

@@ -15,6 +15,7 @@ from galab.errors import LethalMutationError, UsageError
 from galab.genome.decode import Decoder
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype, to_float
+from galab.genome.quantiles import make
 from galab.genome.torch_laws import founders_given, founders_of
 from galab.mutation.dense import Dense
 from galab.registry import STEP_SIZE_RULES
@@ -39,7 +40,7 @@ class Search:
         elites: best parents that compete with the children; they are scored again with them.
         sigma: step size at the start, in weight units.
         step_size: rule that adapts it: ``log-normal``, ``three-point`` or ``fixed``.
-        distribution: law of a mutation.
+        distribution: law of a mutation; see :mod:`galab.distribution`.
         keep_weights: start from the module's own weights instead of drawing founders as torch would.
     """
 
@@ -67,7 +68,7 @@ class Search:
         options = GeneticOptions(parents=parents, children=children, elites=elites, sigma=sigma)
         rule = STEP_SIZE_RULES.load(step_size)(seed, None)
         self.strategy = GeneticAlgorithm(seed, options, rule, Pedigree())
-        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(seed, distribution)])
+        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(seed, make(distribution))])
         self._slots = [copy.deepcopy(module).eval().requires_grad_(False) for _ in range(children + elites)]
         self._alive: list[int] = []
         self._asked = 0

@@ -25,6 +25,7 @@ from galab.evaluation.process import keep_freed_memory, settle_kernels
 from galab.evaluation.profile import default_threads, prepare_device, resolve_device
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
+from galab.genome.noise import Table, table
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import sigma, snap
 from galab.genome.torch_laws import founders_given, founders_of
@@ -119,6 +120,7 @@ def build(
     module: nn.Module,
     task: Task,
     *,
+    law: Table | None = None,
     founders: Founders | None = None,
 ) -> Experiment:
     """Wire up a run.
@@ -127,6 +129,7 @@ def build(
         config: a resolved configuration.
         module: the network.
         task: what is learned.
+        law: the table of the mutations' distribution; the built-in one when absent.
         founders: the recipe for generation 0, where it is known already (a resumed run, or one with an origin).
 
     Raises:
@@ -146,7 +149,7 @@ def build(
     elif founders is None:
         founders = founders_of(module, run_key)
     pedigree = Pedigree()
-    mutations = [mutation(config.mutate, run_key, config.distribution)]
+    mutations = [mutation(config.mutate, run_key, table(config.distribution) if law is None else law)]
     decoder = Decoder(founders, pedigree, mutations, cache_bytes=config.cache_mb << 20)
     evaluator = Evaluator(
         module,

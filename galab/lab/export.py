@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from galab import __version__
 from galab.config import RunConfig
+from galab.distribution import TABLE_HASHES, parse
 from galab.errors import CheckpointError, GalabError, UsageError
+from galab.genome import quantiles
 from galab.genome.births import BIRTH, NOBODY, Birth
 from galab.genome.decode import Decoder
 from galab.genome.founders import GIVEN, Founders
-from galab.genome.noise import TABLE_HASHES
+from galab.genome.noise import Table, table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Layout, Phenotype
+from galab.lab import tables
 from galab.lab.operators import mutation
 from galab.lab.rebuild import Saved
 from galab.lab.state import lineage_of, load_founders
@@ -95,13 +98,19 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
     assert saved.folder is not None  # chain_of refuses a lone checkpoint
     founders = load_founders(saved.folder.founders_path)
     laws = [[law.name, list(law.shape), law.law, law.scale] for law in founders.laws]
-    tables = {law.law: TABLE_HASHES[law.law] for law in founders.laws if law.law != GIVEN}
-    tables[saved.config.distribution] = TABLE_HASHES[saved.config.distribution]
+    names = {law.law for law in founders.laws if law.law != GIVEN}
+    law = tables.resolve(saved.config.distribution, saved.folder)
+    carried = {}
+    if saved.config.distribution in TABLE_HASHES:
+        names.add(saved.config.distribution)
+    else:
+        carried["quantiles"] = quantiles.pack(law)
     return content | {
         "run_key": founders.run_key,
         "founders": {"laws": laws, "given": _packed(founders.given), "rows": len(founders.given)},
-        "tables": tables,
+        "tables": {name: TABLE_HASHES[name] for name in sorted(names)},
         "births": [list(row) for row in lineage],
+        **carried,
     }
 
 
@@ -186,9 +195,17 @@ def _decode(content: dict[str, Any]) -> Phenotype:
     founders = Founders.of_laws(content["run_key"], laws, given)
     births = [Birth(row[0], tuple(p for p in row[1] if p != NOBODY), *row[2:]) for row in content["births"]]
     values = content["hyperparameters"]
-    operator = mutation(values["mutate"], founders.run_key, values["distribution"])
+    operator = mutation(values["mutate"], founders.run_key, _law(content))
     decoder = Decoder(founders, Pedigree(), [operator])
     return dict(develop_all(decoder, births, {content["birth"]}))[content["birth"]]
+
+
+def _law(content: dict[str, Any]) -> Table:
+    """The table of the mutations' distribution, which the genome carries where it is not built in."""
+    distribution = parse(content["hyperparameters"]["distribution"])
+    if distribution.source == "built-in":
+        return table(distribution.name)
+    return quantiles.unpack(distribution, content["quantiles"])
 
 
 def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:

@@ -7,18 +7,19 @@ from typing import Any
 
 from galab.errors import UsageError
 from galab.genome.decode import Mutation
+from galab.genome.noise import Table
 from galab.mutation.step_size import StepSizeRule
 from galab.registry import MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
 from galab.strategies.genetic import GeneticAlgorithm
 
 
-def mutation(name: str, run_key: int, distribution: str) -> Mutation:
+def mutation(name: str, run_key: int, law: Table) -> Mutation:
     """The mutation operator behind a name.
 
     Raises:
         UsageError: the name is unknown or is no mutation.
     """
-    operator: Mutation = _class(MUTATIONS, name, "apply")(run_key, distribution)
+    operator: Mutation = _class(MUTATIONS, name, "apply")(run_key, law)
     return operator
 
 

@@ -15,6 +15,7 @@ from galab.errors import CheckpointError, UsageError
 from galab.genome.births import BIRTH
 from galab.genome.founders import Founders
 from galab.genome.torch_laws import founders_fixed
+from galab.lab import tables
 from galab.lab.recorders import TensorBoard
 from galab.lab.state import check_layout, config_of, layout_of, load_buffers
 from galab.store import checkpoints, journal, plain
@@ -73,10 +74,11 @@ def read_state(path: Path) -> dict[str, Any]:
 def branch(folder: RunFolder, file: Path) -> RunFolder:
     """A new run that shares another's history up to one of its checkpoints."""
     state = checkpoints.load_checked(file)
-    config_of(state, file)
+    config = config_of(state, file)
+    files = tables.files_of(config.distribution, tables.resolve(config.distribution, folder))
     generation = state["generation"]
     content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
-    new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content)
+    new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content, files=files)
     with LineageFile(new.lineage_path, BIRTH) as lineage:
         lineage.append(read_rows(folder.lineage_path, BIRTH)[: state["lineage"]["births"]])
     shutil.copy(folder.founders_path, new.founders_path)

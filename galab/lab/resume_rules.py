@@ -14,6 +14,7 @@ from galab.errors import NumericProfileError, UsageError
 from galab.evaluation.profile import differences
 from galab.lab.experiment import Experiment, resolve
 from galab.lab.loop import profile_of
+from galab.lab.tables import repeats
 from galab.store.run_folder import RunFolder
 
 logger = logging.getLogger("galab")
@@ -33,6 +34,8 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     if changes.keys() & set(_STOP_RULES):
         # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
         changes = dict.fromkeys(_STOP_RULES) | changes
+    if repeats(changes.get("distribution", ""), config.distribution):
+        changes = {**changes, "distribution": config.distribution}
     new = dataclasses.replace(config, **changes)
     # As saved: repeating the flag that a run was started with, such as a --sigma that is off the grid, is no change.
     resolved = resolve(new)

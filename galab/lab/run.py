@@ -11,6 +11,7 @@ from typing import Any
 from galab.config import RunConfig
 from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.genome.births import BIRTH
+from galab.lab import tables
 from galab.lab import trust as trust_rules
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment, build, network_and_task, own_threads, resolve
@@ -63,13 +64,15 @@ def start(
         UsageError: the configuration cannot be carried out; nothing was written then.
         RunFolderError: the folder is taken or cannot be written.
     """
-    config = pinned_origin(resolve(config))
+    config, law = tables.settle(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     module, task = network_and_task(config)
-    experiment = build(config, module, task, founders=origin_founders(config, module))
+    experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
     stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
-    folder = RunFolder.create(runs, name, content) if name else RunFolder.create_free(runs, stem, content)
+    files = tables.files_of(config.distribution, law)
+    create, called = (RunFolder.create, name) if name else (RunFolder.create_free, stem)
+    folder = create(runs, called, content, files=files)
     return _sit(folder, experiment, Totals(), None, recorders, hooks)
 
 
@@ -128,7 +131,8 @@ def _resume(
         trust_rules.check(config, trust=trust)
         module, task = network_and_task(config)
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
-        experiment = build(config, module, task, founders=origin_founders(config, module))
+        law = tables.resolve(config.distribution, folder)
+        experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
         folder.lineage_path.unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True)
@@ -144,7 +148,8 @@ def _resume(
         raise CheckpointError(
             f"expected '{folder.founders_path}' to hold the founders of this run, got others; restore the file"
         )
-    experiment = build(config, module, task, founders=founders)
+    law = tables.resolve(config.distribution, folder)
+    experiment = build(config, module, task, law=law, founders=founders)
     notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
     with LineageFile(folder.lineage_path, BIRTH) as file:

@@ -17,8 +17,10 @@ from galab.errors import CheckpointError, LethalMutationError
 from galab.genome.births import BIRTH, Birth
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
+from galab.genome.noise import Table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
+from galab.lab import tables
 from galab.lab.operators import mutation
 from galab.lab.state import config_of, lineage_of, load_founders
 from galab.lab.trust import check
@@ -64,7 +66,7 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict]:
         One verdict per checkpoint, oldest first.
 
     Raises:
-        CheckpointError: a checkpoint or the founders are damaged, or there is no checkpoint.
+        CheckpointError: a checkpoint, the founders or the quantile table are damaged, or there is no checkpoint.
     """
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:
@@ -86,10 +88,11 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict]:
         keyframes.append((path, generation, hashes, whole))
     assert config is not None
     check(config, trust=trust, names=["mutate"])
+    law = tables.resolve(config.distribution, folder)
     replayed = {}
     try:
         with np.errstate(over="raise"):
-            for birth, member in replay(founders, config, rows, list(wanted)):
+            for birth, member in replay(founders, config, law, rows, list(wanted)):
                 replayed[birth] = _hash(member.weights)
     except (LethalMutationError, LookupError, ValueError, ArithmeticError) as error:
         # Rows that nobody ever bred: a parent that is not there, an operator without a number, a huge step.
@@ -101,13 +104,14 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict]:
 
 
 def replay(
-    founders: Founders, config: RunConfig, rows: NDArray[np.void], ids: list[int]
+    founders: Founders, config: RunConfig, law: Table, rows: NDArray[np.void], ids: list[int]
 ) -> Iterator[tuple[int, Phenotype]]:
     """Decode individuals from seeds alone, oldest first, each ancestor once.
 
     Args:
         founders: the recipe for generation 0.
-        config: names the mutation operator and its law.
+        config: names the mutation operator.
+        law: the table of its distribution.
         rows: the lineage file.
         ids: whom to decode.
 
@@ -115,7 +119,7 @@ def replay(
         (birth, phenotype) for each of ``ids`` that the lineage knows.
     """
     births = lineage_of(rows, ids)
-    decoder = Decoder(founders, Pedigree(), [mutation(config.mutate, founders.run_key, config.distribution)])
+    decoder = Decoder(founders, Pedigree(), [mutation(config.mutate, founders.run_key, law)])
     yield from develop_all(decoder, births, set(ids))
 
 

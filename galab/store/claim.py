@@ -6,11 +6,12 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from galab.errors import RunFolderError, UsageError
-from galab.store.files import folder_error, sync_folder, write_json_atomic
+from galab.store.files import folder_error, sync_folder, write_atomic, write_json_atomic
 
 _STAGING_SUFFIX = ".galab-new"
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
@@ -42,12 +43,13 @@ def check_name(name: str) -> None:
         )
 
 
-def claim(path: Path, config: dict[str, Any]) -> bool:
+def claim(path: Path, config: dict[str, Any], *, files: Mapping[str, bytes] | None = None) -> bool:
     """Make the folder with its ``config.json``, or say False because the name is taken.
 
     Args:
         path: the folder to make; an empty one counts as free.
         config: plain data for ``config.json``.
+        files: content of further files by their path in the folder.
 
     Raises:
         RunFolderError: the folder cannot be written.
@@ -61,6 +63,9 @@ def claim(path: Path, config: dict[str, Any]) -> bool:
         staging.mkdir()
         (staging / "checkpoints").mkdir()
         write_json_atomic(staging / "config.json", config)
+        for name, data in (files or {}).items():
+            (staging / name).parent.mkdir(exist_ok=True)
+            write_atomic(staging / name, [data])
         os.rename(staging, path)
         sync_folder(path.parent)
     except BaseException as error:

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,10 @@ class RunFolder:
         """``checkpoints/``, see :mod:`galab.store.checkpoints`."""
         return self.path / "checkpoints"
 
+    def table_path(self, sha256: str) -> Path:
+        """``tables/<sha256>.f32``, the quantiles of a distribution that is not built in."""
+        return self.path / "tables" / f"{sha256}.f32"
+
     @property
     def analysis(self) -> Path:
         """``analysis/``, figures and answers."""
@@ -81,13 +85,16 @@ class RunFolder:
         return self.path / ".lock"
 
     @classmethod
-    def create(cls, runs: Path, name: str, config: dict[str, Any]) -> RunFolder:
+    def create(
+        cls, runs: Path, name: str, config: dict[str, Any], *, files: Mapping[str, bytes] | None = None
+    ) -> RunFolder:
         """Make a run's folder, which appears at once with ``config.json`` in it; of many who try, one succeeds.
 
         Args:
             runs: the folder of all runs, made when it is missing.
             name: the new folder's name.
             config: plain data for ``config.json``.
+            files: content of further files by their path in the folder; they appear together with it.
 
         Raises:
             UsageError: the name cannot be a folder's.
@@ -95,7 +102,7 @@ class RunFolder:
         """
         check_name(name)
         path = Path(runs) / name
-        if not claim(path, config):
+        if not claim(path, config, files=files):
             raise RunFolderError(
                 f"expected '{path}' to be free for a new run, got one that exists; continue it with "
                 f"`galab resume {path}` or choose another --name"
@@ -103,7 +110,9 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def create_free(cls, runs: Path, stem: str, config: dict[str, Any]) -> RunFolder:
+    def create_free(
+        cls, runs: Path, stem: str, config: dict[str, Any], *, files: Mapping[str, bytes] | None = None
+    ) -> RunFolder:
         """Make a folder called ``stem``, ``stem-2``, ...: the first name that nobody has taken.
 
         Raises:
@@ -113,7 +122,7 @@ class RunFolder:
         check_name(stem)
         while True:
             path = Path(runs) / free_name(runs, stem)
-            if claim(path, config):  # else another process was quicker
+            if claim(path, config, files=files):  # else another process was quicker
                 return cls(path)
 
     @classmethod

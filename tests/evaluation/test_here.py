@@ -160,7 +160,7 @@ def test_it_learns_with_norms_in_bfloat16(task):
     module = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 5)).eval().requires_grad_(False)
     founders = founders_of(module, 1)
     strategy = GeneticAlgorithm(1, GeneticOptions(parents=2, children=6, sigma=0.05))
-    decoder = Decoder(founders, strategy.pedigree, [Dense(1)])
+    decoder = Decoder(founders, strategy.pedigree, [Dense(1, table("normal"))])
     evaluator = Evaluator(module, founders.layout, task, chunk=3, precision="bfloat16", device=torch.device("cpu"))
     here = Here(decoder, evaluator, Minibatches(task.train, 0, 1), fitness="cross-entropy")
     best = []

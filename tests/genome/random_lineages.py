@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from galab.genome.births import Birth
 from galab.genome.decode import Decoder
 from galab.genome.founders import GIVEN, Founders, TensorLaw
+from galab.genome.noise import table as built_in
 from galab.genome.pedigree import Pedigree
 from galab.mutation.dense import Dense
 
@@ -34,7 +35,7 @@ class Lineage:
 
     def decoder(self, cache_bytes: int = 0) -> Decoder:
         """A decoder that has never decoded anything."""
-        dense = Dense(self.founders.run_key, self.distribution)
+        dense = Dense(self.founders.run_key, built_in(self.distribution))
         return Decoder(self.founders, Pedigree(self.births), [dense], cache_bytes=cache_bytes)
 
     def to_json(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from galab.errors import LethalMutationError
 from galab.genome.births import Birth
 from galab.genome.decode import Decoder
 from galab.genome.founders import GIVEN, Founders, TensorLaw
+from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import add
 from galab.mutation.dense import Dense
@@ -25,7 +26,7 @@ class CountingDense(Dense):
     """Remembers for whom it was called."""
 
     def __init__(self) -> None:
-        super().__init__(9)
+        super().__init__(9, table("normal"))
         self.calls: list[int] = []
 
     def apply(self, weights, birth, layout):
@@ -106,7 +107,7 @@ def test_a_lineage_of_twenty_thousand_births_decodes_cold():
     assert time.perf_counter() - start < 30  # about half a second on an idle machine
     assert mutation.calls == list(range(1, 20_000))
     weights = FOUNDERS.decode(births[0]).weights
-    dense = Dense(9)
+    dense = Dense(9, table("normal"))
     for birth in births[1:]:
         weights = dense.apply(weights, birth, FOUNDERS.layout)
     assert np.array_equal(tip.weights, weights)
@@ -161,7 +162,7 @@ def test_decoding_never_writes_to_what_it_gave_before():
 def test_a_lethal_birth_names_its_parameter_every_time_and_so_do_its_children():
     laws = (TensorLaw("calm", (3,), "uniform", 0.1), TensorLaw("edge", (2,), GIVEN))
     founders = Founders(1, laws, np.array([[2**31 - 1, 2**31 - 1]], dtype=np.int32))
-    dense = Dense(1, "sign")
+    dense = Dense(1, table("sign"))
     # A child whose noise moves a weight of 'edge' upward.
     lethal = next(number for number in range(1, 50) if dies(dense, founders, number))
     child, grandchild = Birth(lethal, (0,), 1, 0, 0, 0, 1), Birth(lethal + 1, (lethal,), 2, 0, 0, 0, 1)
@@ -185,7 +186,7 @@ def dies(dense: Dense, founders: Founders, number: int) -> bool:
 def test_the_order_in_which_mutations_are_added_does_not_matter():
     births = chain(100)
     decoder, _ = decoder_of(births)
-    founder, layout, dense = decoder.decode(0).weights, FOUNDERS.layout, Dense(9)
+    founder, layout, dense = decoder.decode(0).weights, FOUNDERS.layout, Dense(9, table("normal"))
     zero = np.zeros(40, dtype=np.int32)
     weights = founder
     for number in np.random.Generator(np.random.Philox(4)).permutation(np.arange(1, 100)).tolist():

@@ -16,6 +16,7 @@ from random_lineages import Lineage, by_arithmetic, digest, random_lineage
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
+from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
 from galab.mutation.dense import Dense
@@ -93,9 +94,9 @@ def test_a_checkpoint_carries_the_same_bits(lineages, cold, tmp_path: Path):
     ):
         founders, births = Founders.from_dict(saved["founders"]), from_rows(saved["births"])
         assert births == lineage.births
-        decoder = Decoder(founders, Pedigree(births), [Dense(founders.run_key, saved["distribution"])])
+        decoder = Decoder(founders, Pedigree(births), [Dense(founders.run_key, table(saved["distribution"]))])
         assert np.array_equal(decoder.decode(lineage.tip).weights, weights)
-        from_keyframe = Decoder(founders, Pedigree(births), [Dense(founders.run_key, saved["distribution"])])
+        from_keyframe = Decoder(founders, Pedigree(births), [Dense(founders.run_key, table(saved["distribution"]))])
         from_keyframe.insert(saved["keyframe"], Phenotype(saved["weights"], 0))
         assert np.array_equal(from_keyframe.decode(lineage.tip).weights, weights)
 

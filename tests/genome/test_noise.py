@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from galab.distribution import TABLE_HASHES
 from galab.errors import GalabError, UsageError
 from galab.genome import make_tables, noise
 from galab.genome.noise import Stream, below, codes, draw, permutation, scaled, table, words
 
 KEYS = st.integers(0, 2**63 - 1)
-LAWS = ["normal", "laplace", "uniform", "sign"]
+LAWS = ["normal", "laplace", "uniform", "sign", "cauchy"]
 
 
 def test_the_oracle_gives_the_answers_that_its_authors_publish():
@@ -108,10 +109,11 @@ def test_a_table_is_the_file_that_its_hash_names(law):
         "laplace": "64a5ed3940992f28445261c8d69c8e26fa4c06211e8692747f312d1e60172861",
         "uniform": "466d9848fb9d7b05ceba11f0a71b73b167f163f6dc0c31dd6d23b35e9fdd798c",
         "sign": "c9e690197cd3e1a0e72d65e857be7a87d0c1bfc394a87b2ed854589cf1a6eee4",
+        "cauchy": "4ab71c35318ad1908f83b866adcd458c82b4e86d9aeec3b050fbbc6ec9a7a8b7",
     }
     found = table(law)
     assert hashlib.sha256(found.quantiles.astype("<f4").tobytes()).hexdigest() == pinned[law] == found.sha256
-    assert set(noise.TABLE_HASHES) == set(LAWS)
+    assert set(TABLE_HASHES) == set(LAWS)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -127,7 +129,13 @@ def test_a_table_is_symmetric_ascending_and_of_unit_variance(law):
 
 @pytest.mark.parametrize(
     ("law", "ppf"),
-    [("normal", stats.norm.ppf), ("laplace", stats.laplace.ppf), ("uniform", stats.uniform(-1, 2).ppf)],
+    [
+        ("normal", stats.norm.ppf),
+        ("laplace", stats.laplace.ppf),
+        ("uniform", stats.uniform(-1, 2).ppf),
+        # Of the standard law given |z| <= 64: its levels are squeezed into those between -64 and 64.
+        ("cauchy", lambda p: stats.cauchy.ppf(stats.cauchy.cdf(-64) + p * (1 - 2 * stats.cauchy.cdf(-64)))),
+    ],
 )
 def test_a_table_holds_the_quantiles_of_its_law(law, ppf):
     quantiles = ppf((np.arange(65_536) + 0.5) / 65_536)
@@ -158,6 +166,18 @@ def test_an_unknown_distribution_gets_the_closest_match():
         table("nornal")
 
 
+def test_a_law_that_is_not_built_in_has_no_shipped_table():
+    with pytest.raises(UsageError, match=r"expected one of normal, .*, cauchy here, got a scipy distribution"):
+        table("scipy:t(df=5)")
+
+
+def test_half_of_the_cauchy_steps_are_small_and_the_largest_are_ten_step_sizes():
+    quantiles = np.abs(table("cauchy").quantiles)
+    deviation = np.sqrt(64 / np.arctan(64) - 1)
+    assert np.median(quantiles) == pytest.approx(np.tan(np.arctan(64) / 2) / deviation, rel=1e-4)
+    assert quantiles.max() == pytest.approx(64 / deviation, rel=2e-3)
+
+
 GOLDEN_CODES = [36393, 61469, 44038, 3209, 10206, 26578, 5920, 21046, 48771, 6265]
 GOLDEN_BELOW = [9, 1, 0, 0, 2, 7, 7, 4, 4, 2, 3, 1]
 GOLDEN_PERMUTATION = [6, 8, 1, 3, 4, 5, 2, 7, 0, 9]
@@ -166,4 +186,5 @@ GOLDEN_DRAWS = {
     "laplace": ["0x1.53a0fe0000000p-4", "0x1.79c0b20000000p+0", "0x1.313af80000000p-2", "-0x1.a498d20000000p+0"],
     "uniform": ["0x1.8878ce0000000p-3", "0x1.8460ea0000000p+0", "0x1.3104500000000p-1", "-0x1.8ff9a60000000p+0"],
     "sign": ["0x1.0000000000000p+0", "0x1.0000000000000p+0", "0x1.0000000000000p+0", "-0x1.0000000000000p+0"],
+    "cauchy": ["0x1.c156a80000000p-6", "0x1.7dabda0000000p-1", "0x1.7f00b80000000p-4", "-0x1.dc92820000000p-1"],
 }

@@ -14,6 +14,7 @@ from galab.errors import GalabError
 from galab.genome.births import from_rows
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders, TensorLaw
+from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import to_float
 from galab.genome.sigma import sigma, snap
@@ -183,7 +184,7 @@ def sphere(key: int, generations: int, **options) -> float:
     founders = Founders(key, (TensorLaw("w", (20,), "uniform", 1.0),), np.empty((1, 0), np.int32))
     goal = np.linspace(-2, 2, 20)
     ga = algorithm(key, sigma=0.1, parents=4, children=16, **options)
-    decoder = Decoder(founders, ga.pedigree, [Dense(key)], cache_bytes=10_000)
+    decoder = Decoder(founders, ga.pedigree, [Dense(key, table("normal"))], cache_bytes=10_000)
 
     def loss(number: int) -> float:
         return float(np.sum((to_float(decoder.decode(number).weights) - goal) ** 2))

@@ -1,0 +1,88 @@
+"""The continuous distributions of scipy.stats, by name."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from galab.distribution import Distribution
+from galab.errors import UsageError, closest
+
+
+def scipy_quantiles(meant: Distribution, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles of a distribution of scipy.stats.
+
+    Args:
+        meant: its name and parameters.
+        levels: where to take them, each between 0 and 1.
+
+    Raises:
+        UsageError: there is no such distribution, a parameter is missing, unknown or out of bounds, or the variance is
+            not finite.
+    """
+    law = _law(meant.name)
+    _check_parameters(meant, [part.strip() for part in (law.shapes or "").split(",") if part.strip()])
+    try:
+        # scipy warns of every overflow on the way; what counts is looked at below.
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            frozen = law(**meant.parameters)
+            if not np.isfinite(frozen.ppf(0.5)):
+                raise UsageError(
+                    f"expected parameters that scipy.stats.{meant.name} is defined for, got '{meant.text}'; "
+                    "choose others"
+                )
+            variance = float(frozen.var())
+            if not 0 < variance < np.inf:
+                raise UsageError(
+                    f"expected --distribution with a finite variance, as its steps are scaled to variance 1, got "
+                    f"'{meant.text}' with variance {variance}; choose other parameters, or the truncated 'cauchy'"
+                )
+            quantiles = np.asarray(frozen.ppf(levels), dtype=np.float64)
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"expected quantiles of '{meant.text}' from scipy, got {type(error).__name__}: {reason:.80}; choose other "
+            "parameters"
+        ) from error
+    if not np.isfinite(quantiles).all():
+        raise UsageError(
+            f"expected finite quantiles of '{meant.text}', got {np.count_nonzero(~np.isfinite(quantiles))} that scipy "
+            "cannot compute; choose other parameters"
+        )
+    return quantiles
+
+
+def _law(name: str) -> Any:
+    """A continuous distribution by its name; nothing else of scipy.stats is ever called."""
+    laws = {key: value for key, value in vars(stats).items() if isinstance(value, stats.rv_continuous)}
+    if name not in laws:
+        raise UsageError(
+            f"no continuous distribution of scipy.stats is called '{name}'.{closest(name, sorted(laws))} Its page "
+            "'Statistical functions' lists the names."
+        )
+    return laws[name]
+
+
+def _check_parameters(meant: Distribution, shapes: list[str]) -> None:
+    """Refuse an unknown parameter, or a law with one missing."""
+    known = [*shapes, "loc", "scale"]
+    for name in meant.parameters:
+        if name not in known:
+            raise UsageError(
+                f"scipy.stats.{meant.name} has no parameter '{name}'.{closest(name, known)} It takes "
+                f"{', '.join(known)}."
+            )
+    missing = [name for name in shapes if name not in meant.parameters]
+    if missing:
+        example = ", ".join(f"{name}=..." for name in shapes)
+        raise UsageError(
+            f"expected a number for {' and '.join(missing)} of --distribution scipy:{meant.name}, got "
+            f"'{meant.text}'; write scipy:{meant.name}({example})"
+        )
