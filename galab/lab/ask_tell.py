@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from galab.compatibility import needs_behaviour
+from galab.config import MUTATION, POPULATION, RunConfig
 from galab.contracts import Scores
-from galab.errors import LethalMutationError, UsageError
+from galab.errors import LethalMutationError, UsageError, closest
 from galab.genome.decode import Decoder
-from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype, to_float
 from galab.genome.quantiles import make
 from galab.genome.torch_laws import founders_given, founders_of
-from galab.mutation.dense import Dense
-from galab.registry import STEP_SIZE_RULES
-from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
+from galab.lab.experiment import default_floor
+from galab.lab.operators import developer, step_size_rule
+from galab.lab.state import members_of, members_to_state
+from galab.strategies.genetic import GeneticAlgorithm
 
 
 class Search:
@@ -35,41 +38,24 @@ class Search:
     Args:
         module: any ``nn.Module``; it is not changed.
         seed: key of all randomness.
-        parents: individuals that breed.
-        children: children born per generation.
-        elites: best parents that compete with the children; they are scored again with them.
-        sigma: step size at the start, in weight units.
-        step_size: rule that adapts it: ``log-normal``, ``three-point`` or ``fixed``.
-        distribution: law of a mutation; see :mod:`galab.distribution`.
         keep_weights: start from the module's own weights instead of drawing founders as torch would.
+        hyperparameters: those of ``galab run`` under the headings Population and Mutation, by their names in Python:
+            ``parents=8``, ``children=32``, ``sigma=0.02``, ``crossover="row"``, ``granularity="parameter"``, ...
+
+    Raises:
+        UsageError: a hyperparameter is unknown, out of bounds, or needs to look at the networks' answers.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        *,
-        seed: int = 0,
-        parents: int = 8,
-        children: int = 32,
-        elites: int = 0,
-        sigma: float = 0.02,
-        step_size: str = "log-normal",
-        distribution: str = "normal",
-        keep_weights: bool = False,
+        self, module: nn.Module, *, seed: int = 0, keep_weights: bool = False, **hyperparameters: Any
     ) -> None:
-        if min(parents, children) < 1 or not 0 <= elites <= parents or children + elites < parents:
-            raise UsageError(
-                f"expected parents >= 1, elites from 0 to parents, and children + elites >= parents, got "
-                f"parents={parents}, children={children}, elites={elites}"
-            )
-        if not 2**-20 <= sigma <= 8:
-            raise UsageError(f"expected sigma between 2^-20 and 8, got {sigma}")
+        config = _configured(seed, hyperparameters)
         founders = founders_given(module, module.state_dict(), seed) if keep_weights else founders_of(module, seed)
-        options = GeneticOptions(parents=parents, children=children, elites=elites, sigma=sigma)
-        rule = STEP_SIZE_RULES.load(step_size)(seed, None)
-        self.strategy = GeneticAlgorithm(seed, options, rule, Pedigree())
-        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(seed, make(distribution))])
-        self._slots = [copy.deepcopy(module).eval().requires_grad_(False) for _ in range(children + elites)]
+        self.strategy = GeneticAlgorithm(config, step_size_rule(config, seed))
+        births = developer(config, founders, make(config.distribution))
+        self.decoder = Decoder(births, self.strategy.pedigree)
+        self._template = copy.deepcopy(module).eval().requires_grad_(False)
+        self._slots: list[nn.Module] = []
         self._alive: list[int] = []
         self._asked = 0
 
@@ -92,6 +78,8 @@ class Search:
             except LethalMutationError:
                 continue
             self._alive.append(index)
+            if index >= len(self._slots):
+                self._slots += [copy.deepcopy(self._template) for _ in range(index + 1 - len(self._slots))]
             networks.append(self._load(self._slots[index], member))
         return networks
 
@@ -116,19 +104,19 @@ class Search:
     def best(self) -> nn.Module:
         """A copy of the module with the weights of the fittest parent."""
         best = self.decoder.decode(int(self.strategy.parents[0]))
-        return self._load(copy.deepcopy(self._slots[0]), best)
+        return self._load(copy.deepcopy(self._template), best)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue, as plain data."""
-        weights = [self.decoder.decode(birth).weights for birth in self.strategy.parents.tolist()]
-        return {"strategy": self.strategy.state_dict(), "weights": np.stack(weights)}
+        parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
+        return {"strategy": self.strategy.state_dict(), **members_to_state(parents, self.strategy.births_dtype)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from ``state_dict``; the Search must have been made with the same arguments."""
         self.strategy.load_state_dict(state["strategy"])
         ids = self.strategy.parents.tolist()
-        for birth, weights in zip(ids, state["weights"], strict=True):
-            self.decoder.insert(birth, Phenotype(weights, self.strategy.pedigree[birth].log_sigma))
+        for birth, member in zip(ids, members_of(state), strict=True):
+            self.decoder.insert(birth, member)
         self.decoder.pin(ids)
 
     def _load(self, module: nn.Module, member: Phenotype) -> nn.Module:
@@ -137,3 +125,20 @@ class Search:
             for name, parameter in module.named_parameters():
                 parameter.copy_(torch.from_numpy(parts[name]))
         return module
+
+
+def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:
+    fields = RunConfig.__dataclass_fields__
+    known = [name for name, item in fields.items() if item.metadata["group"] in (POPULATION, MUTATION)]
+    for name in hyperparameters:
+        if name not in known:
+            raise UsageError(f"no hyperparameter of a Search is called '{name}'.{closest(name, known)}")
+    config = RunConfig(seed=seed, **hyperparameters)
+    if needs_behaviour(config) or config.selection == "lexicase":
+        raise UsageError(
+            "expected a search by fitness alone, got niche, diversity, mate or lexicase, which compare the networks' "
+            "answers; leave them out, or use galab.run with a task"
+        )
+    floor = default_floor(config.sigma) if config.sigma_floor is None else config.sigma_floor
+    elites = config.parents if config.survival == "plus" else config.elites
+    return dataclasses.replace(config, sigma_floor=floor, elites=elites)

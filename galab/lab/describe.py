@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from galab.contracts import Cohort, Scores
-from galab.genome.births import BIRTH
 from galab.genome.decode import Decoder
 from galab.genome.sigma import sigma
 from galab.lab.champion import named
@@ -57,7 +56,7 @@ def generation_line(
     """
     finite = scores.fitness[np.isfinite(scores.fitness)]
     best = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf)))
-    steps = np.array([strategy.pedigree[birth].log_sigma for birth in strategy.parents.tolist()])
+    steps = np.array([decoder.decode(birth).log_sigma.mean() for birth in strategy.parents.tolist()])
     line: dict[str, Any] = {
         "generation": cohort.generation,
         "members": totals.members,
@@ -72,12 +71,12 @@ def generation_line(
         "lethal": len(scores.lethal),
         **_reasons(scores),
         "step_size": float(sigma(round(float(steps.mean())))),
-        "step_size_min": float(sigma(int(steps.min()))),
-        "step_size_max": float(sigma(int(steps.max()))),
+        "step_size_min": float(sigma(round(float(steps.min())))),
+        "step_size_max": float(sigma(round(float(steps.max())))),
         "cache_hits": decoder.hits,
         "cache_misses": decoder.misses,
         "lineage_births": lineage,
-        "lineage_bytes": lineage * BIRTH.itemsize,
+        "lineage_bytes": lineage * strategy.births_dtype.itemsize,
     }
     decoder.hits = decoder.misses = 0
     return line

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from galab.config import RunConfig, hidden_sizes
+from galab.compatibility import CONTROLS, decided, needs_behaviour
+from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
@@ -29,9 +30,9 @@ from galab.genome.noise import Table, table
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import sigma, snap
 from galab.genome.torch_laws import founders_given, founders_of
-from galab.lab.operators import mutation, step_size_rule, strategy_class
+from galab.lab.operators import developer, step_size_rule, strategy_class
 from galab.models import build_model
-from galab.specs import parse_fitness
+from galab.specs import hidden_sizes, parse_fitness
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks import load_task
 
@@ -86,7 +87,8 @@ def resolve(config: RunConfig) -> RunConfig:
     What is saved is then what was computed, also when it is run again on another machine.
     """
     elites = config.parents if config.survival == "plus" else config.elites
-    floor = max(config.sigma * SIGMA_FLOOR, 2**-24) if config.sigma_floor is None else config.sigma_floor
+    floor = default_floor(config.sigma) if config.sigma_floor is None else config.sigma_floor
+    sexual = config.crossover != "none"
     endless = config.generations is None and config.seconds is None and config.target is None
     return dataclasses.replace(
         config,
@@ -99,8 +101,20 @@ def resolve(config: RunConfig) -> RunConfig:
         elites=elites,
         device=resolve_device(config.device),
         threads=config.threads or default_threads(),
-        chunk=config.chunk or balanced_chunk(config.children + elites),
+        chunk=config.chunk or balanced_chunk(config.children + (config.parents if _compares(config) else elites)),
+        **{name: value for name, value in decided(config).items() if name != "parents_per_child" or sexual},
     )
+
+
+def _compares(config: RunConfig) -> bool:
+    """Whether children are compared with their parents on every minibatch."""
+    rule = decided(config)["step_size"]
+    return parse_fitness(config.fitness).kind == "improvement" or (rule in CONTROLS and rule != "schedule")
+
+
+def default_floor(sigma: float) -> float:
+    """Smallest step size of a run that does not name one."""
+    return max(sigma * SIGMA_FLOOR, 2**-24)
 
 
 def balanced_chunk(members: int) -> int:
@@ -149,8 +163,8 @@ def build(
     elif founders is None:
         founders = founders_of(module, run_key)
     pedigree = Pedigree()
-    mutations = [mutation(config.mutate, run_key, table(config.distribution) if law is None else law)]
-    decoder = Decoder(founders, pedigree, mutations, cache_bytes=config.cache_mb << 20)
+    births = developer(config, founders, table(config.distribution) if law is None else law)
+    decoder = Decoder(births, pedigree, cache_bytes=config.cache_mb << 20)
     evaluator = Evaluator(
         module,
         founders.layout,
@@ -160,11 +174,19 @@ def build(
         device=torch.device(config.device),
     )
     minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
-    rule = step_size_rule(config.step_size, run_key, config.step_size_rate)
+    rule = step_size_rule(config, run_key)
     # A score that hangs on coins does not stay true for another generation, whatever the examples.
     fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
     strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
-    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness, norm_penalty=config.norm_penalty)
+    executor = Here(
+        decoder,
+        evaluator,
+        minibatches,
+        fitness=config.fitness,
+        norm_penalty=config.norm_penalty,
+        cases=config.cases if config.selection == "lexicase" else None,
+        behaviour=needs_behaviour(config),
+    )
     return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
 
 
@@ -185,6 +207,10 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
     bases, option = parse_fitness(config.fitness).bases, f"--fitness {config.fitness}"
     if any(base in COMPUTED for base in bases):
         require_classes(task, option)
+    if config.selection == "lexicase":
+        require_classes(task, "--selection lexicase")
+    if needs_behaviour(config):
+        require_classes(task, "--niche, --diversity or --mate")
     try:
         measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
     except Exception:  # who fails here fails in the first generation too, where each member is told apart

@@ -18,17 +18,15 @@ from galab.config import RunConfig
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantiles
-from galab.genome.births import BIRTH, NOBODY, Birth
-from galab.genome.decode import Decoder
+from galab.genome.births import NOBODY, Birth
 from galab.genome.founders import GIVEN, Founders
 from galab.genome.noise import Table, table
-from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Layout, Phenotype
 from galab.lab import tables
-from galab.lab.operators import mutation
+from galab.lab.operators import developer
 from galab.lab.rebuild import Saved
-from galab.lab.state import lineage_of, load_founders
-from galab.lab.trust import check
+from galab.lab.state import births_dtype, lineage_of, load_founders
+from galab.lab.trust import OPERATORS, check
 from galab.lab.verify import develop_all
 from galab.store.files import write_atomic
 from galab.store.lineage_file import read_rows
@@ -93,7 +91,7 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
         "buffers": {name: [str(value.dtype), list(value.shape), _packed(value)] for name, value in buffers.items()},
     }
     if keyframe:
-        return content | {"weights": _packed(individual.weights)}
+        return content | {"weights": _packed(individual.weights), "log_sigma": _packed(individual.log_sigma)}
     lineage = chain_of(saved, member)
     assert saved.folder is not None  # chain_of refuses a lone checkpoint
     founders = load_founders(saved.folder.founders_path)
@@ -125,7 +123,7 @@ def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
             f"expected the lineage file of the run beside '{saved.path}', found none: a lone checkpoint holds weights "
             "only; put it back into its run folder, or use --keyframe"
         )
-    return lineage_of(read_rows(saved.folder.lineage_path, BIRTH), [saved.births[saved.place(member)].id])
+    return lineage_of(read_rows(saved.folder.lineage_path, births_dtype(saved.config)), [saved.births[saved.place(member)].id])
 
 
 def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, dict[str, Any]]:
@@ -147,18 +145,17 @@ def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, 
         layout = Layout(
             tuple(content["layout"]["names"]), tuple(tuple(shape) for shape in content["layout"]["shapes"])
         )
-        check(RunConfig.from_dict(content["hyperparameters"]), trust=trust, names=["mutate"])
-        weights = _unpacked(content["weights"]) if "weights" in content else _decode(content).weights
-        good = _hash(weights) == content["sha256"]
+        check(RunConfig.from_dict(content["hyperparameters"]), trust=trust, names=OPERATORS)
+        individual = _keyframe(content) if "weights" in content else _decode(content)
+        good = _hash(individual.weights) == content["sha256"]
     except (OSError, ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise GalabError(f"expected an exported genome in '{path}', got {error!r}; export it again") from error
     if not good:
         raise GalabError(
             f"expected the genome in '{path}' to decode to weights with hash {content['sha256'][:12]}, got "
-            f"{_hash(weights)[:12]}: the file was changed; export it again"
+            f"{_hash(individual.weights)[:12]}: the file was changed; export it again"
         )
-    log_sigma = int(content["births"][-1][4]) if "births" in content else 0
-    return layout, Phenotype(weights, log_sigma), content
+    return layout, individual, content
 
 
 def network_of_genome(path: Path, *, trust: bool = False) -> torch.nn.Module:
@@ -185,6 +182,12 @@ def _buffers_in(content: dict[str, Any]) -> dict[str, NDArray[Any]]:
     }
 
 
+def _keyframe(content: dict[str, Any]) -> Phenotype:
+    # Genomes of version 0.1.0 say nothing of step sizes in a keyframe.
+    log_sigma = _unpacked(content["log_sigma"], "<i2") if "log_sigma" in content else np.zeros(1)
+    return Phenotype(_unpacked(content["weights"]), log_sigma.astype(np.int16))
+
+
 def _decode(content: dict[str, Any]) -> Phenotype:
     for name, was in content["tables"].items():
         if TABLE_HASHES.get(name) != was:
@@ -194,10 +197,8 @@ def _decode(content: dict[str, Any]) -> Phenotype:
     laws = [[name, tuple(shape), law, scale] for name, shape, law, scale in described["laws"]]
     founders = Founders.of_laws(content["run_key"], laws, given)
     births = [Birth(row[0], tuple(p for p in row[1] if p != NOBODY), *row[2:]) for row in content["births"]]
-    values = content["hyperparameters"]
-    operator = mutation(values["mutate"], founders.run_key, _law(content))
-    decoder = Decoder(founders, Pedigree(), [operator])
-    return dict(develop_all(decoder, births, {content["birth"]}))[content["birth"]]
+    births_by = developer(RunConfig.from_dict(content["hyperparameters"]), founders, _law(content))
+    return dict(develop_all(births_by, births, {content["birth"]}))[content["birth"]]
 
 
 def _law(content: dict[str, Any]) -> Table:
@@ -232,8 +233,8 @@ def _packed(values: NDArray[Any]) -> str:
     return base64.b64encode(zlib.compress(np.ascontiguousarray(little).tobytes(), 6)).decode()
 
 
-def _unpacked(text: str) -> NDArray[np.int32]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i4").astype(np.int32)
+def _unpacked(text: str, kind: str = "<i4") -> NDArray[np.int32]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=kind).astype(np.int32)
 
 
 def _hash(weights: NDArray[np.int32]) -> str:

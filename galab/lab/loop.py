@@ -11,7 +11,7 @@ from typing import Any
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.evaluation.profile import numeric_profile
-from galab.genome.births import BIRTH, to_rows
+from galab.genome.births import to_rows
 from galab.lab.champion import Champion, Judge
 from galab.lab.describe import Totals, generation_line
 from galab.lab.experiment import Experiment
@@ -95,7 +95,7 @@ class Loop:
         self._profile = profile_of(experiment)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._journal = opened.enter_context(Journal(folder.log_path))
-            self._lineage = opened.enter_context(LineageFile(folder.lineage_path, BIRTH))
+            self._lineage = opened.enter_context(LineageFile(folder.lineage_path, experiment.strategy.births_dtype))
             opened.pop_all()
         self.notes: dict[str, str] = {}
         self._counted = totals.evaluations
@@ -105,7 +105,8 @@ class Loop:
     def begin(self) -> None:
         """Record the founders and write checkpoint 0, which precedes generation 1."""
         strategy = self._experiment.strategy
-        self._lineage.append(to_rows(strategy.pedigree[birth] for birth in strategy.parents.tolist()))
+        births = (strategy.pedigree[birth] for birth in strategy.parents.tolist())
+        self._lineage.append(to_rows(births, strategy.births_dtype))
         self._experiment.decoder.pin(strategy.parents.tolist())
         self.save()
 

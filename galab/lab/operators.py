@@ -5,31 +5,122 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from galab.compatibility import CONTROLS, decided
+from galab.config import RunConfig
 from galab.errors import UsageError
-from galab.genome.decode import Mutation
+from galab.genome.develop import Developer, Mutation, Recombination
+from galab.genome.founders import Founders
 from galab.genome.noise import Table
+from galab.genome.phenotype import Layout
+from galab.genome.sigma import snap
+from galab.genome.steps import Steps
+from galab.mutation.control import Control
 from galab.mutation.step_size import StepSizeRule
-from galab.registry import MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
+from galab.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
+from galab.specs import parse_factors, parse_mutations, parse_schedule
 from galab.strategies.genetic import GeneticAlgorithm
 
 
-def mutation(name: str, run_key: int, law: Table) -> Mutation:
-    """The mutation operator behind a name.
+def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
+    """What carries out the births of a run.
+
+    Args:
+        config: the run's configuration.
+        founders: the recipe for generation 0.
+        law: the table of its mutations' distribution.
+
+    Raises:
+        UsageError: an operator is unknown or is none, or there are too many or too few ``--sigma-factors``.
+    """
+    steps = steps_of(config, founders.layout)
+    run_key = founders.run_key
+    rule = step_size_rule(config, run_key) if config.granularity != "global" else None
+    return Developer(
+        founders,
+        steps,
+        [mutation(name, run_key, law, config) for name, _ in parse_mutations(config.mutate)],
+        crossover=crossover(config.crossover, run_key),
+        rule=rule,  # type: ignore[arg-type]  # controls set one global step size
+        inherit=config.step_size_inherit,
+        gene_bytes=config.cache_mb << 20,
+    )
+
+
+def steps_of(config: RunConfig, layout: Layout) -> Steps:
+    """How step sizes lie over the network's weights.
+
+    Raises:
+        UsageError: ``--sigma-factors`` does not have one factor per layer, or every parameter is frozen.
+    """
+    frozen = [number for number, shape in enumerate(layout.shapes) if len(shape) < 2 and config.mutate_biases == "off"]
+    if len(frozen) == len(layout.shapes):
+        raise UsageError(
+            "expected a parameter with two axes or more with --mutate-biases off, got none, so nothing would move; "
+            "use --mutate-biases on"
+        )
+    factors = None
+    if config.sigma_factors is not None:
+        given, layers = parse_factors(config.sigma_factors), layout.layers
+        if len(given) != max(layers) + 1:
+            raise UsageError(
+                f"expected one --sigma-factors for each of {max(layers) + 1} layers, got {len(given)}; the layers are "
+                f"{', '.join(dict.fromkeys(name.rpartition('.')[0] or name for name in layout.names))}"
+            )
+        factors = [snap(given[layer]) for layer in layers]
+    floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
+    return Steps(
+        layout,
+        config.granularity,
+        factors=factors,
+        frozen=frozen,
+        low=snap(floor),
+        high=snap(config.sigma_ceiling),
+        relative=(
+            None if config.floor_rms is None else snap(config.floor_rms),
+            None if config.ceiling_rms is None else snap(config.ceiling_rms),
+        ),
+    )
+
+
+def mutation(name: str, run_key: int, law: Table, config: RunConfig) -> Mutation:
+    """The mutation operator behind a name; it is given those of the run's options that its constructor names.
 
     Raises:
         UsageError: the name is unknown or is no mutation.
     """
-    operator: Mutation = _class(MUTATIONS, name, "apply")(run_key, law)
+    options = {"count": config.mutate_count, "rank": config.mutate_rank, "beta": config.momentum}
+    operator: Mutation = _made(_class(MUTATIONS, name, "apply"), (run_key, law), options)
     return operator
 
 
-def step_size_rule(name: str, run_key: int, rate: float | None) -> StepSizeRule:
-    """The rule behind a name that adapts the step size.
+def crossover(name: str, run_key: int) -> Recombination | None:
+    """The crossover behind a name; none for ``none``.
+
+    Raises:
+        UsageError: the name is unknown or is no crossover.
+    """
+    if name == "none":
+        return None
+    operator: Recombination = _class(CROSSOVERS, name, "combine")(run_key)
+    return operator
+
+
+def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
+    """The rule that adapts step sizes.
 
     Raises:
         UsageError: the name is unknown or is no such rule.
     """
-    rule: StepSizeRule = _class(STEP_SIZE_RULES, name, "mutate")(run_key, rate)
+    name = decided(config)["step_size"]
+    options: dict[str, Any] = {
+        "down": config.step_size_down,
+        "reversion": config.step_size_reversion,
+        "groups": config.step_size_groups,
+        "start": snap(config.sigma),
+        "points": parse_schedule(config.sigma_schedule) if config.sigma_schedule else (),
+    }
+    kind = _class(STEP_SIZE_RULES, name, "propose" if name in CONTROLS else "mutate")
+    rule: StepSizeRule | Control = _made(kind, (run_key, config.step_size_rate), options)
     return rule
 
 
@@ -41,6 +132,11 @@ def strategy_class(name: str) -> type[GeneticAlgorithm]:
     """
     kind: type[GeneticAlgorithm] = _class(STRATEGIES, name, "from_config")
     return kind
+
+
+def _made(kind: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    known = inspect.signature(kind).parameters
+    return kind(*arguments, **{name: value for name, value in options.items() if name in known})
 
 
 def _class(registry: Registry, name: str, method: str) -> Any:

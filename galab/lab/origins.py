@@ -12,12 +12,11 @@ import torch
 
 from galab.config import RunConfig
 from galab.errors import CheckpointError, UsageError
-from galab.genome.births import BIRTH
 from galab.genome.founders import Founders
 from galab.genome.torch_laws import founders_fixed
 from galab.lab import tables
 from galab.lab.recorders import TensorBoard
-from galab.lab.state import check_layout, config_of, layout_of, load_buffers
+from galab.lab.state import births_dtype, check_layout, config_of, layout_of, load_buffers
 from galab.store import checkpoints, journal, plain
 from galab.store.lineage_file import LineageFile, read_rows
 from galab.store.run_folder import RunFolder, locate
@@ -79,8 +78,9 @@ def branch(folder: RunFolder, file: Path) -> RunFolder:
     generation = state["generation"]
     content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
     new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content, files=files)
-    with LineageFile(new.lineage_path, BIRTH) as lineage:
-        lineage.append(read_rows(folder.lineage_path, BIRTH)[: state["lineage"]["births"]])
+    dtype = births_dtype(config)
+    with LineageFile(new.lineage_path, dtype) as lineage:
+        lineage.append(read_rows(folder.lineage_path, dtype)[: state["lineage"]["births"]])
     shutil.copy(folder.founders_path, new.founders_path)
     shutil.copy(folder.log_path, new.log_path)
     journal.cut(new.log_path, generation)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from galab.config import RunConfig, hidden_sizes
+from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
@@ -21,6 +21,7 @@ from galab.lab.experiment import own_threads
 from galab.lab.origins import read_state
 from galab.lab.state import check_data, check_layout, config_of, layout_of, load_buffers, members_of
 from galab.models import build_model
+from galab.specs import hidden_sizes
 from galab.store.run_folder import RunFolder, locate
 from galab.tasks import load_task
 

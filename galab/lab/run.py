@@ -10,7 +10,6 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.errors import CheckpointError, RunFolderError, UsageError
-from galab.genome.births import BIRTH
 from galab.lab import tables
 from galab.lab import trust as trust_rules
 from galab.lab.describe import Totals
@@ -20,6 +19,7 @@ from galab.lab.origins import branch, newest, origin_founders, pinned_origin
 from galab.lab.recorders import Recorder, TensorBoard
 from galab.lab.resume_rules import changed, check_profile, on_this_machine
 from galab.lab.state import (
+    births_dtype,
     check_data,
     check_layout,
     config_of,
@@ -152,7 +152,7 @@ def _resume(
     experiment = build(config, module, task, law=law, founders=founders)
     notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
-    with LineageFile(folder.lineage_path, BIRTH) as file:
+    with LineageFile(folder.lineage_path, births_dtype(config)) as file:
         file.cut(lineage["births"], lineage["sha256"])
         ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
         ancestors = lineage_of(file.read(), ids)

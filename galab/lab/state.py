@@ -15,9 +15,10 @@ from galab import __version__
 from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
-from galab.genome.births import Birth, from_rows
+from galab.compatibility import decided
+from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.founders import Founders
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.phenotype import Gene, Layout, Phenotype
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment
@@ -65,7 +66,7 @@ def capture(
         "totals": asdict(totals),
         "strategy": experiment.strategy.state_dict(),
         "layout": {"names": list(layout.names), "shapes": [list(shape) for shape in layout.shapes]},
-        "weights": np.stack([parent.weights for parent in parents]),
+        **members_to_state(parents, experiment.strategy.births_dtype),
         "buffers": buffers_of(experiment.module),
         "state_names": state_names(experiment.module),
         "champion": asdict(champion),
@@ -88,10 +89,48 @@ def restore(experiment: Experiment, state: dict[str, Any], ancestors: list[Birth
 def members_of(state: dict[str, Any]) -> list[Phenotype]:
     """The parents in a checkpoint, best first."""
     births = from_rows(state["strategy"]["births"])
+    weights = np.asarray(state["weights"], dtype=np.int32)
+    # A checkpoint of version 0.1.0 has one step size for each parent, which is in its birth.
+    plain = np.array([[birth.log_sigma] for birth in births], dtype=np.int16)
+    log_sigmas = np.asarray(state.get("log_sigma", plain), dtype=np.int16)
+    velocities = np.asarray(state["velocity"], dtype=np.int32) if "velocity" in state else [None] * len(births)
+    genes = state.get("genes") or [None] * len(births)
     return [
-        Phenotype(weights, birth.log_sigma)
-        for birth, weights in zip(births, np.asarray(state["weights"], dtype=np.int32), strict=True)
+        Phenotype(row, log_sigma, None if carried is None else _genes_in(carried), velocity)
+        for row, log_sigma, velocity, carried in zip(weights, log_sigmas, velocities, genes, strict=True)
     ]
+
+
+def members_to_state(parents: list[Phenotype], dtype: np.dtype[np.void]) -> dict[str, Any]:
+    """Parents as plain data, and only what this kind of run has; :func:`members_of` reads it."""
+    content: dict[str, Any] = {
+        "weights": np.stack([parent.weights for parent in parents]),
+        "log_sigma": np.stack([parent.log_sigma for parent in parents]),
+    }
+    velocities = [parent.velocity for parent in parents]
+    if any(velocity is not None for velocity in velocities):
+        still = np.zeros_like(parents[0].weights)
+        content["velocity"] = np.stack([still if velocity is None else velocity for velocity in velocities])
+    if parents[0].genes is not None:
+        content["genes"] = [
+            {
+                "births": to_rows((gene.birth for gene in (parent.genes or {}).values()), dtype),
+                "log_sigma": np.array([gene.log_sigma for gene in (parent.genes or {}).values()], dtype=np.int16),
+            }
+            for parent in parents
+        ]
+    return content
+
+
+def _genes_in(carried: dict[str, Any]) -> dict[int, Gene]:
+    births = from_rows(carried["births"])
+    log_sigmas = np.asarray(carried["log_sigma"], dtype=np.int16)
+    return {birth.id: Gene(birth, log_sigma) for birth, log_sigma in zip(births, log_sigmas, strict=True)}
+
+
+def births_dtype(config: RunConfig) -> np.dtype[np.void]:
+    """The row of a birth in a run's lineage file."""
+    return birth_dtype(decided(config)["parents_per_child"])
 
 
 def layout_of(state: dict[str, Any]) -> Layout:

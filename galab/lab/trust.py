@@ -16,16 +16,18 @@ import platformdirs
 
 from galab.config import RunConfig, flag
 from galab.errors import UsageError
+from galab.specs import parse_mutations
 
 logger = logging.getLogger("galab")
 
 #: Hyperparameters that may name code.
-CODE = ("task", "model", "strategy", "mutate", "step_size")
+OPERATORS = ("mutate", "step_size", "crossover")
+CODE = ("task", "model", "strategy", "selection", *OPERATORS)
 
 
 def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:
     """Note the code that somebody asked for by hand."""
-    prints = {_print(getattr(config, name)) for name in names if ":" in getattr(config, name)} - _remembered()
+    prints = {_print(reference) for name in names for reference in _references(config, name)} - _remembered()
     if not prints:
         return
     try:
@@ -46,12 +48,21 @@ def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE
         remember(config, names)
         return
     for name in names:
-        reference = getattr(config, name)
-        if ":" in reference and _print(reference) not in _remembered():
-            raise UsageError(
-                f"expected code that you have run before for {flag(name)} '{reference}', got new or changed code; "
-                "look at it, and if you want it to run say --trust (in Python: trust=True)"
-            )
+        for reference in _references(config, name):
+            if _print(reference) not in _remembered():
+                raise UsageError(
+                    f"expected code that you have run before for {flag(name)} '{reference}', got new or changed code; "
+                    "look at it, and if you want it to run say --trust (in Python: trust=True)"
+                )
+
+
+def _references(config: RunConfig, name: str) -> list[str]:
+    """The code that a hyperparameter names: none, one, or several in a mix of mutations."""
+    value = getattr(config, name)
+    if value is None:
+        return []
+    names = [operator for operator, _ in parse_mutations(value)] if name == "mutate" else [value]
+    return [reference for reference in names if ":" in reference]
 
 
 def _print(reference: str) -> str:

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.errors import CheckpointError, LethalMutationError
-from galab.genome.births import BIRTH, Birth
-from galab.genome.decode import Decoder
+from galab.genome.births import Birth
+from galab.genome.develop import Developer
 from galab.genome.founders import Founders
+from galab.genome.genes import fixed, folded
 from galab.genome.noise import Table
-from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
 from galab.lab import tables
-from galab.lab.operators import mutation
-from galab.lab.state import config_of, lineage_of, load_founders
-from galab.lab.trust import check
+from galab.lab.operators import developer
+from galab.lab.state import births_dtype, config_of, lineage_of, load_founders, members_of
+from galab.lab.trust import OPERATORS, check
 from galab.store import checkpoints
 from galab.store.lineage_file import read_rows
 from galab.store.run_folder import RunFolder
@@ -72,28 +72,29 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict]:
     if not present:
         raise CheckpointError(f"expected checkpoints in '{folder.checkpoints}', found none; resume the run first")
     founders = load_founders(folder.founders_path)
-    rows = read_rows(folder.lineage_path, BIRTH)
     # Only ids and hashes of the keyframes are held, so verifying a long run needs no memory for its checkpoints.
     wanted: dict[int, str] = {}
     keyframes = []
     config: RunConfig | None = None
+    rows: NDArray[np.void] | None = None
     for generation, path in present:
         state = checkpoints.load_checked(path)
         config = config_of(state, path)
         ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
-        hashes = {birth: _hash(weights) for birth, weights in zip(ids, state["weights"], strict=True)}
+        hashes = {birth: _hash(member) for birth, member in zip(ids, members_of(state), strict=True)}
         wanted |= hashes
+        rows = read_rows(folder.lineage_path, births_dtype(config)) if rows is None else rows
         count = state["lineage"]["births"]
         whole = hashlib.sha256(rows[:count].tobytes()).hexdigest() == state["lineage"]["sha256"]
         keyframes.append((path, generation, hashes, whole))
-    assert config is not None
-    check(config, trust=trust, names=["mutate"])
+    assert config is not None and rows is not None
+    check(config, trust=trust, names=OPERATORS)
     law = tables.resolve(config.distribution, folder)
     replayed = {}
     try:
         with np.errstate(over="raise"):
             for birth, member in replay(founders, config, law, rows, list(wanted)):
-                replayed[birth] = _hash(member.weights)
+                replayed[birth] = _hash(member)
     except (LethalMutationError, LookupError, ValueError, ArithmeticError) as error:
         # Rows that nobody ever bred: a parent that is not there, an operator without a number, a huge step.
         logger.warning("the replay ended at a row of '%s' that cannot be: %r", folder.lineage_path, error)
@@ -110,7 +111,7 @@ def replay(
 
     Args:
         founders: the recipe for generation 0.
-        config: names the mutation operator.
+        config: names the operators.
         law: the table of its distribution.
         rows: the lineage file.
         ids: whom to decode.
@@ -119,16 +120,20 @@ def replay(
         (birth, phenotype) for each of ``ids`` that the lineage knows.
     """
     births = lineage_of(rows, ids)
-    decoder = Decoder(founders, Pedigree(), [mutation(config.mutate, founders.run_key, law)])
-    yield from develop_all(decoder, births, set(ids))
+    yield from develop_all(developer(config, founders, law), births, set(ids))
 
 
-def develop_all(decoder: Decoder, births: list[Birth], wanted: set[int]) -> Iterator[tuple[int, Phenotype]]:
+def develop_all(births_by: Developer, births: list[Birth], wanted: set[int]) -> Iterator[tuple[int, Phenotype]]:
     """Develop births in order, forgetting each individual after its last child."""
     children = Counter(parent for birth in births for parent in birth.parents)
     living: dict[int, Phenotype] = {}
+    generation = 0
     for birth in births:
-        member = decoder.develop(birth, [living[parent] for parent in birth.parents])
+        if births_by.genetic and birth.generation > generation:
+            # Everybody to come descends from the living, so what they all carry need not be listed.
+            generation, common = birth.generation, fixed(living.values())
+            living = {number: folded(member, common) for number, member in living.items()}
+        member = births_by.develop(birth, [living[parent] for parent in birth.parents])
         for parent in birth.parents:
             children[parent] -= 1
             if not children[parent]:
@@ -139,5 +144,7 @@ def develop_all(decoder: Decoder, births: list[Birth], wanted: set[int]) -> Iter
             yield birth.id, member
 
 
-def _hash(weights: NDArray[np.int32]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<i4").tobytes()).hexdigest()
+def _hash(member: Phenotype) -> str:
+    """Of an individual's weights and step sizes."""
+    weights = np.ascontiguousarray(member.weights, dtype="<i4").tobytes()
+    return hashlib.sha256(weights + np.ascontiguousarray(member.log_sigma, dtype="<i2").tobytes()).hexdigest()
