@@ -65,9 +65,9 @@ def test_coins_are_shared_by_all_members(outputs, targets, coins):
 
 
 def test_every_coin_draws_exactly_one_class():
-    """Also the largest, which a sum of a thousand rounded probabilities can fall short of."""
+    """Also one that the sum of the rounded probabilities does not exceed."""
     outputs = torch.randn(1, 1, 1000, generator=torch.Generator().manual_seed(0))
-    for coin in (0.5 / 65536, 0.5, 65535.5 / 65536):
+    for coin in (0.5 / 65536, 0.5, 65535.5 / 65536, 1.0):
         right = [
             float(EXAMPLE_SCORES["sampled-accuracy"](outputs, torch.tensor([target]), torch.tensor([coin]))[0, 0])
             for target in range(1000)
