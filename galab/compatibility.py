@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CONTROLS = ("schedule", "one-fifth", "gesmr", "success-history")
 #: Operators whose change depends on the parent, and why.
 CONTEXT = {
+    "new-row": "its step depends on the parent's weights",
     "relative": "its step depends on the parent's weights",
     "norm-preserving": "its step depends on the parent's weights",
     "momentum": "its step depends on the parent's last step",

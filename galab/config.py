@@ -189,7 +189,8 @@ class RunConfig:
     fitness: str = option(
         "cross-entropy",
         "[improvement:|inherited:]BASE[,BASE...], higher is better, each BASE decides where those before are equal: "
-        "cross-entropy (negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy.",
+        "cross-entropy (negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy, tilldeath "
+        "(number right before the first error).",
         group=EVALUATION,
     )
     norm_penalty: float = option(

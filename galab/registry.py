@@ -134,6 +134,7 @@ MUTATIONS = Registry(
         "layer": "galab.mutation.layer:Layer",
         "weights": "galab.mutation.few_weights:FewWeights",
         "row": "galab.mutation.row:Row",
+        "new-row": "galab.mutation.new_row:NewRow",
         "low-rank": "galab.mutation.low_rank:LowRank",
         "normalised": "galab.mutation.scaled:Normalised",
         "relative": "galab.mutation.scaled:Relative",

@@ -47,9 +47,10 @@ EXAMPLE_SCORES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "wrong": right,
     "expected-accuracy": right_probability,
     "sampled-accuracy": right_by_coin,
+    "tilldeath": right,
 }
 #: The bases that no task measures.
-COMPUTED = ("expected-accuracy", "sampled-accuracy")
+COMPUTED = ("expected-accuracy", "sampled-accuracy", "tilldeath")
 #: The name of the answers among the results.
 ANSWERS = "answers"
 

@@ -43,6 +43,11 @@ def sampled_accuracy(means: Means, examples: int) -> NDArray[np.float64]:
     return means["sampled_accuracy"]
 
 
+def tilldeath(means: Means, examples: int) -> NDArray[np.float64]:
+    """The number right before the first error, in the order of the examples, a whole number and full of ties: (P,)."""
+    return means["tilldeath"]
+
+
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
 NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct"}
 
@@ -53,6 +58,7 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "wrong": wrong,
     "expected-accuracy": expected_accuracy,
     "sampled-accuracy": sampled_accuracy,
+    "tilldeath": tilldeath,
 }
 
 #: What is measured in place of a base where chance has no place, as in choosing the champion.
@@ -62,11 +68,16 @@ STEADY = {"sampled-accuracy": "expected-accuracy"}
 def means_of(measured: Measurements) -> Means:
     """The task's means, and those of the bases that are computed per example: name to (P,)."""
     computed = {
-        base.replace("-", "_"): rows.mean(1, dtype=np.float64)
+        base.replace("-", "_"): _before_first_error(rows) if base == "tilldeath" else rows.mean(1, dtype=np.float64)
         for base, rows in measured.examples.items()
         if base in COMPUTED
     }
     return measured.means | computed
+
+
+def _before_first_error(right: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(P,) how many of each (P, B) row's numbers come before the first 0; NaN where one is NaN."""
+    return np.asarray(np.cumprod(right, axis=1, dtype=np.float64).sum(axis=1))
 
 
 def repeats(spec: FitnessSpec) -> bool:

@@ -68,9 +68,13 @@ class Layout:
         """
         return _neurons(self)
 
+    def tensor_at(self, index: int) -> int:
+        """Number of the tensor that holds weight number ``index``."""
+        return bisect_right(self.starts, index) - 1
+
     def name_at(self, index: int) -> str:
         """Name of the tensor that holds weight number ``index``."""
-        return self.names[bisect_right(self.starts, index) - 1]
+        return self.names[self.tensor_at(index)]
 
     def split(self, flat: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
         """Views of (..., D) by name, each (..., *shape)."""

@@ -1,0 +1,101 @@
+"""What a child costs by crossover, gene law and granularity of its step sizes, against an asexual one with one step size."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import Row
+
+from galab.config import RunConfig
+from galab.lab.champion import Champion
+from galab.lab.describe import Totals
+from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.state import capture
+from galab.store import plain
+
+GENE_LAWS = ("genes-independent", "genes-union", "genes-aligned")
+#: What is compared with an asexual child that has one step size.
+KINDS: dict[str, dict[str, Any]] = {
+    "parameter crossover": {"crossover": "parameter"},
+    "row crossover": {"crossover": "row"},
+    **{law: {"crossover": law} for law in GENE_LAWS},
+    "a step size per parameter": {"granularity": "parameter"},
+    "a step size per row and column": {"granularity": "row-column"},
+}
+#: How many times as much it may cost.
+LIMITS = {"parameter crossover": 2.0, "row crossover": 2.0, "a step size per parameter": 2.5}
+
+
+def breeding_rows() -> list[Row]:
+    """Runs of all kinds side by side, generation by generation; only decoding is timed, on one thread."""
+    torch.set_num_threads(1)
+    small = _times(8, 32, {"asexual": {}} | KINDS, 80)
+    rows = [Row("decode an asexual child at (8, 32)", small["asexual"][1], "ms")]
+    for name in KINDS:
+        limit = 3.0 if name in GENE_LAWS else LIMITS.get(name)
+        rows.append(Row(f"{name} at (8, 32) against asexual", small[name][1] / small["asexual"][1], "x", limit))
+    large = _times(64, 256, {"asexual": {}} | {law: {"crossover": law} for law in GENE_LAWS}, 60)
+    for law in GENE_LAWS:
+        rows.append(Row(f"{law} at (64, 256) against asexual", large[law][1] / large["asexual"][1], "x", 10.0))
+    long = _times(8, 32, {law: {"crossover": law} for law in GENE_LAWS}, 1000)
+    for law, (early, late) in long.items():
+        rows.append(Row(f"{law} at generation 1,000 against 100", late / early, "x", 1.3))
+    return [*rows, *_checkpoint_rows()]
+
+
+def _times(
+    parents: int, children: int, kinds: dict[str, dict[str, Any]], generations: int
+) -> dict[str, tuple[float, float]]:
+    """Median milliseconds to decode a child: in the second tenth of the generations, and in their last half (tenth)."""
+    experiments = {name: _experiment(parents, children, **options) for name, options in kinds.items()}
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(generations):
+        for name, experiment in experiments.items():
+            times[name].append(_generation(experiment))
+    tenth = generations // 10
+    late = generations // 2 if generations < 200 else generations - tenth
+    return {
+        name: (statistics.median(each[tenth : 2 * tenth]), statistics.median(each[late:])) for name, each in times.items()
+    }
+
+
+def _experiment(parents: int, children: int, **options: Any) -> Experiment:
+    config = resolve(RunConfig(seed=1, batch=128, threads=1, parents=parents, children=children, **options))
+    experiment = build(config, *network_and_task(config))
+    experiment.decoder.pin(experiment.strategy.parents.tolist())
+    return experiment
+
+
+def _generation(experiment: Experiment) -> float:
+    """Milliseconds to decode one child of a generation, which is then scored and selected from."""
+    cohort = experiment.strategy.ask()
+    ids = cohort.births["id"].tolist()
+    start = time.perf_counter()
+    for birth in ids:
+        experiment.decoder.decode(birth)
+    spent = time.perf_counter() - start
+    outcome = experiment.strategy.tell(experiment.executor.score(cohort))
+    experiment.decoder.pin(outcome.parents.tolist())
+    return spent / len(ids) * 1e3
+
+
+def _checkpoint_rows() -> list[Row]:
+    experiment = _experiment(8, 32, granularity="parameter")
+    _generation(experiment)
+    champion = Champion(int(experiment.strategy.parents[0]), 0, {"validation_accuracy": 0.5})
+    state = capture(experiment, champion, Totals(), {}, lineage={"births": 8, "sha256": ""})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gen.pkl"
+        plain.dump(state, path)
+        return [Row("checkpoint with a step size per parameter", path.stat().st_size / 1e6, "MB", 5.2)]
+
+
+if __name__ == "__main__":
+    from timing import table
+
+    print(table(breeding_rows()))

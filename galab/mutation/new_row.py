@@ -1,0 +1,49 @@
+"""Replacement: the weights into one neuron are drawn anew, as large as its layer's weights are; all else stays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.genome.births import Birth
+from galab.genome.noise import Stream, Table, draw
+from galab.genome.phenotype import Phenotype, step
+from galab.genome.sigma import sigma
+from galab.genome.steps import Steps, log_rms
+from galab.mutation.row import Row
+
+
+class NewRow:
+    """Gives one neuron, each with equal odds, weights and a bias that owe nothing to its old ones.
+
+    In each tensor they have the RMS of the parent's tensor, to the grid of step sizes, so a network of any size is asked
+    for a vector like those that it has. The step size plays no part.
+
+    Args:
+        run_key: the run's key.
+        law: the law of the new weights.
+    """
+
+    context_free = False
+
+    def __init__(self, run_key: int, law: Table) -> None:
+        self._run_key = run_key
+        self._law = law
+        self._row = Row(run_key, law)
+
+    def apply(
+        self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
+    ) -> NDArray[np.int32]:
+        """See :class:`galab.genome.develop.Mutation`."""
+        layout = steps.layout
+        parts = [part for part in self._row.places(birth, layout) if layout.tensor_at(part.start) not in steps.frozen]
+        z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, sum(part.stop - part.start for part in parts))
+        weights, at = parent.weights.copy(), 0
+        for part in parts:
+            tensor = layout.tensor_at(part.start)
+            start = layout.starts[tensor]
+            scale = sigma(log_rms(parent.weights[start : start + layout.sizes[tensor]]))
+            count = part.stop - part.start
+            weights[part] = step(z[at : at + count], scale, self._law.peak, layout, birth.id)
+            at += count
+        return weights
