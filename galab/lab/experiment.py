@@ -23,7 +23,7 @@ from galab.evaluation.fitness import NEEDS, repeats, require_classes
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
 from galab.evaluation.process import keep_freed_memory, settle_kernels
-from galab.evaluation.profile import default_threads, prepare_device, resolve_device
+from galab.evaluation.profile import default_threads, prepare_device, resolve_device, resolve_precision
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
 from galab.genome.noise import Table, table
@@ -89,6 +89,7 @@ def resolve(config: RunConfig) -> RunConfig:
     elites = config.parents if config.survival == "plus" else config.elites
     floor = default_floor(config.sigma) if config.sigma_floor is None else config.sigma_floor
     sexual = config.crossover != "none"
+    device = resolve_device(config.device)
     endless = config.generations is None and config.seconds is None and config.target is None
     return dataclasses.replace(
         config,
@@ -99,7 +100,8 @@ def resolve(config: RunConfig) -> RunConfig:
         sigma_floor=float(sigma(snap(floor))),
         sigma_ceiling=float(sigma(snap(config.sigma_ceiling))),
         elites=elites,
-        device=resolve_device(config.device),
+        device=device,
+        precision=resolve_precision(config.precision, device),
         threads=config.threads or default_threads(),
         chunk=config.chunk or balanced_chunk(config.children + (config.parents if _compares(config) else elites)),
         **{name: value for name, value in decided(config).items() if name != "parents_per_child" or sexual},
