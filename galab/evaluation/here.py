@@ -31,6 +31,11 @@ class Here:
         self._minibatches = minibatches
         self._fitness = FITNESS[fitness]
 
+    @property
+    def examples(self) -> Examples:
+        """The training data, as the evaluator wants it."""
+        return self._minibatches.examples
+
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
         count = len(cohort.births)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from galab.config import RunConfig, hidden_sizes
-from galab.contracts import Task
+from galab.contracts import Examples, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.fitness import NEEDS
@@ -30,7 +31,7 @@ from galab.genome.torch_laws import founders_given, founders_of
 from galab.lab.operators import mutation, step_size_rule, strategy_class
 from galab.models import build_model
 from galab.strategies.genetic import GeneticAlgorithm
-from galab.tasks import load_task
+from galab.tasks import Classification, load_task
 
 #: How long a run goes on when nobody says when to stop.
 DEFAULT_GENERATIONS = 1000
@@ -38,6 +39,23 @@ DEFAULT_GENERATIONS = 1000
 #: tell from its parents and bfloat16 cannot even represent, ends the search for good.
 SIGMA_FLOOR = 1 / 32
 _LARGEST_CHUNK = 64
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the trials of one process have in common; none of it changes what one of them computes.
+
+    Attributes:
+        interrupted: set by whoever hears Ctrl-C for all of them; None where the run listens for itself.
+        tasks: tasks that were loaded already, by their names and data.
+        like: the first trial that was built, whose evaluator and prepared data serve the others.
+        cache_share: the part of ``--cache-mb`` that one trial gets.
+    """
+
+    interrupted: threading.Event | None = None
+    tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
+    like: Experiment | None = None
+    cache_share: float = 1.0
 
 
 @contextmanager
@@ -105,9 +123,12 @@ def balanced_chunk(members: int) -> int:
     return math.ceil(members / math.ceil(members / _LARGEST_CHUNK))
 
 
-def network_and_task(config: RunConfig) -> tuple[nn.Module, Task]:
+def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it."""
-    task = load_task(config.task, config.data)
+    known = {} if shared is None else shared.tasks
+    task = known.get((config.task, config.data)) or load_task(config.task, config.data)
+    if type(task) is Classification:  # a task of somebody's own may count its calls
+        known[config.task, config.data] = task
     module = build_model(config.model, task.input_shape, task.outputs, hidden_sizes(config.hidden), config.activation)
     return module, task
 
@@ -118,6 +139,7 @@ def build(
     task: Task,
     *,
     founders: Founders | None = None,
+    shared: Shared | None = None,
 ) -> Experiment:
     """Wire up a run.
 
@@ -126,6 +148,7 @@ def build(
         module: the network.
         task: what is learned.
         founders: the recipe for generation 0, where it is known already (a resumed run, or one with an origin).
+        shared: what other trials in this process have built already.
 
     Raises:
         UsageError: ``--init`` names a file that does not hold weights for this network.
@@ -145,7 +168,30 @@ def build(
         founders = founders_of(module, run_key)
     pedigree = Pedigree()
     mutations = [mutation(config.mutate, run_key, config.distribution)]
-    decoder = Decoder(founders, pedigree, mutations, cache_bytes=config.cache_mb << 20)
+    shared = shared or Shared()
+    cache_bytes = max(int(shared.cache_share * (config.cache_mb << 20)), _cohort_bytes(config, founders))
+    decoder = Decoder(founders, pedigree, mutations, cache_bytes=cache_bytes)
+    evaluator, examples = _evaluation(config, module, founders, task, shared.like)
+    minibatches = Minibatches(examples, config.batch, run_key)
+    rule = step_size_rule(config.step_size, run_key, config.step_size_rate)
+    strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
+    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness)
+    experiment = Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
+    shared.like = shared.like or experiment
+    return experiment
+
+
+def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
+    """The least that a trial's cache holds: a generation that does not fit would be decoded twice."""
+    return min(config.cache_mb << 20, 8 * founders.layout.size * (config.children + config.parents))
+
+
+def _evaluation(
+    config: RunConfig, module: nn.Module, founders: Founders, task: Task, like: Experiment | None
+) -> tuple[Evaluator, Examples]:
+    """The evaluator and the training data as it wants them; those of another trial if they are the same."""
+    if like is not None and like.task is task and _same_but_seed(config, like.config) and _same(module, like.module):
+        return like.evaluator, like.executor.examples
     evaluator = Evaluator(
         module,
         founders.layout,
@@ -154,11 +200,17 @@ def build(
         precision=config.precision,
         device=torch.device(config.device),
     )
-    minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
-    rule = step_size_rule(config.step_size, run_key, config.step_size_rate)
-    strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, minibatches.fixed)
-    executor = Here(decoder, evaluator, minibatches, fitness=config.fitness)
-    return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
+    return evaluator, evaluator.prepared(task.train)
+
+
+def _same_but_seed(one: RunConfig, other: RunConfig) -> bool:
+    return dataclasses.replace(one, seed=other.seed) == other
+
+
+def _same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks are alike but for their weights, which an evaluator does not use."""
+    pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
+    return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
 def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

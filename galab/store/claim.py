@@ -42,12 +42,13 @@ def check_name(name: str) -> None:
         )
 
 
-def claim(path: Path, config: dict[str, Any]) -> bool:
+def claim(path: Path, config: dict[str, Any], *, file: str = "config.json") -> bool:
     """Make the folder with its ``config.json``, or say False because the name is taken.
 
     Args:
         path: the folder to make; an empty one counts as free.
-        config: plain data for ``config.json``.
+        config: plain data for the file.
+        file: another name than ``config.json``, for a folder that is no run's.
 
     Raises:
         RunFolderError: the folder cannot be written.
@@ -59,8 +60,9 @@ def claim(path: Path, config: dict[str, Any]) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
-        (staging / "checkpoints").mkdir()
-        write_json_atomic(staging / "config.json", config)
+        if file == "config.json":
+            (staging / "checkpoints").mkdir()
+        write_json_atomic(staging / file, config)
         os.rename(staging, path)
         sync_folder(path.parent)
     except BaseException as error:
