@@ -34,9 +34,11 @@ def value_at(evaluations: ArrayLike, values: ArrayLike, budget: float) -> float:
 def default_budgets(evaluations: Sequence[ArrayLike], count: int = 4) -> list[float]:
     """A few budgets that every run has reached, evenly spaced by ratio; the last is the smallest final number.
 
+    Each is a number of evaluations at which a run was measured, so that no two say the same.
+
     Args:
         evaluations: each run's (n,) evaluations at its measurements, rising.
-        count: how many at most; fewer where two would be the same.
+        count: how many at most.
 
     Raises:
         ValueError: there are no runs, or one was never measured.
@@ -45,19 +47,20 @@ def default_budgets(evaluations: Sequence[ArrayLike], count: int = 4) -> list[fl
         raise ValueError("expected at least one run, and a measurement in each, got none")
     last = min(float(np.max(run)) for run in evaluations)
     first = min(last, max(last / _SPAN, *(float(np.min(run)) for run in evaluations)))
-    between = np.geomspace(first, last, count)[1:-1] if last > first else []
-    return sorted({first, last, *(_rounded(float(budget)) for budget in between)} & _within(first, last, between))
+    measured = np.unique(np.concatenate([np.asarray(run, dtype=np.float64) for run in evaluations]))
+    places = np.searchsorted(measured, np.geomspace(first, last, count) * (1 + 1e-12), side="right") - 1
+    return sorted({float(budget) for budget in measured[places] if first <= budget} | {last})
 
 
 def band(
-    evaluations: Sequence[ArrayLike], values: Sequence[ArrayLike], points: int = 60
+    evaluations: Sequence[ArrayLike], values: Sequence[ArrayLike], points: int = 100
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and interval of several runs along their common stretch.
+    """Median and interval of several runs along their common stretch, where one of them was measured.
 
     Args:
         evaluations: each run's (n,) evaluations, rising.
         values: each run's (n,) values.
-        points: how many places along the stretch.
+        points: how many places at most.
 
     Returns:
         (k,) evaluations, and (3, k) medians with the ends of their bootstrap intervals (NaN for a single run).
@@ -66,22 +69,14 @@ def band(
     last = min(float(np.max(run)) for run in evaluations)
     if last < first:
         return np.empty(0), np.empty((3, 0))
-    places = np.unique(np.geomspace(max(first, 1.0), max(last, 1.0), points).clip(first, last))
+    places = np.unique(np.concatenate([np.asarray(run, dtype=np.float64) for run in evaluations]))
+    places = places[(places >= first) & (places <= last)]
+    if len(places) > points:  # evenly by ratio, as budgets are compared
+        chosen = np.searchsorted(places, np.geomspace(max(places[0], 1.0), places[-1], points) * (1 + 1e-12), "right")
+        places = places[np.unique(chosen - 1).clip(0)]
     rows = []
     for place in places:
         found = [value_at(spent, measured, place) for spent, measured in zip(evaluations, values, strict=True)]
         interval = median_interval(found)
         rows.append((interval.median, interval.low, interval.high))
     return places, np.array(rows).T
-
-
-def _rounded(budget: float) -> float:
-    """Two digits are enough to name a budget."""
-    unit = 10.0 ** (math.floor(math.log10(budget)) - 1)
-    return round(budget / unit) * unit
-
-
-def _within(first: float, last: float, between: ArrayLike) -> set[float]:
-    """Rounding must not push a budget out of the stretch that every run has."""
-    rounded = {_rounded(float(budget)) for budget in np.asarray(between)}
-    return {first, last} | {budget for budget in rounded if first < budget < last}

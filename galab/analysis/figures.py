@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 #: Told apart by people who confuse red and green: Okabe and Ito, "Color Universal Design" (2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _WIDE = 20.0
+_TITLE_LETTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str,
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -61,7 +64,9 @@ def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str,
     places = np.concatenate([one.x for one in bands]) if bands else np.empty(0)
     if places.size and places.min() > 0 and places.max() > _WIDE * places.min():
         axes.set_xscale("log")
-    axes.set(xlabel=x_label, ylabel=y_label, title=title)
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.set(xlabel=x_label, ylabel=y_label)
+    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     # Beside the axes: inside them a legend hides data sooner or later.

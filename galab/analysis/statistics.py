@@ -1,7 +1,7 @@
 """How sure one may be of a difference between few runs: medians with intervals, rank tests, corrections.
 
-Bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), the percentile interval. Rank tests: Mann and
-Whitney 1947; Kruskal and Wallis 1952. Probability of superiority: Vargha and Delaney 2000. Correction: Holm 1979.
+Bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), the percentile interval. Rank tests: Mann
+and Whitney 1947; Kruskal and Wallis 1952. Probability of superiority: Vargha and Delaney 2000. Correction: Holm 1979.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     n = len(sample)
     if n == 1:
         return Interval(1, float(sample[0]), float("nan"), float("nan"))
-    # Raw bits and a rule of our own: a method of NumPy's Generator may change with its version, and the interval with it.
+    # Raw bits and a rule of our own: the methods of NumPy's Generator may change with its version.
     bits = np.random.Philox(key=_KEY).random_raw(RESAMPLES * n) >> np.uint64(32)
     picks = ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, n)
     medians = np.median(sample[picks], axis=1)
@@ -104,7 +104,7 @@ def kruskal_wallis(groups: Sequence[ArrayLike]) -> tuple[float, float]:
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """p values corrected for having made several tests, in their own order.
+    """The p values, corrected for having made several tests, in their own order.
 
     Args:
         p: (k,) p values.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,9 +43,8 @@ def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     """
     if not seeds:
         raise UsageError(f"expected at least one seed, got none; {_ADVICE}")
-    twice = next((seed for seed in seeds if list(seeds).count(seed) > 1), None) if len(set(seeds)) < len(seeds) else None
-    if twice is not None:
-        raise UsageError(f"expected every seed once, got {twice} twice; leave one out")
+    if twice := [seed for seed, count in Counter(seeds).items() if count > 1]:
+        raise UsageError(f"expected every seed once, got {twice[0]} twice; leave one out")
     for seed in seeds:
         RunConfig(seed=seed)  # bounds and type
     return tuple(seeds)

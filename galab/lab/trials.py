@@ -224,7 +224,7 @@ def cells(path: Path) -> list[tuple[RunConfig, Path]]:
     if content["kind"] == "sweep":
         return [cell for name in content["cells"] for cell in cells(Path(path) / name)]
     if not isinstance(content.get("hyperparameters"), dict) or not isinstance(content.get("seeds"), list):
-        raise RunFolderError(f"expected seeds and hyperparameters in '{path}/group.json', got neither; restore the file")
+        raise RunFolderError(f"expected seeds and hyperparameters in '{path}/group.json', got others; restore it")
     return [(RunConfig.from_dict(content["hyperparameters"]), Path(path))]
 
 
