@@ -14,14 +14,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from galab.errors import LethalMutationError
 from galab.genome.births import Birth
 from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Layout, Phenotype
 
 
+#: Weights that are made together; more would leave the processor's cache.
+_TOGETHER = 65_536
+
+
 class Mutation(Protocol):
-    """Changes weights; one operator per file in ``galab.mutation``."""
+    """Changes weights; one operator per file in ``galab.mutation``.
+
+    It may also have ``apply_all``, see :class:`galab.mutation.dense.Dense`, for several births at once.
+    """
 
     def apply(self, weights: NDArray[np.int32], birth: Birth, layout: Layout) -> NDArray[np.int32]:
         """The child's weights, a new (D,) int32 array; the parent's are not touched.
@@ -78,6 +86,49 @@ class Decoder:
                     del decoded[parent]
         self.insert(birth, decoded[birth])
         return decoded[birth]
+
+    def decode_all(self, births: Sequence[int]) -> list[Phenotype | LethalMutationError]:
+        """The phenotypes of several individuals, or why one cannot live; the same bits as :meth:`decode`.
+
+        Children of small networks are made together, because there a call costs more than its arithmetic.
+        """
+        self._develop_together(births)
+        found: list[Phenotype | LethalMutationError] = []
+        for birth in births:
+            try:
+                found.append(self.decode(birth))
+            except LethalMutationError as error:
+                found.append(error)
+        return found
+
+    def _develop_together(self, births: Sequence[int]) -> None:
+        """Put those of the births into the cache that are one mutation away from a cached parent."""
+        size = _TOGETHER // self.layout.size
+        if size < 2:
+            return
+        rows, parents = [], []
+        for birth in births:
+            row = self._pedigree[birth]
+            if len(row.parents) != 1 or row.crossover or not row.mutation or self._lookup(birth) is not None:
+                continue
+            parent = self._lookup(row.parents[0])
+            if parent is not None:
+                rows.append(row)
+                parents.append(parent.weights)
+        if len(rows) < 2 or len({row.mutation for row in rows}) > 1:
+            return
+        apply_all = getattr(self._mutations[rows[0].mutation - 1], "apply_all", None)
+        if apply_all is None:
+            return
+        for at in range(0, len(rows), size):
+            some = rows[at : at + size]
+            children = apply_all(np.stack(parents[at : at + size]), some, self.layout)
+            if children is None:  # one of them is lethal, which `decode` tells
+                continue
+            for row, weights in zip(some, children, strict=True):
+                # A copy, or one child in the cache would keep the whole array alive.
+                self.insert(row.id, Phenotype(weights.copy(), row.log_sigma))
+            self.hits += len(some)
 
     def _missing(self, birth: int) -> tuple[dict[int, Birth], Counter[int], dict[int, Phenotype]]:
         """What decoding a birth takes: the births to develop, how many of them need each, and the cached ancestors.

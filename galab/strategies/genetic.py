@@ -73,6 +73,7 @@ class GeneticAlgorithm:
         self._rule = Fixed(run_key) if rule is None else rule
         self._asked: Cohort | None = None
         self._next_id = options.parents
+        self._range = snap(options.sigma_floor), snap(options.sigma_ceiling)
         founders = [Birth(birth, (), 0, 0, snap(options.sigma), 0, 0) for birth in range(options.parents)]
         for founder in founders:
             self.pedigree.add(founder)
@@ -160,7 +161,7 @@ class GeneticAlgorithm:
 
     def _birth(self, birth: int, parent: int) -> Birth:
         inherited = self.pedigree[parent].log_sigma
-        low, high = snap(self.options.sigma_floor), snap(self.options.sigma_ceiling)
+        low, high = self._range
         log_sigma = min(max(self._rule.mutate(inherited, birth), low), high)
         return Birth(birth, (parent,), self.generation + 1, 0, log_sigma, 0, 1)
 
