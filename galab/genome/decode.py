@@ -20,7 +20,6 @@ from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Layout, Phenotype
 
-
 #: Weights that are made together; more would leave the processor's cache.
 _TOGETHER = 65_536
 

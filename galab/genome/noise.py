@@ -99,8 +99,10 @@ def words(run_key: int, index: int, stream: Stream, n: int) -> NDArray[np.uint64
 
 
 class _Source(threading.local):
-    """One generator a thread, set to the place that is wanted: making one asks the system for entropy first, which
-    takes longer than the noise of a small network."""
+    """One generator a thread, set to the place that is wanted.
+
+    Making a generator asks the system for entropy first, which takes longer than the noise of a small network.
+    """
 
     def __init__(self) -> None:
         self._generator = np.random.Philox(key=[0, 0], counter=[0, 0, 0, 0])

@@ -32,7 +32,8 @@ def begun(*flags: Any) -> "Iterator[subprocess.Popen[str]]":
     )
     try:
         for _ in range(1200):
-            if all((run / "log.jsonl").exists() and (run / "log.jsonl").read_bytes().count(b"\n") >= 30 for run in RUNS):
+            logs = [run / "log.jsonl" for run in RUNS]
+            if all(path.exists() and path.read_bytes().count(b"\n") >= 30 for path in logs):
                 break
             time.sleep(0.05)
         else:
@@ -75,7 +76,7 @@ def test_a_killed_process_fails_its_trial_alone_and_resumes_exactly(galab: Any) 
         os.kill(status(RUNS[1])["pid"], signal.SIGKILL)
         time.sleep(0.5)
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
     assert "seed_1 failed: its process was killed by signal 9; `galab resume` continues" in err
     assert "Traceback" not in err

@@ -65,5 +65,5 @@ def test_refusals(evolve: Any, clouds: Any, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="found none"):
         read_curves([tmp_path / "nowhere"])
     other = evolve("other", task=clouds("return loss"))
-    with pytest.raises(UsageError, match=r"expected runs on the same data, got '.*first' on digits.*'.*other' on clouds"):
+    with pytest.raises(UsageError, match=r"runs on the same data, got '.*first' on digits.*'.*other' on clouds"):
         read_curves([run, other])

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_outcome import outcome
 
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
 from galab.lab.sweep import sweep
 from galab.lab.trials import resume_trials
-from lab_outcome import outcome
 
 GRID = {"sigma": [0.01, 0.05], "children": [6, 7]}
 

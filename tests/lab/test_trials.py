@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_outcome import outcome
 
 import galab
 from galab.config import RunConfig
@@ -19,7 +20,6 @@ from galab.lab.run import resume
 from galab.lab.trials import plan, resume_trials, start_trials
 from galab.lab.workers import Trial
 from galab.store import checkpoints
-from lab_outcome import outcome
 
 
 @pytest.fixture
@@ -142,7 +142,8 @@ def test_an_interrupt_saves_every_trial_and_they_go_on_exactly(
 
 def test_what_cannot_work_is_refused_before_a_folder_is_made(group: Any, tmp_path: Path) -> None:
     for seeds, changes, words in (
-        ((1, 1), {}, "1 twice"), ((), {}, "at least one seed"), ((1,), {"init": "no.pt"}, "no.pt"), ((1,), {"jobs": 0}, "--jobs"),
+        ((1, 1), {}, "1 twice"), ((), {}, "at least one seed"),
+        ((1,), {"init": "no.pt"}, "no.pt"), ((1,), {"jobs": 0}, "--jobs"),
     ):  # fmt: skip
         with pytest.raises(UsageError) as refused:
             group("refused", seeds, **changes)
