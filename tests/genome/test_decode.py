@@ -210,7 +210,7 @@ def test_a_cohort_decodes_to_what_each_decodes_to_alone_and_counts_alike():
 
 
 def test_a_lethal_member_of_a_cohort_leaves_the_others_alive():
-    deadly = 256 * 6
+    deadly = 256 * 7  # steps of 128 and more
     births = [*chain(1), *(Birth(number, (0,), 1, 0, deadly if number == 2 else -2560, 0, 1) for number in range(1, 5))]
     decoder = Decoder(FOUNDERS, Pedigree(births), [Dense(9)])
     decoder.pin([0])
