@@ -14,12 +14,13 @@ import torch
 from generation import generation_rows
 from history import help_rows, history_rows
 from timing import table
+from trials import trial_rows
 
 
 def main() -> int:
     """Measure everything; 1 if a bar was missed."""
     threads = torch.get_num_threads()
-    rows = [*help_rows(), *generation_rows(), *history_rows()]
+    rows = [*help_rows(), *generation_rows(), *history_rows(), *trial_rows()]
     print(table(rows))
     machine = {
         "processor": platform.machine(),

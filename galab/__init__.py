@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from galab.lab.api import load as load
     from galab.lab.api import resume as resume
     from galab.lab.api import run as run
+    from galab.lab.api import run_trials as run_trials
     from galab.lab.ask_tell import Search as Search
     from galab.strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from galab.tasks.classification import Classification as Classification
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "run": "galab.lab.api",
+    "run_trials": "galab.lab.api",
     "resume": "galab.lab.api",
     "load": "galab.lab.api",
     "Search": "galab.lab.ask_tell",

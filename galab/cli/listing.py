@@ -11,6 +11,7 @@ import click
 
 from galab.cli.options import format_option
 from galab.cli.output import emit, text
+from galab.cli.trials import show_trials
 from galab.errors import GalabError
 from galab.store.files import json_text
 
@@ -34,10 +35,10 @@ _COLUMNS = (
 @click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
 @format_option
 def list_runs(runs: Path, style: str) -> None:
-    """List the runs of a folder."""
-    from galab.store.run_folder import list_runs as folders
+    """List the runs of a folder, trials of groups included."""
+    from galab.store.groups import runs_below
 
-    rows = [_row(folder) for folder in folders(runs)]
+    rows = [_row(folder, runs) for folder in runs_below(runs)]
     if style == "table":
         rows = [{name: row[name] for name in _IN_TABLE} for row in rows]
     emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
@@ -48,10 +49,15 @@ def list_runs(runs: Path, style: str) -> None:
 @click.option("--full", is_flag=True, help="The champion's whole seed chain instead of its ends.")
 @format_option
 def show(path: Path, full: bool, style: str) -> None:
-    """Show a run: configuration, curves, the champion's seed chain.
+    """Show a run: configuration, curves, the champion's seed chain; or what a group of trials holds.
 
     With -f csv: the log, one line a generation.
     """
+    from galab.store.groups import is_group
+
+    if is_group(path):
+        show_trials(path, style)
+        return
     from galab.lab.rebuild import open_saved
     from galab.store import checkpoints, journal
 
@@ -79,13 +85,14 @@ def show(path: Path, full: bool, style: str) -> None:
     _print(content, log, full)
 
 
-def _row(folder: RunFolder) -> dict[str, Any]:
+def _row(folder: RunFolder, runs: Path) -> dict[str, Any]:
     """One line about a run; a damaged one must not hide the others."""
+    name = folder.path.relative_to(runs).as_posix()
     try:
-        return summary(folder)
+        return summary(folder) | {"run": name}
     except GalabError as error:
         click.echo(f"{folder.path}: {error}", err=True)
-        return dict.fromkeys(_COLUMNS) | {"run": folder.name, "state": "damaged"}
+        return dict.fromkeys(_COLUMNS) | {"run": name, "state": "damaged"}
 
 
 def summary(folder: RunFolder) -> dict[str, Any]:

@@ -11,8 +11,10 @@ import click
 
 from galab import __version__
 from galab.cli.catalogue import completion, doctor, models, tasks
+from galab.cli.comparing import compare
 from galab.cli.listing import list_runs, show
 from galab.cli.running import resume, run
+from galab.cli.sweeping import sweep
 from galab.cli.using import evaluate, export, verify
 from galab.errors import GalabError, closest
 
@@ -46,7 +48,10 @@ def cli(debug: bool) -> None:
     logging.getLogger("galab").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
-for _command in (run, resume, list_runs, show, evaluate, export, verify, tasks, models, doctor, completion):
+_COMMANDS = (
+    run, resume, sweep, list_runs, show, compare, evaluate, export, verify, tasks, models, doctor, completion
+)  # fmt: skip
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

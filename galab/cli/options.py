@@ -82,6 +82,12 @@ def trust_option(function: Any) -> Any:
     return click.option("--trust", is_flag=True, help=text)(function)
 
 
+def jobs_option(function: Any) -> Any:
+    """Adds ``--jobs``."""
+    text = "Processes that share many trials; as many as cores when absent. Threads per trial: cores / jobs."
+    return click.option("--jobs", type=int, metavar="N", help=text)(function)
+
+
 def format_option(function: Any) -> Any:
     """Adds ``-f table|json|csv``."""
     return click.option(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -80,3 +83,9 @@ def _table(rows: list[dict[str, Any]], title: str) -> None:
     if not console.is_terminal:
         console = Console(width=240)
     console.print(table)
+
+
+def program(name: str) -> str:
+    """How to call a program of this environment: by its name where the shell finds it, else by its place."""
+    beside = Path(sys.argv[0]).parent / name
+    return name if shutil.which(name) or not beside.exists() else str(beside)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import GroupedCommand, config_options, given, trust_option
-from galab.cli.output import text
+from galab.cli.options import GroupedCommand, config_options, given, jobs_option, trust_option
+from galab.cli.output import program, text
+from galab.cli.trials import resume_trials, run_trials
+from galab.errors import UsageError
 
 if TYPE_CHECKING:
     from galab.lab.describe import Totals
@@ -31,10 +31,20 @@ if TYPE_CHECKING:
     "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
     help="Begin with a run's config.json; flags win.",
 )  # fmt: skip
+@click.option("--seeds", metavar="LIST", help="Many trials, such as 0-15 or 0,3,7-9; each in runs/NAME/seed_K.")
+@jobs_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(
-    name: str | None, runs: Path, preset: str | None, config_file: Path | None, trust: bool, quiet: bool, **flags: Any
+    name: str | None,
+    runs: Path,
+    preset: str | None,
+    config_file: Path | None,
+    seeds: str | None,
+    jobs: int | None,
+    trust: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> int:
     """Evolve networks; everything lands in runs/NAME.
 
@@ -44,7 +54,13 @@ def run(
     from galab.lab.run import start
 
     _explain(quiet)
+    if seeds is not None and flags["seed"] is not None:
+        raise UsageError(f"expected --seed or --seeds, got both ({flags['seed']} and {seeds}); drop one of them")
+    if seeds is None and jobs is not None:
+        raise UsageError("expected --jobs with --seeds, got a single run, which has one process; see --threads")
     config = compose(given(flags), preset=preset, config_file=config_file, trust=trust)
+    if seeds is not None:
+        return run_trials(config, seeds, name=name, runs=runs, jobs=jobs, quiet=quiet)
     return _report(start(config, name=name, runs=runs, recorders=_recorders(quiet)))
 
 
@@ -52,17 +68,24 @@ def run(
 @click.argument("path", metavar="RUN_OR_PKL", type=click.Path(path_type=Path))
 @config_options(changeable_only=True)
 @click.option("--allow-numeric-change", is_flag=True, help="Continue although scores differ in the last bits here.")
+@jobs_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def resume(path: Path, allow_numeric_change: bool, trust: bool, quiet: bool, **flags: Any) -> int:
-    """Continue a run from its newest checkpoint, bit for bit.
+def resume(
+    path: Path, allow_numeric_change: bool, jobs: int | None, trust: bool, quiet: bool, **flags: Any
+) -> int:
+    """Continue a run from its newest checkpoint, bit for bit; or every unfinished trial of a group.
 
     Stop rules given here replace the old ones. An older checkpoint continues as a new run beside its own.
     """
     from galab.lab.run import resume as continue_run
+    from galab.store.groups import is_group
 
     _explain(quiet)
     changes, recorders = given(flags), _recorders(quiet)
+    if is_group(path):
+        how = {"allow_numeric_change": allow_numeric_change, "trust": trust}
+        return resume_trials(path, changes, jobs=jobs, quiet=quiet, **how)
     return _report(
         continue_run(path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders)
     )
@@ -125,17 +148,11 @@ def _report(result: Result) -> int:
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.
     further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"
     click.echo(
-        f"next:\n  {_program('galab')} show {path}\n  {_program('galab')} evaluate {path}\n"
-        f"  {_program('galab')} resume {path}{further}\n"
-        f"  {_program('tensorboard')} --logdir {path.parent}"
+        f"next:\n  {program('galab')} show {path}\n  {program('galab')} evaluate {path}\n"
+        f"  {program('galab')} resume {path}{further}\n"
+        f"  {program('tensorboard')} --logdir {path.parent}"
     )
     return 130 if result.interrupted else 0
-
-
-def _program(name: str) -> str:
-    """How to call a program of this environment: by its name where the shell finds it, else by its place."""
-    beside = Path(sys.argv[0]).parent / name
-    return name if shutil.which(name) or not beside.exists() else str(beside)
 
 
 def _explain(quiet: bool) -> None:

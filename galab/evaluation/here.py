@@ -61,6 +61,11 @@ class Here:
         self._cases = cases
         self._behaviour = behaviour
 
+    @property
+    def examples(self) -> Examples:
+        """The training data, as the evaluator wants it."""
+        return self._minibatches.examples
+
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
         examples = self._minibatches.of(cohort.generation)
@@ -135,15 +140,19 @@ class Here:
         """
         indices: list[int] = []
         members: list[Phenotype] = []
-        for index, birth in enumerate(cohort.births["id"].tolist()):
-            try:
-                members.append(self._decoder.decode(birth))
-            except LethalMutationError as error:
-                found.lethal[index] = error.parameter
-                found.failures[index] = f"lethal: a weight of '{error.parameter}' left +-128"
+        births, chunk = cohort.births["id"].tolist(), self._evaluator.chunk
+        ahead: list[Phenotype | LethalMutationError] = []
+        for index in range(len(births)):
+            if index % chunk == 0:  # no more at once than one chunk needs
+                ahead = self._decoder.decode_all(births[index : index + chunk])
+            member = ahead[index % chunk]
+            if isinstance(member, LethalMutationError):
+                found.lethal[index] = member.parameter
+                found.failures[index] = f"lethal: a weight of '{member.parameter}' left +-128"
                 continue
+            members.append(member)
             indices.append(index)
-            if len(members) == self._evaluator.chunk:
+            if len(members) == chunk:
                 yield indices, members
                 indices, members = [], []
         if members:

@@ -24,7 +24,7 @@ class Minibatches:
     def __init__(self, examples: Examples, size: int, run_key: int) -> None:
         self.fixed = size == 0 or size >= len(examples)
         self.size = len(examples) if self.fixed else size
-        self._examples = examples
+        self.examples = examples
         self._run_key = run_key
         self._epoch = -1
         self._shuffled = examples
@@ -32,13 +32,13 @@ class Minibatches:
     def of(self, generation: int) -> Examples:
         """The examples of a generation, numbered from 1."""
         if self.fixed:
-            return self._examples
-        per_epoch = len(self._examples) // self.size
+            return self.examples
+        per_epoch = len(self.examples) // self.size
         epoch, place = divmod(generation - 1, per_epoch)
         if epoch != self._epoch:
             # One gather an epoch instead of one a generation: each minibatch is then a slice, without a copy.
-            order = permutation(len(self._examples), self._run_key, epoch, Stream.BATCH)
-            self._shuffled = Examples(self._examples.inputs[order], self._examples.targets[order])
+            order = permutation(len(self.examples), self._run_key, epoch, Stream.BATCH)
+            self._shuffled = Examples(self.examples.inputs[order], self.examples.targets[order])
             self._epoch = epoch
         part = slice(place * self.size, (place + 1) * self.size)
         return Examples(self._shuffled.inputs[part], self._shuffled.targets[part])
@@ -51,4 +51,4 @@ class Minibatches:
         drawn = codes(self._run_key, generation, Stream.COINS, self.size)
         # Seventeen bits and a power of two: float32 holds each of these numbers exactly.
         numbers = (drawn.astype(np.float32) + np.float32(0.5)) / np.float32(65536)
-        return torch.from_numpy(numbers).to(self._examples.targets.device)
+        return torch.from_numpy(numbers).to(self.examples.targets.device)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from galab.errors import LethalMutationError
 from galab.genome.births import Birth
 from galab.genome.develop import Developer
 from galab.genome.genes import fixed, folded
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
+
+#: Weights that are made together; more would leave the processor's cache.
+_TOGETHER = 65_536
 
 
 class Decoder:
@@ -61,6 +65,43 @@ class Decoder:
                     del decoded[parent]
         self.insert(birth, decoded[birth])
         return decoded[birth]
+
+    def decode_all(self, births: Sequence[int]) -> list[Phenotype | LethalMutationError]:
+        """The phenotypes of several individuals, or why one cannot live; the same bits as :meth:`decode`.
+
+        Children of small networks are made together, because there a call costs more than its arithmetic.
+        """
+        self._develop_together(births)
+        found: list[Phenotype | LethalMutationError] = []
+        for birth in births:
+            try:
+                found.append(self.decode(birth))
+            except LethalMutationError as error:
+                found.append(error)
+        return found
+
+    def _develop_together(self, births: Sequence[int]) -> None:
+        """Put those of the births into the cache that are one mutation away from a cached parent."""
+        size = _TOGETHER // self.layout.size
+        if size < 2 or self.developer.genetic:
+            return
+        rows, parents = [], []
+        for birth in births:
+            row = self._pedigree[birth]
+            parent = self._lookup(row.parents[0]) if len(row.parents) == 1 and row.mutation else None
+            if parent is not None and self._lookup(birth) is None:
+                rows.append(row)
+                parents.append(parent)
+        if len(rows) < 2:
+            return
+        for at in range(0, len(rows), size):
+            some = rows[at : at + size]
+            children = self.developer.develop_together(some, parents[at : at + size])
+            if children is None:
+                continue
+            for row, child in zip(some, children, strict=True):
+                self.insert(row.id, child)
+            self.hits += len(some)
 
     def _missing(self, birth: int) -> tuple[dict[int, Birth], Counter[int], dict[int, Phenotype]]:
         """What decoding a birth takes: the births to develop, how many of them need each, and the cached ancestors.

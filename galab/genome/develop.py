@@ -19,6 +19,8 @@ from galab.genome.steps import Steps
 class Mutation(Protocol):
     """Changes weights; one operator per file in ``galab.mutation``.
 
+    It may also have ``apply_all``, see :class:`galab.mutation.dense.Dense`, for several births at once.
+
     Attributes:
         context_free: whether the change depends on the birth and its step sizes alone, never on the parent's weights.
     """
@@ -123,6 +125,31 @@ class Developer:
             genes = {**(mixed.genes or {}), birth.id: gene}
         velocity = weights - mixed.weights if getattr(operator, "remembers", False) else None
         return Phenotype(weights, log_sigma, genes, velocity)
+
+    def develop_together(self, births: Sequence[Birth], parents: Sequence[Phenotype]) -> list[Phenotype] | None:
+        """:meth:`develop` for several children of one parent each, to the same bits.
+
+        None where they have to be developed one by one: finer step sizes, an operator without ``apply_all``, or a child
+        that cannot live.
+
+        Args:
+            births: P births with one operator.
+            parents: the parent of each.
+        """
+        operators = {birth.mutation for birth in births}
+        if len(operators) > 1 or not self.steps.uniform:
+            return None
+        apply_all = getattr(self._mutations[operators.pop() - 1], "apply_all", None)
+        if apply_all is None:
+            return None
+        children = apply_all(np.stack([parent.weights for parent in parents]), births)
+        if children is None:
+            return None
+        # Copies, or one child in the cache would keep the whole array alive.
+        return [
+            Phenotype(weights.copy(), np.array([birth.log_sigma], dtype=np.int16))
+            for birth, weights in zip(births, children, strict=True)
+        ]
 
     def _mixed(self, birth: Birth, parents: Sequence[Phenotype]) -> tuple[Phenotype, NDArray[np.uint8] | None]:
         """What mutation starts from, and where its weights come from."""

@@ -8,10 +8,13 @@ al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,9 +105,30 @@ def words(run_key: int, index: int, stream: Stream, n: int) -> NDArray[np.uint64
         stream: what they are for.
         n: how many.
     """
-    generator = np.random.Philox(key=[run_key, int(stream)], counter=[0, 0, index, 0])
-    raw: NDArray[np.uint64] = generator.random_raw(n)
+    raw: NDArray[np.uint64] = _SOURCE.at(run_key, index, int(stream)).random_raw(n)
     return raw
+
+
+class _Source(threading.local):
+    """One generator a thread, set to the place that is wanted.
+
+    Making a generator asks the system for entropy first, which takes longer than the noise of a small network.
+    """
+
+    def __init__(self) -> None:
+        self._generator = np.random.Philox(key=[0, 0], counter=[0, 0, 0, 0])
+        # As of a new generator: nothing of the last block is left over.
+        self._state: Any = self._generator.state
+        self._place: Any = self._state["state"]
+
+    def at(self, run_key: int, index: int, stream: int) -> np.random.Philox:
+        """The generator ``Philox(key=[run_key, stream], counter=[0, 0, index, 0])``."""
+        self._place["key"][0], self._place["key"][1], self._place["counter"][2] = run_key, stream, index
+        self._generator.state = self._state
+        return self._generator
+
+
+_SOURCE = _Source()
 
 
 def codes(run_key: int, birth: int, stream: Stream, n: int) -> NDArray[np.uint16]:
@@ -122,6 +146,22 @@ def draw(
     np.copyto(indices, codes(run_key, birth, stream, n), casting="safe")
     # mode="wrap" skips the bounds check: a 16-bit code cannot leave a table of 65,536 entries.
     return law.quantiles.take(indices, out=out, mode="wrap")
+
+
+def draw_all(law: Table, run_key: int, births: Sequence[int], stream: Stream, n: int) -> NDArray[np.float32]:
+    """What :func:`draw` gives for each of several births, in one array that the next call on this thread overwrites.
+
+    Returns:
+        (P, n) float32.
+    """
+    count, width = len(births), -(-n // 4)
+    raw = scratch("raw", count * width, np.uint64).reshape(count, width)
+    for row, birth in enumerate(births):
+        raw[row] = words(run_key, birth, stream, width)
+    indices = scratch("all indices", count * n, np.intp)
+    np.copyto(indices.reshape(count, n), raw.astype("<u8", copy=False).view("<u2")[:, :n], casting="safe")
+    z = law.quantiles.take(indices, out=scratch("all z", count * n, np.float32), mode="wrap")
+    return z.reshape(count, n)
 
 
 def below(

@@ -7,7 +7,7 @@ invertible: mutations may be summed in any order, undone and redone, and the bit
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -220,3 +220,31 @@ def add(weights: NDArray[np.int32], change: NDArray[np.int32], layout: Layout, b
     if int(overflow.min(initial=0)) < 0:
         raise LethalMutationError(layout.name_at(int(np.argmax(overflow < 0))), birth)
     return total
+
+
+def step_all(z: NDArray[np.float32], sigmas: Sequence[np.float32], peak: float) -> NDArray[np.int32] | None:
+    """:func:`step` for several births at once; None where a step may be too large for int32.
+
+    Args:
+        z: (P, D) noise of unit variance; overwritten.
+        sigmas: P step sizes.
+        peak: an upper bound of ``|z|``.
+    """
+    scales = np.array(sigmas, dtype=np.float32) * np.float32(SCALE)
+    if float(scales.max()) * peak >= _INT32_LIMIT:
+        return None
+    np.multiply(z, scales[:, None], out=z)
+    np.rint(z, out=z)
+    change = scratch("all changes", z.size, np.int32).reshape(z.shape)
+    np.copyto(change, z, casting="unsafe")
+    return change
+
+
+def add_all(weights: NDArray[np.int32], change: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
+    """:func:`add` for several births at once, (P, D) each; None where a weight leaves +-128, or without a change."""
+    if change is None:
+        return None
+    total = weights + change
+    overflow = np.bitwise_xor(weights, total)
+    overflow &= np.bitwise_xor(change, total, out=change)
+    return None if int(overflow.min(initial=0)) < 0 else total

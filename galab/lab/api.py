@@ -1,4 +1,4 @@
-"""What people call from Python: ``galab.run``, ``galab.resume``, ``galab.load``."""
+"""What people call from Python: ``galab.run``, ``galab.run_trials``, ``galab.resume``, ``galab.load``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 
 from torch import nn
 
+from galab.errors import UsageError
 from galab.lab.compose import compose
 from galab.lab.export import network_of_genome
+from galab.lab.grid import parse_seeds
 from galab.lab.loop import Hook, Result
 from galab.lab.rebuild import Saved, open_saved
 from galab.lab.run import resume as _resume
 from galab.lab.run import start
+from galab.lab.trials import Trials, start_trials
 
 
 def run(
@@ -44,6 +47,44 @@ def run(
     file = None if config is None else Path(config)
     composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
     return start(composed, name=name, runs=Path(runs), hooks=hooks)
+
+
+def run_trials(
+    *,
+    seeds: Sequence[int] | str,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    jobs: int | None = None,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    trust: bool = False,
+    **hyperparameters: Any,
+) -> Trials:
+    """Run one configuration with several seeds; each trial is an ordinary run in ``runs/<name>/seed_<k>``.
+
+    With more than one job the trials run in processes of their own, which import the calling script: call this under
+    ``if __name__ == "__main__":``.
+
+    Args:
+        seeds: one trial each: numbers, or words such as ``"0-15"``.
+        name: the group's folder; made of the task and the strategy when absent.
+        runs: the folder of all runs.
+        jobs: processes; as many as cores when absent, 1 is this process.
+        preset: a shipped set of hyperparameters.
+        config: a ``config.json`` to repeat; its seed is not used.
+        trust: run code that the file or the origin names even if nobody here has run it before.
+        **hyperparameters: fields of :class:`galab.config.RunConfig`, but for the seed.
+
+    Raises:
+        UsageError: an unknown name, a value out of bounds, or seeds that are none.
+        GalabError: anything else that a person can mend, in one sentence; a trial that fails later is in the result.
+    """
+    if "seed" in hyperparameters:
+        raise UsageError(f"expected seeds alone, got seed={hyperparameters['seed']!r} too; drop it")
+    file = None if config is None else Path(config)
+    composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
+    numbers = parse_seeds(seeds) if isinstance(seeds, str) else seeds
+    return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs)
 
 
 def resume(

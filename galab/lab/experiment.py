@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 
 from galab.compatibility import CONTROLS, decided, needs_behaviour
 from galab.config import RunConfig
-from galab.contracts import Task
+from galab.contracts import Examples, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED
@@ -34,7 +35,7 @@ from galab.lab.operators import developer, step_size_rule, strategy_class
 from galab.models import build_model
 from galab.specs import hidden_sizes, parse_fitness
 from galab.strategies.genetic import GeneticAlgorithm
-from galab.tasks import load_task
+from galab.tasks import Classification, load_task
 
 #: How long a run goes on when nobody says when to stop.
 DEFAULT_GENERATIONS = 1000
@@ -42,6 +43,23 @@ DEFAULT_GENERATIONS = 1000
 #: tell from its parents and bfloat16 cannot even represent, ends the search for good.
 SIGMA_FLOOR = 1 / 32
 _LARGEST_CHUNK = 64
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the trials of one process have in common; none of it changes what one of them computes.
+
+    Attributes:
+        interrupted: set by whoever hears Ctrl-C for all of them; None where the run listens for itself.
+        tasks: tasks that were loaded already, by their names and data.
+        like: the first trial that was built, whose evaluator and prepared data serve the others.
+        cache_share: the part of ``--cache-mb`` that one trial gets.
+    """
+
+    interrupted: threading.Event | None = None
+    tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
+    like: Experiment | None = None
+    cache_share: float = 1.0
 
 
 @contextmanager
@@ -124,9 +142,12 @@ def balanced_chunk(members: int) -> int:
     return math.ceil(members / math.ceil(members / _LARGEST_CHUNK))
 
 
-def network_and_task(config: RunConfig) -> tuple[nn.Module, Task]:
+def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it."""
-    task = load_task(config.task, config.data)
+    known = {} if shared is None else shared.tasks
+    task = known.get((config.task, config.data)) or load_task(config.task, config.data)
+    if type(task) is Classification:  # a task of somebody's own may count its calls
+        known[config.task, config.data] = task
     module = build_model(config.model, task.input_shape, task.outputs, hidden_sizes(config.hidden), config.activation)
     return module, task
 
@@ -138,6 +159,7 @@ def build(
     *,
     law: Table | None = None,
     founders: Founders | None = None,
+    shared: Shared | None = None,
 ) -> Experiment:
     """Wire up a run.
 
@@ -147,6 +169,7 @@ def build(
         task: what is learned.
         law: the table of the mutations' distribution; the built-in one when absent.
         founders: the recipe for generation 0, where it is known already (a resumed run, or one with an origin).
+        shared: what other trials in this process have built already.
 
     Raises:
         UsageError: ``--init`` names a file that does not hold weights for this network.
@@ -166,16 +189,11 @@ def build(
         founders = founders_of(module, run_key)
     pedigree = Pedigree()
     births = developer(config, founders, table(config.distribution) if law is None else law)
-    decoder = Decoder(births, pedigree, cache_bytes=config.cache_mb << 20)
-    evaluator = Evaluator(
-        module,
-        founders.layout,
-        task,
-        chunk=config.chunk,
-        precision=config.precision,
-        device=torch.device(config.device),
-    )
-    minibatches = Minibatches(evaluator.prepared(task.train), config.batch, run_key)
+    shared = shared or Shared()
+    cache_bytes = max(int(shared.cache_share * (config.cache_mb << 20)), _cohort_bytes(config, founders))
+    decoder = Decoder(births, pedigree, cache_bytes=cache_bytes)
+    evaluator, examples = _evaluation(config, module, founders, task, shared.like)
+    minibatches = Minibatches(examples, config.batch, run_key)
     rule = step_size_rule(config, run_key)
     # A score that hangs on coins does not stay true for another generation, whatever the examples.
     fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
@@ -189,7 +207,41 @@ def build(
         cases=config.cases if config.selection == "lexicase" else None,
         behaviour=needs_behaviour(config),
     )
-    return Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
+    experiment = Experiment(config, task, module, founders, pedigree, strategy, decoder, evaluator, executor)
+    shared.like = shared.like or experiment
+    return experiment
+
+
+def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
+    """The least that a trial's cache holds: a generation that does not fit would be decoded twice."""
+    return min(config.cache_mb << 20, 8 * founders.layout.size * (config.children + config.parents))
+
+
+def _evaluation(
+    config: RunConfig, module: nn.Module, founders: Founders, task: Task, like: Experiment | None
+) -> tuple[Evaluator, Examples]:
+    """The evaluator and the training data as it wants them; those of another trial if they are the same."""
+    if like is not None and like.task is task and _same_but_seed(config, like.config) and _same(module, like.module):
+        return like.evaluator, like.executor.examples
+    evaluator = Evaluator(
+        module,
+        founders.layout,
+        task,
+        chunk=config.chunk,
+        precision=config.precision,
+        device=torch.device(config.device),
+    )
+    return evaluator, evaluator.prepared(task.train)
+
+
+def _same_but_seed(one: RunConfig, other: RunConfig) -> bool:
+    return dataclasses.replace(one, seed=other.seed) == other
+
+
+def _same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks are alike but for their weights, which an evaluator does not use."""
+    pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
+    return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
 def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

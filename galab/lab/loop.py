@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from galab.config import RunConfig
-from galab.contracts import Scores
+from galab.contracts import Cohort, Scores
 from galab.evaluation.profile import numeric_profile
 from galab.genome.births import to_rows
 from galab.lab.champion import Champion, Judge
@@ -18,6 +18,7 @@ from galab.lab.experiment import Experiment
 from galab.lab.recorders import Clock, Recorder
 from galab.lab.state import capture
 from galab.lab.stop import StopRules
+from galab.lab.turns import Scored, Turn
 from galab.store import checkpoints
 from galab.store.journal import Journal
 from galab.store.lineage_file import LineageFile
@@ -110,12 +111,17 @@ class Loop:
         self._experiment.decoder.pin(strategy.parents.tolist())
         self.save()
 
-    def run(self) -> Result:
+    def steps(self) -> Generator[Turn, Scored, Result]:
         """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
         config, strategy = self._experiment.config, self._experiment.strategy
         clock, began = Clock(), strategy.generation
         while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
-            line, scores = self._generation()
+            cohort = strategy.ask()
+            clock.pause()
+            scored = yield Turn(self._experiment, cohort)
+            clock.go_on(scored.seconds)
+            scores = scored.scores
+            line = self._hear(cohort, scores)
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
@@ -133,10 +139,8 @@ class Loop:
         # A finished run that is resumed as it is ends here at once, and should say so.
         return result if strategy.generation > began else replace(result, reason=f"nothing left to do, {reason}")
 
-    def _generation(self) -> tuple[dict[str, Any], Scores]:
+    def _hear(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
         experiment = self._experiment
-        cohort = experiment.strategy.ask()
-        scores = experiment.executor.score(cohort)
         for reason in dict.fromkeys(scores.failures.values()):
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
@@ -144,10 +148,9 @@ class Loop:
         outcome = experiment.strategy.tell(scores)
         experiment.decoder.pin(outcome.parents.tolist())
         self._lineage.append(outcome.selected)
-        line = generation_line(
+        return generation_line(
             cohort, scores, experiment.strategy, experiment.decoder, self._totals, self._lineage.length
         )
-        return line, scores
 
     def _timing(self, clock: Clock, evaluations: int) -> dict[str, float]:
         lap = clock.lap()

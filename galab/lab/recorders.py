@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,7 @@ from torch.utils.tensorboard.summary import histogram, hparams
 
 from galab.config import RunConfig
 from galab.lab.events import EventFile
+from galab.lab.stop import StopRules
 
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
@@ -21,6 +24,8 @@ _GROUPS = ("fitness", "validation", "test", "train", "step_size", "cache", "line
 _BY_EVALUATIONS = ("fitness/", "validation/", "test/", "step_size/")
 #: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.
 _BINS = 30
+#: Between two words about a trial's progress.
+_PROGRESS_SECONDS = 0.3
 
 
 class Recorder(Protocol):
@@ -112,6 +117,51 @@ class TensorBoard:
         self._started = True
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a trial has come.
+
+    Attributes:
+        generation: generations done.
+        evaluations: (member, example) pairs, over all sittings.
+        fraction: how much of it is done, by the stop rules that can tell.
+        validation_accuracy: the champion's, at the last report.
+    """
+
+    generation: int
+    evaluations: int
+    fraction: float
+    validation_accuracy: float | None
+
+
+class ProgressRecorder:
+    """Says now and then how far a trial has come.
+
+    Args:
+        stop: the stop rules.
+        observe: hears it.
+    """
+
+    def __init__(self, stop: StopRules, observe: Callable[[Progress], None]) -> None:
+        self._stop = stop
+        self._observe = observe
+        self._accuracy: float | None = None
+        self._said = 0.0
+
+    def record(self, line: dict[str, Any], fitness: NDArray[np.float64]) -> None:
+        """See :class:`Recorder`."""
+        self._accuracy = line.get("validation_accuracy", self._accuracy)
+        now = time.monotonic()
+        if now - self._said < _PROGRESS_SECONDS:
+            return
+        self._said = now
+        done = self._stop.fraction(line["generation"], line["seconds"])
+        self._observe(Progress(line["generation"], line["evaluations"], done, self._accuracy))
+
+    def close(self, result: dict[str, Any]) -> None:
+        """See :class:`Recorder`."""
+
+
 def _scalars(values: dict[str, float]) -> Summary:
     return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 
@@ -131,13 +181,25 @@ def _evaluations_tag(name: str) -> str:
 
 
 class Clock:
-    """Wall time since it was made, in seconds."""
+    """Wall time since it was made, in seconds, without the pauses in which other trials are at work."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
+        self._spent = 0.0
 
     def lap(self) -> float:
         """Seconds since the last lap."""
-        now = time.perf_counter()
-        elapsed, self._start = now - self._start, now
+        self.pause()
+        elapsed, self._spent = self._spent, 0.0
         return elapsed
+
+    def pause(self) -> None:
+        """Stop counting until :meth:`go_on`."""
+        now = time.perf_counter()
+        self._spent += now - self._start
+        self._start = now
+
+    def go_on(self, seconds: float) -> None:
+        """Count again; ``seconds`` of the pause were spent for this trial."""
+        self._spent += seconds
+        self._start = time.perf_counter()

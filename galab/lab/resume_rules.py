@@ -19,7 +19,8 @@ from galab.store.run_folder import RunFolder
 
 logger = logging.getLogger("galab")
 
-_STOP_RULES = ("generations", "seconds", "target")
+#: Hyperparameters that say when a run ends; new ones replace all old ones.
+STOP_RULES = ("generations", "seconds", "target")
 _ORIGINS = ("origin", "init")
 
 
@@ -31,9 +32,9 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     """
     if not changes:
         return config
-    if changes.keys() & set(_STOP_RULES):
+    if changes.keys() & set(STOP_RULES):
         # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
-        changes = dict.fromkeys(_STOP_RULES) | changes
+        changes = dict.fromkeys(STOP_RULES) | changes
     if repeats(changes.get("distribution", ""), config.distribution):
         changes = {**changes, "distribution": config.distribution}
     new = dataclasses.replace(config, **changes)

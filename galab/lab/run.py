@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.lab import tables
 from galab.lab import trust as trust_rules
 from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment, build, network_and_task, own_threads, resolve
+from galab.lab.experiment import Experiment, Shared, build, network_and_task, own_threads, resolve
 from galab.lab.loop import Hook, Loop, Result
 from galab.lab.origins import branch, newest, origin_founders, pinned_origin
 from galab.lab.recorders import Recorder, TensorBoard
@@ -32,6 +32,7 @@ from galab.lab.state import (
     save_founders,
 )
 from galab.lab.stop import StopRules, interruptible
+from galab.lab.turns import Scored, Turn, drive
 from galab.store import checkpoints, journal
 from galab.store.lineage_file import LineageFile
 from galab.store.run_folder import RunFolder, locate
@@ -40,6 +41,8 @@ logger = logging.getLogger("galab")
 
 #: Makes the recorders of a sitting, given the folder, the experiment, the stop rules and what was spent before.
 MakeRecorders = Callable[[RunFolder, Experiment, StopRules, Totals], Sequence[Recorder]]
+#: A run by the turn, see :mod:`galab.lab.turns`.
+Steps = Generator[Turn, Scored, Result]
 
 
 @own_threads()
@@ -64,16 +67,29 @@ def start(
         UsageError: the configuration cannot be carried out; nothing was written then.
         RunFolderError: the folder is taken or cannot be written.
     """
+    return drive(starting(config, name=name, runs=runs, recorders=recorders, hooks=hooks))
+
+
+def starting(
+    config: RunConfig,
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+    shared: Shared | None = None,
+) -> Steps:
+    """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config, law = tables.settle(pinned_origin(resolve(config)))
     trust_rules.remember(config)
-    module, task = network_and_task(config)
-    experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
+    module, task = network_and_task(config, shared)
+    experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
     stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
     files = tables.files_of(config.distribution, law)
     create, called = (RunFolder.create, name) if name else (RunFolder.create_free, stem)
     folder = create(runs, called, content, files=files)
-    return _sit(folder, experiment, Totals(), None, recorders, hooks)
+    return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, shared=shared))
 
 
 @own_threads()
@@ -102,6 +118,24 @@ def resume(
         NumericProfileError: this machine computes scores differently in the last bits.
         RunFolderError: the folder is missing or in use.
     """
+    return drive(
+        resuming(
+            path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders, hooks=hooks
+        )
+    )
+
+
+def resuming(
+    path: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    allow_numeric_change: bool = False,
+    trust: bool = False,
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+    shared: Shared | None = None,
+) -> Steps:
+    """:func:`resume` by the turn; ``shared`` is what the trials of this process have in common."""
     folder, file = locate(path)
     if folder is None:
         raise UsageError(
@@ -112,7 +146,7 @@ def resume(
         folder = branch(folder, file)
         logger.warning("%s is not the newest checkpoint of its run: continuing as the new run %s", file, folder.path)
     with folder.lock():
-        return _resume(folder, changes or {}, allow_numeric_change, trust, recorders, hooks)
+        return (yield from _resume(folder, changes or {}, allow_numeric_change, trust, recorders, hooks, shared))
 
 
 def _resume(
@@ -122,24 +156,25 @@ def _resume(
     trust: bool,
     recorders: MakeRecorders | None,
     hooks: Sequence[Hook],
-) -> Result:
+    shared: Shared | None,
+) -> Steps:
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
         _refuse_lost_checkpoints(folder)
         config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
         trust_rules.check(config, trust=trust)
-        module, task = network_and_task(config)
+        module, task = network_and_task(config, shared)
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
         law = tables.resolve(config.distribution, folder)
-        experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
+        experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
         folder.lineage_path.unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
-        return _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True)
+        return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True, shared=shared))
     state = checkpoints.load_checked(present[-1][1])
     config = changed(on_this_machine(config_of(state, present[-1][1]), allow_numeric_change), changes, folder)
     trust_rules.check(config, trust=trust)
-    module, task = network_and_task(config)
+    module, task = network_and_task(config, shared)
     check_data(task, state, str(folder.path))
     check_layout(layout_of(state), module, str(folder.path))
     load_buffers(module, state["buffers"])
@@ -149,7 +184,7 @@ def _resume(
             f"expected '{folder.founders_path}' to hold the founders of this run, got others; restore the file"
         )
     law = tables.resolve(config.distribution, folder)
-    experiment = build(config, module, task, law=law, founders=founders)
+    experiment = build(config, module, task, law=law, founders=founders, shared=shared)
     notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
     with LineageFile(folder.lineage_path, births_dtype(config)) as file:
@@ -162,7 +197,8 @@ def _resume(
             "lines; restore the file, or use an older checkpoint"
         )
     restore(experiment, state, ancestors)
-    return _sit(folder, experiment, Totals(**state["totals"]), state, recorders, hooks, notes, locked=True)
+    totals = Totals(**state["totals"])
+    return (yield from _sit(folder, experiment, totals, state, recorders, hooks, notes, locked=True, shared=shared))
 
 
 def _sit(
@@ -175,14 +211,18 @@ def _sit(
     notes: dict[str, str] | None = None,
     *,
     locked: bool = False,
-) -> Result:
+    shared: Shared | None = None,
+) -> Steps:
     """One sitting: from the state, or from generation 0, to a stop rule."""
     config, generation = experiment.config, experiment.strategy.generation
     stop = StopRules.of(config)
     with ExitStack() as stack:
         if not locked:
             stack.enter_context(folder.lock())
-        stack.enter_context(interruptible(stop.interrupted))
+        if shared is not None and shared.interrupted is not None:
+            stop.interrupted = shared.interrupted
+        else:
+            stack.enter_context(interruptible(stop.interrupted))
         parts: list[Recorder | Loop] = []
         try:
             folder.write_status("running", generation=generation)
@@ -199,7 +239,7 @@ def _sit(
                 loop.begin()
             elif state["hyperparameters"] != config.to_dict():
                 loop.save()  # so that new limits outlive a kill
-            return loop.run()
+            return (yield from loop.steps())
         except BaseException as error:
             _abandon(folder, experiment.strategy.generation, error, parts)
             raise
@@ -218,7 +258,7 @@ def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | N
 
 def _abandon(folder: RunFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
     """Say what ended the run and close everything; on a full disk neither may hide the error itself."""
-    interrupted = isinstance(error, KeyboardInterrupt)
+    interrupted = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     message = "interrupted" if interrupted else str(error) or type(error).__name__
     with suppress(Exception):
         folder.write_status("stopped" if interrupted else "failed", generation=generation, message=message)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
-from galab.genome.noise import Stream, Table, draw
-from galab.genome.phenotype import Phenotype, add, to_change
+from galab.genome.noise import Stream, Table, draw, draw_all
+from galab.genome.phenotype import Phenotype, add, add_all, step_all, to_change
 from galab.genome.scratch import scratch
+from galab.genome.sigma import sigma
 from galab.genome.steps import Steps
 
 
@@ -41,3 +46,17 @@ class Dense:
         out = scratch("change", n, np.int32)
         change = to_change(z, factor * self._law.peak, steps.layout, birth.id, out)
         return add(parent.weights, change, steps.layout, birth.id)
+
+    def apply_all(self, weights: NDArray[np.int32], births: Sequence[Birth]) -> NDArray[np.int32] | None:
+        """:meth:`apply` for several births at once, to the same bits; None where one of them is lethal.
+
+        Args:
+            weights: (P, D) the parent of each.
+            births: P births with one step size for all weights each.
+
+        Returns:
+            (P, D) the children.
+        """
+        noises = [birth.id - birth.argument for birth in births]
+        z = draw_all(self._law, self._run_key, noises, Stream.WEIGHTS, weights.shape[1])
+        return add_all(weights, step_all(z, [sigma(birth.log_sigma) for birth in births], self._law.peak))

@@ -43,12 +43,15 @@ def check_name(name: str) -> None:
         )
 
 
-def claim(path: Path, config: dict[str, Any], *, files: Mapping[str, bytes] | None = None) -> bool:
+def claim(
+    path: Path, config: dict[str, Any], *, file: str = "config.json", files: Mapping[str, bytes] | None = None
+) -> bool:
     """Make the folder with its ``config.json``, or say False because the name is taken.
 
     Args:
         path: the folder to make; an empty one counts as free.
-        config: plain data for ``config.json``.
+        config: plain data for the file.
+        file: another name than ``config.json``, for a folder that is no run's.
         files: content of further files by their path in the folder.
 
     Raises:
@@ -61,8 +64,9 @@ def claim(path: Path, config: dict[str, Any], *, files: Mapping[str, bytes] | No
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
-        (staging / "checkpoints").mkdir()
-        write_json_atomic(staging / "config.json", config)
+        if file == "config.json":
+            (staging / "checkpoints").mkdir()
+        write_json_atomic(staging / file, config)
         for name, data in (files or {}).items():
             (staging / name).parent.mkdir(exist_ok=True)
             write_atomic(staging / name, [data])

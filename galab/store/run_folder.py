@@ -237,6 +237,8 @@ def locate(path: Path) -> tuple[RunFolder | None, Path | None]:
         return (RunFolder(home) if (home / "config.json").is_file() else None), path
     if (path / "config.json").is_file():
         return RunFolder(path), None
+    if (path / "group.json").is_file():
+        raise RunFolderError(f"expected one run or checkpoint, got the group '{path}'; name one, such as {path}/seed_0")
     got = "a folder without config.json" if path.is_dir() else "another file" if path.exists() else "nothing"
     raise RunFolderError(f"expected a run folder or a checkpoint at '{path}', got {got}; `galab list` shows the runs")
 

@@ -34,7 +34,7 @@ class Competitors:
     islands: NDArray[np.int64]
     further: NDArray[np.float64] | None = None
     cases: NDArray[np.float32] | None = None
-    behaviour: NDArray[np.unsignedinteger] | None = None  # type: ignore[type-arg]
+    behaviour: NDArray[np.unsignedinteger] | None = None
 
 
 class Survival:

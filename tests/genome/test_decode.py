@@ -192,3 +192,30 @@ def test_the_order_in_which_mutations_are_added_does_not_matter():
     for number in np.random.Generator(np.random.Philox(4)).permutation(np.arange(1, 100)).tolist():
         weights = add(weights, dense.apply(zero, births[number], layout), layout, number)
     assert np.array_equal(decoder.decode(99).weights, weights)
+
+
+def test_a_cohort_decodes_to_what_each_decodes_to_alone_and_counts_alike():
+    births = [*chain(1), *(Birth(number, (0,), 1, 0, -2560 + number, 0, 1) for number in range(1, 9))]
+    births += [Birth(9, (3,), 2, 0, -2560, 0, 1), Birth(10, (0,), 1, 0, -2560, 0, 0)]
+    alone, together = decoder_of(births)[0], Decoder(FOUNDERS, Pedigree(births), [Dense(9)])
+    for decoder in (alone, together):
+        decoder.pin([0])
+    ids = [5, 0, *range(1, 5), 9, 10, 6, 7, 8]
+    expected = [alone.decode(birth) for birth in ids]
+    found = together.decode_all(ids)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.weights, other.weights)
+        assert one.log_sigma == other.log_sigma
+    assert (together.hits, together.misses) == (alone.hits, alone.misses)
+    assert all(one.weights.base is None for one in found if one.log_sigma != -2560)
+
+
+def test_a_lethal_member_of_a_cohort_leaves_the_others_alive():
+    deadly = 256 * 7  # steps of 128 and more
+    births = [*chain(1), *(Birth(number, (0,), 1, 0, deadly if number == 2 else -2560, 0, 1) for number in range(1, 5))]
+    decoder = Decoder(FOUNDERS, Pedigree(births), [Dense(9)])
+    decoder.pin([0])
+    found = decoder.decode_all([1, 2, 3, 4])
+    assert [isinstance(one, LethalMutationError) for one in found] == [False, True, False, False]
+    alone = Decoder(FOUNDERS, Pedigree(births), [Dense(9)])
+    assert all(np.array_equal(found[at].weights, alone.decode(at + 1).weights) for at in (0, 2, 3))

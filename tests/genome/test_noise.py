@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from galab.distribution import TABLE_HASHES
 from galab.errors import GalabError, UsageError
 from galab.genome import make_tables, noise
 from galab.genome.noise import Stream, below, codes, draw, permutation, scaled, table, words
+from galab.genome.noise import Stream, below, codes, draw, draw_all, permutation, table, words
 
 KEYS = st.integers(0, 2**63 - 1)
 LAWS = ["normal", "laplace", "uniform", "sign", "cauchy"]
@@ -64,6 +66,25 @@ def test_words_are_scaled_to_a_bound_each():
 def test_a_permutation_is_the_order_of_the_words(run_key, index, size):
     order = philox_oracle.words(run_key, index, Stream.BATCH, size)
     assert permutation(size, run_key, index, Stream.BATCH).tolist() == sorted(range(size), key=order.__getitem__)
+
+
+def test_one_generator_serves_every_place_in_any_order_and_every_thread():
+    places = [
+        (42, 7, Stream.WEIGHTS, 9), (42, 8, Stream.WEIGHTS, 3), (7, 0, Stream.TIES, 1),
+        (2**64 - 1, 2**40, Stream.MASK, 5),
+    ]  # fmt: skip
+    expected = [philox_oracle.words(*place) for place in places]
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [0, 0, 3, 3]):
+        assert [words(*places[at]).tolist() for at in order] == [expected[at] for at in order]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda at: words(*places[at % 4]).tolist(), range(400)))
+    assert found == [expected[at % 4] for at in range(400)]
+
+
+def test_several_births_are_drawn_as_each_alone():
+    law = table("normal")
+    together = draw_all(law, 42, [7, 3, 2**33], Stream.WEIGHTS, 10)
+    assert together.tolist() == [draw(law, 42, birth, Stream.WEIGHTS, 10).tolist() for birth in (7, 3, 2**33)]
 
 
 def test_golden_values_never_change():

@@ -1,0 +1,1 @@
+"""Answers to the laboratory's questions: arrays in, arrays out."""

@@ -1,0 +1,163 @@
+"""How sure one may be of a difference between few runs: medians with intervals, rank tests, corrections.
+
+Bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), the percentile interval. Rank tests: Mann
+and Whitney 1947; Kruskal and Wallis 1952. Probability of superiority: Vargha and Delaney 2000. Correction: Holm 1979.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: Key of the resampling, so that the same values always have the same interval.
+_KEY = 0x6A1AB
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A median, and how far it may be off.
+
+    Attributes:
+        count: number of values.
+        median: their median.
+        low: lower end of the bootstrap interval; NaN for a single value.
+        high: its upper end.
+    """
+
+    count: int
+    median: float
+    low: float
+    high: float
+
+
+def median_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The median with its percentile bootstrap interval.
+
+    Args:
+        values: (n,) finite numbers, at least one.
+        confidence: share of the bootstrap medians inside the interval.
+
+    Raises:
+        ValueError: there are no values, or some are not finite.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1 or not sample.size or not np.isfinite(sample).all():
+        raise ValueError(f"expected at least one finite value in one row, got {sample!r:.80}")
+    n = len(sample)
+    if n == 1:
+        return Interval(1, float(sample[0]), float("nan"), float("nan"))
+    # Raw bits and a rule of our own: the methods of NumPy's Generator may change with its version.
+    bits = np.random.Philox(key=_KEY).random_raw(RESAMPLES * n) >> np.uint64(32)
+    picks = ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, n)
+    medians = np.median(sample[picks], axis=1)
+    low, high = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(n, float(np.median(sample)), float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class RankTest:
+    """A Mann-Whitney U test of two groups.
+
+    Attributes:
+        u: U of the first group.
+        p: two-sided p value.
+        superiority: probability that a run of the first group has the larger value; ties count half.
+    """
+
+    u: float
+    p: float
+    superiority: float
+
+
+def mann_whitney(first: ArrayLike, second: ArrayLike) -> RankTest:
+    """Whether values of one group tend to be larger than those of another.
+
+    Args:
+        first: (n,) values.
+        second: (m,) values.
+    """
+    from scipy.stats import mannwhitneyu
+
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    found = mannwhitneyu(a, b, alternative="two-sided")
+    u = float(found.statistic)
+    return RankTest(u, float(found.pvalue), u / (len(a) * len(b)))
+
+
+def kruskal_wallis(groups: Sequence[ArrayLike]) -> tuple[float, float]:
+    """Whether any of several groups tends to have larger values: H and its p value.
+
+    Args:
+        groups: each (n,) values.
+    """
+    from scipy.stats import kruskal
+
+    samples = [np.asarray(group, dtype=np.float64) for group in groups]
+    if len(np.unique(np.concatenate(samples))) == 1:
+        return 0.0, 1.0  # scipy has no answer where all values are one
+    found = kruskal(*samples)
+    return float(found.statistic), float(found.pvalue)
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """The p values, corrected for having made several tests, in their own order.
+
+    Args:
+        p: (k,) p values.
+
+    Returns:
+        (k,) corrected ones: the i-th smallest of k times k - i, never falling, at most 1.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    factors = np.arange(len(values), 0, -1)
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors))
+    return corrected
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several groups at one budget.
+
+    Attributes:
+        intervals: one per group.
+        best: index of the group with the best median.
+        h: Kruskal and Wallis' H over the groups that can be tested; NaN for two or fewer.
+        p: p value of the test of all groups: Kruskal-Wallis, or Mann-Whitney for two; NaN where none is possible.
+        against_best: index of every other group that can be tested to its test, best group first, p corrected by Holm.
+    """
+
+    intervals: tuple[Interval, ...]
+    best: int
+    h: float
+    p: float
+    against_best: dict[int, RankTest]
+
+
+def compare(groups: Sequence[ArrayLike], *, lower_is_better: bool = False) -> Comparison:
+    """Compare groups of runs; a group of one run is shown and takes part in no test.
+
+    Args:
+        groups: each (n,) values, at least one value in each.
+        lower_is_better: whether the best group has the smallest median.
+    """
+    samples = [np.asarray(group, dtype=np.float64) for group in groups]
+    intervals = tuple(median_interval(sample) for sample in samples)
+    medians = np.array([interval.median for interval in intervals])
+    best = int(np.argmin(medians) if lower_is_better else np.argmax(medians))
+    several = [index for index, sample in enumerate(samples) if len(sample) > 1]
+    others = [index for index in several if index != best]
+    if best not in several or not others:
+        return Comparison(intervals, best, float("nan"), float("nan"), {})
+    tests = [mann_whitney(samples[best], samples[index]) for index in others]
+    corrected = holm([test.p for test in tests]).tolist()
+    h, p = (float("nan"), tests[0].p) if len(several) == 2 else kruskal_wallis([samples[i] for i in several])
+    pairs = zip(others, tests, corrected, strict=True)
+    return Comparison(
+        intervals, best, h, p, {index: RankTest(test.u, q, test.superiority) for index, test, q in pairs}
+    )

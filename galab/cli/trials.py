@@ -1,0 +1,203 @@
+"""Many trials on the terminal: one live summary while they run, one table at the end."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from galab.cli.output import emit, program, text
+
+if TYPE_CHECKING:
+    from galab.config import RunConfig
+    from galab.lab.recorders import Progress
+    from galab.lab.standing import Ended
+    from galab.lab.trials import Trials
+
+_PLAIN_SECONDS = 10.0
+_METRICS = ("validation_accuracy", "test_accuracy")
+
+
+def run_trials(
+    config: RunConfig, seeds: str, *, name: str | None, runs: Path, jobs: int | None, quiet: bool
+) -> int:
+    """``galab run --seeds``."""
+    from galab.lab.grid import parse_seeds
+    from galab.lab.trials import start_trials
+
+    numbers = parse_seeds(seeds)
+    with Summary(len(numbers), quiet=quiet).shown() as summary:
+        trials = start_trials(config, numbers, name=name, runs=runs, jobs=jobs, observe=summary.hear)
+    return report(trials)
+
+
+def resume_trials(path: Path, changes: dict[str, Any], *, jobs: int | None, quiet: bool, **how: bool) -> int:
+    """``galab resume`` of a group or a sweep."""
+    from galab.lab.trials import resume_trials as go_on
+    from galab.store.groups import runs_below
+
+    with Summary(len(runs_below(path)), quiet=quiet).shown() as summary:
+        trials = go_on(path, changes, jobs=jobs, observe=summary.hear, **how)
+    return report(trials)
+
+
+class Summary:
+    """One line about all trials: live on a terminal, now and then in a pipe.
+
+    Args:
+        count: how many trials there are.
+        quiet: show nothing.
+    """
+
+    def __init__(self, count: int, *, quiet: bool = False) -> None:
+        self._count = count
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._news: dict[int, Progress] = {}
+        self._began = time.monotonic()
+        self._said = 0.0
+        self._before: dict[int, float] = {}
+
+    @contextmanager
+    def shown(self) -> Iterator[Summary]:
+        """Show the line while trials run."""
+        if not sys.stderr.isatty() or self._quiet:
+            yield self
+            return
+        with Live(Text(""), console=Console(stderr=True), refresh_per_second=8, transient=True) as self._live:
+            yield self
+
+    def hear(self, index: int, progress: Progress) -> None:
+        """How one trial comes along."""
+        self._before.setdefault(index, progress.fraction)
+        self._news[index] = progress
+        if self._live is not None:
+            self._live.update(Text(self.sentence()))
+        elif not self._quiet and time.monotonic() - self._said >= _PLAIN_SECONDS:
+            self._said = time.monotonic()
+            click.echo(self.sentence(), err=True)
+
+    def sentence(self) -> str:
+        """The line."""
+        news = list(self._news.values())
+        generations = [one.generation for one in news]
+        parts = [
+            f"{len(news)} of {self._count} trials begun",
+            f"generation {min(generations):,} to {max(generations):,}",
+        ]
+        known = [one.validation_accuracy for one in news if one.validation_accuracy is not None]
+        if known:
+            parts.append(f"median validation {statistics.median(known):.1%}")
+        done = sum(one.fraction for one in news)
+        parts.append(f"{done / max(self._count, len(news)):.0%} done")
+        moved = done - sum(self._before.values())
+        if moved > 0:
+            left = (time.monotonic() - self._began) * (max(self._count, len(news)) - done) / moved
+            parts.append(f"{int(left) // 60}:{int(left) % 60:02} left")
+        return " | ".join(parts)
+
+
+def report(trials: Trials) -> int:
+    """Print what became of trials and what to type next; 130 when a person stopped them, 1 when one failed."""
+    several = len({one.path.parent for one in trials.trials}) > 1
+    _table(trials.trials, trials.path)
+    for title, members in _by_group(trials).items():
+        click.echo((f"{title}: " if several else "") + _median_sentence(members))
+    click.echo(f"validation and test are those of each trial's champion on {trials.data or 'unknown data'}")
+    for one in trials.failed:
+        click.echo(f"galab: {one.path} failed: {one.message}", err=True)
+    unfinished = any(one.state != "finished" for one in trials.trials)
+    lines = [f"{program('galab')} show {trials.path}"]
+    if unfinished:
+        lines.append(f"{program('galab')} resume {trials.path}")
+    lines.append(f"{program('galab')} compare {trials.path}{_by(trials) if several else ''}")
+    lines.append(f"{program('tensorboard')} --logdir {trials.path}")
+    click.echo("next:\n" + "\n".join(f"  {line}" for line in lines))
+    return 1 if trials.failed else 130 if trials.interrupted else 0
+
+
+def show_trials(path: Path, style: str) -> None:
+    """``galab show`` of a group or a sweep."""
+    from galab.lab.standing import data_in, stand
+    from galab.lab.trials import Trials, cells, members
+    from galab.store.groups import GroupFolder
+
+    ended = [
+        stand(folder, one.seed or 0)
+        for config, group in cells(path)
+        for folder, one in members(group, config, GroupFolder(group).read()["seeds"])
+    ]
+    if style != "table":
+        emit([_row(one, path) for one in ended], style)
+        return
+    trials = Trials(path, tuple(ended), data=data_in(ended))
+    groups = _by_group(trials)
+    kind = f"{len(groups)} configurations with" if len(groups) > 1 else "one configuration with"
+    states = ", ".join(f"{sum(one.state == state for one in ended)} {state}" for state in dict.fromkeys(_states(ended)))
+    click.echo(f"{path}: {kind} {len(ended)} trials in all ({states}), {trials.data or 'no data yet'}")
+    _table(ended, path)
+    for title, own in groups.items():
+        click.echo((f"{title}: " if len(groups) > 1 else "") + _median_sentence(own))
+
+
+def _states(ended: Sequence[Ended]) -> list[str]:
+    return [one.state for one in ended]
+
+
+def _by_group(trials: Trials) -> dict[str, list[Ended]]:
+    groups: dict[str, list[Ended]] = {}
+    for one in trials.trials:
+        groups.setdefault(one.path.parent.name, []).append(one)
+    return groups
+
+
+def _row(one: Ended, path: Path) -> dict[str, Any]:
+    return {
+        "trial": one.path.relative_to(path).as_posix(),
+        "state": one.state,
+        "generation": one.generation,
+        "evaluations": one.evaluations,
+        "seconds": round(one.seconds, 1),
+        **{name: one.metrics.get(name) for name in _METRICS},
+    }
+
+
+def _table(trials: Sequence[Ended], path: Path) -> None:
+    rows = [_row(one, path) for one in trials]
+    emit([{name: value for name, value in row.items() if name != "seconds"} for row in rows], "table")
+
+
+def _median_sentence(trials: Sequence[Ended]) -> str:
+    """The medians of a group's finished trials, with how far they may be off and on how many evaluations."""
+    from galab.analysis.statistics import median_interval
+
+    finished = [one for one in trials if one.state == "finished"]
+    parts = []
+    for name in _METRICS:
+        values = [one.metrics[name] for one in finished if one.metrics.get(name) is not None]
+        if values:
+            found = median_interval(values)
+            interval = f" [{found.low:.2%}, {found.high:.2%}]" if found.count > 1 else ""
+            parts.append(f"median {name.replace('_', ' ')} {found.median:.2%}{interval}")
+    if not parts:
+        return f"{len(finished)} of {len(trials)} trials finished"
+    spent = sorted(one.evaluations for one in finished)
+    evaluations = text(spent[0]) if spent[0] == spent[-1] else f"{spent[0]:,} to {spent[-1]:,}"
+    return (
+        f"{', '.join(parts)} ({len(finished)} of {len(trials)} trials finished, {evaluations} evaluations each; "
+        "in brackets the bootstrap 95 % interval)"
+    )
+
+
+def _by(trials: Trials) -> str:
+    fields = [part.partition("=")[0] for part in trials.trials[0].path.parent.name.split(",")]
+    return "".join(f" --by {field}" for field in fields)

@@ -1,0 +1,164 @@
+"""What runs measured, read for a comparison: one curve a run, in groups by their hyperparameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.config import RunConfig
+from galab.errors import RunFolderError, UsageError, closest
+from galab.lab.origins import read_state
+from galab.store import journal
+from galab.store.groups import runs_below
+from galab.store.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One run.
+
+    Attributes:
+        group: what it is compared by, in words.
+        path: its folder.
+        evaluations: (n,) evaluations at each measurement, rising.
+        values: (n,) what was measured.
+    """
+
+    group: str
+    path: Path
+    evaluations: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Runs that can be compared.
+
+    Attributes:
+        curves: one per run.
+        data: the data set that all of them were made with, in words.
+        left_out: folders of runs that never measured the metric.
+    """
+
+    curves: tuple[Curve, ...]
+    data: str
+    left_out: tuple[Path, ...]
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups, in the order in which they came."""
+        return list(dict.fromkeys(curve.group for curve in self.curves))
+
+
+def read_curves(paths: Sequence[Path], *, by: Sequence[str] = (), metric: str = "validation_accuracy") -> Curves:
+    """Read runs, groups, sweeps and folders that hold such.
+
+    Args:
+        paths: where they are.
+        by: hyperparameters whose values make the groups; without any, each path is a group.
+        metric: a field of the log.
+
+    Raises:
+        UsageError: an unknown hyperparameter or metric, or runs on different data.
+        RunFolderError: a path holds no runs, or a run is damaged.
+    """
+    known = [item.name for item in dataclasses.fields(RunConfig)]
+    by = [name.strip().removeprefix("--").replace("-", "_") for name in by]
+    for name in by:
+        if name not in known:
+            raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} See `galab run --help`.")
+    found: dict[Path, tuple[RunFolder, str]] = {}
+    for path in map(Path, paths):
+        runs = runs_below(path)
+        if not runs:
+            raise RunFolderError(f"expected runs at '{path}', found none; `galab list` shows the runs")
+        for run in runs:
+            found.setdefault(run.path.resolve(), (run, str(path)))
+    contents = {run.path: run.read_config() for run, _ in found.values()}
+    data = _same_data(contents)
+    labels = _labels(contents, by)
+    curves, left_out = [], []
+    for run, argument in found.values():
+        group = labels[run.path] if by else argument
+        spent, values = _measured(run, metric)
+        if len(spent):
+            curves.append(Curve(group, run.path, spent, values))
+        else:
+            left_out.append(run.path)
+    if not curves:
+        raise UsageError(_no_metric(metric, [run for run, _ in found.values()]))
+    return Curves(tuple(curves), data, tuple(left_out))
+
+
+def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Path, str]:
+    """The group of each run: the values of its hyperparameters in words, short where that keeps them apart."""
+    fields = RunConfig.__dataclass_fields__
+    values = {
+        path: tuple(content["hyperparameters"].get(name, fields[name].default) for name in by)
+        for path, content in contents.items()
+    }
+    for digits in (2, 4, 17):
+        words = {key: _words(by, key, digits) for key in set(values.values())}
+        if len(set(words.values())) == len(words):
+            break
+    return {path: words[key] for path, key in values.items()}
+
+
+def _words(by: Sequence[str], values: Sequence[Any], digits: int) -> str:
+    parts = [f"{value:.{digits}g}" if isinstance(value, float) else str(value) for value in values]
+    return ", ".join(f"{name} {part}" for name, part in zip(by, parts, strict=True))
+
+
+def _same_data(contents: dict[Path, dict[str, Any]]) -> str:
+    """The description of the data that all runs were made with."""
+    first: tuple[Path, dict[str, Any]] | None = None
+    for path, content in contents.items():
+        if not isinstance(content.get("hyperparameters"), dict):
+            raise RunFolderError(f"expected hyperparameters in '{path}/config.json', found none; restore the file")
+        data = content.get("data") or read_state(path)["task"]  # a branched run names its data in checkpoints alone
+        if first is None:
+            first = path, data
+        elif data.get("fingerprint") != first[1].get("fingerprint"):
+            raise UsageError(
+                f"expected runs on the same data, got '{first[0]}' on {first[1].get('description', 'unknown data')} "
+                f"and '{path}' on {data.get('description', 'unknown data')}; compare those of one data set"
+            )
+    return str(first[1].get("description", "")) if first else ""
+
+
+def _measured(run: RunFolder, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A run's evaluations and values where the metric was logged, the champion's last measurement included."""
+    log = journal.read(run.log_path)
+    points = [(line["evaluations"], line[metric]) for line in log if _is_number(line.get(metric))]
+    status = run.read_status() or {}
+    final = (status.get("result") or {}).get(metric)
+    if log and _is_number(final) and status.get("generation") == log[-1]["generation"]:
+        last = log[-1]["evaluations"]
+        if not points or points[-1][0] < last:  # a run may end between two reports
+            points.append((last, final))
+    rows = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _no_metric(metric: str, runs: Sequence[RunFolder]) -> str:
+    measured = dict.fromkeys(
+        name
+        for run in runs
+        for line in (journal.last(run.log_path, having="champion"), journal.last(run.log_path))
+        for name, value in (line or {}).items()
+        if _is_number(value)
+    )
+    return (
+        f"expected a metric that the runs have measured, got '{metric}'.{closest(metric, list(measured))} "
+        f"They have measured: {', '.join(measured) or 'nothing yet'}."
+    )

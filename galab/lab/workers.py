@@ -1,0 +1,257 @@
+"""Trials in processes: who computes what, who stopped, and what becomes of a process that dies.
+
+Each process is sent whole batches of trials and steps them side by side. It ignores Ctrl-C, which a terminal sends to
+everybody: the parent hears it and tells the processes, which then finish their generation and save. Where the parent
+itself is killed, its pipe closes, and they do the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import multiprocess
+
+from galab.config import RunConfig
+from galab.errors import GalabError
+from galab.lab.batch import together
+from galab.lab.experiment import Experiment, Shared, own_threads
+from galab.lab.loop import Result
+from galab.lab.recorders import Progress, ProgressRecorder
+from galab.lab.run import Steps, resuming, starting
+
+_POLL_SECONDS = 0.25
+_GOODBYE_SECONDS = 30.0
+#: Hears how a trial comes along: its index, and how far it is.
+Observe = Callable[[int, Progress], None]
+#: A trial's index, and why it failed, or None.
+Ending = tuple[int, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of a group, to begin or to continue.
+
+    Attributes:
+        path: its folder; where there is a run already, that one is continued.
+        config: resolved hyperparameters, for a run that begins.
+        changes: hyperparameters that a continued run takes over.
+        allow_numeric_change: continue where scores can no longer be bit-identical.
+        trust: run code that the run names even if nobody here has run it before.
+    """
+
+    path: Path
+    config: RunConfig
+    changes: dict[str, Any]
+    allow_numeric_change: bool = False
+    trust: bool = False
+
+    def steps(self, observe: Callable[[Progress], None], shared: Shared) -> Steps:
+        """The run by the turn."""
+
+        def recorders(_folder: Any, _experiment: Experiment, stop: Any, _totals: Any) -> list[ProgressRecorder]:
+            return [ProgressRecorder(stop, observe)]
+
+        if not (self.path / "config.json").is_file():
+            return starting(
+                self.config, name=self.path.name, runs=self.path.parent, recorders=recorders, shared=shared
+            )
+        return resuming(
+            self.path,
+            self.changes,
+            allow_numeric_change=self.allow_numeric_change,
+            trust=self.trust,
+            recorders=recorders,
+            shared=shared,
+        )
+
+
+def run_batch(
+    trials: dict[int, Trial], observe: Observe, interrupted: threading.Event, tasks: dict[Any, Any]
+) -> Iterator[Ending]:
+    """Run trials side by side in this process; each is yielded when it ends.
+
+    Args:
+        trials: by index.
+        observe: hears how they come along.
+        interrupted: makes all of them finish their generation and save.
+        tasks: tasks loaded for earlier batches.
+    """
+    shared = Shared(interrupted, tasks, cache_share=1 / len(trials))
+    with own_threads():
+        steps = {
+            index: trial.steps(lambda progress, index=index: observe(index, progress), shared)  # type: ignore[misc]
+            for index, trial in trials.items()
+        }
+        for index, ending in together(steps):
+            yield index, None if isinstance(ending, Result) else sentence(ending)
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, as a sentence."""
+    return str(error) if isinstance(error, GalabError) else f"unexpected {type(error).__name__}: {error}"
+
+
+def run_here(
+    batches: Sequence[Sequence[int]], trials: Sequence[Trial], observe: Observe, interrupted: threading.Event
+) -> dict[int, str | None]:
+    """Run batch after batch in this process; why each trial that was begun failed, or None."""
+    tasks: dict[Any, Any] = {}
+    ended: dict[int, str | None] = {}
+    for batch in batches:
+        if interrupted.is_set():
+            break
+        ended.update(run_batch({index: trials[index] for index in batch}, observe, interrupted, tasks))
+    return ended
+
+
+def run_in_processes(
+    batches: Sequence[Sequence[int]],
+    trials: Sequence[Trial],
+    observe: Observe,
+    interrupted: threading.Event,
+    jobs: int,
+) -> dict[int, str | None]:
+    """Run batches in up to ``jobs`` processes; why each trial that was begun failed, or None."""
+    return _Crew(batches, trials, observe, interrupted).run(jobs)
+
+
+class _Worker:
+    """One process, seen from the parent."""
+
+    def __init__(self) -> None:
+        context = multiprocess.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends when the process does
+        self.ready = False
+        self.batch: list[int] = []
+
+    def send(self, *message: Any) -> None:
+        with contextlib.suppress(OSError):  # one that died is found out by its end of the pipe
+            self.connection.send(message)
+
+    def fate(self) -> str:
+        """Why it is no more, in words."""
+        self.process.join(_GOODBYE_SECONDS)
+        code = self.process.exitcode
+        killed = code is not None and code < 0
+        words = f"its process was killed by signal {-code}" if killed else f"its process ended with code {code}"
+        if self.ready:
+            return f"{words}; `galab resume` continues from its last checkpoint"
+        return f"{words} before it was ready; a script that runs trials must do so under `if __name__ == '__main__':`"
+
+
+class _Crew:
+    def __init__(
+        self, batches: Sequence[Sequence[int]], trials: Sequence[Trial], observe: Observe, interrupted: threading.Event
+    ) -> None:
+        self._waiting = deque(list(batch) for batch in batches)
+        self._trials = trials
+        self._observe = observe
+        self._interrupted = interrupted
+        self._ended: dict[int, str | None] = {}
+        self._workers: list[_Worker] = []
+
+    def run(self, jobs: int) -> dict[int, str | None]:
+        told = False
+        try:
+            self._workers = [_Worker() for _ in range(min(jobs, len(self._waiting)))]
+            while self._workers:
+                if self._interrupted.is_set() and not told:
+                    told = True
+                    self._waiting.clear()
+                    for worker in self._workers:
+                        worker.send("stop")
+                for connection in wait([worker.connection for worker in self._workers], _POLL_SECONDS):
+                    self._hear(next(worker for worker in self._workers if worker.connection is connection))
+        finally:
+            for worker in self._workers:
+                worker.process.terminate()
+        return self._ended
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            kind, *values = worker.connection.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        if kind == "progress":
+            self._observe(*values)
+        elif kind == "ended":
+            index, why = values
+            self._ended[index] = why
+            worker.batch.remove(index)
+        elif kind == "free":
+            worker.ready = True
+            self._employ(worker)
+
+    def _employ(self, worker: _Worker) -> None:
+        """Give a free process the next batch, or let it go."""
+        if self._waiting and not self._interrupted.is_set():
+            worker.batch = self._waiting.popleft()
+            worker.send("run", {index: self._trials[index] for index in worker.batch})
+            return
+        self._workers.remove(worker)
+        worker.connection.close()
+        worker.process.join(_GOODBYE_SECONDS)
+
+    def _bury(self, worker: _Worker) -> None:
+        """A process died. Of several trials nobody knows which one did it, so each goes on in a batch of its own."""
+        self._workers.remove(worker)
+        worker.connection.close()
+        fate = worker.fate()
+        if len(worker.batch) == 1 or self._interrupted.is_set():
+            self._ended.update(dict.fromkeys(worker.batch, fate))
+        elif not worker.ready:
+            everyone = [index for batch in self._waiting for index in batch]
+            self._waiting.clear()
+            self._ended.update(dict.fromkeys(everyone, fate))
+            return
+        else:
+            self._waiting.extend([index] for index in worker.batch)
+        if self._waiting:
+            self._workers.append(_Worker())
+
+
+def _serve(connection: Any) -> None:
+    """A process's life: batches come in, progress and endings go out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupted = threading.Event()
+    batches: queue.Queue[dict[int, Trial] | None] = queue.Queue()
+    threading.Thread(target=_listen, args=(connection, interrupted, batches), daemon=True).start()
+
+    def send(*message: Any) -> None:
+        with contextlib.suppress(OSError):  # a parent that is gone must not fail a trial, which is being saved
+            connection.send(message)
+
+    tasks: dict[Any, Any] = {}
+    send("free")
+    while (batch := batches.get()) is not None:
+        for index, why in run_batch(batch, lambda *news: send("progress", *news), interrupted, tasks):
+            send("ended", index, why)
+        send("free")
+
+
+def _listen(connection: Any, interrupted: threading.Event, batches: queue.Queue[dict[int, Trial] | None]) -> None:
+    """Take messages while the process computes."""
+    while True:
+        try:
+            kind, *values = connection.recv()
+        except (EOFError, OSError):
+            interrupted.set()
+            batches.put(None)
+            return
+        if kind == "run":
+            batches.put(values[0])
+        else:
+            interrupted.set()

@@ -1,0 +1,106 @@
+"""Medians, intervals, rank tests and corrections against scipy and numbers worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from galab.analysis.statistics import compare, holm, kruskal_wallis, mann_whitney, median_interval
+
+
+def test_the_interval_is_the_same_each_time_and_near_scipys_bootstrap() -> None:
+    values = np.random.default_rng(3).normal(0.6, 0.05, 12)
+    found = median_interval(values)
+    assert found == median_interval(values)
+    assert found.median == np.median(values)
+    assert found.count == 12
+    theirs = stats.bootstrap(
+        (values,), np.median, method="percentile", n_resamples=10_000, rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert found.low == pytest.approx(theirs.low, abs=0.01)
+    assert found.high == pytest.approx(theirs.high, abs=0.01)
+
+
+def test_the_interval_covers_the_true_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    found = [median_interval(random.normal(0, 1, 15)) for _ in range(200)]
+    covered = np.mean([one.low <= 0 <= one.high for one in found])
+    assert 0.88 <= covered <= 0.995
+
+
+def test_two_values_resample_to_three_medians() -> None:
+    found = median_interval([1.0, 3.0])
+    assert (found.median, found.low, found.high) == (2.0, 1.0, 3.0)
+
+
+def test_one_value_has_no_interval_and_none_is_refused() -> None:
+    found = median_interval([0.5])
+    assert found.median == 0.5
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    for bad in ([], [1.0, math.nan], [[1.0]]):
+        with pytest.raises(ValueError, match="expected at least one finite value"):
+            median_interval(bad)
+
+
+def test_mann_whitney_counts_pairs() -> None:
+    # Of 3 x 3 pairs the first group wins 7 and ties one, so U = 7.5.
+    found = mann_whitney([3, 5, 6], [1, 2, 5])
+    assert found.u == 7.5
+    assert found.superiority == pytest.approx(7.5 / 9)
+    assert found.p == stats.mannwhitneyu([3, 5, 6], [1, 2, 5], alternative="two-sided").pvalue
+    assert mann_whitney([1, 2, 5], [3, 5, 6]).superiority == pytest.approx(1.5 / 9)
+
+
+def test_the_exact_p_of_separate_groups_is_two_in_the_number_of_choices() -> None:
+    assert mann_whitney([4, 5, 6], [1, 2, 3]).p == pytest.approx(2 / math.comb(6, 3))
+
+
+def test_kruskal_wallis_is_scipys_and_says_something_about_equal_values() -> None:
+    groups = [[1.0, 2.0, 3.0], [2.5, 3.5, 4.5], [5.0, 6.0, 7.0]]
+    theirs = stats.kruskal(*groups)
+    assert kruskal_wallis(groups) == (theirs.statistic, theirs.pvalue)
+    assert kruskal_wallis([[1.0, 1.0], [1.0]]) == (0.0, 1.0)
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 x 3, 0.02 x 2 (raised to nothing), 0.5 x 1, in the order given; never falling, at most 1.
+    assert holm([0.5, 0.01, 0.02]) == pytest.approx([0.5, 0.03, 0.04])
+    assert holm([0.03, 0.031]) == pytest.approx([0.06, 0.06])
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert holm([]).size == 0
+
+
+def test_two_groups_are_compared_by_mann_whitney_alone() -> None:
+    low, high = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
+    found = compare([low, high])
+    assert found.best == 1
+    assert found.p == mann_whitney(low, high).p
+    assert math.isnan(found.h)
+    assert found.against_best[0].superiority == 1.0
+    assert [interval.median for interval in found.intervals] == [0.2, 0.5]
+
+
+def test_more_groups_are_compared_together_and_with_the_best() -> None:
+    random = np.random.default_rng(1)
+    groups = [random.normal(mean, 0.1, 8) for mean in (0.0, 0.5, 0.45)]
+    found = compare(groups)
+    assert (found.h, found.p) == kruskal_wallis(groups)
+    assert sorted(found.against_best) == [0, 2]
+    raw = [mann_whitney(groups[found.best], groups[index]).p for index in (0, 2)]
+    assert [found.against_best[index].p for index in (0, 2)] == holm(raw).tolist()
+
+
+def test_where_less_is_better_the_best_is_the_least() -> None:
+    assert compare([[1, 2], [3, 4]], lower_is_better=True).best == 0
+
+
+def test_a_group_of_one_is_shown_and_not_tested() -> None:
+    alone = compare([[0.9], [0.1, 0.2]])
+    assert alone.intervals[0].median == 0.9
+    assert not alone.against_best
+    assert math.isnan(alone.p)
+    three = compare([[0.2], [0.1, 0.3], [0.5, 0.6]])
+    assert list(three.against_best) == [1]
+    assert three.p == mann_whitney([0.5, 0.6], [0.1, 0.3]).p
