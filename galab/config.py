@@ -15,7 +15,8 @@ from galab import compatibility
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import UsageError, closest
 from galab.options import check, option, spelling, type_of
-from galab.registry import CROSSOVERS, MODELS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
+from galab.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
+from galab.specs import parse_mutations
 
 PROBLEM, POPULATION, MUTATION = "Problem", "Population", "Mutation"
 EVALUATION, STOP, RECORD = "Evaluation", "Stop when", "Record"
@@ -110,7 +111,8 @@ class RunConfig:
     migrants: int = option(1, "Best parents that each island sends to the next.", low=0, group=POPULATION)
 
     mutate: str = option(
-        "dense", "Mutation operators, such as dense or dense:0.8,layer:0.2 (shares of the children).", group=MUTATION
+        "dense", "Mutation operator, or a mix such as dense:0.8,layer:0.2 (shares of the children).",
+        choices=MUTATIONS, beyond=parse_mutations, group=MUTATION,
     )
     mutate_shares: str = option(
         "fixed", "Whether the shares of a mix are fixed or inherited, each child's its parent's with small changes.",

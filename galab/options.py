@@ -33,7 +33,7 @@ def option(
         low: smallest value allowed, itself included.
         high: largest value allowed, itself included.
         choices: the words allowed, or the registry of names.
-        beyond: reads what is not one of the words, or raises a UsageError.
+        beyond: reads what need not be one of the words, or raises a UsageError.
         group: the heading under which ``--help`` shows it.
         changeable: whether ``galab resume`` may change it without changing what the run means.
         flag: the command-line spelling, where it is not the field's name (``from`` is a word of Python).
@@ -71,10 +71,10 @@ def check(owner: type, item: dataclasses.Field[Any], value: Any) -> None:
         if not finite or (low is not None and value < low) or (high is not None and value > high):
             bounds = f"at least {low}" if high is None else f"between {low} and {high}"
             raise UsageError(f"expected {spelling(item)} {bounds}, got {value}")
-    if isinstance(choices, Registry):
-        choices.check(value)
-    elif item.metadata["beyond"] is not None:
+    if item.metadata["beyond"] is not None:
         item.metadata["beyond"](value)
+    elif isinstance(choices, Registry):
+        choices.check(value)
     elif choices is not None and value not in choices:
         raise UsageError(
             f"expected {spelling(item)} to be one of {', '.join(choices)}, got '{value}'."
