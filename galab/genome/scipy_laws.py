@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.stats.sampling import NumericalInversePolynomial
 
-from galab.distribution import Distribution
+from galab.distribution import Distribution, shown
 from galab.errors import UsageError, closest
 
 logger = logging.getLogger("galab")
@@ -47,14 +47,14 @@ def scipy_quantiles(meant: Distribution, levels: NDArray[np.float64]) -> NDArray
             frozen = law(**meant.parameters)
             if not np.isfinite(frozen.ppf(0.5)):
                 raise UsageError(
-                    f"expected parameters that scipy.stats.{meant.name} is defined for, got '{meant.text}'; "
+                    f"expected parameters that scipy.stats.{meant.name} is defined for, got {shown(meant.text)}; "
                     "choose others"
                 )
             variance = float(frozen.var())
             if not 0 < variance < np.inf:
                 raise UsageError(
                     f"expected --distribution with a finite variance above 0, as its steps are scaled to 1, got "
-                    f"'{meant.text}' with variance {variance}; choose other parameters, or the truncated 'cauchy'"
+                    f"{shown(meant.text)} with variance {variance}; choose other parameters, or the truncated 'cauchy'"
                 )
             quantiles = _quantiles(frozen, levels)
     except UsageError:
@@ -62,13 +62,14 @@ def scipy_quantiles(meant: Distribution, levels: NDArray[np.float64]) -> NDArray
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"expected quantiles of '{meant.text}' from scipy, got {type(error).__name__}: {reason:.80}; choose other "
-            "parameters"
+            f"expected quantiles of {shown(meant.text)} from scipy, got {type(error).__name__}: {reason:.80}; "
+            "choose other parameters"
         ) from error
     if not np.isfinite(quantiles).all():
+        absent = np.count_nonzero(~np.isfinite(quantiles))
         raise UsageError(
-            f"expected finite quantiles of '{meant.text}', got {np.count_nonzero(~np.isfinite(quantiles))} that scipy "
-            "cannot compute; choose other parameters"
+            f"expected finite quantiles of {shown(meant.text)}, got {absent} that scipy cannot compute; choose other "
+            "parameters"
         )
     return quantiles
 
@@ -114,5 +115,5 @@ def _check_parameters(meant: Distribution, shapes: list[str]) -> None:
         example = ", ".join(f"{name}=..." for name in shapes)
         raise UsageError(
             f"expected a number for {' and '.join(missing)} of --distribution scipy:{meant.name}, got "
-            f"'{meant.text}'; write scipy:{meant.name}({example})"
+            f"{shown(meant.text)}; write scipy:{meant.name}({example})"
         )

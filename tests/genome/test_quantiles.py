@@ -69,6 +69,7 @@ def test_a_built_in_name_is_the_shipped_table() -> None:
     [
         ("scipy:tt(df=5)", "no continuous distribution of scipy.stats is called 'tt'. Did you mean 't'?"),
         ("scipy:logisticc", "Did you mean 'logistic'"),
+        ("scipy:t(\n)", "expected a number for df of .*\\n"),
         ("scipy:poisson(mu=3)", "no continuous distribution of scipy.stats is called 'poisson'"),
         ("scipy:rv_continuous", "no continuous distribution"),
         ("scipy:__builtins__", "no continuous distribution"),
