@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from galab.config import RunConfig
-from galab.distribution import parse
+from galab.distribution import parse, shown
 from galab.errors import CheckpointError, UsageError
 from galab.genome import noise, quantiles
 from galab.genome.noise import Table
@@ -28,8 +28,8 @@ def resolve(distribution: str, folder: RunFolder) -> Table:
         return noise.table(meant.name)
     if meant.sha256 is None:
         raise CheckpointError(
-            f"expected the distribution '{distribution}' of '{folder.path}' to end with # and the hash of its table, "
-            "as runs save it, got none; restore the file that says so from a copy"
+            f"expected the distribution {shown(distribution)} of '{folder.path}' to end with # and the hash of its "
+            "table, as runs save it, got none; restore the file that says so from a copy"
         )
     path = folder.table_path(meant.sha256)
     try:
@@ -37,7 +37,8 @@ def resolve(distribution: str, folder: RunFolder) -> Table:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
-            f"expected the quantile table of '{meant.text}' in '{path}', got {reason}; restore the file from a copy"
+            f"expected the quantile table of {shown(meant.text)} in '{path}', got {reason}; restore the file "
+            "from a copy"
         ) from error
 
 

@@ -28,7 +28,7 @@ from galab.store import journal, lineage_file  # noqa: E402
 
 LONG = {
     "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "elites": 1, "generations": 30,
-    "save_every": 3, "report_every": 5, "seed": 5, "threads": 1,
+    "save_every": 3, "report_every": 5, "seed": 5, "threads": 1, "distribution": "scipy:t(df=5)",
 }  # fmt: skip
 SHORT = LONG | {"generations": 5, "save_every": 2, "report_every": 2, "keep": "1"}
 
