@@ -81,9 +81,7 @@ def restore(experiment: Experiment, state: dict[str, Any], ancestors: list[Birth
         experiment.pedigree.add(ancestor)
     experiment.strategy.load_state_dict(state["strategy"])
     ids = experiment.strategy.parents.tolist()
-    for birth, member in zip(ids, members_of(state), strict=True):
-        experiment.decoder.insert(birth, member)
-    experiment.decoder.pin(ids)
+    experiment.decoder.adopt(dict(zip(ids, members_of(state), strict=True)))
 
 
 def members_of(state: dict[str, Any]) -> list[Phenotype]:

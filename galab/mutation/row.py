@@ -30,13 +30,13 @@ class Row:
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
         """See :class:`galab.genome.decode.Mutation`."""
-        neurons = steps.layout.neurons
-        total = sum(count for count, _ in neurons)
-        chosen = int(below(total, self._run_key, birth.id, Stream.CHOICE, 1)[0])
-        for count, tensors in neurons:
-            if chosen < count:
-                break
-            chosen -= count
-        parts = [slice(start + chosen * width, start + (chosen + 1) * width) for start, width in tensors]
+        # A neuron that no mutation may move is no choice.
+        neurons = steps.neurons
+        ends = np.cumsum([count for count, _ in neurons])
+        chosen = int(below(int(ends[-1]), self._run_key, birth.id, Stream.CHOICE, 1)[0])
+        layer = int(np.searchsorted(ends, chosen, side="right"))
+        count, tensors = neurons[layer]
+        row = chosen - (int(ends[layer]) - count)
+        parts = [slice(start + row * width, start + (row + 1) * width) for start, width in tensors]
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, sum(width for _, width in tensors))
         return move(parent, birth, log_sigma, steps, parts, z, self._law.peak)
