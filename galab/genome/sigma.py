@@ -105,5 +105,6 @@ def log2_grid(mean_square: int) -> int:
     octave = mean_square.bit_length() - 1
     # The root of the leading digits, in [1, sqrt(2)), in units of 2^-63: finer than the grid resolves.
     leading = math.isqrt((mean_square << 126) >> octave)
-    fraction = int(np.searchsorted(_fractions().astype(np.float64), leading / 2.0**63, side="right")) - 1
+    half = _fractions()[: PER_OCTAVE // 2].astype(np.float64)
+    fraction = int(np.searchsorted(half, leading / 2.0**63, side="right")) - 1
     return octave * PER_OCTAVE // 2 + fraction
