@@ -49,8 +49,8 @@ class Birth(NamedTuple):
         parents: ids of its parents: none for a founder, one or more otherwise.
         generation: the generation that it was born in; founders are 0.
         argument: what the operator acts on, as each operator says; 0 mostly.
-        log_sigma: the step size it used, as a grid point of ``sigma.py``; of a founder the one that its step sizes start
-            from, and 0 for children where step sizes are decoded with the weights.
+        log_sigma: the step size it used, as a grid point of ``sigma.py``; of a founder the one that its step sizes
+            start from, and 0 for children where step sizes are decoded with the weights.
         crossover: number of the crossover operator in the run's list, from 1; 0 is none.
         mutation: number of the mutation operator in the run's list, from 1; 0 is none (a founder).
     """
@@ -65,10 +65,13 @@ class Birth(NamedTuple):
 
 
 def to_rows(births: Iterable[Birth], dtype: np.dtype[np.void] = BIRTH) -> NDArray[np.void]:
-    """Births as a structured array of a dtype of :func:`birth_dtype`."""
-    room = dtype["parents"].shape[0]
-    nobody = (NOBODY,) * room
-    rows = [(b.id, (*b.parents, *nobody)[:room], *b[2:]) for b in births]
+    """Births as a structured array of a dtype of :func:`birth_dtype`.
+
+    Raises:
+        ValueError: a birth has more parents than there is room for.
+    """
+    nobody = (NOBODY,) * dtype["parents"].shape[0]
+    rows = [(b.id, (*b.parents, *nobody[len(b.parents) :]), *b[2:]) for b in births]
     return np.array(rows, dtype=dtype)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
@@ -54,7 +54,20 @@ class Decoder:
         known = self._lookup(birth)
         if known is not None:
             return known
-        rows, uses, decoded = self._missing(birth)
+        decoded = self._develop(birth, use_cache=not self.developer.genetic or self._near(birth))
+        self.insert(birth, decoded)
+        return decoded
+
+    def _near(self, birth: int) -> bool:
+        """Whether an individual's genes are told apart from the base that those of the pinned are told apart from.
+
+        Under a gene law, whoever was pinned has a younger base than its dead relatives, so the lineage of anybody but
+        the children of the pinned is followed to the founders.
+        """
+        return self._cache.pinned(birth) or all(self._cache.pinned(parent) for parent in self._pedigree[birth].parents)
+
+    def _develop(self, birth: int, use_cache: bool) -> Phenotype:
+        rows, uses, decoded = self._missing(birth, use_cache)
         # Ids count up in order of birth, so parents come before their children.
         for row in sorted(rows.values()):
             decoded[row.id] = self.developer.develop(row, [decoded[parent] for parent in row.parents])
@@ -63,7 +76,6 @@ class Decoder:
                 if not uses[parent]:
                     # A chain needs its last link only; without this a cold rebuild would hold every ancestor at once.
                     del decoded[parent]
-        self.insert(birth, decoded[birth])
         return decoded[birth]
 
     def decode_all(self, births: Sequence[int]) -> list[Phenotype | LethalMutationError]:
@@ -103,7 +115,9 @@ class Decoder:
                 self.insert(row.id, child)
             self.hits += len(some)
 
-    def _missing(self, birth: int) -> tuple[dict[int, Birth], Counter[int], dict[int, Phenotype]]:
+    def _missing(
+        self, birth: int, use_cache: bool
+    ) -> tuple[dict[int, Birth], Counter[int], dict[int, Phenotype]]:
         """What decoding a birth takes: the births to develop, how many of them need each, and the cached ancestors.
 
         An explicit stack instead of recursion, because lineages are tens of thousands of births long; and everybody is
@@ -111,9 +125,6 @@ class Decoder:
         """
         rows, uses, decoded = dict[int, Birth](), Counter[int](), dict[int, Phenotype]()
         stack = [birth]
-        # Under a gene law, whoever was pinned is told apart from a younger base than its dead relatives, so the lineage
-        # of anybody but their children is followed to the founders.
-        use_cache = not self.developer.genetic or all(self._cache.pinned(p) for p in self._pedigree[birth].parents)
         while stack:
             row = self._pedigree[stack.pop()]
             if row.id in rows:
@@ -128,21 +139,29 @@ class Decoder:
         return rows, uses, decoded
 
     def insert(self, birth: int, phenotype: Phenotype) -> None:
-        """Put a phenotype known from elsewhere, such as a checkpoint, into the cache."""
+        """Put a phenotype that is known into the cache, as long as there is room."""
         with self._lock:
             self._cache.put(birth, phenotype)
 
     def pin(self, births: Iterable[int]) -> None:
         """Keep exactly these, the living parents, in the cache whatever its size; decode those that are missing."""
-        births = list(births)
-        phenotypes = [self.decode(birth) for birth in births]
+        births = list(dict.fromkeys(births))
+        if self.developer.genetic and not all(self._near(birth) for birth in births):
+            # One base for all: somebody's is older, and genes that a later base holds are not known one by one.
+            phenotypes = [self._develop(birth, use_cache=False) for birth in births]
+        else:
+            phenotypes = [self.decode(birth) for birth in births]
         if self.developer.genetic:
             # Everybody to come descends from the pinned ones, so what they all carry is base from now on.
             common = fixed(phenotypes)
             phenotypes = [folded(phenotype, common) for phenotype in phenotypes]
             self.fixations += len(common)
+        self.adopt(dict(zip(births, phenotypes, strict=True)))
+
+    def adopt(self, living: Mapping[int, Phenotype]) -> None:
+        """Pin the living parents as they were saved, under a gene law with genes told apart from one base."""
         with self._lock:
-            self._cache.pin(dict(zip(births, phenotypes, strict=True)))
+            self._cache.pin(dict(living))
             if self.developer.genetic:
                 self._cache.drop()  # the others' genes are told apart from an older base
 

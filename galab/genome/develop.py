@@ -1,4 +1,4 @@
-"""One birth: from decoded parents to their child. Crossover, then the step sizes, then mutation with the new step sizes."""
+"""One birth, from decoded parents to their child: crossover, then the step sizes, then mutation with the new ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from galab.genome.births import Birth
 from galab.genome.founders import Founders
 from galab.genome.genes import GeneCache, recombined
 from galab.genome.phenotype import Gene, Layout, Phenotype
-from galab.genome.sigma import from_fine, to_fine
 from galab.genome.steps import Steps
 
 
@@ -64,8 +63,10 @@ class Recombination(Protocol):
 class Rule(Protocol):
     """How step sizes mutate (``galab.mutation.step_size``)."""
 
-    def mutate(self, fine: NDArray[np.int32], birth: int, steps: Steps) -> NDArray[np.int32]:
-        """The child's, from its parents' recombined ones, in units of 2^-16 octave."""
+    def mutate(
+        self, inherited: Sequence[NDArray[np.int16]], birth: int, steps: Steps
+    ) -> NDArray[np.int16] | NDArray[np.int32]:
+        """(S,) the child's, before bounds, from one inherited set of them or from the mean of several."""
         ...
 
 
@@ -123,7 +124,7 @@ class Developer:
         if self.genetic:
             gene = Gene(birth, log_sigma)
             genes = {**(mixed.genes or {}), birth.id: gene}
-        velocity = weights - mixed.weights if getattr(operator, "remembers", False) else None
+        velocity = _step(mixed.weights, weights) if getattr(operator, "remembers", False) else None
         return Phenotype(weights, log_sigma, genes, velocity)
 
     def develop_together(self, births: Sequence[Birth], parents: Sequence[Phenotype]) -> list[Phenotype] | None:
@@ -174,16 +175,17 @@ class Developer:
         if self._rule is None or self.steps.granularity == "global":
             return np.array([birth.log_sigma], dtype=np.int16)
         if not birth.crossover:
-            fine = to_fine(parents[0].log_sigma)
+            inherited = [parents[0].log_sigma]
         elif sources is not None and self._inherit == "weights":
-            fine = to_fine(self._carried_along(parents, sources))
+            inherited = [self._carried_along(parents, sources)]
         else:
-            fine = mean_fine([parent.log_sigma for parent in parents])
-        return self.steps.clip(from_fine(self._rule.mutate(fine, birth.id, self.steps)), weights)
+            inherited = [parent.log_sigma for parent in parents]
+        return self.steps.clip(self._rule.mutate(inherited, birth.id, self.steps), weights)
 
     def _carried_along(self, parents: Sequence[Phenotype], sources: NDArray[np.uint8]) -> NDArray[np.int16]:
         """Each step size from the parent that gave the first weight which it serves."""
-        wanted = sources if self.steps.size == self.layout.size else sources[self.steps.first]
+        # Equal numbers of step sizes and weights do not tell: a matrix of 2 x 2 has two rows and two columns.
+        wanted = sources if self.steps.granularity == "parameter" else sources[self.steps.first]
         carried = parents[0].log_sigma.copy()
         for number, parent in enumerate(parents[1:], 1):
             np.copyto(carried, parent.log_sigma, where=wanted == number)
@@ -194,10 +196,7 @@ class Developer:
         return operator.apply(Phenotype(self._nothing, gene.log_sigma), gene.birth, gene.log_sigma, self.steps)
 
 
-def mean_fine(log_sigmas: Sequence[NDArray[np.int16]]) -> NDArray[np.int32]:
-    """The mean of several parents' step sizes in units of 2^-16 octave, rounded to the nearest, halves up."""
-    total = np.zeros(len(log_sigmas[0]), dtype=np.int32)
-    for log_sigma in log_sigmas:
-        total += log_sigma
-    count = len(log_sigmas)
-    return ((total.astype(np.int64) * 512 + count) // (2 * count)).astype(np.int32)
+def _step(before: NDArray[np.int32], after: NDArray[np.int32]) -> NDArray[np.int32]:
+    """What a birth added to the weights, at most 128 either way: a step from end to end of the range would overflow."""
+    wide = after.astype(np.int64) - before
+    return np.clip(wide, -(1 << 31), (1 << 31) - 1, out=wide).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Genomes as sets of mutations: a base that everybody shares, and for each individual the births whose change it carries.
+"""Genomes as sets of mutations: a base that all share, and for each individual the births whose change it carries.
 
 A gene is one mutation apart from its carriers (the lab's "seed"). As integer addition is exact, weights are base plus
 the sum of the carried genes in any order, so a child is one of its parents plus the genes that it gains and minus
@@ -7,6 +7,7 @@ those that it loses. Genes that everybody carries belong to the base and need no
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -21,7 +22,7 @@ Chosen = set[int]
 
 
 class GeneCache:
-    """Changes of weights by gene, least recently used ones dropped, bounded in bytes.
+    """Changes of weights by gene, least recently used ones dropped, bounded in bytes; threads may share it.
 
     Args:
         develop: the (D,) int32 change of a gene.
@@ -33,24 +34,25 @@ class GeneCache:
         self._capacity = capacity
         self._bytes = 0
         self._items: OrderedDict[int, tuple[NDArray[np.int32], int]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, gene: Gene) -> tuple[NDArray[np.int32], int]:
         """A gene's change, and its largest magnitude."""
-        found = self._items.get(gene.birth.id)
-        if found is not None:
-            self._items.move_to_end(gene.birth.id)
-            return found
+        with self._lock:
+            found = self._items.get(gene.birth.id)
+            if found is not None:
+                self._items.move_to_end(gene.birth.id)
+                return found
         change = self._develop(gene)
-        return self.put(gene.birth.id, change)
-
-    def put(self, birth: int, change: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
-        """Remember a change that is known."""
         peak = max(int(change.max(initial=0)), -int(change.min(initial=0)))
-        self._items[birth] = change, peak
-        self._bytes += change.nbytes
-        while self._bytes > self._capacity and len(self._items) > 1:
-            _, (evicted, _) = self._items.popitem(last=False)
-            self._bytes -= evicted.nbytes
+        with self._lock:
+            # Another thread may have developed it meanwhile, and its bytes count once.
+            if gene.birth.id not in self._items:
+                self._items[gene.birth.id] = change, peak
+                self._bytes += change.nbytes
+            while self._bytes > self._capacity and len(self._items) > 1:
+                _, (evicted, _) = self._items.popitem(last=False)
+                self._bytes -= evicted.nbytes
         return change, peak
 
 

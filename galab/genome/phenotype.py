@@ -22,9 +22,11 @@ from galab.genome.scratch import scratch
 #: For each layer its number of neurons, and (start, width of a row) for each of its tensors.
 Neurons = tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
 
-#: Weight units per 1.0.
-SCALE = 2.0**24
+#: Weight units per 1.0, and that as a power of two.
+SCALE_BITS = 24
+SCALE = 2.0**SCALE_BITS
 _INT32_LIMIT = 2.0**31
+_ROUNDED = 1 + 2.0**-20
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,8 @@ def to_change(
         LethalMutationError: a step is too large for int32.
     """
     np.rint(z, out=z)
-    if not limit < _INT32_LIMIT and (bad := ~(np.abs(z) < _INT32_LIMIT)).any():
+    # The bound is that of exact products; each float32 rounding on the way may have added 2^-24 of it.
+    if not limit * _ROUNDED < _INT32_LIMIT and (bad := ~(np.abs(z) < _INT32_LIMIT)).any():
         raise LethalMutationError(layout.name_at(int(np.argmax(bad))), birth)
     np.copyto(out, z, casting="unsafe")
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from functools import cache
 
@@ -17,7 +18,8 @@ PER_OCTAVE = 256
 FINE_PER_OCTAVE = 65_536
 #: The grid points of which :func:`sigmas` knows the step size: 2^-32 to 2^8.
 LOWEST, HIGHEST = -32 * PER_OCTAVE, 8 * PER_OCTAVE
-_FINE_BITS = 8
+#: Units of a rule in one grid point, as a power of two.
+FINE_BITS = 8
 
 
 @cache
@@ -35,17 +37,26 @@ def sigma(log_sigma: int) -> np.float32:
 
 
 @cache
-def _grid() -> NDArray[np.float32]:
-    """The step size of every grid point from LOWEST to HIGHEST."""
-    points = np.arange(LOWEST, HIGHEST + 1)
-    return np.ldexp(_fractions()[points % PER_OCTAVE], points // PER_OCTAVE)
+def _grid(octaves: int) -> NDArray[np.float32]:
+    """(65536,) 2^octaves times the step size of every int16, in the order of the same bits read as uint16."""
+    points = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.int64).clip(LOWEST, HIGHEST)
+    return np.ldexp(_fractions()[points % PER_OCTAVE], points // PER_OCTAVE + octaves)
 
 
-def sigmas(log_sigma: NDArray[np.int16], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """The step sizes of many grid points, each as :func:`sigma` gives it; points off the table count as its ends."""
+def sigmas(
+    log_sigma: NDArray[np.int16], *, octaves: int = 0, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """The step sizes of many grid points, each as :func:`sigma` gives it; points off the table count as its ends.
+
+    Args:
+        log_sigma: (S,) grid points.
+        octaves: the step sizes are multiplied by 2^octaves, which is exact.
+        out: (S,) where to put them; new memory if absent.
+    """
     indices = scratch("indices", len(log_sigma), np.intp)
-    np.add(log_sigma, -LOWEST, out=indices, casting="unsafe", dtype=np.intp)
-    return _grid().take(indices, mode="clip", out=out)
+    np.copyto(indices, log_sigma.view(np.uint16), casting="safe")
+    # mode="wrap" skips the bounds check: 16 bits cannot leave a table of 65,536 entries.
+    return _grid(octaves).take(indices, mode="wrap", out=out)
 
 
 def snap(value: float) -> int:
@@ -55,21 +66,38 @@ def snap(value: float) -> int:
 
 def to_fine(log_sigma: NDArray[np.int16]) -> NDArray[np.int32]:
     """Grid points in units of 2^-16 octave."""
-    return log_sigma.astype(np.int32) << _FINE_BITS
+    fine = log_sigma.astype(np.int32)
+    fine <<= FINE_BITS
+    return fine
+
+
+def mean_fine(log_sigmas: Sequence[NDArray[np.int16]]) -> NDArray[np.int32]:
+    """The mean of several parents' step sizes in units of 2^-16 octave, to the nearest, halves up; a new array."""
+    if len(log_sigmas) == 1:
+        return to_fine(log_sigmas[0])
+    total = np.zeros(len(log_sigmas[0]), dtype=np.int64)
+    for log_sigma in log_sigmas:
+        total += log_sigma
+    count = len(log_sigmas)
+    return ((total * 512 + count) // (2 * count)).astype(np.int32)
 
 
 def from_fine(fine: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Units of 2^-16 octave to the nearest grid points, halves to even (another rule would drift); ``fine`` is overwritten."""
-    odd = np.right_shift(fine, _FINE_BITS, out=scratch("odd", len(fine), np.int32))
+    """Units of 2^-16 octave to the nearest grid points, halves to even, as halves up would drift.
+
+    Args:
+        fine: overwritten, and returned.
+    """
+    odd = np.right_shift(fine, FINE_BITS, out=scratch("odd", len(fine), np.int32))
     odd &= 1
     fine += odd
-    fine += (1 << (_FINE_BITS - 1)) - 1
-    fine >>= _FINE_BITS
+    fine += (1 << (FINE_BITS - 1)) - 1
+    fine >>= FINE_BITS
     return fine
 
 
 def log2_grid(mean_square: int) -> int:
-    """The grid point at or below the square root of a whole number: 256/2 times its binary logarithm, by integers alone.
+    """The grid point at or below the square root of a whole number: 128 times its binary logarithm, by integers alone.
 
     Args:
         mean_square: at least 1.
@@ -77,5 +105,6 @@ def log2_grid(mean_square: int) -> int:
     octave = mean_square.bit_length() - 1
     # The root of the leading digits, in [1, sqrt(2)), in units of 2^-63: finer than the grid resolves.
     leading = math.isqrt((mean_square << 126) >> octave)
-    fraction = int(np.searchsorted(_fractions().astype(np.float64), leading / 2.0**63, side="right")) - 1
+    half = _fractions()[: PER_OCTAVE // 2].astype(np.float64)
+    fraction = int(np.searchsorted(half, leading / 2.0**63, side="right")) - 1
     return octave * PER_OCTAVE // 2 + fraction

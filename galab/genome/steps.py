@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.genome.phenotype import SCALE, Layout
+from galab.genome.phenotype import SCALE, SCALE_BITS, Layout, Neurons
 from galab.genome.scratch import scratch
 from galab.genome.sigma import HIGHEST, LOWEST, log2_grid, sigma, sigmas
 
@@ -75,10 +75,25 @@ class Steps:
         self.low, self.high, self.relative = low, high, relative
         self._factors = factors
         self._parts = list(zip(layout.names, layout.shapes, layout.starts, layout.sizes, strict=True))
+        #: For each tensor the step sizes of its rows, which may be all its weights or one for all, and of its columns.
+        self._by_tensor: list[tuple[Group, Group | None]] = []
         self.groups = tuple(self._grouped())
         self.size = self.groups[-1].stop
         #: (S,) number of a weight that the step size serves.
         self.first = self._first()
+
+    @property
+    def free(self) -> list[slice]:
+        """The weights that mutations may move, tensor by tensor."""
+        parts = enumerate(self._parts)
+        return [slice(start, start + size) for tensor, (*_, start, size) in parts if tensor not in self.frozen and size]
+
+    @property
+    def neurons(self) -> Neurons:
+        """The neurons of the layout without what is frozen; see :attr:`Layout.neurons`."""
+        starts = {part.start for part in self.free}
+        kept = ((count, tuple(part for part in parts if part[0] in starts)) for count, parts in self.layout.neurons)
+        return tuple((count, parts) for count, parts in kept if parts)
 
     @property
     def uniform(self) -> bool:
@@ -94,15 +109,18 @@ class Steps:
                 values[group.start : group.stop] = log_sigma + factor
         return self.clip(values)
 
-    def clip(self, log_sigma: NDArray[np.int32], weights: NDArray[np.int32] | None = None) -> NDArray[np.int16]:
-        """Step sizes within their bounds, and columns within theirs.
+    def clip(
+        self, log_sigma: NDArray[np.int16] | NDArray[np.int32], weights: NDArray[np.int32] | None = None
+    ) -> NDArray[np.int16]:
+        """Step sizes within their bounds, and columns within four octaves of their mean.
 
         Args:
-            log_sigma: (S,) grid points; overwritten.
+            log_sigma: (S,) grid points; overwritten, and returned where they are int16.
             weights: (D,) the parent's, for bounds relative to the RMS of its tensors.
         """
         if self.granularity != "row-column" and self.relative == (None, None):
-            return np.clip(log_sigma, self.low, self.high, out=log_sigma).astype(np.int16)
+            np.clip(log_sigma, self.low, self.high, out=log_sigma)
+            return log_sigma.astype(np.int16, copy=False)
         for group in self.groups:
             part = log_sigma[group.start : group.stop]
             if group.columns:
@@ -110,7 +128,7 @@ class Steps:
             else:
                 low, high = self.bounds(group.tensor, weights)
                 np.clip(part, low, high, out=part)
-        return log_sigma.astype(np.int16)
+        return log_sigma.astype(np.int16, copy=False)
 
     def bounds(self, tensor: int, weights: NDArray[np.int32] | None) -> tuple[int, int]:
         """Smallest and largest grid point for a tensor; the absolute ones win where both are given."""
@@ -122,33 +140,29 @@ class Steps:
         floor = self.low if low is None else min(max(self.low, rms + low), self.high)
         return floor, self.high if high is None else max(min(self.high, rms + high), floor)
 
-    def multiply(
-        self, z: NDArray[np.float32], log_sigma: NDArray[np.int16], tensors: Sequence[int] | None = None
-    ) -> float:
+    def multiply(self, z: NDArray[np.float32], log_sigma: NDArray[np.int16]) -> float:
         """``z * sigma * 2^24`` in place: one float32 product per weight, as scaling by 2^24 is exact.
+
+        In ``row-column`` sigma is itself the float32 product of the row's and the column's.
 
         Args:
             z: (D,) noise.
             log_sigma: (S,) step sizes.
-            tensors: those to multiply; the others are left alone.
 
         Returns:
             The largest factor used.
         """
-        if self.uniform and tensors is None:
+        if self.uniform:
             factor = np.float32(sigma(int(log_sigma[0])) * np.float32(SCALE))
             np.multiply(z, factor, out=z)
             return float(factor)
-        if self.granularity == "parameter" and tensors is None and not self.frozen:
-            factors = sigmas(log_sigma, out=scratch("sigmas", len(z), np.float32))
-            factors *= np.float32(SCALE)
-            np.multiply(z, factors, out=z)
-            return float(factors.max(initial=0))
-        chosen = range(len(self._parts)) if tensors is None else tensors
-        return max((self._multiply_tensor(z, log_sigma, tensor) for tensor in chosen), default=0.0)
+        if self.granularity == "parameter" and not self.frozen:
+            np.multiply(z, sigmas(log_sigma, octaves=SCALE_BITS, out=scratch("sigmas", len(z), np.float32)), out=z)
+            return float(sigma(int(log_sigma.max(initial=LOWEST)))) * SCALE
+        return max((self._multiply_tensor(z, log_sigma, tensor) for tensor in range(len(self._parts))), default=0.0)
 
     def factors(self, log_sigma: NDArray[np.int16], tensor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Row and column step sizes of a tensor, each of shape (1,) where they are all the same; the columns times 1."""
+        """Row and column step sizes of a tensor, each of shape (1,) where all are the same; no columns are a 1."""
         rows, columns = self._by_tensor[tensor]
         one = np.ones(1, dtype=np.float32)
         return sigmas(log_sigma[rows.start : rows.stop]), one if columns is None else sigmas(
@@ -163,7 +177,7 @@ class Steps:
             return 0.0
         rows, columns = self.factors(log_sigma, tensor)
         rows = rows * np.float32(SCALE)
-        if len(columns) == 1:
+        if self._by_tensor[tensor][1] is None:
             np.multiply(part, rows, out=part)
             return float(rows.max(initial=0))
         matrix = part.reshape(shape[0], -1)
@@ -173,10 +187,10 @@ class Steps:
 
     def _grouped(self) -> list[Group]:
         if self.granularity == "global":
-            self._by_tensor = [(Group("", 0, 1, 0), None)] * len(self._parts)
-            return [Group("", 0, 1, 0)]
+            everything = Group("", 0, 1, 0)
+            self._by_tensor += [(everything, None)] * len(self._parts)
+            return [everything]
         groups: list[Group] = []
-        self._by_tensor: list[tuple[Group, Group | None]] = []
         at = 0
         for tensor, (name, shape, _, size) in enumerate(self._parts):
             matrix = self.granularity == "row-column" and len(shape) > 1 and shape[0] > 0
@@ -196,7 +210,8 @@ class Steps:
             count = group.stop - group.start
             stride = 1 if group.columns or not count else size // count
             first[group.start : group.stop] = start + stride * np.arange(count)
-        return first
+        # The step size of an empty tensor serves nobody, and must not point behind the last weight.
+        return np.minimum(first, max(self.layout.size - 1, 0))
 
 
 def log_rms(weights: NDArray[np.int32]) -> int:
@@ -211,5 +226,8 @@ def log_rms(weights: NDArray[np.int32]) -> int:
 def sum_of_squares(values: NDArray[np.int32], shift: int = 8) -> int:
     """The sum of squares of whole numbers without their lowest ``shift`` bits: exact, as float sums depend on order."""
     coarse = (values >> shift).astype(np.int64)
-    # 2^23 squared times 2^16 is 2^62; larger tensors are summed in parts.
-    return sum(int(np.dot(part, part)) for part in np.array_split(coarse, -(-len(coarse) // 65_536)))
+    peak = max(int(coarse.max(initial=0)), -int(coarse.min(initial=0)), 1)
+    # As many at a time as int64 can hold: 2^16 of the largest weights, whose squares are 2^46.
+    most = max(((1 << 63) - 1) // peak**2, 1)
+    parts = (coarse[start : start + most] for start in range(0, len(coarse), most))
+    return sum(int(np.dot(part, part)) for part in parts)

@@ -115,9 +115,7 @@ class Search:
         """Continue from ``state_dict``; the Search must have been made with the same arguments."""
         self.strategy.load_state_dict(state["strategy"])
         ids = self.strategy.parents.tolist()
-        for birth, member in zip(ids, members_of(state), strict=True):
-            self.decoder.insert(birth, member)
-        self.decoder.pin(ids)
+        self.decoder.adopt(dict(zip(ids, members_of(state), strict=True)))
 
     def _load(self, module: nn.Module, member: Phenotype) -> nn.Module:
         parts = self.decoder.layout.split(to_float(member.weights))

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from galab import __version__
+from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
-from galab.compatibility import decided
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.founders import Founders
 from galab.genome.phenotype import Gene, Layout, Phenotype
@@ -81,9 +81,7 @@ def restore(experiment: Experiment, state: dict[str, Any], ancestors: list[Birth
         experiment.pedigree.add(ancestor)
     experiment.strategy.load_state_dict(state["strategy"])
     ids = experiment.strategy.parents.tolist()
-    for birth, member in zip(ids, members_of(state), strict=True):
-        experiment.decoder.insert(birth, member)
-    experiment.decoder.pin(ids)
+    experiment.decoder.adopt(dict(zip(ids, members_of(state), strict=True)))
 
 
 def members_of(state: dict[str, Any]) -> list[Phenotype]:

@@ -1,7 +1,7 @@
 """Rules by which the population's success sets the step size of its next children: one number for a child.
 
-Unlike the rules of ``step_size.py`` they have a state, which a checkpoint keeps; the step size that a child used is in its
-birth, so decoding needs none of it. All but the schedule compare children with their parents on the same data.
+Unlike the rules of ``step_size.py`` they have a state, which a checkpoint keeps; the step size that a child used is in
+its birth, so decoding needs none of it. All but the schedule compare children with their parents on the same data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from galab.genome.sigma import PER_OCTAVE, snap
 
 
 class Control(Protocol):
-    """Constructed as ``Rule(run_key, rate, start=log_sigma, **own)``; log step sizes are grid points, possibly fractions.
+    """Constructed as ``Rule(run_key, rate, start=log_sigma, **own)``; log step sizes are grid points.
 
     Attributes:
         needs_gain: whether ``learn`` must know by how much each child is better than its parents.
@@ -59,8 +59,8 @@ class Schedule:
     Args:
         run_key: unused; nothing is random.
         rate: unused.
-        start: the step size before the first point, as a grid point.
-        points: (generation, step size) in order of generations.
+        start: the step size where there are no points, as a grid point.
+        points: (generation, step size) in order of generations; the first holds before its generation, too.
     """
 
     needs_gain = False
@@ -130,10 +130,11 @@ class OneFifth:
 
 
 class GroupElite:
-    """GESMR: several step sizes, each for a group of children; a group is worth its *best* child's gain (Kumar et al. 2022).
+    """GESMR: several step sizes, each for a group of children; a group is worth its *best* child's gain.
 
-    The best step size stays, the better half is drawn from and multiplied by 2^U(-rate, rate), rate 1 by default. By the
-    best gain instead of the mean, large steps that are mostly bad and sometimes very good survive.
+    The best step size stays, the better half is drawn from and multiplied by 2^U(-rate, rate), rate 1 by default. By
+    the best gain instead of the mean, large steps that are mostly bad and sometimes very good survive (Kumar et al.
+    2022).
     """
 
     needs_gain = True
@@ -141,7 +142,7 @@ class GroupElite:
     def __init__(self, run_key: int, rate: float | None = None, *, start: int, groups: int = 2) -> None:
         self._run_key = run_key
         self._rate = 1.0 if rate is None else rate
-        spread = np.linspace(-1, 1, groups) * self._rate * PER_OCTAVE
+        spread = (np.linspace(-1, 1, groups) if groups > 1 else np.zeros(1)) * self._rate * PER_OCTAVE
         self._log_sigmas = [round(start + offset) for offset in spread]
 
     def propose(self, generation: int, births: list[int]) -> list[int]:
@@ -174,8 +175,8 @@ class GroupElite:
 class SuccessHistory:
     """A centre that moves toward the mean step size of the children that improved (JADE: Zhang and Sanderson 2009).
 
-    Children are drawn around it, 0.2 octave apart (standard deviation); ``rate`` is the share of the way that the centre
-    goes per generation, 0.1 by default.
+    Children are drawn around it, 0.2 octave apart (standard deviation); ``rate`` is the share of the way that the
+    centre goes per generation, 0.1 by default.
     """
 
     needs_gain = True

@@ -14,7 +14,7 @@ from galab.mutation.sparse import move
 
 
 class FewWeights:
-    """Adds noise to ``count`` different weights, each set of them with equal odds.
+    """Adds noise to ``count`` different weights, each set of those that mutations may move with equal odds.
 
     Args:
         run_key: the run's key.
@@ -37,14 +37,18 @@ class FewWeights:
         Raises:
             UsageError: the network has fewer weights than are to move.
         """
-        places = self._places(len(parent.weights), birth.id)
+        free = steps.free
+        places = self._places(sum(part.stop - part.start for part in free), birth.id)
+        if steps.frozen:
+            places = np.concatenate([np.arange(part.start, part.stop) for part in free])[places]
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, self._count)
         return move(parent, birth, log_sigma, steps, places, z, self._law.peak)
 
     def _places(self, size: int, birth: int) -> NDArray[np.int64]:
         if self._count > size:
             raise UsageError(
-                f"expected --mutate-count at most {size}, the number of weights, got {self._count}; lower it"
+                f"expected --mutate-count at most {size}, the number of weights that may move, got {self._count}; "
+                "lower it"
             )
         if self._count * 4 > size:
             return permutation(size, self._run_key, birth, Stream.CHOICE)[: self._count]

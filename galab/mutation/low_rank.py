@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.noise import Stream, Table, draw
-from galab.genome.phenotype import SCALE, Phenotype, add, to_change
+from galab.genome.phenotype import SCALE, Layout, Phenotype, add, to_change
 from galab.genome.scratch import scratch
 from galab.genome.steps import Steps
 
@@ -45,7 +45,9 @@ class LowRank:
             at += needed[tensor]
             part[:] = 0
             if tensor not in steps.frozen and size:
-                self._change(part, noise, shape, steps.factors(log_sigma, tensor), steps, birth.id)
+                # Messages name the tensor of a place, and places count from its start here.
+                alone = Layout((layout.names[tensor],), (shape,))
+                self._change(part, noise, steps.factors(log_sigma, tensor), alone, birth.id)
         return add(parent.weights, total, layout, birth.id)
 
     def _numbers(self, shape: tuple[int, ...]) -> int:
@@ -56,17 +58,17 @@ class LowRank:
         self,
         part: NDArray[np.int32],
         noise: NDArray[np.float32],
-        shape: tuple[int, ...],
         factors: tuple[NDArray[np.float32], NDArray[np.float32]],
-        steps: Steps,
+        layout: Layout,
         birth: int,
     ) -> None:
         """Add a tensor's change into ``part``, which is 0."""
         rows, columns = factors
+        shape = layout.shapes[0]
         peak, out = self._law.peak, scratch("term", len(part), np.int32)
         if len(shape) < 2:
-            change = noise * rows * np.float32(SCALE)
-            part += to_change(change, float(rows.max()) * SCALE * peak, steps.layout, birth, out)
+            steps = noise * rows * np.float32(SCALE)
+            part += to_change(steps, float(rows.max()) * SCALE * peak, layout, birth, out)
             return
         m, r = shape[0], self._rank
         scale = rows * np.float32(r**-0.5)
@@ -75,4 +77,6 @@ class LowRank:
         for k in range(r):
             left = scale * a[k] * np.float32(SCALE)
             product = np.multiply(left[:, None], (columns * b[k])[None, :])
-            part += to_change(product.reshape(-1), limit, steps.layout, birth, out)
+            change = to_change(product.reshape(-1), limit, layout, birth, out)
+            # Where the terms are small, no sum of them can overflow.
+            part[:] = part + change if r * limit < 2.0**30 else add(part, change, layout, birth)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from galab.genome.births import Birth
 from galab.genome.noise import Table
 from galab.genome.phenotype import Phenotype, add
-from galab.mutation.dense import Dense
 from galab.genome.steps import Steps
+from galab.mutation.dense import Dense
 
 
 class Momentum:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.noise import Stream, Table, below, draw
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.phenotype import Phenotype
 from galab.genome.steps import Steps
 from galab.mutation.sparse import move
 
@@ -30,17 +30,17 @@ class Row:
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
         """See :class:`galab.genome.decode.Mutation`."""
-        parts = self.places(birth, steps.layout)
+        parts = self.places(birth, steps)
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, sum(part.stop - part.start for part in parts))
         return move(parent, birth, log_sigma, steps, parts, z, self._law.peak)
 
-    def places(self, birth: Birth, layout: Layout) -> list[slice]:
+    def places(self, birth: Birth, steps: Steps) -> list[slice]:
         """The weights of the neuron that a birth moves."""
-        neurons = layout.neurons
-        total = sum(count for count, _ in neurons)
-        chosen = int(below(total, self._run_key, birth.id, Stream.CHOICE, 1)[0])
-        for count, tensors in neurons:
-            if chosen < count:
-                break
-            chosen -= count
-        return [slice(start + chosen * width, start + (chosen + 1) * width) for start, width in tensors]
+        # A neuron that no mutation may move is no choice.
+        neurons = steps.neurons
+        ends = np.cumsum([count for count, _ in neurons])
+        chosen = int(below(int(ends[-1]), self._run_key, birth.id, Stream.CHOICE, 1)[0])
+        layer = int(np.searchsorted(ends, chosen, side="right"))
+        count, tensors = neurons[layer]
+        row = chosen - (int(ends[layer]) - count)
+        return [slice(start + row * width, start + (row + 1) * width) for start, width in tensors]

@@ -18,11 +18,10 @@ from galab.breeding.niching import distances
 from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.genome.births import Birth
-from galab.genome.develop import mean_fine
 from galab.genome.noise import Stream, below, codes
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Layout
-from galab.genome.sigma import from_fine, snap
+from galab.genome.sigma import snap
 from galab.genome.steps import Steps
 from galab.mutation.control import Control
 from galab.mutation.shares import Shares
@@ -140,8 +139,8 @@ class Reproduction:
             return int(np.clip(asked, self.steps.low, self.steps.high))
         assert self._rule is not None
         inherited = [self._pedigree[parent].log_sigma for parent in family] if restart is None else [restart]
-        fine = mean_fine([np.array([log_sigma], dtype=np.int16) for log_sigma in inherited])
-        return int(self.steps.clip(from_fine(self._rule.mutate(fine, birth, self.steps)))[0])
+        parents = [np.array([log_sigma], dtype=np.int16) for log_sigma in inherited]
+        return int(self.steps.clip(self._rule.mutate(parents, birth, self.steps))[0])
 
     def _founder(self, parent: int) -> int:
         """The founder of a line of the warm-up, in which every child's parent is a founder."""

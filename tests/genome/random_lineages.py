@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.decode import Decoder
+from galab.genome.develop import Developer
 from galab.genome.founders import GIVEN, Founders, TensorLaw
 from galab.genome.noise import table as built_in
 from galab.genome.pedigree import Pedigree
+from galab.genome.steps import Steps
 from galab.mutation.dense import Dense
 
 LAWS = ("normal", "laplace", "uniform", "sign")
@@ -35,8 +37,7 @@ class Lineage:
 
     def decoder(self, cache_bytes: int = 0) -> Decoder:
         """A decoder that has never decoded anything."""
-        dense = Dense(self.founders.run_key, built_in(self.distribution))
-        return Decoder(self.founders, Pedigree(self.births), [dense], cache_bytes=cache_bytes)
+        return decoder_of(self.founders, self.births, self.distribution, cache_bytes)
 
     def to_json(self) -> dict[str, Any]:
         recipe = self.founders.to_dict()
@@ -47,6 +48,11 @@ class Lineage:
     def from_json(cls, values: dict[str, Any]) -> Lineage:
         births = [Birth(row[0], tuple(row[1]), *row[2:]) for row in values["births"]]
         return cls(Founders.from_dict(values["founders"]), births, values["distribution"], values["tip"])
+
+
+def decoder_of(founders: Founders, births: list[Birth], distribution: str, cache_bytes: int = 0) -> Decoder:
+    dense = Dense(founders.run_key, built_in(distribution))
+    return Decoder(Developer(founders, Steps(founders.layout), [dense]), Pedigree(births), cache_bytes=cache_bytes)
 
 
 def random_lineage(seed: int) -> Lineage:

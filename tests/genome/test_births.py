@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.genome.births import BIRTH, NOBODY, Birth, from_rows, to_rows
+from galab.genome.births import BIRTH, NOBODY, Birth, birth_dtype, from_rows, to_rows
 
 IDS = st.integers(0, 2**62)
 BIRTHS = st.builds(
@@ -33,6 +34,19 @@ def test_births_survive_being_rows_and_being_bytes(births):
     assert rows.shape == (len(births),)
     assert from_rows(rows) == births
     assert from_rows(np.frombuffer(rows.tobytes(), dtype=BIRTH)) == births
+
+
+@given(st.lists(IDS, max_size=5).map(tuple))
+def test_a_run_whose_children_have_more_parents_has_wider_rows(parents):
+    birth = Birth(2**62 + 1, parents, 1, 0, 0, 1, 1)
+    rows = to_rows([birth], birth_dtype(5))
+    assert rows.dtype.itemsize == BIRTH.itemsize + 24
+    assert from_rows(rows) == [birth]
+
+
+def test_a_parent_too_many_is_not_dropped_in_silence():
+    with pytest.raises(ValueError, match="3"):
+        to_rows([Birth(9, (1, 2, 3), 1, 0, 0, 1, 1)])
 
 
 def test_what_comes_back_is_plain_python():

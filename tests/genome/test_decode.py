@@ -12,14 +12,18 @@ import pytest
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
 from galab.genome.decode import Decoder
+from galab.genome.develop import Developer
 from galab.genome.founders import GIVEN, Founders, TensorLaw
 from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import add
+from galab.genome.phenotype import Phenotype, add
+from galab.genome.steps import Steps
 from galab.mutation.dense import Dense
 
 FOUNDERS = Founders(9, (TensorLaw("w", (5, 8), "uniform", 0.25),), np.empty((1, 0), np.int32))
-NBYTES = 160
+STEPS = Steps(FOUNDERS.layout)
+#: Forty weights, and one step size.
+NBYTES = 162
 
 
 class CountingDense(Dense):
@@ -29,9 +33,9 @@ class CountingDense(Dense):
         super().__init__(9, table("normal"))
         self.calls: list[int] = []
 
-    def apply(self, weights, birth, layout):
+    def apply(self, parent, birth, log_sigma, steps):
         self.calls.append(birth.id)
-        return super().apply(weights, birth, layout)
+        return super().apply(parent, birth, log_sigma, steps)
 
 
 def chain(length: int) -> list[Birth]:
@@ -40,7 +44,12 @@ def chain(length: int) -> list[Birth]:
 
 def decoder_of(births: list[Birth], cache_bytes: int = 2**20) -> tuple[Decoder, CountingDense]:
     mutation = CountingDense()
-    return Decoder(FOUNDERS, Pedigree(births), [mutation], cache_bytes=cache_bytes), mutation
+    return Decoder(Developer(FOUNDERS, STEPS, [mutation]), Pedigree(births), cache_bytes=cache_bytes), mutation
+
+
+def child_of(dense: Dense, weights: np.ndarray, birth: Birth, steps: Steps) -> np.ndarray:
+    log_sigma = np.array([birth.log_sigma], dtype=np.int16)
+    return dense.apply(Phenotype(weights, log_sigma), birth, log_sigma, steps)
 
 
 def test_a_child_costs_one_mutation_whatever_its_generation():
@@ -106,10 +115,10 @@ def test_a_lineage_of_twenty_thousand_births_decodes_cold():
     tip = decoder.decode(19_999)
     assert time.perf_counter() - start < 30  # about half a second on an idle machine
     assert mutation.calls == list(range(1, 20_000))
-    weights = FOUNDERS.decode(births[0]).weights
+    weights = FOUNDERS.decode(births[0])
     dense = Dense(9, table("normal"))
     for birth in births[1:]:
-        weights = dense.apply(weights, birth, FOUNDERS.layout)
+        weights = child_of(dense, weights, birth, STEPS)
     assert np.array_equal(tip.weights, weights)
 
 
@@ -118,13 +127,13 @@ def test_a_cold_rebuild_holds_one_ancestor_at_a_time():
     alive = []
 
     class Watching(CountingDense):
-        def apply(self, weights, birth, layout):
-            child = super().apply(weights, birth, layout)
+        def apply(self, parent, birth, log_sigma, steps):
+            child = super().apply(parent, birth, log_sigma, steps)
             made.append(weakref.ref(child))
             alive.append(sum(ref() is not None for ref in made))
             return child
 
-    decoder = Decoder(FOUNDERS, Pedigree(chain(200)), [Watching()], cache_bytes=0)
+    decoder = Decoder(Developer(FOUNDERS, STEPS, [Watching()]), Pedigree(chain(200)), cache_bytes=0)
     decoder.decode(199)
     assert len(made) == 199
     assert max(alive) <= 2
@@ -154,7 +163,7 @@ def test_decoding_never_writes_to_what_it_gave_before():
     given = [decoder.decode(birth.id).weights for birth in births]
     kept = [weights.copy() for weights in given]
     for birth in births:
-        decoder.develop(birth, [decoder.decode(parent) for parent in birth.parents])
+        decoder.developer.develop(birth, [decoder.decode(parent) for parent in birth.parents])
     assert all(np.array_equal(first, second) for first, second in zip(given, kept, strict=True))
     assert not any(np.shares_memory(first, second) for first, second in itertools.pairwise(given))
 
@@ -167,7 +176,7 @@ def test_a_lethal_birth_names_its_parameter_every_time_and_so_do_its_children():
     lethal = next(number for number in range(1, 50) if dies(dense, founders, number))
     child, grandchild = Birth(lethal, (0,), 1, 0, 0, 0, 1), Birth(lethal + 1, (lethal,), 2, 0, 0, 0, 1)
     births = [Birth(0, (), 0, 0, 0, 0, 0), child, grandchild]
-    decoder = Decoder(founders, Pedigree(births), [dense])
+    decoder = Decoder(Developer(founders, Steps(founders.layout), [dense]), Pedigree(births))
     for birth in (lethal, lethal, lethal + 1):
         with pytest.raises(LethalMutationError, match=f"birth {lethal} is lethal: a weight of 'edge'") as caught:
             decoder.decode(birth)
@@ -175,9 +184,9 @@ def test_a_lethal_birth_names_its_parameter_every_time_and_so_do_its_children():
 
 
 def dies(dense: Dense, founders: Founders, number: int) -> bool:
-    founder = founders.decode(Birth(0, (), 0, 0, 0, 0, 0)).weights
+    founder = founders.decode(Birth(0, (), 0, 0, 0, 0, 0))
     try:
-        dense.apply(founder, Birth(number, (0,), 1, 0, 0, 0, 1), founders.layout)
+        child_of(dense, founder, Birth(number, (0,), 1, 0, 0, 0, 1), Steps(founders.layout))
     except LethalMutationError:
         return True
     return False
@@ -190,7 +199,7 @@ def test_the_order_in_which_mutations_are_added_does_not_matter():
     zero = np.zeros(40, dtype=np.int32)
     weights = founder
     for number in np.random.Generator(np.random.Philox(4)).permutation(np.arange(1, 100)).tolist():
-        weights = add(weights, dense.apply(zero, births[number], layout), layout, number)
+        weights = add(weights, child_of(dense, zero, births[number], STEPS), layout, number)
     assert np.array_equal(decoder.decode(99).weights, weights)
 
 

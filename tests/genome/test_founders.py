@@ -25,7 +25,7 @@ FOUNDERS = Founders(77, LAWS, GIVEN_ROWS)
 
 
 def founder(number: int, founders: Founders = FOUNDERS) -> np.ndarray:
-    return founders.decode(Birth(number, (), 0, 0, -1445, 0, 0)).weights
+    return founders.decode(Birth(number, (), 0, 0, -1445, 0, 0))
 
 
 def test_a_drawn_tensor_is_its_law_times_its_scale():
@@ -41,9 +41,9 @@ def test_founder_i_takes_row_i_modulo_the_rows_given(number):
     assert [*weights[12:16], *weights[21:]] == GIVEN_ROWS[number % 3].tolist()
 
 
-def test_founders_differ_and_keep_the_step_size_of_their_birth():
+def test_founders_differ_and_do_not_depend_on_the_step_size_of_their_birth():
     assert len({founder(number).tobytes() for number in range(50)}) == 50
-    assert FOUNDERS.decode(Birth(3, (), 0, 0, -1445, 0, 0)).log_sigma == -1445
+    assert np.array_equal(FOUNDERS.decode(Birth(3, (), 0, 0, 12, 0, 0)), founder(3))
 
 
 def test_a_tensors_noise_depends_on_its_place_and_not_on_its_neighbours_laws():

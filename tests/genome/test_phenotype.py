@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galab.errors import LethalMutationError, UsageError
-from galab.genome.phenotype import SCALE, Layout, Phenotype, add, from_float, step, to_float
+from galab.genome.phenotype import SCALE, Layout, Phenotype, add, from_float, step, to_change, to_float
 
 LAYOUT = Layout(("first.weight", "first.bias", "empty", "last.weight"), ((2, 3), (2,), (0, 4), (1, 2)))
 TOP, BOTTOM = 2**31 - 1, -(2**31)
@@ -166,4 +166,24 @@ def test_a_step_too_large_for_int32_is_lethal_before_the_cast(index, sign):
 
 
 def test_a_phenotype_knows_its_memory():
-    assert Phenotype(np.zeros(10, dtype=np.int32), 0).nbytes == 40
+    weights, log_sigma = np.zeros(10, dtype=np.int32), np.zeros(3, dtype=np.int16)
+    assert Phenotype(weights, log_sigma).nbytes == 46
+    assert Phenotype(weights, log_sigma, {}, weights).nbytes == 86
+
+
+def test_a_bound_that_rounding_might_exceed_is_looked_at():
+    # 2^31 - 64 rounds to 2^31 in float32, which int32 cannot hold; the exact product is below.
+    z = np.array([2.0**31], dtype=np.float32)
+    with pytest.raises(LethalMutationError):
+        to_change(z, 2.0**31 - 64, Layout(("w",), ((1,),)), 1, np.empty(1, dtype=np.int32))
+
+
+def test_layers_and_neurons_are_told_by_the_module_of_a_tensor():
+    layout = Layout(
+        ("body.0.weight", "body.0.bias", "body.1.weight", "scale", "body.2.weight"), ((3, 2), (3,), (4,), (), (2, 2, 2))
+    )
+    assert layout.layers == (0, 0, 1, 2, 3)
+    assert layout.neurons == ((3, ((0, 2), (6, 1))), (4, ((9, 1),)), (1, ((13, 1),)), (2, ((14, 4),)))
+    # Tensors of one module with another number of rows are neurons of their own; empty ones are none.
+    layout = Layout(("a.weight", "a.bias", "a.none"), ((2, 3), (5,), (2, 0)))
+    assert layout.neurons == ((2, ((0, 3),)), (5, ((6, 1),)))

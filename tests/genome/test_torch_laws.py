@@ -17,7 +17,7 @@ from galab.genome.torch_laws import founders_fixed, founders_given, founders_of
 
 
 def founder(founders: Founders, number: int) -> dict[str, np.ndarray]:
-    return founders.layout.split(to_float(founders.decode(Birth(number, (), 0, 0, 0, 0, 0)).weights))
+    return founders.layout.split(to_float(founders.decode(Birth(number, (), 0, 0, 0, 0, 0))))
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ def test_given_individuals_become_founders_in_turn():
     rows = np.arange(20, dtype=np.int32).reshape(2, 10)
     founders = founders_fixed(nn.Linear(4, 2), rows, 1)
     for number in range(5):
-        assert founders.decode(Birth(number, (), 0, 0, 0, 0, 0)).weights.tolist() == rows[number % 2].tolist()
+        assert founders.decode(Birth(number, (), 0, 0, 0, 0, 0)).tolist() == rows[number % 2].tolist()

@@ -11,8 +11,9 @@ from galab.distribution import TABLE_HASHES
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
 from galab.genome.noise import Stream, codes, table
-from galab.genome.phenotype import Layout
+from galab.genome.phenotype import Layout, Phenotype
 from galab.genome.sigma import sigma, snap
+from galab.genome.steps import Steps
 from galab.mutation.dense import Dense
 
 LAYOUT = Layout(("w", "b"), ((70, 90), (7,)))
@@ -22,6 +23,11 @@ NORMAL = table("normal")
 
 def child(number: int, log_sigma: int = snap(0.02)) -> Birth:
     return Birth(number, (0,), 1, 0, log_sigma, 0, 1)
+
+
+def applied(dense: Dense, weights: np.ndarray, birth: Birth, layout: Layout = LAYOUT) -> np.ndarray:
+    log_sigma = np.array([birth.log_sigma], dtype=np.int16)
+    return dense.apply(Phenotype(weights, log_sigma), birth, log_sigma, Steps(layout))
 
 
 def start() -> np.ndarray:
@@ -34,7 +40,7 @@ def test_a_child_is_its_parent_plus_rounded_noise(law, step_size):
     weights = start()
     z = table(law).quantiles[codes(3, 11, Stream.WEIGHTS, LAYOUT.size)]
     change = np.rint(sigma(snap(step_size)) * z * np.float32(2**24)).astype(np.int64)
-    found = Dense(3, table(law)).apply(weights, child(11, snap(step_size)), LAYOUT)
+    found = applied(Dense(3, table(law)), weights, child(11, snap(step_size)))
     assert found.dtype == np.int32
     assert np.array_equal(found, weights + change)
     assert np.array_equal(weights, start())
@@ -44,7 +50,7 @@ def test_a_child_is_its_parent_plus_rounded_noise(law, step_size):
 def test_the_step_size_is_the_standard_deviation_of_the_change(law):
     weights = start()
     dense = Dense(3, table(law))
-    changes = np.concatenate([dense.apply(weights, child(n), LAYOUT) - weights for n in range(10)]) / 2**24
+    changes = np.concatenate([applied(dense, weights, child(n)) - weights for n in range(10)]) / 2**24
     found = float(np.sqrt(np.mean(changes**2)))
     kurtosis = float(np.mean((changes / found) ** 4))
     error = np.sqrt((kurtosis - 1) / changes.size) / 2
@@ -57,23 +63,30 @@ def test_the_step_size_is_the_standard_deviation_of_the_change(law):
 )
 def test_each_law_has_the_tails_of_its_name(law, kurtosis):
     zero = np.zeros(LAYOUT.size, np.int32)
-    changes = np.concatenate([Dense(3, table(law)).apply(zero, child(number), LAYOUT) for number in range(20)]) / 2**24
+    changes = np.concatenate([applied(Dense(3, table(law)), zero, child(number)) for number in range(20)]) / 2**24
     assert np.mean(changes**4) / np.mean(changes**2) ** 2 == pytest.approx(kurtosis, rel=0.06)
 
 
 def test_birth_and_key_and_law_decide_the_noise_and_nothing_else_does():
     zero = np.zeros(LAYOUT.size, np.int32)
     again = Birth(5, (3,), 9, 0, snap(0.02), 0, 1)
-    assert np.array_equal(Dense(3, NORMAL).apply(zero, child(5), LAYOUT), Dense(3, NORMAL).apply(zero, again, LAYOUT))
+    assert np.array_equal(applied(Dense(3, NORMAL), zero, child(5)), applied(Dense(3, NORMAL), zero, again))
     operators = [Dense(key, table(law)) for key in (3, 4) for law in LAWS]
-    different = [dense.apply(zero, child(n), LAYOUT) for dense in operators for n in (5, 6)]
+    different = [applied(dense, zero, child(n)) for dense in operators for n in (5, 6)]
     assert len({each.tobytes() for each in different}) == 4 * len(LAWS)
 
 
 def test_the_noise_goes_across_the_whole_genome():
     zero, dense = np.zeros(LAYOUT.size, np.int32), Dense(3, NORMAL)
     one_tensor = Layout(("all",), ((LAYOUT.size,),))
-    assert np.array_equal(dense.apply(zero, child(5), LAYOUT), dense.apply(zero, child(5), one_tensor))
+    assert np.array_equal(applied(dense, zero, child(5)), applied(dense, zero, child(5), one_tensor))
+
+
+def test_a_probe_repeats_the_noise_of_an_earlier_birth_at_another_step_size():
+    zero, dense = np.zeros(LAYOUT.size, np.int32), Dense(3, table("sign"))
+    first = applied(dense, zero, Birth(5, (0,), 1, 0, -512, 0, 1))
+    probe = applied(dense, zero, Birth(12, (0,), 1, 7, -256, 0, 1))
+    assert np.array_equal(probe, 2 * first)
 
 
 @pytest.mark.parametrize("side", [1, -1])
@@ -86,14 +99,14 @@ def test_a_weight_that_leaves_the_range_is_lethal(side):
     for number, up in enumerate(upward):
         if up == (side == 1):
             with pytest.raises(LethalMutationError, match=f"birth {number} is lethal: a weight of 'b'"):
-                Dense(3, table("sign")).apply(weights, child(number), LAYOUT)
+                applied(Dense(3, table("sign")), weights, child(number))
         else:
-            assert Dense(3, table("sign")).apply(weights, child(number), LAYOUT).shape == weights.shape
+            assert applied(Dense(3, table("sign")), weights, child(number)).shape == weights.shape
 
 
 @pytest.mark.parametrize("law", LAWS)
 def test_a_golden_child_never_changes(law):
-    found = Dense(2024, table(law)).apply(start(), child(1_000_003), LAYOUT)
+    found = applied(Dense(2024, table(law)), start(), child(1_000_003))
     assert hashlib.sha256(found.astype("<i4").tobytes()).hexdigest() == GOLDEN[law]
 
 
