@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from galab import __version__
+from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
-from galab.compatibility import decided
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.founders import Founders
 from galab.genome.phenotype import Gene, Layout, Phenotype
@@ -83,7 +83,9 @@ def restore(experiment: Experiment, state: dict[str, Any], ancestors: list[Birth
     ids = experiment.strategy.parents.tolist()
     for birth, member in zip(ids, members_of(state), strict=True):
         experiment.decoder.insert(birth, member)
-    experiment.decoder.pin(ids)
+    experiment.decoder.pin(experiment.strategy.stock)
+    # What the log says of the cache is about generations alone.
+    experiment.decoder.hits = experiment.decoder.misses = 0
 
 
 def members_of(state: dict[str, Any]) -> list[Phenotype]:
