@@ -22,11 +22,15 @@ from galab.genome.torch_laws import founders_of
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.operators import developer, step_size_rule
 from galab.lab.state import capture
-from galab.mutation.step_size import LogNormal
 from galab.store import plain
 from galab.store.lineage_file import LineageFile
-from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
+from galab.strategies.genetic import GeneticAlgorithm
+
+CONFIG = RunConfig(
+    seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1
+)
 
 
 def history_rows(generations: int = 50_000) -> list[Row]:
@@ -55,8 +59,7 @@ def history_rows(generations: int = 50_000) -> list[Row]:
 
 
 def _evolved(generations: int, lineage: LineageFile | None) -> tuple[GeneticAlgorithm, int]:
-    options = GeneticOptions(parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9)
-    strategy = GeneticAlgorithm(1, options, LogNormal(1, 0.1))
+    strategy = GeneticAlgorithm(CONFIG, step_size_rule(CONFIG, 1))
     scores, selected = np.random.default_rng(0), 0
     for _ in range(generations):
         strategy.ask()
@@ -69,11 +72,9 @@ def _evolved(generations: int, lineage: LineageFile | None) -> tuple[GeneticAlgo
 
 def _decoder(strategy: GeneticAlgorithm, module: torch.nn.Module) -> Decoder:
     """A decoder that knows the living parents, as one does in the middle of a run."""
-    from galab.mutation.dense import Dense
-
-    founders = founders_of(module, 1)
-    decoder = Decoder(founders, strategy.pedigree, [Dense(1, table("normal"))], cache_bytes=1)
-    founder = founders.decode(strategy.pedigree.ancestors(strategy.parents.tolist())[0]._replace(parents=()))
+    births = developer(CONFIG, founders_of(module, 1), table("normal"))
+    decoder = Decoder(births, strategy.pedigree, cache_bytes=1)
+    founder = births.develop(strategy.pedigree.ancestors(strategy.parents.tolist())[0]._replace(parents=()), [])
     for birth in strategy.parents.tolist():
         decoder.insert(birth, founder)
         decoder._cache.pin({**decoder._cache._pinned, birth: founder})
@@ -93,7 +94,8 @@ def _checkpoint_rows(
     experiment.strategy._asked = None
     ids = experiment.strategy.parents.tolist()
     experiment.strategy.load_state_dict(strategy.state_dict())
-    founders = [experiment.decoder.founders.decode(b._replace(parents=())) for b in experiment.pedigree if b.id >= 0]
+    births = experiment.decoder.developer
+    founders = [births.develop(birth._replace(parents=()), []) for birth in experiment.pedigree]
     for birth, member in zip(experiment.strategy.parents.tolist(), founders, strict=False):
         experiment.decoder.insert(birth, member)
     champion = Champion(ids[0], 0, {"validation_accuracy": 0.5})

@@ -26,10 +26,10 @@ _DENSE_ONLY = "low-rank"
 def decided(config: RunConfig) -> dict[str, Any]:
     """Values for the fields that are None because others decide them."""
     several = config.granularity not in ("global", "tensor")
-    ways = config.parents if config.crossover == "mean" else 2
+    ways = max(2, config.parents // config.islands) if config.crossover == "mean" else 2
     return {
         "step_size": config.step_size or ("mean-reverting" if several else "log-normal"),
-        "parents_per_child": max(2, ways) if config.parents_per_child is None else config.parents_per_child,
+        "parents_per_child": ways if config.parents_per_child is None else config.parents_per_child,
         "founders": config.founders or ("clones" if is_gene_law(config) else "distinct"),
     }
 
@@ -50,14 +50,16 @@ def check(config: RunConfig) -> None:
     Raises:
         UsageError: the reason, and what would work.
     """
-    _check_population(config)
-    _check_sexual(config)
-    _check_islands(config)
-    _check_step_size(config)
-    _check_mutation(config)
-    _check_bounds(config)
     hidden_sizes(config.hidden)
     parse_fitness(config.fitness)
+    _check_population(config)
+    _check_islands(config)
+    _check_selection(config)
+    _check_sexual(config)
+    _check_step_size(config)
+    _check_warm_up(config)
+    _check_mutation(config)
+    _check_bounds(config)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
 
@@ -72,12 +74,61 @@ def _check_population(config: RunConfig) -> None:
             f"expected --children plus --elites at least --parents ({config.parents}), got "
             f"{config.children} + {config.elites}; have more children, or use --survival plus"
         )
-    if config.selection == "lexicase" and (config.niche is not None or config.diversity):
+
+
+def _check_islands(config: RunConfig) -> None:
+    islands = config.islands
+    if islands == 1:
+        return
+    if islands > min(config.parents, config.children):
         raise UsageError(
-            "expected --selection lexicase without --niche and --diversity, got both: lexicase looks at cases and not at "
-            "the score that they change; use another selection"
+            f"expected --islands at most --parents ({config.parents}) and --children ({config.children}), got "
+            f"{islands}: every island needs a parent and a child; have fewer islands"
         )
-    if config.selection == "lexicase" and config.fitness.startswith(("improvement", "inherited")):
+    if 0 < config.elites < islands:
+        raise UsageError(
+            f"expected --elites 0 or at least one for each of {islands} islands, got {config.elites}; have more"
+        )
+    if config.survival == "comma" and any(
+        _on_island(config.children, islands, island) + _on_island(config.elites, islands, island)
+        < _on_island(config.parents, islands, island)
+        for island in range(islands)
+    ):
+        raise UsageError(
+            f"expected at least as many children and elites as parents on every island, got {config.children} "
+            f"children, {config.elites} elites and {config.parents} parents on {islands} islands; have more children, "
+            "or use --survival plus"
+        )
+    smallest = config.parents // islands
+    if config.migrants > smallest:
+        raise UsageError(
+            f"expected --migrants at most {smallest}, the parents of the smallest island, got {config.migrants}; "
+            "send fewer"
+        )
+
+
+def _on_island(total: int, islands: int, island: int) -> int:
+    """How many of ``total`` places lie on an island (:func:`galab.breeding.islands.island_of`)."""
+    return -(-(island + 1) * total // islands) - -(-island * total // islands)
+
+
+def _check_selection(config: RunConfig) -> None:
+    elites = config.parents if config.survival == "plus" else config.elites
+    competitors = config.children // config.islands + elites // config.islands
+    if config.selection == "tournament" and config.tournament > competitors:
+        raise UsageError(
+            f"expected --tournament at most {competitors}, the children and elites that compete"
+            f"{' on an island' if config.islands > 1 else ''}, got {config.tournament}; have fewer, or use --selection "
+            "truncation"
+        )
+    if config.selection != "lexicase":
+        return
+    if config.niche is not None or config.diversity or config.norm_penalty:
+        raise UsageError(
+            "expected --selection lexicase without --niche, --diversity and --norm-penalty, got both: lexicase looks "
+            "at cases and not at the score that they change; use another selection"
+        )
+    if parse_fitness(config.fitness).kind != "absolute":
         raise UsageError(
             f"expected --selection lexicase with a fitness of single examples, got --fitness {config.fitness}; use "
             "cross-entropy or accuracy, or another selection"
@@ -85,68 +136,60 @@ def _check_population(config: RunConfig) -> None:
 
 
 def _check_sexual(config: RunConfig) -> None:
-    ways = decided(config)["parents_per_child"]
     if config.crossover == "none":
         if config.parents_per_child is not None or config.mate != "random":
             raise UsageError(
-                "expected --crossover with --parents-per-child or --mate, got none: such children have one parent; name "
-                "a crossover, for example parameter"
+                "expected --crossover with --parents-per-child or --mate, got none: such children have one parent; "
+                "name a crossover, for example parameter"
             )
         return
+    ways, fewest = decided(config)["parents_per_child"], config.parents // config.islands
+    if ways > fewest:
+        where = " on every island" if config.islands > 1 else ""
+        raise UsageError(
+            f"expected at least {ways} --parents{where} for a child of --crossover {config.crossover}, got {fewest}; "
+            "have more of them, or fewer --parents-per-child"
+        )
     if config.crossover == "blend" and ways != 2:
         raise UsageError(f"expected --parents-per-child 2 with --crossover blend, got {ways}; use mean for more")
-    if ways > 255:
-        raise UsageError(f"expected --parents-per-child at most 255, got {ways}; name a smaller number")
+    most = 4096 if config.crossover == "mean" else 255
+    if ways > most:
+        raise UsageError(
+            f"expected --parents-per-child at most {most} with --crossover {config.crossover}, got {ways}; name a "
+            "smaller number"
+        )
     if is_gene_law(config):
         _check_gene_law(config)
     if "momentum" in _operators(config):
         raise UsageError(
-            "expected --mutate momentum with --crossover none, got a crossover: momentum follows one line of descent; drop "
-            "one of them"
+            "expected --mutate momentum with --crossover none, got a crossover: momentum follows one line of descent; "
+            "drop one of them"
         )
 
 
 def _check_gene_law(config: RunConfig) -> None:
+    law = config.crossover
     if config.granularity == "parameter":
         raise UsageError(
-            f"expected --granularity global, tensor or row-column with --crossover {config.crossover}, got parameter: a "
-            "gene keeps its step sizes, and one per weight would be as large as the network; use a mask, such as "
-            "--crossover parameter"
+            f"expected --granularity global, tensor or row-column with --crossover {law}, got parameter: a gene keeps "
+            "its step sizes, and one per weight would be as large as the network; use a mask, such as --crossover "
+            "parameter"
         )
     if decided(config)["founders"] != "clones":
         raise UsageError(
-            f"expected --founders clones with --crossover {config.crossover}, got distinct: gene laws add mutations to one "
-            "base; drop --founders, or use a mask such as --crossover row"
+            f"expected --founders clones with --crossover {law}, got distinct: gene laws add mutations to one base; "
+            "drop --founders, or use a mask such as --crossover row"
         )
     for name in _operators(config):
         if name in CONTEXT:
             raise UsageError(
-                f"expected a mutation that is the same in every individual with --crossover {config.crossover}, got "
-                f"{name}: {CONTEXT[name]}; use dense, or a mask such as --crossover row"
+                f"expected a mutation that is the same in every individual with --crossover {law}, got {name}: "
+                f"{CONTEXT[name]}; use dense, or a mask such as --crossover row"
             )
-
-
-def _check_islands(config: RunConfig) -> None:
-    if config.islands > min(config.parents, config.children):
+    if config.sigma_only:
         raise UsageError(
-            f"expected --islands at most --parents ({config.parents}) and --children ({config.children}), got "
-            f"{config.islands}: every island needs a parent and a child; have fewer islands"
-        )
-    smallest = config.parents // config.islands
-    if config.islands > 1 and config.survival == "comma" and config.elites == 0:
-        fewest, most = config.children // config.islands, -(-config.parents // config.islands)
-        if fewest < most:
-            raise UsageError(
-                f"expected at least as many children as parents on every island, got {config.children} children and "
-                f"{config.parents} parents on {config.islands} islands; have more children, or use --survival plus"
-            )
-    if config.islands > 1 and 0 < config.elites < config.islands:
-        raise UsageError(
-            f"expected --elites 0 or at least one for each of {config.islands} islands, got {config.elites}; have more"
-        )
-    if config.islands > 1 and config.migrants > smallest:
-        raise UsageError(
-            f"expected --migrants at most {smallest}, the parents of the smallest island, got {config.migrants}; send fewer"
+            f"expected --sigma-only 0 with --crossover {law}, got {config.sigma_only}: in such a warm-up every child "
+            "starts from the founder and carries no gene of its parents; use --sigma-search"
         )
 
 
@@ -154,16 +197,14 @@ def _check_step_size(config: RunConfig) -> None:
     rule = decided(config)["step_size"]
     if rule in CONTROLS and config.granularity != "global":
         raise UsageError(
-            f"expected --granularity global with --step-size {rule}, got {config.granularity}: that rule sets one step size "
-            "by the whole population's success; use log-normal, three-point or mean-reverting"
+            f"expected --granularity global with --step-size {rule}, got {config.granularity}: that rule sets one step "
+            "size by the whole population's success; use log-normal, three-point or mean-reverting"
         )
     if (rule == "schedule") != (config.sigma_schedule is not None):
         raise UsageError(
             f"expected --step-size schedule and --sigma-schedule together, got --step-size {rule} and "
             f"--sigma-schedule {config.sigma_schedule}; give both or neither"
         )
-    if config.sigma_schedule is not None:
-        parse_schedule(config.sigma_schedule)
     if rule == "gesmr" and config.children < config.step_size_groups:
         raise UsageError(
             f"expected --step-size-groups at most --children ({config.children}), got {config.step_size_groups}: each "
@@ -173,6 +214,10 @@ def _check_step_size(config: RunConfig) -> None:
         raise UsageError(
             f"expected --step-size-down with --step-size three-point, got {rule}; drop it, or change the rule"
         )
+
+
+def _check_warm_up(config: RunConfig) -> None:
+    rule = decided(config)["step_size"]
     warm = "--sigma-only" if config.sigma_only else "--sigma-search" if config.sigma_search else ""
     if warm and (config.granularity != "global" or rule in CONTROLS):
         raise UsageError(
@@ -181,21 +226,28 @@ def _check_step_size(config: RunConfig) -> None:
         )
     if config.sigma_only and config.sigma_search:
         raise UsageError("expected --sigma-only or --sigma-search, got both; drop one of them")
+    if config.sigma_search == 1:
+        raise UsageError(
+            "expected --sigma-search 0 or at least 2, got 1: every generation would be a search, and nobody would be "
+            "selected; use 100, say"
+        )
 
 
 def _check_mutation(config: RunConfig) -> None:
     names = _operators(config)
     for name in names:
         MUTATIONS.check(name)
+    if len(names) > 255:
+        raise UsageError(f"expected at most 255 operators in --mutate, got {len(names)}; name fewer")
     if config.mutate_shares == "inherited" and len(names) < 2:
         raise UsageError(
-            f"expected several operators with --mutate-shares inherited, got --mutate {config.mutate}; name a mix such as "
-            "dense:0.8,layer:0.2"
+            f"expected several operators with --mutate-shares inherited, got --mutate {config.mutate}; name a mix such "
+            "as dense:0.8,layer:0.2"
         )
     if _DENSE_ONLY in names and config.granularity == "parameter":
         raise UsageError(
-            "expected --granularity global, tensor or row-column with --mutate low-rank, got parameter: a step size for "
-            "each weight makes the change full-rank; use row-column, which keeps it low-rank"
+            "expected --granularity global, tensor or row-column with --mutate low-rank, got parameter: a step size "
+            "for each weight makes the change full-rank; use row-column, which keeps it low-rank"
         )
     if config.sigma_search and names != ["dense"]:
         raise UsageError(
@@ -206,8 +258,8 @@ def _check_mutation(config: RunConfig) -> None:
         parse_factors(config.sigma_factors)
         if config.granularity == "global":
             raise UsageError(
-                "expected --granularity tensor, row-column or parameter with --sigma-factors, got global, which has one "
-                "step size; choose tensor (with --step-size fixed the factors stay as they are)"
+                "expected --granularity tensor, row-column or parameter with --sigma-factors, got global, which has "
+                "one step size; choose tensor (with --step-size fixed the factors stay as they are)"
             )
 
 
@@ -215,17 +267,24 @@ def _check_bounds(config: RunConfig) -> None:
     relative = [value for value in (config.floor_rms, config.ceiling_rms) if value is not None]
     if relative and config.granularity == "global":
         raise UsageError(
-            "expected --granularity tensor, row-column or parameter with --floor-rms or --ceiling-rms, got global: one step "
-            "size has no tensor whose RMS could bound it; choose tensor, or use --sigma-floor"
+            "expected --granularity tensor, row-column or parameter with --floor-rms or --ceiling-rms, got global: one "
+            "step size has no tensor whose RMS could bound it; choose tensor, or use --sigma-floor"
         )
     if len(relative) == 2 and relative[0] > relative[1]:
-        raise UsageError(f"expected --floor-rms at most --ceiling-rms, got {relative[0]:g} and {relative[1]:g}")
-    floor = 0.0 if config.sigma_floor is None else config.sigma_floor
-    if not floor <= config.sigma <= config.sigma_ceiling:
         raise UsageError(
-            f"expected --sigma between --sigma-floor ({floor:g}) and --sigma-ceiling "
-            f"({config.sigma_ceiling:g}), got {config.sigma:g}"
+            f"expected --floor-rms at most --ceiling-rms, got {relative[0]:g} and {relative[1]:g}; exchange them"
         )
+    floor = 0.0 if config.sigma_floor is None else config.sigma_floor
+    points = parse_schedule(config.sigma_schedule) if config.sigma_schedule is not None else ()
+    # Bounds are saved on the grid of step sizes, which may be a quarter of a percent off.
+    near = 1 + 2**-8
+    scheduled = [("--sigma-schedule", value, near) for _, value in points]
+    for name, value, slack in (("--sigma", config.sigma, 1.0), *scheduled):
+        if not floor / slack <= value <= config.sigma_ceiling * slack:
+            raise UsageError(
+                f"expected {name} between --sigma-floor ({floor:g}) and --sigma-ceiling "
+                f"({config.sigma_ceiling:g}), got {value:g}; move the bound or the step size"
+            )
 
 
 def _operators(config: RunConfig) -> list[str]:

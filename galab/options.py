@@ -1,4 +1,4 @@
-"""What a hyperparameter's field says about itself: help, unit, bounds, choices; and how a value is checked against it."""
+"""What a hyperparameter's field says about itself (help, unit, bounds, choices), and how a value is checked."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ A mix of mutations is ``NAME[:SHARE][,...]``, a schedule ``GENERATION:SIGMA[,...
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -98,7 +99,7 @@ def parse_schedule(text: str) -> tuple[tuple[int, float], ...]:
         points = tuple((int(generation), float(value)) for generation, value in pairs)
     except ValueError:
         points = ()
-    rising = all(first[0] < second[0] for first, second in zip(points, points[1:], strict=False))
+    rising = all(first[0] < second[0] for first, second in itertools.pairwise(points))
     if not points or not rising or not all(generation >= 0 and 2**-24 <= value <= 8 for generation, value in points):
         raise UsageError(
             "expected --sigma-schedule as points GENERATION:SIGMA in order, such as 0:0.02,1000:0.002, with step sizes "

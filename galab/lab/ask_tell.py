@@ -98,8 +98,8 @@ class Search:
             raise UsageError(f"expected {len(self._alive)} scores, one per network of the last ask, got {len(scores)}")
         everyone = np.full(self._asked, np.nan)
         everyone[self._alive] = np.where(np.isfinite(scores), scores, np.nan)
-        outcome = self.strategy.tell(Scores(everyone))
-        self.decoder.pin(outcome.parents.tolist())
+        self.strategy.tell(Scores(everyone))
+        self.decoder.pin(self.strategy.stock)
 
     def best(self) -> nn.Module:
         """A copy of the module with the weights of the fittest parent."""
@@ -116,6 +116,7 @@ class Search:
         self.strategy.load_state_dict(state["strategy"])
         ids = self.strategy.parents.tolist()
         self.decoder.adopt(dict(zip(ids, members_of(state), strict=True)))
+        self.decoder.pin(self.strategy.stock)
 
     def _load(self, module: nn.Module, member: Phenotype) -> nn.Module:
         parts = self.decoder.layout.split(to_float(member.weights))
@@ -137,6 +138,6 @@ def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:
             "expected a search by fitness alone, got niche, diversity, mate or lexicase, which compare the networks' "
             "answers; leave them out, or use galab.run with a task"
         )
-    floor = default_floor(config.sigma) if config.sigma_floor is None else config.sigma_floor
+    floor = default_floor(config) if config.sigma_floor is None else config.sigma_floor
     elites = config.parents if config.survival == "plus" else config.elites
     return dataclasses.replace(config, sigma_floor=floor, elites=elites)

@@ -9,9 +9,12 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.errors import UsageError, closest
-from galab.genome.births import from_rows
 from galab.genome.sigma import sigma
+from galab.lab.dependents import without_dependents
+from galab.lab.operators import steps_of
 from galab.lab.origins import read_state
+from galab.lab.state import config_of, layout_of, members_of
+from galab.lab.step_sizes import reached
 from galab.lab.trust import CODE, check, remember
 
 #: What another run's configuration does not hand on to a run that starts from it: its own key and limits.
@@ -39,13 +42,7 @@ def compose(
         values |= read_preset(preset)
     if config_file is not None:
         values |= _read_file(config_file)
-    if values.get("survival") == "plus":
-        # Saved as equal to its parents; a flag may change their number, or the kind of survival.
-        values.pop("elites", None)
-    floor = values.get("sigma_floor")
-    if floor is not None and flags.get("sigma", floor) < floor and "sigma_floor" not in flags:
-        del values["sigma_floor"]  # who asks for smaller steps than the saved floor gets a floor of their own
-    config = RunConfig.from_dict(values | flags)
+    config = RunConfig.from_dict(without_dependents(values, flags) | flags)
     typed = [name for name in CODE if name in flags]
     remember(config, typed)
     check(config, trust=trust, names=[name for name in CODE if name not in typed])
@@ -89,6 +86,9 @@ def _inherited(origin: Path) -> dict[str, Any]:
     """The origin's hyperparameters, with the step size that its best parent has reached."""
     state = read_state(origin)
     values = {name: value for name, value in state["hyperparameters"].items() if name not in _NOT_INHERITED}
-    best = from_rows(state["strategy"]["births"])[0]
-    values["sigma"] = float(sigma(best.log_sigma))
+    config = config_of(state, origin)
+    come_to = reached(steps_of(config, layout_of(state)), config.sigma, members_of(state)[0].log_sigma)
+    # Rows and columns together, and factors, may lie outside of the bounds of a single step size.
+    lowest = 0.0 if config.sigma_floor is None else config.sigma_floor
+    values["sigma"] = min(max(float(sigma(come_to)), lowest), config.sigma_ceiling)
     return values

@@ -12,6 +12,7 @@ from galab.contracts import Cohort, Scores
 from galab.genome.decode import Decoder
 from galab.genome.sigma import sigma
 from galab.lab.champion import named
+from galab.lab.step_sizes import typical
 from galab.strategies.genetic import GeneticAlgorithm
 
 #: Fields that depend on the machine's speed; all others are identical when a run is repeated or resumed.
@@ -56,7 +57,8 @@ def generation_line(
     """
     finite = scores.fitness[np.isfinite(scores.fitness)]
     best = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf)))
-    steps = np.array([decoder.decode(birth).log_sigma.mean() for birth in strategy.parents.tolist()])
+    lie = decoder.developer.steps
+    steps = np.array([typical(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
     line: dict[str, Any] = {
         "generation": cohort.generation,
         "members": totals.members,

@@ -33,7 +33,7 @@ from galab.genome.sigma import sigma, snap
 from galab.genome.torch_laws import founders_given, founders_of
 from galab.lab.operators import developer, step_size_rule, strategy_class
 from galab.models import build_model
-from galab.specs import hidden_sizes, parse_fitness
+from galab.specs import hidden_sizes, parse_factors, parse_fitness, parse_schedule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks import Classification, load_task
 
@@ -105,7 +105,7 @@ def resolve(config: RunConfig) -> RunConfig:
     What is saved is then what was computed, also when it is run again on another machine.
     """
     elites = config.parents if config.survival == "plus" else config.elites
-    floor = default_floor(config.sigma) if config.sigma_floor is None else config.sigma_floor
+    floor = default_floor(config) if config.sigma_floor is None else config.sigma_floor
     sexual = config.crossover != "none"
     device = resolve_device(config.device)
     endless = config.generations is None and config.seconds is None and config.target is None
@@ -132,9 +132,12 @@ def _compares(config: RunConfig) -> bool:
     return parse_fitness(config.fitness).kind == "improvement" or (rule in CONTROLS and rule != "schedule")
 
 
-def default_floor(sigma: float) -> float:
-    """Smallest step size of a run that does not name one."""
-    return max(sigma * SIGMA_FLOOR, 2**-24)
+def default_floor(config: RunConfig) -> float:
+    """Smallest step size of a run that does not name one; what is asked for by name is never below it."""
+    if config.sigma_schedule is not None:
+        return min(config.sigma, *(value for _, value in parse_schedule(config.sigma_schedule)))
+    factors = parse_factors(config.sigma_factors) if config.sigma_factors is not None else (1.0,)
+    return max(config.sigma * min(1.0, *factors) * SIGMA_FLOOR, 2**-24)
 
 
 def balanced_chunk(members: int) -> int:

@@ -123,7 +123,8 @@ def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
             f"expected the lineage file of the run beside '{saved.path}', found none: a lone checkpoint holds weights "
             "only; put it back into its run folder, or use --keyframe"
         )
-    return lineage_of(read_rows(saved.folder.lineage_path, births_dtype(saved.config)), [saved.births[saved.place(member)].id])
+    rows = read_rows(saved.folder.lineage_path, births_dtype(saved.config))
+    return lineage_of(rows, [saved.births[saved.place(member)].id])
 
 
 def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, dict[str, Any]]:

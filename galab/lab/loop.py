@@ -146,7 +146,7 @@ class Loop:
         self._totals.members += len(cohort.births)
         self._totals.evaluations += scores.evaluations
         outcome = experiment.strategy.tell(scores)
-        experiment.decoder.pin(outcome.parents.tolist())
+        experiment.decoder.pin(experiment.strategy.stock)
         self._lineage.append(outcome.selected)
         return generation_line(
             cohort, scores, experiment.strategy, experiment.decoder, self._totals, self._lineage.length

@@ -34,16 +34,35 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
     """
     steps = steps_of(config, founders.layout)
     run_key = founders.run_key
-    rule = step_size_rule(config, run_key) if config.granularity != "global" else None
+    rule = step_size_rule(config, run_key)
+    mutations = [mutation(name, run_key, law, config) for name, _ in parse_mutations(config.mutate)]
+    recombination = crossover(config.crossover, run_key)
+    _check_own_gene_law(config, recombination, mutations)
     return Developer(
         founders,
         steps,
-        [mutation(name, run_key, law, config) for name, _ in parse_mutations(config.mutate)],
-        crossover=crossover(config.crossover, run_key),
-        rule=rule,  # type: ignore[arg-type]  # controls set one global step size
+        mutations,
+        crossover=recombination,
+        rule=None if config.granularity == "global" or isinstance(rule, Control) else rule,
         inherit=config.step_size_inherit,
         gene_bytes=config.cache_mb << 20,
     )
+
+
+def _check_own_gene_law(config: RunConfig, crossover: Recombination | None, mutations: list[Mutation]) -> None:
+    """Refuse what a gene law cannot do; those of the registry are told by their names, before anything is loaded."""
+    if crossover is None or not crossover.genetic:
+        return
+    if decided(config)["founders"] != "clones":
+        raise UsageError(
+            f"expected --founders clones with the gene law --crossover {config.crossover}, got distinct: gene laws add "
+            "mutations to one base; name --founders clones"
+        )
+    if not all(operator.context_free for operator in mutations):
+        raise UsageError(
+            f"expected a mutation that is the same in every individual with the gene law --crossover "
+            f"{config.crossover}, got {config.mutate}; use dense"
+        )
 
 
 def steps_of(config: RunConfig, layout: Layout) -> Steps:

@@ -40,7 +40,8 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     new = dataclasses.replace(config, **changes)
     # As saved: repeating the flag that a run was started with, such as a --sigma that is off the grid, is no change.
     resolved = resolve(new)
-    different = config.changed(resolved)
+    # Resolved on both sides: a checkpoint of an earlier version leaves out what was not there to decide.
+    different = resolve(config).changed(resolved)
     fields = RunConfig.__dataclass_fields__
     refused = {name: pair for name, pair in different.items() if not fields[name].metadata["changeable"]}
     if refused:

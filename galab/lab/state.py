@@ -82,6 +82,9 @@ def restore(experiment: Experiment, state: dict[str, Any], ancestors: list[Birth
     experiment.strategy.load_state_dict(state["strategy"])
     ids = experiment.strategy.parents.tolist()
     experiment.decoder.adopt(dict(zip(ids, members_of(state), strict=True)))
+    experiment.decoder.pin(experiment.strategy.stock)
+    # What the log says of the cache is about generations alone.
+    experiment.decoder.hits = experiment.decoder.misses = 0
 
 
 def members_of(state: dict[str, Any]) -> list[Phenotype]:

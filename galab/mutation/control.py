@@ -7,7 +7,7 @@ its birth, so decoding needs none of it. All but the schedule compare children w
 from __future__ import annotations
 
 import bisect
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from galab.genome.noise import Stream, codes, table
 from galab.genome.sigma import PER_OCTAVE, snap
 
 
+@runtime_checkable
 class Control(Protocol):
     """Constructed as ``Rule(run_key, rate, start=log_sigma, **own)``; log step sizes are grid points.
 

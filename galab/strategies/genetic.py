@@ -12,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.breeding.islands import island_of
-from galab.compatibility import CONTROLS, decided, needs_behaviour
+from galab.compatibility import decided, needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import GalabError, NoViableChildError
-from galab.genome.births import NOBODY, Birth, birth_dtype, from_rows, to_rows
+from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import snap
 from galab.mutation.control import Control
 from galab.mutation.step_size import StepSizeRule
-from galab.specs import parse_fitness
 from galab.strategies.reproduction import Parents, Reproduction
-from galab.strategies.scoring import improvement, inherited, parents_mean
+from galab.strategies.scoring import Scoring, parents_mean
 from galab.strategies.sigma_search import SigmaSearch
 from galab.strategies.survival import Competitors, Survival
 
@@ -59,11 +58,10 @@ class GeneticAlgorithm:
         self.pedigree = Pedigree() if pedigree is None else pedigree
         self.births_dtype = birth_dtype(decided(config)["parents_per_child"])
         self.gain = np.full(config.children, np.nan)
-        self._kind = parse_fitness(config.fitness).kind
+        self._scoring = Scoring(config.fitness, config.inheritance)
         self._fixed_data = fixed_data
-        self._control = rule if decided(config)["step_size"] in CONTROLS else None
-        inherits = rule if self._control is None else None
-        self.reproduction = Reproduction(config, self.pedigree, inherits, self._control)  # type: ignore[arg-type]
+        self._control = rule if isinstance(rule, Control) else None
+        self.reproduction = Reproduction(config, self.pedigree, rule)
         self._survival = Survival(config)
         self._search = SigmaSearch(config, self.reproduction.steps)
         self._asked: Cohort | None = None
@@ -71,16 +69,19 @@ class GeneticAlgorithm:
         self._found_population()
 
     def _found_population(self) -> None:
-        config, start = self.config, snap(self.config.sigma)
-        clones = decided(config)["founders"] == "clones"
-        for birth in range(config.parents):
-            self.pedigree.add(Birth(birth, (0,) if clones and birth else (), 0, 0, start, 0, 0))
+        config = self.config
+        self._add_founders()
         self.parents = np.arange(config.parents, dtype=np.int64)
         self.islands = island_of(self.parents, config.parents, config.islands)
         self.parent_fitness = np.full(config.parents, np.nan)
         self._parent_score = np.full(config.parents, np.nan)
         self._behaviour: NDArray[Any] | None = None
         self._restart: int | None = None
+
+    def _add_founders(self) -> None:
+        start, clones = snap(self.config.sigma), decided(self.config)["founders"] == "clones"
+        for birth in range(self.config.parents):
+            self.pedigree.add(Birth(birth, (0,) if clones and birth else (), 0, 0, start, 0, 0))
 
     @classmethod
     def from_config(
@@ -100,17 +101,33 @@ class GeneticAlgorithm:
         generation = self.generation + 1
         if self._search.due(generation):
             born = self._search.probes(generation, self._next_id, self._sigma_of_parents(), self.parents)
-            wanted = self.parents
         else:
             # Before there are answers to compare, mates are drawn at random among the first parents.
             parents = Parents(self.parents, self.islands, self._behaviour)
             born = self.reproduction.children(generation, self._next_id, parents, self._restart)
-            wanted = self.parents if self._needs_gain else self.parents[self._elites()]
         for child in born:
             self.pedigree.add(child)
-        again = [self.pedigree[parent] for parent in dict.fromkeys(wanted.tolist()) if self._needs_score(parent)]
+        again = [self.pedigree[parent] for parent in self._scored_again(generation, born)]
         self._asked = Cohort(generation, to_rows([*born, *again], self.births_dtype), len(born))
         return self._asked
+
+    def _scored_again(self, generation: int, born: list[Birth]) -> list[int]:
+        """Who is scored besides the children: elites and those whom children are compared with.
+
+        Under a minibatch a stale lucky score would rule for ever, so it is measured again.
+        """
+        config, parents = self.config, self.parents.tolist()
+        if self._search.due(generation):
+            wanted = parents
+        else:
+            compared = {parent for child in born for parent in child.parents} if self._needs_gain else set()
+            competing = compared | set(self.parents[self._elites()].tolist())
+            # In a warm-up children are compared with founders who live no more.
+            wanted = [parent for parent in parents if parent in competing] + sorted(compared - set(parents))
+        looked_at = needs_behaviour(config) or config.selection == "lexicase" or self._scoring.keys > 1
+        known = dict(zip(parents, self.parent_fitness.tolist(), strict=True))
+        stays = {birth for birth, score in known.items() if np.isfinite(score)} if self._fixed_data else set()
+        return [birth for birth in dict.fromkeys(wanted) if looked_at or birth not in stays]
 
     def tell(self, scores: Scores) -> Outcome:
         """Select the next parents.
@@ -139,7 +156,7 @@ class GeneticAlgorithm:
         self._restart = None
         if self._control is not None:
             used = cohort.births["log_sigma"][: cohort.children].astype(np.int64)
-            self._control.learn(cohort.generation, used, self.gain)  # type: ignore[union-attr]
+            self._control.learn(cohort.generation, used, self.gain)
         return self._survivors(cohort, scores, known, families)
 
     def _survivors(
@@ -151,12 +168,13 @@ class GeneticAlgorithm:
         fitness = np.array([known.get(birth, np.nan) for birth in ids.tolist()], dtype=np.float64)
         place = {birth: row for row, birth in enumerate(cohort.births["id"].tolist())}
         rows = [place.get(birth, 0) for birth in ids.tolist()]  # elites whose score is known need no row
+        before = dict(zip(self.parents.tolist(), self._parent_score.tolist(), strict=True))
         competitors = Competitors(
             ids,
             fitness,
-            self._score(fitness, families, elites),
+            self._scoring.scores(fitness, self.gain, families, before, self._parent_score[elites]),
             np.concatenate([self.reproduction.islands(), self.islands[elites]]),
-            None if scores.further is None else scores.further[rows],
+            None if scores.further is None else self._scoring.further(scores.further, rows, place, families),
             None if scores.cases is None else scores.cases[rows],
             None if scores.behaviour is None else scores.behaviour[rows],
         )
@@ -176,19 +194,6 @@ class GeneticAlgorithm:
         self.reproduction.shares.keep(self.parents.tolist())
         return Outcome(cohort.births[: cohort.children][np.isin(children, self.parents)], self.parents)
 
-    def _score(
-        self, fitness: NDArray[np.float64], families: NDArray[np.int64], elites: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """What ranks the children and the elites."""
-        if self._kind == "absolute":
-            return fitness
-        if self._kind == "improvement":
-            own = fitness[len(families) :]
-            return improvement(fitness, np.concatenate([fitness[: len(families)] - self.gain, own]))
-        before = dict(zip(self.parents.tolist(), self._parent_score.tolist(), strict=True))
-        inherits = np.concatenate([parents_mean(families, before), self._parent_score[elites]])
-        return inherited(fitness, inherits, self.config.inheritance)
-
     def state_dict(self) -> dict[str, Any]:
         """See :class:`galab.contracts.Strategy`; the living parents' births are part of it."""
         return {
@@ -205,6 +210,7 @@ class GeneticAlgorithm:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue; ancestors of the parents may be added to the pedigree before."""
+        self._add_founders()  # from whom a warm-up's children descend
         births = from_rows(state["births"])
         for birth in births:
             if birth.id not in self.pedigree:
@@ -223,23 +229,24 @@ class GeneticAlgorithm:
         self._asked = None
 
     @property
+    def stock(self) -> list[int]:
+        """Whom the next children are decoded from: the parents, and in a warm-up the founders of their lines."""
+        parents: list[int] = self.parents.tolist()
+        warming = self.generation < self.config.sigma_only
+        return list(dict.fromkeys([*parents, *(map(self.reproduction.founder, parents) if warming else ())]))
+
+    @property
     def _needs_gain(self) -> bool:
         """Whether children are compared with their parents on the same examples."""
-        return self._kind == "improvement" or (self._control is not None and self._control.needs_gain)  # type: ignore[union-attr]
+        return self._scoring.kind == "improvement" or (self._control is not None and self._control.needs_gain)
 
     def _elites(self) -> NDArray[np.int64]:
-        """Places of the parents that compete with the children: the best of each island, in all as many as asked for."""
+        """Places of the parents that compete with the children: the best of each island."""
         config = self.config
         if config.islands == 1 or config.elites == 0:
             return np.arange(min(config.elites, len(self.parents)))
         shares = np.bincount(island_of(np.arange(config.elites), config.elites, config.islands))
         return np.sort(np.concatenate([np.flatnonzero(self.islands == i)[:n] for i, n in enumerate(shares.tolist())]))
-
-    def _needs_score(self, parent: int) -> bool:
-        """Under a minibatch a stale lucky score would rule for ever, so it is measured again."""
-        score = self.parent_fitness[self.parents.tolist().index(parent)]
-        looked_at = needs_behaviour(self.config) or self.config.selection == "lexicase" or "," in self.config.fitness
-        return looked_at or not (self._fixed_data and np.isfinite(score))
 
     def _sigma_of_parents(self) -> int:
         """Their mean step size, as a grid point; the one that they start from while a search has just set it."""
@@ -264,5 +271,3 @@ def _all_failed(cohort: Cohort, scores: Scores) -> str:
         "--sigma, or look at the task"
     )
 
-
-assert NOBODY < 0  # parents_mean tells absent parents by their sign

@@ -50,19 +50,16 @@ class Reproduction:
     Args:
         config: the resolved configuration.
         pedigree: where the parents' births are.
-        rule: how step sizes are inherited, or
-        control: what sets them; exactly one of the two.
+        rule: how step sizes are inherited, or what sets them.
     """
 
-    def __init__(
-        self, config: RunConfig, pedigree: Pedigree, rule: StepSizeRule | None, control: Control | None
-    ) -> None:
+    def __init__(self, config: RunConfig, pedigree: Pedigree, rule: StepSizeRule | Control) -> None:
         assert config.seed is not None
         self._config = config
         self._run_key = config.seed
         self._pedigree = pedigree
-        self._rule = rule
-        self._control = control
+        self._rule = None if isinstance(rule, Control) else rule
+        self._control = rule if isinstance(rule, Control) else None
         self._ways = decided(config)["parents_per_child"] if config.crossover != "none" else 1
         floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
         self.steps = Steps(Layout(("",), ((1,),)), low=snap(floor), high=snap(config.sigma_ceiling))
@@ -90,7 +87,7 @@ class Reproduction:
             asked = None if proposed is None else proposed[place]
             log_sigma = self._log_sigma(birth, family, restart, asked)
             # In the warm-up only step sizes are inherited, so every child starts from the line's founder.
-            lineage = (self._founder(family[0]),) if warming else family
+            lineage = (self.founder(family[0]),) if warming else family
             mutation = self.shares.choose(birth, family)
             births.append(Birth(birth, lineage, generation, 0, log_sigma, int(len(lineage) > 1), mutation))
         return births
@@ -142,7 +139,7 @@ class Reproduction:
         parents = [np.array([log_sigma], dtype=np.int16) for log_sigma in inherited]
         return int(self.steps.clip(self._rule.mutate(parents, birth, self.steps))[0])
 
-    def _founder(self, parent: int) -> int:
+    def founder(self, parent: int) -> int:
         """The founder of a line of the warm-up, in which every child's parent is a founder."""
         row = self._pedigree[parent]
         return row.parents[0] if row.generation else parent

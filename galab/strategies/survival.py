@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Competitors:
     islands: NDArray[np.int64]
     further: NDArray[np.float64] | None = None
     cases: NDArray[np.float32] | None = None
-    behaviour: NDArray[np.unsignedinteger] | None = None
+    behaviour: NDArray[np.unsignedinteger[Any]] | None = None
 
 
 class Survival:

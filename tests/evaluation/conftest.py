@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from galab.config import RunConfig
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
 from galab.genome.decode import Decoder
+from galab.genome.noise import table
 from galab.genome.phenotype import Layout, Phenotype, from_float
 from galab.genome.torch_laws import founders_given, founders_of
+from galab.lab.operators import developer, step_size_rule
 from galab.models import MLP
-from galab.mutation.dense import Dense
-from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
+from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks.classification import Classification
 
 
@@ -42,8 +44,8 @@ def layout_of(module: nn.Module) -> Layout:
 def members_of(module: nn.Module, count: int, spread: float = 0.3) -> list[Phenotype]:
     """Members with random weights."""
     generator = np.random.Generator(np.random.Philox(1))
-    size = layout_of(module).size
-    return [Phenotype(from_float(generator.standard_normal(size) * spread), 0) for _ in range(count)]
+    size, step_size = layout_of(module).size, np.zeros(1, np.int16)
+    return [Phenotype(from_float(generator.standard_normal(size) * spread), step_size) for _ in range(count)]
 
 
 class Bench:
@@ -58,9 +60,10 @@ class Bench:
             state = {name: value.clone() for name, value in self.module.state_dict().items()}
             state["output.bias"].fill_(127.999)
             founders = founders_given(self.module, state, 3)
-        genetic = GeneticOptions(parents=3, children=14, elites=2, sigma=sigma, fixed_data=batch == 0)
-        self.strategy = GeneticAlgorithm(3, genetic)
-        self.decoder = Decoder(founders, self.strategy.pedigree, [Dense(3)], cache_bytes=cache)
+        config = RunConfig(seed=3, parents=3, children=14, elites=2, sigma=sigma, step_size="fixed")
+        self.strategy = GeneticAlgorithm(config, step_size_rule(config, 3), fixed_data=batch == 0)
+        births = developer(config, founders, table("normal"))
+        self.decoder = Decoder(births, self.strategy.pedigree, cache_bytes=cache)
         self.evaluator = Evaluator(
             self.module, founders.layout, task, chunk=5, precision="float32", device=torch.device("cpu")
         )

@@ -116,7 +116,7 @@ def test_a_neighbour_full_of_infinities_changes_no_bit(task, make_members, evalu
     members = make_members(module, 4)
     evaluator = evaluator_of(module, task)
     before = evaluator.measure(members, task.train).means["loss"]
-    huge = Phenotype(np.full(find_layout(module).size, 2**31 - 1, dtype=np.int32), 0)
+    huge = Phenotype(np.full(find_layout(module).size, 2**31 - 1, dtype=np.int32), np.zeros(1, np.int16))
     after = evaluator.measure([members[0], huge, members[2], huge], task.train).means["loss"]
     assert after[[0, 2]].tolist() == before[[0, 2]].tolist()
 

@@ -61,7 +61,8 @@ def test_only_coins_make_a_score_that_does_not_repeat(base):
 
 
 def test_mean_squares_are_in_weight_units():
-    members = [Phenotype(np.array(weights, dtype=np.int32), 0) for weights in ([2**24, -(2**25)], [-(2**31), 0])]
+    both, step_size = ([2**24, -(2**25)], [-(2**31), 0]), np.zeros(1, np.int16)
+    members = [Phenotype(np.array(weights, dtype=np.int32), step_size) for weights in both]
     assert mean_squares(members).tolist() == [2.5, 8192.0]
 
 

@@ -7,15 +7,17 @@ import pytest
 import torch
 from torch import nn
 
+from galab.config import RunConfig
 from galab.contracts import Cohort
 from galab.errors import LethalMutationError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
 from galab.genome.decode import Decoder
+from galab.genome.noise import table
 from galab.genome.torch_laws import founders_of
-from galab.mutation.dense import Dense
-from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
+from galab.lab.operators import developer, step_size_rule
+from galab.strategies.genetic import GeneticAlgorithm
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -159,8 +161,9 @@ def test_the_dead_and_the_failed_are_told_apart(bench_of, task):
 def test_it_learns_with_norms_in_bfloat16(task):
     module = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 5)).eval().requires_grad_(False)
     founders = founders_of(module, 1)
-    strategy = GeneticAlgorithm(1, GeneticOptions(parents=2, children=6, sigma=0.05))
-    decoder = Decoder(founders, strategy.pedigree, [Dense(1, table("normal"))])
+    config = RunConfig(seed=1, parents=2, children=6, sigma=0.05, step_size="fixed")
+    strategy = GeneticAlgorithm(config, step_size_rule(config, 1))
+    decoder = Decoder(developer(config, founders, table("normal")), strategy.pedigree)
     evaluator = Evaluator(module, founders.layout, task, chunk=3, precision="bfloat16", device=torch.device("cpu"))
     here = Here(decoder, evaluator, Minibatches(task.train, 0, 1), fitness="cross-entropy")
     best = []

@@ -17,8 +17,7 @@ from scipy import stats
 from galab.distribution import TABLE_HASHES
 from galab.errors import GalabError, UsageError
 from galab.genome import make_tables, noise
-from galab.genome.noise import Stream, below, codes, draw, permutation, scaled, table, words
-from galab.genome.noise import Stream, below, codes, draw, draw_all, permutation, table, words
+from galab.genome.noise import Stream, below, codes, draw, draw_all, permutation, scaled, table, words
 
 KEYS = st.integers(0, 2**63 - 1)
 LAWS = ["normal", "laplace", "uniform", "sign", "cauchy"]

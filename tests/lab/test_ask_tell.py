@@ -89,8 +89,16 @@ def test_wrong_calls_are_one_sentence() -> None:
     with pytest.raises(UsageError, match="expected 8 scores, one per network of the last ask, got 7"):
         search.tell([0.0] * 7)
     search.tell([0.0] * 8)
-    for options in ({"parents": 0}, {"children": 3}, {"elites": 9}, {"elites": -1}):
-        with pytest.raises(UsageError, match="expected parents >= 1"):
+    refused = [
+        ({"parents": 0}, "--parents between 1"),
+        ({"children": 3}, "--children plus --elites at least --parents"),
+        ({"elites": 9}, "--elites at most --parents"),
+        ({"elites": -1}, "--elites at least 0"),
+        ({"niche": "sharing"}, "a search by fitness alone"),
+        ({"fitness": "accuracy"}, "no hyperparameter of a Search is called 'fitness'"),
+    ]
+    for options, said in refused:
+        with pytest.raises(UsageError, match=said):
             Search(torch.nn.Linear(4, 2), **options)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no step-size rule is called 'fixd'. Did you mean 'fixed'"):
         Search(torch.nn.Linear(4, 2), step_size="fixd")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from strategy_games import algorithm
 
 from galab.config import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
@@ -17,15 +18,11 @@ from galab.genome.founders import Founders, TensorLaw
 from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import to_float
-from galab.genome.sigma import sigma, snap
-from galab.mutation.dense import Dense
-from galab.mutation.step_size import LogNormal, ThreePoint
+from galab.genome.sigma import from_fine, sigma, snap, to_fine
+from galab.lab.operators import developer
+from galab.mutation.step_size import LogNormal
 from galab.store import plain
-from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
-
-
-def algorithm(key: int = 1, rule=LogNormal, **options) -> GeneticAlgorithm:
-    return GeneticAlgorithm(key, GeneticOptions(**({"parents": 4, "children": 12} | options)), rule and rule(key))
+from galab.strategies.genetic import GeneticAlgorithm
 
 
 def noise_of(cohort: Cohort) -> Scores:
@@ -143,31 +140,40 @@ def test_a_configuration_makes_the_strategy_that_it_describes():
     config = RunConfig(
         parents=3, children=9, elites=2, ties="older", sigma=0.5, sigma_floor=0.25, sigma_ceiling=1.0, seed=6
     )
-    ga = GeneticAlgorithm.from_config(config, LogNormal(6), Pedigree(), True)
-    assert ga.options == GeneticOptions(
-        parents=3, children=9, elites=2, ties="older", sigma=0.5, sigma_floor=0.25, sigma_ceiling=1.0, fixed_data=True
-    )
+    pedigree = Pedigree()
+    ga = GeneticAlgorithm.from_config(config, LogNormal(6), pedigree, True)
+    assert (ga.config, ga.pedigree) == (config, pedigree)
+    cohort = ga.ask()
+    assert (cohort.children, len(cohort.births)) == (9, 11)
+    assert {pedigree[founder].log_sigma for founder in range(3)} == {snap(0.5)}
+    assert set(cohort.births["log_sigma"].tolist()) <= set(range(snap(0.25), snap(1.0) + 1))
+    ga.tell(Scores(np.zeros(11)))
+    assert ga.parents.tolist() == [0, 1, 3]  # the older of equals first
+    assert len(ga.ask().births) == 9  # the scores of the elites stay true
 
 
 def test_step_sizes_mutate_before_use_and_are_inherited():
-    ga = algorithm(9, rule=LogNormal)
+    ga = algorithm(9, step_size="log-normal")
+    steps = ga.reproduction.steps
     for _ in range(5):
         inherited = {number: ga.pedigree[number].log_sigma for number in ga.parents.tolist()}
         cohort = ga.ask()
         for born in from_rows(cohort.births):
-            assert born.log_sigma == LogNormal(9).mutate(inherited[born.parents[0]], born.id)
+            fine = to_fine(np.array([inherited[born.parents[0]]], dtype=np.int16))
+            assert born.log_sigma == from_fine(LogNormal(9).mutate(fine, born.id, steps))[0]
         ga.tell(noise_of(cohort))
 
 
-def test_without_a_rule_the_step_size_stays():
-    ga = algorithm(rule=None)
+def test_a_fixed_step_size_stays():
+    ga = algorithm(step_size="fixed")
     play(ga, 3)
     assert set(ga.ask().births["log_sigma"].tolist()) == {snap(0.02)}
 
 
 def test_step_sizes_stay_between_floor_and_ceiling():
-    options = GeneticOptions(parents=4, children=40, sigma=0.02, sigma_floor=0.015, sigma_ceiling=0.03)
-    ga = GeneticAlgorithm(1, options, ThreePoint(1, 0.25))
+    ga = algorithm(
+        children=40, sigma_floor=0.015, sigma_ceiling=0.03, step_size="three-point", step_size_rate=0.25
+    )
     seen = set()
     for _ in range(10):
         cohort = ga.ask()
@@ -184,7 +190,7 @@ def sphere(key: int, generations: int, **options) -> float:
     founders = Founders(key, (TensorLaw("w", (20,), "uniform", 1.0),), np.empty((1, 0), np.int32))
     goal = np.linspace(-2, 2, 20)
     ga = algorithm(key, sigma=0.1, parents=4, children=16, **options)
-    decoder = Decoder(founders, ga.pedigree, [Dense(key, table("normal"))], cache_bytes=10_000)
+    decoder = Decoder(developer(ga.config, founders, table("normal")), ga.pedigree, cache_bytes=10_000)
 
     def loss(number: int) -> float:
         return float(np.sum((to_float(decoder.decode(number).weights) - goal) ** 2))
@@ -204,6 +210,6 @@ def test_it_finds_the_bottom_of_a_bowl(options):
 
 def test_selection_is_what_finds_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        "galab.strategies.genetic.rank", lambda fitness, ids, **_: np.argsort(ids % 7, kind="stable")
+        "galab.strategies.survival.rank", lambda fitness, ids, **_: np.argsort(ids % 7, kind="stable")
     )
     assert sphere(1, 80) > 0.5

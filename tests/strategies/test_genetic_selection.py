@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from strategy_games import algorithm
 
 from galab.contracts import Cohort, Scores
 from galab.errors import NoViableChildError
-from galab.strategies.genetic import GeneticAlgorithm, GeneticOptions
 
 NAN, INF = float("nan"), float("inf")
-
-
-def algorithm(**options) -> GeneticAlgorithm:
-    return GeneticAlgorithm(1, GeneticOptions(**({"parents": 4, "children": 12} | options)))
 
 
 def falling(cohort: Cohort, *, top: float = 0.0) -> Scores:

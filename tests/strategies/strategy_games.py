@@ -1,0 +1,15 @@
+"""A genetic algorithm without networks, played by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from galab.config import RunConfig
+from galab.lab.operators import step_size_rule
+from galab.strategies.genetic import GeneticAlgorithm
+
+
+def algorithm(key: int = 1, *, fixed_data: bool = False, **options: Any) -> GeneticAlgorithm:
+    """Four parents and twelve children, where nothing else is said."""
+    config = RunConfig(**{"seed": key, "parents": 4, "children": 12} | options)
+    return GeneticAlgorithm(config, step_size_rule(config, key), fixed_data=fixed_data)
