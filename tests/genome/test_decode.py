@@ -47,6 +47,10 @@ def decoder_of(births: list[Birth], cache_bytes: int = 2**20) -> tuple[Decoder, 
     return Decoder(Developer(FOUNDERS, STEPS, [mutation]), Pedigree(births), cache_bytes=cache_bytes), mutation
 
 
+def plain_decoder_of(births: list[Birth]) -> Decoder:
+    return Decoder(Developer(FOUNDERS, STEPS, [Dense(9, table("normal"))]), Pedigree(births))
+
+
 def child_of(dense: Dense, weights: np.ndarray, birth: Birth, steps: Steps) -> np.ndarray:
     log_sigma = np.array([birth.log_sigma], dtype=np.int16)
     return dense.apply(Phenotype(weights, log_sigma), birth, log_sigma, steps)
@@ -206,7 +210,7 @@ def test_the_order_in_which_mutations_are_added_does_not_matter():
 def test_a_cohort_decodes_to_what_each_decodes_to_alone_and_counts_alike():
     births = [*chain(1), *(Birth(number, (0,), 1, 0, -2560 + number, 0, 1) for number in range(1, 9))]
     births += [Birth(9, (3,), 2, 0, -2560, 0, 1), Birth(10, (0,), 1, 0, -2560, 0, 0)]
-    alone, together = decoder_of(births)[0], Decoder(FOUNDERS, Pedigree(births), [Dense(9)])
+    alone, together = decoder_of(births)[0], plain_decoder_of(births)
     for decoder in (alone, together):
         decoder.pin([0])
     ids = [5, 0, *range(1, 5), 9, 10, 6, 7, 8]
@@ -222,9 +226,9 @@ def test_a_cohort_decodes_to_what_each_decodes_to_alone_and_counts_alike():
 def test_a_lethal_member_of_a_cohort_leaves_the_others_alive():
     deadly = 256 * 7  # steps of 128 and more
     births = [*chain(1), *(Birth(number, (0,), 1, 0, deadly if number == 2 else -2560, 0, 1) for number in range(1, 5))]
-    decoder = Decoder(FOUNDERS, Pedigree(births), [Dense(9)])
+    decoder = plain_decoder_of(births)
     decoder.pin([0])
     found = decoder.decode_all([1, 2, 3, 4])
     assert [isinstance(one, LethalMutationError) for one in found] == [False, True, False, False]
-    alone = Decoder(FOUNDERS, Pedigree(births), [Dense(9)])
+    alone = plain_decoder_of(births)
     assert all(np.array_equal(found[at].weights, alone.decode(at + 1).weights) for at in (0, 2, 3))

@@ -121,21 +121,21 @@ GOLDEN = {
 
 @pytest.mark.parametrize("law", LAWS)
 def test_several_births_at_once_are_each_birth_alone(law):
-    operator = Dense(3, law)
+    operator = Dense(3, table(law))
     births = [child(11), child(4, snap(2.0)), child(12, snap(2**-20))]
     parents = np.stack([start(), start()[::-1], start() // 2])
-    together = operator.apply_all(parents, births, LAYOUT)
+    together = operator.apply_all(parents, births)
     for parent, birth, found in zip(parents, births, together, strict=True):
-        assert np.array_equal(found, operator.apply(parent, birth, LAYOUT))
+        assert np.array_equal(found, applied(operator, parent, birth))
     assert np.array_equal(parents[0], start())
 
 
 @pytest.mark.parametrize(("weight", "log_sigma"), [(2**31 - 1, snap(0.02)), (0, snap(120.0))])
 def test_several_births_at_once_are_left_to_apply_where_one_is_lethal(weight, log_sigma):
-    operator = Dense(3)
+    operator = Dense(3, NORMAL)
     parents = np.full((2, LAYOUT.size), weight, np.int32)
     parents[0] = 0
     births = [child(1), child(2, log_sigma)]
-    assert operator.apply_all(parents, births, LAYOUT) is None
+    assert operator.apply_all(parents, births) is None
     with pytest.raises(LethalMutationError):
-        operator.apply(parents[1], births[1], LAYOUT)
+        applied(operator, parents[1], births[1])

@@ -18,7 +18,7 @@ from galab.genome.founders import Founders, TensorLaw
 from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import to_float
-from galab.genome.sigma import from_fine, sigma, snap, to_fine
+from galab.genome.sigma import sigma, snap
 from galab.lab.operators import developer
 from galab.mutation.step_size import LogNormal
 from galab.store import plain
@@ -159,8 +159,8 @@ def test_step_sizes_mutate_before_use_and_are_inherited():
         inherited = {number: ga.pedigree[number].log_sigma for number in ga.parents.tolist()}
         cohort = ga.ask()
         for born in from_rows(cohort.births):
-            fine = to_fine(np.array([inherited[born.parents[0]]], dtype=np.int16))
-            assert born.log_sigma == from_fine(LogNormal(9).mutate(fine, born.id, steps))[0]
+            parent = np.array([inherited[born.parents[0]]], dtype=np.int16)
+            assert born.log_sigma == LogNormal(9).mutate([parent], born.id, steps)[0]
         ga.tell(noise_of(cohort))
 
 
