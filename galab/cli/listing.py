@@ -129,14 +129,21 @@ def _chain(saved: Any) -> list[dict[str, Any]]:
         births = chain_of(saved)
     except CheckpointError:
         return []
+    one = saved.config.granularity == "global"  # else the step sizes of a child are decoded with its weights
     return [
-        {"birth": b.id, "parents": list(b.parents), "generation": b.generation, "step_size": float(sigma(b.log_sigma))}
+        {
+            "birth": b.id,
+            "parents": list(b.parents),
+            "generation": b.generation,
+            "step_size": float(sigma(b.log_sigma)) if one or not b.mutation else None,
+        }
         for b in births
     ]
 
 
 def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> None:
     from galab.config import RunConfig
+    from galab.lab.dependents import decides_itself
 
     totals = content["totals"]
     click.echo(f"{content['run']}: {content['task']['description']}")
@@ -149,7 +156,8 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     values = content["hyperparameters"]
     for name, value in values.items():
         if value is not None:
-            own = name not in _DECIDED and not _near(value, defaults[name])
+            decided = name in _DECIDED or decides_itself(name, values)
+            own = not (decided or _near(value, defaults[name]))
             click.echo(f"  {'*' if own else ' '} {name:<16} {value if isinstance(value, int) else text(value)}")
     if log:
         click.echo("\ncurves")
@@ -180,7 +188,8 @@ def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:
         if birth is None:
             click.echo("  ...")
         else:
-            click.echo(f"  {birth['birth']:>10}  generation {birth['generation']:<8} step {text(birth['step_size'])}")
+            step = "" if birth["step_size"] is None else f" step {text(birth['step_size'])}"
+            click.echo(f"  {birth['birth']:>10}  generation {birth['generation']:<8}{step}".rstrip())
 
 
 def sparkline(series: list[float], width: int = _WIDTH) -> str:

@@ -55,7 +55,7 @@ def without_dependents(values: dict[str, Any], flags: dict[str, Any]) -> dict[st
         values: hyperparameters of another run, a preset or a file.
         flags: hyperparameters given by hand, which win.
     """
-    kept = {name: value for name, value in values.items() if name in flags or not _decides_itself(name, values)}
+    kept = {name: value for name, value in values.items() if name in flags or not decides_itself(name, values)}
     if kept.get("survival") == "plus":
         # Saved as equal to its parents; a flag may change their number, or the kind of survival.
         kept.pop("elites", None)
@@ -68,7 +68,7 @@ def without_dependents(values: dict[str, Any], flags: dict[str, Any]) -> dict[st
     return kept
 
 
-def _decides_itself(name: str, values: dict[str, Any]) -> bool:
+def decides_itself(name: str, values: dict[str, Any]) -> bool:
     """Whether a run without this value has it all the same."""
     if name not in ("step_size", "parents_per_child", "founders"):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shlex
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from galab.config import RunConfig, flag
 from galab.errors import NumericProfileError, UsageError
 from galab.evaluation.profile import differences
+from galab.lab.dependents import without_dependents
 from galab.lab.experiment import Experiment, resolve
 from galab.lab.loop import profile_of
 from galab.lab.tables import repeats
@@ -37,7 +37,7 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
         changes = dict.fromkeys(STOP_RULES) | changes
     if repeats(changes.get("distribution", ""), config.distribution):
         changes = {**changes, "distribution": config.distribution}
-    new = dataclasses.replace(config, **changes)
+    new = RunConfig.from_dict(without_dependents(config.to_dict(), changes) | changes)
     # As saved: repeating the flag that a run was started with, such as a --sigma that is off the grid, is no change.
     resolved = resolve(new)
     # Resolved on both sides: a checkpoint of an earlier version leaves out what was not there to decide.
@@ -45,6 +45,8 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     fields = RunConfig.__dataclass_fields__
     refused = {name: pair for name, pair in different.items() if not fields[name].metadata["changeable"]}
     if refused:
+        # What follows from a change needs no flag.
+        refused = {name: pair for name, pair in refused.items() if name in changes} or refused
         was = ", ".join(f"{flag(name)} {_short(before)}" for name, (before, _) in refused.items() if before is not None)
         got = ", ".join(f"{flag(name)} {_short(getattr(new, name))}" for name in refused)
         command = ["galab", "run"]

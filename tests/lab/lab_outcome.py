@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from galab.lab.describe import TIMING
 from galab.lab.verify import verify
 from galab.store import checkpoints, journal, plain
@@ -25,6 +27,17 @@ def generations_of(folder: Path) -> list[int]:
     return [generation for generation, _ in checkpoints.list_checkpoints(folder / "checkpoints")]
 
 
+def comparable(value: Any) -> Any:
+    """Plain data in which arrays are words, down to their last bit."""
+    if isinstance(value, dict):
+        return {str(name): comparable(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [comparable(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.descr} {value.shape} {value.tobytes().hex()}"
+    return value
+
+
 def outcome(folder: Path) -> dict[str, Any]:
     """All of a finished run that must be the same when it is repeated, interrupted or killed; ready for JSON."""
     run, state = RunFolder(folder), newest_state(folder)
@@ -35,10 +48,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         "state": status["state"],
         "champion": state["champion"],
         "result": status["result"],
-        "weights": state["weights"].tolist(),
-        "births": state["strategy"]["births"].tobytes().hex(),
-        "fitness": state["strategy"]["parent_fitness"].tolist(),
         "totals": {name: value for name, value in state["totals"].items() if name not in TIMING},
+        **{name: comparable(part) for name, part in state.items() if name not in ("hyperparameters", "totals")},
         "lineage": run.lineage_path.read_bytes().hex(),
         "verified": all(verdict.good for verdict in verify(run)),
     }
