@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from galab.store.run_folder import RunFolder
 
 _BARS = "▁▂▃▄▅▆▇█"
-_CURVES = ("fitness_best", "validation_accuracy", "validation_loss", "test_accuracy", "step_size")
+_CURVES = (
+    "fitness_best", "validation_accuracy", "validation_loss", "test_accuracy", "step_size", "selection_success_rate",
+    "diversity_distance", "diversity_common_ancestor",
+)  # fmt: skip
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.
 _IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "seed")
@@ -164,7 +167,10 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         for name in _CURVES:
             series = [line[name] for line in log if line.get(name) is not None]
             if series:
-                click.echo(f"  {name:<20} {sparkline(series)}  {text(series[0])} -> {text(series[-1])}")
+                click.echo(f"  {name:<25} {sparkline(series)}  {text(series[0])} -> {text(series[-1])}")
+    said = [f"  generation {line['generation']}: {sentence}" for line in log for sentence in line.get("warnings", ())]
+    if said:
+        click.echo("\n".join(["\nwarnings", *said]))
     champion = content["champion"]
     found = ", ".join(f"{name} {text(value)}" for name, value in champion["metrics"].items())
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError, UsageError
@@ -84,6 +85,22 @@ class Here:
             if found.behaviour is not None:
                 found.behaviour[index] = 0
         return replace(found, evaluations=evaluations)
+
+    def fitness(self, generation: int, members: list[Phenotype]) -> NDArray[np.float64]:
+        """Fitness of decoded members on a generation's examples, in the arithmetic of its cohort: for diagnoses alone.
+
+        Args:
+            generation: whose examples.
+            members: whom to score.
+
+        Returns:
+            (n,) higher is better; not finite for failures.
+        """
+        examples = self._minibatches.of(generation)
+        found = self._blank(len(members), len(examples))
+        measured = self._evaluator.measure(members, examples, self._each(generation))
+        self._enter(found, list(range(len(members))), members, examples, measured)
+        return found.fitness
 
     def _blank(self, count: int, examples: int) -> Scores:
         """Scores of a cohort of which nothing is known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,15 @@ class Totals:
         members: individuals scored, elites scored again included.
         evaluations: (member, example) pairs.
         seconds: wall time over all sittings.
+        began: each condition that holds, with the generation in which that was first seen (``conditions.py``).
+        warned: those of them that somebody was warned of.
     """
 
     members: int = 0
     evaluations: int = 0
     seconds: float = 0.0
+    began: dict[str, int] = field(default_factory=dict)
+    warned: list[str] = field(default_factory=list)
 
 
 def _reasons(scores: Scores) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from galab.contracts import Cohort, Scores
 from galab.evaluation.profile import numeric_profile
 from galab.genome.births import to_rows
 from galab.lab.champion import Champion, Judge
+from galab.lab.conditions import warnings_of
 from galab.lab.describe import Totals, generation_line
+from galab.lab.diagnostics import Diagnostics
 from galab.lab.experiment import Experiment
 from galab.lab.recorders import Clock, Recorder
 from galab.lab.state import capture
@@ -93,6 +95,7 @@ class Loop:
         self._recorders = recorders
         self._hooks = hooks
         self._judge = Judge(experiment.config, experiment.module, experiment.founders.layout, experiment.task)
+        self._diagnostics = Diagnostics(experiment)
         self._profile = profile_of(experiment)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._journal = opened.enter_context(Journal(folder.log_path))
@@ -145,12 +148,16 @@ class Loop:
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
         self._totals.evaluations += scores.evaluations
+        self._diagnostics.before(cohort)
         outcome = experiment.strategy.tell(scores)
         experiment.decoder.pin(experiment.strategy.stock)
         self._lineage.append(outcome.selected)
-        return generation_line(
+        line = generation_line(
             cohort, scores, experiment.strategy, experiment.decoder, self._totals, self._lineage.length
         )
+        line |= self._diagnostics.line(cohort, scores, outcome)
+        line |= warnings_of(experiment.config, line, scores, cohort.children, self._totals)
+        return line
 
     def _timing(self, clock: Clock, evaluations: int) -> dict[str, float]:
         lap = clock.lap()

@@ -19,7 +19,10 @@ from galab.lab.stop import StopRules
 
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
-_GROUPS = ("fitness", "validation", "test", "train", "step_size", "cache", "lineage")
+_GROUPS = (
+    "fitness", "validation", "test", "train", "step_size_share", "step_size", "selection", "diversity", "cache",
+    "lineage",
+)  # fmt: skip
 #: What is drawn by evaluations too.
 _BY_EVALUATIONS = ("fitness/", "validation/", "test/", "step_size/")
 #: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.

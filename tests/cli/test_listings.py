@@ -155,6 +155,16 @@ def test_figures_that_are_no_numbers_are_valid_json(galab: Any, evolve: Any, mon
     assert rows_of(galab("evaluate", run, "-f", "json").out, "json")[0]["test_accuracy"] is None
 
 
+def test_show_draws_how_the_search_fares_and_repeats_its_warnings(galab: Any, evolve: Any) -> None:
+    flags = ("--sigma", "8", "--step-size", "fixed", "--elites", "1", "--batch", "0", "--generations", "55")
+    said = galab("show", evolve("stuck", *flags)).out
+    for curve in ("selection_success_rate", "diversity_distance", "diversity_common_ancestor"):
+        assert any(line.split()[:1] == [curve] for line in said.splitlines())
+    _, _, warnings = said.partition("\nwarnings\n")
+    assert "the best parent was born 50 generations ago" in warnings.split("\n\n")[0]
+    assert "warnings" not in galab("show", evolve("well")).out
+
+
 def test_curves_in_text() -> None:
     assert sparkline([1.0]) == "▁"
     assert sparkline([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) == "▁▂▃▄▅▆▇█"

@@ -16,7 +16,10 @@ CURVES = {
     "fitness/best", "fitness/mean", "fitness/worst", "fitness/std", "train/loss", "train/accuracy", "validation/loss",
     "validation/accuracy", "test/loss", "test/accuracy", "step_size/mean", "step_size/min", "step_size/max",
     "run/evaluations", "run/seconds", "run/generation_seconds", "run/evaluations_per_second", "run/failures",
-    "run/lethal", "cache/hits", "cache/misses", "lineage/births", "lineage/bytes",
+    "run/lethal", "cache/hits", "cache/misses", "lineage/births", "lineage/bytes", "step_size/p10", "step_size/p50",
+    "step_size/p90", "step_size/at_floor", "diversity/common_ancestor", "diversity/segregating",
+    "diversity/fixed_generations", "diversity/distance",
+    *(f"step_size_share/{layer}_{end}" for layer in ("hidden.0", "output") for end in ("p10", "p50", "p90")),
 }  # fmt: skip
 FINAL = {"validation/loss", "validation/accuracy", "test/loss", "test/accuracy"}
 
@@ -42,7 +45,7 @@ def test_the_tags_and_the_steps(evolve: Any) -> None:
     assert [event.step for event in found.Histograms("fitness/histogram")] == [2, 4]
     assert sum(found.Histograms("fitness/histogram")[0].histogram_value.bucket) == 6
     by_evaluations = read(folder / "by_evaluations")
-    groups = ("fitness", "validation", "test", "step_size")
+    groups = ("fitness/", "validation/", "test/", "step_size/")
     expected = {f"by_evaluations/{name.replace('/', '_')}" for name in CURVES if name.startswith(groups)}
     assert set(by_evaluations.Tags()["scalars"]) == expected
     steps = [step for step, _ in curve(by_evaluations, "by_evaluations/fitness_best")]

@@ -17,9 +17,14 @@ from galab.store.lineage_file import read_rows
 FIELDS = {
     "generation", "members", "evaluations", "fitness_best", "fitness_mean", "fitness_worst", "fitness_std", "best",
     "train_loss", "train_accuracy", "failures", "lethal", "step_size", "step_size_min", "step_size_max", "cache_hits",
-    "cache_misses", "lineage_births", "lineage_bytes", *TIMING,
+    "cache_misses", "lineage_births", "lineage_bytes", "step_size_p10", "step_size_p50", "step_size_p90",
+    "step_size_at_floor", "diversity_common_ancestor", "diversity_segregating", "diversity_fixed_generations",
+    "selection_age_best", "selection_age_oldest", *TIMING,
 }  # fmt: skip
-REPORTED = {"champion", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"}
+REPORTED = {
+    "champion", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "diversity_distance",
+    *(f"step_size_share_{layer}_{end}" for layer in ("hidden.0", "output") for end in ("p10", "p50", "p90")),
+}  # fmt: skip
 
 
 def test_the_folder_holds_all_that_the_design_names(evolve: Any) -> None:

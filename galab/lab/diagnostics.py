@@ -1,0 +1,176 @@
+"""What tells a healthy search from a sick one: step sizes, success, diversity, ancestry, operators and age.
+
+In every generation: step sizes (with one for each weight on report generations), ancestry, operators, ages, and the
+success rate where parents are scored on the children's examples anyway. On report generations besides: step sizes
+relative to the weights, and the distance of the parents. On report generations at least :data:`SPACING` apart: the
+success rate of all other runs, for which the parents are scored once more. As with validation, selection never hears of
+these scores, and they are no evaluations of the search.
+``docs/log.md`` lists the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.compatibility import is_gene_law
+from galab.contracts import Cohort, Outcome, Scores
+from galab.genome.ancestry import Ancestry, Kinship
+from galab.genome.phenotype import SCALE, Phenotype
+from galab.lab.experiment import Experiment
+from galab.lab.step_statistics import step_size_shares, step_sizes
+from galab.specs import parse_mutations
+from galab.strategies.scoring import parents_mean
+
+#: Generations between two scores of the parents for the success rate alone. Chunks are padded, so it may take as long
+#: as the children's; a smaller chunk would differ in the last bits from what it is compared with.
+SPACING = 50
+
+
+class Diagnostics:
+    """Diagnoses one run, generation by generation.
+
+    Args:
+        experiment: the run's parts, at the generation to continue from.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        config, strategy = experiment.config, experiment.strategy
+        self._ancestry = Ancestry(strategy.pedigree, config.parents)
+        self._kinship = self._ancestry.of(strategy.parents.tolist(), int(strategy.state_dict()["next_id"]))
+        self._spacing = config.report_every * -(-SPACING // config.report_every)
+        self._operators = [name for name, _ in parse_mutations(config.mutate)]
+        self._steps = experiment.decoder.developer.steps
+        self._parents: dict[int, Phenotype] = {}
+
+    def before(self, cohort: Cohort) -> None:
+        """Called before the strategy hears the scores: afterwards parents that have died can no longer be decoded."""
+        if cohort.generation % self._spacing == 0:
+            decode, family = self._experiment.decoder.decode, cohort.births["parents"][: cohort.children]
+            self._parents = {birth: decode(birth) for birth in np.unique(family[family >= 0]).tolist()}
+
+    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome) -> dict[str, Any]:
+        """The fields of a generation, after the strategy has heard the scores and the parents are pinned.
+
+        Args:
+            cohort: who was evaluated.
+            scores: what they scored.
+            outcome: who was chosen.
+        """
+        decoder = self._experiment.decoder
+        parents = [decoder.decode(birth) for birth in outcome.parents.tolist()]
+        report = cohort.generation % self._experiment.config.report_every == 0
+        line = self._success(cohort, scores) | self._related(cohort, parents)
+        line |= self._operator_shares(outcome) | self._ages(cohort.generation, outcome)
+        if report or self._steps.granularity != "parameter":
+            line |= step_sizes(self._steps, parents)
+        if report:
+            line |= step_size_shares(self._steps, parents)
+            line["diversity_distance"] = distance([parent.weights for parent in parents])
+        self._parents = {}
+        return line
+
+    def _success(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
+        """Share of children better than their parents' mean on the same examples, where it is known."""
+        if cohort.children != self._experiment.config.children:  # probes of a search for the step size
+            return {}
+        gain = self._experiment.strategy.gain
+        fitness = scores.fitness[: cohort.children]
+        if (np.isfinite(fitness) & ~np.isfinite(gain)).any():
+            if not self._parents:
+                return {}
+            measured = self._experiment.executor.fitness(cohort.generation, list(self._parents.values()))
+            known = dict(zip(self._parents, measured.tolist(), strict=True))
+            gain = fitness - parents_mean(cohort.births["parents"][: cohort.children], known)
+        return {"selection_success_rate": success_rate(fitness, gain)}
+
+    def _related(self, cohort: Cohort, parents: Sequence[Phenotype]) -> dict[str, Any]:
+        strategy, decoder = self._experiment.strategy, self._experiment.decoder
+        before = self._kinship
+        last = int(cohort.births["id"][: cohort.children].max())
+        kinship = self._kinship = self._ancestry.of(strategy.parents.tolist(), last + 1)
+        ancestor = kinship.ancestor
+        line: dict[str, Any] = {
+            "diversity_common_ancestor": None if ancestor is None else cohort.generation - ancestor.generation,
+            "diversity_segregating": kinship.younger,
+        }
+        if is_gene_law(self._experiment.config):
+            line["diversity_segregating"] = len(set[int]().union(*(parent.genes or {} for parent in parents)))
+            line["diversity_fixed_mutations"] = decoder.fixations
+            decoder.fixations = 0
+        else:
+            line["diversity_fixed_generations"] = max(_birthday(kinship) - _birthday(before), 0)
+        return line
+
+    def _operator_shares(self, outcome: Outcome) -> dict[str, Any]:
+        """Shares among the children that became parents; None where no child did."""
+        config, chosen, line = self._experiment.config, outcome.selected, dict[str, Any]()
+        if len(self._operators) > 1:
+            for number, name in enumerate(self._operators, 1):
+                line[f"selection_operator_{name}"] = _share(chosen["mutation"] == number)
+            if config.mutate_shares == "inherited":
+                inherited = self._experiment.strategy.reproduction.shares.portions(outcome.parents.tolist())
+                for name, share in zip(self._operators, inherited.mean(axis=0).tolist(), strict=True):
+                    line[f"selection_inherited_{name}"] = share
+        if config.crossover != "none" and config.crossover_rate < 1:
+            line["selection_crossover"] = _share(chosen["crossover"] > 0)
+        return line
+
+    def _ages(self, generation: int, outcome: Outcome) -> dict[str, Any]:
+        """Generations since the best and the oldest parent were born."""
+        if not self._experiment.config.elites:
+            return {}
+        pedigree = self._experiment.pedigree
+        ages = [generation - pedigree[birth].generation for birth in outcome.parents.tolist()]
+        return {"selection_age_best": ages[0], "selection_age_oldest": max(ages)}
+
+
+def success_rate(fitness: NDArray[np.float64], gain: NDArray[np.float64]) -> float | None:
+    """The share of children that are better than the mean of their parents; a failed child is not.
+
+    Children of failed parents are left out, as there is nothing to compare them with.
+
+    Args:
+        fitness: (children,) NaN is a failure.
+        gain: (children,) fitness minus the mean of the parents' on the same examples.
+
+    Returns:
+        The share; None where nobody can be compared.
+    """
+    compared = np.isfinite(gain) | ~np.isfinite(fitness)
+    return float((gain[compared] > 0).mean()) if compared.any() else None
+
+
+def distance(weights: Sequence[NDArray[np.int32]]) -> float:
+    """The root mean square difference of a weight between two individuals, over all pairs and all weights.
+
+    Args:
+        weights: of each, (D,) in units of 2^-24.
+
+    Returns:
+        In weight units; 0 for one individual alone.
+    """
+    count = len(weights)
+    if count == 1:
+        return 0.0
+    # The sum over pairs of |a - b|^2 is n times the sum of |a|^2 minus |sum of a|^2; told from the first one, whose
+    # relatives are near, it loses nothing. NumPy's sums, unlike a BLAS's, do not depend on the number of threads.
+    total, squares = np.zeros(len(weights[0])), 0.0
+    for own in weights[1:]:
+        apart = np.subtract(own, weights[0], dtype=np.float64)
+        total += apart
+        squares += float(np.square(apart, out=apart).sum())
+    pairs = count * squares - float(np.square(total, out=total).sum())
+    return float(np.sqrt(max(pairs, 0.0) / (count * (count - 1) / 2) / len(total)) / SCALE)
+
+
+def _share(which: NDArray[np.bool_]) -> float | None:
+    return float(which.mean()) if which.size else None
+
+
+def _birthday(kinship: Kinship) -> int:
+    return 0 if kinship.ancestor is None else kinship.ancestor.generation
