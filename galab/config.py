@@ -99,7 +99,7 @@ class RunConfig:
         None, "Competition among members whose answers are alike.", choices=("sharing", "local"), group=POPULATION
     )
     niche_radius: float = option(
-        0.1, "Share of different answers within which members share a niche.", low=0.0, high=1.0, group=POPULATION
+        0.1, "Share of different answers within which members share a niche.", low=0.001, high=1.0, group=POPULATION
     )
     niche_neighbours: int = option(8, "Members that local competition compares each with.", low=1, group=POPULATION)
     diversity: float = option(

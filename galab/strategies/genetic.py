@@ -102,7 +102,6 @@ class GeneticAlgorithm:
         if self._search.due(generation):
             born = self._search.probes(generation, self._next_id, self._sigma_of_parents(), self.parents)
         else:
-            # Before there are answers to compare, mates are drawn at random among the first parents.
             parents = Parents(self.parents, self.islands, self._behaviour)
             born = self.reproduction.children(generation, self._next_id, parents, self._restart)
         for child in born:

@@ -111,7 +111,8 @@ class Reproduction:
             first,
             len(parents.ids),
             self._ways,
-            rule=config.mate,
+            # Before there are answers to compare, mates are drawn at random.
+            rule="random" if parents.behaviour is None else config.mate,
             choices=config.mate_choices,
             distances=None if parents.behaviour is None else distances(parents.behaviour),
             groups=parents.islands if config.islands > 1 else None,
