@@ -1,4 +1,4 @@
-"""What a child costs by crossover, gene law and granularity of its step sizes, against an asexual one with one step size."""
+"""What a child costs by crossover, gene law and granularity of step sizes, against an asexual child with a single one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def _times(
     tenth = generations // 10
     late = generations // 2 if generations < 200 else generations - tenth
     return {
-        name: (statistics.median(each[tenth : 2 * tenth]), statistics.median(each[late:])) for name, each in times.items()
+        name: (statistics.median(each[tenth : 2 * tenth]), statistics.median(each[late:]))
+        for name, each in times.items()
     }
 
 

@@ -208,8 +208,8 @@ class RunConfig:
         group=EVALUATION,
     )
     precision: str = option(
-        "auto", "Arithmetic of the fitness; auto: bfloat16 where the processor is fast at it. Validation and test always use "
-        "float32.", choices=("auto", "float32", "bfloat16"), group=EVALUATION,
+        "auto", "Arithmetic of the fitness; auto: bfloat16 where the processor is fast at it. Validation and test "
+        "always use float32.", choices=("auto", "float32", "bfloat16"), group=EVALUATION,
     )
     device: str = option("auto", "Where to compute.", choices=("auto", "cpu", "cuda"), group=EVALUATION)
     chunk: int = option(

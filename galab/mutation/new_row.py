@@ -16,8 +16,8 @@ from galab.mutation.row import Row
 class NewRow:
     """Gives one neuron, each with equal odds, weights and a bias that owe nothing to its old ones.
 
-    In each tensor they have the RMS of the parent's tensor, to the grid of step sizes, so a network of any size is asked
-    for a vector like those that it has. The step size plays no part.
+    In each tensor they have the RMS of the parent's tensor, to the grid of step sizes: a vector like those that are
+    there. The step size plays no part.
 
     Args:
         run_key: the run's key.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from strategy_games import algorithm
 
 from galab.contracts import Cohort, Scores
 from galab.genome.births import from_rows
 from galab.store import plain
 from galab.strategies.genetic import GeneticAlgorithm
-from strategy_games import algorithm
 
 NAN = float("nan")
 

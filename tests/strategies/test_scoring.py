@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from strategy_games import algorithm
 
 from galab.contracts import Cohort, Scores
 from galab.genome.births import from_rows
 from galab.strategies.scoring import WORST, Scoring, improvement, inherited, parents_mean
-from strategy_games import algorithm
 
 NAN, INF = float("nan"), float("inf")
 

@@ -6,13 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from strategy_games import algorithm
 
 from galab.contracts import Scores
 from galab.errors import NoViableChildError
 from galab.genome.births import from_rows
 from galab.genome.sigma import sigma, snap
 from galab.strategies.sigma_search import expected_best
-from strategy_games import algorithm
 
 NAN = float("nan")
 
