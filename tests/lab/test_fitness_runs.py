@@ -57,6 +57,7 @@ def test_a_run_says_what_its_fitness_found_and_resumes_exactly(evolve: Any, fitn
             "wrong": 32 * (line["train_accuracy"] - 1),
             "expected-accuracy": line.get("train_expected_accuracy"),
             "sampled-accuracy": line.get("train_sampled_accuracy"),
+            "tilldeath": line.get("train_tilldeath"),
         }[fitness.partition(",")[0]]
         assert line["fitness_best"] == pytest.approx(value)
     # Chance has no place in choosing the champion.
