@@ -32,7 +32,7 @@ def parents_of(steps: Steps, count: int, seed: int = 0) -> list[Phenotype]:
     return [
         Phenotype(
             rng.integers(-(2**27), 2**27, LAYOUT.size).astype(np.int32),
-            rng.integers(-1200, 200, steps.size).astype(np.int16),
+            rng.integers(-1000, 200, steps.size).astype(np.int16),
         )
         for _ in range(count)
     ]
