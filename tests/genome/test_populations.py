@@ -12,18 +12,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_populations import Population, allowed_granularities, digest, digests, random_population
 
+from galab.breeding.crossover import PerParameter
 from galab.errors import LethalMutationError
-from galab.genome.births import birth_dtype, to_rows
+from galab.genome.births import Birth, birth_dtype, to_rows
+from galab.genome.develop import Developer
+from galab.genome.founders import Founders, TensorLaw
+from galab.genome.genes import GeneCache, recombined
+from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Phenotype
+from galab.genome.phenotype import Gene, Layout, Phenotype
+from galab.genome.steps import Steps
 from galab.lab.state import members_of, members_to_state
 from galab.lab.verify import develop_all
+from galab.mutation.dense import Dense
+from galab.mutation.step_size import Fixed
 from galab.registry import CROSSOVERS
 from galab.store import plain
 
 SEEDS = st.integers(0, 2**32)
 NAMES = st.sampled_from(CROSSOVERS.names())
+LAWS = [name for name in CROSSOVERS.names() if name.startswith("genes-")]
 EVERY_KIND = [(name, granularity) for name in CROSSOVERS.names() for granularity in allowed_granularities(name)]
+
+
+def history(crossover: str, families: list[tuple[int, ...]], generations: list[int]) -> Population:
+    """A population with a given family tree, of one founder."""
+    population = random_population(3, crossover, "tensor")
+    population.births = [
+        Birth(number, family, generation, 0, 0, int(len(family) > 1), int(number > 0))
+        for number, (family, generation) in enumerate(zip(families, generations, strict=True))
+    ]
+    return population
 
 
 def live(population: Population, cache_bytes: int, rng: np.random.Generator) -> dict[int, str]:
@@ -67,6 +86,33 @@ def test_any_order_of_decoding_and_pinning_gives_the_same_bits(seed, crossover, 
             several = data.draw(st.lists(ids, min_size=1, max_size=4))
             decoder.pin(several)
             assert digests((birth, decoder.decode(birth)) for birth in several) == {b: expected[b] for b in several}
+
+
+@pytest.mark.parametrize("crossover", LAWS)
+def test_whoever_is_pinned_everybody_is_the_same(crossover):
+    """Pinning one individual makes all its genes base; then its dead relatives, and their children, come back."""
+    families = [(), (0,), (0,), (1, 2), (3, 1), (4, 3, 1), (5, 2), (6, 4)]
+    population = history(crossover, families, [0, 1, 1, 2, 3, 4, 5, 6])
+    expected = digests(population.everybody().items())
+    rng = np.random.Generator(np.random.Philox(8))
+    decoder = population.decoder(10**6, gene_bytes=500)
+    for _ in range(300):
+        pinned = rng.choice(8, int(rng.integers(1, 4)), replace=False).tolist()
+        decoder.pin(pinned)
+        assert digests((birth, decoder.decode(birth)) for birth in pinned) == {b: expected[b] for b in pinned}
+        for birth in rng.permutation(8)[: int(rng.integers(0, 4))].tolist():
+            assert digest(decoder.decode(birth)) == expected[birth]
+
+
+def test_what_was_decoded_before_the_base_changed_is_not_mixed_with_what_came_after():
+    population = history("genes-independent", [(), (0,), (1,), (2,), *[(3, 2)] * 9], [0, 1, 2, 3, *[4] * 9])
+    expected = digests(population.everybody().items())
+    decoder = population.decoder(10**6)
+    decoder.pin([2])
+    decoder.decode(3)  # told apart from a base with the genes of 2
+    decoder.pin([2, 1])  # a base with the genes of 1 alone
+    decoder.pin([3, 2])
+    assert digests((birth, decoder.decode(birth)) for birth in range(4, 13)) == {b: expected[b] for b in range(4, 13)}
 
 
 @settings(max_examples=60)
@@ -135,24 +181,32 @@ def test_what_everybody_carries_becomes_base_and_is_counted():
     assert folded > 10
 
 
-def test_step_sizes_come_with_the_first_weight_that_they_serve():
+@pytest.mark.parametrize(("shape", "first"), [((2, 2), [0, 2, 0, 1]), ((2, 3), [0, 3, 0, 1, 2]), ((3,), [0, 1, 2])])
+def test_step_sizes_come_with_the_first_weight_that_they_serve(shape, first):
     """A matrix of 2 x 2 has as many rows and columns as weights, but they are not its weights."""
-    population = random_population(1, "parameter", "row-column")
-    steps = population.steps
-    developer = population.developer()
-    parents = [Phenotype(np.zeros(32, np.int32), np.full(steps.size, k, np.int16)) for k in (10, 20)]
-    sources = np.arange(32, dtype=np.uint8) % 2
-    carried = developer._carried_along(parents, sources)
-    assert carried.tolist() == [10 + 10 * (first % 2) for first in steps.first.tolist()]
-    assert steps.first[-4:].tolist() == [28, 30, 28, 29]
+    founders = Founders(1, (TensorLaw("w", shape, "uniform", 0.1),), np.empty((1, 0), np.int32))
+    steps = Steps(founders.layout, "row-column")
+    developer = Developer(
+        founders, steps, [Dense(1, table("normal"))], crossover=PerParameter(1), rule=Fixed(1), inherit="weights"
+    )
+    weights, points = [np.zeros(founders.layout.size, np.int32)] * 2, (-1000, -2000)
+    parents = [Phenotype(w, np.full(steps.size, k, np.int16)) for w, k in zip(weights, points, strict=True)]
+    assert steps.first.tolist() == first
+    seen = set()
+    for number in range(20):
+        birth = Birth(number, (1, 2), 1, 0, 0, 1, 1)
+        sources = PerParameter(1).combine(parents, birth, founders.layout).sources
+        rows = shape[0]
+        found = developer.develop(birth, parents).log_sigma.tolist()
+        assert found[:rows] == [points[sources[place]] for place in first[:rows]]
+        # Columns are bounded to four octaves around 0.
+        assert found[rows:] == [max(points[sources[place]], -1024) for place in first[rows:]]
+        seen.add(tuple(found))
+    assert len(seen) > 3
 
 
 def test_a_gene_sum_that_leaves_the_range_on_the_way_is_found_in_wider_numbers():
     """Adding before subtracting would overflow; the sum itself fits or is lethal, and says where."""
-    from galab.genome.births import Birth
-    from galab.genome.genes import GeneCache, recombined
-    from galab.genome.phenotype import Gene, Layout
-
     layout, edge = Layout(("calm", "edge"), ((1,), (1,))), 2**31 - 10
     changes = {1: [5, edge], 2: [7, 100], 3: [0, -50]}
     none = np.zeros(1, np.int16)
@@ -173,10 +227,6 @@ def test_a_gene_sum_that_leaves_the_range_on_the_way_is_found_in_wider_numbers()
 
 
 def test_the_cache_of_genes_stays_within_its_bytes():
-    from galab.genome.births import Birth
-    from galab.genome.genes import GeneCache
-    from galab.genome.phenotype import Gene
-
     developed = []
 
     def develop(gene):

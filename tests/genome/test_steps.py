@@ -1,0 +1,158 @@
+"""Step sizes over the weights: groups, factors, bounds, and what is frozen."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galab.genome.phenotype import Layout
+from galab.genome.sigma import HIGHEST, LOWEST, sigma
+from galab.genome.steps import GRANULARITIES, Steps, log_rms, sum_of_squares
+
+LAYOUT = Layout(("0.weight", "0.bias", "empty", "1.weight", "scale"), ((3, 4), (3,), (0, 5), (2, 2, 2), ()))
+D = 24
+SIZES = {"global": 1, "tensor": 5, "row-column": 3 + 4 + 3 + 0 + 2 + 4 + 1, "parameter": D}
+
+
+def used(steps: Steps, log_sigma: np.ndarray) -> np.ndarray:
+    """The step size of every weight, read off noise that is 1 everywhere."""
+    z = np.ones(D, dtype=np.float32)
+    limit = steps.multiply(z, log_sigma)
+    assert limit == z.max() or steps.granularity == "tensor"  # where the empty tensor may have the largest
+    assert limit >= z.max()
+    return z / np.float32(2**24)
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_groups_cover_every_step_size_once(granularity):
+    steps = Steps(LAYOUT, granularity)
+    assert steps.size == SIZES[granularity]
+    covered = [place for group in steps.groups for place in range(group.start, group.stop)]
+    assert covered == list(range(steps.size))
+    assert sum(group.columns for group in steps.groups) == (2 if granularity == "row-column" else 0)
+    assert steps.uniform == (granularity == "global")
+    assert steps.first.min() >= 0
+    assert steps.first.max() < D
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_every_weight_moves_by_the_step_size_that_serves_it(granularity):
+    steps = Steps(LAYOUT, granularity)
+    rng = np.random.Generator(np.random.Philox(4))
+    log_sigma = rng.integers(-2000, 0, steps.size).astype(np.int16)
+    found = used(steps, log_sigma)
+    for group in steps.groups:
+        for place in range(group.start, group.stop):
+            changed = log_sigma.copy()
+            changed[place] += 256
+            moved = np.flatnonzero(used(steps, changed) != found)
+            assert np.array_equal(used(steps, changed)[moved], 2 * found[moved])
+            if granularity != "global" and group.name != "empty":
+                assert steps.first[place] == moved[0]
+    assert set(np.unique(np.log2(found) * 256 % 1 < 1)) == {True}
+
+
+def test_row_and_column_multiply():
+    steps = Steps(LAYOUT, "row-column")
+    log_sigma = np.arange(-1000, -1000 + steps.size).astype(np.int16)
+    matrix = used(steps, log_sigma)[:12].reshape(3, 4)
+    rows, columns = [sigma(k) for k in range(-1000, -997)], [sigma(k) for k in range(-997, -993)]
+    assert matrix.tolist() == [[np.float32(row * column) for column in columns] for row in rows]
+    rows_found, columns_found = steps.factors(log_sigma, 0)
+    assert rows_found.tolist() == rows
+    assert columns_found.tolist() == columns
+    assert steps.factors(log_sigma, 1)[1].tolist() == [1.0]
+
+
+def test_a_matrix_of_one_column_has_a_column_step_size_too():
+    steps = Steps(Layout(("w",), ((2, 1),)), "row-column")
+    z = np.ones(2, dtype=np.float32)
+    assert steps.multiply(z, np.array([0, 256, -512], dtype=np.int16)) == 2.0**23
+    assert z.tolist() == [2.0**22, 2.0**23]
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_what_is_frozen_gets_no_step(granularity):
+    steps = Steps(LAYOUT, granularity, frozen=[1, 4])
+    assert not steps.uniform
+    z = np.ones(D, dtype=np.float32)
+    steps.multiply(z, steps.founder(-256))
+    assert np.flatnonzero(z == 0).tolist() == [12, 13, 14, 23]
+    assert steps.free == [slice(0, 12), slice(15, 23)]
+    assert steps.neurons == ((3, ((0, 4),)), (2, ((15, 4),)))
+    assert Steps(LAYOUT, granularity).neurons == LAYOUT.neurons
+
+
+def test_founders_step_sizes_have_factors_and_columns_of_one():
+    steps = Steps(LAYOUT, "row-column", factors=[-100, 0, 7, 50, 5000], low=-1050, high=600)
+    assert steps.founder(-1000).tolist() == [-1050] * 3 + [0] * 4 + [-1000] * 3 + [-950] * 2 + [0] * 4 + [600]
+    assert Steps(LAYOUT, "tensor", factors=[-100, 0, 7, 50, 9]).founder(-8).tolist() == [-108, -8, -1, 42, 1]
+    assert Steps(LAYOUT).founder(-8).tolist() == [-8]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_step_sizes_are_kept_within_their_bounds(granularity, dtype):
+    steps = Steps(LAYOUT, granularity, low=-1500, high=300)
+    wild = np.linspace(-9000, 9000, steps.size if steps.size > 1 else 2).astype(dtype)[-steps.size :]
+    rows = np.concatenate([np.arange(group.start, group.stop) for group in steps.groups if not group.columns])
+    columns = np.setdiff1d(np.arange(steps.size), rows)
+    found = steps.clip(wild.copy())
+    assert found.dtype == np.int16
+    assert found[rows].tolist() == np.clip(wild[rows], -1500, 300).tolist()
+    assert found[columns].tolist() == np.clip(wild[columns], -1024, 1024).tolist()
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES[1:])
+def test_bounds_relative_to_the_rms_of_the_parents_tensor(granularity):
+    weights = np.repeat(np.array([2**24, 2**20, 2**22, 0]), [12, 3, 8, 1]).astype(np.int32)
+    steps = Steps(LAYOUT, granularity, low=-4000, high=500, relative=(-600, 100))
+    rms = {0: 0, 1: -1024, 3: -512}
+    assert {tensor: log_rms(weights[part]) for tensor, part in zip(rms, steps.free, strict=False)} == rms
+    for points, side in ((-9000, 0), (9000, 1)):
+        found = steps.clip(np.full(steps.size, points, dtype=np.int32), weights)
+        for group in steps.groups:
+            if group.columns:
+                continue
+            own = rms.get(group.tensor)
+            # A tensor of zeros has no size; only the absolute bounds hold it, and the floor wins.
+            bounds = (-4000, -4000) if own is None else (max(-4000, own - 600), min(500, own + 100))
+            assert set(found[group.start : group.stop].tolist()) <= {bounds[side]}
+    assert steps.bounds(0, None) == (-4000, 500)
+
+
+@pytest.mark.parametrize(
+    ("relative", "expected"),
+    [
+        ((None, None), (-700, 300)), ((-100, None), (-100, 300)), ((None, 50), (-700, 50)), ((-900, 900), (-700, 300)),
+        ((500, 600), (300, 300)), ((-2000, -900), (-700, -700)),
+    ],
+)  # fmt: skip
+def test_absolute_bounds_win_over_relative_ones(relative, expected):
+    steps = Steps(Layout(("w",), ((4,),)), "tensor", low=-700, high=300, relative=relative)
+    assert steps.bounds(0, np.full(4, 2**24, dtype=np.int32)) == expected
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=50), st.sampled_from([0, 8]))
+def test_sums_of_squares_are_exact(values, shift):
+    assert sum_of_squares(np.array(values, dtype=np.int32), shift) == sum((value >> shift) ** 2 for value in values)
+
+
+def test_the_largest_sum_of_squares_does_not_overflow():
+    assert sum_of_squares(np.full(200_000, -(2**31), dtype=np.int32)) == 200_000 * 2**46
+    assert sum_of_squares(np.full(5, -(2**31), dtype=np.int32), 0) == 5 * 2**62
+    assert sum_of_squares(np.empty(0, dtype=np.int32)) == 0
+
+
+@given(st.integers(-25, 6), st.integers(1, 40))
+def test_the_rms_is_right_to_a_grid_point(octave, size):
+    weights = np.full(size, round(2.0 ** (octave + 24)), dtype=np.int32)
+    expected = LOWEST if octave < -16 else octave * 256
+    assert log_rms(weights) == expected
+    uneven = np.array([3, 4], dtype=np.int32) << 20
+    assert log_rms(uneven) == math.floor(256 * math.log2(math.sqrt(12.5) / 16))
+    assert log_rms(uneven[:0]) == LOWEST < HIGHEST
