@@ -24,7 +24,7 @@ _GROUPS = (
     "lineage",
 )  # fmt: skip
 #: What is drawn by evaluations too.
-_BY_EVALUATIONS = ("fitness/", "validation/", "test/", "step_size/")
+_BY_EVALUATIONS = ("fitness/", "validation/", "test/", "step_size/mean", "step_size/min", "step_size/max")
 #: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.
 _BINS = 30
 #: Between two words about a trial's progress.

@@ -45,7 +45,7 @@ def test_the_tags_and_the_steps(evolve: Any) -> None:
     assert [event.step for event in found.Histograms("fitness/histogram")] == [2, 4]
     assert sum(found.Histograms("fitness/histogram")[0].histogram_value.bucket) == 6
     by_evaluations = read(folder / "by_evaluations")
-    groups = ("fitness/", "validation/", "test/", "step_size/")
+    groups = ("fitness/", "validation/", "test/", "step_size/m")
     expected = {f"by_evaluations/{name.replace('/', '_')}" for name in CURVES if name.startswith(groups)}
     assert set(by_evaluations.Tags()["scalars"]) == expected
     steps = [step for step, _ in curve(by_evaluations, "by_evaluations/fitness_best")]
