@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from strategy_games import algorithm
 
 from galab.contracts import Scores
 from galab.genome.births import Birth, from_rows
@@ -13,7 +14,6 @@ from galab.genome.noise import table
 from galab.genome.sigma import snap
 from galab.lab.operators import developer
 from galab.strategies.genetic import GeneticAlgorithm
-from strategy_games import algorithm
 
 FOUNDERS = Founders(1, (TensorLaw("w", (4, 5), "uniform", 1.0),), np.empty((1, 0), np.int32))
 
