@@ -145,6 +145,9 @@ def develop_all(births_by: Developer, births: list[Birth], wanted: set[int]) -> 
 
 
 def _hash(member: Phenotype) -> str:
-    """Of an individual's weights and step sizes."""
-    weights = np.ascontiguousarray(member.weights, dtype="<i4").tobytes()
-    return hashlib.sha256(weights + np.ascontiguousarray(member.log_sigma, dtype="<i2").tobytes()).hexdigest()
+    """Of an individual's weights, step sizes and velocity; none and one of zeros are the same."""
+    found = hashlib.sha256(np.ascontiguousarray(member.weights, dtype="<i4").tobytes())
+    found.update(np.ascontiguousarray(member.log_sigma, dtype="<i2").tobytes())
+    if member.velocity is not None and member.velocity.any():
+        found.update(np.ascontiguousarray(member.velocity, dtype="<i4").tobytes())
+    return found.hexdigest()

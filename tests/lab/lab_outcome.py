@@ -10,6 +10,24 @@ from galab.lab.verify import verify
 from galab.store import checkpoints, journal, plain
 from galab.store.run_folder import RunFolder
 
+#: Kinds of runs that have a state of their own in a checkpoint, or births of their own in the lineage.
+ENGINE: dict[str, dict[str, Any]] = {
+    "sexual": {"crossover": "row", "parents_per_child": 3},
+    "genes": {"crossover": "genes-independent", "elites": 2},
+    "union": {"crossover": "genes-union", "granularity": "tensor", "crossover_rate": 0.5},
+    "islands": {"islands": 2, "parents": 4, "migrate_every": 2, "elites": 2},
+    "parameter": {"granularity": "parameter", "step_size": "mean-reverting", "crossover": "parameter"},
+    "momentum": {"mutate": "momentum,dense", "momentum": 0.9},
+    "improvement": {"fitness": "improvement:wrong,cross-entropy"},
+    "gesmr": {"step_size": "gesmr", "step_size_groups": 3},
+    "history": {"step_size": "success-history", "crossover": "blend"},
+    "shares": {"mutate": "dense:0.5,layer:0.5", "mutate_shares": "inherited"},
+    "search": {"sigma_search": 3},
+    "warm": {"sigma_only": 4, "elites": 1, "founders": "clones"},
+    "inherited": {"fitness": "inherited", "elites": 1, "survival": "plus"},
+    "mates": {"crossover": "mean", "mate": "dissimilar", "niche": "sharing", "parents": 4},
+}
+
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
     """The log without what depends on the machine's speed."""

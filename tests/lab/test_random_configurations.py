@@ -156,10 +156,13 @@ def check(root: Path, task: str, changes: dict[str, Any]) -> str:
         start(RunConfig(**COMMON | changes | {"task": task, "generations": generations}), name=name, runs=root)
         return root / name
 
+    said = ""
     try:
         unbroken = begin("unbroken", 3)
     except UsageError as error:
-        assert re.fullmatch(r"expected [^\n]+ got [^\n]+; [^\n]+", str(error)), str(error)
+        said = str(error)
+    if said:
+        assert re.fullmatch(r"expected [^\n]+ got [^\n]+; [^\n]+", said), said
         assert list(root.iterdir()) == []
         return "refused"
     broken = begin("broken", 2)

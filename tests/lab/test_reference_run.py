@@ -1,4 +1,4 @@
-"""The reference run was made by version 0.1.0: whatever is added later, it loads, goes on and follows from its seeds."""
+"""The reference run was made by version 0.1.0: whatever is added, it loads, goes on and follows from its seeds."""
 
 import shutil
 from pathlib import Path

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_outcome import generations_of, log_of, newest_state, outcome
+from lab_outcome import ENGINE, generations_of, log_of, newest_state, outcome
 
 from galab.errors import GalabError
 from galab.lab.run import resume
@@ -36,6 +36,7 @@ VARIANTS = [
     {"step_size": "log-normal", "step_size_rate": 2.0},
     {"distribution": "sign", "cache_mb": 1},
     {"model": "conv", "hidden": "8"},
+    *ENGINE.values(),
 ]
 
 

@@ -55,6 +55,33 @@ def test_one_field_of_one_birth_is_found(run: Path, field: str, value: Any) -> N
     assert not found[-1].good
 
 
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [("log_sigma", {"granularity": "parameter"}), ("velocity", {"mutate": "momentum"}),
+     ("weights", {"crossover": "row"}), ("weights", {"crossover": "genes-union", "elites": 1})],
+)  # fmt: skip
+def test_one_bit_of_what_else_an_individual_carries_is_found(evolve: Any, field: str, options: dict[str, Any]) -> None:
+    folder = evolve(generations=4, keep="all", **options)
+    path = folder / "checkpoints" / "gen_000004.pkl"
+    state = plain.load(path)
+    state[field][1, 0] ^= 1
+    assert good(folder) == [True, True, True]
+    plain.dump(state, path)
+    assert good(folder) == [True, True, False]
+
+
+@pytest.mark.parametrize("field", ["parents", "crossover", "mutation"])
+def test_one_field_of_a_sexual_birth_is_found(evolve: Any, field: str) -> None:
+    folder = evolve(generations=4, keep="all", crossover="row", mutate="dense,layer")
+    rows = read_rows(folder / "lineage.bin", BIRTH)
+    place = int(np.flatnonzero(rows["generation"] == 4)[0])
+    rows[field][place] = rows["parents"][place][::-1] if field == "parents" else 3 - rows[field][place] - 2 * (
+        field == "crossover"
+    )
+    (folder / "lineage.bin").write_bytes(rows.tobytes())
+    assert good(folder) == [True, True, False]
+
+
 def test_a_lineage_cut_short_is_found(run: Path) -> None:
     rows = read_rows(run / "lineage.bin", BIRTH)
     (run / "lineage.bin").write_bytes(rows[:5].tobytes())
@@ -112,5 +139,5 @@ def test_a_strangers_run_calls_no_function_of_its_choice(run: Path, tmp_path: Pa
         state["hyperparameters"]["mutate"] = "shutil:rmtree"
         plain.dump(state, path)
     with pytest.raises(UsageError, match="expected a class with a method apply"):
-        verify(RunFolder(run))
+        verify(RunFolder(run), trust=True)  # even where somebody trusts it
     assert victim.is_dir()

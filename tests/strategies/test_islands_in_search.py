@@ -98,7 +98,7 @@ def test_each_island_has_its_share_of_elites(elites, each):
     ga.tell(noise(ga.ask()))
     best = [ga.parents[ga.islands == island][:each].tolist() for island in range(3)]
     cohort = ga.ask()
-    assert sorted(cohort.births["id"][12:].tolist()) == sorted(sum(best, []))
+    assert sorted(cohort.births["id"][12:].tolist()) == sorted(birth for island in best for birth in island)
     fitness = np.zeros(len(cohort.births))
     fitness[12:] = 1.0
     ga.tell(Scores(fitness))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from strategy_games import algorithm
@@ -117,7 +119,7 @@ def test_a_warm_ups_children_are_compared_with_the_founders_that_they_descend_fr
 
 
 def test_inherited_scores_follow_the_recursion_by_hand():
-    """s = share * mean of the parents' s + (1 - share) * fitness, elites on from their own."""
+    """A score is share * mean of the parents' scores + (1 - share) * fitness; elites go on from their own."""
     ga = algorithm(fitness="inherited", inheritance=0.75, children=5, parents=3, elites=1, crossover="row")
     scores: dict[int, float] = {}
     generator = np.random.Generator(np.random.Philox(3))
@@ -144,5 +146,5 @@ def test_a_control_hears_how_much_each_child_gained():
     for better in (5, 5, 0, 0, 0, 0):
         ga.tell(Scores(np.array([1.0] * better + [-1.0] * (5 - better) + [0.0])))
         sizes.append(int(ga.ask().births["log_sigma"][0]))
-    assert [after - before for before, after in zip(sizes[:2], sizes[1:3], strict=True)] == [51, 51]  # 0.2 octave
+    assert [after - before for before, after in itertools.pairwise(sizes[:3])] == [51, 51]  # 0.2 octave
     assert sizes[-1] == pytest.approx(sizes[2] - 4 * 12.8, abs=1)  # a quarter of it downwards

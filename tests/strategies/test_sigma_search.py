@@ -50,7 +50,7 @@ def quadratic(ga, generations, *, distance=1.0, dimension=100):
 
 
 def best_of_quadratic(children, distance, dimension):
-    """argmax over a grid of E[max gain] = -2 sigma distance z - sigma^2 (z^2 sums), by simulation."""
+    """The step size of a grid with the largest mean of the best gain -2 sigma distance z_1 - sigma^2 |z|^2."""
     grid = [0.02 * 2.0**octave for octave in range(-5, 4)]
     generator = np.random.Generator(np.random.Philox(99))
     noise = generator.standard_normal((2000, children, dimension))
