@@ -1,4 +1,4 @@
-"""What a child costs by crossover, gene law and granularity of step sizes, against an asexual child with a single one."""
+"""What a child costs by crossover, gene law and kind of step sizes, against an asexual child with a single one."""
 
 from __future__ import annotations
 
