@@ -64,7 +64,7 @@ class RunConfig:
         "younger", "Which of two equal scores ranks first.", choices=("younger", "older", "random"), group=POPULATION
     )
     crossover: str = option(
-        "none", "How several parents make one child; none: each child has one parent.", choices=CROSSOVERS,
+        "parameter", "How several parents make one child; none: each child has one parent.", choices=CROSSOVERS,
         group=POPULATION,
     )
     crossover_rate: float = option(
@@ -260,6 +260,15 @@ class RunConfig:
                 raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} See `galab run --help`.")
         return cls(**values)
 
+    @classmethod
+    def from_saved(cls, values: dict[str, Any]) -> RunConfig:
+        """The configuration that a run saved, of this version or an earlier one.
+
+        Raises:
+            UsageError: as :meth:`from_dict`.
+        """
+        return cls.from_dict(complete(values))
+
     def on(self, device: str) -> RunConfig:
         """The same configuration on another device."""
         return dataclasses.replace(self, device=device)
@@ -268,6 +277,12 @@ class RunConfig:
         """Names whose values differ, each with this configuration's value and the other's."""
         pairs = {item.name: (getattr(self, item.name), getattr(other, item.name)) for item in dataclasses.fields(self)}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def complete(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a run saved, with what the fields meant that its version did not have, where that is not today's default."""
+    whole = "survival" in saved  # and not a few values that somebody wrote by hand
+    return {"crossover": "none"} | saved if whole else saved
 
 
 def flag(name: str) -> str:

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from galab.config import RunConfig
+from galab.config import RunConfig, complete
 from galab.errors import UsageError, closest
 from galab.genome.sigma import sigma
 from galab.lab.dependents import without_dependents
@@ -76,7 +76,9 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"expected a configuration at '{path}' (--config), found no file; check the path") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"expected --config '{path}' to be JSON, got: {error}") from None
-    values = content.get("hyperparameters", content) if isinstance(content, dict) else content
+    values = content
+    if isinstance(content, dict) and isinstance(content.get("hyperparameters"), dict):
+        values = complete(content["hyperparameters"])  # a run's config.json
     if not isinstance(values, dict):
         raise UsageError(f"expected --config '{path}' to be an object of hyperparameters, got {type(values).__name__}")
     return values
@@ -85,7 +87,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _inherited(origin: Path) -> dict[str, Any]:
     """The origin's hyperparameters, with the step size that its best parent has reached."""
     state = read_state(origin)
-    values = {name: value for name, value in state["hyperparameters"].items() if name not in _NOT_INHERITED}
+    values = {name: value for name, value in complete(state["hyperparameters"]).items() if name not in _NOT_INHERITED}
     config = config_of(state, origin)
     come_to = reached(steps_of(config, layout_of(state)), config.sigma, members_of(state)[0].log_sigma)
     # Rows and columns together, and factors, may lie outside of the bounds of a single step size.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config import RunConfig
+from galab.config import RunConfig, complete
 from galab.errors import RunFolderError, UsageError, closest
 from galab.lab.origins import read_state
 from galab.store import journal
@@ -100,7 +100,7 @@ def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Pat
     """The group of each run: the values of its hyperparameters in words, short where that keeps them apart."""
     fields = RunConfig.__dataclass_fields__
     values = {
-        path: tuple(content["hyperparameters"].get(name, fields[name].default) for name in by)
+        path: tuple(complete(content["hyperparameters"]).get(name, fields[name].default) for name in by)
         for path, content in contents.items()
     }
     for digits in (2, 4, 17):

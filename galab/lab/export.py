@@ -146,7 +146,7 @@ def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, 
         layout = Layout(
             tuple(content["layout"]["names"]), tuple(tuple(shape) for shape in content["layout"]["shapes"])
         )
-        check(RunConfig.from_dict(content["hyperparameters"]), trust=trust, names=OPERATORS)
+        check(RunConfig.from_saved(content["hyperparameters"]), trust=trust, names=OPERATORS)
         individual = _keyframe(content) if "weights" in content else _decode(content)
         good = _hash(individual.weights) == content["sha256"]
     except (OSError, ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
@@ -172,7 +172,7 @@ def network_of_genome(path: Path, *, trust: bool = False) -> torch.nn.Module:
     """
     layout, individual, content = read_genome(path, trust=trust)
     state = {**content, "buffers": _buffers_in(content)}
-    saved = Saved(state, RunConfig.from_dict(content["hyperparameters"]), layout, None, path, trust)
+    saved = Saved(state, RunConfig.from_saved(content["hyperparameters"]), layout, None, path, trust)
     return saved.module_with(individual)
 
 
@@ -198,7 +198,7 @@ def _decode(content: dict[str, Any]) -> Phenotype:
     laws = [[name, tuple(shape), law, scale] for name, shape, law, scale in described["laws"]]
     founders = Founders.of_laws(content["run_key"], laws, given)
     births = [Birth(row[0], tuple(p for p in row[1] if p != NOBODY), *row[2:]) for row in content["births"]]
-    births_by = developer(RunConfig.from_dict(content["hyperparameters"]), founders, _law(content))
+    births_by = developer(RunConfig.from_saved(content["hyperparameters"]), founders, _law(content))
     return dict(develop_all(births_by, births, {content["birth"]}))[content["birth"]]
 
 

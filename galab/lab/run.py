@@ -287,4 +287,4 @@ def _config_in(folder: RunFolder) -> RunConfig:
     values = folder.read_config().get("hyperparameters")
     if not isinstance(values, dict):
         raise UsageError(f"expected 'hyperparameters' in '{folder.config_path}', found none; restore the file")
-    return RunConfig.from_dict(values)
+    return RunConfig.from_saved(values)

@@ -193,7 +193,7 @@ def config_of(state: dict[str, Any], path: Path) -> RunConfig:
     """
     if state.get("kind") != "galab run" or any(not isinstance(state.get(key), kind) for key, kind in _KEYS.items()):
         raise CheckpointError(f"expected the checkpoint of a run in '{path}', got other data; choose another file")
-    return RunConfig.from_dict(state["hyperparameters"])
+    return RunConfig.from_saved(state["hyperparameters"])
 
 
 def save_founders(path: Path, founders: Founders) -> None:
