@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.errors import LethalMutationError
-from galab.genome.phenotype import Gene, Layout, Phenotype
+from galab.genome.phenotype import Gene, Layout, Phenotype, narrowed
 
 #: What a gene law decides: ids of the genes that a child carries, of those that its parents carry.
 Chosen = set[int]
@@ -90,7 +89,7 @@ def recombined(
         for change, _ in lost:
             total -= change
     else:
-        total = _widely(weights, gained, lost, layout, birth)
+        total = narrowed(_widely(weights, gained, lost), layout, birth)
     return total, {gene: known[gene] for gene in sorted(carried)}
 
 
@@ -98,19 +97,14 @@ def _widely(
     weights: NDArray[np.int32],
     gained: Iterable[tuple[NDArray[np.int32], int]],
     lost: Iterable[tuple[NDArray[np.int32], int]],
-    layout: Layout,
-    birth: int,
-) -> NDArray[np.int32]:
+) -> NDArray[np.int64]:
     """The sum in 64 bits, where 32 might overflow on the way."""
     total = weights.astype(np.int64)
     for change, _ in gained:
         total += change
     for change, _ in lost:
         total -= change
-    outside = (total < -(1 << 31)) | (total >= 1 << 31)
-    if outside.any():
-        raise LethalMutationError(layout.name_at(int(np.argmax(outside))), birth)
-    return total.astype(np.int32)
+    return total
 
 
 def fixed(members: Iterable[Phenotype]) -> set[int]:

@@ -210,6 +210,18 @@ def to_change(
     return out
 
 
+def narrowed(total: NDArray[np.int64], layout: Layout, birth: int) -> NDArray[np.int32]:
+    """Exact sums in 64 bits as weights.
+
+    Raises:
+        LethalMutationError: a weight leaves +-128.
+    """
+    outside = (total < -(1 << 31)) | (total >= 1 << 31)
+    if outside.any():
+        raise LethalMutationError(layout.name_at(int(np.argmax(outside))), birth)
+    return total.astype(np.int32)
+
+
 def add(weights: NDArray[np.int32], change: NDArray[np.int32], layout: Layout, birth: int) -> NDArray[np.int32]:
     """The exact sum, a new array.
 

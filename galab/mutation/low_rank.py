@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.noise import Stream, Table, draw
-from galab.genome.phenotype import SCALE, Layout, Phenotype, add, to_change
+from galab.genome.phenotype import SCALE, Layout, Phenotype, add, narrowed, to_change
 from galab.genome.scratch import scratch
 from galab.genome.steps import Steps
 
@@ -43,11 +45,12 @@ class LowRank:
         for tensor, (shape, start, size) in enumerate(zip(layout.shapes, layout.starts, layout.sizes, strict=True)):
             part, noise = total[start : start + size], z[at : at + needed[tensor]]
             at += needed[tensor]
-            part[:] = 0
             if tensor not in steps.frozen and size:
                 # Messages name the tensor of a place, and places count from its start here.
                 alone = Layout((layout.names[tensor],), (shape,))
                 self._change(part, noise, steps.factors(log_sigma, tensor), alone, birth.id)
+            else:
+                part[:] = 0
         return add(parent.weights, total, layout, birth.id)
 
     def _numbers(self, shape: tuple[int, ...]) -> int:
@@ -62,21 +65,22 @@ class LowRank:
         layout: Layout,
         birth: int,
     ) -> None:
-        """Add a tensor's change into ``part``, which is 0."""
+        """Put a tensor's change into ``part``."""
         rows, columns = factors
         shape = layout.shapes[0]
         peak, out = self._law.peak, scratch("term", len(part), np.int32)
         if len(shape) < 2:
             steps = noise * rows * np.float32(SCALE)
-            part += to_change(steps, float(rows.max()) * SCALE * peak, layout, birth, out)
+            part[:] = to_change(steps, float(rows.max()) * SCALE * peak, layout, birth, out)
             return
         m, r = shape[0], self._rank
         scale = rows * np.float32(r**-0.5)
         a, b = noise[: r * m].reshape(r, m), noise[r * m :].reshape(r, -1)
         limit = float(scale.max()) * float(columns.max()) * SCALE * peak * peak
+        # Where terms are small no sum of them overflows; else only their sum in 64 bits says whether it is too large.
+        total: NDArray[Any] = np.zeros(len(part), dtype=np.int32 if r * limit < 2.0**30 else np.int64)
         for k in range(r):
             left = scale * a[k] * np.float32(SCALE)
             product = np.multiply(left[:, None], (columns * b[k])[None, :])
-            change = to_change(product.reshape(-1), limit, layout, birth, out)
-            # Where the terms are small, no sum of them can overflow.
-            part[:] = part + change if r * limit < 2.0**30 else add(part, change, layout, birth)
+            total += to_change(product.reshape(-1), limit, layout, birth, out)
+        part[:] = total if total.dtype == np.int32 else narrowed(total, layout, birth)

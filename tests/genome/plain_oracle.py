@@ -88,7 +88,8 @@ def first_step_sizes(granularity: str, layout: Layout) -> list[tuple[int, int | 
 def factors(granularity: str, layout: Layout, log_sigma: list[int]) -> list[list[np.float32]]:
     """The one or two float32 factors of every weight's step size."""
     starts = first_step_sizes(granularity, layout)
-    widths = [size // shape[0] if len(shape) > 1 else 1 for shape, size in zip(layout.shapes, layout.sizes, strict=True)]
+    shapes = zip(layout.shapes, layout.sizes, strict=True)
+    widths = [size // shape[0] if len(shape) > 1 else 1 for shape, size in shapes]
     found = []
     for tensor, row, column in places(layout):
         start, columns = starts[tensor]

@@ -1,6 +1,7 @@
 """Random small populations with any crossover, operators, granularity and step-size rule that go together.
 
-As a program (``python random_populations.py SEED...``) it decodes the populations of some seeds in a process of its own.
+As a program (``python random_populations.py SEED...``) it decodes the populations of some seeds in a process of its
+own.
 """
 
 from __future__ import annotations
