@@ -13,6 +13,7 @@ from galab.breeding.islands import Migration, island_of
 from galab.breeding.ranking import rank
 from galab.breeding.selection import Field, make
 from galab.config import RunConfig
+from galab.strategies.scoring import levelled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +99,7 @@ class Survival:
         elif config.niche == "local":
             score = niching.local(score, apart, config.niche_neighbours)
         if config.diversity:
-            score = niching.diversity(score, apart, config.diversity)
+            score = niching.diversity(levelled(score), apart, config.diversity)
         columns = [plain[:, None]] if competitors.further is None else [plain[:, None], competitors.further]
         return score, np.concatenate(columns, axis=1)
 
@@ -111,5 +112,5 @@ class Survival:
         generation: int,
     ) -> NDArray[np.int64]:
         here = order[competitors.islands[order] == island]
-        field = Field(here, score, competitors.ids, competitors.cases, self._run_key, generation, island)
+        field = Field(here, levelled(score), competitors.ids, competitors.cases, self._run_key, generation, island)
         return self._select(field, int(self.sizes[island]))
