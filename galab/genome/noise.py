@@ -59,7 +59,6 @@ class Table:
     peak: float
     sha256: str
 
-
     def to_bytes(self) -> bytes:
         """The table as a file holds it: little-endian float32."""
         return self.quantiles.astype("<f4").tobytes()

@@ -41,7 +41,8 @@ class Control(Protocol):
         Args:
             generation: the generation.
             log_sigma: (children,) the step sizes that they used, as grid points.
-            gain: (children,) fitness minus the mean of its parents'; NaN where either is not known.
+            gain: (children,) fitness minus the mean of its parents'; -inf for a child that failed, NaN where its
+                parents' is not known.
         """
         ...
 
@@ -97,6 +98,8 @@ class Schedule:
 class OneFifth:
     """sigma <- sigma * 2^(rate (p - 1/5) / (4/5)), p the share of children better than their parents (Rechenberg 1973).
 
+    A child that failed is not better, or large steps of which most are lethal would seem to succeed.
+
     ``rate`` is the change in octaves per generation when every child is better, 0.2 by default; when none is, it is
     a quarter of that downwards.
     """
@@ -113,7 +116,7 @@ class OneFifth:
 
     def learn(self, generation: int, log_sigma: NDArray[np.int64], gain: NDArray[np.float64]) -> None:
         """See :class:`Control`."""
-        known = gain[np.isfinite(gain)]
+        known = gain[~np.isnan(gain)]
         if known.size:
             used = int(log_sigma[0])
             # Where a bound was in the way, it goes on from the bound and not from what it wished for.

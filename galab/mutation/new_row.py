@@ -36,7 +36,7 @@ class NewRow:
     ) -> NDArray[np.int32]:
         """See :class:`galab.genome.develop.Mutation`."""
         layout = steps.layout
-        parts = [part for part in self._row.places(birth, steps) if layout.tensor_at(part.start) not in steps.frozen]
+        parts = self._row.places(birth, steps)
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, sum(part.stop - part.start for part in parts))
         weights, at = parent.weights.copy(), 0
         for part in parts:

@@ -29,7 +29,7 @@ class Row:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         parts = self.places(birth, steps)
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, sum(part.stop - part.start for part in parts))
         return move(parent, birth, log_sigma, steps, parts, z, self._law.peak)

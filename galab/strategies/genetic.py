@@ -155,7 +155,8 @@ class GeneticAlgorithm:
         self._restart = None
         if self._control is not None:
             used = cohort.births["log_sigma"][: cohort.children].astype(np.int64)
-            self._control.learn(cohort.generation, used, self.gain)
+            alive = np.isfinite(scores.fitness[: cohort.children])
+            self._control.learn(cohort.generation, used, np.where(alive, self.gain, -np.inf))
         return self._survivors(cohort, scores, known, families)
 
     def _survivors(

@@ -35,6 +35,16 @@ def improvement(fitness: NDArray[np.float64], gain: NDArray[np.float64]) -> NDAr
     return np.where(np.isfinite(fitness), np.where(np.isfinite(gain), gain, WORST), np.nan)
 
 
+def levelled(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores for rules that look at distances between them: one that ranks last for want of a gain is as low as others.
+
+    Args:
+        score: (n,) higher is better; NaN is a failure and stays one.
+    """
+    others = score[np.isfinite(score) & (score > WORST)]
+    return np.where(score == WORST, others.min(), score) if others.size else score
+
+
 def inherited(fitness: NDArray[np.float64], before: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     """LEEA: own fitness plus a share of the parents' score, so that a score averages over many minibatches.
 

@@ -13,6 +13,7 @@ from galab.breeding.islands import Migration, island_of
 from galab.breeding.ranking import rank
 from galab.breeding.selection import Field, make
 from galab.config import RunConfig
+from galab.strategies.scoring import levelled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,12 +77,13 @@ class Survival:
         homes = [self._on_island(competitors, score, order, island, generation) for island in range(len(self.sizes))]
         if len(homes) == 1:
             return homes[0], np.zeros(len(homes[0]), dtype=np.int64)
-        homes = self._migration.migrate(homes, generation)
-        chosen = np.concatenate(homes)
-        islands = np.repeat(np.arange(len(homes)), [len(home) for home in homes])
-        place = {index: number for number, index in enumerate(order.tolist())}
-        best_first = np.argsort([place[index] for index in chosen.tolist()], kind="stable")
-        return chosen[best_first], islands[best_first]
+        # By birth, as an elite on two islands competes once on each: it is no newcomer where it lives already.
+        moved = self._migration.migrate([competitors.ids[home] for home in homes], generation)
+        place = {birth: number for number, birth in enumerate(competitors.ids[order].tolist())}
+        ranks = np.array([place[birth] for birth in np.concatenate(moved).tolist()], dtype=np.int64)
+        islands = np.repeat(np.arange(len(moved)), [len(home) for home in moved])
+        best_first = np.argsort(ranks, kind="stable")
+        return order[ranks[best_first]], islands[best_first]
 
     def _score(self, competitors: Competitors) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """What ranks the competitors: their score, or what niches make of it, with the score itself next in line."""
@@ -97,7 +99,7 @@ class Survival:
         elif config.niche == "local":
             score = niching.local(score, apart, config.niche_neighbours)
         if config.diversity:
-            score = niching.diversity(score, apart, config.diversity)
+            score = niching.diversity(levelled(score), apart, config.diversity)
         columns = [plain[:, None]] if competitors.further is None else [plain[:, None], competitors.further]
         return score, np.concatenate(columns, axis=1)
 
@@ -110,5 +112,5 @@ class Survival:
         generation: int,
     ) -> NDArray[np.int64]:
         here = order[competitors.islands[order] == island]
-        field = Field(here, score, competitors.ids, competitors.cases, self._run_key, generation, island)
+        field = Field(here, levelled(score), competitors.ids, competitors.cases, self._run_key, generation, island)
         return self._select(field, int(self.sizes[island]))

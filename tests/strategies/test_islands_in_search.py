@@ -118,6 +118,19 @@ def test_one_individual_on_two_islands_is_scored_once_and_competes_on_both():
     assert set(ga.parents.tolist()) <= set(again)
 
 
+def test_an_elite_never_lives_twice_on_one_island():
+    ga, best = archipelago(elites=6, survival="plus", migrate_every=1), 7
+    for _ in range(8):
+        cohort = ga.ask()
+        fitness = noise(cohort).fitness
+        fitness[cohort.births["id"] == best] = 2.0
+        ga.tell(Scores(fitness))
+        assert np.bincount(ga.islands).tolist() == [2, 2, 2]
+        pairs = list(zip(ga.parents.tolist(), ga.islands.tolist(), strict=True))
+        assert len(set(pairs)) == len(pairs)
+    assert {island for birth, island in pairs if birth == best} == {0, 1, 2}
+
+
 def test_a_state_with_migrants_continues_exactly(tmp_path):
     unbroken = archipelago(crossover="row", migrate_every=2, elites=3)
     for _ in range(4):

@@ -10,7 +10,7 @@ from strategy_games import algorithm
 
 from galab.contracts import Cohort, Scores
 from galab.genome.births import from_rows
-from galab.strategies.scoring import WORST, Scoring, improvement, inherited, parents_mean
+from galab.strategies.scoring import WORST, Scoring, improvement, inherited, levelled, parents_mean
 
 NAN, INF = float("nan"), float("inf")
 
@@ -148,3 +148,37 @@ def test_a_control_hears_how_much_each_child_gained():
         sizes.append(int(ga.ask().births["log_sigma"][0]))
     assert [after - before for before, after in itertools.pairwise(sizes[:3])] == [51, 51]  # 0.2 octave
     assert sizes[-1] == pytest.approx(sizes[2] - 4 * 12.8, abs=1)  # a quarter of it downwards
+
+
+def test_a_step_size_of_which_most_children_die_is_no_success():
+    ga = algorithm(step_size="one-fifth", children=5, parents=1, sigma=0.5)
+    ga.ask()
+    ga.tell(Scores(np.array([9.0, NAN, NAN, NAN, NAN, 0.0])))  # one in five is better: stay
+    assert ga.ask().births["log_sigma"][:5].tolist() == [-256] * 5
+
+
+def test_for_rules_that_measure_distances_the_last_are_as_low_as_others():
+    assert levelled(np.array([0.5, WORST, -0.25])).tolist() == [0.5, -0.25, -0.25]
+    assert levelled(np.array([WORST, WORST])).tolist() == [WORST, WORST]
+    assert np.isnan(levelled(np.array([NAN, WORST]))[0])
+
+
+@pytest.mark.parametrize("options", [{"selection": "proportional"}, {"diversity": 0.01}])
+def test_a_child_of_a_failed_parent_leaves_the_others_their_differences(options):
+    won = 0
+    for key in range(20):
+        ga = algorithm(key=key, parents=2, children=6, fitness="improvement", **options)
+        cohort = ga.ask()
+        family = cohort.births["parents"][:6, 0]
+        scores = np.zeros(len(cohort.births))
+        scores[np.flatnonzero(cohort.births["id"] == family[0])[-1]] = NAN
+        healthy = np.flatnonzero(family != family[0])
+        if len(healthy) < 3:
+            continue
+        scores[healthy[1]] = 1.0
+        behaviour = np.zeros((len(scores), 4), dtype=np.uint8)
+        behaviour[healthy[2]] = 1  # unlike the others, which a weight of 0.01 cannot make up for
+        ga.tell(Scores(scores, behaviour=behaviour))
+        assert ga.parents[0] == cohort.births["id"][healthy[1]]
+        won += 1
+    assert won > 5
