@@ -32,7 +32,7 @@ class Dense:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         n = len(parent.weights)
         z = draw(
             self._law, self._run_key, birth.id - birth.argument, Stream.WEIGHTS, n, out=scratch("z", n, np.float32)

@@ -32,7 +32,7 @@ class FewWeights:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`.
+        """See :class:`galab.genome.develop.Mutation`.
 
         Raises:
             UsageError: the network has fewer weights than are to move.

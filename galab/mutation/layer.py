@@ -29,7 +29,7 @@ class Layer:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         layout = steps.layout
         layers = layout.layers
         # A layer that no mutation may move is no choice.

@@ -36,7 +36,7 @@ class LowRank:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         layout = steps.layout
         needed = [self._numbers(shape) for shape in layout.shapes]
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, sum(needed))

@@ -32,7 +32,7 @@ class Momentum:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         moved = self._dense.apply(parent, birth, log_sigma, steps)
         if parent.velocity is None:
             return moved

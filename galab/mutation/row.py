@@ -29,7 +29,7 @@ class Row:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         # A neuron that no mutation may move is no choice.
         neurons = steps.neurons
         ends = np.cumsum([count for count, _ in neurons])

@@ -33,7 +33,7 @@ class _Scaled:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         n = len(parent.weights)
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, n, out=scratch("z", n, np.float32))
         largest = 0.0
@@ -83,7 +83,7 @@ class NormPreserving:
     def apply(
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
-        """See :class:`galab.genome.decode.Mutation`."""
+        """See :class:`galab.genome.develop.Mutation`."""
         moved = self._dense.apply(parent, birth, log_sigma, steps)
         for part in _parts(steps):
             before, after = sum_of_squares(parent.weights[part]), sum_of_squares(moved[part])
