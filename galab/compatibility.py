@@ -34,6 +34,12 @@ def decided(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def default_crossover(config: RunConfig) -> str:
+    """What ``auto`` means: a coin for every weight, unless an island has one parent or mutation follows one line."""
+    alone = config.parents // config.islands < 2
+    return "none" if alone or "momentum" in _operators(config) else "parameter"
+
+
 def is_gene_law(config: RunConfig) -> bool:
     """Whether crossover recombines mutations and not weights."""
     return config.crossover.startswith("genes-")
@@ -140,7 +146,7 @@ def _check_sexual(config: RunConfig) -> None:
         if config.parents_per_child is not None or config.mate != "random":
             raise UsageError(
                 "expected --crossover with --parents-per-child or --mate, got none: such children have one parent; "
-                "name a crossover, for example parameter"
+                "name a crossover, for example parameter, and have two parents or more"
             )
         return
     ways, fewest = decided(config)["parents_per_child"], config.parents // config.islands
@@ -148,7 +154,7 @@ def _check_sexual(config: RunConfig) -> None:
         where = " on every island" if config.islands > 1 else ""
         raise UsageError(
             f"expected at least {ways} --parents{where} for a child of --crossover {config.crossover}, got {fewest}; "
-            "have more of them, or fewer --parents-per-child"
+            "have more of them, fewer --parents-per-child, or --crossover none"
         )
     if config.crossover == "blend" and ways != 2:
         raise UsageError(f"expected --parents-per-child 2 with --crossover blend, got {ways}; use mean for more")

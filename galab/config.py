@@ -64,8 +64,8 @@ class RunConfig:
         "younger", "Which of two equal scores ranks first.", choices=("younger", "older", "random"), group=POPULATION
     )
     crossover: str = option(
-        "parameter", "How several parents make one child; none: each child has one parent.", choices=CROSSOVERS,
-        group=POPULATION,
+        "auto", "How several parents make one child; none: each child has one parent; auto: parameter, or none where "
+        "children cannot have two.", choices=CROSSOVERS, beyond=lambda name: name == "auto" or CROSSOVERS.check(name), group=POPULATION,
     )
     crossover_rate: float = option(
         1.0, "Share of the children that are made by crossover.", low=0.0, high=1.0, group=POPULATION
@@ -241,6 +241,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             check(RunConfig, item, getattr(self, item.name))
+        if self.crossover == "auto":
+            object.__setattr__(self, "crossover", compatibility.default_crossover(self))
         compatibility.check(self)
 
     def to_dict(self) -> dict[str, Any]:

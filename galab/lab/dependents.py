@@ -55,7 +55,11 @@ def without_dependents(values: dict[str, Any], flags: dict[str, Any]) -> dict[st
         values: hyperparameters of another run, a preset or a file.
         flags: hyperparameters given by hand, which win.
     """
-    kept = {name: value for name, value in values.items() if name in flags or not decides_itself(name, values)}
+    kept = dict(values)
+    for name in values:
+        # One after the other: what is left must make the same run.
+        if name not in flags and decides_itself(name, kept):
+            del kept[name]
     if kept.get("survival") == "plus":
         # Saved as equal to its parents; a flag may change their number, or the kind of survival.
         kept.pop("elites", None)
@@ -70,10 +74,11 @@ def without_dependents(values: dict[str, Any], flags: dict[str, Any]) -> dict[st
 
 def decides_itself(name: str, values: dict[str, Any]) -> bool:
     """Whether a run without this value has it all the same."""
-    if name not in ("step_size", "parents_per_child", "founders"):
+    if name not in ("crossover", "step_size", "parents_per_child", "founders"):
         return False
     try:
         others = RunConfig.from_dict({other: value for other, value in values.items() if other != name})
     except UsageError:
         return False  # the value is needed; or another one is wrong, which is refused when it is used
-    return bool(decided(others)[name] == values[name])
+    chosen = others.crossover if name == "crossover" else decided(others)[name]
+    return bool(chosen == values[name])

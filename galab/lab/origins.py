@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.errors import CheckpointError, UsageError
 from galab.genome.founders import Founders
@@ -20,6 +22,8 @@ from galab.lab.state import births_dtype, check_layout, config_of, layout_of, lo
 from galab.store import checkpoints, journal, plain
 from galab.store.lineage_file import LineageFile, read_rows
 from galab.store.run_folder import RunFolder, locate
+
+logger = logging.getLogger("galab")
 
 
 def pinned_origin(config: RunConfig) -> RunConfig:
@@ -39,6 +43,8 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     check_layout(layout_of(state), module, config.origin)
     load_buffers(module, state["buffers"])
     assert config.seed is not None
+    if decided(config)["founders"] == "clones" and len(state["weights"]) > 1:
+        logger.warning("every founder is a clone of the fittest parent of %s: gene laws need one base", config.origin)
     return founders_fixed(module, np.asarray(state["weights"], dtype=np.int32), config.seed)
 
 

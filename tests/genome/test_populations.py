@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -150,6 +151,21 @@ def test_a_checkpoint_continues_with_the_same_bits(seed, crossover, stop, cache_
         for child in population.generation(generation):
             assert digest(resumed.decode(child.id)) == expected[child.id]
         resumed.pin(parents)
+
+
+@pytest.mark.parametrize("crossover", [*LAWS, "parameter"])
+def test_threads_decode_the_same_bits(crossover):
+    population = random_population(5, crossover)
+    expected = digests(population.everybody().items())
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            # Room for three genes, so that threads drop each other's.
+            decoder = population.decoder(2000, gene_bytes=400)
+            ids = list(expected) * 3
+            for birth, found in zip(ids, pool.map(decoder.decode, ids), strict=True):
+                assert digest(found) == expected[birth]
+            genes = decoder.developer._genes
+            assert genes._bytes == sum(change.nbytes for change, _ in genes._items.values()) <= 400
 
 
 def test_another_process_decodes_the_same_bits():
