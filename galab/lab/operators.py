@@ -52,7 +52,7 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
 
 
 def _check_count(config: RunConfig, steps: Steps) -> None:
-    """Refuse more moving weights than there are before a run begins; the operator itself sees none but while it runs."""
+    """Refuse more moving weights than there are before a run begins; the operator itself runs too late for that."""
     size = sum(part.stop - part.start for part in steps.free)
     if config.mutate_count > size and any(name == "weights" for name, _ in parse_mutations(config.mutate)):
         raise UsageError(
