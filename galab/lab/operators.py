@@ -30,7 +30,8 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
         law: the table of its mutations' distribution.
 
     Raises:
-        UsageError: an operator is unknown or is none, or there are too many or too few ``--sigma-factors``.
+        UsageError: an operator is unknown or is none, ``--mutate-count`` is larger than the network, or there are too
+            many or too few ``--sigma-factors``.
     """
     steps = steps_of(config, founders.layout)
     run_key = founders.run_key
@@ -38,6 +39,7 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
     mutations = [mutation(name, run_key, law, config) for name, _ in parse_mutations(config.mutate)]
     recombination = crossover(config.crossover, run_key)
     _check_own_gene_law(config, recombination, mutations)
+    _check_count(config, steps)
     return Developer(
         founders,
         steps,
@@ -47,6 +49,16 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
         inherit=config.step_size_inherit,
         gene_bytes=config.cache_mb << 20,
     )
+
+
+def _check_count(config: RunConfig, steps: Steps) -> None:
+    """Refuse more moving weights than there are before a run begins; the operator itself runs too late for that."""
+    size = sum(part.stop - part.start for part in steps.free)
+    if config.mutate_count > size and any(name == "weights" for name, _ in parse_mutations(config.mutate)):
+        raise UsageError(
+            f"expected --mutate-count at most {size}, the number of weights that may move, got {config.mutate_count}; "
+            "lower it"
+        )
 
 
 def _check_own_gene_law(config: RunConfig, crossover: Recombination | None, mutations: list[Mutation]) -> None:

@@ -10,6 +10,6 @@ from galab.strategies.genetic import GeneticAlgorithm
 
 
 def algorithm(key: int = 1, *, fixed_data: bool = False, **options: Any) -> GeneticAlgorithm:
-    """Four parents and twelve children, where nothing else is said."""
-    config = RunConfig(**{"seed": key, "parents": 4, "children": 12} | options)
+    """Four parents and twelve asexual children, where nothing else is said."""
+    config = RunConfig(**{"seed": key, "parents": 4, "children": 12, "crossover": "none"} | options)
     return GeneticAlgorithm(config, step_size_rule(config, key), fixed_data=fixed_data)
