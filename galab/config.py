@@ -14,7 +14,7 @@ from typing import Any
 from galab import compatibility
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import UsageError, closest
-from galab.options import check, option, spelling, type_of
+from galab.options import check, option, or_auto, spelling, type_of
 from galab.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
 from galab.specs import parse_mutations
 
@@ -65,7 +65,7 @@ class RunConfig:
     )
     crossover: str = option(
         "auto", "How several parents make one child; none: each child has one parent; auto: parameter, or none where "
-        "children cannot have two.", choices=CROSSOVERS, beyond=lambda name: name == "auto" or CROSSOVERS.check(name), group=POPULATION,
+        "children cannot have two.", choices=CROSSOVERS, beyond=or_auto(CROSSOVERS), group=POPULATION,
     )
     crossover_rate: float = option(
         1.0, "Share of the children that are made by crossover.", low=0.0, high=1.0, group=POPULATION

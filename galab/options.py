@@ -51,6 +51,16 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def or_auto(registry: Registry) -> Callable[[str], None]:
+    """A check for a name of a registry, or ``auto``."""
+
+    def accept(name: str) -> None:
+        if name != "auto":
+            registry.check(name)
+
+    return accept
+
+
 def spelling(item: dataclasses.Field[Any]) -> str:
     """The command-line spelling of a field: ``save_every`` is ``--save-every``."""
     return item.metadata["flag"] or "--" + item.name.replace("_", "-")
