@@ -54,7 +54,7 @@ def test_each_condition_alone(changes: dict[str, Any], options: dict[str, Any], 
 
 def test_failing_children() -> None:
     def failing(count: int) -> Scores:
-        return Scores(np.zeros(9), failures={index: "fitness was nan" for index in (*range(count), 8)})
+        return Scores(np.zeros(9), failures=dict.fromkeys((*range(count), 8), "fitness was nan"))
 
     assert names({}, failing(3)) == []  # the ninth is no child
     assert names({}, failing(4)) == ["failures"]

@@ -66,7 +66,7 @@ def test_step_sizes_relative_to_the_weights(granularity: str) -> None:
     people = parents(steps)
     weights = {"hidden.0": range(15), "output": range(15, 21), "scale": [21]}
     own = {
-        "global": dict.fromkeys(weights, [0]),
+        "global": {layer: [0] for layer in weights},
         "tensor": {"hidden.0": [0, 1], "output": [2], "scale": [3]},
         "parameter": weights,
     }[granularity]
