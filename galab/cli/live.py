@@ -81,6 +81,8 @@ class LiveLine:
         if done <= before:
             return ""
         seconds = (time.monotonic() - began) * (1 - done) / (done - before)
+        if self._stop.seconds is not None:  # the first generations are slow, and the budget is known
+            seconds = min(seconds, max(self._stop.seconds - line["seconds"], 0.0))
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
