@@ -105,12 +105,7 @@ def test_a_diagnosis_costs_no_evaluation_and_changes_nothing_else(evolve: Any, m
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_distance_is_the_mean_over_all_pairs(count: int) -> None:
     random = np.random.default_rng(count)
-<<<<<<< HEAD
-    weights = random.integers(-(2**31), 2**31, 1000) + random.integers(-500, 500, (count, 1000))
-    weights = weights.clip(-(2**31), 2**31 - 1)
-=======
     weights = random.integers(-(2**31) + 500, 2**31 - 500, 1000) + random.integers(-500, 500, (count, 1000))
->>>>>>> diag
     people = list(weights.astype(np.int32))
     pairs = [
         np.square(first.astype(float) - second).mean() for first, second in itertools.combinations(people, 2)
@@ -179,13 +174,8 @@ def test_ages_of_elites(generations: Any) -> None:
 
 
 def test_probes_of_a_search_for_the_step_size_are_no_success(generations: Any, no_spacing: None) -> None:
-<<<<<<< HEAD
-    found = generations(sigma_search=3)
-    known = [cohort.generation for _, cohort, *_, line in found if "selection_success_rate" in line]
-=======
     lines = [(cohort.generation, line) for _, cohort, *_, line in generations(sigma_search=3)]
     known = [generation for generation, line in lines if "selection_success_rate" in line]
->>>>>>> diag
     assert known == [2, 6, 8]  # generations 1, 4 and 7 search
 
 

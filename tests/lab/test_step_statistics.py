@@ -66,11 +66,7 @@ def test_step_sizes_relative_to_the_weights(granularity: str) -> None:
     people = parents(steps)
     weights = {"hidden.0": range(15), "output": range(15, 21), "scale": [21]}
     own = {
-<<<<<<< HEAD
-        "global": {name: [0] for name in weights},
-=======
         "global": {layer: [0] for layer in weights},
->>>>>>> diag
         "tensor": {"hidden.0": [0, 1], "output": [2], "scale": [3]},
         "parameter": weights,
     }[granularity]
