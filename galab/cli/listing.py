@@ -188,14 +188,17 @@ def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:
     if not chain:
         click.echo("seed chain: not at hand, the checkpoint lies outside its run folder")
         return
-    click.echo(f"seed chain, {len(chain):,} births from founder to champion")
+    sexual = any(len(birth["parents"]) > 1 for birth in chain)
+    what = "lineage" if sexual else "seed chain"
+    click.echo(f"{what}, {len(chain):,} births from {'the founders' if sexual else 'founder'} to champion")
     ends = chain if full or len(chain) <= 8 else [*chain[:4], None, *chain[-4:]]
     for birth in ends:
         if birth is None:
             click.echo("  ...")
         else:
             step = "" if birth["step_size"] is None else f" step {text(birth['step_size'])}"
-            click.echo(f"  {birth['birth']:>10}  generation {birth['generation']:<8}{step}".rstrip())
+            parents = f" of {' and '.join(map(str, birth['parents']))}" if sexual and birth["parents"] else ""
+            click.echo(f"  {birth['birth']:>10}  generation {birth['generation']:<8}{step}{parents}".rstrip())
 
 
 def sparkline(series: list[float], width: int = _WIDTH) -> str:

@@ -76,12 +76,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"expected a configuration at '{path}' (--config), found no file; check the path") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"expected --config '{path}' to be JSON, got: {error}") from None
-    values = content
-    if isinstance(content, dict) and isinstance(content.get("hyperparameters"), dict):
-        values = complete(content["hyperparameters"])  # a run's config.json
+    values = content.get("hyperparameters", content) if isinstance(content, dict) else content
     if not isinstance(values, dict):
         raise UsageError(f"expected --config '{path}' to be an object of hyperparameters, got {type(values).__name__}")
-    return values
+    return complete(values)
 
 
 def _inherited(origin: Path) -> dict[str, Any]:

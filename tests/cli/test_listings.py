@@ -59,7 +59,7 @@ def test_list_tells_killed_and_new_runs_apart_and_survives_a_damaged_one(galab: 
 
 
 def test_show(galab: Any, evolve: Any) -> None:
-    run = evolve()
+    run = evolve("first", "--crossover", "none")
     shown = galab("show", run).out
     for word in ("first: digits, the embedded", "generation 5", "checkpoints at 0, 2, 4, 5", "* hidden", "fitness_best",
                  "test_accuracy", "champion", "seed chain, 6 births from founder to champion"):  # fmt: skip
@@ -77,11 +77,21 @@ def test_show(galab: Any, evolve: Any) -> None:
 
 
 def test_show_a_long_chain_by_its_ends_or_in_full(galab: Any, evolve: Any) -> None:
-    run = evolve("long", "--generations", 12)
+    run = evolve("long", "--generations", 12, "--crossover", "none")
     assert "..." in galab("show", run).out
     full = galab("show", run, "--full").out
     assert "..." not in full
     assert full.count("  generation ") == 13
+
+
+def test_show_the_lineage_of_a_child_of_two_parents(galab: Any, evolve: Any) -> None:
+    run = evolve("two", "--crossover", "row")
+    chain = json.loads(galab("show", run, "-f", "json").out)["seed_chain"]
+    shown = galab("show", run, "--full").out
+    assert f"lineage, {len(chain)} births from the founders to champion" in shown
+    assert len(chain[-1]["parents"]) == 2
+    assert f" of {' and '.join(map(str, chain[-1]['parents']))}" in shown
+    assert "seed chain" not in shown
 
 
 def test_show_an_older_checkpoint_and_a_lone_one(galab: Any, evolve: Any, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ CASES = [
     ("run --target 1.5", "expected --target between 0.0 and 1.0, got 1.5"),
     ("run --seconds 0", "expected --seconds at least 0.001, got 0"),
     ("run --generations 0", "expected --generations at least 1, got 0"),
-    ("run --precision float16", "expected --precision to be one of float32, bfloat16, got 'float16'"),
+    ("run --precision float16", "expected --precision to be one of auto, float32, bfloat16, got 'float16'"),
     ("run --device gpu", "expected --device to be one of auto, cpu, cuda, got 'gpu'"),
     ("run --data some", "expected --data to be one of auto, full, subset, got 'some'"),
     ("run --keep none", "expected --keep to be 'all', 'log' or a number"),
