@@ -36,7 +36,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"selection": "lexicase", "norm_penalty": 0.5}, "expected --selection lexicase without --niche, --diversity and"),
     ({"selection": "lexicase", "fitness": "improvement"}, "a fitness of single examples, got --fitness improvement"),
     ({"selection": "lexicase", "fitness": "inherited:wrong"}, "fitness of single examples, got --fitness inherited:wr"),
-    ({"crossover": "none", "parents_per_child": 2}, "expected --crossover with --parents-per-child or --mate, got none"),
+    ({"crossover": "none", "parents_per_child": 2}, "expected --crossover with --parents-per-child or --mate, got no"),
     ({"crossover": "none", "mate": "similar"}, "expected --crossover with --parents-per-child or --mate, got none"),
     (SEXUAL | {"parents": 1}, "expected at least 2 --parents for a child of --crossover row, got 1"),
     (SEXUAL | {"parents_per_child": 9}, "expected at least 9 --parents for a child of --crossover row, got 8"),
