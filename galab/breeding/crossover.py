@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.noise import Stream, codes, words
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.phenotype import Layout, Phenotype, picked
 
 
 class Mixed(NamedTuple):
@@ -53,11 +53,7 @@ class _Mask(Crossover):
     def combine(self, parents: Sequence[Phenotype], birth: Birth, layout: Layout) -> Mixed:
         """See :class:`Crossover`."""
         sources = self._sources(len(parents), birth.id, layout)
-        weights = parents[0].weights.copy()
-        for number, parent in enumerate(parents[1:], 1):
-            mask = sources.view(np.bool_) if len(parents) == 2 else sources == number
-            np.copyto(weights, parent.weights, where=mask)
-        return Mixed(weights, sources)
+        return Mixed(picked([parent.weights for parent in parents], sources), sources)
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
         raise NotImplementedError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from galab.genome.births import Birth
 from galab.genome.founders import Founders
 from galab.genome.genes import GeneCache, recombined
-from galab.genome.phenotype import Gene, Layout, Phenotype
+from galab.genome.phenotype import Gene, Layout, Phenotype, picked
 from galab.genome.steps import Steps
 
 
@@ -186,10 +186,7 @@ class Developer:
         """Each step size from the parent that gave the first weight which it serves."""
         # Equal numbers of step sizes and weights do not tell: a matrix of 2 x 2 has two rows and two columns.
         wanted = sources if self.steps.granularity == "parameter" else sources[self.steps.first]
-        carried = parents[0].log_sigma.copy()
-        for number, parent in enumerate(parents[1:], 1):
-            np.copyto(carried, parent.log_sigma, where=wanted == number)
-        return carried
+        return picked([parent.log_sigma for parent in parents], wanted)
 
     def _change(self, gene: Gene) -> NDArray[np.int32]:
         operator = self._mutations[gene.birth.mutation - 1]

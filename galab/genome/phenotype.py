@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
 from galab.genome.scratch import scratch
+
+Whole = TypeVar("Whole", np.int16, np.int32)
 
 #: For each layer its number of neurons, and (start, width of a row) for each of its tensors.
 Neurons = tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
@@ -146,6 +148,26 @@ class Phenotype:
         """Memory of the arrays, in bytes."""
         moving = 0 if self.velocity is None else self.velocity.nbytes
         return int(self.weights.nbytes + self.log_sigma.nbytes + moving)
+
+
+def picked(values: Sequence[NDArray[Whole]], sources: NDArray[np.uint8]) -> NDArray[Whole]:
+    """Each number from one of several arrays of whole numbers, a new array.
+
+    Args:
+        values: arrays of shape (n,).
+        sources: (n,) number of the array that each comes from.
+    """
+    if len(values) == 2:
+        # By bits and not by branches, which a random mask makes the processor mispredict every other time.
+        first, second = values
+        mask = np.negative(sources, dtype=first.dtype, casting="unsafe")
+        mask &= first ^ second
+        mask ^= first
+        return mask
+    result = values[0].copy()
+    for number, other in enumerate(values[1:], 1):
+        np.copyto(result, other, where=sources == number)
+    return result
 
 
 def to_float(weights: NDArray[np.int32]) -> NDArray[np.float32]:

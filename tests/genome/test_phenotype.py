@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galab.errors import LethalMutationError, UsageError
-from galab.genome.phenotype import SCALE, Layout, Phenotype, add, from_float, step, to_change, to_float
+from galab.genome.phenotype import SCALE, Layout, Phenotype, add, from_float, picked, step, to_change, to_float
 
 LAYOUT = Layout(("first.weight", "first.bias", "empty", "last.weight"), ((2, 3), (2,), (0, 4), (1, 2)))
 TOP, BOTTOM = 2**31 - 1, -(2**31)
@@ -187,3 +187,17 @@ def test_layers_and_neurons_are_told_by_the_module_of_a_tensor():
     # Tensors of one module with another number of rows are neurons of their own; empty ones are none.
     layout = Layout(("a.weight", "a.bias", "a.none"), ((2, 3), (5,), (2, 0)))
     assert layout.neurons == ((2, ((0, 3),)), (5, ((6, 1),)))
+
+
+@pytest.mark.parametrize("ways", [2, 3])
+@pytest.mark.parametrize("kind", [np.int16, np.int32])
+def test_each_number_is_picked_from_its_source(ways, kind):
+    generator = np.random.Generator(np.random.Philox(ways))
+    bounds = np.iinfo(kind)
+    values = [generator.integers(bounds.min, bounds.max, 999, dtype=kind, endpoint=True) for _ in range(ways)]
+    sources = generator.integers(0, ways, 999, dtype=np.uint8)
+    before = [value.copy() for value in values]
+    found = picked(values, sources)
+    assert found.dtype == kind
+    assert found.tolist() == [int(values[source][at]) for at, source in enumerate(sources.tolist())]
+    assert all(np.array_equal(value, was) for value, was in zip(values, before, strict=True))
