@@ -1,8 +1,8 @@
 """How one torch function is computed for all members at once.
 
-Activations of P members on B examples are folded into one batch of B * P rows, example-major: row b * P + p is member
-p on example b. An activation that still has B rows has met no parameter yet and is *shared* by all members, so a
-first layer is one GEMM of the inputs with the weights of all members side by side.
+Activations of P members on B examples are folded into one batch of B * P rows. Example-major, row b * P + p is member p
+on example b; member-major, it is row p * B + b. An activation that still has B rows has met no parameter yet and is
+*shared* by all members, so a first layer is one GEMM of the inputs with the weights of all members side by side.
 
 Each rule takes the fold first, then the arguments of the function it answers for; parameters arrive stacked, (P,
 *shape), everything else as the module passed it.
@@ -26,10 +26,13 @@ class Fold:
     Attributes:
         members: P.
         examples: B.
+        by_member: whether rows are member-major; dense members leave a shared first layer example-major, low-rank ones
+            member-major.
     """
 
     members: int
     examples: int
+    by_member: bool = False
 
     def is_shared(self, x: Tensor) -> bool:
         """Whether an activation is the same for all members."""
@@ -39,10 +42,14 @@ class Fold:
         """(B * P, ...) as (B, P, ...); a shared (B, ...) is broadcast without a copy."""
         if self.is_shared(x):
             return x.unsqueeze(1).expand(-1, self.members, *x.shape[1:])
+        if self.by_member:
+            return x.reshape(self.members, self.examples, *x.shape[1:]).transpose(0, 1)
         return x.reshape(self.examples, self.members, *x.shape[1:])
 
     def merge(self, x: Tensor) -> Tensor:
         """(B, P, ...) as (B * P, ...)."""
+        if self.by_member:
+            x = x.transpose(0, 1)
         return x.reshape(self.examples * self.members, *x.shape[2:])
 
 

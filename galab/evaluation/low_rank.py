@@ -1,0 +1,98 @@
+"""A parameter tensor that P members perturb by matrices of low rank, and never form unless that is cheaper.
+
+Source: Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652 (EGGROLL), Algorithm 1: member p has
+the weights M + (sigma / sqrt r) A_p B_p^T.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(slots=True, eq=False)
+class LowRank:
+    """One parameter of P members: member p has ``base + a[p] b[p mod Q]^T``, with the tensor seen as a matrix.
+
+    A tensor of shape (m, ...) is seen as (m, n): a convolution as (out, in * k * k), an embedding as (vocabulary,
+    width). In antithetic pairs Q = P / 2: members q and Q + q share ``b``, and their ``a`` differ in sign.
+
+    Attributes:
+        base: (m, ...) what all members share.
+        a: (P, m, r) the sign, sigma and 1 / sqrt(r) are in it.
+        b: (Q, n, r) with unit variance.
+    """
+
+    base: Tensor
+    a: Tensor
+    b: Tensor
+    _formed: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def members(self) -> int:
+        """P."""
+        return int(self.a.shape[0])
+
+    @property
+    def rank(self) -> int:
+        """r."""
+        return int(self.a.shape[2])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the parameter, without the members."""
+        return tuple(self.base.shape)
+
+    @property
+    def rows(self) -> int:
+        """m, the length of a column of ``a``."""
+        return int(self.a.shape[1])
+
+    @property
+    def columns(self) -> int:
+        """n, the length of a column of ``b``."""
+        return int(self.b.shape[1])
+
+    def every_b(self) -> Tensor:
+        """(P, n, r) ``b`` for every member."""
+        repeats = self.members // len(self.b)
+        return self.b if repeats == 1 else self.b.repeat(repeats, 1, 1)
+
+    def formed_transposed(self) -> Tensor:
+        """(P, n, m) the transposed weights of every member; made once.
+
+        Transposed in memory too: a batched product with a right factor of this kind is up to twice as fast.
+        """
+        if self._formed is None:
+            base = self.base.reshape(self.rows, self.columns).t().expand(self.members, -1, -1)
+            self._formed = torch.baddbmm(base, self.every_b(), self.a.transpose(1, 2))
+        return self._formed
+
+    def formed(self) -> Tensor:
+        """(P, m, ...) the weights of every member."""
+        return self.formed_transposed().transpose(1, 2).reshape(self.members, *self.shape)
+
+    def cheaper_formed(self, rows: int) -> bool:
+        """Whether multiplying ``rows`` activations of each member is cheaper with its weights formed.
+
+        Forming costs about as much memory traffic as the weights have entries; the product with the factors passes over
+        the activations before and after once more.
+        """
+        return self.rows * self.columns <= rows * (self.rows + self.columns)
+
+
+def low_rank(base: Tensor, a: Tensor, b: Tensor, sigma: float, *, antithetic: bool) -> LowRank:
+    """The perturbed parameter for factors of unit variance.
+
+    Args:
+        base: (m, ...) the centre's tensor.
+        a: (Q, m, r) factors.
+        b: (Q, n, r) factors.
+        sigma: step size, in weight units.
+        antithetic: whether each pair of factors makes two members, with the signs plus (first Q) and minus (last Q).
+    """
+    scaled = a * (sigma / math.sqrt(a.shape[2]))
+    return LowRank(base, torch.cat([scaled, -scaled]) if antithetic else scaled, b)
