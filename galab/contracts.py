@@ -65,6 +65,18 @@ class Task(Protocol):
         ...
 
 
+class Member(Protocol):
+    """Weights of one network, however they came about."""
+
+    def write(self, row: NDArray[np.float32]) -> None:
+        """Write the weights into (D,) memory."""
+        ...
+
+    def floats(self) -> NDArray[np.float32]:
+        """(D,) the weights."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """Who is to be evaluated in one generation.

@@ -19,6 +19,7 @@ def option(
     *,
     low: float | None = None,
     high: float | None = None,
+    above: float | None = None,
     choices: tuple[str, ...] | Registry | None = None,
     beyond: Callable[[str], object] | None = None,
     group: str,
@@ -32,6 +33,7 @@ def option(
         help: one sentence, with the unit.
         low: smallest value allowed, itself included.
         high: largest value allowed, itself included.
+        above: what the value must exceed.
         choices: the words allowed, or the registry of names.
         beyond: reads what need not be one of the words, or raises a UsageError.
         group: the heading under which ``--help`` shows it.
@@ -42,6 +44,7 @@ def option(
         "help": help,
         "low": low,
         "high": high,
+        "above": above,
         "choices": choices,
         "beyond": beyond,
         "group": group,
@@ -74,13 +77,17 @@ def check(owner: type, item: dataclasses.Field[Any], value: Any) -> None:
     accepted = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if not accepted or isinstance(value, bool):
         raise UsageError(f"expected {spelling(item)} to be of type {kind.__name__}, got {value!r}")
-    low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
+    low, high, above, choices = (item.metadata[key] for key in ("low", "high", "above", "choices"))
     if isinstance(value, (int, float)):
         # A whole number may be too large for math.isfinite.
         finite = isinstance(value, int) or math.isfinite(value)
         if not finite or (low is not None and value < low) or (high is not None and value > high):
-            bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+            lowest = above if low is None else low
+            bounds = f"at least {lowest}" if high is None else f"between {lowest} and {high}"
             raise UsageError(f"expected {spelling(item)} {bounds}, got {value}")
+        if above is not None and value <= above:
+            kind_of = "a positive number" if above == 0 else f"a number above {above}"
+            raise UsageError(f"expected {spelling(item)} to be {kind_of}, got {value}; name a larger one")
     if item.metadata["beyond"] is not None:
         item.metadata["beyond"](value)
     elif isinstance(choices, Registry):

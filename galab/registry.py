@@ -124,7 +124,14 @@ MODELS = Registry(
     "galab models",
 )
 STRATEGIES = Registry(
-    "strategy", "galab.strategies", {"ga": "galab.strategies.genetic:GeneticAlgorithm"}, "galab run --help"
+    "strategy",
+    "galab.strategies",
+    {
+        "ga": "galab.strategies.genetic:GeneticAlgorithm",
+        "openai-es": "galab.strategies.evolution:EvolutionStrategy",
+        "eggroll": "galab.strategies.evolution:EvolutionStrategy",
+    },
+    "galab run --help",
 )
 MUTATIONS = Registry(
     "mutation",

@@ -27,14 +27,14 @@ LAYER = {
         ("errors", "registry", "config", "contracts", "specs", "distribution", "options", "compatibility"), 0
     ),
     "store": 1,
-    **dict.fromkeys(("genome", "mutation", "breeding", "models", "tasks", "data"), 2),
+    **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
     "strategies": 3,
     "evaluation": 4,
     **dict.fromkeys(("lab", "analysis"), 5),
     **dict.fromkeys(("cli", DOOR), 6),
 }
 #: Arrows allowed inside a layer; layer 0 is one room.
-SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("tasks", "data"), ("cli", DOOR), (DOOR, "cli")}
+SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome"), ("tasks", "data"), ("cli", DOOR), (DOOR, "cli")}
 #: Other people's packages under the name that they are imported by.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 

@@ -41,6 +41,8 @@ class Stream(IntEnum):
     MATING = 20
     CONTROL = 21
     COINS = 22
+    #: Indexed by generation, tensor and block.
+    PERTURBATION = 23
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +106,24 @@ def words(run_key: int, index: int, stream: Stream, n: int) -> NDArray[np.uint64
         stream: what they are for.
         n: how many.
     """
-    raw: NDArray[np.uint64] = _SOURCE.at(run_key, index, int(stream)).random_raw(n)
+    raw: NDArray[np.uint64] = _SOURCE.at(run_key, int(stream), (0, 0, index)).random_raw(n)
+    return raw
+
+
+def words_at(
+    run_key: int, generation: int, tensor: int, stream: Stream, block: int, n: int
+) -> NDArray[np.uint64]:
+    """``n`` raw 64-bit words of one of many long sequences, from any place in it.
+
+    Args:
+        run_key: the run's key, 64 bits.
+        generation: whose sequence.
+        tensor: number of the parameter whose sequence it is.
+        stream: what it is for.
+        block: where to begin, in blocks of four words.
+        n: how many.
+    """
+    raw: NDArray[np.uint64] = _SOURCE.at(run_key, int(stream), (block, tensor, generation)).random_raw(n)
     return raw
 
 
@@ -120,9 +139,10 @@ class _Source(threading.local):
         self._state: Any = self._generator.state
         self._place: Any = self._state["state"]
 
-    def at(self, run_key: int, index: int, stream: int) -> np.random.Philox:
-        """The generator ``Philox(key=[run_key, stream], counter=[0, 0, index, 0])``."""
-        self._place["key"][0], self._place["key"][1], self._place["counter"][2] = run_key, stream, index
+    def at(self, run_key: int, stream: int, counter: tuple[int, int, int]) -> np.random.Philox:
+        """The generator ``Philox(key=[run_key, stream], counter=[*counter, 0])``."""
+        self._place["key"][0], self._place["key"][1] = run_key, stream
+        self._place["counter"][:3] = counter
         self._generator.state = self._state
         return self._generator
 

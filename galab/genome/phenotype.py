@@ -143,6 +143,15 @@ class Phenotype:
     genes: Mapping[int, Gene] | None = None
     velocity: NDArray[np.int32] | None = None
 
+    def write(self, row: NDArray[np.float32]) -> None:
+        """Write the float32 weights, one IEEE rounding and an exact scaling, into (D,) memory."""
+        np.copyto(row, self.weights, casting="same_kind")
+        row *= np.float32(1 / SCALE)
+
+    def floats(self) -> NDArray[np.float32]:
+        """(D,) the float32 weights."""
+        return to_float(self.weights)
+
     @property
     def nbytes(self) -> int:
         """Memory of the arrays, in bytes."""

@@ -1,0 +1,147 @@
+"""The noise of an evolution strategy: numbered directions, drawn when needed from counter-based bits.
+
+Direction i of a generation is made of the bits keyed (run key, generation, tensor, i) and of nothing else: neither the
+size of the population nor the order or number of directions that are drawn at once changes it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from galab.genome.noise import Stream, Table, words_at
+from galab.genome.scratch import scratch
+from galab.perturbation.plan import BLOCK_CODES, Plan, TensorPlan
+
+_GROUP_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Low-rank noise of Q directions for one (m, n) tensor: direction q is ``a[q] b[q]^T / sqrt(r)``.
+
+    Attributes:
+        a: (Q, m, r) float32 of unit variance.
+        b: (Q, n, r) float32 of unit variance.
+    """
+
+    a: Tensor
+    b: Tensor
+
+    def part(self, start: int, stop: int) -> Factors:
+        """Some of the directions."""
+        return Factors(self.a[start:stop], self.b[start:stop])
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Dense noise of Q directions for one tensor.
+
+    Attributes:
+        values: (Q, *shape) float32 of unit variance.
+    """
+
+    values: Tensor
+
+    def part(self, start: int, stop: int) -> Dense:
+        """Some of the directions."""
+        return Dense(self.values[start:stop])
+
+
+#: Noise of Q directions by the name of the parameter.
+Noise = dict[str, Factors | Dense]
+
+
+class Directions:
+    """Draws directions by the group and keeps what fits, because evaluation and update need the same ones.
+
+    Args:
+        plan: what a direction is made of.
+        law: the table of the noise's distribution.
+        run_key: the run's key.
+        device: where the noise is wanted.
+        cache_bytes: how much of one generation's noise to keep.
+    """
+
+    def __init__(self, plan: Plan, law: Table, run_key: int, device: torch.device, cache_bytes: int) -> None:
+        self.plan = plan
+        self._law = law
+        self._run_key = run_key
+        self._device = device
+        bytes_each = 4 * max(plan.numbers, 1)
+        #: Directions drawn at once.
+        self.group = max(1, min(4096, _GROUP_BYTES // bytes_each))
+        self._most = max(1, cache_bytes // (bytes_each * self.group))
+        self._groups: OrderedDict[tuple[int, int], Noise] = OrderedDict()
+
+    def between(self, generation: int, start: int, stop: int) -> Iterator[tuple[int, Noise]]:
+        """Directions ``start`` to ``stop - 1`` of a generation in order, by the group.
+
+        Yields:
+            The number of the first direction, and the noise of it and those after it.
+        """
+        at = start
+        while at < stop:
+            number, place = divmod(at, self.group)
+            upto = min(stop, (number + 1) * self.group)
+            noise = self._drawn(generation, number)
+            until = upto - number * self.group
+            yield at, {name: part.part(place, until) for name, part in noise.items()}
+            at = upto
+
+    def _drawn(self, generation: int, number: int) -> Noise:
+        key = (generation, number)
+        found = self._groups.get(key)
+        if found is None:
+            for old in [old for old in self._groups if old[0] != generation]:
+                del self._groups[old]
+            if len(self._groups) >= self._most:
+                self._groups.popitem(last=False)
+            found = draw(self.plan, self._law, self._run_key, generation, number * self.group, self.group)
+            if self._device.type != "cpu":
+                found = {name: _moved(noise, self._device) for name, noise in found.items()}
+            self._groups[key] = found
+        return found
+
+
+def draw(plan: Plan, law: Table, run_key: int, generation: int, first: int, count: int) -> Noise:
+    """The noise of ``count`` directions from number ``first`` on, on the CPU."""
+    return {
+        tensor.name: _shaped(tensor, _numbers(tensor, law, run_key, generation, first, count))
+        for tensor in plan.tensors
+    }
+
+
+def _numbers(
+    tensor: TensorPlan, law: Table, run_key: int, generation: int, first: int, count: int
+) -> NDArray[np.float32]:
+    """(count, numbers) of unit variance, in new memory."""
+    blocks, wanted = tensor.blocks, tensor.numbers
+    start = first * blocks
+    raw = words_at(run_key, generation, tensor.number, Stream.PERTURBATION, start, 4 * blocks * count)
+    codes = raw.astype("<u8", copy=False).view("<u2").reshape(count, blocks * BLOCK_CODES)[:, :wanted]
+    indices = scratch("direction codes", count * wanted, np.intp).reshape(count, wanted)
+    np.copyto(indices, codes, casting="safe")
+    # mode="wrap" skips the bounds check: a 16-bit code cannot leave a table of 65,536 entries.
+    return law.quantiles.take(indices, mode="wrap")
+
+
+def _shaped(tensor: TensorPlan, numbers: NDArray[np.float32]) -> Factors | Dense:
+    values = torch.from_numpy(numbers)
+    if tensor.rank is None:
+        return Dense(values.view(-1, *tensor.shape))
+    cut = tensor.rows * tensor.rank
+    a, b = values[:, :cut].contiguous(), values[:, cut:].contiguous()
+    return Factors(a.view(-1, tensor.rows, tensor.rank), b.view(-1, tensor.columns, tensor.rank))
+
+
+def _moved(noise: Factors | Dense, device: torch.device) -> Factors | Dense:
+    if isinstance(noise, Dense):
+        return Dense(noise.values.to(device))
+    return Factors(noise.a.to(device), noise.b.to(device))
