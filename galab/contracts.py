@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +61,25 @@ class Task(Protocol):
         Returns:
             name to (P,) tensors of sums over the B examples. ``loss`` and ``correct`` are understood by the
             built-in fitness functions; any other name is logged.
+        """
+        ...
+
+
+@runtime_checkable
+class Generated(Protocol):
+    """What a task may have besides: fresh training examples for every generation, in place of the fixed ``train``."""
+
+    def sample(self, run_key: int, generation: int, size: int) -> Examples:
+        """The examples of one generation, the same for all members and whenever they are asked for.
+
+        Args:
+            run_key: the run's key; all random bits derive from it and the generation, with
+                ``galab.genome.noise.Stream.EXAMPLES``.
+            generation: its number, from 1.
+            size: how many examples.
+
+        Returns:
+            inputs (size, ...) and targets (size, ...), in the form of ``train``.
         """
         ...
 

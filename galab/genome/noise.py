@@ -41,6 +41,7 @@ class Stream(IntEnum):
     MATING = 20
     CONTROL = 21
     COINS = 22
+    EXAMPLES = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
