@@ -84,6 +84,22 @@ class Generated(Protocol):
         ...
 
 
+@runtime_checkable
+class Inspected(Protocol):
+    """What a task may have besides: something to say of a network's weights themselves, logged with the champion."""
+
+    def inspect(self, parameters: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
+        """Figures about one network, such as how far it is from a known optimum.
+
+        Args:
+            parameters: name to tensor, float32 on the CPU, one network's.
+
+        Returns:
+            name to number; ``distance`` is logged as ``weights_distance``. Nothing of networks it knows nothing about.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """Who is to be evaluated in one generation.

@@ -148,7 +148,8 @@ def _report(result: Result) -> int:
             f"champion {result.champion}: test accuracy {metrics['test_accuracy']:.2%}, "
             f"validation accuracy {metrics['validation_accuracy']:.2%} on {result.data}"
         )
-    else:
+        metrics = {name: value for name, value in metrics.items() if name.startswith("weights_")}
+    if metrics:
         click.echo(f"champion {result.champion}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.
     further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"
