@@ -12,8 +12,8 @@ from galab.config import RunConfig
 from galab.contracts import Examples
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.minibatch import Minibatches
+from galab.genome.torch_laws import tensors_of
 from galab.lab.experiment import Experiment, build, network_and_task, resolve
-from galab.lab.rebuild import tensors_of
 
 
 def generation_rows(rounds: int = 9) -> list[Row]:

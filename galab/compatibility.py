@@ -134,7 +134,8 @@ def _check_selection(config: RunConfig) -> None:
             "expected --selection lexicase without --niche, --diversity and --norm-penalty, got both: lexicase looks "
             "at cases and not at the score that they change; use another selection"
         )
-    if parse_fitness(config.fitness).kind != "absolute":
+    fitness = parse_fitness(config.fitness)
+    if fitness.kind != "absolute" or fitness.bases[0] == "loss":
         raise UsageError(
             f"expected --selection lexicase with a fitness of single examples, got --fitness {config.fitness}; use "
             "cross-entropy or accuracy, or another selection"

@@ -229,7 +229,7 @@ class RunConfig:
         "cross-entropy",
         "[improvement:|inherited:]BASE[,BASE...], higher is better, each BASE decides where those before are equal: "
         "cross-entropy (negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy, tilldeath "
-        "(number right before the first error).",
+        "(number right before the first error), loss (negated, of a task that is no classification).",
         group=EVALUATION,
     )
     norm_penalty: float = option(

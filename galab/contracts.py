@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +74,41 @@ class Member(Protocol):
 
     def floats(self) -> NDArray[np.float32]:
         """(D,) the weights."""
+        ...
+
+
+@runtime_checkable
+class Generated(Protocol):
+    """What a task may have besides: fresh training examples for every generation, in place of the fixed ``train``."""
+
+    def sample(self, run_key: int, generation: int, size: int) -> Examples:
+        """The examples of one generation, the same for all members and whenever they are asked for.
+
+        Args:
+            run_key: the run's key; all random bits derive from it and the generation, with
+                ``galab.genome.noise.Stream.EXAMPLES``.
+            generation: its number, from 1.
+            size: how many examples.
+
+        Returns:
+            inputs (size, ...) and targets (size, ...), in the form of ``train``.
+        """
+        ...
+
+
+@runtime_checkable
+class Inspected(Protocol):
+    """What a task may have besides: something to say of a network's weights themselves, logged with the champion."""
+
+    def inspect(self, parameters: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
+        """Figures about one network, such as how far it is from a known optimum.
+
+        Args:
+            parameters: name to tensor, float32 on the CPU, one network's.
+
+        Returns:
+            name to number; ``distance`` is logged as ``weights_distance``. Nothing of networks it knows nothing about.
+        """
         ...
 
 

@@ -114,13 +114,19 @@ TASKS = Registry(
         "mnist": "galab.tasks.images:mnist",
         "fashion-mnist": "galab.tasks.images:fashion_mnist",
         "digits": "galab.tasks.images:digits",
+        "linear-regression": "galab.tasks.regression:linear_regression",
     },
     "galab tasks",
 )
 MODELS = Registry(
     "model",
     "galab.models",
-    {"mlp": "galab.models.mlp:MLP", "conv": "galab.models.conv:ConvPolicy"},
+    {
+        "mlp": "galab.models.mlp:MLP",
+        "conv": "galab.models.conv:ConvPolicy",
+        "linear": "galab.models.linear:Linear",
+        "resnet": "galab.models.resnet:ResNet",
+    },
     "galab models",
 )
 STRATEGIES = Registry(

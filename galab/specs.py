@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from galab.errors import UsageError, closest
 
 #: What a member can be scored by; larger is better in each.
-BASES = ("cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath")
+BASES = ("cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath", "loss")
 #: Scores that are made of a member's own and its parents'.
 RELATIVE = ("improvement", "inherited")
 

@@ -11,6 +11,7 @@ import click
 from galab.cli.options import GroupedCommand, config_options, given, jobs_option, trust_option
 from galab.cli.output import program, text
 from galab.cli.trials import resume_trials, run_trials
+from galab.contracts import Generated
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,8 +107,12 @@ def _recorders(quiet: bool) -> Any:
 def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, generation: int) -> None:
     config = experiment.config
     train = len(experiment.task.train)
-    some = 0 < config.batch < train
-    batch = f"{config.batch:,} of {train:,} examples a generation" if some else f"all {train:,} examples a generation"
+    if isinstance(experiment.task, Generated):
+        batch = f"{config.batch or train:,} fresh examples a generation"
+    elif 0 < config.batch < train:
+        batch = f"{config.batch:,} of {train:,} examples a generation"
+    else:
+        batch = f"all {train:,} examples a generation"
     lines = [
         f"{experiment.task.description}",
         f"{config.model} with {experiment.founders.layout.size:,} parameters; {config.parents} parents, "
@@ -143,7 +148,8 @@ def _report(result: Result) -> int:
             f"champion {result.champion}: test accuracy {metrics['test_accuracy']:.2%}, "
             f"validation accuracy {metrics['validation_accuracy']:.2%} on {result.data}"
         )
-    else:
+        metrics = {name: value for name, value in metrics.items() if name.startswith("weights_")}
+    if metrics:
         click.echo(f"champion {result.champion}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.
     further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"

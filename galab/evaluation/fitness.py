@@ -18,8 +18,8 @@ from galab.tasks.checks import check_classes
 Means = dict[str, NDArray[np.float64]]
 
 
-def cross_entropy(means: Means, examples: int) -> NDArray[np.float64]:
-    """The negated mean cross-entropy, in nats per example: (P,)."""
+def loss(means: Means, examples: int) -> NDArray[np.float64]:
+    """The negated mean of what the task calls loss; of a classification the cross-entropy, in nats per example: (P,)."""
     return -means["loss"]
 
 
@@ -49,16 +49,17 @@ def tilldeath(means: Means, examples: int) -> NDArray[np.float64]:
 
 
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
-NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct"}
+NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss"}
 
 #: By the names that ``--fitness`` takes; each is told the means and over how many examples they were taken.
 FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
-    "cross-entropy": cross_entropy,
+    "cross-entropy": loss,
     "accuracy": accuracy,
     "wrong": wrong,
     "expected-accuracy": expected_accuracy,
     "sampled-accuracy": sampled_accuracy,
     "tilldeath": tilldeath,
+    "loss": loss,
 }
 
 #: What is measured in place of a base where chance has no place, as in choosing the champion.

@@ -43,6 +43,7 @@ class Stream(IntEnum):
     COINS = 22
     #: Indexed by generation, tensor and block.
     PERTURBATION = 23
+    EXAMPLES = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)

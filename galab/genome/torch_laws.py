@@ -17,7 +17,7 @@ from torch import nn
 
 from galab.errors import UsageError
 from galab.genome.founders import GIVEN, Founders, TensorLaw
-from galab.genome.phenotype import from_float
+from galab.genome.phenotype import Layout, Phenotype, from_float, to_float
 
 _FAN_IN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -63,6 +63,12 @@ def founders_fixed(module: nn.Module, weights: NDArray[np.int32], run_key: int) 
     """
     laws = tuple(TensorLaw(name, tuple(value.shape), GIVEN) for name, value in module.named_parameters())
     return Founders(run_key, laws, weights)
+
+
+def tensors_of(layout: Layout, member: Phenotype) -> dict[str, torch.Tensor]:
+    """An individual's parameters by name, float32."""
+    parts = layout.split(to_float(member.weights))
+    return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
 
 
 def _drawn_laws(module: nn.Module) -> dict[int, tuple[str, float]]:

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from galab.config import RunConfig
-from galab.contracts import Examples, Task
+from galab.contracts import Examples, Inspected, Task
+from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
 from galab.evaluation.fitness import FITNESS, STEADY, Means, means_of
 from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.torch_laws import tensors_of
 from galab.specs import parse_fitness
 
 #: How a task's sums read once they are means.
@@ -26,7 +28,8 @@ class Champion:
     Attributes:
         id: its birth.
         place: its rank among the parents by fitness, from 0.
-        metrics: ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``, ...
+        metrics: ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``, ...; and
+            ``weights_...``, what the task says of the weights themselves.
     """
 
     id: int
@@ -53,6 +56,7 @@ class Judge:
             return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device)
 
         self._task = task
+        self._layout = layout
         first = parse_fitness(config.fitness).bases[0]
         base = STEADY.get(first, first)
         self._fitness = FITNESS[base]
@@ -73,15 +77,29 @@ class Judge:
         means = means_of(self._several.measure(parents, validation, self._each))
         fitness = self._fitness(means, len(validation)) if means else np.full(len(parents), np.nan)
         place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
-        metrics = named("validation", means, place)
+        metrics = named("validation", means, place) | self._inspected(parents[place])
         if test:
             metrics |= self.score(parents[place], "test")
         return Champion(ids[place], place, metrics)
 
     def score(self, member: Phenotype, split: str) -> dict[str, float]:
-        """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``."""
+        """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``; and of its weights."""
         examples: Examples = getattr(self._task, split)
-        return named(split, means_of(self._single.measure([member], examples, self._each)), 0)
+        metrics = named(split, means_of(self._single.measure([member], examples, self._each)), 0)
+        return metrics | self._inspected(member)
+
+    def _inspected(self, member: Phenotype) -> dict[str, float]:
+        """What the task says of a member's weights themselves, where it says something."""
+        if not isinstance(self._task, Inspected):
+            return {}
+        try:
+            found = self._task.inspect(tensors_of(self._layout, member))
+            return {f"weights_{name}": float(value) for name, value in found.items()}
+        except Exception as error:
+            raise UsageError(
+                f"task '{self._task.name}': expected inspect(parameters) to return a mapping of names to numbers, got "
+                f"{type(error).__name__}: {error}; correct inspect"
+            ) from error
 
 
 def named(split: str, means: Means, index: int) -> dict[str, float]:

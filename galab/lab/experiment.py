@@ -22,7 +22,7 @@ from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED
 from galab.evaluation.fitness import NEEDS, repeats, require_classes
 from galab.evaluation.here import Here
-from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.process import keep_freed_memory, settle_kernels
 from galab.evaluation.profile import default_threads, prepare_device, resolve_device, resolve_precision
 from galab.genome.decode import Decoder
@@ -196,7 +196,7 @@ def build(
     cache_bytes = max(int(shared.cache_share * (config.cache_mb << 20)), _cohort_bytes(config, founders))
     decoder = Decoder(births, pedigree, cache_bytes=cache_bytes)
     evaluator, examples = _evaluation(config, module, founders, task, shared.like)
-    minibatches = Minibatches(examples, config.batch, run_key)
+    minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(task, evaluator.prepared))
     rule = step_size_rule(config, run_key)
     # A score that hangs on coins does not stay true for another generation, whatever the examples.
     fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))

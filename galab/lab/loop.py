@@ -43,7 +43,7 @@ class Result:
         reason: why it stopped, in words.
         interrupted: whether a person stopped it.
         champion: birth of the parent that is best on validation data.
-        metrics: its ``validation_...`` and ``test_...`` metrics.
+        metrics: its ``validation_...``, ``test_...`` and ``weights_...`` metrics.
         data: the data set in words.
         seed: the run's key.
     """

@@ -14,7 +14,8 @@ from galab.contracts import Task
 from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
 from galab.genome.births import Birth, from_rows
-from galab.genome.phenotype import Layout, Phenotype, to_float
+from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.torch_laws import tensors_of
 from galab.lab import trust as trust_rules
 from galab.lab.champion import Judge
 from galab.lab.experiment import own_threads
@@ -110,12 +111,6 @@ class Saved:
         return tensors_of(self.layout, member)
 
 
-def tensors_of(layout: Layout, member: Phenotype) -> dict[str, torch.Tensor]:
-    """An individual's parameters by name, float32."""
-    parts = layout.split(to_float(member.weights))
-    return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
-
-
 def open_saved(path: Path, *, trust: bool = False) -> Saved:
     """Open a run folder (its newest checkpoint) or a checkpoint file.
 
@@ -147,7 +142,8 @@ def evaluate(
         trust: run code that the run names even if nobody here has run it before.
 
     Returns:
-        Plain data: who was scored, on which data, and the metrics, such as ``test_accuracy``.
+        Plain data: who was scored, on which data, and the metrics, such as ``test_accuracy``; and what the task says of
+        the weights themselves, such as ``weights_distance``.
     """
     saved = open_saved(path, trust=trust)
     task = saved.task()

@@ -20,11 +20,11 @@ from galab.lab.stop import StopRules
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
-    "fitness", "validation", "test", "train", "step_size_share", "step_size", "selection", "diversity", "cache",
-    "lineage",
+    "fitness", "validation", "test", "train", "weights", "step_size_share", "step_size", "selection", "diversity",
+    "cache", "lineage",
 )  # fmt: skip
 #: What is drawn by evaluations too.
-_BY_EVALUATIONS = ("fitness/", "validation/", "test/", "step_size/mean", "step_size/min", "step_size/max")
+_BY_EVALUATIONS = ("fitness/", "validation/", "test/", "weights/", "step_size/mean", "step_size/min", "step_size/max")
 #: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.
 _BINS = 30
 #: Between two words about a trial's progress.
@@ -113,7 +113,7 @@ class TensorBoard:
         """Write the hparams once, as soon as the names of the metrics are known."""
         if self._started:
             return
-        names = [name for name in line if name.startswith(("validation_", "test_"))]
+        names = [name for name in line if name.startswith(("validation_", "test_", "weights_"))]
         experiment, start, _ = hparams(self._hyperparameters, {tag(name): 0.0 for name in names})
         self._by_generation.add(experiment, 0)
         self._by_generation.add(start, 0)

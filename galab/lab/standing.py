@@ -23,7 +23,7 @@ class Ended:
         evaluations: (member, example) pairs, over all sittings.
         seconds: its own time, over all sittings.
         message: why it stopped or failed, in words.
-        metrics: the champion's ``validation_...`` and ``test_...`` metrics.
+        metrics: the champion's ``validation_...``, ``test_...`` and ``weights_...`` metrics.
     """
 
     path: Path
@@ -47,7 +47,8 @@ def stand(path: Path, seed: int) -> Ended:
     metrics = status.get("result") or {}
     if not metrics:
         report = journal.last(folder.log_path, having="champion") or {}
-        metrics = {name: value for name, value in report.items() if name.startswith(("validation_", "test_"))}
+        names = [name for name in report if name.startswith(("validation_", "test_", "weights_"))]
+        metrics = {name: report[name] for name in names}
     return Ended(
         path,
         seed,

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import torch
 
-from galab.contracts import Examples, Task
+from galab.contracts import Examples, Generated, Task
 from galab.errors import GalabError, UsageError
 from galab.registry import TASKS
-from galab.tasks.checks import check_examples
+from galab.tasks.checks import check_classes, check_examples
 from galab.tasks.classification import Classification
 
 SPLITS = ("train", "validation", "test")
@@ -56,22 +56,44 @@ def check_task(name: str, task: Any) -> None:
             f"task '{name}': expected a task, got {type(task).__name__} without {', '.join(missing)}; "
             "return a galab.tasks.Classification or add what is missing"
         )
+    if isinstance(task, Generated):
+        _check_sample(name, task)
     if isinstance(task, Classification):
         return  # its constructor has checked all of it
     if not isinstance(task.outputs, int) or task.outputs < 1:
         raise UsageError(f"task '{name}': expected outputs to be an int of at least 1, got {task.outputs!r}; set it")
     for split in SPLITS:
-        examples = getattr(task, split)
-        if not isinstance(examples, Examples):
-            kind = type(examples).__name__
-            raise UsageError(f"task '{name}', {split}: expected galab.contracts.Examples, got {kind}; wrap the tensors")
-        check_examples(name, split, examples)
-        if (shape := tuple(examples.inputs.shape[1:])) != tuple(task.input_shape):
-            raise UsageError(
-                f"task '{name}', {split}: expected inputs of shape {tuple(task.input_shape)} (its input_shape), "
-                f"got {shape}; correct one of them"
-            )
+        _check_split(name, task, split, getattr(task, split))
     _check_measure(name, task)
+
+
+def _check_split(name: str, task: Task, split: str, examples: Any) -> None:
+    """Refuse examples that are none, or of another shape than the task says."""
+    if not isinstance(examples, Examples):
+        kind = type(examples).__name__
+        raise UsageError(f"task '{name}', {split}: expected galab.contracts.Examples, got {kind}; wrap the tensors")
+    check_examples(name, split, examples)
+    if (shape := tuple(examples.inputs.shape[1:])) != tuple(task.input_shape):
+        raise UsageError(
+            f"task '{name}', {split}: expected inputs of shape {tuple(task.input_shape)} (its input_shape), "
+            f"got {shape}; correct one of them"
+        )
+
+
+def _check_sample(name: str, task: Any) -> None:
+    """Try ``sample`` for three examples."""
+    try:
+        examples = task.sample(0, 1, 3)
+    except Exception as error:
+        raise UsageError(
+            f"task '{name}': expected sample(run_key, generation, size) to return examples, got "
+            f"{type(error).__name__}: {error}; correct sample"
+        ) from error
+    _check_split(name, task, "sample", examples)
+    if isinstance(task, Classification):
+        check_classes(name, "sample", examples.targets, task.outputs)
+    if len(examples) != 3:
+        raise UsageError(f"task '{name}': expected sample(0, 1, 3) to make 3 examples, got {len(examples)}; correct it")
 
 
 def _check_measure(name: str, task: Task) -> None:

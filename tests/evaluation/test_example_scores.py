@@ -44,7 +44,7 @@ def oracle(base: str, outputs: torch.Tensor, target: int, coin: float) -> float:
     return float(int(outputs.argmax()) == target)
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", EXAMPLE_SCORES)
 def test_a_score_is_what_plain_torch_says(base, outputs, targets, coins):
     before = outputs.clone()
     found = EXAMPLE_SCORES[base](outputs, targets, coins)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galab.contracts import Examples
-from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.genome.noise import Stream, codes, permutation
 
 
@@ -94,3 +94,43 @@ def test_coins_differ_between_generations_and_keys_also_on_fixed_data():
     seen = {tuple(Minibatches(examples(), 0, key).coins(generation).tolist())
             for key in range(3) for generation in range(1, 11)}  # fmt: skip
     assert len(seen) == 30
+
+
+class Fresh:
+    """A task that makes its own examples, and notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def sample(self, run_key: int, generation: int, size: int) -> Examples:
+        self.asked.append((run_key, generation, size))
+        return Examples(torch.full((size, 1), float(generation)), torch.full((size,), run_key))
+
+
+def doubled(data: Examples) -> Examples:
+    return Examples(data.inputs * 2, data.targets)
+
+
+def test_a_task_with_fixed_examples_makes_none(task):
+    assert fresh_examples(task, doubled) is None
+
+
+@pytest.mark.parametrize(("size", "got"), [(0, 20), (6, 6), (20, 20), (77, 77)])
+def test_fresh_examples_are_as_many_as_asked_for_and_never_fixed(size, got):
+    batches = Minibatches(examples(), size, 9, fresh_examples(Fresh(), doubled))
+    assert not batches.fixed
+    assert batches.size == got
+    assert batches.coins(3).shape == (got,)
+    for generation in (1, 2, 7):
+        found = batches.of(generation)
+        assert found.inputs.tolist() == [[2.0 * generation]] * got  # brought to where they are used
+        assert found.targets.tolist() == [9] * got
+    assert numbers(batches.examples) == list(range(20))
+
+
+def test_fresh_examples_are_made_once_a_generation():
+    task = Fresh()
+    batches = Minibatches(examples(), 5, 9, fresh_examples(task, doubled))
+    assert batches.of(1) is batches.of(1)
+    batches.of(2)
+    assert task.asked == [(9, 1, 5), (9, 2, 5)]

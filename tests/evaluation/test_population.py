@@ -11,7 +11,7 @@ from torch import nn
 
 from galab.errors import GalabError
 from galab.evaluation.population import FORWARDS, block_size, choose_forward, folded, looped
-from galab.models import MLP, ConvPolicy
+from galab.models import MLP, ConvPolicy, Linear, ResNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,6 +21,9 @@ SHOWN = {
     "linear": (lambda: MLP((7,), 5, hidden=()), (7,)),
     "conv": (lambda: ConvPolicy((1, 8, 8), 5, hidden=(16,)), (1, 8, 8)),
     "conv of three colours": (lambda: ConvPolicy((3, 12, 14), 5, hidden=(8, 8), activation="tanh"), (3, 12, 14)),
+    "one matrix": (lambda: Linear((2, 4), 5), (2, 4)),
+    "resnet": (lambda: ResNet((1, 8, 8), 5, hidden=(4, 8)), (1, 8, 8)),
+    "resnet of three colours": (lambda: ResNet((3, 11, 9), 5, hidden=(6, 5, 8), activation="tanh"), (3, 11, 9)),
 }
 
 

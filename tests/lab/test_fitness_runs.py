@@ -58,6 +58,7 @@ def test_a_run_says_what_its_fitness_found_and_resumes_exactly(evolve: Any, fitn
             "expected-accuracy": line.get("train_expected_accuracy"),
             "sampled-accuracy": line.get("train_sampled_accuracy"),
             "tilldeath": line.get("train_tilldeath"),
+            "loss": -line["train_loss"],
         }[fitness.partition(",")[0]]
         assert line["fitness_best"] == pytest.approx(value)
     # Chance has no place in choosing the champion.

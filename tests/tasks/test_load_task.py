@@ -90,6 +90,47 @@ def test_what_is_no_task_is_one_sentence(write, old, new, sentence):
     assert "\n" not in str(caught.value)
 
 
+SAMPLE = """
+    def sample(self, run_key, generation, size):
+        return Examples(torch.ones(size, 2), torch.ones(size))
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("run_key, generation, size", "size", "expected sample.run_key, generation, size. to return examples, got Ty"),
+        ("return Examples(", "return (", "sample: expected galab.contracts.Examples, got tuple; wrap the tensors"),
+        ("ones(size, 2)", "ones(size, 3)", r"sample: expected inputs of shape \(2,\) \(its input_shape\), got \(3,\)"),
+        ("ones(size, 2)", "ones(size, 2) / 0", "sample: expected finite inputs, got 6 that are NaN"),
+        ("(size", "(size + 2", "to make 3 examples, got 5; correct it"),
+    ],
+)
+def test_examples_that_a_task_makes_itself_are_tried_too(write, old, new, sentence):
+    text = TOY.replace("\ndef toy", SAMPLE + "\ndef toy")
+    assert load_task(write(text)).sample(1, 1, 7).inputs.shape == (7, 2)
+    with pytest.raises(UsageError, match=sentence) as caught:
+        load_task(write(text.replace(old, new)))
+    assert "\n" not in str(caught.value)
+
+
+def test_fresh_examples_of_a_classification_have_class_numbers(write):
+    text = example.split("::\n", 1)[1].replace("\n    ", "\n") + """
+from galab.contracts import Examples
+
+class Noisy(Classification):
+    def sample(self, run_key, generation, size):
+        return Examples(self.train.inputs[:size], self.train.targets[:size] + 5)
+
+def noisy():
+    task = moons()
+    task.__class__ = Noisy
+    return task
+"""
+    with pytest.raises(UsageError, match=r"sample: expected targets between 0 and 1 .2 classes., got 5"):
+        load_task(write(text, "noisy"))
+
+
 def test_errors_of_galab_pass_unchanged(write):
     with pytest.raises(DataError, match=r"^no such file$"):
         load_task(write(TOY.replace("return Toy()", "raise DataError('no such file')")))

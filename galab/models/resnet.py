@@ -1,0 +1,97 @@
+"""A small residual network for small images.
+
+Sources: K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016 (the CIFAR-10 form of
+section 4.2: a 3x3 stem, stages of equal width, stride 2 between them, global average pooling); Y. Wu, K. He, "Group
+normalization", ECCV 2018, in place of batch normalization, whose running statistics evolution would never update.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from galab.errors import UsageError
+from galab.models.activations import activation_named
+
+#: Residual blocks per stage.
+BLOCKS = 2
+#: Groups of a normalization, or fewer where that would leave a group with one channel or with a part of one.
+GROUPS = 8
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions, each normalized, and the input added to what they give.
+
+    Args:
+        channels: channels of the input.
+        features: channels of the output.
+        stride: of the first convolution; where it is not 1, or the widths differ, a 1x1 convolution brings the input
+            into the form of the output.
+        activation: name of the non-linearity.
+    """
+
+    def __init__(self, channels: int, features: int, stride: int, activation: str) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, features, 3, stride, padding=1, bias=False)
+        self.first_norm = _norm(features)
+        self.second = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.second_norm = _norm(features)
+        same = stride == 1 and channels == features
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels, features, 1, stride, bias=False)
+        self.activation = activation_named(activation)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Maps (B, features, ...) of maps (B, channels, height, width)."""
+        change = self.activation(self.first_norm(self.first(values)))
+        change = self.second_norm(self.second(change))
+        return self.activation(change + self.shortcut(values))
+
+
+class ResNet(nn.Module):
+    """A 3x3 stem, stages of two residual blocks with GroupNorm, global average pooling and a linear head.
+
+    Every stage after the first halves the sides of the maps. Made for images of 8x8 to 32x32 pixels with 1 or 3
+    channels, it takes any size and number.
+
+    Args:
+        input_shape: (channels, height, width) of one input.
+        outputs: number of outputs.
+        hidden: channels of each stage.
+        activation: name of the non-linearity.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (16, 32), activation: str = "relu"
+    ) -> None:
+        super().__init__()
+        if len(input_shape) != 3:
+            raise UsageError(
+                f"expected inputs of shape (channels, height, width) for the resnet model, got {tuple(input_shape)}; "
+                "use --model mlp or reshape the task's inputs"
+            )
+        if not hidden:
+            raise UsageError("expected --hidden to name at least one stage for the resnet model, such as 16,32, got none")
+        self.stem = nn.Conv2d(input_shape[0], hidden[0], 3, padding=1, bias=False)
+        self.stem_norm = _norm(hidden[0])
+        self.activation = activation_named(activation)
+        blocks, channels = [], hidden[0]
+        for stage, features in enumerate(hidden):
+            for place in range(BLOCKS):
+                blocks.append(Block(channels, features, 2 if stage and not place else 1, activation))
+                channels = features
+        self.blocks = nn.ModuleList(blocks)
+        self.output = nn.Linear(channels, outputs)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Logits (B, outputs) of images (B, channels, height, width)."""
+        values = self.activation(self.stem_norm(self.stem(inputs)))
+        for block in self.blocks:
+            values = block(values)
+        result: torch.Tensor = self.output(values.mean((2, 3)))
+        return result
+
+
+def _norm(features: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(GROUPS, features, max(features // 2, 1)), features)
