@@ -71,6 +71,15 @@ class LowRank:
             self._formed = torch.baddbmm(base, self.every_b(), self.a.transpose(1, 2))
         return self._formed
 
+    def member(self, index: int) -> Tensor:
+        """(m, ...) the weights of one member."""
+        difference = self.a[index] @ self.b[index % len(self.b)].t()
+        return self.base + difference.view(self.shape)
+
+    def rows_between(self, start: int, stop: int) -> LowRank:
+        """The parameter of rows ``start`` to ``stop`` alone."""
+        return LowRank(self.base[start:stop], self.a[:, start:stop], self.b)
+
     def formed(self) -> Tensor:
         """(P, m, ...) the weights of every member."""
         return self.formed_transposed().transpose(1, 2).reshape(self.members, *self.shape)
@@ -82,6 +91,10 @@ class LowRank:
         the activations before and after once more.
         """
         return self.rows * self.columns <= rows * (self.rows + self.columns)
+
+
+#: A parameter of P members: dense values, (P, *shape), or a :class:`LowRank`.
+Stack = Tensor | LowRank
 
 
 def low_rank(base: Tensor, a: Tensor, b: Tensor, sigma: float, *, antithetic: bool) -> LowRank:

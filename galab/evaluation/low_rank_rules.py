@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from galab.evaluation import member_rules
 from galab.evaluation.low_rank import LowRank
 from galab.evaluation.member_rules import Fold
 
@@ -60,7 +61,85 @@ def _add_product(bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), left, right)
 
 
+def convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The rule for ``F.conv1d`` to ``F.conv3d``: weight (out, in / groups, *kernel), bias (P, out).
+
+    A difference of rank r is a convolution with r filters, the columns of ``b``, and then one of 1x1 with ``a``.
+    """
+    formed = member_rules.convolution(function)
+
+    def rule(
+        fold: Fold,
+        input: Tensor,
+        weight: LowRank,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        x = input.to(weight.base.dtype)
+        options = (stride, padding, dilation)
+        if groups != 1:
+            return formed(fold, x, weight.formed(), bias, *options, groups)
+        shared = fold.is_shared(x)
+        # For activations that differ the r filters are one convolution per member either way, and so are the formed
+        # weights; only on few pixels is forming them what costs.
+        if not shared and weight.cheaper_formed(fold.examples * x[0, 0].numel()):
+            return formed(fold, x, weight.formed(), bias, *options)
+        filters = weight.b.transpose(1, 2).reshape(-1, weight.rank, *weight.shape[1:])  # (Q, r, in, *kernel)
+        base = function(x, weight.base, None, *options)  # (B or P * B, out, *place)
+        place = base.shape[2:]
+        if shared:
+            inner = function(x, filters.flatten(0, 1), None, *options).unflatten(1, (-1, weight.rank))
+            inner = inner.flatten(3).transpose(0, 1)  # (Q, B, r, places)
+            inner = inner.repeat(fold.members // len(inner), 1, 1, 1)
+        else:
+            maps = x.unflatten(0, (fold.members, fold.examples))
+            each = [function(maps[p], filters[p % len(filters)], None, *options) for p in range(fold.members)]
+            inner = torch.stack(each).flatten(3)  # (P, B, r, places)
+        base = base.flatten(2).view(-1, fold.examples, weight.rows, place.numel())  # (P or 1, B, out, places)
+        return _widened(base, weight.a, inner, bias).view(-1, weight.rows, *place)
+
+    return rule
+
+
+def _widened(base: Tensor, a: Tensor, inner: Tensor, bias: Tensor | None) -> Tensor:
+    """``base + a inner + bias``, (P, B, out, places), for base (P or 1, B, out, places) and inner (P, B, r, places)."""
+    if bias is not None:
+        inner = torch.cat([inner, inner.new_ones(*inner.shape[:2], 1, inner.shape[3])], dim=2)
+        a = torch.cat([a, bias.unsqueeze(2)], dim=2)
+    members, examples, _, places = inner.shape
+    base = base.expand(members, -1, -1, -1).flatten(0, 1)
+    outer = a.unsqueeze(1).expand(-1, examples, -1, -1).flatten(0, 1)  # (P * B, out, r)
+    return torch.baddbmm(base, outer, inner.flatten(0, 1)).view(members, examples, -1, places)
+
+
+def embedding(
+    fold: Fold,
+    input: Tensor,
+    weight: LowRank,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    *_: Any,
+    **__: Any,
+) -> Tensor:
+    """``F.embedding``: weight (V, E); a row of the difference is that row of ``a`` times ``b``."""
+    if max_norm is not None:
+        raise NotImplementedError("max_norm changes the weights")
+    base = F.embedding(input, weight.base)
+    # (P, B * ..., r), each member with its own table.
+    inner = member_rules.embedding(fold, input, weight.a).reshape(fold.members, -1, weight.rank)
+    base = base.reshape(-1, inner.shape[1], weight.columns).expand(fold.members, -1, -1)
+    y = torch.baddbmm(base, inner, weight.every_b().transpose(1, 2))
+    return y.view(fold.members * fold.examples, *input.shape[1:], weight.columns)
+
+
 #: Functions of torch that can be answered without forming the members' weights.
 LOW_RANK_RULES: dict[Any, Callable[..., Tensor]] = {
     F.linear: linear,
+    F.conv1d: convolution(F.conv1d),
+    F.conv2d: convolution(F.conv2d),
+    F.conv3d: convolution(F.conv3d),
+    F.embedding: embedding,
 }

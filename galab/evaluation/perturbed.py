@@ -1,82 +1,128 @@
-"""Scores the members of an evolution strategy: one centre, perturbed along numbered directions."""
+"""Running P members whose parameters are low-rank perturbations of one centre, or stacks of dense values.
+
+Three ways, as in ``population.py`` and chosen in the same manner, by comparison with the last on a probe:
+
+- ``folded``: the members ride in the batch axis, member-major, see ``member_mode.py``;
+- ``vmap``: ``torch.func.vmap`` over the members, with low-rank weights still not formed where a rule knows better;
+- ``loop``: one member after the other, with its weights formed.
+
+Source of the low-rank forward: Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
-from galab.contracts import Examples, Task
-from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
-from galab.evaluation.low_rank import LowRank, low_rank
-from galab.evaluation.population import perturbed_forward
-from galab.evaluation.process import settle_kernels
-from galab.perturbation.directions import Dense, Noise
-from galab.perturbation.plan import Plan
+from galab.evaluation.low_rank import LowRank, Stack
+from galab.evaluation.marks import FOLDED, SHARED, mark_of, marked
+from galab.evaluation.member_mode import MemberMode, NoRuleError, OneMemberMode
+from galab.evaluation.population import PROBE_SIZES, first_that_agrees
 
-#: The widest activation of a chunk stays about this small: it is written and read again while it is in the cache.
-_BLOCK_BYTES = 4 << 20
-_LARGEST_CHUNK = 64
+Perturbed = Mapping[str, Stack]
 
 
-class PerturbedEvaluator:
-    """Runs members around a centre without forming their weights where that is slower.
+def members_of(parameters: Perturbed) -> int:
+    """P."""
+    stack = next(iter(parameters.values()))
+    return stack.members if isinstance(stack, LowRank) else stack.shape[0]
+
+
+def folded(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_own: bool = False) -> Tensor:
+    """All members in one batch.
 
     Args:
-        module: the network; only its structure and buffers are used.
-        plan: what a direction is made of.
-        task: gives ``measure`` and the shape of the examples.
-        chunk: members evaluated at once, an even number.
-        precision: ``float32`` or ``bfloat16``.
-        device: a torch device.
+        module: the network.
+        parameters: name to stack; what is left out keeps the module's values.
+        inputs: (B, ...), the same for all members; or (P * B, ...), member by member.
+        each_own: whether each member has examples of its own.
+
+    Returns:
+        (P, B, outputs).
+
+    Raises:
+        NoRuleError: this network needs another way.
     """
+    members = members_of(parameters)
+    mode = MemberMode(members)
+    stand_ins = {name: mode.stand_in(stack) for name, stack in parameters.items()}
+    # A new tensor on the same memory, so that the caller's own bears no mark.
+    own_inputs = marked(inputs.view_as(inputs), FOLDED if each_own else SHARED)
+    with mode:
+        outputs: Tensor = functional_call(module, stand_ins, (own_inputs,))
+    mark = mark_of(outputs)
+    if mark is None:
+        raise NoRuleError("outputs that do not come from the inputs")
+    if mark == SHARED:
+        return outputs.expand(members, *outputs.shape)
+    rows = len(inputs) // (members if each_own else 1)
+    return outputs.unflatten(0, (members, rows))
 
-    def __init__(
-        self, module: nn.Module, plan: Plan, task: Task, *, chunk: int, precision: str, device: torch.device
-    ) -> None:
-        settle_kernels()
-        self.chunk = chunk
-        self.precision = precision
-        self.plan = plan
-        self._blocks = Blocks(module, task, precision=precision, device=device)
-        self.forward_name = "low-rank" if plan.low_rank else "folded"
-        self._blocks.block = 512
 
-    @property
-    def block(self) -> int:
-        return self._blocks.block
+def vmapped(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_own: bool = False) -> Tensor:
+    """``torch.func.vmap`` over the members; arguments and result as in :func:`folded`."""
+    low = {name: stack for name, stack in parameters.items() if isinstance(stack, LowRank)}
+    dense = {name: stack for name, stack in parameters.items() if not isinstance(stack, LowRank)}
+    factors = {name: (stack.a, stack.every_b()) for name, stack in low.items()}
 
-    def prepared(self, examples: Examples) -> Examples:
-        return self._blocks.prepared(examples)
+    def one(dense: dict[str, Tensor], factors: dict[str, tuple[Tensor, Tensor]], inputs: Tensor) -> Any:
+        stand_ins = {name: torch.empty(stack.shape, device="meta", dtype=stack.base.dtype) for name, stack in low.items()}
+        stacks = {
+            id(stand_ins[name]): LowRank(low[name].base, a.unsqueeze(0), b.unsqueeze(0))
+            for name, (a, b) in factors.items()
+        }
+        with OneMemberMode(stacks):
+            return functional_call(module, {**dense, **stand_ins}, (inputs,))
 
-    def sums(
-        self,
-        centre: Mapping[str, Tensor],
-        noise: Noise,
-        sigma: float,
-        examples: Examples,
-        each: EachExample | None = None,
-        *,
-        antithetic: bool,
-    ) -> tuple[Arrays, Arrays]:
-        with torch.inference_mode():
-            parameters = self.parameters(centre, noise, sigma, antithetic=antithetic)
-            module = self._blocks.module
-            return self._blocks.sums(lambda inputs: perturbed_forward(module, parameters, inputs), examples, each)
+    if each_own:
+        inputs = inputs.unflatten(0, (members_of(parameters), -1))
+    result: Tensor = vmap(one, in_dims=(0, 0, 0 if each_own else None), randomness="same")(dense, factors, inputs)
+    return result
 
-    def parameters(
-        self, centre: Mapping[str, Tensor], noise: Noise, sigma: float, *, antithetic: bool
-    ) -> dict[str, Tensor | LowRank]:
-        """The members' parameters: of Q directions, all plus and then all minus, or plus alone."""
-        found: dict[str, Tensor | LowRank] = {}
-        dtype = self._blocks.dtype
-        for name, part in noise.items():
-            base = centre[name].to(dtype)
-            if isinstance(part, Dense):
-                step = part.values * sigma
-                values = torch.cat([centre[name] + step, centre[name] - step]) if antithetic else centre[name] + step
-                found[name] = values.to(dtype)
-            else:
-                found[name] = low_rank(base, part.a.to(dtype), part.b.to(dtype), sigma, antithetic=antithetic)
-        return found
+
+def looped(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_own: bool = False) -> Tensor:
+    """One member after the other; arguments and result as in :func:`folded`."""
+    members = members_of(parameters)
+    outputs = []
+    for index in range(members):
+        weights = {
+            name: stack.member(index) if isinstance(stack, LowRank) else stack[index]
+            for name, stack in parameters.items()
+        }
+        own = inputs.unflatten(0, (members, -1))[index] if each_own else inputs
+        outputs.append(functional_call(module, weights, (own,)))
+    return torch.stack(outputs)
+
+
+PERTURBED_FORWARDS: dict[str, Callable[..., Tensor]] = {"folded": folded, "vmap": vmapped, "loop": looped}
+
+
+def choose_perturbed_forward(
+    module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_own: bool = False
+) -> str:
+    """Name of the first way that gives what the per-member loop gives.
+
+    Args:
+        module: the network.
+        parameters: name to stack, with the P that will be used and members that differ.
+        inputs: (B, ...) some examples, at least 3; the probe gives each member others of them where ``each_own``.
+        each_own: whether each member has examples of its own.
+
+    Raises:
+        GalabError: the network does not even run member by member.
+    """
+    members = members_of(parameters)
+    bound = {
+        name: partial(forward, module, parameters, each_own=each_own) for name, forward in PERTURBED_FORWARDS.items()
+    }
+    if not each_own:
+        return first_that_agrees(bound, [inputs[:size] for size in PROBE_SIZES])
+    every = inputs.repeat(members, *[1] * (inputs.dim() - 1)).unflatten(0, (members, -1))
+    for member in range(members):
+        every[member] = every[member].roll(member, 0)
+    return first_that_agrees(bound, [every[:, :size].flatten(0, 1) for size in PROBE_SIZES])

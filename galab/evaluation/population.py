@@ -11,7 +11,8 @@ run, because float results differ between them in the last bits:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ Parameters = Mapping[str, Tensor]
 Forward = Callable[[nn.Module, Parameters, Tensor], Tensor]
 
 #: Two sizes: with one, an axis of the module that has as many entries could pass for the batch.
-_PROBE_SIZES = (3, 2)
+PROBE_SIZES = (3, 2)
 _BLOCK_BYTES = 8 << 20
 #: Convolutions over fewer examples spend their time in starting, so wide activations may take more, up to a bound.
 _STARTING_BLOCK = 256
@@ -113,25 +114,39 @@ def choose_forward(module: nn.Module, parameters: Parameters, inputs: Tensor) ->
     Raises:
         GalabError: the network does not even run member by member.
     """
-    probes = [inputs[:size] for size in _PROBE_SIZES]
+    bound = {name: partial(forward, module, parameters) for name, forward in FORWARDS.items()}
+    return first_that_agrees(bound, [inputs[:size] for size in PROBE_SIZES])
+
+
+def first_that_agrees(forwards: Mapping[str, Callable[[Tensor], Tensor]], probes: Sequence[Tensor]) -> str:
+    """Name of the first forward that gives what the last gives.
+
+    Args:
+        forwards: name to a function of inputs; the last is the per-member loop.
+        probes: inputs of several sizes.
+
+    Raises:
+        GalabError: the network does not even run member by member.
+    """
+    *others, loop = forwards
     try:
-        expected = [looped(module, parameters, probe) for probe in probes]
+        expected = [forwards[loop](probe) for probe in probes]
     except Exception as error:
-        advice = "" if inputs.dtype != torch.bfloat16 else "; if it needs float32, use --precision float32"
-        kind = str(inputs.dtype).removeprefix("torch.")
+        advice = "" if probes[0].dtype != torch.bfloat16 else "; if it needs float32, use --precision float32"
+        kind = str(probes[0].dtype).removeprefix("torch.")
         raise GalabError(
             f"the network cannot be run on {kind} inputs of shape {tuple(probes[0].shape)}: {error}{advice}"
         ) from error
-    for name in ("folded", "vmap"):
+    for name in others:
         try:
-            got = [FORWARDS[name](module, parameters, probe) for probe in probes]
+            got = [forwards[name](probe) for probe in probes]
         except Exception as error:  # any failure only means that another way is needed
             logger.debug("%s forward is not possible: %s", name, error)
             continue
         if all(map(_agree, got, expected)):
             return name
         logger.debug("%s forward disagrees with the per-member loop", name)
-    return "loop"
+    return loop
 
 
 def _agree(got: Tensor, expected: Tensor) -> bool:

@@ -1,0 +1,210 @@
+"""Answers torch functions for P members that ride in the batch axis, member-major, one function at a time.
+
+A parameter is a stack of dense values, (P, *shape), or a :class:`LowRank`. For a function that receives one:
+
+1. a rule of its own answers (``low_rank_rules.py``, ``composite_rules.py``, ``member_rules.py``);
+2. any other function is mapped over the members by ``torch.func.vmap``; low-rank weights are formed for it. Without an
+   activation among its arguments (``weight.t()``) the result is a parameter again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.overrides import TorchFunctionMode
+
+from galab.evaluation.composite_rules import COMPOSITE_RULES
+from galab.evaluation.low_rank import LowRank, Stack
+from galab.evaluation.low_rank_rules import LOW_RANK_RULES
+from galab.evaluation.marks import FOLDED, SHARED, leaves, mapped, mark_of, marked
+from galab.evaluation.member_rules import RULES, Fold
+
+#: Methods that ask about a tensor and not for its values, which are the same for all members.
+_QUESTIONS = frozenset(
+    "size dim numel nelement ndimension stride is_floating_point is_complex is_contiguous __len__ element_size".split()
+)
+
+
+class NoRuleError(Exception):
+    """The members cannot be folded: an activation has lost its batch axis, or a function gives no tensor."""
+
+
+class MemberMode(TorchFunctionMode):
+    """Computes what a module computes, for all members at once; see the module's docstring.
+
+    Args:
+        members: P.
+    """
+
+    def __init__(self, members: int) -> None:
+        super().__init__()
+        self._members = members
+        self._stacks: dict[int, Stack] = {}
+        self._stand_ins: list[Tensor] = []  # they must outlive their ids
+
+    def stand_in(self, stack: Stack) -> Tensor:
+        """A tensor without memory that the module sees in the place of a parameter."""
+        like, shape = (stack.base, stack.shape) if isinstance(stack, LowRank) else (stack, stack.shape[1:])
+        # On the meta device: what is not answered here fails on it, instead of using one member's weights.
+        stand_in = torch.empty(shape, device="meta", dtype=like.dtype)
+        self._stacks[id(stand_in)] = stack
+        self._stand_ins.append(stand_in)
+        return stand_in
+
+    def stack_of(self, value: Any) -> Stack | None:
+        """What a stand-in stands for."""
+        return self._stacks.get(id(value))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        found = [*leaves(args), *leaves(kwargs)]
+        if any(id(value) in self._stacks for value in found):
+            return self._with_parameters(func, args, kwargs)
+        marks = {mark_of(value) for value in found}
+        if FOLDED in marks:
+            if SHARED in marks:
+                args, kwargs = self._all_folded(args, kwargs, found)
+            return marked(func(*args, **kwargs), FOLDED)
+        result = func(*args, **kwargs)
+        return marked(result, SHARED) if SHARED in marks else result
+
+    def _all_folded(self, args: Any, kwargs: Any, found: list[Any]) -> Any:
+        """The arguments with shared activations repeated for every member, where they meet folded ones."""
+        rows = {len(value) // self._members for value in found if mark_of(value) == FOLDED and value.dim()}
+
+        def repeated(value: Any) -> Any:
+            if mark_of(value) != SHARED or not value.dim() or len(value) not in rows:
+                return value
+            return value.expand(self._members, *value.shape).flatten(0, 1)
+
+        return mapped((args, kwargs), repeated)
+
+    def _with_parameters(self, func: Any, args: Any, kwargs: Any) -> Any:
+        name = getattr(func, "__name__", str(func))
+        if name in _QUESTIONS:
+            return func(*args, **kwargs)
+        if name == "__get__":
+            answer = func(*args, **kwargs)
+            if isinstance(answer, torch.device):  # the module wants to put something beside its weights
+                stack = self._stacks[id(args[0])]
+                return (stack.base if isinstance(stack, LowRank) else stack).device
+            if not isinstance(answer, Tensor):
+                return answer
+        if not args and "input" in kwargs:
+            args, kwargs = (kwargs["input"],), {key: value for key, value in kwargs.items() if key != "input"}
+        if func in COMPOSITE_RULES:
+            args, kwargs = mapped((args, kwargs), lambda value: self._stacks.get(id(value), value))
+            return marked(COMPOSITE_RULES[func](self._members, *args, **kwargs), FOLDED)
+        low_rank = any(isinstance(self.stack_of(value), LowRank) for value in leaves([args[1:], kwargs]))
+        rule = LOW_RANK_RULES.get(func) if low_rank else None
+        rule = rule or RULES.get(func)
+        x = args[0]
+        if rule is None or not isinstance(x, Tensor) or (x.dim() < 2 and x.is_floating_point()):
+            return self._general(func, args, kwargs)
+        return self._ruled(rule, x, (args[1:], kwargs))
+
+    def _ruled(self, rule: Callable[..., Tensor], x: Tensor, others: Any) -> Any:
+        """The answer of a rule that takes an activation first and stacks after it."""
+        mark = mark_of(x)
+        own = self._dense(x)
+        if own is not None:
+            x = own.flatten(0, 1)
+        rows, rest = divmod(len(x), self._members if own is not None or mark == FOLDED else 1)
+        if rest:
+            raise NoRuleError("an activation whose first axis is not the batch")
+        keep = rule in LOW_RANK_RULES.values()
+
+        def for_all(value: Any) -> Any:
+            if keep and isinstance(self.stack_of(value), LowRank):
+                return self.stack_of(value)
+            dense = self._dense(value)
+            # What is no stack beside stacks, a frozen parameter or a buffer, is the same for all members.
+            if dense is None and isinstance(value, Tensor):
+                dense = value.expand(self._members, *value.shape)
+            return value if dense is None else dense
+
+        positional, by_name = mapped(others, for_all)
+        y = rule(Fold(self._members, rows, by_member=True), x, *positional, **by_name)
+        if mark is not None:
+            return marked(y, FOLDED)
+        # Nothing of the inputs is in it, a table of positions for instance: its first axis is no batch.
+        return self.stand_in(y.unflatten(0, (self._members, rows)))
+
+    def _dense(self, value: Any) -> Tensor | None:
+        """(P, *shape) what a stand-in stands for, formed; None for anything else."""
+        stack = self.stack_of(value)
+        return stack.formed() if isinstance(stack, LowRank) else stack
+
+    def _general(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Any function, mapped over the members."""
+        every: dict[int, Tensor] = {}
+        meets_inputs = False
+        for value in leaves([args, kwargs]):
+            meets_inputs |= mark_of(value) is not None
+            dense = self._dense(value)
+            if dense is None and mark_of(value) == FOLDED:
+                if not value.dim() or len(value) % self._members:
+                    raise NoRuleError("an activation whose first axis is not the batch")
+                dense = value.unflatten(0, (self._members, -1))
+            if dense is not None:
+                every[id(value)] = dense
+
+        def one(*values: Tensor) -> Any:
+            by_id = dict(zip(every, values, strict=True))
+            own_args, own_kwargs = mapped((args, kwargs), lambda value: by_id.get(id(value), value))
+            return func(*own_args, **own_kwargs)
+
+        def outcome(y: Any) -> Any:
+            if not isinstance(y, Tensor):
+                return y
+            if not meets_inputs:
+                return self.stand_in(y)
+            if y.dim() < 2:
+                raise NoRuleError(f"{getattr(func, '__name__', func)} leaves no batch")
+            return marked(y.flatten(0, 1), FOLDED)
+
+        return mapped(vmap(one, randomness="same")(*every.values()), outcome)
+
+
+class OneMemberMode(TorchFunctionMode):
+    """Answers torch functions that receive a low-rank parameter of the one member that is being mapped over.
+
+    Args:
+        stacks: from the id of a stand-in to the parameter of one member, P = 1.
+    """
+
+    def __init__(self, stacks: dict[int, LowRank]) -> None:
+        super().__init__()
+        self._stacks = stacks
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not any(id(value) in self._stacks for value in leaves([args, kwargs])):
+            return func(*args, **kwargs)
+
+        def formed(value: Any) -> Any:
+            stack = self._stacks.get(id(value))
+            return value if stack is None else stack.member(0)
+
+        def stacked(value: Any) -> Any:
+            value = self._stacks.get(id(value), value)
+            return value.unsqueeze(0) if isinstance(value, Tensor) else value
+
+        try:
+            if func in COMPOSITE_RULES:
+                return COMPOSITE_RULES[func](1, *mapped(args, self._or_stack), **mapped(kwargs, self._or_stack))
+            x = args[0] if args else None
+            batch = isinstance(x, Tensor) and id(x) not in self._stacks and (x.dim() > 1 or not x.is_floating_point())
+            if func in LOW_RANK_RULES and batch:
+                fold = Fold(1, len(x), by_member=True)
+                return LOW_RANK_RULES[func](fold, x, *mapped(args[1:], stacked), **mapped(kwargs, stacked))
+        except NotImplementedError:
+            pass
+        return func(*mapped(args, formed), **mapped(kwargs, formed))
+
+    def _or_stack(self, value: Any) -> Any:
+        return self._stacks.get(id(value), value)
