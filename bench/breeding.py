@@ -14,7 +14,8 @@ from timing import Row
 from galab.config import RunConfig
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.resolving import resolve
 from galab.lab.state import capture
 from galab.store import plain
 

@@ -13,7 +13,8 @@ from galab.contracts import Examples
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.minibatch import Minibatches
 from galab.genome.torch_laws import tensors_of
-from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.resolving import resolve
 
 
 def generation_rows(rounds: int = 9) -> list[Row]:

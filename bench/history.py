@@ -21,7 +21,8 @@ from galab.genome.noise import table
 from galab.genome.torch_laws import founders_of
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.resolving import resolve
 from galab.lab.operators import developer, step_size_rule
 from galab.lab.state import capture
 from galab.store import plain
@@ -64,9 +65,9 @@ def _evolved(generations: int, lineage: LineageFile | None) -> tuple[GeneticAlgo
     for _ in range(generations):
         strategy.ask()
         outcome = strategy.tell(Scores(scores.standard_normal(32)))
-        selected += len(outcome.selected)
+        selected += len(outcome.records)
         if lineage is not None:
-            lineage.append(outcome.selected)
+            lineage.append(outcome.records)
     return strategy, selected
 
 

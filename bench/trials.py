@@ -12,7 +12,9 @@ from timing import Row, interleaved
 
 from galab.config import RunConfig
 from galab.lab.batch import one_by_one
-from galab.lab.experiment import Shared, network_and_task, own_threads, resolve
+from galab.lab.experiment import network_and_task, own_threads
+from galab.lab.resolving import resolve
+from galab.lab.search import Shared
 from galab.lab.run import Steps
 from galab.lab.trials import plan
 from galab.lab.turns import Scored

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
+from galab.evolution_compatibility import check_evolution, check_strategy
+from galab.evolution_compatibility import is_evolution as is_evolution
 from galab.registry import MUTATIONS
 from galab.specs import hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
 
@@ -58,14 +60,18 @@ def check(config: RunConfig) -> None:
     """
     hidden_sizes(config.hidden)
     parse_fitness(config.fitness)
-    _check_population(config)
-    _check_islands(config)
-    _check_selection(config)
-    _check_sexual(config)
-    _check_step_size(config)
-    _check_warm_up(config)
-    _check_mutation(config)
-    _check_bounds(config)
+    check_strategy(config)
+    if is_evolution(config):
+        check_evolution(config)
+    else:
+        _check_population(config)
+        _check_islands(config)
+        _check_selection(config)
+        _check_sexual(config)
+        _check_step_size(config)
+        _check_warm_up(config)
+        _check_mutation(config)
+        _check_bounds(config)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
 

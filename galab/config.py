@@ -14,17 +14,17 @@ from typing import Any
 from galab import compatibility
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import UsageError, closest
+from galab.evolution_options import EvolutionOptions
 from galab.options import check, option, or_auto, spelling, type_of
 from galab.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
 from galab.specs import parse_mutations
 
 PROBLEM, POPULATION, MUTATION = "Problem", "Population", "Mutation"
-EVOLUTION = "Evolution strategies (--strategy eggroll or openai-es)"
 EVALUATION, STOP, RECORD = "Evaluation", "Stop when", "Record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
+class RunConfig(EvolutionOptions):
     """All that decides what a run computes, when it stops and what it records."""
 
     task: str = option("mnist", "What to learn.", choices=TASKS, group=PROBLEM)
@@ -190,41 +190,6 @@ class RunConfig:
         "grid of step sizes; 0 is never.", low=0, group=MUTATION,
     )
 
-    population: int = option(256, "Members scored per generation.", low=2, high=16_777_216, group=EVOLUTION)
-    rank: int = option(1, "Rank of EGGROLL's perturbations of matrices.", low=1, high=4096, group=EVOLUTION)
-    lr: float = option(
-        0.1, "Learning rate of the optimiser on the estimated gradient; with raw fitness and sgd as in gradient "
-        "descent. The paper's alpha is lr / sigma, the official code's rate lr / (sigma^2 sqrt(population)).",
-        above=0.0, high=1e6, group=EVOLUTION,
-    )
-    lr_schedule: str = option(
-        "constant", "Factor of --lr by generation: constant, linear, cosine (both to zero at --generations, or "
-        "cosine:0.1 to a share), decay:0.999, or points such as 0:1,1000:0.1.", group=EVOLUTION,
-    )
-    optimizer: str = option(
-        "sgd", "What moves the centre: any optimiser of torch.optim, such as adam, adamw, muon or 'sgd(momentum=0.9)'.",
-        group=EVOLUTION,
-    )
-    weight_decay: float = option(0.0, "Weight decay, as the optimiser understands it.", low=0.0, group=EVOLUTION)
-    clip: float | None = option(
-        None, "Longest estimate that is used as it is; longer ones are scaled down to this norm.", above=0.0,
-        group=EVOLUTION,
-    )
-    pairs: str = option(
-        "auto", "antithetic: every direction is tried both ways; one-sided: once, against the mean; auto: whichever "
-        "the measured odd and even parts of the fitness favour.", choices=("auto", "antithetic", "one-sided"),
-        group=EVOLUTION,
-    )
-    shaping: str = option(
-        "raw", "What the estimate is made of: raw fitness, z-score, centred-ranks, or the sign of each pair.",
-        choices=("raw", "z-score", "centred-ranks", "sign"), group=EVOLUTION,
-    )
-    groups: int = option(
-        1, "Groups of members that each see their own part of the minibatch and are compared among themselves.", low=1,
-        group=EVOLUTION,
-    )
-    noise_reuse: int = option(1, "Generations that use the same noise; 1 is fresh noise always.", group=EVOLUTION)
-
     fitness: str = option(
         "cross-entropy",
         "[improvement:|inherited:]BASE[,BASE...], higher is better, each BASE decides where those before are equal: "
@@ -278,7 +243,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             check(RunConfig, item, getattr(self, item.name))
-        if self.crossover == "auto":
+        if self.crossover == "auto" and not compatibility.is_evolution(self):
             object.__setattr__(self, "crossover", compatibility.default_crossover(self))
         compatibility.check(self)
 

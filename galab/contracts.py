@@ -118,9 +118,9 @@ class Cohort:
 
     Attributes:
         generation: number of the generation, from 1.
-        births: (P,) rows of ``galab.genome.births.BIRTH``: the children in order of birth, then those parents that
-            are scored again.
-        children: how many of the rows are children.
+        births: (P,) rows with a field ``id``. Of a genetic algorithm, births: the children in order, then those parents
+            that are scored again. Of an evolution strategy, directions, each with a sign.
+        children: how many of the rows are children, or members along directions.
     """
 
     generation: int
@@ -161,11 +161,12 @@ class Outcome:
     """What a strategy made of the scores.
 
     Attributes:
-        selected: rows of the children that became parents, in order of birth: what the lineage file records.
-        parents: (parents,) ids of the new parents, best first.
+        records: rows that are written down for ever: the births of the children that became parents, in order, or the
+            scores of an evolution strategy's members.
+        parents: (parents,) numbers of those who may be champion now, best first.
     """
 
-    selected: NDArray[np.void]
+    records: NDArray[np.void]
     parents: NDArray[np.int64]
 
 

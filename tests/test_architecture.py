@@ -24,7 +24,10 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 DOOR = "galab"
 LAYER = {
     **dict.fromkeys(
-        ("errors", "registry", "config", "contracts", "specs", "distribution", "options", "compatibility", "schedules"),
+        (
+            *("errors", "registry", "config", "contracts", "specs", "distribution", "options", "compatibility"),
+            *("schedules", "evolution_options", "evolution_compatibility"),
+        ),
         0,
     ),
     "store": 1,

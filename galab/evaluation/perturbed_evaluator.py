@@ -3,51 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
-from galab.evaluation.low_rank import LowRank, low_rank
-from galab.evaluation.population import perturbed_forward
+from galab.evaluation.low_rank import Stack, low_rank
+from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward
 from galab.evaluation.process import settle_kernels
-from galab.perturbation.directions import Dense, Noise
+from galab.genome.noise import table
+from galab.perturbation.directions import Dense, Noise, draw, size_of
 from galab.perturbation.plan import Plan
 
-#: The widest activation of a chunk stays about this small: it is written and read again while it is in the cache.
-_BLOCK_BYTES = 4 << 20
-_LARGEST_CHUNK = 64
+#: The activations of a chunk at its widest layer: small enough to be read again while they are in the cache.
+_ACTIVATION_BYTES = 4 << 20
+_SMALLEST_CHUNK, _LARGEST_CHUNK = 16, 256
+#: Dense members are stacks of whole networks; no more of them than this at once.
+_STACK_BYTES = 32 << 20
+_STARTING_BLOCK = 256
+_MOST_BYTES = 128 << 20
+_PROBE_SIGMA = 0.1
 
 
 class PerturbedEvaluator:
-    """Runs members around a centre without forming their weights where that is slower.
+    """Runs members around a centre; their weights are formed only where that is faster.
 
     Args:
         module: the network; only its structure and buffers are used.
         plan: what a direction is made of.
         task: gives ``measure`` and the shape of the examples.
-        chunk: members evaluated at once, an even number.
+        chunk: members evaluated at once; 0 chooses by the network's widths and the batch.
+        batch: examples of a generation, for that choice.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
+
+    Attributes:
+        chunk: members evaluated at once, an even number.
+        forward_name: how they are run, see :mod:`galab.evaluation.perturbed`.
     """
 
     def __init__(
-        self, module: nn.Module, plan: Plan, task: Task, *, chunk: int, precision: str, device: torch.device
+        self, module: nn.Module, plan: Plan, task: Task, *, chunk: int, batch: int, precision: str, device: torch.device
     ) -> None:
         settle_kernels()
-        self.chunk = chunk
         self.precision = precision
-        self.plan = plan
         self._blocks = Blocks(module, task, precision=precision, device=device)
-        self.forward_name = "low-rank" if plan.low_rank else "folded"
-        self._blocks.block = 512
+        probe = self._blocks.cast(task.train.inputs[:4])
+        with torch.inference_mode():
+            two = self._probe_members(module, plan, 2)
+            self.forward_name = choose_perturbed_forward(self._blocks.module, two, probe)
+            self._forward = PERTURBED_FORWARDS[self.forward_name]
+            widest = _widest(self._blocks.module, probe)
+        self.chunk = chunk + chunk % 2 or _chunk(widest, min(batch or len(task.train), 1024), plan)
+        self._blocks.block = _block(widest, self.chunk)
 
     @property
     def block(self) -> int:
+        """Examples evaluated at once."""
         return self._blocks.block
 
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of the network."""
+        return self._blocks.task.outputs
+
     def prepared(self, examples: Examples) -> Examples:
+        """See :meth:`Blocks.prepared`."""
         return self._blocks.prepared(examples)
 
     def sums(
@@ -56,27 +80,117 @@ class PerturbedEvaluator:
         noise: Noise,
         sigma: float,
         examples: Examples,
-        each: EachExample | None = None,
+        each: EachExample | None,
         *,
         antithetic: bool,
-    ) -> tuple[Arrays, Arrays]:
-        with torch.inference_mode():
-            parameters = self.parameters(centre, noise, sigma, antithetic=antithetic)
-            module = self._blocks.module
-            return self._blocks.sums(lambda inputs: perturbed_forward(module, parameters, inputs), examples, each)
+    ) -> tuple[Arrays, Arrays, dict[int, str]]:
+        """Sums over the examples of the members along some directions.
 
-    def parameters(
+        A chunk that raises is repeated member by member, so one bad member fails alone.
+
+        Args:
+            centre: name to tensor, float32.
+            noise: of Q directions.
+            sigma: the step size.
+            examples: on what.
+            each: what to compute example by example besides.
+            antithetic: whether each direction makes two members, all plus and then all minus.
+
+        Returns:
+            Name to (P,) sums; name to (P, B) of what ``each`` gave; and place to the reason of each failure.
+        """
+        try:
+            return *self._sums(self.members(centre, noise, sigma, antithetic=antithetic), examples, each), {}
+        except Exception:
+            return self._one_by_one(centre, noise, sigma, examples, each, antithetic)
+
+    def members(
         self, centre: Mapping[str, Tensor], noise: Noise, sigma: float, *, antithetic: bool
-    ) -> dict[str, Tensor | LowRank]:
+    ) -> dict[str, Stack]:
         """The members' parameters: of Q directions, all plus and then all minus, or plus alone."""
-        found: dict[str, Tensor | LowRank] = {}
+        found: dict[str, Stack] = {}
         dtype = self._blocks.dtype
         for name, part in noise.items():
-            base = centre[name].to(dtype)
             if isinstance(part, Dense):
                 step = part.values * sigma
-                values = torch.cat([centre[name] + step, centre[name] - step]) if antithetic else centre[name] + step
-                found[name] = values.to(dtype)
+                signed = torch.cat([step, -step]) if antithetic else step
+                found[name] = (centre[name] + signed).to(dtype)
             else:
-                found[name] = low_rank(base, part.a.to(dtype), part.b.to(dtype), sigma, antithetic=antithetic)
+                base, a, b = centre[name].to(dtype), part.a, part.b.to(dtype)
+                found[name] = low_rank(base, a, b, sigma, antithetic=antithetic)
         return found
+
+    def _sums(self, members: Mapping[str, Stack], examples: Examples, each: EachExample | None) -> tuple[Arrays, Arrays]:
+        module = self._blocks.module
+        with torch.inference_mode():
+            return self._blocks.sums(lambda inputs: self._forward(module, members, inputs), examples, each)
+
+    def _one_by_one(
+        self,
+        centre: Mapping[str, Tensor],
+        noise: Noise,
+        sigma: float,
+        examples: Examples,
+        each: EachExample | None,
+        antithetic: bool,
+    ) -> tuple[Arrays, Arrays, dict[int, str]]:
+        sums: Arrays = {}
+        rows: Arrays = {}
+        failures: dict[int, str] = {}
+        count = size_of(noise)
+        signed = [(place, sigma) for place in range(count)]
+        signed += [(place, -sigma) for place in range(count)] if antithetic else []
+        for index, (place, step) in enumerate(signed):
+            alone = {name: part.part(place, place + 1) for name, part in noise.items()}
+            try:
+                found = self._sums(self.members(centre, alone, step, antithetic=False), examples, each)
+            except Exception as error:
+                failures[index] = f"{type(error).__name__}: {error}"
+                continue
+            for into, values in zip((sums, rows), found, strict=True):
+                for name, value in values.items():
+                    shape = (len(signed), *value.shape[1:])
+                    into.setdefault(name, blank(np.broadcast_to(value, shape)))[index] = value[0]
+        return sums, rows, failures
+
+    def _probe_members(self, module: nn.Module, plan: Plan, directions: int) -> dict[str, Stack]:
+        """Members unlike each other, so that a forward that takes one for another is found out."""
+        centre = {name: value.detach().float().to(self._blocks.device) for name, value in module.named_parameters()}
+        noise = draw(plan, table("normal"), 0, 0, 0, directions)
+        moved = {name: part.to(self._blocks.device) for name, part in noise.items()}
+        return self.members(centre, moved, _PROBE_SIGMA, antithetic=True)
+
+
+def _widest(module: nn.Module, probe: Tensor) -> int:
+    """Bytes of the widest activation of one member on one example."""
+    widest = [1]
+
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            widest.append(output.numel() // len(probe))
+
+    handles = [layer.register_forward_hook(note) for layer in module.modules()]
+    try:
+        module(probe)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return max(widest) * probe.element_size()
+
+
+def _fitting(most_bytes: int, each: int) -> int:
+    """The largest power of two of things of this size that fit."""
+    return 1 << max(0, int(most_bytes // each).bit_length() - 1)
+
+
+def _chunk(widest: int, batch: int, plan: Plan) -> int:
+    """Members at once: as many as keep the widest activation in the cache, and in dense stacks within bounds."""
+    fit = _fitting(_ACTIVATION_BYTES, widest * batch)
+    dense = 4 * sum(tensor.size for tensor in plan.tensors if tensor.rank is None)
+    return max(2, min(max(_SMALLEST_CHUNK, fit), _LARGEST_CHUNK, _fitting(_STACK_BYTES, max(dense, 1))))
+
+
+def _block(widest: int, chunk: int) -> int:
+    """Examples at once; convolutions over fewer than some spend their time in starting, so they may take more."""
+    each = widest * chunk
+    return max(_fitting(2 * _ACTIVATION_BYTES, each), min(_STARTING_BLOCK, _fitting(_MOST_BYTES, each)))

@@ -46,24 +46,17 @@ def _reasons(scores: Scores) -> dict[str, Any]:
     return {"lethal_parameters": dict(Counter(scores.lethal.values())), "failure_reasons": reasons}
 
 
-def generation_line(
-    cohort: Cohort, scores: Scores, strategy: GeneticAlgorithm, decoder: Decoder, totals: Totals, lineage: int
-) -> dict[str, Any]:
-    """The log line of a generation, but for its champion and its timing.
+def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str, Any]:
+    """What every search's log line has, but for its champion and its timing.
 
     Args:
         cohort: who was evaluated.
         scores: what they scored.
-        strategy: after selection.
-        decoder: for the cache's counts; they are reset.
         totals: what the run has spent, this generation included.
-        lineage: rows in the lineage file.
     """
     finite = scores.fitness[np.isfinite(scores.fitness)]
     best = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf)))
-    lie = decoder.developer.steps
-    steps = np.array([typical(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
-    line: dict[str, Any] = {
+    return {
         "generation": cohort.generation,
         "members": totals.members,
         "evaluations": totals.evaluations,
@@ -76,6 +69,20 @@ def generation_line(
         "failures": len(scores.failures),
         "lethal": len(scores.lethal),
         **_reasons(scores),
+    }
+
+
+def genetic_fields(strategy: GeneticAlgorithm, decoder: Decoder, lineage: int) -> dict[str, Any]:
+    """A genetic algorithm's step sizes, cache and lineage.
+
+    Args:
+        strategy: after selection.
+        decoder: for the cache's counts; they are reset.
+        lineage: rows in the lineage file.
+    """
+    lie = decoder.developer.steps
+    steps = np.array([typical(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
+    line: dict[str, Any] = {
         "step_size": float(sigma(round(float(steps.mean())))),
         "step_size_min": float(sigma(round(float(steps.min())))),
         "step_size_max": float(sigma(round(float(steps.max())))),

@@ -11,7 +11,8 @@ these scores, and they are no evaluations of the search.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from galab.compatibility import is_gene_law
 from galab.contracts import Cohort, Outcome, Scores
 from galab.genome.ancestry import Ancestry, Kinship
 from galab.genome.phenotype import SCALE, Phenotype
-from galab.lab.experiment import Experiment
 from galab.lab.step_statistics import step_size_shares, step_sizes
 from galab.specs import parse_mutations
 from galab.strategies.scoring import parents_mean
+
+if TYPE_CHECKING:
+    from galab.lab.genetic_search import GeneticSearch
 
 #: Generations between two scores of the parents for the success rate alone. Chunks are padded, so it may take as long
 #: as the children's; a smaller chunk would differ in the last bits from what it is compared with.
@@ -34,23 +37,23 @@ class Diagnostics:
     """Diagnoses one run, generation by generation.
 
     Args:
-        experiment: the run's parts, at the generation to continue from.
+        search: the run's search, at the generation to continue from.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
-        config, strategy = experiment.config, experiment.strategy
+    def __init__(self, search: GeneticSearch) -> None:
+        self._search = search
+        config, strategy = search.config, search.strategy
         self._ancestry = Ancestry(strategy.pedigree, config.parents)
         self._kinship = self._ancestry.of(strategy.parents.tolist(), int(strategy.state_dict()["next_id"]))
         self._spacing = config.report_every * -(-SPACING // config.report_every)
         self._operators = [name for name, _ in parse_mutations(config.mutate)]
-        self._steps = experiment.decoder.developer.steps
+        self._steps = search.decoder.developer.steps
         self._parents: dict[int, Phenotype] = {}
 
     def before(self, cohort: Cohort) -> None:
         """Called before the strategy hears the scores: afterwards parents that have died can no longer be decoded."""
         if cohort.generation % self._spacing == 0:
-            decode, family = self._experiment.decoder.decode, cohort.births["parents"][: cohort.children]
+            decode, family = self._search.decoder.decode, cohort.births["parents"][: cohort.children]
             self._parents = {birth: decode(birth) for birth in np.unique(family[family >= 0]).tolist()}
 
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome) -> dict[str, Any]:
@@ -61,9 +64,9 @@ class Diagnostics:
             scores: what they scored.
             outcome: who was chosen.
         """
-        decoder = self._experiment.decoder
+        decoder = self._search.decoder
         parents = [decoder.decode(birth) for birth in outcome.parents.tolist()]
-        report = cohort.generation % self._experiment.config.report_every == 0
+        report = cohort.generation % self._search.config.report_every == 0
         line = self._success(cohort, scores) | self._related(cohort, parents)
         line |= self._operator_shares(outcome) | self._ages(cohort.generation, outcome)
         if report or self._steps.granularity != "parameter":
@@ -76,20 +79,27 @@ class Diagnostics:
 
     def _success(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
         """Share of children better than their parents' mean on the same examples, where it is known."""
-        if cohort.children != self._experiment.config.children:  # probes of a search for the step size
+        if cohort.children != self._search.config.children:  # probes of a search for the step size
             return {}
-        gain = self._experiment.strategy.gain
+        gain = self._search.strategy.gain
         fitness = scores.fitness[: cohort.children]
         if (np.isfinite(fitness) & ~np.isfinite(gain)).any():
             if not self._parents:
                 return {}
-            measured = self._experiment.executor.fitness(cohort.generation, list(self._parents.values()))
+            measured = self._fitness_of_parents(cohort.generation)
             known = dict(zip(self._parents, measured.tolist(), strict=True))
             gain = fitness - parents_mean(cohort.births["parents"][: cohort.children], known)
         return {"selection_success_rate": success_rate(fitness, gain)}
 
+    def _fitness_of_parents(self, generation: int) -> NDArray[np.float64]:
+        """(n,) of those that were decoded before, on a generation's examples."""
+        members, decoded = list(self._parents.values()), self._search.decoded
+        places = list(range(len(members)))
+        measure = partial(decoded.of, places, members)
+        return self._search.executor.fitness(generation, measure)
+
     def _related(self, cohort: Cohort, parents: Sequence[Phenotype]) -> dict[str, Any]:
-        strategy, decoder = self._experiment.strategy, self._experiment.decoder
+        strategy, decoder = self._search.strategy, self._search.decoder
         before = self._kinship
         last = int(cohort.births["id"][: cohort.children].max())
         kinship = self._kinship = self._ancestry.of(strategy.parents.tolist(), last + 1)
@@ -98,7 +108,7 @@ class Diagnostics:
             "diversity_common_ancestor": None if ancestor is None else cohort.generation - ancestor.generation,
             "diversity_segregating": kinship.younger,
         }
-        if is_gene_law(self._experiment.config):
+        if is_gene_law(self._search.config):
             line["diversity_segregating"] = len(set[int]().union(*(parent.genes or {} for parent in parents)))
             line["diversity_fixed_mutations"] = decoder.fixations
             decoder.fixations = 0
@@ -108,12 +118,12 @@ class Diagnostics:
 
     def _operator_shares(self, outcome: Outcome) -> dict[str, Any]:
         """Shares among the children that became parents; None where no child did."""
-        config, chosen, line = self._experiment.config, outcome.selected, dict[str, Any]()
+        config, chosen, line = self._search.config, outcome.records, dict[str, Any]()
         if len(self._operators) > 1:
             for number, name in enumerate(self._operators, 1):
                 line[f"selection_operator_{name}"] = _share(chosen["mutation"] == number)
             if config.mutate_shares == "inherited":
-                inherited = self._experiment.strategy.reproduction.shares.portions(outcome.parents.tolist())
+                inherited = self._search.strategy.reproduction.shares.portions(outcome.parents.tolist())
                 for name, share in zip(self._operators, inherited.mean(axis=0).tolist(), strict=True):
                     line[f"selection_inherited_{name}"] = share
         if config.crossover != "none" and config.crossover_rate < 1:
@@ -122,9 +132,9 @@ class Diagnostics:
 
     def _ages(self, generation: int, outcome: Outcome) -> dict[str, Any]:
         """Generations since the best and the oldest parent were born."""
-        if not self._experiment.config.elites:
+        if not self._search.config.elites:
             return {}
-        pedigree = self._experiment.pedigree
+        pedigree = self._search.pedigree
         ages = [generation - pedigree[birth].generation for birth in outcome.parents.tolist()]
         return {"selection_age_best": ages[0], "selection_age_oldest": max(ages)}
 

@@ -11,11 +11,9 @@ from typing import Any
 from galab.config import RunConfig
 from galab.contracts import Cohort, Scores
 from galab.evaluation.profile import numeric_profile
-from galab.genome.births import to_rows
 from galab.lab.champion import Champion, Judge
 from galab.lab.conditions import warnings_of
 from galab.lab.describe import Totals, generation_line
-from galab.lab.diagnostics import Diagnostics
 from galab.lab.experiment import Experiment
 from galab.lab.recorders import Clock, Recorder
 from galab.lab.state import capture
@@ -94,12 +92,12 @@ class Loop:
         self._accuracy = accuracy
         self._recorders = recorders
         self._hooks = hooks
-        self._judge = Judge(experiment.config, experiment.module, experiment.founders.layout, experiment.task)
-        self._diagnostics = Diagnostics(experiment)
+        self._judge = Judge(experiment.config, experiment.module, experiment.layout, experiment.task)
         self._profile = profile_of(experiment)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._journal = opened.enter_context(Journal(folder.log_path))
-            self._lineage = opened.enter_context(LineageFile(folder.lineage_path, experiment.strategy.births_dtype))
+            search = experiment.search
+            self._records = opened.enter_context(LineageFile(folder.path / search.records, search.record_dtype))
             opened.pop_all()
         self.notes: dict[str, str] = {}
         self._counted = totals.evaluations
@@ -108,10 +106,7 @@ class Loop:
 
     def begin(self) -> None:
         """Record the founders and write checkpoint 0, which precedes generation 1."""
-        strategy = self._experiment.strategy
-        births = (strategy.pedigree[birth] for birth in strategy.parents.tolist())
-        self._lineage.append(to_rows(births, strategy.births_dtype))
-        self._experiment.decoder.pin(strategy.parents.tolist())
+        self._records.append(self._experiment.search.begin())
         self.save()
 
     def steps(self) -> Generator[Turn, Scored, Result]:
@@ -148,14 +143,13 @@ class Loop:
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
         self._totals.evaluations += scores.evaluations
-        self._diagnostics.before(cohort)
-        outcome = experiment.strategy.tell(scores)
-        experiment.decoder.pin(experiment.strategy.stock)
-        self._lineage.append(outcome.selected)
-        line = generation_line(
-            cohort, scores, experiment.strategy, experiment.decoder, self._totals, self._lineage.length
-        )
-        line |= self._diagnostics.line(cohort, scores, outcome)
+        search = experiment.search
+        search.before(cohort)
+        outcome = search.strategy.tell(scores)
+        search.after(outcome)
+        self._records.append(outcome.records)
+        line = generation_line(cohort, scores, self._totals)
+        line |= search.line(cohort, scores, outcome, self._records.length)
         line |= warnings_of(experiment.config, line, scores, cohort.children, self._totals)
         return line
 
@@ -170,11 +164,11 @@ class Loop:
         }
 
     def _champion(self, *, test: bool) -> Champion:
-        """The best living parent; judged once a generation, however often it is asked for."""
-        generation, parents = self._experiment.strategy.generation, self._experiment.strategy.parents.tolist()
-        members = [self._experiment.decoder.decode(birth) for birth in parents]
+        """The best candidate; judged once a generation, however often it is asked for."""
+        generation = self._experiment.strategy.generation
+        numbers, members = self._experiment.search.candidates()
         if self._judged is None or self._judged[0] != generation:
-            self._judged = generation, self._judge.judge(parents, members, test=test)
+            self._judged = generation, self._judge.judge(numbers, members, test=test)
         champion = self._judged[1]
         if test and not any(name.startswith("test_") for name in champion.metrics):
             champion.metrics.update(self._judge.score(members[champion.place], "test"))
@@ -186,9 +180,9 @@ class Loop:
         if generation == self._saved:
             return
         # What a checkpoint counts on must survive a power cut before the checkpoint itself does.
-        self._lineage.sync()
+        self._records.sync()
         self._journal.sync()
-        lineage = {"births": self._lineage.length, "sha256": self._lineage.digest}
+        lineage = {"births": self._records.length, "sha256": self._records.digest}
         judged = self._champion(test=False)
         # A checkpoint names its champion alike whether or not a report fell on the same generation.
         kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
@@ -225,17 +219,11 @@ class Loop:
     def close(self, result: dict[str, Any] | None = None) -> None:
         """Close the files; the result is for recorders alone."""
         self._journal.close()
-        self._lineage.close()
+        self._records.close()
 
 
 def profile_of(experiment: Experiment) -> dict[str, Any]:
     """The numeric profile of an experiment on this machine."""
     config: RunConfig = experiment.config
-    return numeric_profile(
-        device=config.device,
-        precision=config.precision,
-        chunk=config.chunk,
-        threads=config.threads,
-        forward=experiment.evaluator.forward_name,
-        block=experiment.evaluator.block,
-    )
+    numerics = experiment.search.numerics
+    return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)

@@ -13,22 +13,21 @@ from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.lab import tables
 from galab.lab import trust as trust_rules
 from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment, Shared, build, network_and_task, own_threads, resolve
+from galab.lab.experiment import Experiment, build, network_and_task, own_threads
 from galab.lab.loop import Hook, Loop, Result
 from galab.lab.origins import branch, newest, origin_founders, pinned_origin
 from galab.lab.recorders import Recorder, TensorBoard
+from galab.lab.resolving import resolve
 from galab.lab.resume_rules import changed, check_profile, on_this_machine
+from galab.lab.search import Shared
 from galab.lab.state import (
-    births_dtype,
     check_data,
     check_layout,
     config_of,
     data_of,
     layout_of,
-    lineage_of,
     load_buffers,
     load_founders,
-    restore,
     save_founders,
 )
 from galab.lab.stop import StopRules, interruptible
@@ -168,7 +167,7 @@ def _resume(
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
         law = tables.resolve(config.distribution, folder)
         experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
-        folder.lineage_path.unlink(missing_ok=True)
+        (folder.path / experiment.search.records).unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True, shared=shared))
     state = checkpoints.load_checked(present[-1][1])
@@ -187,16 +186,15 @@ def _resume(
     experiment = build(config, module, task, law=law, founders=founders, shared=shared)
     notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
-    with LineageFile(folder.lineage_path, births_dtype(config)) as file:
+    with LineageFile(folder.path / experiment.search.records, experiment.search.record_dtype) as file:
         file.cut(lineage["births"], lineage["sha256"])
-        ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
-        ancestors = lineage_of(file.read(), ids)
+        records = file.read()
     if (journal.cut(folder.log_path, state["generation"]) or 0) < state["generation"]:
         raise RunFolderError(
             f"expected '{folder.log_path}' to reach generation {state['generation']} as its checkpoint does, got fewer "
             "lines; restore the file, or use an older checkpoint"
         )
-    restore(experiment, state, ancestors)
+    experiment.search.restore(state, records)
     totals = Totals(**state["totals"])
     return (yield from _sit(folder, experiment, totals, state, recorders, hooks, notes, locked=True, shared=shared))
 

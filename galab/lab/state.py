@@ -16,9 +16,9 @@ from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
-from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
+from galab.genome.births import birth_dtype
 from galab.genome.founders import Founders
-from galab.genome.phenotype import Gene, Layout, Phenotype
+from galab.genome.phenotype import Layout
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment
@@ -52,10 +52,9 @@ def capture(
         champion: the best parent on validation.
         totals: what the run has spent.
         profile: the numeric profile.
-        lineage: ``{"births": rows, "sha256": digest}`` of the lineage file.
+        lineage: ``{"births": rows, "sha256": digest}`` of the records, the lineage file or the score log.
     """
-    layout = experiment.founders.layout
-    parents = [experiment.decoder.decode(birth) for birth in experiment.strategy.parents.tolist()]
+    layout = experiment.layout
     return {
         "kind": "galab run",
         "versions": versions(),
@@ -66,67 +65,13 @@ def capture(
         "totals": asdict(totals),
         "strategy": experiment.strategy.state_dict(),
         "layout": {"names": list(layout.names), "shapes": [list(shape) for shape in layout.shapes]},
-        **members_to_state(parents, experiment.strategy.births_dtype),
+        **experiment.search.state(),
         "buffers": buffers_of(experiment.module),
         "state_names": state_names(experiment.module),
         "champion": asdict(champion),
         "founders": experiment.founders.sha256,
         "lineage": lineage,
     }
-
-
-def restore(experiment: Experiment, state: dict[str, Any], ancestors: list[Birth]) -> None:
-    """Bring a freshly built experiment to where the checkpoint was written."""
-    for ancestor in ancestors:
-        experiment.pedigree.add(ancestor)
-    experiment.strategy.load_state_dict(state["strategy"])
-    ids = experiment.strategy.parents.tolist()
-    experiment.decoder.adopt(dict(zip(ids, members_of(state), strict=True)))
-    experiment.decoder.pin(experiment.strategy.stock)
-    # What the log says of the cache is about generations alone.
-    experiment.decoder.hits = experiment.decoder.misses = 0
-
-
-def members_of(state: dict[str, Any]) -> list[Phenotype]:
-    """The parents in a checkpoint, best first."""
-    births = from_rows(state["strategy"]["births"])
-    weights = np.asarray(state["weights"], dtype=np.int32)
-    # A checkpoint of version 0.1.0 has one step size for each parent, which is in its birth.
-    plain = np.array([[birth.log_sigma] for birth in births], dtype=np.int16)
-    log_sigmas = np.asarray(state.get("log_sigma", plain), dtype=np.int16)
-    velocities = np.asarray(state["velocity"], dtype=np.int32) if "velocity" in state else [None] * len(births)
-    genes = state.get("genes") or [None] * len(births)
-    return [
-        Phenotype(row, log_sigma, None if carried is None else _genes_in(carried), velocity)
-        for row, log_sigma, velocity, carried in zip(weights, log_sigmas, velocities, genes, strict=True)
-    ]
-
-
-def members_to_state(parents: list[Phenotype], dtype: np.dtype[np.void]) -> dict[str, Any]:
-    """Parents as plain data, and only what this kind of run has; :func:`members_of` reads it."""
-    content: dict[str, Any] = {
-        "weights": np.stack([parent.weights for parent in parents]),
-        "log_sigma": np.stack([parent.log_sigma for parent in parents]),
-    }
-    velocities = [parent.velocity for parent in parents]
-    if any(velocity is not None for velocity in velocities):
-        still = np.zeros_like(parents[0].weights)
-        content["velocity"] = np.stack([still if velocity is None else velocity for velocity in velocities])
-    if parents[0].genes is not None:
-        content["genes"] = [
-            {
-                "births": to_rows((gene.birth for gene in (parent.genes or {}).values()), dtype),
-                "log_sigma": np.array([gene.log_sigma for gene in (parent.genes or {}).values()], dtype=np.int16),
-            }
-            for parent in parents
-        ]
-    return content
-
-
-def _genes_in(carried: dict[str, Any]) -> dict[int, Gene]:
-    births = from_rows(carried["births"])
-    log_sigmas = np.asarray(carried["log_sigma"], dtype=np.int16)
-    return {birth.id: Gene(birth, log_sigma) for birth, log_sigma in zip(births, log_sigmas, strict=True)}
 
 
 def births_dtype(config: RunConfig) -> np.dtype[np.void]:
@@ -211,23 +156,6 @@ def load_founders(path: Path) -> Founders:
     if content.get("kind") != "galab founders":
         raise CheckpointError(f"expected the founders of a run in '{path}', got other data; restore the file")
     return Founders.from_dict(content)
-
-
-def lineage_of(rows: NDArray[np.void], ids: list[int]) -> list[Birth]:
-    """The individuals ``ids`` and all their ancestors among the rows of a lineage file, oldest first.
-
-    Only rows on the way are turned into births, so long files with many dead lines stay quick.
-    """
-    place = {birth: index for index, birth in enumerate(rows["id"].tolist())}
-    parents = rows["parents"].tolist()
-    found: set[int] = set()
-    stack = [place[birth] for birth in ids if birth in place]
-    while stack:
-        index = stack.pop()
-        if index not in found:
-            found.add(index)
-            stack.extend(place[parent] for parent in parents[index] if parent in place)
-    return from_rows(rows[sorted(found)])
 
 
 def buffers_of(module: torch.nn.Module) -> dict[str, NDArray[Any]]:

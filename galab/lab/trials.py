@@ -14,7 +14,9 @@ from typing import Any
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
 from galab.lab import trust as trust_rules
-from galab.lab.experiment import Shared, build, network_and_task, own_threads, resolve
+from galab.lab.experiment import build, network_and_task, own_threads
+from galab.lab.resolving import resolve
+from galab.lab.search import Shared
 from galab.lab.grid import checked_seeds
 from galab.lab.origins import origin_founders, pinned_origin
 from galab.lab.recorders import Progress

@@ -34,6 +34,15 @@ class Factors:
     a: Tensor
     b: Tensor
 
+    @property
+    def count(self) -> int:
+        """Q."""
+        return len(self.a)
+
+    def to(self, device: torch.device) -> Factors:
+        """The same on a device."""
+        return Factors(self.a.to(device), self.b.to(device))
+
     def part(self, start: int, stop: int) -> Factors:
         """Some of the directions."""
         return Factors(self.a[start:stop], self.b[start:stop])
@@ -49,6 +58,15 @@ class Dense:
 
     values: Tensor
 
+    @property
+    def count(self) -> int:
+        """Q."""
+        return len(self.values)
+
+    def to(self, device: torch.device) -> Dense:
+        """The same on a device."""
+        return Dense(self.values.to(device))
+
     def part(self, start: int, stop: int) -> Dense:
         """Some of the directions."""
         return Dense(self.values[start:stop])
@@ -56,6 +74,11 @@ class Dense:
 
 #: Noise of Q directions by the name of the parameter.
 Noise = dict[str, Factors | Dense]
+
+
+def size_of(noise: Noise) -> int:
+    """Q, the number of directions."""
+    return next(iter(noise.values())).count
 
 
 class Directions:
@@ -75,8 +98,8 @@ class Directions:
         self._run_key = run_key
         self._device = device
         bytes_each = 4 * max(plan.numbers, 1)
-        #: Directions drawn at once.
-        self.group = max(1, min(4096, _GROUP_BYTES // bytes_each))
+        #: Directions drawn at once: a power of two, so that chunks of evaluation fill it without a rest.
+        self.group = 1 << (max(1, min(4096, _GROUP_BYTES // bytes_each)).bit_length() - 1)
         self._most = max(1, cache_bytes // (bytes_each * self.group))
         self._groups: OrderedDict[tuple[int, int], Noise] = OrderedDict()
 
@@ -105,7 +128,7 @@ class Directions:
                 self._groups.popitem(last=False)
             found = draw(self.plan, self._law, self._run_key, generation, number * self.group, self.group)
             if self._device.type != "cpu":
-                found = {name: _moved(noise, self._device) for name, noise in found.items()}
+                found = {name: noise.to(self._device) for name, noise in found.items()}
             self._groups[key] = found
         return found
 
@@ -139,9 +162,3 @@ def _shaped(tensor: TensorPlan, numbers: NDArray[np.float32]) -> Factors | Dense
     cut = tensor.rows * tensor.rank
     a, b = values[:, :cut].contiguous(), values[:, cut:].contiguous()
     return Factors(a.view(-1, tensor.rows, tensor.rank), b.view(-1, tensor.columns, tensor.rank))
-
-
-def _moved(noise: Factors | Dense, device: torch.device) -> Factors | Dense:
-    if isinstance(noise, Dense):
-        return Dense(noise.values.to(device))
-    return Factors(noise.a.to(device), noise.b.to(device))

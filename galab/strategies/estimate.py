@@ -36,12 +36,8 @@ def estimate(
     factors = torch.from_numpy((weights * scale).astype(np.float32)).to(device)
     for first, noise in directions.between(generation, 0, len(weights)):
         for name, part in noise.items():
-            sums[name] += _weighted_sum(part, factors[first : first + _count(part)]).view_as(sums[name])
+            sums[name] += _weighted_sum(part, factors[first : first + part.count]).view_as(sums[name])
     return sums
-
-
-def _count(noise: Factors | Dense) -> int:
-    return len(noise.values if isinstance(noise, Dense) else noise.a)
 
 
 def _weighted_sum(noise: Factors | Dense, weights: Tensor) -> Tensor:

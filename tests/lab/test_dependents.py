@@ -17,7 +17,7 @@ from galab.genome.sigma import sigma, snap
 from galab.genome.steps import Steps
 from galab.lab.compose import compose
 from galab.lab.dependents import decides_itself, without_dependents
-from galab.lab.experiment import default_floor, resolve
+from galab.lab.resolving import default_floor, resolve
 from galab.lab.run import resume, start
 from galab.lab.step_sizes import reached, typical
 

@@ -16,7 +16,8 @@ from galab.genome.decode import Decoder
 from galab.genome.phenotype import to_float
 from galab.lab import diagnostics
 from galab.lab.diagnostics import Diagnostics, distance, success_rate
-from galab.lab.experiment import Experiment, build, network_and_task, resolve
+from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.resolving import resolve
 from galab.lab.run import resume
 
 PREFIXES = ("step_size", "selection_", "diversity_", "warnings")

@@ -13,7 +13,8 @@ from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.lab.champion import Judge
 from galab.lab.describe import TIMING
-from galab.lab.experiment import build, network_and_task, resolve
+from galab.lab.experiment import build, network_and_task
+from galab.lab.resolving import resolve
 from galab.lab.run import resume
 from galab.specs import BASES
 

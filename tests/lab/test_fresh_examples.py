@@ -13,7 +13,8 @@ import torch
 from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.lab.describe import TIMING
-from galab.lab.experiment import build, network_and_task, resolve
+from galab.lab.experiment import build, network_and_task
+from galab.lab.resolving import resolve
 from galab.lab.rebuild import evaluate, open_saved
 from galab.lab.recorders import tag
 from galab.lab.run import resume

@@ -13,7 +13,7 @@ import galab
 from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.lab.compose import compose, preset_names, read_preset
-from galab.lab.experiment import balanced_chunk, resolve
+from galab.lab.resolving import balanced_chunk, resolve
 
 
 def test_importing_galab_imports_no_torch() -> None:

@@ -58,7 +58,7 @@ def test_the_best_children_become_the_parents_best_first():
     ids = cohort.births["id"]
     assert outcome.parents.tolist() == ga.parents.tolist() == ids[[7, 0, 3, 11]].tolist()
     assert ga.parent_fitness.tolist() == [9.0, 7.0, 5.0, 1.0]
-    assert outcome.selected["id"].tolist() == ids[[0, 3, 7, 11]].tolist()
+    assert outcome.records["id"].tolist() == ids[[0, 3, 7, 11]].tolist()
     assert len(ga.pedigree) <= 4 + 4
 
 
@@ -94,7 +94,7 @@ def test_scores_of_another_shape_are_refused_and_change_nothing(shape):
 def test_the_key_decides_everything():
     def story(key):
         ga = algorithm(key, elites=2)
-        return [ga.tell(noise_of(ga.ask())).selected.tobytes() for _ in range(10)]
+        return [ga.tell(noise_of(ga.ask())).records.tobytes() for _ in range(10)]
 
     assert story(1) == story(1)
     assert story(1) != story(2)
@@ -121,7 +121,7 @@ def test_a_state_that_was_saved_continues_as_if_nothing_had_happened(options, mi
         assert first.births.tobytes() == second.births.tobytes()
         told = [unbroken.tell(noise_of(first)), resumed.tell(noise_of(second))]
         assert told[0].parents.tolist() == told[1].parents.tolist()
-        assert told[0].selected.tobytes() == told[1].selected.tobytes()
+        assert told[0].records.tobytes() == told[1].records.tobytes()
     np.testing.assert_array_equal(unbroken.parent_fitness, resumed.parent_fitness)
 
 

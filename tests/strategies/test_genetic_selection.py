@@ -88,7 +88,7 @@ def test_fewer_finite_scores_than_parents_breed_alone_and_the_next_generation_is
     outcome = ga.tell(Scores(scores))
     two = cohort.births["id"][[6, 3]].tolist()
     assert outcome.parents.tolist() == two
-    assert outcome.selected["id"].tolist() == sorted(two)
+    assert outcome.records["id"].tolist() == sorted(two)
     cohort = ga.ask()
     assert len(cohort.births) == cohort.children == 12
     assert set(cohort.births["parents"][:, 0].tolist()) == set(two)

@@ -77,7 +77,7 @@ def test_an_island_whose_children_all_fail_keeps_its_parents():
     outcome = ga.tell(Scores(scores))
     assert ga.parents[ga.islands == 1].tolist() == stayed
     assert ga.parent_fitness[ga.islands == 1].tolist() == fitness
-    assert not set(outcome.selected["id"].tolist()) & set(stayed)
+    assert not set(outcome.records["id"].tolist()) & set(stayed)
     assert np.bincount(ga.islands).tolist() == [2, 2, 2]
     born = from_rows(ga.ask().births[4:8])
     assert {birth.parents[0] for birth in born} <= set(stayed)

@@ -91,7 +91,7 @@ def test_nobody_of_a_search_lives_on_and_its_step_size_is_where_the_next_childre
     cohort = ga.ask()
     gains = np.where(cohort.births["log_sigma"][:54] == snap(0.02) - 256, 1.0, 0.0)
     outcome = ga.tell(Scores(np.concatenate([gains, np.zeros(4)])))
-    assert (ga.generation, len(outcome.selected), outcome.parents.tolist()) == (1, 0, [0, 1, 2, 3])
+    assert (ga.generation, len(outcome.records), outcome.parents.tolist()) == (1, 0, [0, 1, 2, 3])
     for generation in (2, 3):
         cohort = ga.ask()
         assert cohort.children == len(cohort.births) == 6

@@ -1,0 +1,92 @@
+"""Which hyperparameters of evolution strategies go together, and what belongs to one kind of search alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from galab.errors import UsageError
+from galab.options import spelling
+from galab.schedules import parse_rate_schedule
+from galab.specs import parse_fitness
+
+if TYPE_CHECKING:
+    from galab.config import RunConfig
+
+#: Strategies that move one centre along estimated gradients.
+EVOLUTION_STRATEGIES = ("openai-es", "eggroll")
+
+
+def is_evolution(config: RunConfig) -> bool:
+    """Whether the search is an evolution strategy, and no genetic algorithm."""
+    return config.strategy in EVOLUTION_STRATEGIES
+
+
+#: What both kinds of search understand, whatever the heading.
+_SHARED = ("sigma", "sigma_schedule", "distribution")
+#: What to say instead, where there is something like it.
+_INSTEAD = {"children": "--population", "parents": "--population", "population": "--children"}
+
+
+def check_strategy(config: RunConfig) -> None:
+    """Refuse what only the other kind of search understands, as nothing would come of it."""
+    foreign = ("Population", "Mutation") if is_evolution(config) else ("Evolution strategies",)
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if item.name in _SHARED or not item.metadata["group"].startswith(foreign) or value == item.default:
+            continue
+        flag = spelling(item)
+        instead = f"use {_INSTEAD[item.name]}" if item.name in _INSTEAD else "drop it"
+        other = "the genetic algorithm (--strategy ga)" if is_evolution(config) else "--strategy eggroll or openai-es"
+        raise UsageError(
+            f"expected no {flag} with --strategy {config.strategy}, got {value}: only {other} understands it; {instead}"
+        )
+
+
+def check_evolution(config: RunConfig) -> None:
+    for flag, schedule in (("--sigma-schedule", config.sigma_schedule), ("--lr-schedule", config.lr_schedule)):
+        if schedule is not None and parse_rate_schedule(schedule, flag).needs_end and config.generations is None:
+            raise UsageError(
+                f"expected --generations with {flag} {schedule}, got none: it ends when the run does; name the number "
+                "of generations, or use decay:0.999"
+            )
+    if config.noise_reuse < 1:
+        raise UsageError(
+            f"expected --noise-reuse at least 1, got {config.noise_reuse}: the same noise for ever would confine the "
+            "search to the directions of its first generation; use 1 for fresh noise in every generation"
+        )
+    if config.population % 2 and config.pairs != "one-sided":
+        raise UsageError(
+            f"expected an even --population with --pairs {config.pairs}, got {config.population}: a pair has two "
+            "members; add one, or use --pairs one-sided"
+        )
+    if config.shaping == "sign" and config.pairs == "one-sided":
+        raise UsageError(
+            "expected --pairs antithetic with --shaping sign, got one-sided: the sign is that of the difference in a "
+            "pair; change one of them"
+        )
+    each = 1 if config.pairs == "one-sided" else 2
+    if config.population % (config.groups * each):
+        raise UsageError(
+            f"expected --population to be a multiple of {config.groups * each} with --groups {config.groups} of "
+            f"{'pairs' if each == 2 else 'members'}, got {config.population}; change one of them"
+        )
+    _check_fitness(config)
+
+
+def _check_fitness(config: RunConfig) -> None:
+    spec = parse_fitness(config.fitness)
+    if spec.kind != "absolute" or len(spec.bases) > 1:
+        raise UsageError(
+            f"expected one base as --fitness with --strategy {config.strategy}, got {config.fitness}: an estimate is "
+            "made of one number for each member, and compares members of one generation anyway; use cross-entropy"
+        )
+    if config.norm_penalty:
+        raise UsageError(
+            f"expected --norm-penalty 0 with --strategy {config.strategy}, got {config.norm_penalty}: members' weights "
+            "are never formed; use --weight-decay"
+        )
+    if config.groups > 1 and spec.bases[0] == "sampled-accuracy":
+        raise UsageError(
+            f"expected --groups 1 with --fitness sampled-accuracy, got {config.groups}; use expected-accuracy"
+        )

@@ -1,0 +1,172 @@
+"""A genetic algorithm with its decoder: the search whose individuals are seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from galab.compatibility import needs_behaviour
+from galab.config import RunConfig
+from galab.contracts import Cohort, Examples, Member, Outcome, Scores
+from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.fitness import repeats
+from galab.evaluation.here import Here
+from galab.evaluation.minibatch import Minibatches, fresh_examples
+from galab.evaluation.sources import Decoded
+from galab.genome.births import to_rows
+from galab.genome.decode import Decoder
+from galab.genome.founders import Founders
+from galab.genome.pedigree import Pedigree
+from galab.lab.describe import genetic_fields
+from galab.lab.diagnostics import Diagnostics
+from galab.lab.members import lineage_of, members_of, members_to_state
+from galab.lab.operators import developer, step_size_rule, strategy_class
+from galab.lab.search import Parts
+from galab.specs import parse_fitness
+from galab.strategies.genetic import GeneticAlgorithm
+
+
+class GeneticSearch:
+    """See :class:`galab.lab.search.Search`.
+
+    Attributes:
+        config: the configuration.
+        pedigree: the living and their ancestors; shared by the strategy and the decoder.
+        strategy: whom to evaluate, and what follows from the scores.
+        decoder: births to weights.
+        evaluator: scores members for selection.
+        executor: carries out a generation's evaluation.
+    """
+
+    records = "lineage.bin"
+
+    def __init__(
+        self, config: RunConfig, strategy: GeneticAlgorithm, decoder: Decoder, evaluator: Evaluator,
+        minibatches: Minibatches,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.pedigree = strategy.pedigree
+        self.strategy = strategy
+        self.decoder = decoder
+        self.evaluator = evaluator
+        self.decoded = Decoded(decoder, evaluator)
+        self.executor = Here(
+            self.decoded,
+            minibatches,
+            fitness=config.fitness,
+            norm_penalty=config.norm_penalty,
+            cases=config.cases if config.selection == "lexicase" else None,
+            behaviour=needs_behaviour(config),
+        )
+        self._diagnostics: Diagnostics | None = None
+
+    @classmethod
+    def build(cls, parts: Parts) -> GeneticSearch:
+        """The search of a run.
+
+        Raises:
+            UsageError: an operator is unknown or does not fit the network.
+        """
+        config, founders, shared = parts.config, parts.founders, parts.shared
+        pedigree = Pedigree()
+        births = developer(config, founders, parts.law)
+        cache_bytes = max(int(shared.cache_share * (config.cache_mb << 20)), _cohort_bytes(config, founders))
+        decoder = Decoder(births, pedigree, cache_bytes=cache_bytes)
+        evaluator, examples = _evaluation(parts)
+        run_key = founders.run_key
+        minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(parts.task, evaluator.prepared))
+        # A score that hangs on coins does not stay true for another generation, whatever the examples.
+        fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
+        rule = step_size_rule(config, run_key)
+        strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
+        return cls(config, strategy, decoder, evaluator, minibatches)
+
+    @property
+    def record_dtype(self) -> np.dtype[Any]:
+        """A birth, as the lineage file has it."""
+        return self.strategy.births_dtype
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """See :class:`galab.lab.search.Search`."""
+        evaluator = self.evaluator
+        return {"chunk": evaluator.chunk, "forward": evaluator.forward_name, "block": evaluator.block}
+
+    def begin(self) -> NDArray[Any]:
+        """The founders' births."""
+        founders = self.strategy.parents.tolist()
+        self.decoder.pin(founders)
+        return to_rows((self.pedigree[birth] for birth in founders), self.record_dtype)
+
+    def candidates(self) -> tuple[list[int], Sequence[Member]]:
+        """The living parents."""
+        parents = self.strategy.parents.tolist()
+        return parents, [self.decoder.decode(birth) for birth in parents]
+
+    def before(self, cohort: Cohort) -> None:
+        """Parents that die now can be decoded for the last time."""
+        if self._diagnostics is None:  # made late, because a resumed run is restored after it was built
+            self._diagnostics = Diagnostics(self)
+        self._diagnostics.before(cohort)
+
+    def after(self, outcome: Outcome) -> None:
+        """Keep those whom the next children are decoded from."""
+        self.decoder.pin(self.strategy.stock)
+
+    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+        """Step sizes, the cache, the lineage, and what the diagnostics say."""
+        assert self._diagnostics is not None
+        fields = genetic_fields(self.strategy, self.decoder, records)
+        return fields | self._diagnostics.line(cohort, scores, outcome)
+
+    def state(self) -> dict[str, Any]:
+        """The parents' weights, step sizes, and what else they carry."""
+        parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
+        return members_to_state(parents, self.record_dtype)
+
+    def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
+        """Continue; only ancestors of the living are taken from the lineage."""
+        ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
+        for ancestor in lineage_of(records, ids):
+            self.pedigree.add(ancestor)
+        self.strategy.load_state_dict(state["strategy"])
+        parents = self.strategy.parents.tolist()
+        self.decoder.adopt(dict(zip(parents, members_of(state), strict=True)))
+        self.decoder.pin(self.strategy.stock)
+        # What the log says of the cache is about generations alone.
+        self.decoder.hits = self.decoder.misses = 0
+
+
+def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
+    """The least that a trial's cache holds: a generation that does not fit would be decoded twice."""
+    return min(config.cache_mb << 20, 8 * founders.layout.size * (config.children + config.parents))
+
+
+def _evaluation(parts: Parts) -> tuple[Evaluator, Examples]:
+    """The evaluator and the training data as it wants them; those of another trial if they are the same."""
+    config, like = parts.config, parts.shared.like
+    if like is not None and isinstance(like.search, GeneticSearch) and like.task is parts.task:
+        same = dataclasses.replace(config, seed=like.config.seed) == like.config
+        if same and _alike(parts.module, like.module):
+            return like.search.evaluator, like.executor.examples
+    evaluator = Evaluator(
+        parts.module,
+        parts.founders.layout,
+        parts.task,
+        chunk=config.chunk,
+        precision=config.precision,
+        device=torch.device(config.device),
+    )
+    return evaluator, evaluator.prepared(parts.task.train)
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks are alike but for their weights, which an evaluator does not use."""
+    pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
+    return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)

@@ -1,0 +1,58 @@
+"""The true gradient of a fitness, by automatic differentiation: to compare estimates with, never to search by."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from galab.contracts import Examples, Task
+
+#: Fitness bases that are minus a mean loss, and so have a gradient.
+SMOOTH = ("cross-entropy", "loss")
+
+
+class TrueGradient:
+    """Differentiates a task's loss where it can be differentiated.
+
+    Args:
+        module: the network; only its structure and buffers are used.
+        task: gives ``measure``.
+        base: what the fitness is made of.
+        device: where the examples are.
+    """
+
+    def __init__(self, module: nn.Module, task: Task, base: str, device: torch.device) -> None:
+        self._module = copy.deepcopy(module).to(device)
+        self._task = task
+        self._smooth = base in SMOOTH
+
+    def at(self, centre: Mapping[str, Tensor], examples: Examples) -> dict[str, Tensor] | None:
+        """The gradient of the fitness, minus the mean loss, in float32.
+
+        Args:
+            centre: name to tensor.
+            examples: on what.
+
+        Returns:
+            Name to gradient; None where the fitness or the task has none.
+        """
+        if not self._smooth:
+            return None
+        weights = {name: value.detach().clone().requires_grad_() for name, value in centre.items()}
+        inputs = examples.inputs.float() if examples.inputs.is_floating_point() else examples.inputs
+        try:
+            with torch.enable_grad():
+                outputs = functional_call(self._module, weights, (inputs,)).unsqueeze(0)
+                loss = self._task.measure(outputs, examples.targets)["loss"].sum() / len(examples)
+                found = torch.autograd.grad(-loss, list(weights.values()), allow_unused=True)
+        except RuntimeError:  # a network or task that overwrites what it computed
+            return None
+        values = weights.values()
+        return {
+            name: torch.zeros_like(value) if part is None else part
+            for name, value, part in zip(weights, values, found, strict=True)
+        }
