@@ -24,7 +24,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 DOOR = "galab"
 LAYER = {
     **dict.fromkeys(
-        ("errors", "registry", "config", "contracts", "specs", "distribution", "options", "compatibility", "schedules"), 0
+        ("errors", "registry", "config", "contracts", "specs", "schedules", "distribution", "options", "compatibility"),
+        0,
     ),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "models", "tasks", "data"), 2),
