@@ -70,7 +70,7 @@ def _times(
 def _experiment(parents: int, children: int, **options: Any) -> Experiment:
     config = resolve(RunConfig(seed=1, batch=128, threads=1, parents=parents, children=children, **options))
     experiment = build(config, *network_and_task(config))
-    experiment.decoder.pin(experiment.strategy.parents.tolist())
+    experiment.search.decoder.pin(experiment.strategy.parents.tolist())
     return experiment
 
 
@@ -80,10 +80,10 @@ def _generation(experiment: Experiment) -> float:
     ids = cohort.births["id"].tolist()
     start = time.perf_counter()
     for birth in ids:
-        experiment.decoder.decode(birth)
+        experiment.search.decoder.decode(birth)
     spent = time.perf_counter() - start
     outcome = experiment.strategy.tell(experiment.executor.score(cohort))
-    experiment.decoder.pin(outcome.parents.tolist())
+    experiment.search.decoder.pin(outcome.parents.tolist())
     return spent / len(ids) * 1e3
 
 

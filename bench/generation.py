@@ -28,8 +28,8 @@ def generation_rows(rounds: int = 9) -> list[Row]:
     for precision in ("float32", "bfloat16"):
         config = resolve(RunConfig(seed=1, batch=0, precision=precision))
         experiment = build(config, module, task)
-        experiment.decoder.pin(experiment.strategy.parents.tolist())
-        experiment.executor._minibatches = Minibatches(experiment.evaluator.prepared(images), 0, 1)
+        experiment.search.decoder.pin(experiment.strategy.parents.tolist())
+        experiment.executor._minibatches = Minibatches(experiment.search.evaluator.prepared(images), 0, 1)
         sides[precision] = experiment
     _check_equal(sides, images)
     times = interleaved(
@@ -53,12 +53,12 @@ def generation_rows(rounds: int = 9) -> list[Row]:
 def _generation(experiment: Experiment) -> None:
     cohort = experiment.strategy.ask()
     outcome = experiment.strategy.tell(experiment.executor.score(cohort))
-    experiment.decoder.pin(outcome.parents.tolist())
+    experiment.search.decoder.pin(outcome.parents.tolist())
 
 
 def _naive_generation(experiment: Experiment, images: Examples) -> None:
     """What a person writes first: torch.randn per child, one forward per member, sort."""
-    parents = [experiment.decoder.decode(birth) for birth in experiment.strategy.parents.tolist()]
+    parents = [experiment.search.decoder.decode(birth) for birth in experiment.strategy.parents.tolist()]
     generator = torch.Generator().manual_seed(0)
     scores = []
     with torch.inference_mode():
@@ -77,7 +77,7 @@ def _check_equal(sides: dict[str, Experiment], images: Examples) -> None:
     """Both precisions and the plain loop must compute the same fitness before anything is timed."""
     experiment = sides["float32"]
     ids = experiment.strategy.parents.tolist()
-    members = [experiment.decoder.decode(birth) for birth in ids]
+    members = [experiment.search.decoder.decode(birth) for birth in ids]
     with torch.inference_mode():
         tensors = [tensors_of(experiment.founders.layout, member) for member in members]
         expected = np.array([float(_loss(experiment, one, images)) for one in tensors])

@@ -95,10 +95,10 @@ def _checkpoint_rows(
     experiment.strategy._asked = None
     ids = experiment.strategy.parents.tolist()
     experiment.strategy.load_state_dict(strategy.state_dict())
-    births = experiment.decoder.developer
-    founders = [births.develop(birth._replace(parents=()), []) for birth in experiment.pedigree]
+    births = experiment.search.decoder.developer
+    founders = [births.develop(birth._replace(parents=()), []) for birth in experiment.search.pedigree]
     for birth, member in zip(experiment.strategy.parents.tolist(), founders, strict=False):
-        experiment.decoder.insert(birth, member)
+        experiment.search.decoder.insert(birth, member)
     champion = Champion(ids[0], 0, {"validation_accuracy": 0.5})
     where = {"births": lineage.length, "sha256": lineage.digest}
     path = folder / "gen.pkl"

@@ -6,7 +6,7 @@ A schedule is one of::
     linear, cosine          down to zero in the last generation, on a straight line or on half a cosine
     linear:0.1, cosine:0.1  down to that share of the starting value
     decay:0.999             times that factor from each generation to the next
-    0:1,1000:0.1            points GENERATION:FACTOR, exponential in between, constant before the first and after the last
+    0:1,1000:0.1            points GENERATION:FACTOR, exponential in between, constant before and after them
 
 The cosine is that of I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017,
 without restarts.

@@ -69,6 +69,8 @@ class LiveLine:
         ]
         if "validation_accuracy" in self._report:
             parts.insert(2, f"validation {self._report['validation_accuracy']:.1%}")
+        elif "validation_loss" in self._report:
+            parts.insert(2, f"validation loss {self._report['validation_loss']:.4g}")
         if line["failures"]:
             parts.append(f"{line['failures']} failed")
         left = self._left(line)

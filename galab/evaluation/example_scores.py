@@ -40,8 +40,8 @@ def right_by_coin(outputs: Tensor, targets: Tensor, coins: Tensor | None) -> Ten
     return torch.where(cumulative[:, -1].isnan(), torch.nan, (answers == targets).float())
 
 
-#: What a base makes of outputs (P, B, C), class numbers (B,) and coins (B,): (P, B). A task's own loss is known as a sum
-#: over the examples alone.
+#: What a base makes of outputs (P, B, C), class numbers (B,) and coins (B,): (P, B). A task's own loss is known as a
+#: sum over the examples alone.
 EXAMPLE_SCORES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "cross-entropy": log_likelihood,
     "accuracy": right,

@@ -19,7 +19,7 @@ Means = dict[str, NDArray[np.float64]]
 
 
 def loss(means: Means, examples: int) -> NDArray[np.float64]:
-    """The negated mean of what the task calls loss; of a classification the cross-entropy, in nats per example: (P,)."""
+    """The negated mean of what the task calls loss, of a classification the cross-entropy in nats: (P,)."""
     return -means["loss"]
 
 

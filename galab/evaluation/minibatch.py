@@ -17,8 +17,9 @@ Fresh = Callable[[int, int, int], Examples]
 class Minibatches:
     """Gives every generation its examples, the same for all members.
 
-    A task that makes its own gives each generation fresh ones. Else the training data is cut into as many minibatches as fit, in an order drawn anew for each epoch, so every example
-    is seen equally often. Which ones a generation sees depends on the run key and its number alone.
+    A task that makes its own gives each generation fresh ones. Else the training data is cut into as many minibatches
+    as fit, in an order drawn anew for each epoch, so every example is seen equally often. Which ones a generation sees
+    depends on the run key and its number alone.
 
     Args:
         examples: the training data.

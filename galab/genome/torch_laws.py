@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from galab.contracts import Member
 from galab.errors import UsageError
 from galab.genome.founders import GIVEN, Founders, TensorLaw
-from galab.genome.phenotype import Layout, Phenotype, from_float, to_float
+from galab.genome.phenotype import Layout, from_float
 
 _FAN_IN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -65,9 +66,9 @@ def founders_fixed(module: nn.Module, weights: NDArray[np.int32], run_key: int) 
     return Founders(run_key, laws, weights)
 
 
-def tensors_of(layout: Layout, member: Phenotype) -> dict[str, torch.Tensor]:
-    """An individual's parameters by name, float32."""
-    parts = layout.split(to_float(member.weights))
+def tensors_of(layout: Layout, member: Member) -> dict[str, torch.Tensor]:
+    """A network's parameters by name, float32."""
+    parts = layout.split(member.floats())
     return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
 
 

@@ -1,4 +1,7 @@
-"""The champion: the living parent that is best on validation data; selection never sees that data."""
+"""The champion: the living parent that is best on validation data, or an evolution strategy's centre.
+
+Selection never sees that data.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from galab.compatibility import is_evolution
 from galab.config import RunConfig
-from galab.contracts import Examples, Inspected, Task
+from galab.contracts import Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
 from galab.evaluation.fitness import FITNESS, STEADY, Means, means_of
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.phenotype import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.specs import parse_fitness
 
@@ -61,11 +65,11 @@ class Judge:
         base = STEADY.get(first, first)
         self._fitness = FITNESS[base]
         self._each = ExampleScores([base]) if base in COMPUTED else None
-        self._several = evaluator(min(config.parents, 64))
+        self._several = evaluator(1 if is_evolution(config) else min(config.parents, 64))
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
 
-    def judge(self, ids: list[int], parents: list[Phenotype], *, test: bool) -> Champion:
+    def judge(self, ids: list[int], parents: list[Member], *, test: bool) -> Champion:
         """The best parent on validation; equal ones in order of fitness.
 
         Args:
@@ -82,13 +86,13 @@ class Judge:
             metrics |= self.score(parents[place], "test")
         return Champion(ids[place], place, metrics)
 
-    def score(self, member: Phenotype, split: str) -> dict[str, float]:
+    def score(self, member: Member, split: str) -> dict[str, float]:
         """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``; and of its weights."""
         examples: Examples = getattr(self._task, split)
         metrics = named(split, means_of(self._single.measure([member], examples, self._each)), 0)
         return metrics | self._inspected(member)
 
-    def _inspected(self, member: Phenotype) -> dict[str, float]:
+    def _inspected(self, member: Member) -> dict[str, float]:
         """What the task says of a member's weights themselves, where it says something."""
         if not isinstance(self._task, Inspected):
             return {}

@@ -24,6 +24,7 @@ from galab.genome.founders import Founders
 from galab.genome.phenotype import to_float
 from galab.lab.gradients import TrueGradient
 from galab.lab.search import Parts
+from galab.lab.state import SCORES
 from galab.perturbation.centre import Centre
 from galab.perturbation.directions import Directions
 from galab.perturbation.law import cosine, one_sided_cosine, variance
@@ -45,7 +46,7 @@ class EvolutionSearch:
         executor: carries out a generation's evaluation.
     """
 
-    records = "scores.bin"
+    records = SCORES
 
     def __init__(
         self,

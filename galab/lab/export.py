@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from galab import __version__
+from galab.compatibility import is_evolution
 from galab.config import RunConfig
+from galab.contracts import Member
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantiles
@@ -25,7 +27,8 @@ from galab.genome.phenotype import Layout, Phenotype
 from galab.lab import tables
 from galab.lab.operators import developer
 from galab.lab.rebuild import Saved
-from galab.lab.state import births_dtype, lineage_of, load_founders
+from galab.lab.members import lineage_of, members_of
+from galab.lab.state import births_dtype, load_founders
 from galab.lab.trust import OPERATORS, check
 from galab.lab.verify import develop_all
 from galab.store.files import write_atomic
@@ -51,6 +54,11 @@ def export(saved: Saved, to: str, output: Path, *, member: int | None = None, ke
         UsageError: an unknown format.
         GalabError: the extra for safetensors is not installed, or the lineage is not at hand.
     """
+    if to == "genome" and is_evolution(saved.config):
+        raise UsageError(
+            f"expected --to torch or safetensors for the centre of {saved.config.strategy}, got genome: a centre is no "
+            "birth; its seeds and scores are the run folder itself (see `galab verify`)"
+        )
     individual = saved.member(member)
     if to == "genome":
         data = json.dumps(genome_of(saved, member, keyframe=keyframe)).encode()
@@ -77,14 +85,14 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
         member: rank of the parent by fitness, from 0; the champion when absent.
         keyframe: store the decoded weights instead of the lineage.
     """
-    birth = saved.births[saved.place(member)]
-    individual, buffers = saved.member(member), saved.state["buffers"]
+    place, buffers = saved.place(member), saved.state["buffers"]
+    individual = members_of(saved.state)[place]
     content: dict[str, Any] = {
         "kind": "galab genome",
         "version": 1,
         "galab": __version__,
         "hyperparameters": saved.config.to_dict(),
-        "birth": birth.id,
+        "birth": saved.numbers[place],
         "sha256": _hash(individual.weights),
         "layout": saved.state["layout"],
         "task": saved.state["task"],
@@ -118,13 +126,15 @@ def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
     Raises:
         CheckpointError: the checkpoint lies outside its run folder, without its lineage.
     """
+    if is_evolution(saved.config):
+        raise CheckpointError("expected a genetic algorithm, got an evolution strategy, whose centre has no lineage")
     if saved.folder is None or not saved.folder.lineage_path.exists():
         raise CheckpointError(
             f"expected the lineage file of the run beside '{saved.path}', found none: a lone checkpoint holds weights "
             "only; put it back into its run folder, or use --keyframe"
         )
     rows = read_rows(saved.folder.lineage_path, births_dtype(saved.config))
-    return lineage_of(rows, [saved.births[saved.place(member)].id])
+    return lineage_of(rows, [saved.numbers[saved.place(member)]])
 
 
 def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, dict[str, Any]]:
@@ -221,7 +231,7 @@ def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
     return data
 
 
-def _state_dict(saved: Saved, individual: Phenotype) -> dict[str, torch.Tensor]:
+def _state_dict(saved: Saved, individual: Member) -> dict[str, torch.Tensor]:
     """What the network's own ``state_dict`` holds: tied parameters under both names, transient buffers not at all."""
     buffers = {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
     values = {**buffers, **saved.tensors(individual)}

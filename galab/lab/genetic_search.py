@@ -28,6 +28,7 @@ from galab.lab.diagnostics import Diagnostics
 from galab.lab.members import lineage_of, members_of, members_to_state
 from galab.lab.operators import developer, step_size_rule, strategy_class
 from galab.lab.search import Parts
+from galab.lab.state import LINEAGE
 from galab.specs import parse_fitness
 from galab.strategies.genetic import GeneticAlgorithm
 
@@ -44,7 +45,7 @@ class GeneticSearch:
         executor: carries out a generation's evaluation.
     """
 
-    records = "lineage.bin"
+    records = LINEAGE
 
     def __init__(
         self, config: RunConfig, strategy: GeneticAlgorithm, decoder: Decoder, evaluator: Evaluator,

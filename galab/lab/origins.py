@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from galab.compatibility import decided
+from galab.compatibility import decided, is_evolution
 from galab.config import RunConfig
 from galab.errors import CheckpointError, UsageError
 from galab.genome.founders import Founders
 from galab.genome.torch_laws import founders_fixed
 from galab.lab import tables
+from galab.lab.members import fixed_points_of
 from galab.lab.recorders import TensorBoard
-from galab.lab.state import births_dtype, check_layout, config_of, layout_of, load_buffers
+from galab.lab.state import check_layout, config_of, layout_of, load_buffers, records_of
 from galab.store import checkpoints, journal, plain
 from galab.store.lineage_file import LineageFile, read_rows
 from galab.store.run_folder import RunFolder, locate
@@ -43,9 +44,9 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     check_layout(layout_of(state), module, config.origin)
     load_buffers(module, state["buffers"])
     assert config.seed is not None
-    if decided(config)["founders"] == "clones" and len(state["weights"]) > 1:
+    if not is_evolution(config) and decided(config)["founders"] == "clones" and len(state["weights"]) > 1:
         logger.warning("every founder is a clone of the fittest parent of %s: gene laws need one base", config.origin)
-    return founders_fixed(module, np.asarray(state["weights"], dtype=np.int32), config.seed)
+    return founders_fixed(module, fixed_points_of(state), config.seed)
 
 
 def newest(folder: RunFolder) -> Path:
@@ -84,9 +85,9 @@ def branch(folder: RunFolder, file: Path) -> RunFolder:
     generation = state["generation"]
     content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
     new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content, files=files)
-    dtype = births_dtype(config)
-    with LineageFile(new.lineage_path, dtype) as lineage:
-        lineage.append(read_rows(folder.lineage_path, dtype)[: state["lineage"]["births"]])
+    name, dtype = records_of(config)
+    with LineageFile(new.path / name, dtype) as records:
+        records.append(read_rows(folder.path / name, dtype)[: state["lineage"]["births"]])
     shutil.copy(folder.founders_path, new.founders_path)
     shutil.copy(folder.log_path, new.log_path)
     journal.cut(new.log_path, generation)

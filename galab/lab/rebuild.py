@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from galab.config import RunConfig
-from galab.contracts import Task
+from galab.contracts import Member, Task
 from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
-from galab.genome.births import Birth, from_rows
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.phenotype import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.lab import trust as trust_rules
 from galab.lab.champion import Judge
 from galab.lab.experiment import own_threads
 from galab.lab.origins import read_state
-from galab.lab.state import check_data, check_layout, config_of, layout_of, load_buffers, members_of
+from galab.lab.members import candidates_of, numbers_of
+from galab.lab.state import check_data, check_layout, config_of, layout_of, load_buffers
 from galab.models import build_model
 from galab.specs import hidden_sizes
 from galab.store.run_folder import RunFolder, locate
@@ -53,9 +53,9 @@ class Saved:
         return int(self.state["generation"])
 
     @property
-    def births(self) -> list[Birth]:
-        """The living parents' births, best first."""
-        return from_rows(self.state["strategy"]["births"])
+    def numbers(self) -> list[int]:
+        """Who may be champion, best first: the parents' births, or the generation of the centre."""
+        return numbers_of(self.state)
 
     def place(self, member: int | None) -> int:
         """Rank of a member among the parents; None is the champion.
@@ -63,16 +63,16 @@ class Saved:
         Raises:
             UsageError: there is no such member.
         """
-        count = len(self.births)
+        count = len(self.numbers)
         if member is None:
             return int(self.state["champion"]["place"])
         if not 0 <= member < count:
             raise UsageError(f"expected --member between 0 (the fittest parent) and {count - 1}, got {member}")
         return member
 
-    def member(self, member: int | None = None) -> Phenotype:
-        """A parent by its rank in fitness, or the champion."""
-        return members_of(self.state)[self.place(member)]
+    def member(self, member: int | None = None) -> Member:
+        """A parent by its rank in fitness, or the champion; of an evolution strategy, its centre."""
+        return candidates_of(self.state)[self.place(member)]
 
     def task(self) -> Task:
         """The run's task, with the data that the run saw.
@@ -100,13 +100,13 @@ class Saved:
         load_buffers(module, self.state["buffers"])
         return module
 
-    def module_with(self, member: Phenotype) -> nn.Module:
+    def module_with(self, member: Member) -> nn.Module:
         """The run's network with a member's weights."""
         module = self.module()
         module.load_state_dict(self.tensors(member), strict=False)
         return module
 
-    def tensors(self, member: Phenotype) -> dict[str, torch.Tensor]:
+    def tensors(self, member: Member) -> dict[str, torch.Tensor]:
         """A member's parameters by name, float32."""
         return tensors_of(self.layout, member)
 
@@ -152,13 +152,13 @@ def evaluate(
     place = saved.place(member)
     config = saved.config.on(resolve_device(device))
     judge = Judge(config, module, saved.layout, task)
-    metrics = judge.score(members_of(saved.state)[place], split)
+    metrics = judge.score(candidates_of(saved.state)[place], split)
     return {
         "run": str(path),
         "generation": saved.generation,
         "evaluations": saved.state["totals"]["evaluations"],
         "member": "champion" if member is None else member,
-        "birth": saved.births[place].id,
+        "birth": saved.numbers[place],
         "data": task.description,
         "examples": len(getattr(task, split)),
         **metrics,

@@ -5,25 +5,30 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from galab import __version__
-from galab.compatibility import decided
+from galab.compatibility import decided, is_evolution
 from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import birth_dtype
 from galab.genome.founders import Founders
 from galab.genome.phenotype import Layout
-from galab.lab.champion import Champion
-from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment
 from galab.store import plain
+from galab.strategies.evolution import record_dtype
 
+if TYPE_CHECKING:
+    from galab.lab.champion import Champion
+    from galab.lab.describe import Totals
+    from galab.lab.experiment import Experiment
+
+#: Births that were selected, of a genetic algorithm; scores of all members, of an evolution strategy.
+LINEAGE, SCORES = "lineage.bin", "scores.bin"
 #: What a checkpoint of a run has at the least, with its type.
 _KEYS = {
     "hyperparameters": dict,
@@ -72,6 +77,13 @@ def capture(
         "founders": experiment.founders.sha256,
         "lineage": lineage,
     }
+
+
+def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
+    """Name of the file in which a run writes down what it is rebuilt from, and the type of a row."""
+    if is_evolution(config):
+        return SCORES, record_dtype(config.population)
+    return LINEAGE, births_dtype(config)
 
 
 def births_dtype(config: RunConfig) -> np.dtype[np.void]:

@@ -1,8 +1,8 @@
 """A small residual network for small images.
 
-Sources: K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016 (the CIFAR-10 form of
-section 4.2: a 3x3 stem, stages of equal width, stride 2 between them, global average pooling); Y. Wu, K. He, "Group
-normalization", ECCV 2018, in place of batch normalization, whose running statistics evolution would never update.
+Sources: K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016 (the form for
+CIFAR-10 of section 4.2: a 3x3 stem, stages of blocks, stride 2 between them, global average pooling); Y. Wu, K. He,
+"Group normalization", ECCV 2018, in place of batch normalization, whose running statistics evolution never updates.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ResNet(nn.Module):
                 "use --model mlp or reshape the task's inputs"
             )
         if not hidden:
-            raise UsageError("expected --hidden to name at least one stage for the resnet model, such as 16,32, got none")
+            raise UsageError("expected --hidden with at least one stage for the resnet model, such as 16,32, got none")
         self.stem = nn.Conv2d(input_shape[0], hidden[0], 3, padding=1, bias=False)
         self.stem_norm = _norm(hidden[0])
         self.activation = activation_named(activation)

@@ -55,6 +55,11 @@ class Step:
     ties: float | None
 
 
+def record_dtype(population: int) -> np.dtype[Any]:
+    """A row of the score log: everything that is needed to repeat a generation, but for the seeds."""
+    return np.dtype([("generation", "<u4"), ("fitness", "<f4", (population,))])
+
+
 class EvolutionStrategy:
     """See :class:`galab.contracts.Strategy`.
 
@@ -70,7 +75,7 @@ class EvolutionStrategy:
         parameters: name to the centre's tensor.
         antithetic: whether the next generation is tried in pairs.
         step: what the last update was made of.
-        record_dtype: a row of the score log: everything that is needed to repeat a generation, but for the seeds.
+        record_dtype: a row of the score log.
     """
 
     def __init__(
@@ -98,7 +103,7 @@ class EvolutionStrategy:
         self._lr = parse_rate_schedule(config.lr_schedule, "--lr-schedule")
         self.antithetic = config.pairs != "one-sided"
         self.step: Step | None = None
-        self.record_dtype = np.dtype([("generation", "<u4"), ("fitness", "<f4", (config.population,))])
+        self.record_dtype = record_dtype(config.population)
         self._asked: Cohort | None = None
 
     @property

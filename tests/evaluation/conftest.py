@@ -13,6 +13,7 @@ from galab.config import RunConfig
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.sources import Decoded
 from galab.genome.decode import Decoder
 from galab.genome.noise import table
 from galab.genome.phenotype import Layout, Phenotype, from_float
@@ -68,7 +69,7 @@ class Bench:
             self.module, founders.layout, task, chunk=5, precision="float32", device=torch.device("cpu")
         )
         self.minibatches = Minibatches(task.train, batch, 3)
-        self.here = Here(self.decoder, self.evaluator, self.minibatches, fitness=fitness, **options)
+        self.here = Here(Decoded(self.decoder, self.evaluator), self.minibatches, fitness=fitness, **options)
 
 
 @pytest.fixture

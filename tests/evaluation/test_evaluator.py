@@ -126,7 +126,7 @@ def test_blocks_of_examples_cover_all_of_them(make_task, make_members, evaluator
     members = make_members(module, 3)
     evaluator = evaluator_of(module, task)
     whole = evaluator.measure(members, task.train).means
-    evaluator.block = 16
+    evaluator._blocks.block = 16
     parts = evaluator.measure(members, task.train).means
     np.testing.assert_allclose(parts["loss"], whole["loss"], rtol=1e-6)
     assert parts["correct"].tolist() == whole["correct"].tolist()

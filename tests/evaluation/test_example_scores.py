@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional
 
 from galab.evaluation.example_scores import ANSWERS, EXAMPLE_SCORES, ExampleScores
-from galab.specs import BASES
 
 P, B, C = 5, 60, 7
 

@@ -13,6 +13,7 @@ from galab.errors import LethalMutationError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.sources import Decoded
 from galab.genome.decode import Decoder
 from galab.genome.noise import table
 from galab.genome.torch_laws import founders_of
@@ -165,7 +166,7 @@ def test_it_learns_with_norms_in_bfloat16(task):
     strategy = GeneticAlgorithm(config, step_size_rule(config, 1))
     decoder = Decoder(developer(config, founders, table("normal")), strategy.pedigree)
     evaluator = Evaluator(module, founders.layout, task, chunk=3, precision="bfloat16", device=torch.device("cpu"))
-    here = Here(decoder, evaluator, Minibatches(task.train, 0, 1), fitness="cross-entropy")
+    here = Here(Decoded(decoder, evaluator), Minibatches(task.train, 0, 1), fitness="cross-entropy")
     best = []
     for _ in range(15):
         scores = here.score(strategy.ask())

@@ -38,9 +38,9 @@ def generations(small: dict[str, Any]) -> Any:
     def make(**changes: Any) -> Iterator[tuple[Experiment, Cohort, Scores, Outcome, dict[int, float], dict[str, Any]]]:
         config = resolve(RunConfig(**small | changes))
         experiment = build(config, *network_and_task(config))
-        strategy, decoder = experiment.strategy, experiment.decoder
+        strategy, decoder = experiment.strategy, experiment.search.decoder
         decoder.pin(strategy.parents.tolist())
-        diagnosis = Diagnostics(experiment)
+        diagnosis = Diagnostics(experiment.search)
         for _ in range(8):
             cohort = strategy.ask()
             scores = experiment.executor.score(cohort)
@@ -119,7 +119,7 @@ def test_the_distance_of_the_parents_is_in_the_line(generations: Any) -> None:
     for experiment, cohort, _, outcome, _, line in generations():
         assert ("diversity_distance" in line) == (cohort.generation % 2 == 0)
         if "diversity_distance" in line:
-            weights = [to_float(experiment.decoder.decode(b).weights).astype(float) for b in outcome.parents.tolist()]
+            weights = [to_float(experiment.search.decoder.decode(b).weights).astype(float) for b in outcome.parents.tolist()]
             pairs = [np.square(a - b).mean() for a, b in itertools.combinations(weights, 2)]
             assert line["diversity_distance"] == pytest.approx(np.mean(pairs) ** 0.5, rel=1e-5)
 
@@ -128,11 +128,11 @@ def test_the_distance_of_the_parents_is_in_the_line(generations: Any) -> None:
 def test_the_common_ancestor_and_how_far_it_came(generations: Any, changes: dict[str, Any]) -> None:
     before = 0
     for experiment, cohort, _, outcome, _, line in generations(**changes):
-        ancestor = experiment.pedigree.common_ancestor(outcome.parents.tolist())
+        ancestor = experiment.search.pedigree.common_ancestor(outcome.parents.tolist())
         born = 0 if ancestor is None else ancestor.generation
         age = None if ancestor is None else cohort.generation - born
         assert (line["diversity_common_ancestor"], line["diversity_fixed_generations"]) == (age, born - before)
-        everybody = experiment.pedigree.ancestors(outcome.parents.tolist())
+        everybody = experiment.search.pedigree.ancestors(outcome.parents.tolist())
         younger = [b for b in everybody if b.generation and b.id > (-1 if ancestor is None else ancestor.id)]
         assert line["diversity_segregating"] == len(younger)
         before = born
@@ -142,7 +142,7 @@ def test_mutations_that_segregate_and_that_are_fixed_under_a_gene_law(generation
     """A decoder that never pins anybody tells all genes from the founders."""
     fixed = 0
     for experiment, _, _, outcome, _, line in generations(**SEXUAL):
-        cold = Decoder(experiment.decoder.developer, experiment.pedigree)
+        cold = Decoder(experiment.search.decoder.developer, experiment.search.pedigree)
         genes = [set(cold.decode(birth).genes or {}) for birth in outcome.parents.tolist()]
         fixed += line["diversity_fixed_mutations"]
         assert fixed == len(set.intersection(*genes))
@@ -168,7 +168,7 @@ def test_operators_crossover_and_inherited_shares(generations: Any) -> None:
 def test_ages_of_elites(generations: Any) -> None:
     oldest = []
     for experiment, cohort, _, outcome, _, line in generations(survival="plus", sigma=0.5, batch=0):
-        ages = [cohort.generation - experiment.pedigree[birth].generation for birth in outcome.parents.tolist()]
+        ages = [cohort.generation - experiment.search.pedigree[birth].generation for birth in outcome.parents.tolist()]
         assert (line["selection_age_best"], line["selection_age_oldest"]) == (ages[0], max(ages))
         oldest.append(max(ages))
     assert max(oldest) > 1

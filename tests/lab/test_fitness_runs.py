@@ -81,7 +81,7 @@ def test_the_champion_is_best_by_the_first_base(small: dict[str, Any], fitness: 
     module, task = network_and_task(config)
     experiment = build(config, module, task)
     ids = experiment.strategy.parents.tolist()
-    members = [experiment.decoder.decode(birth) for birth in ids]
+    members = [experiment.search.decoder.decode(birth) for birth in ids]
     judge = Judge(config, module, experiment.founders.layout, task)
     alone = [judge.score(member, "validation")[name] for member in members]
     found = judge.judge(ids, members, test=False)

@@ -42,7 +42,7 @@ def test_every_generation_is_scored_on_its_own_examples(small: dict[str, Any], b
         scores = experiment.executor.score(cohort)
         examples = task.sample(5, generation, batch or 1024)
         for index, birth in enumerate(cohort.births["id"].tolist()):
-            weight = torch.from_numpy(experiment.decoder.decode(birth).weights.reshape(16, 64)) * 2.0**-24
+            weight = torch.from_numpy(experiment.search.decoder.decode(birth).weights.reshape(16, 64)) * 2.0**-24
             loss = (examples.inputs @ weight.T - examples.targets).square().mean()
             assert scores.fitness[index] == pytest.approx(-float(loss), rel=1e-5)
         experiment.strategy.tell(scores)

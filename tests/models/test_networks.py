@@ -117,5 +117,5 @@ def test_a_resnet_normalizes_several_channels_at_a_time():
 def test_a_resnet_wants_images_and_a_stage():
     with pytest.raises(UsageError, match=r"shape \(channels, height, width\) for the resnet model, got \(784,\)"):
         ResNet((784,), 10)
-    with pytest.raises(UsageError, match="expected --hidden to name at least one stage"):
+    with pytest.raises(UsageError, match="expected --hidden with at least one stage"):
         ResNet((1, 8, 8), 10, hidden=())
