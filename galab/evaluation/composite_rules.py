@@ -117,20 +117,20 @@ def _layers(step: Step) -> Callable[..., Any]:
         bidirectional: bool,
         batch_first: bool = False,
     ) -> Any:
-        directions, kinds = 2 if bidirectional else 1, 4 if has_biases else 2
-        known = isinstance(weights, list) and isinstance(has_biases, bool)  # packed sequences have others
-        if not known or train and dropout or len(weights) != num_layers * directions * kinds:
-            raise NotImplementedError("packed sequences, dropout and projections of the state")
+        directions = 2 if bidirectional else 1
+        if not isinstance(weights, list) or not isinstance(has_biases, bool) or (train and dropout):
+            raise NotImplementedError("packed sequences and dropout")
+        kinds = len(weights) // (num_layers * directions)
         parts = (hx,) if isinstance(hx, Tensor) else tuple(hx)
         state_folded = [_folded(members, part, input, 3) for part in parts]
         folded = _folded(members, input, parts[0], 3)
         x = input if batch_first else input.transpose(0, 1)
         last: list[tuple[Tensor, ...]] = []
-        for layer in range(num_layers):
+        for _ in range(num_layers):
             outputs = []
             for direction in range(directions):
                 place = len(last)
-                own = [*weights[place * kinds : (place + 1) * kinds], None, None][:4]
+                own = weights[place * kinds : (place + 1) * kinds]
                 state = tuple(
                     _every(members, part[place], of_all) for part, of_all in zip(parts, state_folded, strict=True)
                 )
@@ -148,11 +148,15 @@ def _over_time(
     step: Step, members: int, x: Tensor, folded: bool, state: tuple[Tensor, ...], weights: list[Any]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer in one direction on (B or P * B, T, in): the states (P * B, T, out) and the last."""
-    w_ih, w_hh, b_ih, b_hh = weights
+    w_ih, w_hh, *others = weights
+    b_ih, b_hh = others[:2] if len(others) > 1 else (None, None)
+    projection = others[-1] if len(others) % 2 else None  # of the states of a long short-term memory
     gates = product(members, x, folded, w_ih, b_ih)
     outputs = []
     for time in range(x.shape[1]):
         state = step(gates[:, time], product(members, state[0], True, w_hh, b_hh), state)
+        if projection is not None:
+            state = (product(members, state[0], True, projection, None), *state[1:])
         outputs.append(state[0])
     return torch.stack(outputs, dim=1), state
 
@@ -170,17 +174,31 @@ def _part(weight: Stack | None, number: int, width: int) -> Any:
     return weight[..., rows] if weight.dim() < 3 else weight[..., rows, :]
 
 
-def _mask_of_rows(mask: Tensor, rows: int) -> Tensor:
-    """A mask with its first axis repeated for the members where it has but one of them."""
-    repeats = rows // len(mask)
-    return mask if repeats == 1 else mask.repeat(repeats, *[1] * (mask.dim() - 1))
+def _mask(q: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
+    """What is added to the scores of queries (P * B, heads, T, width).
 
+    Args:
+        q: the queries.
+        mask: (T, S), or (N * heads, T, S) with N = B or P * B.
+        padding: (N, S).
+    """
+    rows, heads = q.shape[:2]
 
-def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask as numbers to add; a boolean one is true where attention is forbidden."""
-    if mask.dtype != torch.bool:
-        return mask.to(dtype)
-    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, float("-inf"))
+    def additive(given: Tensor, count: int) -> Tensor:
+        """As numbers, the first axis repeated for the members where it has but one of them."""
+        if given.dtype == torch.bool:  # true is where attention is forbidden
+            given = torch.zeros_like(given, dtype=q.dtype).masked_fill(given, float("-inf"))
+        return given.to(q.dtype).repeat(count // len(given), *[1] * (given.dim() - 1))
+
+    total = None
+    if mask is not None:
+        every = mask.dim() == 3
+        total = additive(mask, rows * heads if every else len(mask))
+        total = total.unflatten(0, (rows, heads)) if every else total
+    if padding is not None:
+        padding = additive(padding, rows)[:, None, None]
+        total = padding if total is None else total + padding
+    return total
 
 
 def multi_head_attention_forward(
@@ -213,7 +231,7 @@ def multi_head_attention_forward(
 ) -> tuple[Tensor, Tensor | None]:
     """``F.multi_head_attention_forward`` of queries (T, N, E), keys and values (S, N, E) with N = B or P * B."""
     strange = (bias_k, bias_v, static_k, static_v)
-    if add_zero_attn or training and dropout_p or any(given is not None for given in strange):
+    if add_zero_attn or (training and dropout_p) or any(given is not None for given in strange):
         raise NotImplementedError("attention with dropout, added or given keys and values")
     width, separate = embed_dim_to_check, (q_proj_weight, k_proj_weight, v_proj_weight)
     activations = [(x.transpose(0, 1), _folded(members, x, query, 3)) for x in (query, key, value)]
@@ -225,14 +243,7 @@ def multi_head_attention_forward(
         each = zip(activations, weights, biases, strict=True)
         projected = tuple(product(members, x, of_all, weight, bias) for (x, of_all), weight, bias in each)
     q, k, v = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in projected)  # (P * B, heads, T or S, width)
-    rows, mask = len(q), None
-    if attn_mask is not None:
-        mask = _additive(attn_mask, q.dtype)
-        if mask.dim() == 3:
-            mask = _mask_of_rows(mask, rows * num_heads).unflatten(0, (rows, num_heads))
-    if key_padding_mask is not None:
-        padding = _mask_of_rows(_additive(key_padding_mask, q.dtype), rows)[:, None, None]
-        mask = padding if mask is None else mask + padding
+    mask = _mask(q, attn_mask, key_padding_mask)
     attention = None
     if need_weights:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)

@@ -38,7 +38,7 @@ class LowRank:
 
     @property
     def rank(self) -> int:
-        """r."""
+        """The r of the shapes here."""
         return int(self.a.shape[2])
 
     @property

@@ -25,7 +25,7 @@ from galab.evaluation.member_rules import RULES, Fold
 
 #: Methods that ask about a tensor and not for its values, which are the same for all members.
 _QUESTIONS = frozenset(
-    "size dim numel nelement ndimension stride is_floating_point is_complex is_contiguous __len__ element_size".split()
+    ("size", "dim", "numel", "nelement", "ndimension", "stride", "is_floating_point", "is_complex", "is_contiguous")
 )
 
 
@@ -150,6 +150,9 @@ class MemberMode(TorchFunctionMode):
                 if not value.dim() or len(value) % self._members:
                     raise NoRuleError("an activation whose first axis is not the batch")
                 dense = value.unflatten(0, (self._members, -1))
+            elif dense is None and mark_of(value) == SHARED:
+                # As a view, because not every function of torch can be mapped over a parameter alone (prelu).
+                dense = value.expand(self._members, *value.shape)
             if dense is not None:
                 every[id(value)] = dense
 
@@ -199,7 +202,7 @@ class OneMemberMode(TorchFunctionMode):
                 return COMPOSITE_RULES[func](1, *mapped(args, self._or_stack), **mapped(kwargs, self._or_stack))
             x = args[0] if args else None
             batch = isinstance(x, Tensor) and id(x) not in self._stacks and (x.dim() > 1 or not x.is_floating_point())
-            if func in LOW_RANK_RULES and batch:
+            if func in LOW_RANK_RULES and isinstance(x, Tensor) and batch:
                 fold = Fold(1, len(x), by_member=True)
                 return LOW_RANK_RULES[func](fold, x, *mapped(args[1:], stacked), **mapped(kwargs, stacked))
         except NotImplementedError:

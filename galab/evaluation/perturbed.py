@@ -71,7 +71,7 @@ def vmapped(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_ow
     factors = {name: (stack.a, stack.every_b()) for name, stack in low.items()}
 
     def one(dense: dict[str, Tensor], factors: dict[str, tuple[Tensor, Tensor]], inputs: Tensor) -> Any:
-        stand_ins = {name: torch.empty(stack.shape, device="meta", dtype=stack.base.dtype) for name, stack in low.items()}
+        stand_ins = {name: torch.empty_like(stack.base, device="meta") for name, stack in low.items()}
         stacks = {
             id(stand_ins[name]): LowRank(low[name].base, a.unsqueeze(0), b.unsqueeze(0))
             for name, (a, b) in factors.items()
