@@ -22,8 +22,8 @@ from galab.genome.torch_laws import founders_of
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment, build, network_and_task
-from galab.lab.resolving import resolve
 from galab.lab.operators import developer, step_size_rule
+from galab.lab.resolving import resolve
 from galab.lab.state import capture
 from galab.store import plain
 from galab.store.lineage_file import LineageFile

@@ -14,8 +14,8 @@ from galab.config import RunConfig
 from galab.lab.batch import one_by_one
 from galab.lab.experiment import network_and_task, own_threads
 from galab.lab.resolving import resolve
-from galab.lab.search import Shared
 from galab.lab.run import Steps
+from galab.lab.search import Shared
 from galab.lab.trials import plan
 from galab.lab.turns import Scored
 from galab.lab.workers import Trial

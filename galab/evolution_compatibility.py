@@ -44,6 +44,7 @@ def check_strategy(config: RunConfig) -> None:
 
 
 def check_evolution(config: RunConfig) -> None:
+    """Refuse values that are right alone and wrong together in an evolution strategy."""
     for flag, schedule in (("--sigma-schedule", config.sigma_schedule), ("--lr-schedule", config.lr_schedule)):
         if schedule is not None and parse_rate_schedule(schedule, flag).needs_end and config.generations is None:
             raise UsageError(

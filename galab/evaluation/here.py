@@ -81,7 +81,9 @@ class Here:
                 found.behaviour[index] = 0
         return replace(found, evaluations=evaluations)
 
-    def fitness(self, generation: int, measure: Callable[[Examples, EachExample | None], Measured]) -> NDArray[np.float64]:
+    def fitness(
+        self, generation: int, measure: Callable[[Examples, EachExample | None], Measured]
+    ) -> NDArray[np.float64]:
         """Fitness of members outside the cohort on a generation's examples, in the arithmetic of its cohort.
 
         For diagnoses alone.

@@ -120,7 +120,9 @@ class PerturbedEvaluator:
                 found[name] = low_rank(base, a, b, sigma, antithetic=antithetic)
         return found
 
-    def _sums(self, members: Mapping[str, Stack], examples: Examples, each: EachExample | None) -> tuple[Arrays, Arrays]:
+    def _sums(
+        self, members: Mapping[str, Stack], examples: Examples, each: EachExample | None
+    ) -> tuple[Arrays, Arrays]:
         module = self._blocks.module
         with torch.inference_mode():
             return self._blocks.sums(lambda inputs: self._forward(module, members, inputs), examples, each)

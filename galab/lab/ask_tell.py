@@ -19,9 +19,9 @@ from galab.genome.decode import Decoder
 from galab.genome.phenotype import Phenotype, to_float
 from galab.genome.quantiles import make
 from galab.genome.torch_laws import founders_given, founders_of
-from galab.lab.resolving import default_floor
-from galab.lab.operators import developer, step_size_rule
 from galab.lab.members import members_of, members_to_state
+from galab.lab.operators import developer, step_size_rule
+from galab.lab.resolving import default_floor
 from galab.strategies.genetic import GeneticAlgorithm
 
 

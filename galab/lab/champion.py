@@ -5,6 +5,7 @@ Selection never sees that data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,7 @@ class Judge:
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
 
-    def judge(self, ids: list[int], parents: list[Member], *, test: bool) -> Champion:
+    def judge(self, ids: list[int], parents: Sequence[Member], *, test: bool) -> Champion:
         """The best parent on validation; equal ones in order of fitness.
 
         Args:

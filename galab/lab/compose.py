@@ -11,9 +11,10 @@ from galab.config import RunConfig, complete
 from galab.errors import UsageError, closest
 from galab.genome.sigma import sigma
 from galab.lab.dependents import without_dependents
+from galab.lab.members import members_of
 from galab.lab.operators import steps_of
 from galab.lab.origins import read_state
-from galab.lab.state import config_of, layout_of, members_of
+from galab.lab.state import config_of, layout_of
 from galab.lab.step_sizes import reached
 from galab.lab.trust import CODE, check, remember
 

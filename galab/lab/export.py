@@ -25,9 +25,9 @@ from galab.genome.founders import GIVEN, Founders
 from galab.genome.noise import Table, table
 from galab.genome.phenotype import Layout, Phenotype
 from galab.lab import tables
+from galab.lab.members import lineage_of, members_of
 from galab.lab.operators import developer
 from galab.lab.rebuild import Saved
-from galab.lab.members import lineage_of, members_of
 from galab.lab.state import births_dtype, load_founders
 from galab.lab.trust import OPERATORS, check
 from galab.lab.verify import develop_all

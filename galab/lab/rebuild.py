@@ -18,8 +18,8 @@ from galab.genome.torch_laws import tensors_of
 from galab.lab import trust as trust_rules
 from galab.lab.champion import Judge
 from galab.lab.experiment import own_threads
-from galab.lab.origins import read_state
 from galab.lab.members import candidates_of, numbers_of
+from galab.lab.origins import read_state
 from galab.lab.state import check_data, check_layout, config_of, layout_of, load_buffers
 from galab.models import build_model
 from galab.specs import hidden_sizes

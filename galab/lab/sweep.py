@@ -10,9 +10,9 @@ from typing import Any
 from galab.config import RunConfig, flag
 from galab.errors import GalabError, RunFolderError, UsageError
 from galab.lab import trust as trust_rules
-from galab.lab.search import Shared
 from galab.lab.grid import cells_of, checked_seeds
 from galab.lab.resume_rules import STOP_RULES
+from galab.lab.search import Shared
 from galab.lab.standing import Ended, data_in, stand
 from galab.lab.state import config_of
 from galab.lab.trials import Trials, checked, group_content, jobs_for, members, run_all

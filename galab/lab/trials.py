@@ -15,12 +15,12 @@ from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
 from galab.lab import trust as trust_rules
 from galab.lab.experiment import build, network_and_task, own_threads
-from galab.lab.resolving import resolve
-from galab.lab.search import Shared
 from galab.lab.grid import checked_seeds
 from galab.lab.origins import origin_founders, pinned_origin
 from galab.lab.recorders import Progress
+from galab.lab.resolving import resolve
 from galab.lab.resume_rules import changed
+from galab.lab.search import Shared
 from galab.lab.standing import Ended, data_in, stand
 from galab.lab.stop import interruptible
 from galab.lab.workers import Observe, Trial, run_here, run_in_processes

@@ -21,8 +21,8 @@ from galab.genome.genes import fixed, folded
 from galab.genome.noise import Table
 from galab.genome.phenotype import Phenotype
 from galab.lab import tables
-from galab.lab.operators import developer
 from galab.lab.members import lineage_of, members_of
+from galab.lab.operators import developer
 from galab.lab.state import births_dtype, config_of, load_founders
 from galab.lab.trust import OPERATORS, check
 from galab.store import checkpoints

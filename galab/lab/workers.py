@@ -24,10 +24,10 @@ from galab.config import RunConfig
 from galab.errors import GalabError
 from galab.lab.batch import together
 from galab.lab.experiment import Experiment, own_threads
-from galab.lab.search import Shared
 from galab.lab.loop import Result
 from galab.lab.recorders import Progress, ProgressRecorder
 from galab.lab.run import Steps, resuming, starting
+from galab.lab.search import Shared
 
 _POLL_SECONDS = 0.25
 _GOODBYE_SECONDS = 30.0

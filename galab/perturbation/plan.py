@@ -44,7 +44,7 @@ class TensorPlan:
 
     @property
     def columns(self) -> int:
-        """n."""
+        """N."""
         return math.prod(self.shape[1:])
 
     @property

@@ -3,8 +3,8 @@
 Sources: Salimans et al., "Evolution Strategies as a Scalable Alternative to Reinforcement Learning", arXiv 1703.03864;
 Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652.
 
-What ``.grad`` gets is minus an estimate of the gradient of the (shaped) fitness, (1 / (N sigma)) sum_i s_i E_i with E of
-unit variance: with raw fitness and SGD a learning rate means what it means in gradient descent. The paper's alpha
+What ``.grad`` gets is minus an estimate of the gradient of the (shaped) fitness, (1 / (N sigma)) sum_i s_i E_i with E
+of unit variance: with raw fitness and SGD a learning rate means what it means in gradient descent. The paper's alpha
 (Eq. 6) is lr / sigma; the official code's learning rate is lr / (sigma^2 sqrt(N)).
 """
 
@@ -102,6 +102,7 @@ class EvolutionStrategy:
         self._sigma = parse_rate_schedule(config.sigma_schedule or "constant", "--sigma-schedule")
         self._lr = parse_rate_schedule(config.lr_schedule, "--lr-schedule")
         self.antithetic = config.pairs != "one-sided"
+        self._worth = self.antithetic
         self.step: Step | None = None
         self.record_dtype = record_dtype(config.population)
         self._asked: Cohort | None = None
@@ -163,10 +164,9 @@ class EvolutionStrategy:
         scores = SHAPINGS[config.shaping](fitness, config.groups)
         if self.antithetic:
             weights = pair_weights(scores, sign=config.shaping == "sign")
-            odd, even, ties = parts(fitness)
         else:
             weights = single_weights(scores, config.groups)
-            odd = even = ties = None
+        odd, even, ties = parts(fitness) if self.antithetic else (None, None, None)
         noise = self.noise_of(generation)
         gradient = estimate(self._directions, noise, weights, self.sigma(generation), self._device)
         norm = float(torch.sqrt(sum((part.double().square().sum() for part in gradient.values()), torch.zeros(()))))
@@ -181,8 +181,6 @@ class EvolutionStrategy:
             if odd is not None and even is not None:
                 self._worth = even >= odd
             self.antithetic = self._worth or generation % MEASURED_EVERY == 0
-
-    _worth = True
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`galab.contracts.Strategy`; the centre itself is saved beside it."""

@@ -73,7 +73,7 @@ class Optimizers:
         self, text: str, parameters: Sequence[nn.Parameter], learning_rate: float, weight_decay: float
     ) -> None:
         name, arguments = parse(text)
-        shared = {"lr": learning_rate}
+        shared: dict[str, Any] = {"lr": learning_rate}
         if "weight_decay" in inspect.signature(known()[name]).parameters:
             shared["weight_decay"] = weight_decay
         elif weight_decay:

@@ -119,7 +119,8 @@ def test_the_distance_of_the_parents_is_in_the_line(generations: Any) -> None:
     for experiment, cohort, _, outcome, _, line in generations():
         assert ("diversity_distance" in line) == (cohort.generation % 2 == 0)
         if "diversity_distance" in line:
-            weights = [to_float(experiment.search.decoder.decode(b).weights).astype(float) for b in outcome.parents.tolist()]
+            decode = experiment.search.decoder.decode
+            weights = [to_float(decode(b).weights).astype(float) for b in outcome.parents.tolist()]
             pairs = [np.square(a - b).mean() for a, b in itertools.combinations(weights, 2)]
             assert line["diversity_distance"] == pytest.approx(np.mean(pairs) ** 0.5, rel=1e-5)
 

@@ -14,9 +14,9 @@ from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.lab.describe import TIMING
 from galab.lab.experiment import build, network_and_task
-from galab.lab.resolving import resolve
 from galab.lab.rebuild import evaluate, open_saved
 from galab.lab.recorders import tag
+from galab.lab.resolving import resolve
 from galab.lab.run import resume
 from galab.tasks.regression import LinearRegression
 

@@ -15,8 +15,8 @@ from galab.genome.births import from_rows
 from galab.genome.phenotype import from_float
 from galab.genome.sigma import sigma
 from galab.lab.compose import compose
-from galab.lab.resolving import resolve
 from galab.lab.rebuild import open_saved
+from galab.lab.resolving import resolve
 from galab.lab.run import resume, start
 from galab.lab.verify import verify
 from galab.store import plain
