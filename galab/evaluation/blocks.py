@@ -18,8 +18,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: From outputs (P, b, C), targets (b,) and the place of the first of these examples to named results (P, b).
 EachExample = Callable[[Tensor, Tensor, int], Mapping[str, Tensor]]
 Arrays = dict[str, NDArray[Any]]
-#: From inputs (b, ...) to outputs (P, b, C).
-Answer = Callable[[Tensor], Tensor]
+#: From inputs (b, ...) and the place of the first of these examples to outputs (P, b, C).
+Answer = Callable[[Tensor, int], Tensor]
 
 
 class Blocks:
@@ -65,7 +65,7 @@ class Blocks:
         for start in range(0, len(examples), self.block):
             inputs = self.cast(examples.inputs[start : start + self.block])
             targets = examples.targets[start : start + self.block].to(self.device)
-            outputs = answer(inputs).float()
+            outputs = answer(inputs, start).float()
             # Before the task, whose measure may overwrite what it is given.
             for name, part in each(outputs, targets, start).items() if each else ():
                 blocks.setdefault(name, []).append(part)

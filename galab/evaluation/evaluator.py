@@ -119,7 +119,7 @@ class Evaluator:
         with torch.inference_mode():
             parameters = self._parameters()
             module = self._blocks.module
-            return self._blocks.sums(lambda inputs: self._forward(module, parameters, inputs), examples, each)
+            return self._blocks.sums(lambda inputs, _: self._forward(module, parameters, inputs), examples, each)
 
     def _one_by_one(
         self, group: list[Member], examples: Examples, each: EachExample | None

@@ -12,6 +12,25 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from galab.evaluation.products import Products, shared_products
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Common:
+    """Where a chunk's directions lie in their group.
+
+    Attributes:
+        products: what was computed for the group.
+        name: the parameter.
+        group: (Qg, n, r) ``b`` of the whole group.
+        start: the chunk's first direction.
+    """
+
+    products: Products
+    name: str
+    group: Tensor
+    start: int
+
 
 @dataclass(slots=True, eq=False)
 class LowRank:
@@ -24,11 +43,13 @@ class LowRank:
         base: (m, ...) what all members share.
         a: (P, m, r) the sign, sigma and 1 / sqrt(r) are in it.
         b: (Q, n, r) with unit variance.
+        common: where products that other chunks need too are found.
     """
 
     base: Tensor
     a: Tensor
     b: Tensor
+    common: Common | None = field(default=None, repr=False)
     _formed: Tensor | None = field(default=None, repr=False)
 
     @property
@@ -60,6 +81,14 @@ class LowRank:
         """(P, n, r) ``b`` for every member."""
         repeats = self.members // len(self.b)
         return self.b if repeats == 1 else self.b.repeat(repeats, 1, 1)
+
+    def products(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A shared activation (rows, n) times the base, (rows, m), and times ``b``, (Q, rows, r)."""
+        base = self.base.reshape(self.rows, self.columns)
+        if self.common is None:
+            return shared_products(x, base, self.b)
+        common = self.common
+        return common.products.of(common.name, x, base, common.group, common.start, common.start + len(self.b))
 
     def formed_transposed(self) -> Tensor:
         """(P, n, m) the transposed weights of every member; made once.
@@ -97,7 +126,9 @@ class LowRank:
 Stack = Tensor | LowRank
 
 
-def low_rank(base: Tensor, a: Tensor, b: Tensor, sigma: float, *, antithetic: bool) -> LowRank:
+def low_rank(
+    base: Tensor, a: Tensor, b: Tensor, sigma: float, *, antithetic: bool, common: Common | None = None
+) -> LowRank:
     """The perturbed parameter for factors of unit variance.
 
     Args:
@@ -106,6 +137,7 @@ def low_rank(base: Tensor, a: Tensor, b: Tensor, sigma: float, *, antithetic: bo
         b: (Q, n, r) factors.
         sigma: step size, in weight units.
         antithetic: whether each pair of factors makes two members, with the signs plus (first Q) and minus (last Q).
+        common: see :class:`LowRank`.
     """
     scaled = a * (sigma / math.sqrt(a.shape[2]))
-    return LowRank(base, torch.cat([scaled, -scaled]) if antithetic else scaled, b)
+    return LowRank(base, torch.cat([scaled, -scaled]) if antithetic else scaled, b, common)

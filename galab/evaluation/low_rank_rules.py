@@ -39,12 +39,16 @@ def linear(fold: Fold, x: Tensor, weight: LowRank, bias: Tensor | None = None) -
 
 def _shared_linear(x: Tensor, weight: LowRank, bias: Tensor | None) -> Tensor:
     """(B, ..., in) as (B, P, ..., out), laid out member-major."""
-    members, (pairs, columns, rank) = weight.members, weight.b.shape
-    flat = x.reshape(-1, columns)  # (B * ..., in)
-    base = F.linear(flat, weight.base)  # (B * ..., out)
-    inner = flat @ weight.b.transpose(0, 1).reshape(columns, pairs * rank)
-    inner = inner.view(-1, pairs, rank).transpose(0, 1)  # (Q, B * ..., r)
+    members, pairs = weight.members, len(weight.b)
+    base, inner = weight.products(x.reshape(-1, weight.columns))  # (B * ..., out), (Q, B * ..., r)
     outer = weight.a.transpose(1, 2)  # (P, r, out)
+    if weight.rank == 1:
+        # One pass over the result, and one more for a bias, where a batched product would copy the base first.
+        signs = (members // pairs, pairs)
+        y = torch.addcmul(base, inner, outer.unflatten(0, signs)).flatten(0, 1)  # (P, B * ..., out)
+        if bias is not None:
+            y += bias.unsqueeze(1)
+        return y.view(members, *x.shape[:-1], -1).transpose(0, 1)
     if bias is not None:
         # One more column makes the bias part of the same product, and saves a pass over the result.
         inner = torch.cat([inner, inner.new_ones(*inner.shape[:2], 1)], dim=2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,12 @@ from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
-from galab.evaluation.low_rank import Stack, low_rank
+from galab.evaluation.low_rank import Common, LowRank, Stack
 from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward
 from galab.evaluation.process import settle_kernels
+from galab.evaluation.products import Products
 from galab.genome.noise import table
-from galab.perturbation.directions import Dense, Noise, draw, size_of
+from galab.perturbation.directions import Dense, Factors, Noise, draw, size_of
 from galab.perturbation.plan import Plan
 
 #: The activations of a chunk at its widest layer: small enough to be read again while they are in the cache.
@@ -26,6 +29,25 @@ _STACK_BYTES = 32 << 20
 _STARTING_BLOCK = 256
 _MOST_BYTES = 128 << 20
 _PROBE_SIGMA = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What some members scored, all plus and then all minus where they are pairs.
+
+    Attributes:
+        start: the first direction, from 0.
+        directions: how many.
+        sums: name to (P,) sums over the examples.
+        examples: name to (P, B), what was asked for example by example.
+        failures: place to the reason.
+    """
+
+    start: int
+    directions: int
+    sums: Arrays
+    examples: Arrays
+    failures: dict[int, str]
 
 
 class PerturbedEvaluator:
@@ -74,7 +96,7 @@ class PerturbedEvaluator:
         """See :meth:`Blocks.prepared`."""
         return self._blocks.prepared(examples)
 
-    def sums(
+    def along(
         self,
         centre: Mapping[str, Tensor],
         noise: Noise,
@@ -83,29 +105,40 @@ class PerturbedEvaluator:
         each: EachExample | None,
         *,
         antithetic: bool,
-    ) -> tuple[Arrays, Arrays, dict[int, str]]:
-        """Sums over the examples of the members along some directions.
+    ) -> Iterator[Chunk]:
+        """The members along some directions, chunk by chunk.
 
         A chunk that raises is repeated member by member, so one bad member fails alone.
 
         Args:
             centre: name to tensor, float32.
-            noise: of Q directions.
+            noise: of the directions.
             sigma: the step size.
             examples: on what.
             each: what to compute example by example besides.
-            antithetic: whether each direction makes two members, all plus and then all minus.
-
-        Returns:
-            Name to (P,) sums; name to (P, B) of what ``each`` gave; and place to the reason of each failure.
+            antithetic: whether each direction makes two members.
         """
-        try:
-            return *self._sums(self.members(centre, noise, sigma, antithetic=antithetic), examples, each), {}
-        except Exception:
-            return self._one_by_one(centre, noise, sigma, examples, each, antithetic)
+        width = self.chunk // 2 if antithetic else self.chunk
+        products = Products()
+        whole = {name: part.b.to(self._blocks.dtype) for name, part in noise.items() if isinstance(part, Factors)}
+        for start in range(0, size_of(noise), width):
+            part = {name: values.part(start, start + width) for name, values in noise.items()}
+            common = {name: Common(products, name, b, start) for name, b in whole.items()}
+            try:
+                members = self.members(centre, part, sigma, antithetic=antithetic, common=common)
+                yield Chunk(start, size_of(part), *self._sums(members, examples, each, products), {})
+            except Exception:
+                found = self._one_by_one(centre, part, sigma, examples, each, antithetic)
+                yield Chunk(start, size_of(part), *found)
 
     def members(
-        self, centre: Mapping[str, Tensor], noise: Noise, sigma: float, *, antithetic: bool
+        self,
+        centre: Mapping[str, Tensor],
+        noise: Noise,
+        sigma: float,
+        *,
+        antithetic: bool,
+        common: Mapping[str, Common] | None = None,
     ) -> dict[str, Stack]:
         """The members' parameters: of Q directions, all plus and then all minus, or plus alone."""
         found: dict[str, Stack] = {}
@@ -116,16 +149,22 @@ class PerturbedEvaluator:
                 signed = torch.cat([step, -step]) if antithetic else step
                 found[name] = (centre[name] + signed).to(dtype)
             else:
-                base, a, b = centre[name].to(dtype), part.a, part.b.to(dtype)
-                found[name] = low_rank(base, a, b, sigma, antithetic=antithetic)
+                # Scaled in float32 and rounded once.
+                a = part.a * (sigma / math.sqrt(part.a.shape[2]))
+                signed = (torch.cat([a, -a]) if antithetic else a).to(dtype)
+                where = common.get(name) if common else None
+                found[name] = LowRank(centre[name].to(dtype), signed, part.b.to(dtype), where)
         return found
 
     def _sums(
-        self, members: Mapping[str, Stack], examples: Examples, each: EachExample | None
+        self, members: Mapping[str, Stack], examples: Examples, each: EachExample | None, products: Products
     ) -> tuple[Arrays, Arrays]:
-        module = self._blocks.module
+        def answer(inputs: Tensor, start: int) -> Tensor:
+            products.begin(start)
+            return self._forward(self._blocks.module, members, inputs)
+
         with torch.inference_mode():
-            return self._blocks.sums(lambda inputs: self._forward(module, members, inputs), examples, each)
+            return self._blocks.sums(answer, examples, each)
 
     def _one_by_one(
         self,
@@ -145,7 +184,7 @@ class PerturbedEvaluator:
         for index, (place, step) in enumerate(signed):
             alone = {name: part.part(place, place + 1) for name, part in noise.items()}
             try:
-                found = self._sums(self.members(centre, alone, step, antithetic=False), examples, each)
+                found = self._sums(self.members(centre, alone, step, antithetic=False), examples, each, Products())
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
                 continue

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError
-from galab.evaluation.blocks import EachExample, joined
+from galab.evaluation.blocks import EachExample
 from galab.evaluation.evaluator import Evaluator, Measurements
 from galab.evaluation.fitness import mean_squares
 from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
 from galab.genome.decode import Decoder
 from galab.genome.phenotype import Phenotype
-from galab.perturbation.directions import Directions, size_of
+from galab.perturbation.directions import Directions
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,25 +170,18 @@ class Around:
         antithetic: bool,
     ) -> Iterator[Measured]:
         """The members along directions ``bounds[0]`` to ``bounds[1] - 1``."""
-        evaluator = self._evaluator
-        width = evaluator.chunk // 2 if antithetic else evaluator.chunk
         for first, noise in self._directions.between(generation, *bounds):
-            for start in range(0, size_of(noise), width):
-                part = {name: values.part(start, start + width) for name, values in noise.items()}
-                sums, rows, failures = evaluator.sums(
-                    self._centre, part, sigma, examples, each, antithetic=antithetic
-                )
-                directions = size_of(part)
-                at = first + start
+            for chunk in self._evaluator.along(self._centre, noise, sigma, examples, each, antithetic=antithetic):
+                at = first + chunk.start
                 # Plus and minus of a pair lie side by side in the cohort, and apart in the chunk.
                 indices = (
-                    [2 * (at + q) + minus for minus in (0, 1) for q in range(directions)]
+                    [2 * (at + q) + minus for minus in (0, 1) for q in range(chunk.directions)]
                     if antithetic
-                    else list(range(at, at + directions))
+                    else list(range(at, at + chunk.directions))
                 )
-                means = {name: values / len(examples) for name, values in joined([sums], len(indices)).items()}
-                measurements = Measurements(means, failures, len(indices) * len(examples), rows)
-                yield Measured(indices, measurements, examples, _unknown)
+                means = {name: sums / len(examples) for name, sums in chunk.sums.items()}
+                count = len(indices) * len(examples)
+                yield Measured(indices, Measurements(means, chunk.failures, count, chunk.examples), examples, _unknown)
 
 
 def _unknown() -> NDArray[np.float64]:

@@ -1,0 +1,74 @@
+"""Products that many chunks of members have in common: those of activations that have met no parameter yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Tensor
+
+#: What the products of one group of directions may take in memory.
+_MOST_BYTES = 64 << 20
+
+
+def shared_products(x: Tensor, base: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """A shared activation times the base and times the inner factors.
+
+    Args:
+        x: (rows, n).
+        base: (m, n).
+        b: (Q, n, r).
+
+    Returns:
+        (rows, m) and (Q, rows, r).
+    """
+    return F.linear(x, base), _inner(x, b)
+
+
+def _inner(x: Tensor, b: Tensor) -> Tensor:
+    directions, columns, rank = b.shape
+    if rank == 1:
+        # Rows of the result are directions, as they are wanted: no copy follows.
+        return (b.view(directions, columns) @ x.t()).unsqueeze(2)
+    return (x @ b.transpose(0, 1).reshape(columns, directions * rank)).view(-1, directions, rank).transpose(0, 1)
+
+
+@dataclass(slots=True)
+class Products:
+    """Products of shared activations for a group of directions, made when the first chunk asks for them.
+
+    The same activation reaches the same layer in every chunk, as nothing has changed it. So a product is known by the
+    parameter, by the block of examples, and by how often that parameter was asked before in the same forward.
+    """
+
+    _block: int = 0
+    _asked: Counter[str] = field(default_factory=Counter)
+    _made: dict[tuple[str, int, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+    _bytes: int = 0
+
+    def begin(self, block: int) -> None:
+        """A forward on a block of examples begins."""
+        self._block = block
+        self._asked.clear()
+
+    def of(self, name: str, x: Tensor, base: Tensor, group: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """What :func:`shared_products` gives for directions ``start`` to ``stop - 1`` of a group.
+
+        Args:
+            name: the parameter.
+            x: (rows, n).
+            base: (m, n).
+            group: (Q, n, r) the inner factors of the whole group.
+            start: the first direction that is wanted.
+            stop: one past the last.
+        """
+        key = (name, self._block, self._asked[name])
+        self._asked[name] += 1
+        if key not in self._made:
+            size = group.shape[0] * group.shape[2] * x.shape[0] * x.element_size()
+            fits = self._bytes + size <= _MOST_BYTES
+            self._bytes += size if fits else 0
+            self._made[key] = F.linear(x, base), _inner(x, group) if fits else None
+        outer, inner = self._made[key]
+        return outer, _inner(x, group[start:stop]) if inner is None else inner[start:stop]
