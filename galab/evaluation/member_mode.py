@@ -61,7 +61,9 @@ class MemberMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        found = [*leaves(args), *leaves(kwargs)]
+        found = [*args, *kwargs.values()]
+        if any(isinstance(value, list | tuple | dict) for value in found):
+            found = list(leaves(found))
         if any(id(value) in self._stacks for value in found):
             return self._with_parameters(func, args, kwargs)
         marks = {mark_of(value) for value in found}

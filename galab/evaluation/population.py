@@ -170,17 +170,28 @@ def block_size(forward: str, module: nn.Module, parameters: Parameters, inputs: 
         parameters: name to (P, *shape), with the P that will be used.
         inputs: (B, ...) some examples.
     """
-    members = next(iter(parameters.values())).shape[0]
+    members = next(iter(parameters.values())).shape[0] if forward == "vmap" else 1
+    return fitting_block(module, inputs, partial(FORWARDS[forward], module, parameters, inputs), hidden_members=members)
+
+
+def fitting_block(module: nn.Module, inputs: Tensor, run: Callable[[], Any], *, hidden_members: int) -> int:
+    """The block for the activations that ``run`` makes, see :func:`block_size`.
+
+    Args:
+        module: the network.
+        inputs: (B, ...) what ``run`` shows it.
+        run: runs all members.
+        hidden_members: folded activations hold all members, 1 is hidden; under vmap a hook sees those of one of P.
+    """
     widest = [inputs[0].numel()]
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            # Folded activations hold all members already; under vmap a hook sees those of one.
-            widest.append(output.numel() // len(inputs) * (members if forward == "vmap" else 1))
+            widest.append(output.numel() // len(inputs) * hidden_members)
 
     handles = [layer.register_forward_hook(note) for layer in module.modules()]
     try:
-        FORWARDS[forward](module, parameters, inputs)
+        run()
     finally:
         for handle in handles:
             handle.remove()

@@ -128,21 +128,6 @@ def test_members_weights_are_formed_only_for_many_examples_of_their_own(examples
     assert (weight._formed is not None) == formed
 
 
-def test_a_pair_lies_on_both_sides_of_the_centre():
-    weight = weight_of(6, (5, 4), 2, True)
-    formed = weight.formed()
-    torch.testing.assert_close((formed[:3] + formed[3:]) / 2, weight.base.expand(3, -1, -1))
-    torch.testing.assert_close(torch.stack([weight.member(p) for p in range(6)]), formed)
-    part = weight.rows_between(1, 3)
-    torch.testing.assert_close(part.formed(), formed[:, 1:3])
-
-
-def test_the_difference_has_the_variance_of_one_weight_at_every_rank():
-    for rank in (1, 4, 16):
-        weight = weight_of(2, (200, 300), rank, False)
-        assert float((weight.formed() - weight.base).std()) == pytest.approx(0.3, rel=0.1)
-
-
 @pytest.mark.parametrize("function", [F.linear, F.conv2d])
 def test_a_first_layer_costs_one_product_with_the_centre_and_one_thin_one_for_each_pair(function):
     shape, x = ((30, 50), normal(20, 50)) if function is F.linear else ((30, 5, 3, 3), normal(20, 5, 8, 8))

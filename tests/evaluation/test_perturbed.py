@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from galab.errors import GalabError
 from galab.evaluation.low_rank import LowRank
-from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward, folded, vmapped
+from galab.evaluation.perturbed import (
+    PERTURBED_FORWARDS,
+    choose_perturbed_forward,
+    folded,
+    perturbed_block_size,
+    vmapped,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -156,3 +162,17 @@ def test_a_network_that_cannot_run_says_so():
     module = ready(nn.Linear(5, 2))
     with pytest.raises(GalabError, match=r"the network cannot be run on float32 inputs of shape \(3, 6\): "):
         choose_perturbed_forward(module, perturbed(module, 2), torch.zeros(4, 6))
+
+
+@pytest.mark.parametrize("forward", PERTURBED_FORWARDS)
+@pytest.mark.parametrize("members", [2, 8])
+def test_a_block_fits_the_activations_of_all_members_that_live_at_once(forward, members):
+    module = ready(nn.Linear(3, 10_000))
+    found = perturbed_block_size(forward, module, perturbed(module, members), torch.randn(4, 3))
+    activation = 40_000 * (1 if forward == "loop" else members)
+    assert found == 256 or found * activation <= 2**27 < 2 * found * activation
+    small = perturbed_block_size(
+        forward, ready(nn.Linear(3, 2)), perturbed(nn.Linear(3, 2), members), torch.randn(4, 3)
+    )
+    assert small > 256
+    assert not module._forward_hooks
