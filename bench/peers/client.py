@@ -54,7 +54,7 @@ class Peers:
     def __init__(self, patience: float = 900.0) -> None:
         if not available():
             raise UsageError(
-                f"expected other people's libraries in {_STAMP.parent}, got no finished install; run make bench-peers first"
+                f"expected other people's libraries in {_STAMP.parent}, got none installed; run make bench-peers first"
             )
         self._patience = patience
         self._folder = tempfile.TemporaryDirectory(prefix="galab-peers-")

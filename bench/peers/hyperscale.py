@@ -26,9 +26,7 @@ def make(problem: Problem, population: int, rank: int, precision: str) -> Callab
 
     def step() -> object:
         nonlocal state, epoch
-        state, scores = generation(
-            state, epoch, images, targets, population=population, rank=rank, precision=precision
-        )
+        state, scores = generation(state, epoch, images, targets, population=population, rank=rank, precision=precision)
         epoch += 1
         return np.asarray(scores), jax.block_until_ready(state)
 
