@@ -1,4 +1,8 @@
-"""OpenAI-ES with dense noise as evosax has it: ask, evaluate under vmap, tell, in one jit (arXiv 1703.03864)."""
+"""OpenAI-ES with dense noise as evosax has it: ask, evaluate under vmap, tell (arXiv 1703.03864).
+
+Each of the three is compiled by itself, as in a plain loop around evosax: inside one jit, XLA took 1.2 to 1.5 times
+as long here, and the peers are to be shown at their best.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +23,19 @@ def make(problem: Problem, population: int, rank: int, precision: str) -> Callab
     del rank
     mean = {name: jnp.asarray(value) for name, value in problem.parameters.items()}
     images, targets = jnp.asarray(problem.inputs, precision), jnp.asarray(problem.targets, jnp.int32)
-    strategy = Open_ES(
-        population, mean, optimizer=optax.sgd(LEARNING_RATE), std_schedule=optax.constant_schedule(SIGMA)
-    )
+    rate = LEARNING_RATE * SIGMA**2 * population**0.5  # its estimate is divided by sigma, EGGROLL's is in sigmas
+    strategy = Open_ES(population, mean, optimizer=optax.sgd(rate), std_schedule=optax.constant_schedule(SIGMA))
     options = strategy.default_params
 
-    @jax.jit
-    def generation(key: jax.Array, state: object, images: jax.Array, targets: jax.Array) -> tuple[object, jax.Array]:
-        ask, tell = jax.random.split(key)
-        members, state = strategy.ask(ask, state, options)
-        losses = jax.vmap(_loss, in_axes=(0, None, None))(members, images, targets)
-        state, _ = strategy.tell(tell, members, losses, state, options)
-        return state, losses
-
+    evaluate = jax.jit(jax.vmap(_loss, in_axes=(0, None, None)))
     state, key = strategy.init(jax.random.key(0), mean, options), jax.random.key(1)
 
     def step() -> object:
         nonlocal state, key
-        key, now = jax.random.split(key)
-        state, losses = generation(now, state, images, targets)
+        key, ask, tell = jax.random.split(key, 3)
+        members, state = strategy.ask(ask, state, options)
+        losses = evaluate(members, images, targets)
+        state, _ = strategy.tell(tell, members, losses, state, options)
         return jax.block_until_ready((state, losses))
 
     return step

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: Standard deviation of the perturbations and step of the update: they change what is computed, not for how long.
+#: Standard deviation of the perturbations and step of the update, with which every library learns; no time depends on them.
 SIGMA, LEARNING_RATE = 0.03, 0.1
 
 #: The file's arrays and how many dimensions they have.
