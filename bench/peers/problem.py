@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: Standard deviation of the perturbations and step of the update, with which every library learns; no time depends on them.
+#: Spread of the perturbations and step of the update; every library learns with these, and no time depends on them.
 SIGMA, LEARNING_RATE = 0.03, 0.1
 
 #: The file's arrays and how many dimensions they have.
