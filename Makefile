@@ -10,6 +10,8 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Other people's libraries, for comparison only, in an environment of their own.
+PEERS := .venv-peers
 EXTRAS := test,offline,export,dev
 ARGS ?=
 TORCH_INDEX ?=
@@ -28,7 +30,7 @@ FIND_TORCH = import os, re, sys, torch; \
 .PHONY: help
 help: ## list the targets
 	@echo "galab: neural networks without gradients. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo 'Extra flags: make run ARGS="--seconds 600". Data: GALAB_DATA=FOLDER make run. More: the top of the Makefile.'
 
 .PHONY: run
@@ -49,24 +51,35 @@ check: $(VENV)/.installed ## lint, check the types, and check that modules impor
 bench: $(VENV)/.installed ## measure speed and memory against their bounds
 	@$(BIN)/python bench/run.py $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(PEERS)/.installed ## install other people's evolution strategies (JAX; 600 MB) to measure galab against
+
 .PHONY: board
 board: $(VENV)/.installed ## open TensorBoard on runs/
 	@$(BIN)/python -m tensorboard.main --logdir runs $(ARGS)
 
 .PHONY: clean
-clean: ## remove the environment, caches and build leftovers; runs/ stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+clean: ## remove the environments, caches and build leftovers; runs/ stays
+	@rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find $(wildcard galab tests bench analysis) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is written last, so that an install that failed half-way is done again. A Python without ensurepip
+# $(call environment,FOLDER,PYTHON) makes an environment, $(call find_pip,FOLDER) sets $$pip. A Python without ensurepip
 # (Debian's, without python3.11-venv) cannot put pip into an environment, but its own pip can install there.
+environment = test -x $(1)/bin/python || { \
+	if $(2) -c 'import ensurepip, venv' 2>/dev/null; then $(2) -m venv $(1); \
+	else $(2) -m venv --without-pip $(1); fi; } || { rm -rf $(1); \
+	echo "'$(2) -m venv' failed; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
+find_pip = if $(1)/bin/python -m pip --version >/dev/null 2>&1; then pip="$(1)/bin/python -m pip"; \
+	else pip="$(PYTHON) -m pip --python $(1)/bin/python"; fi; \
+	$$pip --version >/dev/null || { \
+	echo "no pip for $(1): '$(PYTHON)' has neither ensurepip nor pip; on Debian and Ubuntu: apt install python3.11-venv" >&2; \
+	exit 1; }
+
+# The stamps are written last, so that an install that failed half-way is done again.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "expected Python 3.11 or newer, got '$(PYTHON)'; install it, or give make PYTHON=/path/to/python" >&2; exit 1; }
-	@test -x $(BIN)/python || { \
-		if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
-		else $(PYTHON) -m venv --without-pip $(VENV); fi; } || { rm -rf $(VENV); \
-		echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
+	@$(call environment,$(VENV),$(PYTHON))
 	@cp constraints.txt $(VENV)/constraints.txt
 	@torch=$$($(PYTHON) -c '$(FIND_TORCH)' 2>/dev/null); \
 	 site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
@@ -75,11 +88,19 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 		echo "using the torch in $$torch"; \
 		echo "$$torch" > $$site/galab_torch.pth; \
 		grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt; fi
-	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
-	 else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
-	 $$pip --version >/dev/null || { \
-		echo "no pip for $(VENV): '$(PYTHON)' has neither ensurepip nor pip; on Debian and Ubuntu: apt install python3.11-venv" >&2; \
-		exit 1; }; \
+	@$(call find_pip,$(VENV)); \
 	 echo "installing into $(VENV); the first time takes a minute, and longer where torch is fetched"; \
 	 $$pip install --quiet -c $(VENV)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[$(EXTRAS)]'
+	@touch $@
+
+# torch is galab's own: its folder is put on the path, behind what is installed here, so it is not fetched twice.
+$(PEERS)/.installed: $(VENV)/.installed bench/peers/requirements.txt
+	@$(call environment,$(PEERS),$(BIN)/python)
+	@rm -f $(PEERS)/lib/python*/site-packages/galab_torch.pth
+	@$(call find_pip,$(PEERS)); \
+	 echo "installing into $(PEERS); the first time takes a minute or two"; \
+	 $$pip install --quiet --no-deps --ignore-requires-python -r bench/peers/requirements.txt
+	@site=$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	 $(BIN)/python -c 'import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))' > $$site/galab_torch.pth
+	@$(PEERS)/bin/python -c 'import eggroll, eggroll_trainer, evosax, torcheggroll'
 	@touch $@

@@ -1,0 +1,92 @@
+"""The peers' side: one JSON request a line on stdin, one JSON answer a line on stdout, until stdin closes.
+
+``{"library": name, "problem": path, "images": 512, "population": 4096, "rank": 1, "precision": "float32"}`` does one
+generation (noise, evaluation, update) and answers ``{"milliseconds": x, "ok": true}``; compiling and warming up lie
+before the clock. With ``"check": true`` the answer is ``{"fitness": x, "ok": true}``: of the unperturbed parameters.
+What fails is answered ``{"error": sentence}``, and the next request is read. Run as ``python -m peers.worker``.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .libraries import MODULES
+from .problem import Problem
+
+#: Generations done before the first that is measured: the first compiles, the second finds memory mapped.
+WARM_UP = 2
+
+
+class Worker:
+    """Answers requests; what a library has compiled is kept for its next request.
+
+    Args:
+        capacity: how many (library, problem, population, rank, precision) are kept ready at once, the newest.
+    """
+
+    def __init__(self, capacity: int = 4) -> None:
+        self._capacity = capacity
+        self._ready: dict[tuple[Any, ...], Callable[[], object]] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request; a library's failure is an answer too."""
+        try:
+            return self._answer(request) | {"ok": True}
+        except Exception as error:
+            lines = str(error).splitlines() or [""]
+            return {"error": f"{request.get('library')}: {type(error).__name__}: {lines[0]}"}
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, path, precision = request["library"], Path(request["problem"]), request["precision"]
+        if name not in MODULES:
+            raise ValueError(f"expected a library of {', '.join(MODULES)}, got {name!r}")
+        if request.get("check"):
+            return {"fitness": _module(name).centre(_problem(path, request), precision)}
+        key = (name, path, request["population"], request["rank"], precision)
+        if key not in self._ready:
+            if len(self._ready) == self._capacity:
+                del self._ready[next(iter(self._ready))]
+                gc.collect()
+            step = _module(name).make(_problem(path, request), *key[2:])
+            for _ in range(WARM_UP):
+                step()
+            self._ready[key] = step
+        else:
+            step = self._ready[key]
+        start = time.perf_counter()
+        step()
+        return {"milliseconds": (time.perf_counter() - start) * 1e3}
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f".{MODULES[name]}", __package__)
+
+
+def _problem(path: Path, request: dict[str, Any]) -> Problem:
+    problem = Problem.load(path)
+    if len(problem.inputs) != request["images"]:
+        raise ValueError(f"expected {request['images']} images in {path}, got {len(problem.inputs)}")
+    return problem
+
+
+def main() -> None:
+    """Answer until stdin closes."""
+    # Answers go to the stdout that we were given; what libraries print goes nowhere.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    worker = Worker()
+    for line in sys.stdin:
+        print(json.dumps(worker.answer(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
