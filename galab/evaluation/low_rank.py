@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from galab.evaluation.products import Products, shared_products
+from galab.evaluation.products import Given, Products, shared_products
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +26,7 @@ class Common:
         start: the chunk's first direction.
     """
 
-    products: Products
+    products: Products | Given
     name: str
     group: Tensor
     start: int

@@ -15,10 +15,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from galab.evaluation import member_rules
 from galab.evaluation.low_rank import LowRank
 from galab.evaluation.member_rules import Fold
+
+#: Up to so many ranks, or outputs of a layer, a compiled forward sums terms instead of calling a product of matrices.
+_FEW = 16
+
+
+def is_traced() -> bool:
+    """Whether this forward is being traced, to be compiled."""
+    return get_proxy_mode() is not None
 
 
 def linear(fold: Fold, x: Tensor, weight: LowRank, bias: Tensor | None = None) -> Tensor:
@@ -28,7 +37,9 @@ def linear(fold: Fold, x: Tensor, weight: LowRank, bias: Tensor | None = None) -
         return fold.merge(_shared_linear(x, weight, bias))
     middle = x.shape[1:-1]
     rows = fold.split(x).transpose(0, 1).reshape(fold.members, -1, x.shape[-1])  # (P, B * ..., in)
-    if weight.cheaper_formed(rows.shape[1]):
+    if is_traced() and weight.rows <= _FEW and weight.cheaper_formed(rows.shape[1]):
+        y = _few_outputs(bias, rows, weight)
+    elif weight.cheaper_formed(rows.shape[1]):
         y = _add_product(bias, rows, weight.formed_transposed())
     else:
         inner = torch.bmm(rows, weight.every_b())  # (P, B * ..., r)
@@ -42,6 +53,9 @@ def _shared_linear(x: Tensor, weight: LowRank, bias: Tensor | None) -> Tensor:
     members, pairs = weight.members, len(weight.b)
     base, inner = weight.products(x.reshape(-1, weight.columns))  # (B * ..., out), (Q, B * ..., r)
     outer = weight.a.transpose(1, 2)  # (P, r, out)
+    if is_traced() and weight.rank <= _FEW:
+        y = _widened_by_sums(base, inner.repeat(members // pairs, 1, 1), outer, bias)
+        return y.view(members, *x.shape[:-1], -1).transpose(0, 1)
     if weight.rank == 1:
         # One pass over the result, and one more for a bias, where a batched product would copy the base first.
         signs = (members // pairs, pairs)
@@ -56,6 +70,27 @@ def _shared_linear(x: Tensor, weight: LowRank, bias: Tensor | None) -> Tensor:
     inner = inner.repeat(members // pairs, 1, 1)
     y = torch.baddbmm(base.expand(members, -1, -1), inner, outer)  # (P, B * ..., out)
     return y.view(members, *x.shape[:-1], -1).transpose(0, 1)
+
+
+def _widened_by_sums(base: Tensor, inner: Tensor, outer: Tensor, bias: Tensor | None) -> Tensor:
+    """``base + inner @ outer + bias`` as sums that a compiler melts with what follows, (P, rows, out)."""
+    y = base if bias is None else base + bias.unsqueeze(1)
+    for k in range(outer.shape[1]):
+        y = y + inner[:, :, k : k + 1] * outer[:, k : k + 1]
+    return y
+
+
+def _few_outputs(bias: Tensor | None, rows: Tensor, weight: LowRank) -> Tensor:
+    """``rows @ weights^T + bias`` per member, one sum for each output, which a compiler melts with what came before.
+
+    (P, rows, out), with the rows of an output side by side in memory.
+    """
+    base = weight.base.reshape(weight.rows, weight.columns).expand(weight.members, -1, -1)
+    formed = torch.baddbmm(base, weight.a, weight.every_b().transpose(1, 2))  # (P, out, in)
+    y = torch.stack([(rows * formed[:, k : k + 1]).sum(-1) for k in range(weight.rows)], dim=1)
+    if bias is not None:
+        y = y + bias.unsqueeze(2)
+    return y.transpose(1, 2)
 
 
 def _add_product(bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
+from galab.evaluation.compiled import CompiledForward, try_to_compile
 from galab.evaluation.low_rank import Common, LowRank, Stack
 from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward
 from galab.evaluation.process import settle_kernels
@@ -23,7 +24,7 @@ from galab.perturbation.plan import Plan
 
 #: The activations of a chunk at its widest layer: small enough to be read again while they are in the cache.
 _ACTIVATION_BYTES = 4 << 20
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 16, 256
+_SMALLEST_CHUNK, _LARGEST_CHUNK = 64, 256
 #: Dense members are stacks of whole networks; no more of them than this at once.
 _STACK_BYTES = 32 << 20
 _STARTING_BLOCK = 256
@@ -59,6 +60,7 @@ class PerturbedEvaluator:
         task: gives ``measure`` and the shape of the examples.
         chunk: members evaluated at once; 0 chooses by the network's widths and the batch.
         batch: examples of a generation, for that choice.
+        compile: ``on`` or ``off``.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
 
@@ -68,7 +70,16 @@ class PerturbedEvaluator:
     """
 
     def __init__(
-        self, module: nn.Module, plan: Plan, task: Task, *, chunk: int, batch: int, precision: str, device: torch.device
+        self,
+        module: nn.Module,
+        plan: Plan,
+        task: Task,
+        *,
+        chunk: int,
+        batch: int,
+        precision: str,
+        device: torch.device,
+        compile: str = "off",
     ) -> None:
         settle_kernels()
         self.precision = precision
@@ -80,7 +91,14 @@ class PerturbedEvaluator:
             self._forward = PERTURBED_FORWARDS[self.forward_name]
             widest = _widest(self._blocks.module, probe)
         self.chunk = chunk + chunk % 2 or _chunk(widest, min(batch or len(task.train), 1024), plan)
-        self._blocks.block = _block(widest, self.chunk)
+        batch = min(batch or len(task.train), len(task.train))
+        self._blocks.block = min(_block(widest, self.chunk), batch)
+        self._compiled = self._try_to_compile(compile, module, plan, task)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the forward of full chunks is compiled."""
+        return self._compiled is not None
 
     @property
     def block(self) -> int:
@@ -120,12 +138,11 @@ class PerturbedEvaluator:
         """
         width = self.chunk // 2 if antithetic else self.chunk
         products = Products()
-        whole = {name: part.b.to(self._blocks.dtype) for name, part in noise.items() if isinstance(part, Factors)}
+        common_at = self._common(noise, products)
         for start in range(0, size_of(noise), width):
             part = {name: values.part(start, start + width) for name, values in noise.items()}
-            common = {name: Common(products, name, b, start) for name, b in whole.items()}
             try:
-                members = self.members(centre, part, sigma, antithetic=antithetic, common=common)
+                members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))
                 yield Chunk(start, size_of(part), *self._sums(members, examples, each, products), {})
             except Exception:
                 found = self._one_by_one(centre, part, sigma, examples, each, antithetic)
@@ -161,6 +178,8 @@ class PerturbedEvaluator:
     ) -> tuple[Arrays, Arrays]:
         def answer(inputs: Tensor, start: int) -> Tensor:
             products.begin(start)
+            if self._compiled is not None:
+                return self._compiled(members, products, inputs)
             return self._forward(self._blocks.module, members, inputs)
 
         with torch.inference_mode():
@@ -194,12 +213,28 @@ class PerturbedEvaluator:
                     into.setdefault(name, blank(np.broadcast_to(value, shape)))[index] = value[0]
         return sums, rows, failures
 
-    def _probe_members(self, module: nn.Module, plan: Plan, directions: int) -> dict[str, Stack]:
+    def _probe_members(
+        self, module: nn.Module, plan: Plan, directions: int, products: Products | None = None
+    ) -> dict[str, Stack]:
         """Members unlike each other, so that a forward that takes one for another is found out."""
         centre = {name: value.detach().float().to(self._blocks.device) for name, value in module.named_parameters()}
         noise = draw(plan, table("normal"), 0, 0, 0, directions)
         moved = {name: part.to(self._blocks.device) for name, part in noise.items()}
-        return self.members(centre, moved, _PROBE_SIGMA, antithetic=True)
+        common = None if products is None else self._common(moved, products)(0)
+        return self.members(centre, moved, _PROBE_SIGMA, antithetic=True, common=common)
+
+    def _common(self, noise: Noise, products: Products) -> Callable[[int], dict[str, Common]]:
+        """From a chunk's first direction to where its products are found."""
+        whole = {name: part.b.to(self._blocks.dtype) for name, part in noise.items() if isinstance(part, Factors)}
+        return lambda start: {name: Common(products, name, b, start) for name, b in whole.items()}
+
+    def _try_to_compile(self, wanted: str, module: nn.Module, plan: Plan, task: Task) -> CompiledForward | None:
+        if wanted != "on":
+            return None
+        products, inputs = Products(), self._blocks.cast(task.train.inputs[: self.block])
+        with torch.inference_mode():
+            members = self._probe_members(module, plan, self.chunk // 2, products)
+            return try_to_compile(self._blocks.module, self._forward, members, products, inputs)
 
 
 def _widest(module: nn.Module, probe: Tensor) -> int:

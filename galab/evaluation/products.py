@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch.nn.functional as F
@@ -40,8 +41,12 @@ class Products:
 
     The same activation reaches the same layer in every chunk, as nothing has changed it. So a product is known by the
     parameter, by the block of examples, and by how often that parameter was asked before in the same forward.
+
+    Attributes:
+        order: what the forward that began last has asked for: parameters, each with how often it was asked before.
     """
 
+    order: list[tuple[str, int]] = field(default_factory=list)
     _block: int = 0
     _asked: Counter[str] = field(default_factory=Counter)
     _made: dict[tuple[str, int, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
@@ -51,6 +56,7 @@ class Products:
         """A forward on a block of examples begins."""
         self._block = block
         self._asked.clear()
+        self.order.clear()
 
     def of(self, name: str, x: Tensor, base: Tensor, group: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """What :func:`shared_products` gives for directions ``start`` to ``stop - 1`` of a group.
@@ -64,6 +70,7 @@ class Products:
             stop: one past the last.
         """
         key = (name, self._block, self._asked[name])
+        self.order.append((name, self._asked[name]))
         self._asked[name] += 1
         if key not in self._made:
             size = group.shape[0] * group.shape[2] * x.shape[0] * x.element_size()
@@ -72,3 +79,36 @@ class Products:
             self._made[key] = F.linear(x, base), _inner(x, group) if fits else None
         outer, inner = self._made[key]
         return outer, _inner(x, group[start:stop]) if inner is None else inner[start:stop]
+
+    def known(
+        self, order: Sequence[tuple[str, int]], start: int, stop: int
+    ) -> list[tuple[Tensor, Tensor]] | None:
+        """What a forward on this block will ask for, or None where some of it is not made yet or not kept.
+
+        Args:
+            order: as :attr:`order` was after such a forward.
+            start: the first direction that is wanted.
+            stop: one past the last.
+        """
+        found = []
+        for name, asked in order:
+            outer, inner = self._made.get((name, self._block, asked), (None, None))
+            if outer is None or inner is None:
+                return None
+            found.append((outer, inner[start:stop]))
+        return found
+
+
+class Given:
+    """Products that come in as arguments, in the order in which they are asked for.
+
+    Args:
+        products: the pairs.
+    """
+
+    def __init__(self, products: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self._products = iter(products)
+
+    def of(self, name: str, x: Tensor, base: Tensor, group: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """See :meth:`Products.of`."""
+        return next(self._products)

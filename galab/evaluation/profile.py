@@ -12,7 +12,8 @@ from galab.errors import UsageError
 
 
 def numeric_profile(
-    *, device: str, precision: str, chunk: int, threads: int, forward: str, block: int
+    *, device: str, precision: str, chunk: int, threads: int, forward: str, block: int,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """The profile as plain data.
 
@@ -23,6 +24,7 @@ def numeric_profile(
         threads: CPU threads.
         forward: how the members are run, see :mod:`galab.evaluation.population`.
         block: examples evaluated at once.
+        compiled: whether the forward is compiled.
     """
     name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
     return {
@@ -36,7 +38,7 @@ def numeric_profile(
         "threads": threads,
         "forward": forward,
         "block": block,
-        "compiled": False,
+        "compiled": compiled,
         **({"cuda": f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"} if device == "cuda" else {}),
     }
 

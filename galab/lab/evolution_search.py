@@ -83,6 +83,7 @@ class EvolutionSearch:
         evaluator = PerturbedEvaluator(
             parts.module, plan, task,
             chunk=config.chunk, batch=config.batch, precision=config.precision, device=device,
+            compile=config.compile,
         )  # fmt: skip
         fresh = fresh_examples(task, evaluator.prepared)
         minibatches = Minibatches(evaluator.prepared(task.train), config.batch, founders.run_key, fresh)
@@ -103,7 +104,12 @@ class EvolutionSearch:
     def numerics(self) -> dict[str, Any]:
         """See :class:`galab.lab.search.Search`."""
         evaluator = self.evaluator
-        return {"chunk": evaluator.chunk, "forward": f"perturbed {evaluator.forward_name}", "block": evaluator.block}
+        return {
+            "chunk": evaluator.chunk,
+            "forward": f"perturbed {evaluator.forward_name}",
+            "block": evaluator.block,
+            "compiled": evaluator.compiled,
+        }
 
     def begin(self) -> NDArray[Any]:
         """Nothing: the centre begins at the first founder."""

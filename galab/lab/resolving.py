@@ -18,6 +18,8 @@ DEFAULT_GENERATIONS = 1000
 #: tell from its parents and bfloat16 cannot even represent, ends the search for good.
 SIGMA_FLOOR = 1 / 32
 _LARGEST_CHUNK = 64
+#: Evaluations in a generation from which on compiling pays within a few hundred generations.
+_WORTH_COMPILING = 250_000
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -35,7 +37,15 @@ def resolve(config: RunConfig) -> RunConfig:
         precision=resolve_precision(config.precision, device),
         threads=config.threads or default_threads(),
     )
-    return common if is_evolution(config) else _genetic(common)
+    return _evolution(common) if is_evolution(config) else _genetic(common)
+
+
+def _evolution(config: RunConfig) -> RunConfig:
+    """What an evolution strategy has to decide besides."""
+    if config.compile != "auto":
+        return config
+    large = config.population * max(config.batch, 1) >= _WORTH_COMPILING
+    return dataclasses.replace(config, compile="on" if large else "off")
 
 
 def _genetic(config: RunConfig) -> RunConfig:

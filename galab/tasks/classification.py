@@ -115,14 +115,19 @@ def loss_and_correct(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torc
     logits = outputs.float()
     target = targets.view(1, examples, 1).expand(members, examples, 1)
     chosen = logits.gather(2, target).squeeze(2)  # (P, B)
-    logits = logits.transpose(1, 2).clone(memory_format=torch.contiguous_format)  # (P, C, B)
+    logits = logits.transpose(1, 2).contiguous()  # (P, C, B)
     top = logits.amax(1)  # (P, B)
     below = logits - top.unsqueeze(1)  # (P, C, B)
-    # argmax names the first of equal maxima; a network that answers with a constant must not always be right.
-    earlier = torch.arange(classes, device=targets.device).unsqueeze(1) < targets  # (C, B)
-    beaten = ((below == 0) & earlier).view(torch.uint8).amax(1)  # (P, B)
-    correct = (chosen == top) & (beaten == 0)
-    loss = below.exp_().sum(1).log() + (top - chosen)  # in place: below is of no more use
+    total = below.exp_().sum(1)  # in place: below is of no more use
+    correct = chosen == top
+    # argmax names the first of equal maxima; a network that answers with a constant must not always be right. Each
+    # maximum adds exactly one to the sum, so where it is below two there is no tie.
+    ties = (correct & (total >= 2)).nonzero(as_tuple=True)
+    if len(ties[0]):
+        earlier = torch.arange(classes, device=targets.device) < targets[ties[1]].unsqueeze(1)
+        equal = logits[ties[0], :, ties[1]] == top[ties].unsqueeze(1)  # (ties, C)
+        correct[ties] = ~(equal & earlier).any(1)
+    loss = total.log() + (top - chosen)
     return loss, correct
 
 
