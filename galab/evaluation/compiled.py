@@ -73,15 +73,20 @@ class CompiledForward:
 
     def __call__(self, members: Mapping[str, Stack], products: Products, inputs: Tensor) -> Tensor:
         """(P, B, outputs), of members and examples of any number; only full chunks and blocks are compiled."""
-        fits = self._sizes == (len(inputs), _count(members))
-        given = self._given(members, products) if fits else None
+        if self._sizes != (len(inputs), _count(members)):
+            return self._eager(self._module, members, inputs)
+        given = self._given(members, products)
         if given is None:
+            # The first chunk on a block: one direction alone makes the products of the whole group.
+            self._eager(self._module, _first(members), inputs)
+            given = self._given(members, products)
+        if given is None:  # they are too large to be kept
             return self._eager(self._module, members, inputs)
         result: Tensor = self._run(list(_flat(members)), given, inputs)
         return result.transpose(1, 2)
 
     def _given(self, members: Mapping[str, Stack], products: Products) -> list[tuple[Tensor, Tensor]] | None:
-        """The chunk's products, if they are made; the first forward on a block makes them, eagerly."""
+        """The chunk's products, if they are made and kept."""
         common = next((stack.common for stack in members.values() if isinstance(stack, LowRank)), None)
         if common is None or not self._order:
             return []
@@ -116,6 +121,14 @@ def try_to_compile(
 def _count(members: Mapping[str, Stack]) -> int:
     stack = next(iter(members.values()))
     return stack.members if isinstance(stack, LowRank) else len(stack)
+
+
+def _first(members: Mapping[str, Stack]) -> dict[str, Stack]:
+    """The first member alone."""
+    return {
+        name: LowRank(stack.base, stack.a[:1], stack.b[:1], stack.common) if isinstance(stack, LowRank) else stack[:1]
+        for name, stack in members.items()
+    }
 
 
 def _flat(members: Mapping[str, Stack]) -> Iterator[Tensor]:

@@ -25,6 +25,8 @@ from galab.perturbation.plan import Plan
 #: The activations of a chunk at its widest layer: small enough to be read again while they are in the cache.
 _ACTIVATION_BYTES = 4 << 20
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 64, 256
+#: A compiled forward does not write most of them, and needs large chunks to be worth its calls.
+_COMPILED_BYTES, _COMPILED_CHUNK = 64 << 20, 512
 #: Dense members are stacks of whole networks; no more of them than this at once.
 _STACK_BYTES = 32 << 20
 _STARTING_BLOCK = 256
@@ -90,9 +92,10 @@ class PerturbedEvaluator:
             self.forward_name = choose_perturbed_forward(self._blocks.module, two, probe)
             self._forward = PERTURBED_FORWARDS[self.forward_name]
             widest = _widest(self._blocks.module, probe)
-        self.chunk = chunk + chunk % 2 or _chunk(widest, min(batch or len(task.train), 1024), plan)
         batch = min(batch or len(task.train), len(task.train))
-        self._blocks.block = min(_block(widest, self.chunk), batch)
+        at_once = (_COMPILED_BYTES, _COMPILED_CHUNK) if compile == "on" else (_ACTIVATION_BYTES, _LARGEST_CHUNK)
+        self.chunk = chunk + chunk % 2 or _chunk(widest, min(batch, 1024), plan, *at_once)
+        self._blocks.block = min(_block(widest, self.chunk, at_once[0]), batch)
         self._compiled = self._try_to_compile(compile, module, plan, task)
 
     @property
@@ -259,14 +262,14 @@ def _fitting(most_bytes: int, each: int) -> int:
     return 1 << max(0, int(most_bytes // each).bit_length() - 1)
 
 
-def _chunk(widest: int, batch: int, plan: Plan) -> int:
-    """Members at once: as many as keep the widest activation in the cache, and in dense stacks within bounds."""
-    fit = _fitting(_ACTIVATION_BYTES, widest * batch)
+def _chunk(widest: int, batch: int, plan: Plan, most_bytes: int, largest: int) -> int:
+    """Members at once: as many as keep the widest activation, and stacks of dense members, within bounds."""
+    fit = _fitting(most_bytes, widest * batch)
     dense = 4 * sum(tensor.size for tensor in plan.tensors if tensor.rank is None)
-    return max(2, min(max(_SMALLEST_CHUNK, fit), _LARGEST_CHUNK, _fitting(_STACK_BYTES, max(dense, 1))))
+    return max(2, min(max(_SMALLEST_CHUNK, fit), largest, _fitting(_STACK_BYTES, max(dense, 1))))
 
 
-def _block(widest: int, chunk: int) -> int:
+def _block(widest: int, chunk: int, most_bytes: int) -> int:
     """Examples at once; convolutions over fewer than some spend their time in starting, so they may take more."""
     each = widest * chunk
-    return max(_fitting(2 * _ACTIVATION_BYTES, each), min(_STARTING_BLOCK, _fitting(_MOST_BYTES, each)))
+    return max(_fitting(2 * most_bytes, each), min(_STARTING_BLOCK, _fitting(_MOST_BYTES, each)))
