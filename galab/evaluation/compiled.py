@@ -50,7 +50,7 @@ class CompiledForward:
     def __init__(
         self, module: nn.Module, forward: Forward, members: Mapping[str, Stack], products: Products, inputs: Tensor
     ) -> None:
-        self._sizes = (len(inputs), _count(members))
+        self._sizes = _sizes(members, inputs)
         self._eager = forward
         self._module = module
         products.begin(0)
@@ -73,7 +73,7 @@ class CompiledForward:
 
     def __call__(self, members: Mapping[str, Stack], products: Products, inputs: Tensor) -> Tensor:
         """(P, B, outputs), of members and examples of any number; only full chunks and blocks are compiled."""
-        if self._sizes != (len(inputs), _count(members)):
+        if self._sizes != _sizes(members, inputs):
             return self._eager(self._module, members, inputs)
         given = self._given(members, products)
         if given is None:
@@ -114,13 +114,17 @@ def try_to_compile(
     except Exception as error:  # whatever torch cannot do is done eagerly
         logger.warning("the forward runs eager, as it cannot be compiled: %s", str(error).splitlines()[0][:200])
         return None
-    logger.info("the forward is compiled for %d members on %d examples", made._sizes[1], made._sizes[0])
+    logger.info("the forward is compiled for %d members on %d examples", *_sizes(members, inputs)[:2])
     return made
 
 
-def _count(members: Mapping[str, Stack]) -> int:
-    stack = next(iter(members.values()))
-    return stack.members if isinstance(stack, LowRank) else len(stack)
+def _sizes(members: Mapping[str, Stack], inputs: Tensor) -> tuple[int, int, int]:
+    """Members, examples, and directions: pairs have half as many of these as members."""
+    low_rank = next((stack for stack in members.values() if isinstance(stack, LowRank)), None)
+    if low_rank is not None:
+        return low_rank.members, len(inputs), len(low_rank.b)
+    count = len(next(iter(members.values())))  # type: ignore[arg-type]
+    return count, len(inputs), count
 
 
 def _first(members: Mapping[str, Stack]) -> dict[str, Stack]:

@@ -63,6 +63,7 @@ class PerturbedEvaluator:
         chunk: members evaluated at once; 0 chooses by the network's widths and the batch.
         batch: examples of a generation, for that choice.
         compile: ``on`` or ``off``.
+        pairs: ``antithetic``, ``one-sided``, or ``auto`` for both: what to compile for.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
 
@@ -82,13 +83,14 @@ class PerturbedEvaluator:
         precision: str,
         device: torch.device,
         compile: str = "off",
+        pairs: str = "auto",
     ) -> None:
         settle_kernels()
         self.precision = precision
         self._blocks = Blocks(module, task, precision=precision, device=device)
         probe = self._blocks.cast(task.train.inputs[:4])
         with torch.inference_mode():
-            two = self._probe_members(module, plan, 2)
+            two = self._probe_members(module, plan, 4)
             self.forward_name = choose_perturbed_forward(self._blocks.module, two, probe)
             self._forward = PERTURBED_FORWARDS[self.forward_name]
             widest = _widest(self._blocks.module, probe)
@@ -96,12 +98,14 @@ class PerturbedEvaluator:
         at_once = (_COMPILED_BYTES, _COMPILED_CHUNK) if compile == "on" else (_ACTIVATION_BYTES, _LARGEST_CHUNK)
         self.chunk = chunk + chunk % 2 or _chunk(widest, min(batch, 1024), plan, *at_once)
         self._blocks.block = min(_block(widest, self.chunk, at_once[0]), batch)
-        self._compiled = self._try_to_compile(compile, module, plan, task)
+        self._compiled: dict[bool, CompiledForward] = {}
+        if compile == "on":
+            self._try_to_compile(pairs, module, plan, task)
 
     @property
     def compiled(self) -> bool:
         """Whether the forward of full chunks is compiled."""
-        return self._compiled is not None
+        return bool(self._compiled)
 
     @property
     def block(self) -> int:
@@ -146,7 +150,8 @@ class PerturbedEvaluator:
             part = {name: values.part(start, start + width) for name, values in noise.items()}
             try:
                 members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))
-                yield Chunk(start, size_of(part), *self._sums(members, examples, each, products), {})
+                forward = self._compiled.get(antithetic)
+                yield Chunk(start, size_of(part), *self._sums(members, examples, each, products, forward), {})
             except Exception:
                 found = self._one_by_one(centre, part, sigma, examples, each, antithetic)
                 yield Chunk(start, size_of(part), *found)
@@ -177,12 +182,17 @@ class PerturbedEvaluator:
         return found
 
     def _sums(
-        self, members: Mapping[str, Stack], examples: Examples, each: EachExample | None, products: Products
+        self,
+        members: Mapping[str, Stack],
+        examples: Examples,
+        each: EachExample | None,
+        products: Products,
+        compiled: CompiledForward | None = None,
     ) -> tuple[Arrays, Arrays]:
         def answer(inputs: Tensor, start: int) -> Tensor:
             products.begin(start)
-            if self._compiled is not None:
-                return self._compiled(members, products, inputs)
+            if compiled is not None:
+                return compiled(members, products, inputs)
             return self._forward(self._blocks.module, members, inputs)
 
         with torch.inference_mode():
@@ -217,27 +227,40 @@ class PerturbedEvaluator:
         return sums, rows, failures
 
     def _probe_members(
-        self, module: nn.Module, plan: Plan, directions: int, products: Products | None = None
+        self,
+        module: nn.Module,
+        plan: Plan,
+        count: int,
+        products: Products | None = None,
+        *,
+        antithetic: bool = True,
     ) -> dict[str, Stack]:
         """Members unlike each other, so that a forward that takes one for another is found out."""
         centre = {name: value.detach().float().to(self._blocks.device) for name, value in module.named_parameters()}
-        noise = draw(plan, table("normal"), 0, 0, 0, directions)
+        noise = draw(plan, table("normal"), 0, 0, 0, count // 2 if antithetic else count)
         moved = {name: part.to(self._blocks.device) for name, part in noise.items()}
         common = None if products is None else self._common(moved, products)(0)
-        return self.members(centre, moved, _PROBE_SIGMA, antithetic=True, common=common)
+        return self.members(centre, moved, _PROBE_SIGMA, antithetic=antithetic, common=common)
 
     def _common(self, noise: Noise, products: Products) -> Callable[[int], dict[str, Common]]:
         """From a chunk's first direction to where its products are found."""
         whole = {name: part.b.to(self._blocks.dtype) for name, part in noise.items() if isinstance(part, Factors)}
         return lambda start: {name: Common(products, name, b, start) for name, b in whole.items()}
 
-    def _try_to_compile(self, wanted: str, module: nn.Module, plan: Plan, task: Task) -> CompiledForward | None:
-        if wanted != "on":
-            return None
-        products, inputs = Products(), self._blocks.cast(task.train.inputs[: self.block])
-        with torch.inference_mode():
-            members = self._probe_members(module, plan, self.chunk // 2, products)
-            return try_to_compile(self._blocks.module, self._forward, members, products, inputs)
+    def _try_to_compile(self, pairs: str, module: nn.Module, plan: Plan, task: Task) -> None:
+        """Compile for pairs, for single members, or for both; all or nothing."""
+        inputs = self._blocks.cast(task.train.inputs[: self.block])
+        for antithetic in (True, False):
+            if pairs not in ("auto", "antithetic" if antithetic else "one-sided"):
+                continue
+            products = Products()
+            with torch.inference_mode():
+                members = self._probe_members(module, plan, self.chunk, products, antithetic=antithetic)
+                made = try_to_compile(self._blocks.module, self._forward, members, products, inputs)
+            if made is None:
+                self._compiled = {}
+                return
+            self._compiled[antithetic] = made
 
 
 def _widest(module: nn.Module, probe: Tensor) -> int:

@@ -83,7 +83,7 @@ class EvolutionSearch:
         evaluator = PerturbedEvaluator(
             parts.module, plan, task,
             chunk=config.chunk, batch=config.batch, precision=config.precision, device=device,
-            compile=config.compile,
+            compile=config.compile, pairs=config.pairs,
         )  # fmt: skip
         fresh = fresh_examples(task, evaluator.prepared)
         minibatches = Minibatches(evaluator.prepared(task.train), config.batch, founders.run_key, fresh)
