@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from breeding import breeding_rows
+from evolution import evolution_rows
 from generation import generation_rows
 from history import help_rows, history_rows
 from timing import table
@@ -21,7 +22,7 @@ from trials import trial_rows
 def main() -> int:
     """Measure everything; 1 if a bar was missed."""
     threads = torch.get_num_threads()
-    rows = [*help_rows(), *generation_rows(), *history_rows(), *breeding_rows(), *trial_rows()]
+    rows = [*help_rows(), *generation_rows(), *history_rows(), *breeding_rows(), *trial_rows(), *evolution_rows()]
     print(table(rows))
     machine = {
         "processor": platform.machine(),
