@@ -56,8 +56,12 @@ class Step:
 
 
 def record_dtype(population: int) -> np.dtype[Any]:
-    """A row of the score log: everything that is needed to repeat a generation, but for the seeds."""
-    return np.dtype([("generation", "<u4"), ("fitness", "<f4", (population,))])
+    """A row of the score log: everything that is needed to repeat a generation, but for the seeds.
+
+    ``planned`` is the number of generations that the run was meant to have then, on which schedules depend that end
+    with the run; 0 where nobody said. A resumed run may have another.
+    """
+    return np.dtype([("generation", "<u4"), ("planned", "<u4"), ("fitness", "<f4", (population,))])
 
 
 class EvolutionStrategy:
@@ -72,6 +76,7 @@ class EvolutionStrategy:
 
     Attributes:
         generation: generations done.
+        planned: generations that the run is meant to have; None where nobody said.
         parameters: name to the centre's tensor.
         antithetic: whether the next generation is tried in pairs.
         step: what the last update was made of.
@@ -88,6 +93,7 @@ class EvolutionStrategy:
     ) -> None:
         self.config = config
         self.generation = 0
+        self.planned = config.generations
         self.layout = layout
         self._directions = directions
         self._device = device
@@ -114,11 +120,11 @@ class EvolutionStrategy:
 
     def sigma(self, generation: int) -> float:
         """The step size of a generation, in weight units."""
-        return self.config.sigma * self._sigma.factor(generation, self.config.generations)
+        return self.config.sigma * self._sigma.factor(generation, self.planned)
 
     def learning_rate(self, generation: int) -> float:
         """The learning rate of a generation's update."""
-        return self.config.lr * self._lr.factor(generation, self.config.generations)
+        return self.config.lr * self._lr.factor(generation, self.planned)
 
     def noise_of(self, generation: int) -> int:
         """The generation whose noise a generation uses: the first of those that share it."""
@@ -153,7 +159,7 @@ class EvolutionStrategy:
         if not np.isfinite(fitness).any():
             raise NoViableChildError(_all_failed(cohort, scores))
         record = np.zeros(1, dtype=self.record_dtype)
-        record["generation"], record["fitness"] = cohort.generation, fitness
+        record["generation"], record["planned"], record["fitness"] = cohort.generation, self.planned or 0, fitness
         self._update(cohort.generation, without_failures(fitness.astype(np.float64)))
         self.generation = cohort.generation
         self._asked = None
