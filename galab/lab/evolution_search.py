@@ -21,6 +21,7 @@ from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
 from galab.evaluation.sources import Around
 from galab.genome.births import Birth
 from galab.genome.founders import Founders
+from galab.genome.noise import Table
 from galab.genome.phenotype import to_float
 from galab.lab.gradients import TrueGradient
 from galab.lab.search import Parts
@@ -78,7 +79,7 @@ class EvolutionSearch:
         config, task, founders = parts.config, parts.task, parts.founders
         device = torch.device(config.device)
         plan = plan_for(config, parts)
-        directions = Directions(plan, parts.law, founders.run_key, device, config.cache_mb << 20)
+        directions = directions_for(config, plan, parts.law, founders.run_key, device)
         strategy = EvolutionStrategy(config, founders.layout, start_of(founders), directions, device)
         evaluator = PerturbedEvaluator(
             parts.module, plan, task,
@@ -133,6 +134,7 @@ class EvolutionSearch:
             "estimate_norm": step.norm,
             "estimate_change": step.change,
             "estimate_pairs": step.odd is not None,
+            "best_sign": int(cohort.births["sign"][np.nanargmax(scores.fitness)]),
         }
         if step.odd is not None and step.even is not None:
             self._even_to_odd = step.even / step.odd if step.odd else None
@@ -187,6 +189,12 @@ class EvolutionSearch:
             f"become another one; resume it with the versions that started it (galab {versions['galab']}, torch "
             f"{versions['torch']}), or start a new run from it with --from"
         )
+
+
+def directions_for(config: RunConfig, plan: Plan, law: Table, run_key: int, device: torch.device) -> Directions:
+    """The noise of a run."""
+    count = config.population // (2 if config.pairs == "antithetic" else 1)
+    return Directions(plan, law, run_key, device, config.cache_mb << 20, count)
 
 
 def start_of(founders: Founders) -> NDArray[np.float32]:

@@ -26,10 +26,9 @@ from galab.evaluation.profile import differences, numeric_profile, prepare_devic
 from galab.genome.founders import Founders
 from galab.genome.noise import Table
 from galab.lab import tables
-from galab.lab.evolution_search import start_of
+from galab.lab.evolution_search import directions_for, start_of
 from galab.lab.experiment import own_threads
 from galab.lab.state import SCORES, config_of, load_founders
-from galab.perturbation.directions import Directions
 from galab.perturbation.plan import plan_of_ranks
 from galab.store import checkpoints
 from galab.store.run_folder import RunFolder
@@ -158,7 +157,7 @@ class Replay:
             raise CheckpointError(f"expected the ranks of the run's noise in its checkpoint, got: {error}") from error
         except OSError as error:
             raise CheckpointError(f"expected a score log at '{path}', got '{error.strerror or error}'") from error
-        directions = Directions(plan, law, founders.run_key, device, config.cache_mb << 20)
+        directions = directions_for(config, plan, law, founders.run_key, device)
         self._ranks = plan.ranks
         self._strategy = EvolutionStrategy(config, founders.layout, start_of(founders), directions, device)
         self._row = record_dtype(config.population)

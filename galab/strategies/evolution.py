@@ -155,7 +155,8 @@ class EvolutionStrategy:
         """
         cohort = self._checked(scores)
         # As it is written down, so that a replay computes with the same numbers.
-        fitness = scores.fitness.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large for it is a failure like any other
+            fitness = scores.fitness.astype(np.float32)
         if not np.isfinite(fitness).any():
             raise NoViableChildError(_all_failed(cohort, scores))
         record = np.zeros(1, dtype=self.record_dtype)
@@ -172,7 +173,7 @@ class EvolutionStrategy:
             weights = pair_weights(scores, sign=config.shaping == "sign")
         else:
             weights = single_weights(scores, config.groups)
-        odd, even, ties = parts(fitness) if self.antithetic else (None, None, None)
+        odd, even, ties = parts(fitness, config.groups) if self.antithetic else (None, None, None)
         noise = self.noise_of(generation)
         gradient = estimate(self._directions, noise, weights, self.sigma(generation), self._device)
         norm = float(torch.sqrt(sum((part.double().square().sum() for part in gradient.values()), torch.zeros(()))))
@@ -223,18 +224,20 @@ class EvolutionStrategy:
         return self._asked
 
 
-def parts(fitness: NDArray[np.float64]) -> tuple[float, float, float]:
+def parts(fitness: NDArray[np.float64], groups: int = 1) -> tuple[float, float, float]:
     """Odd and even energy of pairs, and the share of ties.
 
     Args:
         fitness: (2 P,) plus and minus of each pair side by side.
+        groups: groups of members one after the other; their means differ by their examples, which says nothing.
 
     Returns:
-        Mean square of (f(+) - f(-)) / 2, variance of (f(+) + f(-)) / 2, and the share of pairs with f(+) = f(-).
+        Mean square of (f(+) - f(-)) / 2, variance of (f(+) + f(-)) / 2 about the means of the groups, and the share of
+        pairs with f(+) = f(-).
     """
     plus, minus = fitness[0::2], fitness[1::2]
     odd, even = (plus - minus) / 2, (plus + minus) / 2
-    return float(np.mean(odd**2)), float(even.var()), float(np.mean(odd == 0))
+    return float(np.mean(odd**2)), float(even.reshape(groups, -1).var(axis=1).mean()), float(np.mean(odd == 0))
 
 
 def _all_failed(cohort: Cohort, scores: Scores) -> str:
