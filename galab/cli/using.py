@@ -49,23 +49,13 @@ def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool
 @trust_option
 @format_option
 def verify(path: Path, trust: bool, style: str) -> int:
-    """Replay a run's seeds and compare with every checkpoint, bit for bit."""
+    """Replay a run's seeds (and an evolution strategy's scores) and compare with every checkpoint, bit for bit."""
+    from galab.lab.verify import conclusion
     from galab.lab.verify import verify as replay
     from galab.store.run_folder import RunFolder
 
     verdicts = replay(RunFolder.open(path), trust=trust)
-    rows = [
-        {
-            "checkpoint": verdict.path.name,
-            "generation": verdict.generation,
-            "parents": verdict.members,
-            "identical": verdict.identical,
-            "lineage": "whole" if verdict.lineage else "changed",
-        }
-        for verdict in verdicts
-    ]
-    emit(rows, style)
-    good = all(verdict.good for verdict in verdicts)
+    emit([verdict.row() for verdict in verdicts], style)
     if style == "table":
-        click.echo("every checkpoint follows from its seeds" if good else "a checkpoint does not follow from its seeds")
-    return 0 if good else 1
+        click.echo(conclusion(verdicts))
+    return 0 if all(verdict.good for verdict in verdicts) else 1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.contracts import Cohort, Member, Outcome, Scores
-from galab.errors import UsageError
+from galab.errors import CheckpointError, UsageError
 from galab.evaluation.here import Here
 from galab.evaluation.low_rank_names import low_rank_names
 from galab.evaluation.minibatch import Minibatches, fresh_examples
@@ -21,6 +21,7 @@ from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
 from galab.evaluation.sources import Around
 from galab.genome.births import Birth
 from galab.genome.founders import Founders
+from galab.genome.noise import Table
 from galab.genome.phenotype import to_float
 from galab.lab.gradients import TrueGradient
 from galab.lab.search import Parts
@@ -78,7 +79,7 @@ class EvolutionSearch:
         config, task, founders = parts.config, parts.task, parts.founders
         device = torch.device(config.device)
         plan = plan_for(config, parts)
-        directions = Directions(plan, parts.law, founders.run_key, device, config.cache_mb << 20)
+        directions = directions_for(config, plan, parts.law, founders.run_key, device)
         strategy = EvolutionStrategy(config, founders.layout, start_of(founders), directions, device)
         evaluator = PerturbedEvaluator(
             parts.module, plan, task,
@@ -139,6 +140,7 @@ class EvolutionSearch:
             "estimate_norm": step.norm,
             "estimate_change": step.change,
             "estimate_pairs": step.odd is not None,
+            "best_sign": int(cohort.births["sign"][np.nanargmax(scores.fitness)]),
         }
         if step.odd is not None and step.even is not None:
             self._even_to_odd = step.even / step.odd if step.odd else None
@@ -165,14 +167,40 @@ class EvolutionSearch:
         return line
 
     def state(self) -> dict[str, Any]:
-        """The centre."""
-        return {"weights": self.strategy.centre[None], "even_to_odd": self._even_to_odd}
+        """The centre, and what its directions are made of: a replay has no network to ask."""
+        return {"weights": self.strategy.centre[None], "ranks": self.plan.ranks, "even_to_odd": self._even_to_odd}
 
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
-        """Continue; the score log is not needed for it."""
+        """Continue; the score log is not needed for it.
+
+        Raises:
+            CheckpointError: directions are made of something else here.
+        """
+        self._check_ranks(state)
         self.strategy.load_centre(np.asarray(state["weights"], dtype=np.float32)[0])
         self.strategy.load_state_dict(state["strategy"])
         self._even_to_odd = state["even_to_odd"]
+
+    def _check_ranks(self, state: dict[str, Any]) -> None:
+        """Refuse to go on along directions of another law, which another version of galab or torch may give."""
+        saved = [int(rank) for rank in state["ranks"]]
+        if saved == self.plan.ranks:
+            return
+        pairs = zip(self.plan.tensors, saved, strict=False)
+        name, was, here = next((t.name, rank, t.rank or 0) for t, rank in pairs if rank != (t.rank or 0))
+        was_noise, here_noise = (f"noise of rank {rank}" if rank else "dense noise" for rank in (was, here))
+        versions = state["versions"]
+        raise CheckpointError(
+            f"expected {was_noise} for '{name}' as the run was started with, got {here_noise} here: the run would "
+            f"become another one; resume it with the versions that started it (galab {versions['galab']}, torch "
+            f"{versions['torch']}), or start a new run from it with --from"
+        )
+
+
+def directions_for(config: RunConfig, plan: Plan, law: Table, run_key: int, device: torch.device) -> Directions:
+    """The noise of a run."""
+    count = config.population // (2 if config.pairs == "antithetic" else 1)
+    return Directions(plan, law, run_key, device, config.cache_mb << 20, count)
 
 
 def start_of(founders: Founders) -> NDArray[np.float32]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galab.compatibility import is_evolution
 from galab.config import RunConfig
 from galab.errors import CheckpointError, LethalMutationError
 from galab.genome.births import Birth
@@ -23,6 +25,7 @@ from galab.genome.phenotype import Phenotype
 from galab.lab import tables
 from galab.lab.members import lineage_of, members_of
 from galab.lab.operators import developer
+from galab.lab.replay import CentreVerdict, centres_conclusion, verify_centres
 from galab.lab.state import births_dtype, config_of, load_founders
 from galab.lab.trust import OPERATORS, check
 from galab.store import checkpoints
@@ -55,9 +58,19 @@ class Verdict:
         """Whether everything agrees."""
         return self.lineage and self.identical == self.members
 
+    def row(self) -> dict[str, Any]:
+        """A line of a table."""
+        return {
+            "checkpoint": self.path.name,
+            "generation": self.generation,
+            "parents": self.members,
+            "identical": self.identical,
+            "lineage": "whole" if self.lineage else "changed",
+        }
 
-def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict]:
-    """Replay a run's seeds and compare with its keyframes.
+
+def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[CentreVerdict]:
+    """Replay a run's seeds, and the scores of an evolution strategy, and compare with its keyframes.
 
     Args:
         folder: the run.
@@ -72,6 +85,24 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict]:
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:
         raise CheckpointError(f"expected checkpoints in '{folder.checkpoints}', found none; resume the run first")
+    first = present[0][1]
+    if is_evolution(config_of(checkpoints.load_checked(first), first)):
+        return verify_centres(folder, present)
+    return _verify_births(folder, present, trust=trust)
+
+
+def conclusion(verdicts: Sequence[Verdict | CentreVerdict]) -> str:
+    """What the verdicts on a run come to, in one sentence."""
+    centres = [verdict for verdict in verdicts if isinstance(verdict, CentreVerdict)]
+    if centres:
+        return centres_conclusion(centres)
+    if all(verdict.good for verdict in verdicts):
+        return "every checkpoint follows from its seeds"
+    return "a checkpoint does not follow from its seeds"
+
+
+def _verify_births(folder: RunFolder, present: list[tuple[int, Path]], *, trust: bool) -> list[Verdict]:
+    """A genetic algorithm's run."""
     founders = load_founders(folder.founders_path)
     # Only ids and hashes of the keyframes are held, so verifying a long run needs no memory for its checkpoints.
     wanted: dict[int, str] = {}

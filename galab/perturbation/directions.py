@@ -20,6 +20,7 @@ from galab.genome.scratch import scratch
 from galab.perturbation.plan import BLOCK_CODES, Plan, TensorPlan
 
 _GROUP_BYTES = 16 << 20
+_MOST_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +91,20 @@ class Directions:
         run_key: the run's key.
         device: where the noise is wanted.
         cache_bytes: how much of one generation's noise to keep.
+        count: how many directions a generation has at most; no more of them are drawn at once.
     """
 
-    def __init__(self, plan: Plan, law: Table, run_key: int, device: torch.device, cache_bytes: int) -> None:
+    def __init__(
+        self, plan: Plan, law: Table, run_key: int, device: torch.device, cache_bytes: int, count: int = _MOST_AT_ONCE
+    ) -> None:
         self.plan = plan
         self._law = law
         self._run_key = run_key
         self._device = device
         bytes_each = 4 * max(plan.numbers, 1)
         #: Directions drawn at once: a power of two, so that chunks of evaluation fill it without a rest.
-        self.group = 1 << (max(1, min(4096, _GROUP_BYTES // bytes_each)).bit_length() - 1)
+        self.group = 1 << (max(1, min(_MOST_AT_ONCE, _GROUP_BYTES // bytes_each)).bit_length() - 1)
+        self.group = min(self.group, 1 << (count - 1).bit_length())
         self._most = max(1, cache_bytes // (bytes_each * self.group))
         self._groups: OrderedDict[tuple[int, int], Noise] = OrderedDict()
 

@@ -6,7 +6,7 @@ Parameter classes after Sarkar et al., "Evolution Strategies at the Hyperscale",
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from galab.errors import UsageError
@@ -44,7 +44,7 @@ class TensorPlan:
 
     @property
     def columns(self) -> int:
-        """N."""
+        """n: all axes after the first."""
         return math.prod(self.shape[1:])
 
     @property
@@ -83,6 +83,11 @@ class Plan:
         """Whether any tensor has factors."""
         return any(tensor.rank is not None for tensor in self.tensors)
 
+    @property
+    def ranks(self) -> list[int]:
+        """The rank of each tensor's factors, 0 for dense noise: beside the layout, all that a checkpoint needs."""
+        return [tensor.rank or 0 for tensor in self.tensors]
+
 
 def plan_of(layout: Layout, rank: int | None, low_rank_names: Collection[str] = ()) -> Plan:
     """The plan for a network.
@@ -95,10 +100,23 @@ def plan_of(layout: Layout, rank: int | None, low_rank_names: Collection[str] = 
     Raises:
         UsageError: the rank is larger than the smaller side of such a tensor.
     """
+    return plan_of_ranks(layout, [rank or 0 if name in low_rank_names else 0 for name in layout.names])
+
+
+def plan_of_ranks(layout: Layout, ranks: Sequence[int]) -> Plan:
+    """The plan that :attr:`Plan.ranks` was taken of.
+
+    Args:
+        layout: names and shapes of the parameters.
+        ranks: one for each parameter, 0 for dense noise.
+
+    Raises:
+        UsageError: a rank is larger than the smaller side of its tensor.
+    """
     tensors = []
-    for number, (name, shape) in enumerate(zip(layout.names, layout.shapes, strict=True)):
-        tensor = TensorPlan(name, shape, number, rank if name in low_rank_names else None)
-        if tensor.rank is not None and tensor.rank > min(tensor.rows, tensor.columns):
+    for number, (name, shape, rank) in enumerate(zip(layout.names, layout.shapes, ranks, strict=True)):
+        tensor = TensorPlan(name, shape, number, rank or None)
+        if tensor.rank is not None and not 0 < tensor.rank <= min(tensor.rows, tensor.columns):
             raise UsageError(
                 f"expected --rank at most {min(tensor.rows, tensor.columns)}, the smaller side of '{name}' "
                 f"({tensor.rows} x {tensor.columns}), got {rank}: more would be full rank at a higher price; lower it, "

@@ -56,8 +56,12 @@ class Step:
 
 
 def record_dtype(population: int) -> np.dtype[Any]:
-    """A row of the score log: everything that is needed to repeat a generation, but for the seeds."""
-    return np.dtype([("generation", "<u4"), ("fitness", "<f4", (population,))])
+    """A row of the score log: everything that is needed to repeat a generation, but for the seeds.
+
+    ``planned`` is the number of generations that the run was meant to have then, on which schedules depend that end
+    with the run; 0 where nobody said. A resumed run may have another.
+    """
+    return np.dtype([("generation", "<u4"), ("planned", "<u4"), ("fitness", "<f4", (population,))])
 
 
 class EvolutionStrategy:
@@ -72,6 +76,7 @@ class EvolutionStrategy:
 
     Attributes:
         generation: generations done.
+        planned: generations that the run is meant to have; None where nobody said.
         parameters: name to the centre's tensor.
         antithetic: whether the next generation is tried in pairs.
         step: what the last update was made of.
@@ -88,6 +93,7 @@ class EvolutionStrategy:
     ) -> None:
         self.config = config
         self.generation = 0
+        self.planned = config.generations
         self.layout = layout
         self._directions = directions
         self._device = device
@@ -114,11 +120,11 @@ class EvolutionStrategy:
 
     def sigma(self, generation: int) -> float:
         """The step size of a generation, in weight units."""
-        return self.config.sigma * self._sigma.factor(generation, self.config.generations)
+        return self.config.sigma * self._sigma.factor(generation, self.planned)
 
     def learning_rate(self, generation: int) -> float:
         """The learning rate of a generation's update."""
-        return self.config.lr * self._lr.factor(generation, self.config.generations)
+        return self.config.lr * self._lr.factor(generation, self.planned)
 
     def noise_of(self, generation: int) -> int:
         """The generation whose noise a generation uses: the first of those that share it."""
@@ -149,11 +155,12 @@ class EvolutionStrategy:
         """
         cohort = self._checked(scores)
         # As it is written down, so that a replay computes with the same numbers.
-        fitness = scores.fitness.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large for it is a failure like any other
+            fitness = scores.fitness.astype(np.float32)
         if not np.isfinite(fitness).any():
             raise NoViableChildError(_all_failed(cohort, scores))
         record = np.zeros(1, dtype=self.record_dtype)
-        record["generation"], record["fitness"] = cohort.generation, fitness
+        record["generation"], record["planned"], record["fitness"] = cohort.generation, self.planned or 0, fitness
         self._update(cohort.generation, without_failures(fitness.astype(np.float64)))
         self.generation = cohort.generation
         self._asked = None
@@ -166,7 +173,7 @@ class EvolutionStrategy:
             weights = pair_weights(scores, sign=config.shaping == "sign")
         else:
             weights = single_weights(scores, config.groups)
-        odd, even, ties = parts(fitness) if self.antithetic else (None, None, None)
+        odd, even, ties = parts(fitness, config.groups) if self.antithetic else (None, None, None)
         noise = self.noise_of(generation)
         gradient = estimate(self._directions, noise, weights, self.sigma(generation), self._device)
         norm = float(torch.sqrt(sum((part.double().square().sum() for part in gradient.values()), torch.zeros(()))))
@@ -217,18 +224,20 @@ class EvolutionStrategy:
         return self._asked
 
 
-def parts(fitness: NDArray[np.float64]) -> tuple[float, float, float]:
+def parts(fitness: NDArray[np.float64], groups: int = 1) -> tuple[float, float, float]:
     """Odd and even energy of pairs, and the share of ties.
 
     Args:
         fitness: (2 P,) plus and minus of each pair side by side.
+        groups: groups of members one after the other; their means differ by their examples, which says nothing.
 
     Returns:
-        Mean square of (f(+) - f(-)) / 2, variance of (f(+) + f(-)) / 2, and the share of pairs with f(+) = f(-).
+        Mean square of (f(+) - f(-)) / 2, variance of (f(+) + f(-)) / 2 about the means of the groups, and the share of
+        pairs with f(+) = f(-).
     """
     plus, minus = fitness[0::2], fitness[1::2]
     odd, even = (plus - minus) / 2, (plus + minus) / 2
-    return float(np.mean(odd**2)), float(even.var()), float(np.mean(odd == 0))
+    return float(np.mean(odd**2)), float(even.reshape(groups, -1).var(axis=1).mean()), float(np.mean(odd == 0))
 
 
 def _all_failed(cohort: Cohort, scores: Scores) -> str:

@@ -28,7 +28,9 @@ def z_score(fitness: Fitness, groups: int) -> Fitness:
     """
     centred = _about_group_means(fitness, groups)
     deviation = float(np.sqrt(np.mean(np.square(centred))))
-    return centred / deviation if deviation > 0 else centred
+    # Equal fitness differs from its mean by rounding, which no score may be made of.
+    rounding = 1e-12 * float(np.abs(fitness).max(initial=0.0))
+    return centred / deviation if deviation > rounding else np.zeros_like(centred)
 
 
 def centred_ranks(fitness: Fitness, groups: int) -> Fitness:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_outcome import merged
 
 SMALL: dict[str, Any] = {
     "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "seed": 5, "threads": 1,
@@ -53,7 +54,7 @@ def evolve(tmp_path: Path) -> Callable[..., Path]:
     from galab.lab.run import start
 
     def make(name: str = "first", *, hooks: Any = (), **changes: Any) -> Path:
-        start(RunConfig(**SMALL | changes), name=name, runs=tmp_path, hooks=hooks)
+        start(RunConfig(**merged(SMALL, changes)), name=name, runs=tmp_path, hooks=hooks)
         return tmp_path / name
 
     return make

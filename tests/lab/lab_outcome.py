@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from galab.config import RunConfig
 from galab.lab.describe import TIMING
+from galab.lab.state import records_of
 from galab.lab.verify import verify
 from galab.store import checkpoints, journal, plain
 from galab.store.run_folder import RunFolder
@@ -27,6 +29,28 @@ ENGINE: dict[str, dict[str, Any]] = {
     "inherited": {"fitness": "inherited", "elites": 1, "survival": "plus"},
     "mates": {"crossover": "mean", "mate": "dissimilar", "niche": "sharing", "parents": 4},
 }
+
+_NOISE = {"population": 16, "sigma": 0.1, "shaping": "centred-ranks"}
+#: Evolution strategies, each with more state than the last.
+EVOLUTION: dict[str, dict[str, Any]] = {
+    "openai-es": {"strategy": "openai-es", "optimizer": "sgd(momentum=0.9)", "lr": 0.5, **_NOISE},
+    "eggroll": {
+        "strategy": "eggroll", "rank": 2, "optimizer": "adam", "lr": 0.02, "pairs": "auto", "groups": 2,
+        "noise_reuse": 3, "sigma_schedule": "decay:0.98", "lr_schedule": "0:1,9:0.3", "weight_decay": 0.001,
+        **_NOISE,
+    },
+    "muon": {"strategy": "eggroll", "optimizer": "muon", "lr": 0.02, "clip": 1.0, "pairs": "one-sided", **_NOISE},
+    "fresh": {
+        "strategy": "eggroll", "task": "linear-regression", "model": "linear", "hidden": None, "fitness": "loss",
+        "optimizer": "nadam", "lr": 0.1, "population": 16, "lr_schedule": "cosine:0.1",
+    },
+}  # fmt: skip
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters with changes; an evolution strategy gets none of the genetic algorithm's."""
+    foreign = ("parents", "children", "elites") if changes.get("strategy", "ga") != "ga" else ()
+    return {name: value for name, value in base.items() if name not in foreign} | changes
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
@@ -59,6 +83,7 @@ def comparable(value: Any) -> Any:
 def outcome(folder: Path) -> dict[str, Any]:
     """All of a finished run that must be the same when it is repeated, interrupted or killed; ready for JSON."""
     run, state = RunFolder(folder), newest_state(folder)
+    records = folder / records_of(RunConfig.from_saved(state["hyperparameters"]))[0]
     status = run.read_status()
     assert status is not None
     return {
@@ -68,6 +93,6 @@ def outcome(folder: Path) -> dict[str, Any]:
         "result": status["result"],
         "totals": {name: value for name, value in state["totals"].items() if name not in TIMING},
         **{name: comparable(part) for name, part in state.items() if name not in ("hyperparameters", "totals")},
-        "lineage": run.lineage_path.read_bytes().hex(),
+        "records": records.read_bytes().hex(),
         "verified": all(verdict.good for verdict in verify(run)),
     }

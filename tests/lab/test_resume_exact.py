@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_outcome import ENGINE, generations_of, log_of, newest_state, outcome
+from lab_outcome import ENGINE, EVOLUTION, generations_of, log_of, newest_state, outcome
 
 from galab.errors import GalabError
 from galab.lab.run import resume
@@ -56,6 +56,32 @@ def test_resume_after_a_crash_with_lines_beyond_the_checkpoint(evolve: Any, tmp_
     assert generations_of(tmp_path / "broken")[-1] == 6
     resume(tmp_path / "broken")
     assert outcome(tmp_path / "broken") == outcome(unbroken)
+
+
+@pytest.mark.parametrize("kind", EVOLUTION)
+def test_an_evolution_strategy_resumes_after_a_crash(evolve: Any, tmp_path: Path, kind: str) -> None:
+    """A crash and not a smaller number of generations, with which some of their schedules would be others."""
+    unbroken = evolve("unbroken", generations=12, **EVOLUTION[kind])
+    with pytest.raises(Crash):
+        evolve("broken", generations=12, hooks=[crash_at(7)], **EVOLUTION[kind])
+    assert generations_of(tmp_path / "broken")[-1] == 6
+    resume(tmp_path / "broken")
+    found = outcome(tmp_path / "broken")
+    assert found["verified"]
+    assert found == outcome(unbroken)
+
+
+@pytest.mark.parametrize("kind", ["openai-es", "eggroll", "muon"])
+def test_an_evolution_strategy_runs_to_five_and_resumes_to_twelve(evolve: Any, kind: str) -> None:
+    unbroken = evolve("unbroken", generations=12, **EVOLUTION[kind])
+    evolve("broken", generations=5, **EVOLUTION[kind])
+    resume(unbroken.parent / "broken", {"generations": 12})
+    # How long a run was meant to be is written beside the scores of each generation.
+    expected, found = outcome(unbroken), outcome(unbroken.parent / "broken")
+    assert found.pop("records") != expected.pop("records")
+    assert found.pop("lineage")["births"] == expected.pop("lineage")["births"]
+    assert found["verified"]
+    assert found == expected
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(evolve: Any) -> None:
