@@ -1,8 +1,9 @@
 """galab: a laboratory for training neural networks without gradients.
 
 ``galab.run(task="mnist", generations=100)`` evolves networks and leaves everything in a run folder;
-:class:`galab.Search` is the ask/tell loop for a module and a fitness function of your own. Names are imported when
-they are used, so ``import galab`` alone is quick.
+:class:`galab.Search` and :class:`galab.ESOptimizer` are the ask/tell loops of a genetic algorithm and of an evolution
+strategy for a module and a fitness function of your own; :class:`galab.Trainer` runs the latter. Names are imported
+when they are used, so ``import galab`` alone is quick.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from galab.lab.api import run as run
     from galab.lab.api import run_trials as run_trials
     from galab.lab.ask_tell import Search as Search
+    from galab.lab.es_optimizer import ESOptimizer as ESOptimizer
+    from galab.lab.trainer import Trainer as Trainer
     from galab.strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from galab.tasks.classification import Classification as Classification
 
@@ -28,6 +31,8 @@ _PUBLIC = {
     "resume": "galab.lab.api",
     "load": "galab.lab.api",
     "Search": "galab.lab.ask_tell",
+    "ESOptimizer": "galab.lab.es_optimizer",
+    "Trainer": "galab.lab.trainer",
     "GeneticAlgorithm": "galab.strategies.genetic",
     "Classification": "galab.tasks.classification",
     "RunConfig": "galab.config",

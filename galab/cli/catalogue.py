@@ -1,4 +1,4 @@
-"""``galab tasks``, ``galab models``, ``galab doctor`` and ``galab completion``."""
+"""``galab tasks``, ``galab models``, ``galab completion``, and what ``galab doctor`` says of this machine."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ def models(style: str) -> None:
     emit(_entries(MODELS), style)
 
 
-@click.command()
-@format_option
-def doctor(style: str) -> None:
-    """Look at this machine: versions, device, compiler, data."""
+def look_at_machine(style: str) -> None:
+    """Versions, device, compiler, data."""
     rows = [{"what": what, "found": found, "fine": fine} for what, found, fine in [*_machine(), *_data()]]
     emit(rows, style)
 

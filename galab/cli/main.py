@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from galab import __version__
-from galab.cli.catalogue import completion, doctor, models, tasks
+from galab.cli.catalogue import completion, models, tasks
 from galab.cli.comparing import compare
+from galab.cli.doctoring import doctor
 from galab.cli.listing import list_runs, show
 from galab.cli.running import resume, run
 from galab.cli.sweeping import sweep
