@@ -135,7 +135,8 @@ def test_a_compiled_forward_scores_like_the_eager_one_in_pairs_and_alone(task):
         sides[wanted] = PerturbedEvaluator(
             module, plan, task, chunk=4, batch=0, precision="float32", device=torch.device("cpu"), compile=wanted
         )
-    assert sides["on"].compiled and not sides["off"].compiled
+    assert sides["on"].compiled
+    assert not sides["off"].compiled
     noise = draw(plan, table("normal"), 3, 7, 0, 7)  # the last chunk is ragged, and runs eager
     for antithetic in (True, False):
         eager = all_sums(sides["off"], centre, noise, task, antithetic)
