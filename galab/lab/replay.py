@@ -177,7 +177,7 @@ class Replay:
 
     def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The numeric profile of the replay; how members were evaluated is as saved, because none is."""
-        evaluated = {name: saved.get(name) for name in ("precision", "chunk", "forward", "block")}
+        evaluated = {name: saved.get(name) for name in ("precision", "chunk", "forward", "block", "compiled")}
         return numeric_profile(device=self._device, threads=self.config.threads, **evaluated)  # type: ignore[arg-type]
 
     def go_to(self, records: dict[str, Any]) -> bool:
