@@ -81,13 +81,19 @@ class EvolutionSearch:
         plan = plan_for(config, parts)
         directions = directions_for(config, plan, parts.law, founders.run_key, device)
         strategy = EvolutionStrategy(config, founders.layout, start_of(founders), directions, device)
-        evaluator = PerturbedEvaluator(
-            parts.module, plan, task,
-            chunk=config.chunk, batch=config.batch, precision=config.precision, device=device,
-            compile=config.compile, pairs=config.pairs,
-        )  # fmt: skip
+        twin = parts.twin
+        if twin is not None and isinstance(twin.search, EvolutionSearch):
+            # Compiling once is enough for all trials.
+            evaluator, examples = twin.search.evaluator, twin.executor.examples
+        else:
+            evaluator = PerturbedEvaluator(
+                parts.module, plan, task,
+                chunk=config.chunk, batch=config.batch, precision=config.precision, device=device,
+                compile=config.compile, pairs=config.pairs,
+            )  # fmt: skip
+            examples = evaluator.prepared(task.train)
         fresh = fresh_examples(task, evaluator.prepared)
-        minibatches = Minibatches(evaluator.prepared(task.train), config.batch, founders.run_key, fresh)
+        minibatches = Minibatches(examples, config.batch, founders.run_key, fresh)
         _check_groups(config, minibatches)
         source = Around(
             strategy.parameters, directions, evaluator,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
@@ -151,11 +149,9 @@ def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
 
 def _evaluation(parts: Parts) -> tuple[Evaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
-    config, like = parts.config, parts.shared.like
-    if like is not None and isinstance(like.search, GeneticSearch) and like.task is parts.task:
-        same = dataclasses.replace(config, seed=like.config.seed) == like.config
-        if same and _alike(parts.module, like.module):
-            return like.search.evaluator, like.executor.examples
+    config, like = parts.config, parts.twin
+    if like is not None and isinstance(like.search, GeneticSearch):
+        return like.search.evaluator, like.executor.examples
     evaluator = Evaluator(
         parts.module,
         parts.founders.layout,
@@ -165,9 +161,3 @@ def _evaluation(parts: Parts) -> tuple[Evaluator, Examples]:
         device=torch.device(config.device),
     )
     return evaluator, evaluator.prepared(parts.task.train)
-
-
-def _alike(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two networks are alike but for their weights, which an evaluator does not use."""
-    pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
-    return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -57,6 +59,21 @@ class Parts:
     founders: Founders
     law: Table
     shared: Shared
+
+    @property
+    def twin(self) -> Experiment | None:
+        """Another trial in this process that differs in the seed alone, whose evaluator may serve here too."""
+        like = self.shared.like
+        if like is None or like.task is not self.task:
+            return None
+        same = dataclasses.replace(self.config, seed=like.config.seed) == like.config
+        return like if same and _alike(self.module, like.module) else None
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks are alike but for their weights, which an evaluator does not use."""
+    pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
+    return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
 class Search(Protocol):
