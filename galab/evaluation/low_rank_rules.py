@@ -41,6 +41,8 @@ def linear(fold: Fold, x: Tensor, weight: LowRank, bias: Tensor | None = None) -
         y = _few_outputs(bias, rows, weight)
     elif weight.cheaper_formed(rows.shape[1]):
         y = _add_product(bias, rows, weight.formed_transposed())
+    elif rows.shape[1] == 1 and weight.rank == 1:
+        y = _one_row(bias, rows, weight)
     else:
         inner = torch.bmm(rows, weight.every_b())  # (P, B * ..., r)
         y = _add_product(bias, inner, weight.a.transpose(1, 2))
@@ -91,6 +93,15 @@ def _few_outputs(bias: Tensor | None, rows: Tensor, weight: LowRank) -> Tensor:
     if bias is not None:
         y = y + bias.unsqueeze(2)
     return y.transpose(1, 2)
+
+
+def _one_row(bias: Tensor | None, rows: Tensor, weight: LowRank) -> Tensor:
+    """``rows @ weights^T + bias`` for one row of each member, (P, 1, out): batched products of vectors are slow."""
+    members, pairs = weight.members, len(weight.b)
+    x, base = rows.squeeze(1), weight.base.reshape(weight.rows, weight.columns)  # (P, in)
+    inner = torch.linalg.vecdot(x.view(members // pairs, pairs, -1), weight.b.squeeze(2)).view(members, 1)
+    y = F.linear(x, base) if bias is None else torch.addmm(bias, x, base.t())
+    return y.addcmul_(inner, weight.a.squeeze(2)).unsqueeze(1)
 
 
 def _add_product(bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:

@@ -140,30 +140,26 @@ class Directions:
 
 def draw(plan: Plan, law: Table, run_key: int, generation: int, first: int, count: int) -> Noise:
     """The noise of ``count`` directions from number ``first`` on, on the CPU."""
-    return {
-        tensor.name: _shaped(tensor, _numbers(tensor, law, run_key, generation, first, count))
-        for tensor in plan.tensors
-    }
+    return {tensor.name: _drawn(tensor, law, run_key, generation, first, count) for tensor in plan.tensors}
 
 
-def _numbers(
+def _drawn(
     tensor: TensorPlan, law: Table, run_key: int, generation: int, first: int, count: int
-) -> NDArray[np.float32]:
-    """(count, numbers) of unit variance, in new memory."""
+) -> Factors | Dense:
     blocks, wanted = tensor.blocks, tensor.numbers
     start = first * blocks
     raw = words_at(run_key, generation, tensor.number, Stream.PERTURBATION, start, 4 * blocks * count)
     codes = raw.astype("<u8", copy=False).view("<u2").reshape(count, blocks * BLOCK_CODES)[:, :wanted]
-    indices = scratch("direction codes", count * wanted, np.intp).reshape(count, wanted)
+    if tensor.rank is None:
+        return Dense(_numbers(law, codes).view(-1, *tensor.shape))
+    cut = tensor.rows * tensor.rank
+    a, b = _numbers(law, codes[:, :cut]), _numbers(law, codes[:, cut:])
+    return Factors(a.view(-1, tensor.rows, tensor.rank), b.view(-1, tensor.columns, tensor.rank))
+
+
+def _numbers(law: Table, codes: NDArray[np.uint16]) -> Tensor:
+    """Numbers of unit variance in new memory, in the shape of their codes."""
+    indices = scratch("direction codes", codes.size, np.intp).reshape(codes.shape)
     np.copyto(indices, codes, casting="safe")
     # mode="wrap" skips the bounds check: a 16-bit code cannot leave a table of 65,536 entries.
-    return law.quantiles.take(indices, mode="wrap")
-
-
-def _shaped(tensor: TensorPlan, numbers: NDArray[np.float32]) -> Factors | Dense:
-    values = torch.from_numpy(numbers)
-    if tensor.rank is None:
-        return Dense(values.view(-1, *tensor.shape))
-    cut = tensor.rows * tensor.rank
-    a, b = values[:, :cut].contiguous(), values[:, cut:].contiguous()
-    return Factors(a.view(-1, tensor.rows, tensor.rank), b.view(-1, tensor.columns, tensor.rank))
+    return torch.from_numpy(law.quantiles.take(indices, mode="wrap"))

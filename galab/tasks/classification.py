@@ -14,6 +14,8 @@ from galab.errors import UsageError
 from galab.tasks.checks import check_classes, check_examples
 
 Array = NDArray[Any] | torch.Tensor
+#: Among fewer than one answer in so many, possible ties are looked at one by one.
+_RARE = 32
 
 
 class Classification:
@@ -112,18 +114,20 @@ def loss_and_correct(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torc
         equals, is the target's.
     """
     members, examples, classes = outputs.shape
-    logits = outputs.float()
-    target = targets.view(1, examples, 1).expand(members, examples, 1)
-    chosen = logits.gather(2, target).squeeze(2)  # (P, B)
-    logits = logits.transpose(1, 2).contiguous()  # (P, C, B)
+    logits = outputs.float().transpose(1, 2).contiguous()  # (P, C, B)
+    places = targets * examples + torch.arange(examples, device=targets.device)
+    chosen = logits.view(members, -1).index_select(1, places)  # (P, B)
     top = logits.amax(1)  # (P, B)
     below = logits - top.unsqueeze(1)  # (P, C, B)
     total = below.exp_().sum(1)  # in place: below is of no more use
     correct = chosen == top
-    # argmax names the first of equal maxima; a network that answers with a constant must not always be right. Each
-    # maximum adds exactly one to the sum, so where it is below two there is no tie.
-    ties = (correct & (total >= 2)).nonzero(as_tuple=True)
-    if len(ties[0]):
+    # argmax names the first of equal maxima; a network that answers with a constant must not always be right. Every
+    # maximum has become a 1, so only a sum of two or more can hide a tie. To look at them costs by their number, to count
+    # the ones of all costs the same always.
+    suspects = correct & (total >= 2)
+    few = int(torch.count_nonzero(suspects)) * _RARE < suspects.numel()
+    if few or torch.count_nonzero(below == 1) > torch.count_nonzero(total >= 1):
+        ties = suspects.nonzero(as_tuple=True)
         earlier = torch.arange(classes, device=targets.device) < targets[ties[1]].unsqueeze(1)
         equal = logits[ties[0], :, ties[1]] == top[ties].unsqueeze(1)  # (ties, C)
         correct[ties] = ~(equal & earlier).any(1)
