@@ -205,12 +205,13 @@ def directions_have_unit_variance(ranks: tuple[int | None, ...] = (1, 4, 16, Non
         assert abs(float(values.square().mean()) - 1) < 0.03, "entries of a direction have another variance than 1"
 
 
-def best_is_the_best_member_and_the_champion_the_centre(**changes: Any) -> None:
+def best_and_champion_are_who_they_say(**changes: Any) -> None:
     """The log's best is the member with the highest fitness, with its sign; who may be champion is the centre alone."""
     for seen in watch(3, **changes):
         best = int(np.argmax(seen.scores.fitness))
         births = seen.cohort.births
-        assert seen.line["fitness_best"] == seen.scores.fitness[best] > seen.line["fitness_mean"]
+        fitness = seen.line["fitness_best"]
+        assert fitness == seen.scores.fitness[best] > seen.line["fitness_mean"], "it is not the best member's"
         named = seen.line["best"], seen.line["best_sign"]
         assert named == (births["id"][best], births["sign"][best]), "another member than the best is called the best"
     numbers, members = seen.search.candidates()
@@ -241,6 +242,6 @@ CHECKS: tuple[Callable[..., None], ...] = (
     sigma_is_in_weight_units,
     noise_is_independent,
     directions_have_unit_variance,
-    best_is_the_best_member_and_the_champion_the_centre,
+    best_and_champion_are_who_they_say,
     evaluation_leaves_the_centre_alone,
 )

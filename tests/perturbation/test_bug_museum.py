@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from museum_checks import (
     CHECKS,
-    best_is_the_best_member_and_the_champion_the_centre,
+    best_and_champion_are_who_they_say,
     directions_have_unit_variance,
     estimate_is_the_weighted_sum,
     estimate_points_along_the_gradient,
     evaluation_leaves_the_centre_alone,
+    experiment,
     members_are_the_centre_plus_signed_steps,
     noise_is_independent,
     sigma_is_in_weight_units,
@@ -52,6 +53,17 @@ def words(change: Callable[..., tuple[int, int, int, int]]) -> Plant:
         patch.setattr(directions, "words_at", wrong)
 
     return plant
+
+
+def one_for_all(patch: Patch) -> None:
+    """Each member is member 0."""
+    true = directions._numbers
+
+    def wrong(*arguments: Any) -> Any:
+        found = true(*arguments)
+        return np.repeat(found[:1], len(found), axis=0)
+
+    patch.setattr(directions, "_numbers", wrong)
 
 
 def frozen_by_the_strategy(patch: Patch) -> None:
@@ -104,8 +116,13 @@ def wide_law(patch: Patch) -> None:
     patch.setattr(directions, "_numbers", lambda *arguments: 2 * true(*arguments))
 
 
-def scaled_after_the_perturbation(patch: Patch) -> None:
-    """Outputs divided by sqrt(in) and the perturbation added afterwards: it is sqrt(in) times too large."""
+def unscaled_by_inputs(stack: LowRank, _: int) -> LowRank:
+    """As if outputs were divided by sqrt(in) and the perturbation added afterwards: sqrt(in) times too large."""
+    return LowRank(stack.base, stack.a * stack.columns**0.5, stack.b, stack.common)
+
+
+def wrong_rule(patch: Patch) -> None:
+    """The low-rank forward of a layer is not that of its weights."""
     true = low_rank_rules.LOW_RANK_RULES[F.linear]
 
     def wrong(fold: Any, x: Any, weight: LowRank, bias: Any = None) -> Any:
@@ -122,9 +139,12 @@ def signs_lost_in_the_estimate(patch: Patch) -> None:
 
 def pairs_told_apart_wrongly(patch: Patch) -> None:
     """Plus and minus lie apart in a chunk and side by side in the cohort; taken for each other's neighbours."""
-    patch.setattr(
-        evolution, "pair_weights", lambda scores, sign=False: (scores[: len(scores) // 2] - scores[len(scores) // 2 :]) / 2
-    )
+
+    def wrong(scores: Any, sign: bool = False) -> Any:
+        first, second = np.split(scores, 2)
+        return (first - second) / 2
+
+    patch.setattr(evolution, "pair_weights", wrong)
 
 
 def centre_called_the_best(patch: Patch) -> None:
@@ -197,12 +217,14 @@ MUSEUM = {
     "noise is shifted by one member a generation": Exhibit(
         words(lambda k, g, t, b: (k, 0, t, b + g * 16)), noise_is_independent, LOST
     ),
-    "layers of one shape share their noise": Exhibit(words(lambda k, g, t, b: (k, g, 0, b)), noise_is_independent, LOST),
+    "layers of one shape share their noise": Exhibit(
+        words(lambda k, g, t, b: (k, g, 0, b)), noise_is_independent, LOST
+    ),
     "the next generation's noise is another layer's": Exhibit(
         words(lambda k, g, t, b: (k, g + t, 0, b)), noise_is_independent, LOST
     ),
     "the seed has no effect": Exhibit(words(lambda k, g, t, b: (0, g, t, b)), noise_is_independent, LOST),
-    "all members share their noise": Exhibit(words(lambda k, g, t, b: (k, g, t, 0)), noise_is_independent, LOST),
+    "all members share their noise": Exhibit(one_for_all, noise_is_independent, LOST),
     "noise is too wide": Exhibit(wide_law, directions_have_unit_variance, "another variance than 1"),
     "no 1/sqrt(r) in the forward": Exhibit(
         members_changed(unscaled), members_are_the_centre_plus_signed_steps, "not where its direction says"
@@ -212,11 +234,11 @@ MUSEUM = {
     ),
     "no 1/sqrt(r) in the update": Exhibit(estimate_unscaled, estimate_is_the_weighted_sum, "not the sum over"),
     "no 1/sqrt(r) in the update, seen by its gradient": Exhibit(
-        estimate_unscaled, estimate_points_along_the_gradient, "not as long along the gradient"
+        estimate_unscaled, estimate_points_along_the_gradient, "the cosine with the gradient is not"
     ),
     "no 1/sqrt(r) anywhere": Exhibit(unscaled_everywhere, sigma_is_in_weight_units, "longer or shorter than sigma"),
     "outputs are scaled before the perturbation": Exhibit(
-        scaled_after_the_perturbation, sigma_is_in_weight_units, "longer or shorter than sigma"
+        members_changed(unscaled_by_inputs), sigma_is_in_weight_units, "longer or shorter than sigma"
     ),
     "members lost their sign": Exhibit(
         members_changed(without_signs), members_are_the_centre_plus_signed_steps, "not where its direction says"
@@ -228,13 +250,13 @@ MUSEUM = {
         pairs_told_apart_wrongly, estimate_points_along_the_gradient, "the cosine with the gradient is not"
     ),
     "the mean is called the best": Exhibit(
-        centre_called_the_best, best_is_the_best_member_and_the_champion_the_centre, ""
+        centre_called_the_best, best_and_champion_are_who_they_say, "is not the best member's"
     ),
     "the best has the other sign": Exhibit(
-        another_sign_called_the_best, best_is_the_best_member_and_the_champion_the_centre, "another member than the best"
+        another_sign_called_the_best, best_and_champion_are_who_they_say, "another member than the best"
     ),
     "a member is called the champion": Exhibit(
-        member_called_the_champion, best_is_the_best_member_and_the_champion_the_centre, "the champion is not the centre"
+        member_called_the_champion, best_and_champion_are_who_they_say, "the champion is not the centre"
     ),
     "added and subtracted in bfloat16": Exhibit(
         added_and_subtracted(torch.bfloat16), evaluation_leaves_the_centre_alone, "an evaluation moved the centre"
@@ -269,3 +291,11 @@ def test_each_defect_is_caught(name: str, monkeypatch: Patch) -> None:
     exhibit.plant(monkeypatch)
     with pytest.raises(AssertionError, match=exhibit.said):
         exhibit.check(**dict(exhibit.options))
+
+
+def test_a_wrong_low_rank_rule_is_found_out_before_the_first_generation(monkeypatch: Patch) -> None:
+    """Every forward is compared with written-out weights when a run starts; a wrong one is not used."""
+    assert experiment().search.numerics["forward"] == "perturbed folded"
+    wrong_rule(monkeypatch)
+    assert experiment().search.numerics["forward"] != "perturbed folded"
+    members_are_the_centre_plus_signed_steps()
