@@ -74,7 +74,8 @@ def test_full_rank_noise_is_no_better_than_a_rank_of_four(find: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 4])
 def test_the_matrix_is_found_to_the_last_digits(find: Any, rank: int) -> None:
-    last = find(rank=rank, generations=300, report_every=100)[-1]
+    """A third of the 300 generations that it took to come as near as float32 can: 2e-6."""
+    last = find(rank=rank, generations=100, report_every=100)[-1]
     assert last["weights_distance"] < 1e-4
     assert last["fitness_std"] > 0.01, "sigma is as it was: no schedule is needed"
 
