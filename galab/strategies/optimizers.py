@@ -42,9 +42,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         )
     try:
         call = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
-        assert isinstance(call, ast.Call) and not call.args
-        arguments = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords if item.arg}
-    except (SyntaxError, ValueError, AssertionError):
+        if not isinstance(call, ast.Call) or call.args or not all(item.arg for item in call.keywords):
+            raise ValueError("no call with named arguments alone")
+        arguments = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
+    except (SyntaxError, ValueError):
         raise UsageError(
             f"expected the arguments of --optimizer as name=value with numbers, such as {name}(eps=1e-6), got '{text}'"
         ) from None
