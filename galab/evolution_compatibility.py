@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
 from galab.options import spelling
@@ -28,12 +28,18 @@ _SHARED = ("sigma", "sigma_schedule", "distribution")
 _INSTEAD = {"children": "--population", "parents": "--population", "population": "--children"}
 
 
+def is_foreign(item: dataclasses.Field[Any], strategy: str) -> bool:
+    """Whether only the other kind of search understands a field of the configuration."""
+    evolution = strategy in EVOLUTION_STRATEGIES
+    foreign = ("Population", "Mutation") if evolution else ("Evolution strategies",)
+    return item.name not in _SHARED and item.metadata["group"] in foreign
+
+
 def check_strategy(config: RunConfig) -> None:
     """Refuse what only the other kind of search understands, as nothing would come of it."""
-    foreign = ("Population", "Mutation") if is_evolution(config) else ("Evolution strategies",)
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        if item.name in _SHARED or not item.metadata["group"].startswith(foreign) or value == item.default:
+        if not is_foreign(item, config.strategy) or value == item.default:
             continue
         flag = spelling(item)
         instead = f"use {_INSTEAD[item.name]}" if item.name in _INSTEAD else "drop it"

@@ -54,10 +54,7 @@ def evolution(
     from galab.lab.compose import compose
     from galab.lab.doctor import examine
 
-    own = given(flags)
-    if own.get("strategy", "ga") == "ga":
-        own["strategy"] = "eggroll"
-    config = compose(own, preset=preset, config_file=config_file, trust=trust)
+    config = compose(given(flags), preset=preset, config_file=config_file, trust=trust, evolution=True)
     content = content_of(examine(config, budget=budget))
     if style == "json":
         click.echo(json_text(content, indent=2))

@@ -10,25 +10,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.options import format_option
-from galab.cli.output import emit, text
+from galab.cli.output import best_name, emit, text, unit
 from galab.cli.trials import show_trials
 from galab.errors import GalabError
 from galab.store.files import json_text
 
 if TYPE_CHECKING:
+    from galab.lab.rebuild import Saved
     from galab.store.run_folder import RunFolder
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVES = (
     "fitness_best", "validation_accuracy", "validation_loss", "test_accuracy", "step_size", "selection_success_rate",
-    "diversity_distance", "diversity_common_ancestor",
+    "diversity_distance", "diversity_common_ancestor", "learning_rate", "estimate_norm", "estimate_cosine",
+    "estimate_even_to_odd", "weights_norm",
 )  # fmt: skip
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.
-_IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "seed")
+_IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "strategy", "seed")
 #: Decided at the start of every run, so that their difference from "choose for me" says nothing.
 _DECIDED = ("seed", "sigma_floor", "device", "chunk", "threads")
-_COPIED = ("task", "model", "strategy", "parents", "children", "seed")
+_COPIED = ("task", "model", "strategy", "parents", "children", "population", "seed")
 _COLUMNS = (
     "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED
 )  # fmt: skip
@@ -54,6 +56,8 @@ def list_runs(runs: Path, style: str) -> None:
 def show(path: Path, full: bool, style: str) -> None:
     """Show a run: configuration, curves, the champion's seed chain; or what a group of trials holds.
 
+    Of an evolution strategy, the score log in place of the chain: with the seeds it makes every update again.
+
     With -f csv: the log, one line a generation.
     """
     from galab.store.groups import is_group
@@ -61,6 +65,7 @@ def show(path: Path, full: bool, style: str) -> None:
     if is_group(path):
         show_trials(path, style)
         return
+    from galab.compatibility import is_evolution
     from galab.lab.rebuild import open_saved
     from galab.store import checkpoints, journal
 
@@ -70,8 +75,7 @@ def show(path: Path, full: bool, style: str) -> None:
     if style == "csv":
         emit(log, style)
         return
-    chain = _chain(saved)
-    content = {
+    content: dict[str, Any] = {
         "run": str(path),
         "generation": saved.generation,
         "totals": saved.state["totals"],
@@ -80,8 +84,11 @@ def show(path: Path, full: bool, style: str) -> None:
         "numeric_profile": saved.state["numeric_profile"],
         "champion": saved.state["champion"],
         "checkpoints": [g for g, _ in checkpoints.list_checkpoints(saved.folder.checkpoints)] if saved.folder else [],
-        "seed_chain": chain,
     }
+    if is_evolution(saved.config):
+        content["score_log"] = _score_log(saved)
+    else:
+        content["seed_chain"] = _chain(saved)
     if style == "json":
         click.echo(json_text(content, indent=2))
         return
@@ -118,8 +125,25 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "seconds": last.get("seconds", 0.0),
         "validation_accuracy": result.get("validation_accuracy"),
         "test_accuracy": result.get("test_accuracy"),
-        **{name: values.get(name) for name in _COPIED},
+        **{name: values.get(name) for name in _COPIED} | dict.fromkeys(_foreign(values)),
     }
+
+
+def _foreign(values: dict[str, Any]) -> list[str]:
+    """Of the copied hyperparameters, those that the run's strategy knows nothing of."""
+    from galab.config import RunConfig
+    from galab.evolution_compatibility import is_foreign
+
+    fields = RunConfig.__dataclass_fields__
+    return [name for name in _COPIED if is_foreign(fields[name], values.get("strategy", "ga"))]
+
+
+def _score_log(saved: Saved) -> dict[str, int]:
+    """How many updates of an evolution strategy are written down up to this checkpoint, and in how many bytes."""
+    from galab.lab.state import records_of
+
+    updates = int(saved.state["lineage"]["births"])
+    return {"updates": updates, "bytes": updates * records_of(saved.config)[1].itemsize}
 
 
 def _chain(saved: Any) -> list[dict[str, Any]]:
@@ -146,21 +170,22 @@ def _chain(saved: Any) -> list[dict[str, Any]]:
 
 def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> None:
     from galab.config import RunConfig
+    from galab.evolution_compatibility import is_foreign
     from galab.lab.dependents import decides_itself
 
-    totals = content["totals"]
+    totals, strategy = content["totals"], content["hyperparameters"]["strategy"]
     click.echo(f"{content['run']}: {content['task']['description']}")
     click.echo(
-        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations (children x examples), "
+        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({unit(strategy)} x examples), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
-    defaults = {item.name: item.default for item in dataclasses.fields(RunConfig)}
+    fields = {item.name: item for item in dataclasses.fields(RunConfig)}
     click.echo("\nhyperparameters (* differs from the default)")
     values = content["hyperparameters"]
     for name, value in values.items():
-        if value is not None:
+        if value is not None and not is_foreign(fields[name], strategy):
             decided = name in _DECIDED or decides_itself(name, values)
-            own = not (decided or _near(value, defaults[name]))
+            own = not (decided or _near(value, fields[name].default))
             click.echo(f"  {'*' if own else ' '} {name:<16} {value if isinstance(value, int) else text(value)}")
     if log:
         click.echo("\ncurves")
@@ -173,6 +198,14 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         click.echo("\n".join(["\nwarnings", *said]))
     champion = content["champion"]
     found = ", ".join(f"{name} {text(value)}" for name, value in champion["metrics"].items())
+    if "score_log" in content:
+        log_size = content["score_log"]
+        click.echo(f"\n{best_name(strategy, champion['id'])}: {found or 'not measured yet'}")
+        click.echo(
+            f"score log: {log_size['updates']:,} updates in {log_size['bytes'] / 1000:,.1f} kB; with the seed, "
+            f"{values['seed']}, they make every centre again"
+        )
+        return
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from galab.evolution_compatibility import EVOLUTION_STRATEGIES
 from galab.store.files import json_text
 
 #: Whole numbers that name something: they are read out or copied, not compared, so they get no separators.
@@ -55,6 +56,16 @@ def text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
         return f"{value:,}"
     return str(value)
+
+
+def unit(strategy: str) -> str:
+    """Who is evaluated, in a word."""
+    return "members" if strategy in EVOLUTION_STRATEGIES else "children"
+
+
+def best_name(strategy: str, number: int) -> str:
+    """The one that evaluate and export use, by what it is: a birth, or the centre after some generation."""
+    return f"centre of generation {number:,}" if strategy in EVOLUTION_STRATEGIES else f"champion {number}"
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

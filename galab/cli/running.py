@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.options import GroupedCommand, config_options, given, jobs_option, trust_option
-from galab.cli.output import program, text
+from galab.cli.output import best_name, program, text, unit
 from galab.cli.trials import resume_trials, run_trials
+from galab.compatibility import is_evolution
 from galab.contracts import Generated
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
+    from galab.config import RunConfig
     from galab.lab.describe import Totals
     from galab.lab.experiment import Experiment
     from galab.lab.loop import Result
@@ -115,13 +117,25 @@ def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, gener
         batch = f"all {train:,} examples a generation"
     lines = [
         f"{experiment.task.description}",
-        f"{config.model} with {experiment.founders.layout.size:,} parameters; {config.parents} parents, "
-        f"{config.children} children, {batch}, {config.precision}, seed {config.seed}",
+        f"{config.model} with {experiment.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
+        f"{config.precision}, seed {config.seed}",
         f"{'continuing at generation ' + text(generation) + ' in' if generation else 'in'} {folder.path}"
         f" until {_until(stop)}",
     ]
     for line in lines:
         click.echo(line, err=True)
+
+
+def _searchers(config: RunConfig) -> str:
+    """Who searches, in words."""
+    if not is_evolution(config):
+        return f"{config.parents} parents, {config.children} children"
+    rank = "full-rank noise" if config.strategy == "openai-es" else f"rank {config.rank}"
+    pairs = {"antithetic": "in pairs", "one-sided": "one-sided", "auto": "in pairs where they are worth it"}
+    return (
+        f"{config.strategy}, population {config.population:,} {pairs[config.pairs]}, {rank}, sigma {config.sigma:g}, "
+        f"{config.optimizer} with lr {config.lr:g}"
+    )
 
 
 def _until(stop: StopRules) -> str:
@@ -140,17 +154,17 @@ def _report(result: Result) -> int:
     path = result.folder.path
     click.echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
-        f"(children x examples), {result.seconds:.1f} s, seed {result.seed}"
+        f"({unit(result.strategy)} x examples), {result.seconds:.1f} s, seed {result.seed}"
     )
-    metrics = result.metrics
+    metrics, who = result.metrics, best_name(result.strategy, result.champion)
     if "test_accuracy" in metrics:
         click.echo(
-            f"champion {result.champion}: test accuracy {metrics['test_accuracy']:.2%}, "
+            f"{who}: test accuracy {metrics['test_accuracy']:.2%}, "
             f"validation accuracy {metrics['validation_accuracy']:.2%} on {result.data}"
         )
         metrics = {name: value for name, value in metrics.items() if name.startswith("weights_")}
     if metrics:
-        click.echo(f"champion {result.champion}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
+        click.echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.
     further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"
     click.echo(

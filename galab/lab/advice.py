@@ -19,10 +19,11 @@ _AS_GOOD = 0.9
 _MANY_TIES, _SOME_FAILURES = 0.2, 0.05
 #: Gain in cosine for which more noise is worth drawing.
 _WORTH = 1.05
-#: Share of the best single step that can be taken again and again.
-_SUSTAINED = 0.5
+#: Share of the best single step that can be taken again and again: the fitness bends more as training goes on.
+#: Measured on digits, 128 pairs: all of it diverged, half of it trained worse than a quarter.
+_SUSTAINED = 0.2
 #: Adam moves every weight by about its learning rate: this share of a typical weight.
-_ADAM_SHARE = 0.03
+_ADAM_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def _rank(f: Findings) -> Advice | None:
         if f.config.strategy == "eggroll":
             return None
         return Advice(
-            "rank", first.cosine * _WORTH < full.cosine, f"--strategy eggroll with rank {first.rank} would give cosine "
+            "rank", True, f"--strategy eggroll with rank {first.rank} would give cosine "
             f"{_cosine(first.cosine)} instead of {_cosine(full.cosine)} with {first.numbers:,} random numbers for a "
             f"direction instead of {full.numbers:,}",
         )  # fmt: skip
@@ -191,7 +192,7 @@ def _rate(f: Findings) -> Advice:
             "start is an optimum; raise --population",
         )  # fmt: skip
     why = (
-        f"half of the single step that improved most ({_number(f.best_step or 0.0)})"
+        f"a fifth of the single step that improved most ({_number(f.best_step or 0.0)})"
         if name.startswith("sgd")
         else f"{_ADAM_SHARE:.0%} of a typical weight ({_number(f.weights_rms)}), which is what {name} moves it by"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from galab.config import RunConfig, complete
 from galab.errors import UsageError, closest
+from galab.evolution_compatibility import EVOLUTION_STRATEGIES, is_foreign
 from galab.genome.sigma import sigma
 from galab.lab.dependents import without_dependents
 from galab.lab.members import members_of
@@ -23,7 +24,12 @@ _NOT_INHERITED = ("seed", "origin", "init", "generations", "seconds", "target", 
 
 
 def compose(
-    flags: dict[str, Any], *, preset: str | None = None, config_file: Path | None = None, trust: bool = False
+    flags: dict[str, Any],
+    *,
+    preset: str | None = None,
+    config_file: Path | None = None,
+    trust: bool = False,
+    evolution: bool = False,
 ) -> RunConfig:
     """The configuration of a new run.
 
@@ -32,6 +38,7 @@ def compose(
         preset: name of a shipped set of hyperparameters.
         config_file: a run's ``config.json``, or a JSON file of hyperparameters.
         trust: run code that the origin or the file names even if nobody here has run it before.
+        evolution: make it an evolution strategy, EGGROLL, where it would be none.
 
     Raises:
         UsageError: an unknown name, or a value out of bounds.
@@ -43,6 +50,9 @@ def compose(
         values |= read_preset(preset)
     if config_file is not None:
         values |= _read_file(config_file)
+    if evolution and (values | flags).get("strategy") not in EVOLUTION_STRATEGIES:
+        flags = flags | {"strategy": "eggroll"}
+    values = _of_this_kind(values, flags)
     config = RunConfig.from_dict(without_dependents(values, flags) | flags)
     typed = [name for name in CODE if name in flags]
     remember(config, typed)
@@ -70,6 +80,20 @@ def read_preset(name: str) -> dict[str, Any]:
     return values
 
 
+def _of_this_kind(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """Saved values without what belonged to another kind of search than the one that is asked for."""
+    was, wanted = (source.get("strategy", "ga") for source in (values, values | flags))
+    if (was in EVOLUTION_STRATEGIES) == (wanted in EVOLUTION_STRATEGIES):
+        return values
+    fields = RunConfig.__dataclass_fields__
+    # The same name, but points of step sizes here and factors there.
+    return {
+        name: value
+        for name, value in values.items()
+        if name != "sigma_schedule" and not (name in fields and is_foreign(fields[name], wanted))
+    }
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -88,6 +112,8 @@ def _inherited(origin: Path) -> dict[str, Any]:
     state = read_state(origin)
     values = {name: value for name, value in complete(state["hyperparameters"]).items() if name not in _NOT_INHERITED}
     config = config_of(state, origin)
+    if config.strategy in EVOLUTION_STRATEGIES:
+        return values
     come_to = reached(steps_of(config, layout_of(state)), config.sigma, members_of(state)[0].log_sigma)
     # Rows and columns together, and factors, may lie outside of the bounds of a single step size.
     lowest = 0.0 if config.sigma_floor is None else config.sigma_floor

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from galab.compatibility import decided
+from galab.compatibility import decided, is_evolution
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.lab.describe import Totals
@@ -55,7 +55,7 @@ def warnings_of(
 
 def observed(config: RunConfig, line: dict[str, Any], scores: Scores, children: int) -> dict[str, str | None]:
     """The conditions that this generation can tell of: a sentence for each that holds, None for each that does not."""
-    found: dict[str, str | None] = {"failures": _failures(scores, children)}
+    found: dict[str, str | None] = {"failures": _failures(config, scores, children)}
     free = config.sigma_floor is not None and config.sigma_floor < config.sigma_ceiling
     if "step_size_at_floor" in line and free and decided(config)["step_size"] not in _TOLD:
         found["floor"] = _floor(config, line["step_size_at_floor"])
@@ -70,10 +70,15 @@ def observed(config: RunConfig, line: dict[str, Any], scores: Scores, children: 
     return found
 
 
-def _failures(scores: Scores, children: int) -> str | None:
+def _failures(config: RunConfig, scores: Scores, children: int) -> str | None:
     failed = [index for index in sorted(scores.failures) if index < children]
     if 2 * len(failed) < children:
         return None
+    if is_evolution(config):
+        return (
+            f"{len(failed)} of {children} members have no finite fitness ({scores.failures[failed[0]]}): the estimate "
+            "hardly knows where to go; try a smaller --sigma or --lr, or look at the task"
+        )
     return (
         f"{len(failed)} of {children} children have no finite fitness ({scores.failures[failed[0]]}): selection has "
         "little left to choose from; try a smaller --sigma or --sigma-ceiling, or look at the task"

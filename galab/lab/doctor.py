@@ -52,7 +52,7 @@ def examine(config: RunConfig, *, budget: float = 30.0) -> Findings:
 
     Args:
         config: of an evolution strategy; without a seed, 0 is taken.
-        budget: seconds that the measurements may take, roughly.
+        budget: seconds that the measurements may take, roughly; infinity takes all that there are.
 
     Raises:
         UsageError: the configuration cannot be carried out.
@@ -109,8 +109,9 @@ class _Examination:
 
     def _fitting(self, wanted: int, affordable: float, least: int) -> int:
         """How many of what is wanted can be afforded: all, or a power of two, in whole groups."""
-        groups, most = self.config.groups, max(least, 1 << max(0, int(affordable).bit_length() - 1))
-        return -(-min(wanted, most) // groups) * groups
+        groups, most = self.config.groups, int(min(affordable, wanted))
+        count = wanted if most == wanted else max(least, 1 << max(0, most.bit_length() - 1))
+        return -(-min(wanted, count) // groups) * groups
 
     def _gradient(self, generation: int) -> dict[str, Tensor] | None:
         return self.truth.at(self.centre, self.minibatches.of(generation))

@@ -44,6 +44,7 @@ class Result:
         metrics: its ``validation_...``, ``test_...`` and ``weights_...`` metrics.
         data: the data set in words.
         seed: the run's key.
+        strategy: how it searched.
     """
 
     folder: RunFolder
@@ -56,6 +57,7 @@ class Result:
     metrics: dict[str, float]
     data: str
     seed: int
+    strategy: str = "ga"
 
 
 class Loop:
@@ -214,6 +216,7 @@ class Loop:
             champion.metrics,
             self._experiment.task.description,
             self._experiment.founders.run_key,
+            self._experiment.config.strategy,
         )
 
     def close(self, result: dict[str, Any] | None = None) -> None:

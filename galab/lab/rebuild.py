@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from galab.compatibility import is_evolution
 from galab.config import RunConfig
 from galab.contracts import Member, Task
 from galab.errors import UsageError
@@ -128,6 +129,12 @@ def open_saved(path: Path, *, trust: bool = False) -> Saved:
     return Saved(state, config, layout_of(state), folder, path, trust)
 
 
+def _who(saved: Saved, member: int | None, place: int) -> dict[str, Any]:
+    if is_evolution(saved.config):
+        return {"member": "centre"}
+    return {"member": "champion" if member is None else member, "birth": saved.numbers[place]}
+
+
 @own_threads()
 def evaluate(
     path: Path, *, split: str = "test", member: int | None = None, device: str = "auto", trust: bool = False
@@ -157,8 +164,7 @@ def evaluate(
         "run": str(path),
         "generation": saved.generation,
         "evaluations": saved.state["totals"]["evaluations"],
-        "member": "champion" if member is None else member,
-        "birth": saved.numbers[place],
+        **_who(saved, member, place),
         "data": task.description,
         "examples": len(getattr(task, split)),
         **metrics,

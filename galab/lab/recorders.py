@@ -14,6 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import histogram, hparams
 
 from galab.config import RunConfig
+from galab.evolution_compatibility import is_foreign
 from galab.lab.events import EventFile
 from galab.lab.stop import StopRules
 
@@ -21,10 +22,13 @@ from galab.lab.stop import StopRules
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
     "fitness", "validation", "test", "train", "weights", "step_size_share", "step_size", "selection", "diversity",
-    "cache", "lineage",
+    "cache", "lineage", "estimate",
 )  # fmt: skip
 #: What is drawn by evaluations too.
-_BY_EVALUATIONS = ("fitness/", "validation/", "test/", "weights/", "step_size/mean", "step_size/min", "step_size/max")
+_BY_EVALUATIONS = (
+    "fitness/", "validation/", "test/", "weights/", "step_size/mean", "step_size/min", "step_size/max",
+    "estimate/cosine",
+)  # fmt: skip
 #: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.
 _BINS = 30
 #: Between two words about a trial's progress.
@@ -60,11 +64,13 @@ class TensorBoard:
         self, folder: Path, hyperparameters: dict[str, Any], *, generation: int = 0, evaluations: int = 0
     ) -> None:
         fields = RunConfig.__dataclass_fields__
-        # Those that a resumed run may change say nothing about what was computed.
+        # Those that a resumed run may change say nothing about what was computed, nor does another strategy's.
         self._hyperparameters = {
             name: value
             for name, value in hyperparameters.items()
-            if value is not None and not fields[name].metadata["changeable"]
+            if value is not None
+            and not fields[name].metadata["changeable"]
+            and not is_foreign(fields[name], hyperparameters.get("strategy", "ga"))
         }
         self._by_generation = EventFile(folder, purge_step=generation + 1)
         try:
