@@ -122,8 +122,8 @@ def loss_and_correct(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torc
     total = below.exp_().sum(1)  # in place: below is of no more use
     correct = chosen == top
     # argmax names the first of equal maxima; a network that answers with a constant must not always be right. Every
-    # maximum has become a 1, so only a sum of two or more can hide a tie. Looking at these costs by their number; counting
-    # the ones among all costs the same always.
+    # maximum has become a 1, so only a sum of two or more can hide a tie. Looking at those costs by their number, and
+    # counting the ones among all costs the same always.
     suspects = correct & (total >= 2)
     few = int(torch.count_nonzero(suspects)) * _RARE < suspects.numel()
     if few or torch.count_nonzero(below == 1) > torch.count_nonzero(total >= 1):
