@@ -201,12 +201,11 @@ def drifting(patch: Patch) -> None:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A defect and the check that finds it; ``options`` are the experiment's."""
+    """A defect, the check that finds it, and what that says."""
 
     plant: Plant
     check: Callable[..., None]
     said: str
-    options: tuple[tuple[str, Any], ...] = ()
 
 
 LOST = "two directions that should be independent are not"
@@ -290,7 +289,7 @@ def test_each_defect_is_caught(name: str, monkeypatch: Patch) -> None:
     exhibit = MUSEUM[name]
     exhibit.plant(monkeypatch)
     with pytest.raises(AssertionError, match=exhibit.said):
-        exhibit.check(**dict(exhibit.options))
+        exhibit.check()
 
 
 def test_a_wrong_low_rank_rule_is_found_out_before_the_first_generation(monkeypatch: Patch) -> None:
