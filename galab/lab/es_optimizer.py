@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +18,10 @@ from torch import Tensor, nn
 
 from galab.config import RunConfig
 from galab.contracts import Scores
-from galab.errors import NoViableChildError, UsageError, closest
-from galab.evolution_options import EVOLUTION
+from galab.errors import NoViableChildError, UsageError
 from galab.genome.phenotype import Layout
 from galab.genome.quantiles import make
+from galab.lab.es_arguments import check_options, in_python
 from galab.lab.es_population import Population, filled
 from galab.perturbation.directions import Directions
 from galab.perturbation.plan import Plan, plan_of
@@ -33,19 +32,6 @@ logger = logging.getLogger("galab")
 
 #: From the (N,) finite fitness as a float64 tensor on the CPU to (N,) scores.
 RewardShaping = Callable[[Tensor], Any]
-#: Names of ``galab run`` that are called otherwise here.
-_IN_PYTHON = {
-    "population": "population_size", "lr": "learning_rate", "pairs": "antithetic", "shaping": "reward_shaping_fn",
-}  # fmt: skip
-_SAID = {
-    "--strategy openai-es": "rank=None",
-    "--pairs antithetic": "antithetic=True",
-    "--pairs one-sided": "antithetic=False",
-    "--pairs auto": 'antithetic="auto"',
-}
-#: What only a run with a task can do.
-_NEEDS_TASK = ("groups",)
-_FURTHER = ("sigma_schedule", "distribution", "generations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +104,7 @@ class ESOptimizer:
         shaping = reward_shaping_fn if isinstance(reward_shaping_fn, str) else "raw"
         self._shape = None if reward_shaping_fn is None or isinstance(reward_shaping_fn, str) else reward_shaping_fn
         pairs = antithetic if isinstance(antithetic, str) else "antithetic" if antithetic else "one-sided"
-        _check_options(options)
+        check_options(options)
         moved = {name: value for name, value in module.named_parameters() if value.requires_grad}
         self._layout = Layout(tuple(moved), tuple(tuple(value.shape) for value in moved.values()))
         if not moved:
@@ -138,7 +124,7 @@ class ESOptimizer:
             self._directions = Directions(plan, law, seed, device, cache)
             self._strategy = EvolutionStrategy(self.config, self._layout, start, self._directions, device)
         except UsageError as error:
-            raise UsageError(_in_python(str(error))) from None
+            raise UsageError(in_python(str(error))) from None
         self._template = copy.deepcopy(module).eval().requires_grad_(False)
         self._asked: Population | None = None
         self._last: tuple[Population, int] | None = None
@@ -288,29 +274,3 @@ def _plan(layout: Layout, rank: int | None) -> Plan:
         if len(shape) > 1 and shape[0] > 1 and np.prod(shape[1:]) > 1
     ]
     return plan_of(layout, rank, matrices)
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    fields = RunConfig.__dataclass_fields__
-    own = [
-        name
-        for name, item in fields.items()
-        if (item.metadata["group"] == EVOLUTION or name in _FURTHER) and name not in (*_IN_PYTHON, *_NEEDS_TASK)
-    ]
-    for name in options:
-        if name not in own:
-            hint = f" Did you mean '{_IN_PYTHON[name]}'?" if name in _IN_PYTHON else ""
-            known = ["sigma", "seed", *_IN_PYTHON.values(), *own]
-            raise UsageError(f"no argument of an ESOptimizer is called '{name}'.{hint or closest(name, known)}")
-
-
-def _in_python(message: str) -> str:
-    """A sentence about flags of the command line, about arguments."""
-
-    def name(flag: re.Match[str]) -> str:
-        word = flag[1].replace("-", "_")
-        return _IN_PYTHON.get(word, word)
-
-    for flags, argument in _SAID.items():
-        message = message.replace(flags, argument)
-    return re.sub(r"--([a-z][a-z-]*[a-z])", name, message)

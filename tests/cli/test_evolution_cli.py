@@ -139,7 +139,7 @@ def test_doctor_fits_into_80_columns_and_writes_nothing(galab: Any) -> None:
 
 def test_doctor_as_json_and_csv(galab: Any) -> None:
     content = json.loads(galab("doctor", "es", *DOCTOR, "--strategy", "openai-es", "-f", "json").out)
-    assert (content["strategy"], content["rank"], content["parameters"]) == ("openai-es", None, 1040)
+    assert (content["strategy"], content["rank"], content["parameters"]) == ("openai-es", None, 1024)
     assert content["cosine_measured"]
     rows = list(csv.DictReader(io.StringIO(galab("doctor", "es", *DOCTOR, "--sigma", 0.1, "-f", "csv").out)))
     assert [float(row["sigma"]) for row in rows] == pytest.approx([0.025, 0.05, 0.1, 0.2, 0.4])
