@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
-from galab.evolution_compatibility import check_evolution, check_strategy
-from galab.evolution_compatibility import is_evolution as is_evolution
+from galab.evolution_compatibility import check_evolution, check_strategy, is_evolution
 from galab.registry import MUTATIONS
 from galab.specs import hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
 
@@ -61,17 +60,8 @@ def check(config: RunConfig) -> None:
     hidden_sizes(config.hidden)
     parse_fitness(config.fitness)
     check_strategy(config)
-    if is_evolution(config):
-        check_evolution(config)
-    else:
-        _check_population(config)
-        _check_islands(config)
-        _check_selection(config)
-        _check_sexual(config)
-        _check_step_size(config)
-        _check_warm_up(config)
-        _check_mutation(config)
-        _check_bounds(config)
+    for rule in [check_evolution] if is_evolution(config) else _GENETIC:
+        rule(config)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
 
@@ -302,3 +292,9 @@ def _check_bounds(config: RunConfig) -> None:
 
 def _operators(config: RunConfig) -> list[str]:
     return [name for name, _ in parse_mutations(config.mutate)]
+
+
+_GENETIC = (
+    _check_population, _check_islands, _check_selection, _check_sexual, _check_step_size, _check_warm_up,
+    _check_mutation, _check_bounds,
+)  # fmt: skip

@@ -23,13 +23,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 #: The public door, ``galab/__init__.py`` and ``galab/__main__.py``.
 DOOR = "galab"
 LAYER = {
-    **dict.fromkeys(
-        (
-            *("errors", "registry", "config", "contracts", "specs", "distribution", "options", "compatibility"),
-            *("schedules", "evolution_options", "evolution_compatibility"),
-        ),
-        0,
-    ),
+    **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options"), 0),
+    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility"), 0),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
     "strategies": 3,

@@ -23,7 +23,7 @@ from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Gene, Layout, Phenotype
 from galab.genome.steps import Steps
-from galab.lab.state import members_of, members_to_state
+from galab.lab.members import members_of, members_to_state
 from galab.lab.verify import develop_all
 from galab.mutation.dense import Dense
 from galab.mutation.step_size import Fixed
