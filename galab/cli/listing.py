@@ -65,7 +65,7 @@ def show(path: Path, full: bool, style: str) -> None:
     if is_group(path):
         show_trials(path, style)
         return
-    from galab.compatibility import is_evolution
+    from galab.evolution_compatibility import is_evolution
     from galab.lab.rebuild import open_saved
     from galab.store import checkpoints, journal
 

@@ -11,9 +11,9 @@ import click
 from galab.cli.options import GroupedCommand, config_options, given, jobs_option, trust_option
 from galab.cli.output import best_name, program, text, unit
 from galab.cli.trials import resume_trials, run_trials
-from galab.compatibility import is_evolution
 from galab.contracts import Generated
 from galab.errors import UsageError
+from galab.evolution_compatibility import is_evolution
 
 if TYPE_CHECKING:
     from galab.config import RunConfig

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from galab.compatibility import is_evolution
 from galab.config import RunConfig
 from galab.contracts import Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
 from galab.evaluation.fitness import FITNESS, STEADY, Means, means_of
+from galab.evolution_compatibility import is_evolution
 from galab.genome.phenotype import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.specs import parse_fitness

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from galab.compatibility import decided, is_evolution
+from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.contracts import Scores
+from galab.evolution_compatibility import is_evolution
 from galab.lab.describe import Totals
 
 logger = logging.getLogger("galab")

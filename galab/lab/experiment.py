@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from galab.compatibility import is_evolution, needs_behaviour
+from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Strategy, Task
 from galab.errors import UsageError
@@ -19,6 +19,7 @@ from galab.evaluation.fitness import NEEDS, require_classes
 from galab.evaluation.here import Here
 from galab.evaluation.process import keep_freed_memory, settle_kernels
 from galab.evaluation.profile import prepare_device
+from galab.evolution_compatibility import is_evolution
 from galab.genome.founders import Founders
 from galab.genome.noise import Table, table
 from galab.genome.phenotype import Layout

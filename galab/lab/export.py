@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from galab import __version__
-from galab.compatibility import is_evolution
 from galab.config import RunConfig
 from galab.contracts import Member
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import CheckpointError, GalabError, UsageError
+from galab.evolution_compatibility import is_evolution
 from galab.genome import quantiles
 from galab.genome.births import NOBODY, Birth
 from galab.genome.founders import GIVEN, Founders

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from galab.compatibility import decided, is_evolution
+from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.errors import CheckpointError, UsageError
+from galab.evolution_compatibility import is_evolution
 from galab.genome.founders import Founders
 from galab.genome.torch_laws import founders_fixed
 from galab.lab import tables

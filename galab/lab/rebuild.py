@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from galab.compatibility import is_evolution
 from galab.config import RunConfig
 from galab.contracts import Member, Task
 from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
+from galab.evolution_compatibility import is_evolution
 from galab.genome.phenotype import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.lab import trust as trust_rules

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from galab import __version__
-from galab.compatibility import decided, is_evolution
+from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
+from galab.evolution_compatibility import is_evolution
 from galab.genome.births import birth_dtype
 from galab.genome.founders import Founders
 from galab.genome.phenotype import Layout

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.compatibility import is_evolution
 from galab.config import RunConfig
 from galab.errors import CheckpointError, LethalMutationError
+from galab.evolution_compatibility import is_evolution
 from galab.genome.births import Birth
 from galab.genome.develop import Developer
 from galab.genome.founders import Founders
