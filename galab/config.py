@@ -14,6 +14,7 @@ from typing import Any
 from galab import compatibility
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import UsageError, closest
+from galab.evolution_compatibility import is_evolution
 from galab.evolution_options import EvolutionOptions
 from galab.options import check, option, or_auto, spelling, type_of
 from galab.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
@@ -243,7 +244,7 @@ class RunConfig(EvolutionOptions):
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             check(RunConfig, item, getattr(self, item.name))
-        if self.crossover == "auto" and not compatibility.is_evolution(self):
+        if self.crossover == "auto" and not is_evolution(self):
             object.__setattr__(self, "crossover", compatibility.default_crossover(self))
         compatibility.check(self)
 
