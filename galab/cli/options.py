@@ -8,8 +8,13 @@ from typing import Any
 
 import click
 
-from galab.config import RunConfig, field_type, flag
+from galab.config import MUTATION, POPULATION, PROBLEM, RunConfig, field_type, flag
+from galab.evolution_options import EVOLUTION
 from galab.registry import Registry
+
+
+#: Headings of the options that begin a search; all others follow as they come.
+_ORDER = (PROBLEM, POPULATION, MUTATION, EVOLUTION)
 
 
 class GroupedCommand(click.Command):
@@ -22,9 +27,9 @@ class GroupedCommand(click.Command):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
-        for heading, records in groups.items():
+        for heading in sorted(groups, key=lambda heading: _ORDER.index(heading) if heading in _ORDER else len(_ORDER)):
             with formatter.section(heading):
-                formatter.write_dl(records)
+                formatter.write_dl(groups[heading])
 
 
 class _ConfigOption(click.Option):
