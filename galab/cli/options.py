@@ -12,7 +12,6 @@ from galab.config import MUTATION, POPULATION, PROBLEM, RunConfig, field_type, f
 from galab.evolution_options import EVOLUTION
 from galab.registry import Registry
 
-
 #: Headings of the options that begin a search; all others follow as they come.
 _ORDER = (PROBLEM, POPULATION, MUTATION, EVOLUTION)
 
