@@ -44,7 +44,7 @@ def test_a_run_says_who_searches(galab: Any) -> None:
 def test_show_says_what_an_evolution_strategy_has(galab: Any, climb: Any) -> None:
     shown = galab("show", climb()).out
     for word in ("* population       8", "  rank ", "  sigma ", "estimate_cosine", "weights_norm", "learning_rate",
-                 "centre of generation 4: validation_loss", "score log: 4 updates in 0.1 kB; with the seed, 5,",
+                 "centre of generation 4: validation_loss", "score log: 4 updates in 0.2 kB; with the seed, 5,",
                  "evaluations (members x examples)"):  # fmt: skip
         assert word in shown, word
     for word in ("children", "crossover", "mutate", "step_size_", "seed chain", "champion"):

@@ -40,7 +40,7 @@ def oracle(base: str, outputs: torch.Tensor, targets: torch.Tensor, coins: torch
 @pytest.mark.parametrize("base", BASES)
 def test_each_fitness_is_that_of_plain_modules_block_by_block(base, batch, bench_of):
     bench = bench_of(fitness=f"improvement:{base}", batch=batch)
-    bench.evaluator.block = 16  # three blocks a chunk and more
+    bench.evaluator._blocks.block = 16  # three blocks a chunk and more
     for _ in range(2):
         cohort = bench.strategy.ask()
         scores = bench.here.score(cohort)
@@ -90,7 +90,7 @@ def test_the_norm_penalty_is_taken_off_the_first_base(bench_of):
 @pytest.mark.parametrize("base", EXAMPLE_SCORES)
 def test_cases_are_the_scores_whose_mean_is_the_fitness(base, bench_of):
     bench = bench_of(fitness=base, cases="examples", batch=40)
-    bench.evaluator.block = 16
+    bench.evaluator._blocks.block = 16
     cohort = bench.strategy.ask()
     scores = bench.here.score(cohort)
     examples, coins = bench.minibatches.of(1), bench.minibatches.coins(1)
@@ -110,7 +110,7 @@ def test_cases_are_the_scores_whose_mean_is_the_fitness(base, bench_of):
 
 def test_behaviour_is_the_answer_to_each_example(bench_of):
     bench = bench_of(behaviour=True)
-    bench.evaluator.block = 16
+    bench.evaluator._blocks.block = 16
     cohort = bench.strategy.ask()
     scores = bench.here.score(cohort)
     examples = bench.minibatches.of(1)

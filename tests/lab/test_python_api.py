@@ -66,7 +66,7 @@ def test_flags_win_over_files_and_files_over_presets(tmp_path: Path) -> None:
 def test_every_preset_is_a_configuration(name: str) -> None:
     config = compose({}, preset=name)
     assert config.changed(RunConfig()), "a preset without any change"
-    assert resolve(config).chunk > 0
+    assert resolve(config).threads > 0
 
 
 def test_wrong_sources_are_one_sentence(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def one_for_all(patch: Patch) -> None:
 
     def wrong(*arguments: Any) -> Any:
         found = true(*arguments)
-        return np.repeat(found[:1], len(found), axis=0)
+        return found[:1].repeat(len(found), 1)
 
     patch.setattr(directions, "_numbers", wrong)
 
