@@ -64,7 +64,8 @@ def main() -> None:
                 config, seed=seed, optimizer=optimizer, lr=rate, lr_schedule="constant", batch=batch, weight_decay=0.0
             )
             steps = chosen.epochs * 55_000 // batch
-            points = train(dataclasses.replace(own, lr_schedule="cosine", generations=steps), steps, max(1, steps // 60))
+            annealed = dataclasses.replace(own, lr_schedule="cosine", generations=steps)
+            points = train(annealed, steps, max(1, steps // 60))
             show(f"{optimizer}, seed {seed}", [(point.forwards, 0.0, point.test_accuracy) for point in points])
             finals.append(points[-1].test_accuracy)
         print(f"<!-- {optimizer}: mean {np.mean(finals):.2%} -->")

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from galab.config import RunConfig, field_type, flag
 from galab.errors import UsageError
+from galab.evolution_options import EvolutionOptions
 from galab.registry import Registry
 from galab.specs import hidden_sizes
 
 FIELDS = {item.name: item for item in dataclasses.fields(RunConfig)}
 NUMBERS = [name for name in FIELDS if field_type(name) in (int, float)]
+EVOLUTION = {item.name for item in dataclasses.fields(EvolutionOptions)}
 CHOICES = [name for name, item in FIELDS.items() if item.metadata["choices"] is not None]
 #: What a field at its bound needs beside it for the whole to make sense.
 COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
@@ -39,6 +41,11 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("mate", "similar"): {"crossover": "row"},
     ("mate", "dissimilar"): {"crossover": "row"},
 }
+
+
+def searched(name: str) -> dict[str, Any]:
+    """The strategy that understands a field, where the default one does not."""
+    return {"strategy": "eggroll"} if name in EVOLUTION else {}
 
 
 def choices_of(name: str) -> list[str]:
@@ -64,7 +71,9 @@ def test_every_field_has_a_sentence_of_help_and_a_group(name: str) -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_has_a_lower_bound(name: str) -> None:
-    assert FIELDS[name].metadata["low"] is not None
+    # 0 means "the same noise for ever" elsewhere, and is refused with a sentence of its own.
+    bounded = name == "noise_reuse" or FIELDS[name].metadata["above"] is not None
+    assert bounded or FIELDS[name].metadata["low"] is not None
 
 
 def test_only_stop_rules_and_records_may_change_on_resume() -> None:
@@ -84,7 +93,7 @@ def test_a_field_type_leaves_out_none() -> None:
 @pytest.mark.parametrize(("name", "side", "bound"), bounds())
 def test_a_bound_itself_is_allowed(name: str, side: str, bound: float) -> None:
     value = field_type(name)(bound)
-    assert getattr(RunConfig(**{name: value, **COMPANIONS.get((name, side), {})}), name) == value
+    assert getattr(RunConfig(**{name: value, **searched(name), **COMPANIONS.get((name, side), {})}), name) == value
 
 
 @pytest.mark.parametrize(("name", "side", "bound"), bounds())
@@ -134,7 +143,7 @@ def test_a_whole_number_is_a_float_too() -> None:
 
 @pytest.mark.parametrize(("name", "word"), [(name, word) for name in CHOICES for word in choices_of(name)])
 def test_every_choice_is_taken(name: str, word: str) -> None:
-    assert getattr(RunConfig(**{name: word}, **BESIDE.get((name, word), {})), name) == word
+    assert getattr(RunConfig(**{name: word}, **searched(name), **BESIDE.get((name, word), {})), name) == word
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -221,6 +230,8 @@ LANGUAGES = {
     "mutate": ["dense", "layer", "dense:0.8,layer:0.2", "dense,weights,low-rank"],
     "sigma_factors": ["1", "1,0.5"],
     "sigma_schedule": ["0:0.02", "0:0.02,1000:0.002"],
+    "lr_schedule": ["constant", "decay:0.999", "0:1,100:0.1"],
+    "optimizer": ["sgd", "adam(betas=(0.9, 0.99))"],
 }
 
 
@@ -240,9 +251,10 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     elif name == "keep":
         strategy = st.sampled_from(["all", "log"]) | st.integers(1, 10**6).map(str)
     elif kind is int:
-        strategy = st.integers(int(low), None if high is None else int(high))
+        strategy = st.integers(int(low or 0), None if high is None else int(high))
     elif kind is float:
-        strategy = st.floats(low, high, allow_nan=False, allow_infinity=False)
+        least, open_end = (low, False) if item.metadata["above"] is None else (item.metadata["above"], True)
+        strategy = st.floats(least, high, exclude_min=open_end, allow_nan=False, allow_infinity=False)
     return st.none() | strategy if item.default is None else strategy
 
 
@@ -251,6 +263,8 @@ def configurations(draw: st.DrawFn) -> RunConfig:
     """Any configuration that makes sense; some fields at a time, as most values do not go together."""
     names = draw(st.lists(st.sampled_from(list(FIELDS)), max_size=6, unique=True))
     values = {name: draw(values_of(name)) for name in names}
+    if "strategy" not in values and EVOLUTION & values.keys():
+        values["strategy"] = "openai-es"
     try:
         return RunConfig(**values)
     except UsageError:
