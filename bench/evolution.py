@@ -19,9 +19,9 @@ from peers.problem import Problem
 from timing import Row, interleaved
 
 from galab.config import RunConfig
+from galab.evaluation.around import members_around
 from galab.evaluation.minibatch import Minibatches
 from galab.evaluation.perturbed import folded
-from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
 from galab.genome.noise import table
 from galab.genome.phenotype import Layout
 from galab.genome.torch_laws import tensors_of
@@ -152,15 +152,11 @@ def _own_inputs(rounds: int) -> list[Row]:
     centre = {name: value.detach() for name, value in module.named_parameters()}
     law = table("normal")
     ready = draw(plan, law, 1, 1, 0, 1024)
-    _, task = network_and_task(resolve(_CONFIG))
-    evaluator = PerturbedEvaluator(
-        module, plan, task, chunk=2048, batch=1, precision="float32", device=torch.device("cpu")
-    )
 
     def run(noise: Callable[[], object]) -> Callable[[], None]:
         def once() -> None:
             with torch.inference_mode():
-                members = evaluator.members(centre, noise(), 0.03, antithetic=True)  # type: ignore[arg-type]
+                members = members_around(centre, noise(), 0.03, antithetic=True)  # type: ignore[arg-type]
                 folded(module, members, inputs, each_own=True)
 
         return once

@@ -21,7 +21,6 @@ CONTEXT = {
     "norm-preserving": "its step depends on the parent's weights",
     "momentum": "its step depends on the parent's last step",
 }
-_DENSE_ONLY = "low-rank"
 
 
 def decided(config: RunConfig) -> dict[str, Any]:
@@ -247,7 +246,7 @@ def _check_mutation(config: RunConfig) -> None:
             f"expected several operators with --mutate-shares inherited, got --mutate {config.mutate}; name a mix such "
             "as dense:0.8,layer:0.2"
         )
-    if _DENSE_ONLY in names and config.granularity == "parameter":
+    if "low-rank" in names and config.granularity == "parameter":
         raise UsageError(
             "expected --granularity global, tensor or row-column with --mutate low-rank, got parameter: a step size "
             "for each weight makes the change full-rank; use row-column, which keeps it low-rank"

@@ -132,12 +132,13 @@ def low_rank(
     """The perturbed parameter for factors of unit variance.
 
     Args:
-        base: (m, ...) the centre's tensor.
+        base: (m, ...) the centre's tensor, in the precision of the forward.
         a: (Q, m, r) factors.
         b: (Q, n, r) factors.
         sigma: step size, in weight units.
         antithetic: whether each pair of factors makes two members, with the signs plus (first Q) and minus (last Q).
         common: see :class:`LowRank`.
     """
-    scaled = a * (sigma / math.sqrt(a.shape[2]))
-    return LowRank(base, torch.cat([scaled, -scaled]) if antithetic else scaled, b, common)
+    # Scaled in float32 and rounded once.
+    scaled = (a * (sigma / math.sqrt(a.shape[2]))).to(base.dtype)
+    return LowRank(base, torch.cat([scaled, -scaled]) if antithetic else scaled, b.to(base.dtype), common)

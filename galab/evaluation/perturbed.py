@@ -22,7 +22,7 @@ from torch.func import functional_call, vmap
 from galab.evaluation.low_rank import LowRank, Stack
 from galab.evaluation.marks import FOLDED, SHARED, mark_of, marked
 from galab.evaluation.member_mode import MemberMode, NoRuleError, OneMemberMode
-from galab.evaluation.population import PROBE_SIZES, first_that_agrees, fitting_block
+from galab.evaluation.population import PROBE_SIZES, first_that_agrees
 
 Perturbed = Mapping[str, Stack]
 
@@ -126,17 +126,3 @@ def choose_perturbed_forward(
     for member in range(members):
         every[member] = every[member].roll(member, 0)
     return first_that_agrees(bound, [every[:, :size].flatten(0, 1) for size in PROBE_SIZES])
-
-
-def perturbed_block_size(forward: str, module: nn.Module, parameters: Perturbed, inputs: Tensor) -> int:
-    """Examples per block, see :func:`galab.evaluation.population.block_size`.
-
-    Args:
-        forward: the way that :func:`choose_perturbed_forward` chose.
-        module: the network.
-        parameters: name to stack, with the P that will be used.
-        inputs: (B, ...) some examples, the same for all members.
-    """
-    run = partial(PERTURBED_FORWARDS[forward], module, parameters, inputs)
-    hidden = members_of(parameters) if forward == "vmap" else 1
-    return fitting_block(module, inputs, run, hidden_members=hidden)

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
+from galab.evaluation.around import ACTIVATION_BYTES, COMPILED_BYTES, members_around, members_at_once, widest_bytes
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
 from galab.evaluation.compiled import CompiledForward, try_to_compile
-from galab.evaluation.low_rank import Common, LowRank, Stack
+from galab.evaluation.low_rank import Common, Stack
 from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward
+from galab.evaluation.population import fitting_examples
 from galab.evaluation.process import settle_kernels
 from galab.evaluation.products import Products
 from galab.genome.noise import table
-from galab.perturbation.directions import Dense, Factors, Noise, draw, size_of
+from galab.perturbation.directions import Factors, Noise, draw, size_of
 from galab.perturbation.plan import Plan
 
-#: The activations of a chunk at its widest layer: small enough to be read again while they are in the cache.
-_ACTIVATION_BYTES = 4 << 20
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 64, 256
-#: A compiled forward does not write most of them, and needs large chunks to be worth its calls.
-_COMPILED_BYTES, _COMPILED_CHUNK = 64 << 20, 512
-#: Dense members are stacks of whole networks; no more of them than this at once.
-_STACK_BYTES = 32 << 20
-_STARTING_BLOCK = 256
-_MOST_BYTES = 128 << 20
+#: So many are taken to be run at once when members are counted; more are cut into blocks.
+_MOST_EXAMPLES = 1024
 _PROBE_SIGMA = 0.1
 
 
@@ -90,16 +83,17 @@ class PerturbedEvaluator:
         self._blocks = Blocks(module, task, precision=precision, device=device)
         probe = self._blocks.cast(task.train.inputs[:4])
         with torch.inference_mode():
-            two = self._probe_members(module, plan, 4)
-            self.forward_name = choose_perturbed_forward(self._blocks.module, two, probe)
+            probes = self._probe_members(module, plan, 4)
+            self.forward_name = choose_perturbed_forward(self._blocks.module, probes, probe)
             self._forward = PERTURBED_FORWARDS[self.forward_name]
-            widest = _widest(self._blocks.module, probe)
-        batch = min(batch or len(task.train), len(task.train))
-        at_once = (_COMPILED_BYTES, _COMPILED_CHUNK) if compile == "on" else (_ACTIVATION_BYTES, _LARGEST_CHUNK)
-        self.chunk = chunk + chunk % 2 or _chunk(widest, min(batch, 1024), plan, *at_once)
-        self._blocks.block = min(_block(widest, self.chunk, at_once[0]), batch)
+        batch, compiled = min(batch or len(task.train), len(task.train)), compile == "on"
+        best = members_at_once(self._blocks.module, probe, min(batch, _MOST_EXAMPLES), plan, compiled=compiled)
+        self.chunk = chunk + chunk % 2 or best
+        example_bytes = widest_bytes(self._blocks.module, probe) * self.chunk
+        block = fitting_examples(example_bytes, 2 * (COMPILED_BYTES if compiled else ACTIVATION_BYTES))
+        self._blocks.block = min(block, batch)
         self._compiled: dict[bool, CompiledForward] = {}
-        if compile == "on":
+        if compiled:
             self._try_to_compile(pairs, module, plan, task)
 
     @property
@@ -150,11 +144,11 @@ class PerturbedEvaluator:
             part = {name: values.part(start, start + width) for name, values in noise.items()}
             try:
                 members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))
-                forward = self._compiled.get(antithetic)
-                yield Chunk(start, size_of(part), *self._sums(members, examples, each, products, forward), {})
+                sums, rows = self._sums(members, examples, each, products, self._compiled.get(antithetic))
+                failures: dict[int, str] = {}
             except Exception:
-                found = self._one_by_one(centre, part, sigma, examples, each, antithetic)
-                yield Chunk(start, size_of(part), *found)
+                sums, rows, failures = self._one_by_one(centre, part, sigma, examples, each, antithetic)
+            yield Chunk(start, size_of(part), sums, rows, failures)
 
     def members(
         self,
@@ -165,21 +159,9 @@ class PerturbedEvaluator:
         antithetic: bool,
         common: Mapping[str, Common] | None = None,
     ) -> dict[str, Stack]:
-        """The members' parameters: of Q directions, all plus and then all minus, or plus alone."""
-        found: dict[str, Stack] = {}
+        """See :func:`members_around`, in the precision of the forward."""
         dtype = self._blocks.dtype
-        for name, part in noise.items():
-            if isinstance(part, Dense):
-                step = part.values * sigma
-                signed = torch.cat([step, -step]) if antithetic else step
-                found[name] = (centre[name] + signed).to(dtype)
-            else:
-                # Scaled in float32 and rounded once.
-                a = part.a * (sigma / math.sqrt(part.a.shape[2]))
-                signed = (torch.cat([a, -a]) if antithetic else a).to(dtype)
-                where = common.get(name) if common else None
-                found[name] = LowRank(centre[name].to(dtype), signed, part.b.to(dtype), where)
-        return found
+        return members_around(centre, noise, sigma, antithetic=antithetic, dtype=dtype, common=common)
 
     def _sums(
         self,
@@ -261,38 +243,3 @@ class PerturbedEvaluator:
                 self._compiled = {}
                 return
             self._compiled[antithetic] = made
-
-
-def _widest(module: nn.Module, probe: Tensor) -> int:
-    """Bytes of the widest activation of one member on one example."""
-    widest = [1]
-
-    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            widest.append(output.numel() // len(probe))
-
-    handles = [layer.register_forward_hook(note) for layer in module.modules()]
-    try:
-        module(probe)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return max(widest) * probe.element_size()
-
-
-def _fitting(most_bytes: int, each: int) -> int:
-    """The largest power of two of things of this size that fit."""
-    return 1 << max(0, int(most_bytes // each).bit_length() - 1)
-
-
-def _chunk(widest: int, batch: int, plan: Plan, most_bytes: int, largest: int) -> int:
-    """Members at once: as many as keep the widest activation, and stacks of dense members, within bounds."""
-    fit = _fitting(most_bytes, widest * batch)
-    dense = 4 * sum(tensor.size for tensor in plan.tensors if tensor.rank is None)
-    return max(2, min(max(_SMALLEST_CHUNK, fit), largest, _fitting(_STACK_BYTES, max(dense, 1))))
-
-
-def _block(widest: int, chunk: int, most_bytes: int) -> int:
-    """Examples at once; convolutions over fewer than some spend their time in starting, so they may take more."""
-    each = widest * chunk
-    return max(_fitting(2 * most_bytes, each), min(_STARTING_BLOCK, _fitting(_MOST_BYTES, each)))

@@ -183,11 +183,40 @@ def fitting_block(module: nn.Module, inputs: Tensor, run: Callable[[], Any], *, 
         run: runs all members.
         hidden_members: folded activations hold all members, 1 is hidden; under vmap a hook sees those of one of P.
     """
-    widest = [inputs[0].numel()]
+    widest = max(inputs[0].numel(), widest_activation(module, len(inputs), run) * hidden_members)
+    return fitting_examples(widest * inputs.element_size(), _BLOCK_BYTES)
+
+
+def fitting_examples(example_bytes: int, block_bytes: int) -> int:
+    """Examples at once, a power of two; convolutions over few spend their time in starting, so they may take more.
+
+    Args:
+        example_bytes: of the widest activation of all members on one example.
+        block_bytes: what that activation may take in general.
+    """
+    return max(
+        power_of_two(block_bytes, example_bytes), min(_STARTING_BLOCK, power_of_two(_MOST_BYTES, example_bytes))
+    )
+
+
+def power_of_two(most_bytes: int, each: int) -> int:
+    """The largest power of two of things of this size that fit, and 1 where not even one does."""
+    return 1 << max(0, int(most_bytes // each).bit_length() - 1)
+
+
+def widest_activation(module: nn.Module, examples: int, run: Callable[[], Any]) -> int:
+    """Numbers for each example in the largest output of any layer; 0 where no layer gives a tensor.
+
+    Args:
+        module: the network.
+        examples: how many ``run`` shows it.
+        run: runs it.
+    """
+    widest = [0]
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            widest.append(output.numel() // len(inputs) * hidden_members)
+            widest.append(output.numel() // examples)
 
     handles = [layer.register_forward_hook(note) for layer in module.modules()]
     try:
@@ -195,9 +224,4 @@ def fitting_block(module: nn.Module, inputs: Tensor, run: Callable[[], Any], *, 
     finally:
         for handle in handles:
             handle.remove()
-    example_bytes = max(widest) * inputs.element_size()
-
-    def fitting(most_bytes: int) -> int:
-        return 1 << max(0, int(most_bytes // example_bytes).bit_length() - 1)
-
-    return max(fitting(_BLOCK_BYTES), min(_STARTING_BLOCK, fitting(_MOST_BYTES)))
+    return max(widest)

@@ -9,16 +9,13 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
-from galab.evaluation.low_rank import Stack, low_rank
+from galab.evaluation.around import members_around, members_at_once
+from galab.evaluation.low_rank import Stack
 from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward
 from galab.evaluation.process import settle_kernels
-from galab.perturbation.directions import Dense, Directions, Noise, size_of
+from galab.perturbation.directions import Directions, Noise, size_of
 
-#: Bytes of the widest activation of the members that are run at once.
-_ACTIVATION_BYTES = 4 << 20
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 16, 256
-#: Dense members are stacks of whole networks; no more of them than this at once.
-_STACK_BYTES = 32 << 20
+#: Examples at once.
 _BLOCK = 1024
 
 
@@ -98,7 +95,7 @@ class Population(Sequence[nn.Module]):
         settle_kernels()
         forward = PERTURBED_FORWARDS[self._forward_for(inputs)]
         signs = 2 if self._antithetic else 1
-        width = max(1, self._chunk(inputs) // signs)
+        width = members_at_once(self._template, inputs[:1], min(len(inputs), _BLOCK), self._directions.plan) // signs
         found: Tensor | None = None
         with torch.no_grad():
             for first, noise in self._directions.between(self._noise, 0, self._members // signs):
@@ -118,15 +115,7 @@ class Population(Sequence[nn.Module]):
 
     def _stacks(self, noise: Noise, sigma: float, *, antithetic: bool) -> dict[str, Stack]:
         """Parameters of the members along some directions: all plus and then all minus, or one sign alone."""
-        found: dict[str, Stack] = {}
-        for name, part in noise.items():
-            base = self._centre[name]
-            if isinstance(part, Dense):
-                step = part.values * sigma
-                found[name] = base + (torch.cat([step, -step]) if antithetic else step)
-            else:
-                found[name] = low_rank(base, part.a, part.b, sigma, antithetic=antithetic)
-        return found
+        return members_around(self._centre, noise, sigma, antithetic=antithetic)
 
     def _forward_for(self, inputs: Tensor) -> str:
         """The way that agrees with the loop over members, found once for each kind of inputs."""
@@ -140,26 +129,6 @@ class Population(Sequence[nn.Module]):
                 self._forwards[key] = choose_perturbed_forward(self._template, stacks, probe[:3])
         return self._forwards[key]
 
-    def _chunk(self, inputs: Tensor) -> int:
-        """Members at once, an even number."""
-        widest = [inputs[0].numel()]
-
-        def note(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor):
-                widest.append(output.numel())
-
-        handles = [layer.register_forward_hook(note) for layer in self._template.modules()]
-        try:
-            with torch.no_grad():
-                self._template(inputs[:1])
-        finally:
-            for handle in handles:
-                handle.remove()
-        each = 4 * max(widest) * min(len(inputs), _BLOCK)
-        dense = 4 * sum(tensor.size for tensor in self._directions.plan.tensors if tensor.rank is None)
-        fit = max(_SMALLEST_CHUNK, _power_of_two(_ACTIVATION_BYTES // max(each, 1)))
-        return max(2, min(fit, _LARGEST_CHUNK, _power_of_two(_STACK_BYTES // max(dense, 1))))
-
 
 def filled(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
     """The module, with these values in the parameters that they name."""
@@ -168,7 +137,3 @@ def filled(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
             if name in parameters:
                 parameter.copy_(parameters[name])
     return module
-
-
-def _power_of_two(most: int) -> int:
-    return 1 << max(0, most.bit_length() - 1)

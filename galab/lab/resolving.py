@@ -21,6 +21,8 @@ SIGMA_FLOOR = 1 / 32
 _LARGEST_CHUNK = 64
 #: Evaluations in a generation from which on compiling pays within a few hundred generations.
 _WORTH_COMPILING = 250_000
+#: What a batch of 0, all examples, counts as before they are counted.
+_FULL_BATCH = 1000
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -45,7 +47,7 @@ def _evolution(config: RunConfig) -> RunConfig:
     """What an evolution strategy has to decide besides."""
     if config.compile != "auto":
         return config
-    large = config.population * max(config.batch, 1) >= _WORTH_COMPILING
+    large = config.population * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
     return dataclasses.replace(config, compile="on" if large else "off")
 
 

@@ -26,6 +26,7 @@ from galab.perturbation.directions import Directions
 from galab.schedules import parse_rate_schedule
 from galab.strategies.estimate import estimate
 from galab.strategies.optimizers import Optimizers
+from galab.strategies.scoring import answered
 from galab.strategies.shaping import SHAPINGS, pair_weights, single_weights, without_failures
 
 #: A member of a cohort: the number of its direction and the sign of the step along it.
@@ -153,7 +154,7 @@ class EvolutionStrategy:
             GalabError: no cohort was asked for, or the scores do not fit it.
             NoViableChildError: not one member has a finite score; the generation is not counted.
         """
-        cohort = self._checked(scores)
+        cohort = answered(self._asked, scores)
         # As it is written down, so that a replay computes with the same numbers.
         with np.errstate(over="ignore"):  # what is too large for it is a failure like any other
             fitness = scores.fitness.astype(np.float32)
@@ -214,14 +215,6 @@ class EvolutionStrategy:
         """
         for name, part in self.layout.split(np.array(centre, dtype=np.float32)).items():
             self.parameters[name].data.copy_(torch.from_numpy(np.array(part)))
-
-    def _checked(self, scores: Scores) -> Cohort:
-        if self._asked is None:
-            raise GalabError("expected ask() before tell(), got tell(); call ask() and evaluate its cohort first")
-        expected = len(self._asked.births)
-        if scores.fitness.shape != (expected,):
-            raise GalabError(f"expected {expected} scores, one per member asked for, got shape {scores.fitness.shape}")
-        return self._asked
 
 
 def parts(fitness: NDArray[np.float64], groups: int = 1) -> tuple[float, float, float]:

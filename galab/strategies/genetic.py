@@ -22,7 +22,7 @@ from galab.genome.sigma import snap
 from galab.mutation.control import Control
 from galab.mutation.step_size import StepSizeRule
 from galab.strategies.reproduction import Parents, Reproduction
-from galab.strategies.scoring import Scoring, parents_mean
+from galab.strategies.scoring import Scoring, answered, parents_mean
 from galab.strategies.sigma_search import SigmaSearch
 from galab.strategies.survival import Competitors, Survival
 
@@ -135,7 +135,7 @@ class GeneticAlgorithm:
             GalabError: no cohort was asked for, or the scores do not fit it.
             NoViableChildError: not one child has a finite score; the generation is not counted.
         """
-        cohort = self._checked(scores)
+        cohort = answered(self._asked, scores)
         # With no child alive the same parents would try the same step sizes for ever.
         if not np.isfinite(scores.fitness[: cohort.children]).any():
             raise NoViableChildError(_all_failed(cohort, scores))
@@ -253,14 +253,6 @@ class GeneticAlgorithm:
         if self._restart is not None:
             return self._restart
         return round(float(np.mean([self.pedigree[parent].log_sigma for parent in self.parents.tolist()])))
-
-    def _checked(self, scores: Scores) -> Cohort:
-        if self._asked is None:
-            raise GalabError("expected ask() before tell(), got tell(); call ask() and evaluate its cohort first")
-        expected = len(self._asked.births)
-        if scores.fitness.shape != (expected,):
-            raise GalabError(f"expected {expected} scores, one per member asked for, got shape {scores.fitness.shape}")
-        return self._asked
 
 
 def _all_failed(cohort: Cohort, scores: Scores) -> str:

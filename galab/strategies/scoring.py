@@ -5,10 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from galab.contracts import Cohort, Scores
+from galab.errors import GalabError
 from galab.specs import parse_fitness
 
 #: A finite score below every other.
 WORST = -float(np.finfo(np.float64).max)
+
+
+def answered(asked: Cohort | None, scores: Scores) -> Cohort:
+    """The cohort that the scores are of.
+
+    Raises:
+        GalabError: nothing was asked for, or there is not one score per member asked for.
+    """
+    if asked is None:
+        raise GalabError("expected ask() before tell(), got tell(); call ask() and evaluate its cohort first")
+    expected = len(asked.births)
+    if scores.fitness.shape != (expected,):
+        raise GalabError(f"expected {expected} scores, one per member asked for, got shape {scores.fitness.shape}")
+    return asked
 
 
 def parents_mean(families: NDArray[np.int64], known: dict[int, float]) -> NDArray[np.float64]:

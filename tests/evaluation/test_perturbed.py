@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from low_rank_networks import ALL, each_by_itself, materialised, perturbed
@@ -10,13 +12,8 @@ from torch import Tensor, nn
 
 from galab.errors import GalabError
 from galab.evaluation.low_rank import LowRank
-from galab.evaluation.perturbed import (
-    PERTURBED_FORWARDS,
-    choose_perturbed_forward,
-    folded,
-    perturbed_block_size,
-    vmapped,
-)
+from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward, folded, vmapped
+from galab.evaluation.population import fitting_block
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -164,15 +161,20 @@ def test_a_network_that_cannot_run_says_so():
         choose_perturbed_forward(module, perturbed(module, 2), torch.zeros(4, 6))
 
 
+def block_of(forward: str, module: nn.Module, members: int) -> int:
+    """The block for members of a network with three inputs."""
+    parameters, inputs = perturbed(module, members), torch.randn(4, 3)
+    run = partial(PERTURBED_FORWARDS[forward], module, parameters, inputs)
+    return fitting_block(module, inputs, run, hidden_members=members if forward == "vmap" else 1)
+
+
 @pytest.mark.parametrize("forward", PERTURBED_FORWARDS)
 @pytest.mark.parametrize("members", [2, 8])
 def test_a_block_fits_the_activations_of_all_members_that_live_at_once(forward, members):
     module = ready(nn.Linear(3, 10_000))
-    found = perturbed_block_size(forward, module, perturbed(module, members), torch.randn(4, 3))
+    found = block_of(forward, module, members)
     activation = 40_000 * (1 if forward == "loop" else members)
     assert found == 256 or found * activation <= 2**27 < 2 * found * activation
-    small = perturbed_block_size(
-        forward, ready(nn.Linear(3, 2)), perturbed(nn.Linear(3, 2), members), torch.randn(4, 3)
-    )
+    small = block_of(forward, ready(nn.Linear(3, 2)), members)
     assert small > 256
     assert not module._forward_hooks

@@ -34,6 +34,7 @@ _NOISE = {"population": 16, "sigma": 0.1, "shaping": "centred-ranks"}
 #: Evolution strategies, each with more state than the last.
 EVOLUTION: dict[str, dict[str, Any]] = {
     "openai-es": {"strategy": "openai-es", "optimizer": "sgd(momentum=0.9)", "lr": 0.5, **_NOISE},
+    "openai-es-adam": {"strategy": "openai-es", "optimizer": "adam", "lr": 0.02, **_NOISE},
     "eggroll": {
         "strategy": "eggroll", "rank": 2, "optimizer": "adam", "lr": 0.02, "pairs": "auto", "groups": 2,
         "noise_reuse": 3, "sigma_schedule": "decay:0.98", "lr_schedule": "0:1,9:0.3", "weight_decay": 0.001,
