@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from galab.contracts import Examples, Task
 from galab.evaluation.around import ACTIVATION_BYTES, COMPILED_BYTES, members_around, members_at_once, widest_bytes
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
-from galab.evaluation.compiled import CompiledForward, try_to_compile
+from galab.evaluation.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.low_rank import Common, Stack
 from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward
 from galab.evaluation.population import fitting_examples
@@ -92,7 +92,7 @@ class PerturbedEvaluator:
         example_bytes = widest_bytes(self._blocks.module, probe) * self.chunk
         block = fitting_examples(example_bytes, 2 * (COMPILED_BYTES if compiled else ACTIVATION_BYTES))
         self._blocks.block = min(block, batch)
-        self._compiled: dict[bool, CompiledForward] = {}
+        self._compiled: dict[bool, Compiled] = {}
         if compiled:
             self._try_to_compile(pairs, module, plan, task)
 
@@ -138,7 +138,7 @@ class PerturbedEvaluator:
             antithetic: whether each direction makes two members.
         """
         width = self.chunk // 2 if antithetic else self.chunk
-        products = Products()
+        products = Products(outputs_first=self.compiled)
         common_at = self._common(noise, products)
         for start in range(0, size_of(noise), width):
             part = {name: values.part(start, start + width) for name, values in noise.items()}
@@ -169,16 +169,18 @@ class PerturbedEvaluator:
         examples: Examples,
         each: EachExample | None,
         products: Products,
-        compiled: CompiledForward | None = None,
+        compiled: Compiled | None = None,
     ) -> tuple[Arrays, Arrays]:
         def answer(inputs: Tensor, start: int) -> Tensor:
             products.begin(start)
-            if compiled is not None:
-                return compiled(members, products, inputs)
             return self._forward(self._blocks.module, members, inputs)
 
+        def shortcut(block: Examples, start: int) -> Mapping[str, Tensor] | None:
+            products.begin(start)
+            return None if compiled is None else compiled(members, products, block)
+
         with torch.inference_mode():
-            return self._blocks.sums(answer, examples, each)
+            return self._blocks.sums(answer, examples, each, shortcut)
 
     def _one_by_one(
         self,
@@ -231,14 +233,15 @@ class PerturbedEvaluator:
 
     def _try_to_compile(self, pairs: str, module: nn.Module, plan: Plan, task: Task) -> None:
         """Compile for pairs, for single members, or for both; all or nothing."""
-        inputs = self._blocks.cast(task.train.inputs[: self.block])
+        whole = Examples(task.train.inputs[: self.block], task.train.targets[: self.block])
+        examples, eager = self.prepared(whole), Eager(self._blocks.module, self._forward, task.measure)
         for antithetic in (True, False):
             if pairs not in ("auto", "antithetic" if antithetic else "one-sided"):
                 continue
-            products = Products()
+            products = Products(outputs_first=True)
             with torch.inference_mode():
                 members = self._probe_members(module, plan, self.chunk, products, antithetic=antithetic)
-                made = try_to_compile(self._blocks.module, self._forward, members, products, inputs)
+                made = try_to_compile(eager, members, products, examples)
             if made is None:
                 self._compiled = {}
                 return

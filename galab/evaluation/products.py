@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,21 +19,37 @@ def shared_products(x: Tensor, base: Tensor, b: Tensor) -> tuple[Tensor, Tensor]
 
     Args:
         x: (rows, n).
-        base: (m, n).
+        base: (m, n); or (S, m, n), several.
         b: (Q, n, r).
 
     Returns:
-        (rows, m) and (Q, rows, r).
+        (rows, m), or (S, rows, m); and (Q, rows, r).
     """
-    return F.linear(x, base), _inner(x, b)
+    return outer_product(x, base), inner_product(x, b)
 
 
-def _inner(x: Tensor, b: Tensor) -> Tensor:
+def outer_product(x: Tensor, base: Tensor, *, outputs_first: bool = False) -> Tensor:
+    """``x`` times the base, or each of several.
+
+    Args:
+        x: (rows, n).
+        base: (m, n); or (S, m, n).
+        outputs_first: lay the outputs before the rows in memory, as compiled passes over rows want them.
+
+    Returns:
+        (rows, m), or (S, rows, m).
+    """
+    # One product for each of several bases: its bits depend on nobody else.
+    if base.dim() == 3:
+        return torch.stack([outer_product(x, one, outputs_first=outputs_first) for one in base])
+    return (base @ x.t()).t() if outputs_first else F.linear(x, base)
+
+
+def inner_product(x: Tensor, b: Tensor) -> Tensor:
+    """``x`` (rows, n) times ``b`` (Q, n, r), with the rows side by side in memory: (Q, rows, r)."""
     directions, columns, rank = b.shape
-    if rank == 1:
-        # Rows of the result are directions, as they are wanted: no copy follows.
-        return (b.view(directions, columns) @ x.t()).unsqueeze(2)
-    return (x @ b.transpose(0, 1).reshape(columns, directions * rank)).view(-1, directions, rank).transpose(0, 1)
+    flat = b.transpose(1, 2).reshape(directions * rank, columns)
+    return (flat @ x.t()).view(directions, rank, -1).transpose(1, 2)
 
 
 @dataclass(slots=True)
@@ -43,9 +60,11 @@ class Products:
     parameter, by the block of examples, and by how often that parameter was asked before in the same forward.
 
     Attributes:
+        outputs_first: see :func:`outer_product`.
         order: what the forward that began last has asked for: parameters, each with how often it was asked before.
     """
 
+    outputs_first: bool = False
     order: list[tuple[str, int]] = field(default_factory=list)
     _block: int = 0
     _asked: Counter[str] = field(default_factory=Counter)
@@ -76,9 +95,10 @@ class Products:
             size = group.shape[0] * group.shape[2] * x.shape[0] * x.element_size()
             fits = self._bytes + size <= _MOST_BYTES
             self._bytes += size if fits else 0
-            self._made[key] = F.linear(x, base), _inner(x, group) if fits else None
+            outer = outer_product(x, base, outputs_first=self.outputs_first)
+            self._made[key] = outer, inner_product(x, group) if fits else None
         outer, inner = self._made[key]
-        return outer, _inner(x, group[start:stop]) if inner is None else inner[start:stop]
+        return outer, inner_product(x, group[start:stop]) if inner is None else inner[start:stop]
 
     def known(
         self, order: Sequence[tuple[str, int]], start: int, stop: int
