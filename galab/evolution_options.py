@@ -48,6 +48,7 @@ class EvolutionOptions:
     )
     compile: str = option(
         "auto", "Whether the forward is compiled, which takes a C++ compiler and some seconds; auto: where a "
-        "generation has 250,000 evaluations or more.", choices=("auto", "on", "off"), group=EVOLUTION,
+        "generation has 250,000 evaluations or more of members of low rank.", choices=("auto", "on", "off"),
+        group="Evaluation",
     )
     noise_reuse: int = option(1, "Generations that use the same noise; 1 is fresh noise always.", group=EVOLUTION)

@@ -7,6 +7,7 @@ is used is decided once, before the first generation, and belongs to the numeric
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import sysconfig
@@ -24,7 +25,7 @@ from galab.evaluation.products import Given, Products
 
 logger = logging.getLogger("galab")
 
-Forward = Callable[[nn.Module, Mapping[str, Stack], Tensor], Tensor]
+Forward = Callable[[nn.Module, Any, Tensor], Tensor]
 #: From outputs (P, B, C) and targets (B,) to named sums (P,).
 Measure = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 _TOLERANCE = {torch.float32: 1e-4}
@@ -88,13 +89,14 @@ class Compiled:
         products.begin(0)
         expected = eager(members, examples)
         self._order = list(products.order)
+        given = self._given(members, products) or []
+        self._direct = self._are_of_inputs(given, members, products, examples.inputs)
 
         def answer(tensors: Sequence[Tensor], given: Sequence[tuple[Tensor, Tensor]], *pair: Tensor) -> Any:
             found = eager(_rebuilt(members, iter(tensors), Given(given)), Examples(*pair))
             # Classes before examples in memory: tasks reduce over classes, and examples then lie side by side.
             return {name: value.mT.contiguous() if value.dim() == 3 else value for name, value in found.items()}
 
-        given = self._given(members, products) or ()
         with torch.inference_mode(mode=False), torch.no_grad():
             copies = [tuple(map(_copy, pair)) for pair in given]
             pair = (examples.inputs.clone(), examples.targets.clone())
@@ -114,15 +116,38 @@ class Compiled:
         """See :class:`Eager`; None for members and examples of other numbers than those it was compiled for."""
         if self._sizes != _sizes(members, examples):
             return None
-        given = self._given(members, products)
+        if self._direct:
+            given: list[tuple[Tensor, Tensor]] | None = self._of_inputs(members, examples.inputs)
+        else:
+            given = self._given(members, products)
         if given is None:
-            # The first chunk on a block: one direction alone makes the products of the whole group.
-            self._eager.forward(self._eager.module, _first(members), examples.inputs)
+            # The first chunk on a block: a few members make the products of the whole group.
+            self._eager.forward(self._eager.module, _few(members), examples.inputs)
             given = self._given(members, products)
         if given is None:  # they are too large to be kept
             return None
         found = self._run(list(_flat(members)), given, examples.inputs, examples.targets)
         return {name: value.mT if value.dim() == 3 else value for name, value in found.items()}
+
+    def _of_inputs(self, members: Mapping[str, Stack], inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The chunk's products, where all are products of the inputs themselves."""
+        stacks = [stack for name, _ in self._order if isinstance(stack := members[name], LowRank)]
+        return [stack.common_products(inputs.reshape(-1, stack.columns)) for stack in stacks]
+
+    def _are_of_inputs(
+        self,
+        given: Sequence[tuple[Tensor, Tensor]],
+        members: Mapping[str, Stack],
+        products: Products,
+        inputs: Tensor,
+    ) -> bool:
+        """Whether products made in a forward are what the inputs alone, seen as rows, give."""
+        if any(asked or inputs.numel() % _columns(members[name]) for name, asked in self._order):
+            return False
+        products.begin(-1)  # no block: made anew
+        again = self._of_inputs(members, inputs)
+        pairs = zip(itertools.chain(*given), itertools.chain(*again), strict=False)
+        return len(again) == len(given) and all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
 
     def _given(self, members: Mapping[str, Stack], products: Products) -> list[tuple[Tensor, Tensor]] | None:
         """The chunk's products, if they are made and kept."""
@@ -170,9 +195,13 @@ def _sizes(members: Mapping[str, Stack], examples: Examples) -> tuple[int, int, 
     return count, len(examples), count
 
 
-def _first(members: Mapping[str, Stack]) -> dict[str, Stack]:
-    """The first member alone."""
-    return {name: stack.first(1) if isinstance(stack, LowRank) else stack[:1] for name, stack in members.items()}
+def _columns(stack: Stack) -> int:
+    return stack.columns if isinstance(stack, LowRank) else 1
+
+
+def _few(members: Mapping[str, Stack]) -> dict[str, Stack]:
+    """The first two members: of one alone, hidden activations would pass for shared ones."""
+    return {name: stack.first(2) if isinstance(stack, LowRank) else stack[:2] for name, stack in members.items()}
 
 
 def _flat(members: Mapping[str, Stack]) -> Iterator[Tensor]:

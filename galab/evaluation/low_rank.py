@@ -91,14 +91,16 @@ class LowRank:
 
     def products(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A shared activation (rows, n) times the base, (rows, m) or (P, rows, m), and times ``b``, (Q, rows, r)."""
-        base = self.base.flatten(2) if self.which is not None else self.base.reshape(self.rows, self.columns)
-        if self.common is None:
-            outer, inner = shared_products(x, base, self.b)
-        else:
-            common = self.common
-            stop = common.start + len(self.b)
-            outer, inner = common.products.of(common.name, x, base, common.group, common.start, stop)
+        outer, inner = self.common_products(x)
         return outer if self.which is None else outer[self.which], inner
+
+    def common_products(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`products`, but of several bases the product with each: (S, rows, m)."""
+        base = self.base.flatten(2) if self.which is not None else self.base.reshape(self.rows, self.columns)
+        common = self.common
+        if common is None:
+            return shared_products(x, base, self.b)
+        return common.products.of(common.name, x, base, common.group, common.start, common.start + len(self.b))
 
     def bases(self) -> Tensor:
         """(P, m, n) the base of every member, as a view where all share one."""

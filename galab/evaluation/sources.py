@@ -12,11 +12,15 @@ from torch import Tensor
 
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError
+from galab.evaluation.bases import Lineage
 from galab.evaluation.blocks import EachExample
-from galab.evaluation.evaluator import Evaluator, Measurements
+from galab.evaluation.evaluator import Evaluator, Measurements, together
+from galab.evaluation.family_evaluator import FamilyEvaluator
 from galab.evaluation.fitness import mean_squares
 from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
 from galab.genome.decode import Decoder
+from galab.genome.descent import Chain, Descents, unchanged
+from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
 from galab.perturbation.directions import Directions
 
@@ -110,6 +114,91 @@ class Decoded:
             yield indices, members
 
 
+class Families:
+    """Members that are genomes, told apart from their parents by changes of low rank; their weights are not formed.
+
+    Args:
+        decoder: turns births into weights, and into what they add to their parents.
+        evaluator: scores these.
+        lineage: see :meth:`FamilyEvaluator.bases`.
+    """
+
+    def __init__(self, decoder: Decoder, evaluator: FamilyEvaluator, lineage: Lineage | None) -> None:
+        self._decoder = decoder
+        self._evaluator = evaluator
+        self._bases = evaluator.bases(lineage)
+
+    @property
+    def outputs(self) -> int:
+        """See :class:`Source`."""
+        return self._evaluator.outputs
+
+    def measured(
+        self, cohort: Cohort, examples: Examples, each: EachExample | None, found: Scores
+    ) -> Iterator[Measured]:
+        """See :class:`Source`."""
+        births, chunk = cohort.births["id"].tolist(), self._evaluator.chunk
+        self._bases.begin()
+        for start in range(0, len(births), chunk):
+            some = births[start : start + chunk]
+            descents = self._decoder.descents(some, max(cohort.children - start, 0), self._evaluator.rank)
+            dead = self._dead(some, descents)
+            measured = self._evaluator.measure(some, descents, self._bases, examples, each)
+            for place, parameter in dead.items():
+                found.lethal[start + place] = parameter
+                found.failures[start + place] = f"lethal: a weight of '{parameter}' left +-128"
+            alive = [place for place in range(len(some)) if place not in dead]
+            yield Measured([start + place for place in alive], measured.of(alive, len(some)), examples, _unknown)
+
+    def of(
+        self, indices: list[int], members: list[Phenotype], examples: Examples, each: EachExample | None
+    ) -> Measured:
+        """Decoded members, measured as the members of a cohort are."""
+        evaluator, parts = self._evaluator, []
+        size = self._bases.slots
+        for start in range(0, len(members), size):
+            some = dict(enumerate(members[start : start + size]))
+            descents = Descents(list(some), some, unchanged(self._decoder.layout, evaluator.rank, len(some)))
+            parts.append((evaluator.measure(list(some), descents, evaluator.bases(), examples, each), len(some)))
+        return Measured(indices, together(parts), examples, _unknown)
+
+    def _dead(self, births: list[int], descents: Descents) -> dict[int, str]:
+        """Place to the parameter that left the representable range."""
+        dead = {}
+        for place in np.flatnonzero(descents.doubtful()).tolist():
+            try:
+                self._decoder.decode(births[place])
+            except LethalMutationError as error:
+                dead[place] = error.parameter
+        return dead
+
+
+class Lines:
+    """See :class:`galab.evaluation.bases.Lineage`.
+
+    Args:
+        decoder: of the individuals.
+        pedigree: of the individuals.
+        period: those born in generations divisible by it are anchors.
+    """
+
+    def __init__(self, decoder: Decoder, pedigree: Pedigree, period: int) -> None:
+        self._decoder = decoder
+        self._pedigree = pedigree
+        self._period = period
+
+    def is_anchor(self, number: int) -> bool:
+        """See :class:`galab.evaluation.bases.Lineage`."""
+        return self._pedigree[number].generation % self._period == 0
+
+    def chain(self, number: int) -> Chain:
+        """See :class:`galab.evaluation.bases.Lineage`."""
+        births, ancestor = 0, number
+        while not self.is_anchor(ancestor):
+            births, (ancestor,) = births + 1, self._pedigree[ancestor].parents
+        return self._decoder.chain(number, births)
+
+
 class Around:
     """Members that lie around a centre, in pairs or one by one.
 
@@ -185,4 +274,4 @@ class Around:
 
 
 def _unknown() -> NDArray[np.float64]:
-    raise NotImplementedError("the weights of perturbed members are not formed")
+    raise NotImplementedError("the weights of these members are not formed")
