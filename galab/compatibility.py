@@ -34,12 +34,6 @@ def decided(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def is_low_rank(config: RunConfig) -> bool:
-    """Whether every child is one parent with a change of low rank, and scored as such."""
-    names = {name for name, _ in parse_mutations(config.mutate)}
-    return names == {"low-rank"} and config.crossover == "none" and not config.norm_penalty
-
-
 def default_crossover(config: RunConfig) -> str:
     """What ``auto`` means: a coin for every weight, unless an island has one parent or mutation follows one line."""
     alone = config.parents // config.islands < 2

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from galab.evaluation.products import Key, Products, inner_product, outer_product
-from galab.genome.descent import Chain, Factors
+from galab.genome.descent import Chain, Change, Factors
 from galab.genome.phenotype import Layout, Phenotype
 
 #: What products with the bases may take in memory.
@@ -23,6 +23,14 @@ class Lineage(Protocol):
 
     def is_anchor(self, number: int) -> bool:
         """Whether an individual's products are computed from its own weights."""
+        ...
+
+    def parent(self, number: int) -> int:
+        """Whom an individual that is no anchor descends from."""
+        ...
+
+    def change(self, number: int) -> list[Change]:
+        """What it added, with P = 1."""
         ...
 
     def chain(self, number: int) -> Chain:
@@ -68,6 +76,7 @@ class Bases:
         self._weights = torch.zeros(slots, layout.size, dtype=dtype, device=device)
         self._made: dict[Key, Tensor] = {}
         self._valid: dict[Key, list[bool]] = {}
+        self._inputs: dict[Key, Tensor] = {}
         self._bytes = 0
         self._born: dict[int, _Born] = {}
 
@@ -82,10 +91,17 @@ class Bases:
         parts = zip(self._layout.names, self._layout.shapes, self._layout.starts, self._layout.sizes, strict=True)
         return {name: self._weights[:, at : at + size].view(-1, *shape) for name, shape, at, size in parts}
 
-    def begin(self) -> None:
-        """A generation begins: what was computed on other examples is of no more use."""
+    def begin(self, everybody: Mapping[int, Phenotype]) -> None:
+        """A generation begins: what was computed on other examples is of no more use.
+
+        Args:
+            everybody: number to individual, all whom its members are told apart from.
+        """
         if self._lineage is None:
             self._valid = {key: [False] * self.slots for key in self._made}
+        if len(everybody) <= self.slots:
+            # At once, as whoever leaves takes a product along that may be the next one's parent's.
+            self.place(everybody)
 
     @torch.inference_mode()
     def place(self, wanted: Mapping[int, Phenotype]) -> dict[int, int]:
@@ -108,16 +124,16 @@ class Bases:
         self._wanted = list(found.values())
         return found
 
-    def remember(self, born: Mapping[int, tuple[int, int]], factors: Mapping[str, Tensor], made: Products) -> None:
+    def remember(self, born: Mapping[int, int], factors: Mapping[str, Tensor], made: Products) -> None:
         """Keep what the evaluation of members has computed, until the next generation's bases are placed.
 
         Args:
-            born: number of a member to its base and its row.
+            born: number of a child to its row.
             factors: name to ``a``, (P, m, r).
             made: their products.
         """
         if self._lineage is not None:
-            self._born |= {number: _Born(*of, factors, made) for number, of in born.items()}
+            self._born |= {number: _Born(row, factors, made) for number, row in born.items()}
 
     def outer(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
         """See :class:`galab.evaluation.products.Outers`."""
@@ -132,6 +148,8 @@ class Bases:
             else:
                 self._made[key] = x.new_zeros(slots, rows, outputs)
             self._valid[key] = [False] * self.slots
+        if self._lineage is not None:
+            self._inputs[key] = x
         made, valid = self._made[key], self._valid[key]
         for slot in self._wanted:
             number = self._ids[slot]
@@ -145,17 +163,19 @@ class Bases:
         if self._lineage is None or self._lineage.is_anchor(number):
             return outer_product(x, own, outputs_first=self._outputs_first)
         chain = self._lineage.chain(number)
-        tensor = self._layout.names.index(key[0])
+        tensor = self._tensor(key)
         start, size = self._layout.starts[tensor], self._layout.sizes[tensor]
         weights = torch.from_numpy(chain.ancestor.floats()[start : start + size]).to(x).view(own.shape)
         found = outer_product(x, weights, outputs_first=self._outputs_first)
         for changes in chain.changes:
-            change = changes[tensor]
-            assert isinstance(change, Factors)
-            # As many as in a chunk: products of other sizes may differ in the last bits.
-            b = torch.from_numpy(change.b).to(x).expand(self._chunk, -1, -1)
-            found = _moved(found, torch.from_numpy(change.a[0]).to(x), inner_product(x, b)[0])
+            found = self._with_change(found, x, changes[tensor])
         return found
+
+    def _with_change(self, product: Tensor, x: Tensor, change: Change) -> Tensor:
+        assert isinstance(change, Factors)
+        # As many as in a chunk: products of other sizes may differ in the last bits.
+        b = torch.from_numpy(change.b).to(x).expand(self._chunk, -1, -1)
+        return _moved(product, torch.from_numpy(change.a[0]).to(x), inner_product(x, b)[0])
 
     def _follow(self, places: Mapping[int, int]) -> None:
         """Products of those who come, made of their parents' where those are known."""
@@ -169,20 +189,25 @@ class Bases:
         self._born = {}
 
     def _from_parent(self, key: Key, made: Tensor, valid: list[bool], number: int) -> Tensor | None:
-        born, lineage = self._born.get(number), self._lineage
-        if born is None or lineage is None or lineage.is_anchor(number) or born.parent not in self._ids:
+        lineage = self._lineage
+        if lineage is None or lineage.is_anchor(number) or (parent := lineage.parent(number)) not in self._ids:
             return None
-        slot, inner = self._ids.index(born.parent), born.made.inner(key)
-        if inner is None or not valid[slot]:
+        slot, born = self._ids.index(parent), self._born.get(number)
+        if not valid[slot]:
             return None
+        inner = None if born is None else born.made.inner(key)
+        if born is None or inner is None:  # another process evaluated it, or it was too large to keep
+            return self._with_change(made[slot], self._inputs[key], lineage.change(number)[self._tensor(key)])
         return _moved(made[slot], born.factors[key[0]][born.row], inner[born.row])
+
+    def _tensor(self, key: Key) -> int:
+        return self._layout.names.index(key[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Born:
     """What the evaluation of a child has computed."""
 
-    parent: int
     row: int
     factors: Mapping[str, Tensor]
     made: Products

@@ -27,6 +27,9 @@ from galab.genome.phenotype import Layout
 #: What a child's weights differ by from its parent's, about, when the forward is chosen.
 _PROBE_SIGMA = 0.1
 _COMPILED = "children"
+#: Weights that all the individuals of a cohort that members are told apart from may have together; beyond, those of a
+#: chunk at a time.
+_BASES_BYTES = 256 << 20
 
 
 class FamilyEvaluator:
@@ -69,7 +72,7 @@ class FamilyEvaluator:
         self._layout = layout
         self._device = device
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self._slots = min(parents, chunk)
+        self._slots = parents if 4 * parents * layout.size <= _BASES_BYTES else min(parents, chunk)
         self._outputs_first = False
         few = self._probe_members(4, 2, Products())
         self._runner = Runner(module, task, precision=precision, device=device, probes=few)
@@ -164,10 +167,10 @@ class FamilyEvaluator:
         stacks = self._stacks(bases.stacks, descents.changes, padded[order], which, products)
         found = self._runner.sums(stacks, examples, each, products, _COMPILED)
         factors = {name: stack.a for name, stack in stacks.items() if isinstance(stack, LowRank)}
-        born = {numbers[member]: (descents.bases[member], int(place[row])) for row, member in enumerate(members)}
-        bases.remember(born, factors, products)
-        sums, rows = ({name: values[place] for name, values in part.items()} for part in found)
-        return sums, rows
+        rows = {numbers[member]: int(place[row]) for row, member in enumerate(members)}
+        bases.remember(rows, factors, products)
+        sums, each_example = ({name: values[place] for name, values in part.items()} for part in found)
+        return sums, each_example
 
     def _one_by_one(
         self,

@@ -19,7 +19,7 @@ from galab.evaluation.family_evaluator import FamilyEvaluator
 from galab.evaluation.fitness import mean_squares
 from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
 from galab.genome.decode import Decoder
-from galab.genome.descent import Chain, Descents, unchanged
+from galab.genome.descent import Chain, Change, Descents, unchanged
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
 from galab.perturbation.directions import Directions
@@ -138,10 +138,11 @@ class Families:
     ) -> Iterator[Measured]:
         """See :class:`Source`."""
         births, chunk = cohort.births["id"].tolist(), self._evaluator.chunk
-        self._bases.begin()
-        for start in range(0, len(births), chunk):
-            some = births[start : start + chunk]
-            descents = self._decoder.descents(some, max(cohort.children - start, 0), self._evaluator.rank)
+        starts = range(0, len(births), chunk)
+        chunks = [births[start : start + chunk] for start in starts]
+        every = [self._decoder.descents(some, cohort.generation, self._evaluator.rank) for some in chunks]
+        self._bases.begin({number: who for descents in every for number, who in descents.phenotypes.items()})
+        for start, some, descents in zip(starts, chunks, every, strict=True):
             dead = self._dead(some, descents)
             measured = self._evaluator.measure(some, descents, self._bases, examples, each)
             for place, parameter in dead.items():
@@ -195,8 +196,17 @@ class Lines:
         """See :class:`galab.evaluation.bases.Lineage`."""
         births, ancestor = 0, number
         while not self.is_anchor(ancestor):
-            births, (ancestor,) = births + 1, self._pedigree[ancestor].parents
+            births, ancestor = births + 1, self.parent(ancestor)
         return self._decoder.chain(number, births)
+
+    def parent(self, number: int) -> int:
+        """See :class:`galab.evaluation.bases.Lineage`."""
+        (parent,) = self._pedigree[number].parents
+        return parent
+
+    def change(self, number: int) -> list[Change]:
+        """See :class:`galab.evaluation.bases.Lineage`."""
+        return self._decoder.chain(number, 1).changes[0]
 
 
 class Around:

@@ -93,18 +93,18 @@ class Decoder:
                 found.append(error)
         return found
 
-    def descents(self, births: Sequence[int], children: int, rank: int) -> Descents:
-        """Children told apart from their parent, and others told apart from themselves.
+    def descents(self, births: Sequence[int], generation: int, rank: int) -> Descents:
+        """A generation's children told apart from their parent, and others told apart from themselves.
 
         Nobody is decoded but those that they are told apart from.
 
         Args:
-            births: P individuals, the children first; all mutations are :class:`galab.genome.descent.Factoring`.
-            children: how many of them are children.
+            births: P individuals; all mutations are :class:`galab.genome.descent.Factoring`.
+            generation: whose births are told apart from their parent.
             rank: of the changes.
         """
         rows = [self._pedigree[birth] for birth in births]
-        mutants = [place for place, row in enumerate(rows[:children]) if row.mutation]
+        mutants = [place for place, row in enumerate(rows) if row.mutation and row.generation == generation]
         bases = list(births)
         for place in mutants:
             (bases[place],) = rows[place].parents

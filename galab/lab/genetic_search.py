@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.compatibility import is_low_rank, needs_behaviour
+from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores
 from galab.evaluation.evaluator import Evaluator
@@ -25,7 +25,7 @@ from galab.genome.pedigree import Pedigree
 from galab.lab.describe import genetic_fields
 from galab.lab.diagnostics import Diagnostics
 from galab.lab.members import lineage_of, members_of, members_to_state
-from galab.lab.operators import developer, step_size_rule, strategy_class
+from galab.lab.operators import developer, is_low_rank, step_size_rule, strategy_class
 from galab.lab.search import Parts
 from galab.lab.state import LINEAGE
 from galab.specs import parse_fitness
@@ -33,7 +33,7 @@ from galab.strategies.genetic import GeneticAlgorithm
 
 #: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
 #: less in them than in one product, and bfloat16 keeps 8 bits.
-_FOLLOWED = {"float32": 32, "bfloat16": 4}
+_FOLLOWED = {"float32": 16, "bfloat16": 4}
 
 
 class GeneticSearch:

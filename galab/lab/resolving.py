@@ -6,11 +6,12 @@ import dataclasses
 import math
 import secrets
 
-from galab.compatibility import CONTROLS, decided, is_low_rank
+from galab.compatibility import CONTROLS, decided
 from galab.config import RunConfig
 from galab.evaluation.profile import default_threads, resolve_device, resolve_precision
 from galab.evolution_compatibility import is_evolution
 from galab.genome.sigma import sigma, snap
+from galab.lab.operators import is_low_rank
 from galab.specs import parse_factors, parse_fitness, parse_schedule
 
 #: How long a run goes on when nobody says when to stop.
