@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +115,10 @@ class PerturbedEvaluator:
         """See :meth:`Blocks.prepared`."""
         return self._blocks.prepared(examples)
 
+    def directions_at_once(self, antithetic: bool) -> int:
+        """How many directions make a chunk."""
+        return self.chunk // 2 if antithetic else self.chunk
+
     def along(
         self,
         centre: Mapping[str, Tensor],
@@ -124,10 +128,12 @@ class PerturbedEvaluator:
         each: EachExample | None,
         *,
         antithetic: bool,
+        starts: Sequence[int] | None = None,
     ) -> Iterator[Chunk]:
         """The members along some directions, chunk by chunk.
 
-        A chunk that raises is repeated member by member, so one bad member fails alone.
+        A chunk that raises is repeated member by member, so one bad member fails alone. What chunks have in common is
+        computed for all directions, so a chunk is the same to the bit whichever others are asked for.
 
         Args:
             centre: name to tensor, float32.
@@ -136,11 +142,12 @@ class PerturbedEvaluator:
             examples: on what.
             each: what to compute example by example besides.
             antithetic: whether each direction makes two members.
+            starts: the first directions of those chunks that are wanted; all when absent.
         """
-        width = self.chunk // 2 if antithetic else self.chunk
+        width = self.directions_at_once(antithetic)
         products = Products()
         common_at = self._common(noise, products)
-        for start in range(0, size_of(noise), width):
+        for start in range(0, size_of(noise), width) if starts is None else starts:
             part = {name: values.part(start, start + width) for name, values in noise.items()}
             try:
                 members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))

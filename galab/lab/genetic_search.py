@@ -121,7 +121,7 @@ class GeneticSearch:
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Step sizes, the cache, the lineage, and what the diagnostics say."""
         assert self._diagnostics is not None
-        fields = genetic_fields(self.strategy, self.decoder, records)
+        fields = genetic_fields(self.strategy, self.decoder, scores, records)
         return fields | self._diagnostics.line(cohort, scores, outcome)
 
     def state(self) -> dict[str, Any]:
@@ -138,8 +138,6 @@ class GeneticSearch:
         parents = self.strategy.parents.tolist()
         self.decoder.adopt(dict(zip(parents, members_of(state), strict=True)))
         self.decoder.pin(self.strategy.stock)
-        # What the log says of the cache is about generations alone.
-        self.decoder.hits = self.decoder.misses = 0
 
 
 def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
