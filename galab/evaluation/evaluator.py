@@ -14,6 +14,7 @@ from galab.contracts import Examples, Member, Task
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank, joined
 from galab.evaluation.population import FORWARDS, block_size, choose_forward
 from galab.evaluation.process import settle_kernels
+from galab.evaluation.tracebacks import Tracebacks
 from galab.genome.phenotype import Layout
 
 
@@ -52,6 +53,7 @@ class Evaluator:
         self, module: nn.Module, layout: Layout, task: Task, *, chunk: int, precision: str, device: torch.device
     ) -> None:
         settle_kernels()
+        self._tracebacks = Tracebacks()
         self.chunk = chunk
         self.precision = precision
         self._layout = layout
@@ -132,6 +134,7 @@ class Evaluator:
                 found = self._chunk([member], examples, each)
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
+                self._tracebacks.tell(error)
                 continue
             for into, values in zip((sums, rows), found, strict=True):
                 for name, value in values.items():

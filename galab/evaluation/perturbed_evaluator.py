@@ -18,6 +18,7 @@ from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forw
 from galab.evaluation.population import fitting_examples
 from galab.evaluation.process import settle_kernels
 from galab.evaluation.products import Products
+from galab.evaluation.tracebacks import Tracebacks
 from galab.genome.noise import table
 from galab.perturbation.directions import Factors, Noise, draw, size_of
 from galab.perturbation.plan import Plan
@@ -79,6 +80,7 @@ class PerturbedEvaluator:
         pairs: str = "auto",
     ) -> None:
         settle_kernels()
+        self._tracebacks = Tracebacks()
         self.precision = precision
         self._blocks = Blocks(module, task, precision=precision, device=device)
         probe = self._blocks.cast(task.train.inputs[:4])
@@ -208,6 +210,7 @@ class PerturbedEvaluator:
                 found = self._sums(self.members(centre, alone, step, antithetic=False), examples, each, Products())
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
+                self._tracebacks.tell(error)
                 continue
             for into, values in zip((sums, rows), found, strict=True):
                 for name, value in values.items():

@@ -17,7 +17,7 @@ from galab.evaluation.fitness import repeats
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.sources import Decoded
-from galab.genome.births import to_rows
+from galab.genome.births import from_rows, to_rows
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
@@ -64,6 +64,7 @@ class GeneticSearch:
             behaviour=needs_behaviour(config),
         )
         self._diagnostics: Diagnostics | None = None
+        self._stock: list[int] = []
 
     @classmethod
     def build(cls, parts: Parts) -> GeneticSearch:
@@ -137,7 +138,41 @@ class GeneticSearch:
         self.strategy.load_state_dict(state["strategy"])
         parents = self.strategy.parents.tolist()
         self.decoder.adopt(dict(zip(parents, members_of(state), strict=True)))
-        self.decoder.pin(self.strategy.stock)
+        self._stock = self.strategy.stock
+        self.decoder.pin(self._stock)
+
+    def news(self) -> dict[str, Any]:
+        """The births of all those whom children are decoded from."""
+        stock = self.strategy.stock
+        return {"births": to_rows((self.pedigree[birth] for birth in stock), self.record_dtype)}
+
+    def heard(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing: who survives is in the next news."""
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Take over the stock, and decode as much of it as these members need.
+
+        Under a gene law that is all of it, as genes are told apart from what all the living have in common.
+        """
+        stock = from_rows(news["births"])
+        for birth in stock:
+            self.pedigree.add(birth)
+        before, self._stock = self._stock, [birth.id for birth in stock]
+        self.pedigree.keep(self._stock)
+        for rows in births:
+            for birth in from_rows(rows):
+                self.pedigree.add(birth)
+        parents = {int(parent) for rows in births for parent in rows["parents"].ravel()}
+        needed = [*before, *(parent for parent in self._stock if parent in parents)]
+        self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
+        return True
+
+    def settle(self) -> None:
+        """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
+        self.decoder.pin(self._stock)
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing, see :meth:`heard`."""
 
 
 def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
@@ -149,7 +184,7 @@ def _evaluation(parts: Parts) -> tuple[Evaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
     config, like = parts.config, parts.twin
     if like is not None and isinstance(like.search, GeneticSearch):
-        return like.search.evaluator, like.executor.examples
+        return like.search.evaluator, like.search.executor.examples
     evaluator = Evaluator(
         parts.module,
         parts.founders.layout,

@@ -12,6 +12,7 @@ from galab.config import RunConfig
 from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.lab import tables
 from galab.lab import trust as trust_rules
+from galab.lab.crew import with_workers
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment, build, network_and_task, own_threads
 from galab.lab.loop import Hook, Loop, Result
@@ -221,6 +222,7 @@ def _sit(
             stop.interrupted = shared.interrupted
         else:
             stack.enter_context(interruptible(stop.interrupted))
+        experiment = stack.enter_context(with_workers(experiment))
         parts: list[Recorder | Loop] = []
         try:
             folder.write_status("running", generation=generation)
