@@ -1,9 +1,9 @@
 """What a worker does: it follows a search from generation to generation and scores the parts that it is given.
 
-Messages to it, each a tuple: ``("state", state)`` puts it where the search is; ``("score", generation, news, parts)`` asks for
-the scores of some parts; ``("hear", heard)`` is what the search hears of a generation, for those who need it early. Its
-answers: ``("ready",)``; ``("scored", number, scores)`` for each part; ``("lost", generation)`` if it is not where the
-news say the search is; ``("log", level, text, key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
+Messages to it, each a tuple: ``("state", state)`` puts it where the search is; ``("score", generation, news, parts)``
+asks for the scores of some parts; ``("hear", heard)`` is what a search hears of a generation, if workers need it early.
+Its answers: ``("ready",)``; ``("scored", number, scores)`` for each part; ``("lost", generation)`` if it is not where
+the news say it is; ``("log", level, text, key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
 """
 
 from __future__ import annotations

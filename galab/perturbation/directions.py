@@ -121,7 +121,7 @@ class Directions:
             yield first, {name: part.part(place, until) for name, part in noise.items()}
 
     def spans(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Directions ``start`` to ``stop - 1`` as :meth:`between` groups them: each first one, and one past the last."""
+        """Directions ``start`` to ``stop - 1`` as :meth:`between` groups them: the first, one past the last."""
         if start >= stop:
             return []
         firsts = [start, *range((start // self.group + 1) * self.group, stop, self.group)]

@@ -125,7 +125,7 @@ class EvolutionStrategy:
         """A number that differs, almost surely, where the centre does."""
         found = 0
         for value in self.parameters.values():
-            found = zlib.crc32(value.detach().cpu().contiguous().numpy(), found)
+            found = zlib.crc32(value.detach().cpu().contiguous().numpy().data, found)
         return found
 
     def sigma(self, generation: int) -> float:
