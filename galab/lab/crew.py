@@ -20,8 +20,7 @@ from galab.evaluation.processes import Processes
 from galab.evaluation.profile import differences
 from galab.genome.founders import Founders
 from galab.genome.noise import Table
-from galab.lab.experiment import Experiment, build, network_and_task
-from galab.lab.loop import profile_of
+from galab.lab.experiment import Experiment, build, network_and_task, profile_of
 from galab.lab.search import Search
 from galab.lab.state import buffers_of, check_layout, load_buffers, versions
 from galab.lab.trust import prints_of

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from galab.errors import UsageError
 from galab.evaluation.example_scores import COMPUTED
 from galab.evaluation.fitness import NEEDS, require_classes
 from galab.evaluation.process import keep_freed_memory, settle_kernels
-from galab.evaluation.profile import prepare_device
+from galab.evaluation.profile import numeric_profile, prepare_device
 from galab.evolution_compatibility import is_evolution
 from galab.genome.founders import Founders
 from galab.genome.noise import Table, table
@@ -130,6 +131,13 @@ def build(
     experiment = Experiment(config, task, module, founders, law, search)
     parts.shared.like = parts.shared.like or experiment
     return experiment
+
+
+def profile_of(experiment: Experiment) -> dict[str, Any]:
+    """The numeric profile of an experiment on this machine."""
+    config: RunConfig = experiment.config
+    numerics = experiment.search.numerics
+    return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
 
 
 def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

@@ -150,7 +150,7 @@ class GeneticSearch:
         """Nothing: who survives is in the next news."""
 
     def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """Take over the stock, and decode as much of it as these members need.
+        """Take over the stock, and decode as much of it as these members need: themselves, and their parents.
 
         Under a gene law that is all of it, as genes are told apart from what all the living have in common.
         """
@@ -162,8 +162,8 @@ class GeneticSearch:
         for rows in births:
             for birth in from_rows(rows):
                 self.pedigree.add(birth)
-        parents = {int(parent) for rows in births for parent in rows["parents"].ravel()}
-        needed = [*before, *(parent for parent in self._stock if parent in parents)]
+        named = {int(birth) for rows in births for field in ("id", "parents") for birth in rows[field].ravel()}
+        needed = [*before, *(birth for birth in self._stock if birth in named)]
         self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
         return True
 
