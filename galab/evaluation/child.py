@@ -19,6 +19,8 @@ from galab.errors import UsageError
 
 #: For a process that was told to end, before it is killed.
 GOODBYE_SECONDS = 30.0
+#: A process imports the script that started it, which must not start the whole again.
+GUARD = "`if __name__ == '__main__':`"
 
 
 class Child:
@@ -64,10 +66,7 @@ class Child:
         words = f"its process was killed by signal {-code}" if killed else f"its process ended with code {code}"
         if self.ready:
             return words
-        return (
-            f"{words} before it was ready; a script that computes in processes must do so under "
-            "`if __name__ == '__main__':`"
-        )
+        return f"{words} before it was ready; a script that computes in processes must do so under {GUARD}"
 
     def end(self, seconds: float) -> None:
         """Let it go: it has so many seconds to end by itself, and is killed then."""
@@ -124,8 +123,10 @@ def require_children(option: str, way_out: str) -> None:
         way_out: what to type instead.
 
     Raises:
-        UsageError: this process is daemonic.
+        UsageError: this process is daemonic, or is one that still imports the script which started it.
     """
+    if getattr(multiprocess.current_process(), "_inheriting", False):
+        raise UsageError(f"expected {GUARD} around what a script computes in processes, got none; add it")
     if multiprocess.current_process().daemon:
         raise UsageError(
             f"expected {way_out} in a daemonic process, which may not start others, got {option}; use {way_out}, or "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
+from galab.evaluation import tracebacks
 from galab.evaluation.around import ACTIVATION_BYTES, COMPILED_BYTES, members_around, members_at_once, widest_bytes
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
 from galab.evaluation.compiled import CompiledForward, try_to_compile
@@ -18,7 +19,6 @@ from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forw
 from galab.evaluation.population import fitting_examples
 from galab.evaluation.process import settle_kernels
 from galab.evaluation.products import Products
-from galab.evaluation.tracebacks import Tracebacks
 from galab.genome.noise import table
 from galab.perturbation.directions import Factors, Noise, draw, size_of
 from galab.perturbation.plan import Plan
@@ -80,7 +80,6 @@ class PerturbedEvaluator:
         pairs: str = "auto",
     ) -> None:
         settle_kernels()
-        self._tracebacks = Tracebacks()
         self.precision = precision
         self._blocks = Blocks(module, task, precision=precision, device=device)
         probe = self._blocks.cast(task.train.inputs[:4])
@@ -154,10 +153,11 @@ class PerturbedEvaluator:
             try:
                 members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))
                 sums, rows = self._sums(members, examples, each, products, self._compiled.get(antithetic))
-                failures: dict[int, str] = {}
+                found = sums, rows, dict[int, str]()
             except Exception:
-                sums, rows, failures = self._one_by_one(centre, part, sigma, examples, each, antithetic)
-            yield Chunk(start, size_of(part), sums, rows, failures)
+                found = None  # and not here, or the error of the whole chunk would be shown as each member's cause
+            found = found or self._one_by_one(centre, part, sigma, examples, each, antithetic)
+            yield Chunk(start, size_of(part), *found)
 
     def members(
         self,
@@ -210,7 +210,7 @@ class PerturbedEvaluator:
                 found = self._sums(self.members(centre, alone, step, antithetic=False), examples, each, Products())
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
-                self._tracebacks.tell(error)
+                tracebacks.tell(error)
                 continue
             for into, values in zip((sums, rows), found, strict=True):
                 for name, value in values.items():

@@ -21,6 +21,7 @@ from galab.evaluation.child import GOODBYE_SECONDS, Child
 from galab.evaluation.here import Here
 from galab.evaluation.parts import Part, joined
 from galab.evaluation.spread import spread, votes
+from galab.evaluation.tracebacks import first_time
 from galab.evaluation.worker import Follower, Leader, serve
 
 logger = logging.getLogger("galab")
@@ -53,25 +54,20 @@ class Processes:
         here: the executor of this process, which cuts cohorts.
         leader: tells workers where the search is.
         build: makes, in a worker, what it computes with; it travels by pickle.
-        workers: how many.
+        workers: how many; they are started by the first cohort.
     """
 
     def __init__(self, here: Here, leader: Leader, build: Callable[[], Follower], workers: int) -> None:
         self._here = here
         self._leader = leader
         self._build = build
+        self._count = workers
         self._workers: list[_Worker] = []
         self._answers: dict[int, Scores] = {}
         self._deaths: Counter[int] = Counter()
-        self._said: set[str] = set()
+        self._idleness_mentioned = False
         self._generation = 0
         self._news: Any = None
-        try:
-            for _ in range(workers):
-                self._workers.append(_Worker(build))
-        except BaseException:
-            self.close()
-            raise
 
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`.
@@ -79,6 +75,8 @@ class Processes:
         Raises:
             GalabError: workers cannot start, or die again and again over the same members.
         """
+        while len(self._workers) < self._count:
+            self._workers.append(_Worker(self._build))
         parts = self._here.parts(cohort)
         self._mention_idleness(parts)
         self._answers, self._deaths = {}, Counter()
@@ -196,17 +194,15 @@ class Processes:
 
     def _log(self, level: int, text: str, key: str | None) -> None:
         """Pass on what a worker logs; what all of them say is said once."""
-        if key is None or key not in self._said:
+        if key is None or first_time(key):
             logger.log(level, "%s", text)
-        if key is not None:
-            self._said.add(key)
 
     def _mention_idleness(self, parts: Sequence[Part]) -> None:
         """Say once that a generation has too few parts for all workers."""
         workers = len(self._workers)
-        if len(parts) >= workers or "idle" in self._said:
+        if len(parts) >= workers or self._idleness_mentioned:
             return
-        self._said.add("idle")
+        self._idleness_mentioned = True
         largest = max(len(part) for part in parts)
         logger.warning(
             "a generation is computed in %d chunk%s of up to %d members, so %d of %d workers have nothing to do: use "

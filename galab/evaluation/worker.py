@@ -21,7 +21,7 @@ import multiprocess
 from galab.evaluation.child import ignore_interrupts, receive, send
 from galab.evaluation.here import Here
 from galab.evaluation.parts import Part
-from galab.evaluation.tracebacks import ONCE
+from galab.evaluation.tracebacks import KEY
 
 logger = logging.getLogger("galab")
 
@@ -126,4 +126,4 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
-            send(self._connection, "log", record.levelno, record.getMessage(), getattr(record, ONCE, None))
+            send(self._connection, "log", record.levelno, record.getMessage(), getattr(record, KEY, None))

@@ -26,19 +26,23 @@ from galab.lab.state import buffers_of, check_layout, load_buffers, versions
 from galab.lab.trust import prints_of
 
 
-@contextmanager
-def with_workers(experiment: Experiment) -> Iterator[Experiment]:
-    """The same experiment with its executor in processes, where the configuration asks for them.
+def check_workers(config: RunConfig) -> None:
+    """Refuse workers where there can be none, before anything is written.
 
     Raises:
         UsageError: this process may not start others.
     """
-    workers = experiment.config.workers
+    if config.workers:
+        require_children(f"--workers {config.workers}", "--workers 0")
+
+
+@contextmanager
+def with_workers(experiment: Experiment) -> Iterator[Experiment]:
+    """The same experiment with its executor in processes, where the configuration asks for them."""
+    workers, search = experiment.config.workers, experiment.search
     if not workers:
         yield experiment
         return
-    require_children(f"--workers {workers}", "--workers 0")
-    search = experiment.search
     pool = Processes(search.executor, _Leader(search), Blueprint.of(experiment), workers)
     try:
         yield replace(experiment, pool=pool)

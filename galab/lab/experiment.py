@@ -15,6 +15,7 @@ from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Executor, Strategy, Task
 from galab.errors import UsageError
+from galab.evaluation import tracebacks
 from galab.evaluation.example_scores import COMPUTED
 from galab.evaluation.fitness import NEEDS, require_classes
 from galab.evaluation.process import keep_freed_memory, settle_kernels
@@ -116,6 +117,7 @@ def build(
     assert run_key is not None
     keep_freed_memory()
     settle_kernels()
+    tracebacks.forget()
     _check_metrics(config, task)
     prepare_device(config.device)
     torch.set_num_threads(config.threads)

@@ -35,9 +35,9 @@ def nobody_is_left() -> Any:
     [
         (ASEXUAL, (1, 3)),
         (ENGINE["genes"], (2,)),
-        (ENGINE["mates"], (3,)),
+        (ENGINE["mates"], (1,)),
         (LEXICASE | {"crossover": "row"}, (2,)),
-        (EVOLUTION["eggroll"], (1, 2)),
+        (EVOLUTION["eggroll"], (3,)),
     ],
     ids=["asexual", "genes", "mates", "lexicase", "eggroll"],
 )
@@ -85,7 +85,7 @@ def test_a_worker_that_is_killed_at_work_is_replaced_and_failures_are_told_once(
     assert not (tmp_path / "kill").exists()
     assert outcome(folder) == expected
     assert len(told) == len(again) == 1
-    assert "Traceback" in again[0]
+    assert again[0].count("Traceback") == 1
     assert "no positive answers, please" in again[0]
     died = [record.getMessage() for record in caplog.records if "a worker died" in record.getMessage()]
     assert len(died) == 1
@@ -96,8 +96,9 @@ def test_members_over_which_workers_die_again_and_again_stop_the_run(
     evolve: Any, clouds: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "MOST_DEATHS", 2)
-    task = clouds(f"if {IN_A_WORKER}:\n    __import__('os')._exit(7)\nreturn loss")
-    with pytest.raises(GalabError, match="members 0 to 2, but 2 workers died over them, .* ended with code 7; the last"):
+    # A whole chunk has three members, whatever tries the task before has fewer.
+    task = clouds(f"if len(outputs) == 3 and {IN_A_WORKER}:\n    __import__('os')._exit(7)\nreturn loss")
+    with pytest.raises(GalabError, match="members 0 to 2, but 2 workers died over them, .* with code 7; the last"):
         evolve(task=task, batch=0, chunk=3, workers=1)
     assert '"state": "failed"' in (tmp_path / "first" / "status.json").read_text()
 
@@ -115,7 +116,7 @@ def test_a_worker_that_cannot_start_is_one_sentence(evolve: Any, clouds: Any, co
     source = Path(task.rpartition(":")[0])
     source.write_text(f"if {IN_A_WORKER}:\n    {code}\n{source.read_text()}")
     with pytest.raises(GalabError) as error:
-        evolve(task=task, batch=0, workers=2)
+        evolve(task=task, batch=0, workers=1)
     assert sentence in str(error.value)
 
 
@@ -123,7 +124,8 @@ def test_a_worker_refuses_code_that_was_changed_meanwhile(evolve: Any, clouds: A
     """It is loaded again where a worker is replaced, which may be hours later."""
     task = clouds("return loss")
     source = Path(task.rpartition(":")[0])
-    source.write_text(f"{source.read_text()}\nfrom pathlib import Path\nPath(__file__).open('a').write('# later')\n")
+    later = "from pathlib import Path\nown = Path(__file__)\nown.write_text(own.read_text() + '# later')\n"
+    source.write_text(f"{source.read_text()}\n{later}")
     with pytest.raises(GalabError, match="the code and the data that the run began with, got others"):
         evolve(task=task, batch=0, workers=1)
 
