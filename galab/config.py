@@ -30,10 +30,8 @@ class RunConfig(EvolutionOptions):
 
     task: str = option("mnist", "What to learn.", choices=TASKS, group=PROBLEM)
     data: str = option(
-        "auto",
-        "Which data: the full set, the embedded subset (extra 'offline'), or full if it can be had.",
-        choices=("auto", "full", "subset"),
-        group=PROBLEM,
+        "auto", "Which data: the full set, the embedded subset (extra 'offline'), or full if it can be had.",
+        choices=("auto", "full", "subset"), group=PROBLEM,
     )
     model: str = option("mlp", "The network: a name, or FILE.py:Class for your own.", choices=MODELS, group=PROBLEM)
     hidden: str | None = option(
@@ -57,9 +55,7 @@ class RunConfig(EvolutionOptions):
         0, "Best parents that compete with the children for the next generation.", low=0, group=POPULATION
     )
     survival: str = option(
-        "comma",
-        "comma: children (and elites) only; plus: every parent competes too.",
-        choices=("comma", "plus"),
+        "comma", "comma: children (and elites) only; plus: every parent competes too.", choices=("comma", "plus"),
         group=POPULATION,
     )
     ties: str = option(
@@ -132,9 +128,7 @@ class RunConfig(EvolutionOptions):
         "normal",
         "Law of a mutation, scaled to unit variance; also a law of scipy.stats, such as 'scipy:t(df=5)', or "
         "table:FILE, samples in a .npy, .txt or .csv file.",
-        choices=tuple(TABLE_HASHES),
-        beyond=parse,
-        group=MUTATION,
+        choices=tuple(TABLE_HASHES), beyond=parse, group=MUTATION,
     )
     sigma: float = option(
         0.02, "Step size at the start, in weight units; snapped to the grid 2^(k/256).", low=2**-20, high=8.0,
@@ -218,10 +212,16 @@ class RunConfig(EvolutionOptions):
     chunk: int = option(
         0, "Members evaluated at once; 0 chooses by the size of a generation.", low=0, high=65_536, group=EVALUATION
     )
-    threads: int = option(0, "CPU threads; 0 takes every core.", low=0, high=1024, group=EVALUATION)
+    workers: int = option(
+        0, "Processes that share the chunks of a generation; 0 computes in this one. They never change a result.",
+        low=0, high=1024, group=EVALUATION, changeable=True,
+    )
+    threads: int = option(
+        0, "CPU threads of each process; 0 shares the cores among the --workers.", low=0, high=1024, group=EVALUATION
+    )
     cache_mb: int = option(
-        256, "Memory for decoded individuals, in MiB; living parents are always kept.", low=1, group=EVALUATION,
-        changeable=True,
+        256, "Memory of each process for decoded individuals, in MiB; living parents are always kept.", low=1,
+        group=EVALUATION, changeable=True,
     )
 
     generations: int | None = option(None, "generations have passed.", low=1, group=STOP, changeable=True)

@@ -79,6 +79,7 @@ class Bases:
         self._inputs: dict[Key, Tensor] = {}
         self._bytes = 0
         self._born: dict[int, _Born] = {}
+        self._previous: dict[int, _Born] = {}
 
     @property
     def slots(self) -> int:
@@ -97,6 +98,7 @@ class Bases:
         Args:
             everybody: number to individual, all whom its members are told apart from.
         """
+        self._previous, self._born = self._born, {}
         if self._lineage is None:
             self._valid = {key: [False] * self.slots for key in self._made}
         if len(everybody) <= self.slots:
@@ -186,13 +188,12 @@ class Bases:
                 valid[slot] = product is not None
                 if product is not None:
                     made[slot] = product
-        self._born = {}
 
     def _from_parent(self, key: Key, made: Tensor, valid: list[bool], number: int) -> Tensor | None:
         lineage = self._lineage
         if lineage is None or lineage.is_anchor(number) or (parent := lineage.parent(number)) not in self._ids:
             return None
-        slot, born = self._ids.index(parent), self._born.get(number)
+        slot, born = self._ids.index(parent), self._previous.get(number)
         if not valid[slot]:
             return None
         inner = None if born is None else born.made.inner(key)

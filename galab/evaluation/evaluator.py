@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Member, Task
+from galab.evaluation import tracebacks
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank, joined
 from galab.evaluation.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.population import FORWARDS, block_size, choose_forward
@@ -142,6 +143,8 @@ class Evaluator:
             try:
                 found = self._chunk(group, examples, each)
             except Exception:
+                found = None  # and not here, or the error of the whole chunk would be shown as each member's cause
+            if found is None:
                 found, failed = self._one_by_one(group, examples, each)
                 failures.update({start + index: reason for index, reason in failed.items()})
             sums.append(found[0])
@@ -184,6 +187,7 @@ class Evaluator:
                 found = self._chunk([member], examples, each)
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
+                tracebacks.tell(error)
                 continue
             for into, values in zip((sums, rows), found, strict=True):
                 for name, value in values.items():

@@ -13,12 +13,13 @@ from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores
 from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.families import Families, Lines
 from galab.evaluation.family_evaluator import FamilyEvaluator
 from galab.evaluation.fitness import repeats
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches, fresh_examples
-from galab.evaluation.sources import Decoded, Families, Lines
-from galab.genome.births import to_rows
+from galab.evaluation.sources import Decoded
+from galab.genome.births import from_rows, to_rows
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
@@ -74,6 +75,7 @@ class GeneticSearch:
             behaviour=needs_behaviour(config),
         )
         self._diagnostics: Diagnostics | None = None
+        self._stock: list[int] = []
 
     @classmethod
     def build(cls, parts: Parts) -> GeneticSearch:
@@ -138,7 +140,7 @@ class GeneticSearch:
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Step sizes, the cache, the lineage, and what the diagnostics say."""
         assert self._diagnostics is not None
-        fields = genetic_fields(self.strategy, self.decoder, records)
+        fields = genetic_fields(self.strategy, self.decoder, scores, records)
         return fields | self._diagnostics.line(cohort, scores, outcome)
 
     def state(self) -> dict[str, Any]:
@@ -154,9 +156,41 @@ class GeneticSearch:
         self.strategy.load_state_dict(state["strategy"])
         parents = self.strategy.parents.tolist()
         self.decoder.adopt(dict(zip(parents, members_of(state), strict=True)))
-        self.decoder.pin(self.strategy.stock)
-        # What the log says of the cache is about generations alone.
-        self.decoder.hits = self.decoder.misses = 0
+        self._stock = self.strategy.stock
+        self.decoder.pin(self._stock)
+
+    def news(self) -> dict[str, Any]:
+        """The births of all those whom children are decoded from."""
+        stock = self.strategy.stock
+        return {"births": to_rows((self.pedigree[birth] for birth in stock), self.record_dtype)}
+
+    def heard(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing: who survives is in the next news."""
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Take over the stock, and decode as much of it as these members need: themselves, and their parents.
+
+        Under a gene law that is all of it, as genes are told apart from what all the living have in common.
+        """
+        stock = from_rows(news["births"])
+        for birth in stock:
+            self.pedigree.add(birth)
+        before, self._stock = self._stock, [birth.id for birth in stock]
+        self.pedigree.keep(self._stock)
+        for rows in births:
+            for birth in from_rows(rows):
+                self.pedigree.add(birth)
+        named = {int(birth) for rows in births for field in ("id", "parents") for birth in rows[field].ravel()}
+        needed = [*before, *(birth for birth in self._stock if birth in named)]
+        self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
+        return True
+
+    def settle(self) -> None:
+        """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
+        self.decoder.pin(self._stock)
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing, see :meth:`heard`."""
 
 
 def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
@@ -182,7 +216,7 @@ def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
     config, like = parts.config, parts.twin
     if like is not None and isinstance(like.search, GeneticSearch):
-        return like.search.evaluator, like.executor.examples
+        return like.search.evaluator, like.search.executor.examples
     evaluator: Evaluator | FamilyEvaluator
     layout, device = parts.founders.layout, torch.device(config.device)
     if is_low_rank(config):

@@ -39,7 +39,7 @@ def resolve(config: RunConfig) -> RunConfig:
         seed=secrets.randbits(32) if config.seed is None else config.seed,
         device=device,
         precision=resolve_precision(config.precision, device),
-        threads=config.threads or default_threads(),
+        threads=config.threads or max(1, default_threads() // max(1, config.workers)),
     )
     return _compiled(common if is_evolution(config) else _genetic(common))
 

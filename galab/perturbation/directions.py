@@ -116,14 +116,18 @@ class Directions:
         Yields:
             The number of the first direction, and the noise of it and those after it.
         """
-        at = start
-        while at < stop:
-            number, place = divmod(at, self.group)
-            upto = min(stop, (number + 1) * self.group)
+        for first, last in self.spans(start, stop):
+            number, place = divmod(first, self.group)
             noise = self._drawn(generation, number)
-            until = upto - number * self.group
-            yield at, {name: part.part(place, until) for name, part in noise.items()}
-            at = upto
+            until = last - number * self.group
+            yield first, {name: part.part(place, until) for name, part in noise.items()}
+
+    def spans(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Directions ``start`` to ``stop - 1`` as :meth:`between` groups them: the first, one past the last."""
+        if start >= stop:
+            return []
+        firsts = [start, *range((start // self.group + 1) * self.group, stop, self.group)]
+        return list(zip(firsts, [*firsts[1:], stop], strict=True))
 
     def _drawn(self, generation: int, number: int) -> Noise:
         key = (generation, number)

@@ -14,9 +14,11 @@ from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.evaluation import bases
 from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.families import Families
 from galab.evaluation.family_evaluator import FamilyEvaluator
+from galab.evaluation.parts import cut
 from galab.evaluation.products import outer_product
-from galab.evaluation.sources import Decoded, Families
+from galab.evaluation.sources import Decoded
 from galab.genome.births import Birth
 from galab.lab.experiment import Experiment, build
 from galab.lab.resolving import resolve
@@ -110,10 +112,10 @@ def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
         cohort, scores = generation(long)
         late = Families(long.search.decoder, long.search.evaluator, long.search.decoded._bases._lineage)
         examples = long.search.executor._minibatches.of(cohort.generation)
-        blank = dataclasses.replace(scores, fitness=np.full(len(scores.fitness), np.nan))
-        for measured in late.measured(cohort, examples, None, blank):
+        parts = cut(cohort, late.starts(cohort))
+        for part, measured in zip(parts, late.measured(parts, examples, None), strict=True):
             got = -measured.measurements.means["loss"]
-            assert got.tolist() == scores.fitness[measured.indices].tolist()
+            assert got.tolist() == scores.fitness[part.first : part.first + len(part)].tolist()
         np.testing.assert_allclose(scores.fitness, decoded_scores(long, scores, cohort), rtol=5e-5)
         advance(long, scores)
 
