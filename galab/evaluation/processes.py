@@ -40,8 +40,8 @@ class _Worker:
         lost: the generation in which it was last found to be somewhere else.
     """
 
-    def __init__(self, build: Callable[[], Follower]) -> None:
-        self.child = Child(serve, build, logger.getEffectiveLevel(), daemon=True)
+    def __init__(self) -> None:
+        self.child = Child(serve, logger.getEffectiveLevel(), daemon=True)
         self.todo: list[Part] = []
         self.decoded: set[int] = set()
         self.lost = 0
@@ -76,7 +76,7 @@ class Processes:
             GalabError: workers cannot start, or die again and again over the same members.
         """
         while len(self._workers) < self._count:
-            self._workers.append(_Worker(self._build))
+            self._workers.append(_Worker())
         parts = self._here.parts(cohort)
         self._mention_idleness(parts)
         self._answers, self._deaths = {}, Counter()
@@ -116,7 +116,9 @@ class Processes:
                 self._hear(worker, kind, values)
 
     def _hear(self, worker: _Worker, kind: str, values: Sequence[Any]) -> None:
-        if kind == "ready":
+        if kind == "hello":
+            worker.child.send("build", self._build)
+        elif kind == "ready":
             worker.child.ready = True
             worker.child.send("state", self._leader.state())
             self._ask(worker)
@@ -176,7 +178,7 @@ class Processes:
             "generation %d: a worker died (%s); another one takes its place%s",
             self._generation, fate, f" and repeats {len(todo)} chunk{'s' * (len(todo) > 1)}" if todo else "",
         )  # fmt: skip
-        successor = _Worker(self._build)
+        successor = _Worker()
         successor.todo = todo
         self._workers[self._workers.index(worker)] = successor
 

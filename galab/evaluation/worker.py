@@ -1,9 +1,10 @@
 """What a worker does: it follows a search from generation to generation and scores the parts that it is given.
 
-Messages to it, each a tuple: ``("state", state)`` puts it where the search is; ``("score", generation, news, parts)``
-asks for the scores of some parts; ``("hear", heard)`` is what a search hears of a generation, if workers need it early.
-Its answers: ``("ready",)``; ``("scored", number, scores)`` for each part; ``("lost", generation)`` if it is not where
-the news say it is; ``("log", level, text, key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
+Messages to it, each a tuple: ``("build", call)`` makes, when called, all that it computes with; ``("state", state)``
+puts it where the search is; ``("score", generation, news, parts)`` asks for the scores of some parts; ``("hear",
+heard)`` is what a search hears of a generation, if workers need it early. Its answers: ``("hello",)`` when its process
+runs; ``("ready",)``; ``("scored", number, scores)`` for each part; ``("lost", generation)`` if it is not where the news
+say it is; ``("log", level, text, key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import multiprocess
@@ -67,12 +68,11 @@ class Follower(Protocol):
         ...
 
 
-def serve(connection: Any, build: Callable[[], Follower], level: int) -> None:
+def serve(connection: Any, level: int) -> None:
     """A worker's life, until its pipe ends.
 
     Args:
         connection: its end of the pipe.
-        build: makes everything that it computes with.
         level: of the messages that the parent's log shows.
     """
     ignore_interrupts()
@@ -80,9 +80,12 @@ def serve(connection: Any, build: Callable[[], Follower], level: int) -> None:
     handler = _Forward(connection)
     logger.handlers, logger.propagate = [handler], False
     try:
+        # Asked for here: what is sent along with a process that dies at once blocks its parent for ever.
+        send(connection, "hello")
+        _, build = receive(connection)
         # The parent has built the same things, and has said what there is to say about them.
         logger.setLevel(logging.CRITICAL)
-        follower = build()
+        follower: Follower = build()
         logger.setLevel(level)
         send(connection, "ready")
         while True:

@@ -30,7 +30,7 @@ def log(run: Path) -> list[dict[str, Any]]:
 
 
 def workers_of(group: int) -> list[int]:
-    """Processes of a group that are children of others in it and compute; dead ones that nobody buried count too."""
+    """Processes of a group that compute for the run that leads it."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != group:
@@ -39,7 +39,7 @@ def workers_of(group: int) -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(state[2]) == group and (b"spawn_main" in command or state[0] == "Z"):
+            if int(state[2]) == group and b"spawn_main" in command:  # of the dead there is no command
                 found.append(int(entry.name))
     return found
 
