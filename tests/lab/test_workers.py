@@ -37,9 +37,10 @@ def nobody_is_left() -> Any:
         (ENGINE["genes"], (2,)),
         (ENGINE["mates"], (1,)),
         (LEXICASE | {"crossover": "row"}, (2,)),
+        (ENGINE["low-rank"] | {"generations": 20}, (2,)),
         (EVOLUTION["eggroll"], (3,)),
     ],
-    ids=["asexual", "genes", "mates", "lexicase", "eggroll"],
+    ids=["asexual", "genes", "mates", "lexicase", "low-rank", "eggroll"],
 )
 def test_the_number_of_workers_never_changes_a_result(
     evolve: Any, changes: dict[str, Any], numbers: tuple[int, ...]
