@@ -30,12 +30,16 @@ Forward = Callable[[nn.Module, Any, Tensor], Tensor]
 Measure = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 _TOLERANCE = {torch.float32: 1e-4}
 _COARSE = 5e-2
-_CPU_OPTIONS: dict[str, Any] = {
-    # A product and the sum that it is added to may be rounded once, together: twice as fast, and no less exact.
-    "cpp.enable_floating_point_contract_flag": "fast",
-    # Hidden activations are made where they are used, however many factors they are made of, and never written.
-    "realize_reads_threshold": 64,
-    "realize_opcount_threshold": 256,
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "cpu": {
+        # A product and the sum that it is added to may be rounded once, together: twice as fast, and no less exact.
+        "cpp.enable_floating_point_contract_flag": "fast",
+        # Hidden activations are made where they are used, however many factors they are made of, and never written.
+        "realize_reads_threshold": 64,
+        "realize_opcount_threshold": 256,
+    },
+    # One launch for all kernels of a graph: those of small generations take less time than launching them.
+    "cuda": {"triton.cudagraphs": True},
 }
 
 
@@ -66,6 +70,20 @@ class Eager:
         if self.measure is None:
             return {"outputs": outputs}
         return dict(self.measure(outputs.float(), examples.targets))
+
+
+class _Counted:
+    """Inductor, and how many graphs it was given."""
+
+    def __init__(self, device: str) -> None:
+        self.graphs = 0
+        self._options = _OPTIONS[device]
+
+    def __call__(self, graph: Any, inputs: Any) -> Any:
+        from torch._inductor.compile_fx import compile_fx  # takes seconds, which only those pay who compile
+
+        self.graphs += 1
+        return compile_fx(graph, inputs, config_patches=self._options)
 
 
 class Compiled:
@@ -101,8 +119,8 @@ class Compiled:
             copies = [tuple(map(_copy, pair)) for pair in given]
             pair = (examples.inputs.clone(), examples.targets.clone())
             graph = make_fx(answer)([_copy(tensor) for tensor in _flat(members)], copies, *pair)
-        options = _CPU_OPTIONS if examples.inputs.device.type == "cpu" else None
-        self._run = torch.compile(graph, dynamic=False, options=options)
+        self._compiler = _Counted("cpu" if examples.inputs.device.type == "cpu" else "cuda")
+        self._run = torch.compile(graph, dynamic=False, backend=self._compiler)
         got = self(members, products, examples)
         assert got is not None
         for name, wanted in expected.items():
@@ -128,6 +146,11 @@ class Compiled:
             return None
         found = self._run(list(_flat(members)), given, examples.inputs, examples.targets)
         return {name: value.mT if value.dim() == 3 else value for name, value in found.items()}
+
+    @property
+    def recompilations(self) -> int:
+        """How often torch has compiled it once more, because something was laid out differently."""
+        return self._compiler.graphs - 1
 
     def _of_inputs(self, members: Mapping[str, Stack], inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The chunk's products, where all are products of the inputs themselves."""

@@ -115,6 +115,11 @@ class Evaluator:
         return self._compiled is not None
 
     @property
+    def recompilations(self) -> int:
+        """How often it was compiled once more; expected to stay 0."""
+        return 0 if self._compiled is None else self._compiled.recompilations
+
+    @property
     def block(self) -> int:
         """Examples evaluated at once."""
         return self._blocks.block

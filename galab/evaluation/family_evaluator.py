@@ -95,6 +95,11 @@ class FamilyEvaluator:
         return self._runner.compiled
 
     @property
+    def recompilations(self) -> int:
+        """See :attr:`galab.evaluation.runner.Runner.recompilations`."""
+        return self._runner.recompilations
+
+    @property
     def block(self) -> int:
         """Examples evaluated at once."""
         return self._runner.blocks.block

@@ -99,6 +99,11 @@ class PerturbedEvaluator:
         return self._runner.compiled
 
     @property
+    def recompilations(self) -> int:
+        """See :attr:`galab.evaluation.runner.Runner.recompilations`."""
+        return self._runner.recompilations
+
+    @property
     def block(self) -> int:
         """Examples evaluated at once."""
         return self._runner.blocks.block

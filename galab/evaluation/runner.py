@@ -58,6 +58,11 @@ class Runner:
         return bool(self._compiled)
 
     @property
+    def recompilations(self) -> int:
+        """How often compiled forwards were compiled once more; expected to stay 0."""
+        return sum(made.recompilations for made in self._compiled.values())
+
+    @property
     def probe(self) -> Tensor:
         """A few inputs."""
         return self._probe

@@ -148,6 +148,8 @@ class EvolutionSearch:
             "estimate_pairs": step.odd is not None,
             "best_sign": int(cohort.births["sign"][np.nanargmax(scores.fitness)]),
         }
+        if self.evaluator.compiled:
+            line["recompilations"] = self.evaluator.recompilations
         if step.odd is not None and step.even is not None:
             self._even_to_odd = step.even / step.odd if step.odd else None
             line |= {"estimate_even_to_odd": self._even_to_odd, "estimate_ties": step.ties}

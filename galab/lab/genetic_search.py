@@ -141,6 +141,8 @@ class GeneticSearch:
         """Step sizes, the cache, the lineage, and what the diagnostics say."""
         assert self._diagnostics is not None
         fields = genetic_fields(self.strategy, self.decoder, scores, records)
+        if self.evaluator.compiled:
+            fields["recompilations"] = self.evaluator.recompilations
         return fields | self._diagnostics.line(cohort, scores, outcome)
 
     def state(self) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def test_compiled_scores_are_the_eager_ones():
         assert got.metrics["correct"].tolist() == expected.metrics["correct"].tolist()
         advance(eager, expected)
         advance(compiled, expected)
+    assert compiled.search.evaluator.recompilations == 0
 
 
 @pytest.mark.parametrize("compile", ["off", "on"])
