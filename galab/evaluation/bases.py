@@ -89,8 +89,7 @@ class Bases:
     @property
     def stacks(self) -> dict[str, Tensor]:
         """Name to (S, *shape)."""
-        parts = zip(self._layout.names, self._layout.shapes, self._layout.starts, self._layout.sizes, strict=True)
-        return {name: self._weights[:, at : at + size].view(-1, *shape) for name, shape, at, size in parts}
+        return side_by_side(self._weights, self._layout)
 
     def begin(self, everybody: Mapping[int, Phenotype]) -> None:
         """A generation begins: what was computed on other examples is of no more use.
@@ -212,6 +211,12 @@ class _Born:
     row: int
     factors: Mapping[str, Tensor]
     made: Products
+
+
+def side_by_side(weights: Tensor, layout: Layout) -> dict[str, Tensor]:
+    """(S, D) weights by name, each (S, *shape): views."""
+    parts = zip(layout.names, layout.shapes, layout.starts, layout.sizes, strict=True)
+    return {name: weights[:, at : at + size].view(-1, *shape) for name, shape, at, size in parts}
 
 
 def _moved(product: Tensor, a: Tensor, inner: Tensor) -> Tensor:

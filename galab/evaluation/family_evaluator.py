@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
-from galab.evaluation.bases import Bases, Lineage
+from galab.evaluation.bases import Bases, Lineage, side_by_side
 from galab.evaluation.blocks import Arrays, EachExample, blank, joined
 from galab.evaluation.evaluator import Measurements
 from galab.evaluation.low_rank import Common, LowRank, Stack
@@ -225,11 +225,8 @@ class FamilyEvaluator:
     def _probe_members(self, members: int, slots: int, products: Products) -> dict[str, Stack]:
         """Members unlike each other."""
         generator = torch.Generator().manual_seed(0)
-        parts = zip(self._layout.names, self._layout.shapes, strict=True)
-        bases = {
-            name: (torch.rand(slots, *shape, generator=generator) * 0.4 - 0.2).to(self._dtype).to(self._device)
-            for name, shape in parts
-        }
+        weights = torch.rand(slots, self._layout.size, generator=generator) * 0.4 - 0.2
+        bases = side_by_side(weights.to(self._dtype).to(self._device), self._layout)
         changes = unchanged(self._layout, self.rank, members)
         for change in changes:
             for values in (change.a, change.b) if isinstance(change, Factors) else (change,):

@@ -13,6 +13,7 @@ from torch import nn
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.evaluation import bases
+from galab.evaluation.compiled import compiler
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.families import Families
 from galab.evaluation.family_evaluator import FamilyEvaluator
@@ -89,6 +90,7 @@ def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
     assert isinstance(experiment(**changes).search.decoded, Decoded)
 
 
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_compiled_scores_are_the_eager_ones():
     eager, compiled = experiment(batch=32), experiment(batch=32, compile="on")
     for side in (eager, compiled):

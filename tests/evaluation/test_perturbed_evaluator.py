@@ -148,6 +148,7 @@ def test_a_compiled_forward_scores_like_the_eager_one_in_pairs_and_alone(task):
         expected = all_sums(sides["off"], moved, noise, task, antithetic)
         for key, sums in expected.items():
             assert again[key]["loss"] == pytest.approx(sums["loss"], rel=1e-4)
+    assert sides["on"].recompilations == 0
 
 
 def test_a_network_that_cannot_be_compiled_runs_eager_and_says_why(task, monkeypatch, caplog):
