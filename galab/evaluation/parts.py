@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from galab.contracts import Cohort, Scores
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """Members of a cohort that lie side by side and share floating-point products: always computed in one process.
 

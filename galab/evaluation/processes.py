@@ -124,9 +124,9 @@ class Processes:
             self._ask(worker)
         elif kind == "scored":
             number, self._answers[number] = values
-            (part,) = [part for part in worker.todo if part.number == number]
-            worker.todo.remove(part)
-            worker.decoded.update(part.births["id"].tolist())
+            done = next(part for part in worker.todo if part.number == number)
+            worker.todo = [part for part in worker.todo if part is not done]
+            worker.decoded.update(done.births["id"].tolist())
         elif kind == "lost":
             self._lead_back(worker, *values)
         elif kind == "log":

@@ -92,3 +92,16 @@ def test_workers_end_with_a_killed_run_which_resumes_exactly_without_them(galab:
     galab("run", *FLAGS, "--generations", reached, "--name", "alone", "-q")
     assert log(RUN) == log(Path("runs/alone"))
     assert (RUN / "lineage.bin").read_bytes() == Path("runs/alone/lineage.bin").read_bytes()
+
+
+def test_a_script_without_a_guard_is_told_so_and_does_not_hang(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import galab\n"
+        "galab.run(task='digits', hidden='4', batch=32, children=8, chunk=4, generations=2, workers=1, threads=1)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("expected `if __name__ == '__main__':` around what a script computes in processes") == 1
+    assert "expected a worker to start, but its process ended with code 1 before it was ready" in done.stderr
+    assert len(list(Path("runs").iterdir())) == 1
