@@ -113,7 +113,7 @@ def _into_run(path: Path, found: Found, tune: bool) -> str:
     from galab.store.run_folder import RunFolder
 
     if not found.changes:
-        return f"nothing to tune: {path} has the best settings already"
+        return f"{path} keeps its settings"
     if not tune:
         return f"next:\n  {program('galab')} bench {shlex.quote(str(path))} --tune"
     folder = RunFolder.open(path)
@@ -184,6 +184,8 @@ def _share(row: Row) -> float | None:
 def _verdict(found: Found) -> str:
     """What it comes to, in one sentence."""
     best, default = found.best, found.rows[0]
+    if len(found.rows) == 1:
+        return f"nothing else was tried; the default: {default.setting}"
     if best.gain is None:
         return f"the default is as good: {default.setting}; nothing that was tried is faster"
     gain = f"{best.gain.median:.2f} x the default ({best.gain.low:.2f} to {best.gain.high:.2f} in half of the rounds)"

@@ -132,7 +132,8 @@ def alike(found: NDArray[np.float64], expected: NDArray[np.float64], precision: 
     """
     if found.shape != expected.shape:
         return False
-    scale = float(np.nanmax(np.abs(expected), initial=0.0))
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = float(finite.max(initial=0.0))
     return bool(np.allclose(found, expected, rtol=0.0, atol=TOLERANCE[precision] * scale, equal_nan=True))
 
 
@@ -169,6 +170,7 @@ class Tuner:
     _notes: list[str] = field(default_factory=list)
     _losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     _seconds: dict[str, float] = field(default_factory=dict)
+    _lap: float = 0.0
 
     def search(self) -> Found:
         """Measure.
@@ -183,18 +185,19 @@ class Tuner:
             self._losses = base.contender.first()
             self._seconds[self.default.compile] = self.clock() - began
             left = max(0.0, self.until - self.clock())
-            duel = _DUEL_ROUNDS * 2 * base.contender.lap().seconds
-            ends = self.until - min(max(_DUEL_SHARE * left, duel), left / 2)
+            self._lap = base.contender.lap().seconds
+            ends = self.until - min(max(_DUEL_SHARE * left, _DUEL_ROUNDS * 2 * self._lap), left / 2)
             for place, name in enumerate(self.settings):
                 now = self.clock()
-                best = self._coordinate(name, base, best, now + max(0.0, ends - now) / (len(self.settings) - place))
+                share = max(0.0, ends - now) / (len(self.settings) - place)
+                best = self._coordinate(name, base, best, now + share, ends)
             return self._duel(base, best)
         finally:
             for side in (base, best):
                 side.contender.close()
 
-    def _coordinate(self, name: str, base: _Side, best: _Side, until: float) -> _Side:
-        """The best side after one setting was varied."""
+    def _coordinate(self, name: str, base: _Side, best: _Side, until: float, ends: float) -> _Side:
+        """The best side after one setting was varied, until its share of the time is over; none may go beyond ends."""
         sides = {DEFAULT: base}
         if best is not base:
             sides[self._name(best.config)] = best
@@ -203,7 +206,9 @@ class Tuner:
         for changes in candidates(name, best.config, best.contender.numerics, self.machine, asked=asked):
             config = dataclasses.replace(best.config, **changes)
             if self._name(config) not in {*self._rows, *sides}:
-                side = self._made(config, until)
+                # One is tried in any case, if the time of those after it allows it.
+                rounds = LEAST_ROUNDS * (len(sides) + 1) * self._lap
+                side = self._made(config, (ends if set(sides) == known else until) - rounds)
                 sides |= {self._name(config): side} if side else {}
         if set(sides) == known:
             return best
@@ -241,10 +246,7 @@ class Tuner:
         if config.compile == "on" and not contender.numerics.get("compiled", True):
             self._notes.append(f"{name}: not possible here: the forward could not be compiled")
         elif not alike(found, self._losses, coarser):
-            off = float(np.nanmax(np.abs(found - self._losses), initial=0.0))
-            self._notes.append(
-                f"{name}: left out, as its losses differ from the default's by up to {off:.2g}, more than rounding does"
-            )
+            self._notes.append(f"{name}: left out, as its losses differ from the default's by more than rounding does")
         else:
             return _Side(config, contender)
         contender.close()
