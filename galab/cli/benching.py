@@ -73,7 +73,7 @@ def bench(
     from galab.lab.settings import parse_settings
     from galab.lab.tuned import best_settings, check_free, write_file
 
-    typed = given(flags)
+    began, typed = time.monotonic(), given(flags)
     varied = None if vary is None else parse_settings(vary)
     if path is not None and (typed or preset or config_file):
         also = flag(next(iter(typed))) if typed else "--preset" if preset else "--config"
@@ -86,8 +86,9 @@ def bench(
             check_free(output)
         config = compose(typed, preset=preset, config_file=config_file, trust=trust)
         workbench = of_options(config)
+    left = budget - (time.monotonic() - began)
     with _progress(quiet) as observe:
-        found = best_settings(workbench, vary=varied, fixed=typed, budget=budget, observe=observe)
+        found = best_settings(workbench, vary=varied, fixed=typed, budget=left, observe=observe)
     if style == "table":
         _print(found, workbench.task.description)
     else:
@@ -147,10 +148,11 @@ def _command(
 
 def _print(found: Found, data: str) -> None:
     evaluations = found.rows[0].lap.evaluations
-    click.echo(f"{data}; {evaluations:,.0f} evaluations a generation, without its reports and checkpoints")
+    click.echo(f"{data}; {evaluations:,.0f} evaluations a generation, without its log, reports and checkpoints")
     emit([_cells(row, found) for row in found.rows], "table")
     lines = [
-        "Medians; x default compares rounds in which both took turns. The losses of one generation agree with the "
+        "Medians; x default compares rounds in which both took turns, and the times of the others are the default's "
+        "divided by it, as a machine's own speed changes by the minute. The losses of one generation agree with the "
         "default's within 0.01 % of the largest in float32 and 5 % with bfloat16. "
         "GEMM: one product of matrices of the shape of the network's largest layer, with the same precision and "
         "threads, is 100 %; the share is of what the Linear and Conv layers of all members would multiply densely, so "
@@ -163,11 +165,11 @@ def _print(found: Found, data: str) -> None:
 
 
 def _cells(row: Row, found: Found) -> dict[str, Any]:
-    lap, gain = row.lap, row.gain
+    lap, gain, seconds = row.lap, row.gain, found.seconds(row)
     return {
         "setting": f"{row.setting} (default)" if gain is None else row.setting,
-        "ms/generation": f"{lap.seconds * 1e3:,.1f}",
-        "evaluations/s": f"{lap.evaluations / lap.seconds:,.0f}",
+        "ms/generation": f"{seconds * 1e3:,.1f}",
+        "evaluations/s": f"{lap.evaluations / seconds:,.0f}",
         "x default": "1" if gain is None else f"{gain.median:.2f} ({gain.low:.2f} to {gain.high:.2f})",
         "of GEMM": "-" if (share := _share(row)) is None else f"{share:.0%}",
         "ask, decode or noise": f"{lap.prepare / lap.seconds:.0%}",
@@ -199,8 +201,8 @@ def _emit(found: Found, style: str) -> None:
         {
             "setting": row.setting,
             "changes": row.name,
-            "milliseconds": row.lap.seconds * 1e3,
-            "evaluations_per_second": row.lap.evaluations / row.lap.seconds,
+            "milliseconds": found.seconds(row) * 1e3,
+            "evaluations_per_second": row.lap.evaluations / found.seconds(row),
             "gain": 1.0 if row.gain is None else row.gain.median,
             "gain_low": 1.0 if row.gain is None else row.gain.low,
             "gain_high": 1.0 if row.gain is None else row.gain.high,

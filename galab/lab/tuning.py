@@ -98,7 +98,7 @@ class Found:
 
     Attributes:
         default: the configuration as it was.
-        rows: by setting, in the order of trial; the default first.
+        rows: by setting, in the order of trial; the default first, with the medians of all its laps.
         best: the row of the best one, measured in a last duel with the default; the default's own if nothing else won.
         profile: the numeric profile of the best one.
         notes: what was not tried, and why.
@@ -109,6 +109,13 @@ class Found:
     best: Row
     profile: dict[str, Any]
     notes: list[str]
+
+    def seconds(self, row: Row) -> float:
+        """Of a generation under a row's settings, had it been measured when the default was.
+
+        The machine itself is slower and faster at times, so only the ratio to the default is carried over.
+        """
+        return self.rows[0].lap.seconds / (1.0 if row.gain is None else row.gain.median)
 
     @property
     def worth(self) -> bool:
@@ -170,6 +177,7 @@ class Tuner:
     _notes: list[str] = field(default_factory=list)
     _losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     _seconds: dict[str, float] = field(default_factory=dict)
+    _defaults: list[Lap] = field(default_factory=list)
     _lap: float = 0.0
 
     def search(self) -> Found:
@@ -214,8 +222,7 @@ class Tuner:
             return best
         self.observe(f"{name}: {len(sides)} settings in turn")
         laps = race({key: side.contender for key, side in sides.items()}, until=until, clock=self.clock, keep=known)
-        for key, side in sides.items():
-            self._rows[key] = self._row(side, laps[DEFAULT], laps[key])
+        self._enter(sides, laps)
         before = DEFAULT if best is base else self._name(best.config)
         # Who lost early is compared by the rounds that it had.
         gains = {key: ratio(laps[before], laps[key]) for key in sides if key not in known}
@@ -252,6 +259,11 @@ class Tuner:
         contender.close()
         return None
 
+    def _enter(self, sides: dict[str, _Side], laps: dict[str, list[Lap]]) -> None:
+        self._defaults += laps[DEFAULT]
+        for key, side in sides.items():
+            self._rows[key] = self._row(side, laps[DEFAULT], self._defaults if key == DEFAULT else laps[key])
+
     def _row(self, side: _Side, reference: list[Lap], laps: list[Lap]) -> Row:
         changes, contender = changes_of(side.config, self.default), side.contender
         gain = ratio(reference, laps) if changes else None
@@ -268,7 +280,7 @@ class Tuner:
         if best is not base or DEFAULT not in self._rows:
             runners = {key: side.contender for key, side in sides.items()}
             laps = race(runners, until=until, clock=self.clock, keep=sides, least=least)
-            self._rows |= {key: self._row(side, laps[DEFAULT], laps[key]) for key, side in sides.items()}
+            self._enter(sides, laps)
         rows = [self._rows.pop(DEFAULT), *self._rows.values()]
         row = next(row for row in rows if row.changes == changes_of(best.config, self.default))
         return Found(self.default, rows, row, best.contender.profile, self._notes)

@@ -117,6 +117,17 @@ def test_luck_in_one_comparison_does_not_survive_the_duel() -> None:
     assert not found.worth
 
 
+def test_times_of_another_hour_are_put_beside_those_of_the_default() -> None:
+    world = World(lambda c: 0.1)
+    # While threads are looked at the machine is three times as fast as later.
+    world.seconds = lambda c: (0.1 if world.now < 25 else 0.3) / (2 if c.threads == 1 and c.chunk == 32 else 1)
+    found = world.search(settings=("threads", "chunk"))
+    one = next(row for row in found.rows if row.name == "--threads 1")
+    assert found.seconds(one) == pytest.approx(found.rows[0].lap.seconds / 2)
+    other = next(row for row in found.rows if row.name == "--threads 1 --chunk 8")
+    assert found.seconds(other) == pytest.approx(found.rows[0].lap.seconds)
+
+
 def test_other_losses_are_left_out_and_said() -> None:
     world = World(lambda c: 0.01 if c.chunk == 8 else 0.1)
     world.losses = lambda c: [2.0, 1.001 if c.chunk == 8 else 1.00001, float("nan")]
