@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,12 @@ from torch import nn
 from galab.config import RunConfig
 from galab.contracts import Scores, Task
 from galab.errors import UsageError
-from galab.evaluation.profile import resolve_device
+from galab.evaluation.profile import numeric_profile, resolve_device
 from galab.genome.founders import Founders
 from galab.genome.noise import Table
 from galab.lab import tables
 from galab.lab import trust as trust_rules
 from galab.lab.experiment import Experiment, build, network_and_task
-from galab.lab.loop import profile_of
 from galab.lab.origins import origin_founders, pinned_origin
 from galab.lab.peak import Work, operations_per_second, work_of
 from galab.lab.race import Lap
@@ -39,16 +40,21 @@ class Prepared:
 
     Args:
         experiment: at the generation to continue from.
+        opened: what has to be closed at the end, such as worker processes.
         work: what the network multiplies.
         peaks: what was measured already, by what it depends on.
     """
 
-    def __init__(self, experiment: Experiment, work: Work | None, peaks: dict[tuple[Any, ...], float]) -> None:
+    def __init__(
+        self, experiment: Experiment, opened: ExitStack, work: Work | None, peaks: dict[tuple[Any, ...], float]
+    ) -> None:
         self._experiment = experiment
+        self._opened = opened
         self._config = experiment.config
         self._work = work
         self._peaks = peaks
-        self._watch = _Watch(experiment.search)
+        # Where others evaluate, nobody here knows how long they decoded.
+        self._watch = None if getattr(experiment.config, "workers", 0) else _Watch(experiment.search)
         self._members = 0
 
     @property
@@ -59,7 +65,9 @@ class Prepared:
     @property
     def profile(self) -> dict[str, Any]:
         """See :class:`galab.lab.tuning.Contender`."""
-        return profile_of(self._experiment)
+        config = self._config
+        numerics = self._experiment.search.numerics
+        return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
 
     def settle(self) -> None:
         """Give torch this contender's number of threads, and let them start."""
@@ -97,14 +105,13 @@ class Prepared:
 
     def close(self) -> None:
         """End worker processes, where there are some."""
-        close = getattr(self._experiment.executor, "close", None)
-        if close is not None:
-            close()
+        self._opened.close()
 
     def _generation(self) -> tuple[Lap, Scores]:
         """What a run does in a generation, but for its log, reports and checkpoints."""
         search, strategy = self._experiment.search, self._experiment.strategy
-        self._watch.seconds = 0.0
+        if self._watch is not None:
+            self._watch.seconds = 0.0
         began = time.perf_counter()
         cohort = strategy.ask()
         asked = time.perf_counter()
@@ -112,8 +119,7 @@ class Prepared:
         scored = time.perf_counter()
         search.after(strategy.tell(scores))
         told = time.perf_counter()
-        # Where others evaluate, nobody here knows how long they decoded.
-        evaluated = min(self._watch.seconds, scored - asked) or scored - asked
+        evaluated = scored - asked if self._watch is None else self._watch.seconds
         return Lap(scored - began - evaluated, evaluated, told - scored, scores.evaluations), scores
 
 
@@ -182,7 +188,17 @@ class Workbench:
             experiment.search.begin()
         else:
             restore(experiment, *self.run)
-        return Prepared(experiment, work_of(self.module, self.task), self._peaks)
+        opened = ExitStack()
+        return Prepared(_with_workers(experiment, opened), opened, work_of(self.module, self.task), self._peaks)
+
+
+def _with_workers(experiment: Experiment, opened: ExitStack) -> Experiment:
+    """The experiment with its evaluations in processes, if there are such in this version and it asks for them."""
+    if not getattr(experiment.config, "workers", 0):
+        return experiment
+    crew = importlib.import_module("galab.lab.crew")
+    found: Experiment = opened.enter_context(crew.with_workers(experiment))
+    return found
 
 
 def of_options(config: RunConfig) -> Workbench:

@@ -69,11 +69,13 @@ def candidates(
             return []
         return [{name: "off" if config.compile == "on" else "on"}]
     if name == "workers":
-        found = [{name: count, "threads": max(1, machine.cores // count)} for count in counts(machine.cores)]
+        # None is this process alone; a single one would only wait for its orders.
+        wanted = [0, *counts(machine.cores)[1:]]
+        found = [{name: count, "threads": max(1, machine.cores // max(1, count))} for count in wanted]
         return [changes for changes in found if changes[name] != getattr(config, name)]
     if name == "threads":
         # With worker processes, threads are those of each.
-        most = max(1, machine.cores // max(1, getattr(config, "workers", 1)))
+        most = max(1, machine.cores // max(1, getattr(config, "workers", 0)))
         return [{name: count} for count in counts(most) if count != config.threads]
     return [{name: chunk} for chunk in _chunks(config, numerics["chunk"], numerics["members"])]
 
@@ -98,8 +100,8 @@ def short(config: RunConfig, numerics: Mapping[str, Any]) -> str:
     parts = [f"chunk {numerics['chunk']}", config.precision]
     if is_evolution(config):
         parts.append("compiled" if numerics.get("compiled") else "eager")
-    workers = getattr(config, "workers", 1)
-    parts += [f"{workers} workers"] if workers > 1 else []
+    workers = getattr(config, "workers", 0)
+    parts += [f"{workers} workers"] if workers else []
     return ", ".join([*parts, f"{config.threads} thread{'s' if config.threads > 1 else ''}"])
 
 

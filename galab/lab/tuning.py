@@ -212,7 +212,9 @@ class Tuner:
         known = set(sides)
         asked = name in self.asked
         for changes in candidates(name, best.config, best.contender.numerics, self.machine, asked=asked):
-            config = dataclasses.replace(best.config, **changes)
+            # What goes with a setting stays where it is not to be varied.
+            own = {key: value for key, value in changes.items() if key == name or key in self.settings}
+            config = dataclasses.replace(best.config, **own)
             if self._name(config) not in {*self._rows, *sides}:
                 # One is tried in any case, if the time of those after it allows it.
                 rounds = LEAST_ROUNDS * (len(sides) + 1) * self._lap

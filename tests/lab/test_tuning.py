@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
 from galab.lab.race import Lap
-from galab.lab.settings import SETTINGS, Machine, candidates, counts, parse_settings, short
+from galab.lab.settings import Machine, candidates, counts, parse_settings, short
 from galab.lab.tuning import Found, Tuner, alike
 
 GA = RunConfig(seed=1, threads=2, chunk=32, precision="float32", device="cpu")
@@ -40,7 +40,7 @@ class World:
         return Fake(self, config)
 
     def search(self, config: RunConfig = GA, *, budget: float = 100.0, machine: Machine = TWO, **more: Any) -> Found:
-        options: dict[str, Any] = {"settings": SETTINGS, "asked": ()} | more
+        options: dict[str, Any] = {"settings": ("precision", "compile", "threads", "chunk"), "asked": ()} | more
         return Tuner(config, self.make, machine, until=budget, clock=lambda: self.now, **options).search()
 
 
