@@ -72,6 +72,10 @@ def candidates(
         # None is this process alone; a single one would only wait for its orders.
         wanted = [0, *counts(machine.cores)[1:]]
         found = [{name: count, "threads": max(1, machine.cores // max(1, count))} for count in wanted]
+        for changes in found:
+            share = -(-numerics["members"] // max(1, changes[name]))
+            if share < numerics["chunk"]:  # else some would have nothing to do
+                changes["chunk"] = share + (share % 2 if is_evolution(config) else 0)
         return [changes for changes in found if changes[name] != getattr(config, name)]
     if name == "threads":
         # With worker processes, threads are those of each.

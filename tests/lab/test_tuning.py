@@ -202,6 +202,14 @@ def test_what_is_tried(name: str, config: RunConfig, machine: Machine, wanted: l
     assert candidates(name, config, {"chunk": config.chunk or 64, "members": 32}, machine) == wanted
 
 
+@pytest.mark.skipif("workers" not in RunConfig.__dataclass_fields__, reason="no worker processes in this version")
+def test_workers_are_tried_with_their_share_of_the_cores_and_of_the_members() -> None:
+    four = dataclasses.replace(TWO, cores=4)
+    found = candidates("workers", GA, {"chunk": 32, "members": 32}, four)
+    shares = [(one["workers"], one["threads"], one.get("chunk")) for one in found]
+    assert shares == [(2, 2, 16), (3, 1, 11), (4, 1, 8)]
+
+
 def test_bfloat16_is_tried_without_units_for_it_when_it_is_asked_for() -> None:
     assert candidates("precision", GA, {}, TWO, asked=True) == [{"precision": "bfloat16"}]
     found = World(lambda c: 0.1).search(settings=("precision",), asked=("precision",))
