@@ -42,10 +42,16 @@ def best_settings(
     began = time.perf_counter()
     settings = [name for name in SETTINGS if (name in vary if vary is not None else name not in fixed)]
     machine = machine_for(bench.config)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     tuner = Tuner(
         bench.config, bench.make, machine, settings, vary or (), began + budget, time.perf_counter, observe
     )  # fmt: skip
     found = tuner.search()
+    if load > machine.cores / 2:
+        found.notes.append(
+            f"others were computing (a load of {load:.1f} on {machine.cores} cores at the start): without them other "
+            "settings may be the best"
+        )
     if "precision" in settings and vary is None and not machine.fast_bfloat16 and bench.config.precision == "float32":
         found.notes.append("bfloat16: not tried, as there are no matrix units for it here; --vary precision tries it")
     return found

@@ -121,3 +121,12 @@ def test_real_generations_are_measured_and_torch_gets_its_threads_back(
     assert heard[0] == "making the default ready"
     pinned = best_settings(of_options(RunConfig(**small)), fixed=("workers", "threads", "chunk"), budget=0.5)
     assert [row.name for row in pinned.rows] == ["default"]
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.1, False), (1000.0, True)])
+def test_a_busy_machine_is_mentioned(
+    small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, load: float, said: bool
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    measured = best_settings(of_options(RunConfig(**small)), vary=("threads",), budget=0.0)
+    assert any("others were computing" in note for note in measured.notes) == said
