@@ -30,10 +30,8 @@ class RunConfig(EvolutionOptions):
 
     task: str = option("mnist", "What to learn.", choices=TASKS, group=PROBLEM)
     data: str = option(
-        "auto",
-        "Which data: the full set, the embedded subset (extra 'offline'), or full if it can be had.",
-        choices=("auto", "full", "subset"),
-        group=PROBLEM,
+        "auto", "Which data: the full set, the embedded subset (extra 'offline'), or full if it can be had.",
+        choices=("auto", "full", "subset"), group=PROBLEM,
     )
     model: str = option("mlp", "The network: a name, or FILE.py:Class for your own.", choices=MODELS, group=PROBLEM)
     hidden: str | None = option(
@@ -57,9 +55,7 @@ class RunConfig(EvolutionOptions):
         0, "Best parents that compete with the children for the next generation.", low=0, group=POPULATION
     )
     survival: str = option(
-        "comma",
-        "comma: children (and elites) only; plus: every parent competes too.",
-        choices=("comma", "plus"),
+        "comma", "comma: children (and elites) only; plus: every parent competes too.", choices=("comma", "plus"),
         group=POPULATION,
     )
     ties: str = option(
@@ -73,8 +69,7 @@ class RunConfig(EvolutionOptions):
         1.0, "Share of the children that are made by crossover.", low=0.0, high=1.0, group=POPULATION
     )
     parents_per_child: int | None = option(
-        None, "Parents of a child made by crossover; 2 when absent, all of them for mean.", low=2, high=4096,
-        group=POPULATION,
+        None, "Parents of a child made by crossover; 2 when absent, all for mean.", low=2, high=4096, group=POPULATION
     )
     founders: str | None = option(
         None, "Whether the first parents differ or are clones of one; clones when absent under a gene law.",
@@ -90,8 +85,7 @@ class RunConfig(EvolutionOptions):
     )
     tournament: int = option(2, "Competitors drawn for each place by tournament selection.", low=1, group=POPULATION)
     rank_pressure: float = option(
-        1.5, "Odds of the best under rank selection, as a multiple of the average's.", low=1.0, high=2.0,
-        group=POPULATION,
+        1.5, "Odds of the best under rank selection, as multiples of the mean.", low=1.0, high=2.0, group=POPULATION
     )
     cases: str = option(
         "examples", "What lexicase selection takes one after the other.", choices=("examples", "classes"),
@@ -129,12 +123,8 @@ class RunConfig(EvolutionOptions):
         0.5, "Share of the parent's step that the operator momentum repeats.", low=0.0, high=1.0, group=MUTATION
     )
     distribution: str = option(
-        "normal",
-        "Law of a mutation, scaled to unit variance; also a law of scipy.stats, such as 'scipy:t(df=5)', or "
-        "table:FILE, samples in a .npy, .txt or .csv file.",
-        choices=tuple(TABLE_HASHES),
-        beyond=parse,
-        group=MUTATION,
+        "normal", "Law of a mutation, scaled to unit variance; also a law of scipy.stats, such as 'scipy:t(df=5)', or "
+        "table:FILE, samples in a .npy, .txt or .csv file.", choices=tuple(TABLE_HASHES), beyond=parse, group=MUTATION,
     )
     sigma: float = option(
         0.02, "Step size at the start, in weight units; snapped to the grid 2^(k/256).", low=2**-20, high=8.0,
@@ -214,14 +204,24 @@ class RunConfig(EvolutionOptions):
         "auto", "Arithmetic of the fitness; auto: bfloat16 where the processor is fast at it. Validation and test "
         "always use float32.", choices=("auto", "float32", "bfloat16"), group=EVALUATION,
     )
+    compile: str = option(
+        "auto", "Whether the forward is compiled: takes a C++ compiler and some seconds; auto: for members that differ "
+        "by low rank, from 250,000 evaluations a generation on.", choices=("auto", "on", "off"), group=EVALUATION,
+    )
     device: str = option("auto", "Where to compute.", choices=("auto", "cpu", "cuda"), group=EVALUATION)
     chunk: int = option(
         0, "Members evaluated at once; 0 chooses by the size of a generation.", low=0, high=65_536, group=EVALUATION
     )
-    threads: int = option(0, "CPU threads; 0 takes every core.", low=0, high=1024, group=EVALUATION)
+    workers: int = option(
+        0, "Processes that share the chunks of a generation; 0 computes in this one. They never change a result.",
+        low=0, high=1024, group=EVALUATION, changeable=True,
+    )
+    threads: int = option(
+        0, "CPU threads of each process; 0 shares the cores among the --workers.", low=0, high=1024, group=EVALUATION
+    )
     cache_mb: int = option(
-        256, "Memory for decoded individuals, in MiB; living parents are always kept.", low=1, group=EVALUATION,
-        changeable=True,
+        256, "Memory of each process for decoded individuals, in MiB; living parents are always kept.", low=1,
+        group=EVALUATION, changeable=True,
     )
 
     generations: int | None = option(None, "generations have passed.", low=1, group=STOP, changeable=True)

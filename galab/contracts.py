@@ -144,6 +144,8 @@ class Scores:
             over each class; higher is better, rows of NaN for failures.
         behaviour: (P, B) unsigned where it was asked for: the class that each example was answered with, uint8 where
             the classes fit; rows of zeros for failures.
+        cache_hits: parents that decoding the cohort found in the cache.
+        cache_misses: parents that it had to reconstruct.
     """
 
     fitness: NDArray[np.float64]
@@ -154,6 +156,8 @@ class Scores:
     further: NDArray[np.float64] | None = None
     cases: NDArray[np.float32] | None = None
     behaviour: NDArray[np.unsignedinteger[Any]] | None = None
+    cache_hits: int = 0
+    cache_misses: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,4 @@ class EvolutionOptions:
         1, "Groups of members that each see their own part of the minibatch and are compared among themselves.", low=1,
         group=EVOLUTION,
     )
-    compile: str = option(
-        "auto", "Whether the forward is compiled, which takes a C++ compiler and some seconds; auto: where a "
-        "generation has 250,000 evaluations or more.", choices=("auto", "on", "off"), group=EVOLUTION,
-    )
     noise_reuse: int = option(1, "Generations that use the same noise; 1 is fresh noise always.", group=EVOLUTION)

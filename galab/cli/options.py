@@ -88,7 +88,7 @@ def trust_option(function: Any) -> Any:
 
 def jobs_option(function: Any) -> Any:
     """Adds ``--jobs``."""
-    text = "Processes that share many trials; as many as cores when absent. Threads per trial: cores / jobs."
+    text = "Processes that share many trials; as many as cores when absent, each with --workers. Threads: cores / jobs."
     return click.option("--jobs", type=int, metavar="N", help=text)(function)
 
 

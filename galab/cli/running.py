@@ -60,7 +60,7 @@ def run(
     if seeds is not None and flags["seed"] is not None:
         raise UsageError(f"expected --seed or --seeds, got both ({flags['seed']} and {seeds}); drop one of them")
     if seeds is None and jobs is not None:
-        raise UsageError("expected --jobs with --seeds, got a single run, which has one process; see --threads")
+        raise UsageError("expected --jobs with --seeds, got a single run; share its generations with --workers")
     config = compose(given(flags), preset=preset, config_file=config_file, trust=trust)
     if seeds is not None:
         return run_trials(config, seeds, name=name, runs=runs, jobs=jobs, quiet=quiet)
@@ -118,7 +118,7 @@ def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, gener
     lines = [
         f"{experiment.task.description}",
         f"{config.model} with {experiment.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
-        f"{config.precision}, seed {config.seed}",
+        f"{config.precision}, seed {config.seed}{', ' + text(config.workers) + ' workers' if config.workers else ''}",
         f"{'continuing at generation ' + text(generation) + ' in' if generation else 'in'} {folder.path}"
         f" until {_until(stop)}",
     ]

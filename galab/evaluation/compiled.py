@@ -1,30 +1,46 @@
-"""A forward traced once and compiled, where a C++ compiler is at hand.
+"""A forward, and what a task measures of it, traced once and compiled, where a C++ compiler is at hand.
 
-The members' parameters, what the chunks of a group have in common, and the inputs become the arguments of one graph, so
-that passes over activations melt into one. Compiled and eager results differ in the last bits; so which of the two is
-used is decided once, before the first generation, and belongs to the numeric profile.
+The members' parameters, what the chunks of a group have in common, and the examples become the arguments of one graph,
+so that passes over activations melt into one. Compiled and eager results differ in the last bits; so which of the two
+is used is decided once, before the first generation, and belongs to the numeric profile.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from galab.contracts import Examples
 from galab.evaluation.low_rank import Common, LowRank, Stack
 from galab.evaluation.products import Given, Products
 
 logger = logging.getLogger("galab")
 
-Forward = Callable[[nn.Module, Mapping[str, Stack], Tensor], Tensor]
+Forward = Callable[[nn.Module, Any, Tensor], Tensor]
+#: From outputs (P, B, C) and targets (B,) to named sums (P,).
+Measure = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 _TOLERANCE = {torch.float32: 1e-4}
 _COARSE = 5e-2
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "cpu": {
+        # A product and the sum that it is added to may be rounded once, together: twice as fast, and no less exact.
+        "cpp.enable_floating_point_contract_flag": "fast",
+        # Hidden activations are made where they are used, however many factors they are made of, and never written.
+        "realize_reads_threshold": 64,
+        "realize_opcount_threshold": 256,
+    },
+    # One launch for all kernels of a graph: those of small generations take less time than launching them.
+    "cuda": {"triton.cudagraphs": True},
+}
 
 
 def compiler() -> str | None:
@@ -34,58 +50,127 @@ def compiler() -> str | None:
     return next((path for path in found if path), None)
 
 
-class CompiledForward:
+@dataclass(frozen=True, slots=True)
+class Eager:
+    """What is compiled.
+
+    Attributes:
+        module: the network.
+        forward: how members are run, see :mod:`galab.evaluation.perturbed`.
+        measure: what is asked of their outputs; None for the outputs themselves.
+    """
+
+    module: nn.Module
+    forward: Forward
+    measure: Measure | None
+
+    def __call__(self, members: Mapping[str, Stack], examples: Examples) -> dict[str, Tensor]:
+        """Named sums (P,); or ``outputs``, (P, B, C)."""
+        outputs = self.forward(self.module, members, examples.inputs)
+        if self.measure is None:
+            return {"outputs": outputs}
+        return dict(self.measure(outputs.float(), examples.targets))
+
+
+class _Counted:
+    """Inductor, and how many graphs it was given."""
+
+    def __init__(self, device: str) -> None:
+        self.graphs = 0
+        self._options = _OPTIONS[device]
+
+    def __call__(self, graph: Any, inputs: Any) -> Any:
+        from torch._inductor.compile_fx import compile_fx  # takes seconds, which only those pay who compile
+
+        self.graphs += 1
+        return compile_fx(graph, inputs, config_patches=self._options)
+
+
+class Compiled:
     """One chunk of members on one block of examples, compiled for these very sizes.
 
     Args:
-        module: the network.
-        forward: how members are run, see :mod:`galab.evaluation.perturbed`.
+        eager: what to compile.
         members: a chunk's parameters, with what they have in common with other chunks.
         products: where that is found.
-        inputs: (B, ...) a block of examples.
+        examples: a block of them.
 
     Raises:
-        Exception: of any kind, where torch cannot trace or compile this network.
+        Exception: of any kind, where torch cannot trace or compile this.
     """
 
     def __init__(
-        self, module: nn.Module, forward: Forward, members: Mapping[str, Stack], products: Products, inputs: Tensor
+        self, eager: Eager, members: Mapping[str, Stack], products: Products, examples: Examples
     ) -> None:
-        self._sizes = _sizes(members, inputs)
-        self._eager = forward
-        self._module = module
+        self._sizes = _sizes(members, examples)
+        self._eager = eager
         products.begin(0)
-        expected = forward(module, members, inputs)
+        expected = eager(members, examples)
         self._order = list(products.order)
+        given = self._given(members, products) or []
+        self._direct = self._are_of_inputs(given, members, products, examples.inputs)
 
-        def answer(tensors: Sequence[Tensor], given: Sequence[tuple[Tensor, Tensor]], inputs: Tensor) -> Tensor:
-            outputs = forward(module, _rebuilt(members, iter(tensors), Given(given)), inputs)
+        def answer(tensors: Sequence[Tensor], given: Sequence[tuple[Tensor, Tensor]], *pair: Tensor) -> Any:
+            found = eager(_rebuilt(members, iter(tensors), Given(given)), Examples(*pair))
             # Classes before examples in memory: tasks reduce over classes, and examples then lie side by side.
-            return outputs.transpose(1, 2).contiguous()
+            return {name: value.mT.contiguous() if value.dim() == 3 else value for name, value in found.items()}
 
         with torch.inference_mode(mode=False), torch.no_grad():
-            arguments = [tensor.clone() for tensor in _flat(members)]
-            given = [(base.clone(), inner.clone()) for base, inner in self._given(members, products) or ()]
-            graph = make_fx(answer)(arguments, given, inputs.clone())
-        self._run = torch.compile(graph, dynamic=False)
-        got = self(members, products, inputs)
-        tolerance = _TOLERANCE.get(inputs.dtype, _COARSE) * float(expected.abs().max())
-        if not torch.allclose(got, expected, rtol=0.0, atol=tolerance):
-            raise ArithmeticError("the compiled forward disagrees with the eager one")
+            copies = [tuple(map(_copy, pair)) for pair in given]
+            pair = (examples.inputs.clone(), examples.targets.clone())
+            graph = make_fx(answer)([_copy(tensor) for tensor in _flat(members)], copies, *pair)
+        self._compiler = _Counted("cpu" if examples.inputs.device.type == "cpu" else "cuda")
+        self._run = torch.compile(graph, dynamic=False, backend=self._compiler)
+        got = self(members, products, examples)
+        assert got is not None
+        for name, wanted in expected.items():
+            tolerance = _TOLERANCE.get(examples.inputs.dtype, _COARSE) * float(wanted.abs().max())
+            if not torch.allclose(got[name].to(wanted.dtype), wanted, rtol=0.0, atol=tolerance):
+                raise ArithmeticError(f"the compiled {name} disagrees with the eager one")
 
-    def __call__(self, members: Mapping[str, Stack], products: Products, inputs: Tensor) -> Tensor:
-        """(P, B, outputs), of members and examples of any number; only full chunks and blocks are compiled."""
-        if self._sizes != _sizes(members, inputs):
-            return self._eager(self._module, members, inputs)
-        given = self._given(members, products)
+    def __call__(
+        self, members: Mapping[str, Stack], products: Products, examples: Examples
+    ) -> dict[str, Tensor] | None:
+        """See :class:`Eager`; None for members and examples of other numbers than those it was compiled for."""
+        if self._sizes != _sizes(members, examples):
+            return None
+        if self._direct:
+            given: list[tuple[Tensor, Tensor]] | None = self._of_inputs(members, examples.inputs)
+        else:
+            given = self._given(members, products)
         if given is None:
-            # The first chunk on a block: one direction alone makes the products of the whole group.
-            self._eager(self._module, _first(members), inputs)
+            # The first chunk on a block: a few members make the products of the whole group.
+            self._eager.forward(self._eager.module, _few(members), examples.inputs)
             given = self._given(members, products)
         if given is None:  # they are too large to be kept
-            return self._eager(self._module, members, inputs)
-        result: Tensor = self._run(list(_flat(members)), given, inputs)
-        return result.transpose(1, 2)
+            return None
+        found = self._run(list(_flat(members)), given, examples.inputs, examples.targets)
+        return {name: value.mT if value.dim() == 3 else value for name, value in found.items()}
+
+    @property
+    def recompilations(self) -> int:
+        """How often torch has compiled it once more, because something was laid out differently."""
+        return self._compiler.graphs - 1
+
+    def _of_inputs(self, members: Mapping[str, Stack], inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The chunk's products, where all are products of the inputs themselves."""
+        stacks = [stack for name, _ in self._order if isinstance(stack := members[name], LowRank)]
+        return [stack.common_products(inputs.reshape(-1, stack.columns)) for stack in stacks]
+
+    def _are_of_inputs(
+        self,
+        given: Sequence[tuple[Tensor, Tensor]],
+        members: Mapping[str, Stack],
+        products: Products,
+        inputs: Tensor,
+    ) -> bool:
+        """Whether products made in a forward are what the inputs alone, seen as rows, give."""
+        if any(asked or inputs.numel() % _columns(members[name]) for name, asked in self._order):
+            return False
+        products.begin(-1)  # no block: made anew
+        again = self._of_inputs(members, inputs)
+        pairs = zip(itertools.chain(*given), itertools.chain(*again), strict=False)
+        return len(again) == len(given) and all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
 
     def _given(self, members: Mapping[str, Stack], products: Products) -> list[tuple[Tensor, Tensor]] | None:
         """The chunk's products, if they are made and kept."""
@@ -97,49 +182,59 @@ class CompiledForward:
 
 
 def try_to_compile(
-    module: nn.Module, forward: Forward, members: Mapping[str, Stack], products: Products, inputs: Tensor
-) -> CompiledForward | None:
-    """A compiled forward, or None where it cannot be had; the log says which and why.
+    eager: Eager, members: Mapping[str, Stack], products: Products, examples: Examples
+) -> Compiled | None:
+    """It compiled, or None where it cannot be had; the log says which and why.
 
     Args:
-        module: the network.
-        forward: how members are run.
+        eager: what to compile.
         members: a chunk's parameters.
         products: what they have in common with other chunks.
-        inputs: a block of examples.
+        examples: a block of them.
     """
-    if inputs.device.type == "cpu" and compiler() is None:
+    if examples.inputs.device.type == "cpu" and compiler() is None:
         logger.info("the forward runs eager: no C++ compiler was found")
         return None
     try:
-        made = CompiledForward(module, forward, members, products, inputs)
+        made = Compiled(eager, members, products, examples)
     except Exception as error:  # whatever torch cannot do is done eagerly
         logger.warning("the forward runs eager, as it cannot be compiled: %s", str(error).splitlines()[0][:200])
         return None
-    logger.info("the forward is compiled for %d members on %d examples", *_sizes(members, inputs)[:2])
+    logger.info("the forward is compiled for %d members on %d examples", *_sizes(members, examples)[:2])
     return made
 
 
-def _sizes(members: Mapping[str, Stack], inputs: Tensor) -> tuple[int, int, int]:
+def _copy(tensor: Tensor) -> Tensor:
+    """A tensor of its own, laid out like this one."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+
+
+def _sizes(members: Mapping[str, Stack], examples: Examples) -> tuple[int, int, int]:
     """Members, examples, and directions: pairs have half as many of these as members."""
     low_rank = next((stack for stack in members.values() if isinstance(stack, LowRank)), None)
     if low_rank is not None:
-        return low_rank.members, len(inputs), len(low_rank.b)
+        return low_rank.members, len(examples), len(low_rank.b)
     count = len(next(iter(members.values())))  # type: ignore[arg-type]
-    return count, len(inputs), count
+    return count, len(examples), count
 
 
-def _first(members: Mapping[str, Stack]) -> dict[str, Stack]:
-    """The first member alone."""
-    return {
-        name: LowRank(stack.base, stack.a[:1], stack.b[:1], stack.common) if isinstance(stack, LowRank) else stack[:1]
-        for name, stack in members.items()
-    }
+def _columns(stack: Stack) -> int:
+    return stack.columns if isinstance(stack, LowRank) else 1
+
+
+def _few(members: Mapping[str, Stack]) -> dict[str, Stack]:
+    """The first two members: of one alone, hidden activations would pass for shared ones."""
+    return {name: stack.first(2) if isinstance(stack, LowRank) else stack[:2] for name, stack in members.items()}
 
 
 def _flat(members: Mapping[str, Stack]) -> Iterator[Tensor]:
     for stack in members.values():
-        yield from (stack.base, stack.a, stack.b) if isinstance(stack, LowRank) else (stack,)
+        if not isinstance(stack, LowRank):
+            yield stack
+            continue
+        yield from (stack.base, stack.a, stack.b)
+        if stack.which is not None:
+            yield stack.which
 
 
 def _rebuilt(members: Mapping[str, Stack], tensors: Iterator[Tensor], given: Any) -> dict[str, Stack]:
@@ -148,7 +243,8 @@ def _rebuilt(members: Mapping[str, Stack], tensors: Iterator[Tensor], given: Any
     for name, stack in members.items():
         if isinstance(stack, LowRank):
             base, a, b = next(tensors), next(tensors), next(tensors)
-            found[name] = LowRank(base, a, b, Common(given, name, b, 0))
+            which = None if stack.which is None else next(tensors)
+            found[name] = LowRank(base, a, b, Common(given, name, b, 0), which)
         else:
             found[name] = next(tensors)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Member, Task
+from galab.evaluation import tracebacks
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank, joined
+from galab.evaluation.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.population import FORWARDS, block_size, choose_forward
 from galab.evaluation.process import settle_kernels
+from galab.evaluation.products import Products
 from galab.genome.phenotype import Layout
 
 
@@ -34,6 +37,35 @@ class Measurements:
     evaluations: int
     examples: Arrays = field(default_factory=dict)
 
+    def of(self, places: Sequence[int], members: int) -> Measurements:
+        """Of some of P = ``members`` members, in this order."""
+        chosen = list(places)
+        return Measurements(
+            {name: values[chosen] for name, values in self.means.items()},
+            {place: self.failures[old] for place, old in enumerate(chosen) if old in self.failures},
+            self.evaluations // members * len(chosen),
+            {name: values[chosen] for name, values in self.examples.items()},
+        )
+
+
+def together(parts: Sequence[tuple[Measurements, int]]) -> Measurements:
+    """Measurements of members one after the other.
+
+    Args:
+        parts: measurements, each with its number of members.
+    """
+    failures: dict[int, str] = {}
+    start = 0
+    for part, members in parts:
+        failures |= {start + place: reason for place, reason in part.failures.items()}
+        start += members
+    return Measurements(
+        joined([part.means for part, _ in parts], start),
+        failures,
+        sum(part.evaluations for part, _ in parts),
+        joined([part.examples for part, _ in parts], start),
+    )
+
 
 class Evaluator:
     """Runs members of a module; how they are run is decided once, here, and belongs to the numeric profile.
@@ -46,10 +78,19 @@ class Evaluator:
             the last bits between group sizes.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
+        compile: ``on`` or ``off``.
     """
 
     def __init__(
-        self, module: nn.Module, layout: Layout, task: Task, *, chunk: int, precision: str, device: torch.device
+        self,
+        module: nn.Module,
+        layout: Layout,
+        task: Task,
+        *,
+        chunk: int,
+        precision: str,
+        device: torch.device,
+        compile: str = "off",
     ) -> None:
         settle_kernels()
         self.chunk = chunk
@@ -66,6 +107,17 @@ class Evaluator:
             self.forward_name = choose_forward(self._blocks.module, self._parameters(), probe)
             self._blocks.block = block_size(self.forward_name, self._blocks.module, self._parameters(), probe)
         self._forward = FORWARDS[self.forward_name]
+        self._compiled = self._try_to_compile() if compile == "on" else None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the forward of full blocks is compiled."""
+        return self._compiled is not None
+
+    @property
+    def recompilations(self) -> int:
+        """How often it was compiled once more; expected to stay 0."""
+        return 0 if self._compiled is None else self._compiled.recompilations
 
     @property
     def block(self) -> int:
@@ -96,6 +148,8 @@ class Evaluator:
             try:
                 found = self._chunk(group, examples, each)
             except Exception:
+                found = None  # and not here, or the error of the whole chunk would be shown as each member's cause
+            if found is None:
                 found, failed = self._one_by_one(group, examples, each)
                 failures.update({start + index: reason for index, reason in failed.items()})
             sums.append(found[0])
@@ -119,7 +173,13 @@ class Evaluator:
         with torch.inference_mode():
             parameters = self._parameters()
             module = self._blocks.module
-            return self._blocks.sums(lambda inputs, _: self._forward(module, parameters, inputs), examples, each)
+
+            def shortcut(block: Examples, _: int) -> Mapping[str, Tensor] | None:
+                return None if self._compiled is None else self._compiled(parameters, Products(), block)
+
+            return self._blocks.sums(
+                lambda inputs, _: self._forward(module, parameters, inputs), examples, each, shortcut
+            )
 
     def _one_by_one(
         self, group: list[Member], examples: Examples, each: EachExample | None
@@ -132,11 +192,19 @@ class Evaluator:
                 found = self._chunk([member], examples, each)
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
+                tracebacks.tell(error)
                 continue
             for into, values in zip((sums, rows), found, strict=True):
                 for name, value in values.items():
                     into.setdefault(name, blank(value))[index] = value[0]
         return (sums, rows), failures
+
+    def _try_to_compile(self) -> Compiled | None:
+        train = self._blocks.task.train
+        examples = self.prepared(Examples(train.inputs[: self.block], train.targets[: self.block]))
+        eager = Eager(self._blocks.module, self._forward, self._blocks.task.measure)
+        with torch.inference_mode():
+            return try_to_compile(eager, self._parameters(), Products(), examples)
 
     def _parameters(self) -> dict[str, Tensor]:
         """The chunk's weights by name, (P, *shape), in the precision of the forward."""

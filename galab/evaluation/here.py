@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from galab.evaluation.blocks import EachExample
 from galab.evaluation.example_scores import ANSWERS, COMPUTED, ExampleScores
 from galab.evaluation.fitness import FITNESS, class_means, means_of, repeats
 from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.parts import Part, cut, joined
 from galab.evaluation.sources import Measured, Source
 from galab.specs import parse_fitness
 
@@ -65,13 +66,33 @@ class Here:
 
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
-        examples = self._minibatches.of(cohort.generation)
-        found = self._blank(len(cohort.births), len(examples))
-        each = self._each(cohort.generation)
-        evaluations = 0
-        for measured in self._source.measured(cohort, examples, each, found):
+        parts = self.parts(cohort)
+        return joined(parts, self.scored(parts))
+
+    def parts(self, cohort: Cohort) -> list[Part]:
+        """The cohort in parts, each of which has to be computed in one place."""
+        return cut(cohort, self._source.starts(cohort))
+
+    def scored(self, parts: Sequence[Part]) -> Iterator[Scores]:
+        """The scores of each part, to the same bits whichever others are asked for.
+
+        Args:
+            parts: of one cohort, in order.
+        """
+        if not parts:
+            return
+        examples, each = self._minibatches.of(parts[0].generation), self._each(parts[0].generation)
+        for part, measured in zip(parts, self._source.measured(parts, examples, each), strict=True):
+            found = self._blank(len(part), len(examples))
+            found.lethal.update(measured.lethal)
+            found.failures.update(
+                {place: f"lethal: a weight of '{name}' left +-128" for place, name in measured.lethal.items()}
+            )
             self._enter(found, measured)
-            evaluations += measured.measurements.evaluations
+            yield self._finished(found, measured)
+
+    def _finished(self, found: Scores, measured: Measured) -> Scores:
+        """The scores of a part in which whatever is not finite is a failure."""
         for index in np.flatnonzero(~np.isfinite(found.fitness)):
             found.failures.setdefault(int(index), f"fitness was {found.fitness[index]}")
             for keys in (found.fitness, found.further, found.cases):
@@ -79,7 +100,9 @@ class Here:
                     keys[index] = np.nan
             if found.behaviour is not None:
                 found.behaviour[index] = 0
-        return replace(found, evaluations=evaluations)
+        hits, misses = measured.cache
+        evaluations = measured.measurements.evaluations
+        return replace(found, evaluations=evaluations, cache_hits=hits, cache_misses=misses)
 
     def fitness(
         self, generation: int, measure: Callable[[Examples, EachExample | None], Measured]

@@ -1,5 +1,8 @@
 """A parameter tensor that P members perturb by matrices of low rank, and never form unless that is cheaper.
 
+The members lie around one base, as in an evolution strategy, or each around one of several, as children lie around
+their parents.
+
 Source: Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652 (EGGROLL), Algorithm 1: member p has
 the weights M + (sigma / sqrt r) A_p B_p^T.
 """
@@ -36,20 +39,24 @@ class Common:
 class LowRank:
     """One parameter of P members: member p has ``base + a[p] b[p mod Q]^T``, with the tensor seen as a matrix.
 
+    Where ``which`` is given, there are S bases, and member p has ``base[which[p]]``.
+
     A tensor of shape (m, ...) is seen as (m, n): a convolution as (out, in * k * k), an embedding as (vocabulary,
     width). In antithetic pairs Q = P / 2: members q and Q + q share ``b``, and their ``a`` differ in sign.
 
     Attributes:
-        base: (m, ...) what all members share.
+        base: (m, ...) what all members share; or (S, m, ...).
         a: (P, m, r) the sign, sigma and 1 / sqrt(r) are in it.
         b: (Q, n, r) with unit variance.
         common: where products that other chunks need too are found.
+        which: (P,) int64, the number of each member's base.
     """
 
     base: Tensor
     a: Tensor
     b: Tensor
     common: Common | None = field(default=None, repr=False)
+    which: Tensor | None = field(default=None, repr=False)
     _formed: Tensor | None = field(default=None, repr=False)
 
     @property
@@ -65,7 +72,7 @@ class LowRank:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the parameter, without the members."""
-        return tuple(self.base.shape)
+        return tuple(self.base.shape if self.which is None else self.base.shape[1:])
 
     @property
     def rows(self) -> int:
@@ -83,12 +90,23 @@ class LowRank:
         return self.b if repeats == 1 else self.b.repeat(repeats, 1, 1)
 
     def products(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """A shared activation (rows, n) times the base, (rows, m), and times ``b``, (Q, rows, r)."""
-        base = self.base.reshape(self.rows, self.columns)
-        if self.common is None:
-            return shared_products(x, base, self.b)
+        """A shared activation (rows, n) times the base, (rows, m) or (P, rows, m), and times ``b``, (Q, rows, r)."""
+        outer, inner = self.common_products(x)
+        return outer if self.which is None else outer[self.which], inner
+
+    def common_products(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`products`, but of several bases the product with each: (S, rows, m)."""
+        base = self.base.flatten(2) if self.which is not None else self.base.reshape(self.rows, self.columns)
         common = self.common
+        if common is None:
+            return shared_products(x, base, self.b)
         return common.products.of(common.name, x, base, common.group, common.start, common.start + len(self.b))
+
+    def bases(self) -> Tensor:
+        """(P, m, n) the base of every member, as a view where all share one."""
+        if self.which is None:
+            return self.base.reshape(self.rows, self.columns).expand(self.members, -1, -1)
+        return self.base.flatten(2)[self.which]
 
     def formed_transposed(self) -> Tensor:
         """(P, n, m) the transposed weights of every member; made once.
@@ -96,18 +114,25 @@ class LowRank:
         Transposed in memory too: a batched product with a right factor of this kind is up to twice as fast.
         """
         if self._formed is None:
-            base = self.base.reshape(self.rows, self.columns).t().expand(self.members, -1, -1)
+            base = self.bases().transpose(1, 2)
             self._formed = torch.baddbmm(base, self.every_b(), self.a.transpose(1, 2))
         return self._formed
 
     def member(self, index: int) -> Tensor:
         """(m, ...) the weights of one member."""
         difference = self.a[index] @ self.b[index % len(self.b)].t()
-        return self.base + difference.view(self.shape)
+        base = self.base if self.which is None else self.base[self.which[index]]
+        return base + difference.view(self.shape)
 
     def rows_between(self, start: int, stop: int) -> LowRank:
         """The parameter of rows ``start`` to ``stop`` alone."""
-        return LowRank(self.base[start:stop], self.a[:, start:stop], self.b)
+        base = self.base[start:stop] if self.which is None else self.base[:, start:stop]
+        return LowRank(base, self.a[:, start:stop], self.b, which=self.which)
+
+    def first(self, count: int) -> LowRank:
+        """The parameter of the first members alone, of which none is the other one of a pair."""
+        which = None if self.which is None else self.which[:count]
+        return LowRank(self.base, self.a[:count], self.b[:count], self.common, which)
 
     def formed(self) -> Tensor:
         """(P, m, ...) the weights of every member."""
@@ -117,9 +142,9 @@ class LowRank:
         """Whether multiplying ``rows`` activations of each member is cheaper with its weights formed.
 
         Forming costs about as much memory traffic as the weights have entries; the product with the factors passes over
-        the activations before and after once more.
+        the activations before and after once more. Without a base for all there is no product for all to add to.
         """
-        return self.rows * self.columns <= rows * (self.rows + self.columns)
+        return self.which is not None or self.rows * self.columns <= rows * (self.rows + self.columns)
 
 
 #: A parameter of P members: dense values, (P, *shape), or a :class:`LowRank`.

@@ -53,11 +53,12 @@ def linear(fold: Fold, x: Tensor, weight: LowRank, bias: Tensor | None = None) -
 def _shared_linear(x: Tensor, weight: LowRank, bias: Tensor | None) -> Tensor:
     """(B, ..., in) as (B, P, ..., out), laid out member-major."""
     members, pairs = weight.members, len(weight.b)
-    base, inner = weight.products(x.reshape(-1, weight.columns))  # (B * ..., out), (Q, B * ..., r)
+    # (B * ..., out), or one for each member; and (Q, B * ..., r)
+    base, inner = weight.products(x.reshape(-1, weight.columns))
     outer = weight.a.transpose(1, 2)  # (P, r, out)
     if is_traced() and weight.rank <= _FEW:
         y = _widened_by_sums(base, inner.repeat(members // pairs, 1, 1), outer, bias)
-        return y.view(members, *x.shape[:-1], -1).transpose(0, 1)
+        return y.reshape(members, *x.shape[:-1], -1).transpose(0, 1)
     if weight.rank == 1:
         # One pass over the result, and one more for a bias, where a batched product would copy the base first.
         signs = (members // pairs, pairs)
@@ -75,11 +76,17 @@ def _shared_linear(x: Tensor, weight: LowRank, bias: Tensor | None) -> Tensor:
 
 
 def _widened_by_sums(base: Tensor, inner: Tensor, outer: Tensor, bias: Tensor | None) -> Tensor:
-    """``base + inner @ outer + bias`` as sums that a compiler melts with what follows, (P, rows, out)."""
-    y = base if bias is None else base + bias.unsqueeze(1)
+    """``base + inner @ outer + bias`` as sums that a compiler melts with what follows.
+
+    (P, rows, out), with the rows of an output side by side in memory: a compiler then computes many rows at a time, and
+    sums over the outputs without summing across a register.
+    """
+    y, inner = base.transpose(-1, -2), inner.transpose(1, 2)
+    if bias is not None:
+        y = y + bias.unsqueeze(2)
     for k in range(outer.shape[1]):
-        y = y + inner[:, :, k : k + 1] * outer[:, k : k + 1]
-    return y
+        y = y + inner[:, k : k + 1] * outer[:, k].unsqueeze(2)
+    return y.transpose(1, 2)
 
 
 def _few_outputs(bias: Tensor | None, rows: Tensor, weight: LowRank) -> Tensor:
@@ -87,9 +94,9 @@ def _few_outputs(bias: Tensor | None, rows: Tensor, weight: LowRank) -> Tensor:
 
     (P, rows, out), with the rows of an output side by side in memory.
     """
-    base = weight.base.reshape(weight.rows, weight.columns).expand(weight.members, -1, -1)
-    formed = torch.baddbmm(base, weight.a, weight.every_b().transpose(1, 2))  # (P, out, in)
-    y = torch.stack([(rows * formed[:, k : k + 1]).sum(-1) for k in range(weight.rows)], dim=1)
+    formed = torch.baddbmm(weight.bases(), weight.a, weight.every_b().transpose(1, 2))  # (P, out, in)
+    columns = rows.transpose(1, 2)  # (P, in, rows)
+    y = torch.stack([(columns * formed[:, k].unsqueeze(2)).sum(1) for k in range(weight.rows)], dim=1)
     if bias is not None:
         y = y + bias.unsqueeze(2)
     return y.transpose(1, 2)
@@ -130,7 +137,7 @@ def convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     ) -> Tensor:
         x = input.to(weight.base.dtype)
         options = (stride, padding, dilation)
-        if groups != 1:
+        if groups != 1 or weight.which is not None:
             return formed(fold, x, weight.formed(), bias, *options, groups)
         shared = fold.is_shared(x)
         # For activations that differ the r filters are one convolution per member either way, and so are the formed
@@ -177,6 +184,8 @@ def embedding(
     """``F.embedding``: weight (V, E); a row of the difference is that row of ``a`` times ``b``."""
     if max_norm is not None:
         raise NotImplementedError("max_norm changes the weights")
+    if weight.which is not None:
+        return member_rules.embedding(fold, input, weight.formed())
     base = F.embedding(input, weight.base)
     # (P, B * ..., r), each member with its own table.
     inner = member_rules.embedding(fold, input, weight.a).reshape(fold.members, -1, weight.rank)

@@ -43,7 +43,7 @@ class Minibatches:
         self._made: tuple[int, Examples] | None = None
         self._run_key = run_key
         self._epoch = -1
-        self._shuffled = examples
+        self._order = torch.empty(0, dtype=torch.int64)
 
     def of(self, generation: int) -> Examples:
         """The examples of a generation, numbered from 1."""
@@ -57,12 +57,12 @@ class Minibatches:
         per_epoch = len(self.examples) // self.size
         epoch, place = divmod(generation - 1, per_epoch)
         if epoch != self._epoch:
-            # One gather an epoch instead of one a generation: each minibatch is then a slice, without a copy.
-            order = permutation(len(self.examples), self._run_key, epoch, Stream.BATCH)
-            self._shuffled = Examples(self.examples.inputs[order], self.examples.targets[order])
+            self._order = torch.from_numpy(permutation(len(self.examples), self._run_key, epoch, Stream.BATCH))
+            self._order = self._order.to(self.examples.targets.device)
             self._epoch = epoch
-        part = slice(place * self.size, (place + 1) * self.size)
-        return Examples(self._shuffled.inputs[part], self._shuffled.targets[part])
+        # Gathered anew by each generation: all of an epoch at once would be another copy of the data.
+        part = self._order[place * self.size : (place + 1) * self.size]
+        return Examples(self.examples.inputs[part], self.examples.targets[part])
 
     def coins(self, generation: int) -> torch.Tensor:
         """One number between 0 and 1, both excluded, per example of a generation: (B,) float32, where the examples are.

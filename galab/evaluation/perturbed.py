@@ -66,8 +66,13 @@ def folded(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_own
 
 def vmapped(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_own: bool = False) -> Tensor:
     """``torch.func.vmap`` over the members; arguments and result as in :func:`folded`."""
-    low = {name: stack for name, stack in parameters.items() if isinstance(stack, LowRank)}
-    dense = {name: stack for name, stack in parameters.items() if not isinstance(stack, LowRank)}
+    # Of several bases each member's is formed: the rules for one member know one.
+    low = {name: stack for name, stack in parameters.items() if isinstance(stack, LowRank) and stack.which is None}
+    dense = {
+        name: stack.formed() if isinstance(stack, LowRank) else stack
+        for name, stack in parameters.items()
+        if name not in low
+    }
     factors = {name: (stack.a, stack.every_b()) for name, stack in low.items()}
 
     def one(dense: dict[str, Tensor], factors: dict[str, tuple[Tensor, Tensor]], inputs: Tensor) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
-from galab.evaluation.around import ACTIVATION_BYTES, COMPILED_BYTES, members_around, members_at_once, widest_bytes
-from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank
-from galab.evaluation.compiled import CompiledForward, try_to_compile
+from galab.evaluation import tracebacks
+from galab.evaluation.around import members_around, members_at_once
+from galab.evaluation.blocks import DTYPES, Arrays, EachExample, blank
 from galab.evaluation.low_rank import Common, Stack
-from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward
-from galab.evaluation.population import fitting_examples
-from galab.evaluation.process import settle_kernels
 from galab.evaluation.products import Products
+from galab.evaluation.runner import Runner
 from galab.genome.noise import table
 from galab.perturbation.directions import Factors, Noise, draw, size_of
 from galab.perturbation.plan import Plan
@@ -62,7 +60,6 @@ class PerturbedEvaluator:
 
     Attributes:
         chunk: members evaluated at once, an even number.
-        forward_name: how they are run, see :mod:`galab.evaluation.perturbed`.
     """
 
     def __init__(
@@ -78,42 +75,51 @@ class PerturbedEvaluator:
         compile: str = "off",
         pairs: str = "auto",
     ) -> None:
-        settle_kernels()
         self.precision = precision
-        self._blocks = Blocks(module, task, precision=precision, device=device)
-        probe = self._blocks.cast(task.train.inputs[:4])
-        with torch.inference_mode():
-            probes = self._probe_members(module, plan, 4)
-            self.forward_name = choose_perturbed_forward(self._blocks.module, probes, probe)
-            self._forward = PERTURBED_FORWARDS[self.forward_name]
+        self._device, self._dtype = device, DTYPES[precision]
+        self._runner = Runner(
+            module, task, precision=precision, device=device, probes=self._probe_members(module, plan, 4)
+        )
         batch, compiled = min(batch or len(task.train), len(task.train)), compile == "on"
-        best = members_at_once(self._blocks.module, probe, min(batch, _MOST_EXAMPLES), plan, compiled=compiled)
+        own = self._runner.blocks.module
+        best = members_at_once(own, self._runner.probe, min(batch, _MOST_EXAMPLES), plan, compiled=compiled)
         self.chunk = chunk + chunk % 2 or best
-        example_bytes = widest_bytes(self._blocks.module, probe) * self.chunk
-        block = fitting_examples(example_bytes, 2 * (COMPILED_BYTES if compiled else ACTIVATION_BYTES))
-        self._blocks.block = min(block, batch)
-        self._compiled: dict[bool, CompiledForward] = {}
+        self._runner.fit(self.chunk, batch, compiled=compiled)
         if compiled:
-            self._try_to_compile(pairs, module, plan, task)
+            self._compile(pairs, module, plan)
+
+    @property
+    def forward_name(self) -> str:
+        """How members are run, see :mod:`galab.evaluation.perturbed`."""
+        return self._runner.forward_name
 
     @property
     def compiled(self) -> bool:
         """Whether the forward of full chunks is compiled."""
-        return bool(self._compiled)
+        return self._runner.compiled
+
+    @property
+    def recompilations(self) -> int:
+        """See :attr:`galab.evaluation.runner.Runner.recompilations`."""
+        return self._runner.recompilations
 
     @property
     def block(self) -> int:
         """Examples evaluated at once."""
-        return self._blocks.block
+        return self._runner.blocks.block
 
     @property
     def outputs(self) -> int:
         """Number of outputs of the network."""
-        return self._blocks.task.outputs
+        return self._runner.blocks.task.outputs
 
     def prepared(self, examples: Examples) -> Examples:
         """See :meth:`Blocks.prepared`."""
-        return self._blocks.prepared(examples)
+        return self._runner.blocks.prepared(examples)
+
+    def directions_at_once(self, antithetic: bool) -> int:
+        """How many directions make a chunk."""
+        return self.chunk // 2 if antithetic else self.chunk
 
     def along(
         self,
@@ -124,10 +130,12 @@ class PerturbedEvaluator:
         each: EachExample | None,
         *,
         antithetic: bool,
+        starts: Sequence[int] | None = None,
     ) -> Iterator[Chunk]:
         """The members along some directions, chunk by chunk.
 
-        A chunk that raises is repeated member by member, so one bad member fails alone.
+        A chunk that raises is repeated member by member, so one bad member fails alone. What chunks have in common is
+        computed for all directions, so a chunk is the same to the bit whichever others are asked for.
 
         Args:
             centre: name to tensor, float32.
@@ -136,19 +144,21 @@ class PerturbedEvaluator:
             examples: on what.
             each: what to compute example by example besides.
             antithetic: whether each direction makes two members.
+            starts: the first directions of those chunks that are wanted; all when absent.
         """
-        width = self.chunk // 2 if antithetic else self.chunk
-        products = Products()
+        width = self.directions_at_once(antithetic)
+        products = Products(outputs_first=self.compiled)
         common_at = self._common(noise, products)
-        for start in range(0, size_of(noise), width):
+        for start in range(0, size_of(noise), width) if starts is None else starts:
             part = {name: values.part(start, start + width) for name, values in noise.items()}
             try:
                 members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))
-                sums, rows = self._sums(members, examples, each, products, self._compiled.get(antithetic))
-                failures: dict[int, str] = {}
+                sums, rows = self._runner.sums(members, examples, each, products, antithetic)
+                found = sums, rows, dict[int, str]()
             except Exception:
-                sums, rows, failures = self._one_by_one(centre, part, sigma, examples, each, antithetic)
-            yield Chunk(start, size_of(part), sums, rows, failures)
+                found = None  # and not here, or the error of the whole chunk would be shown as each member's cause
+            found = found or self._one_by_one(centre, part, sigma, examples, each, antithetic)
+            yield Chunk(start, size_of(part), *found)
 
     def members(
         self,
@@ -160,25 +170,7 @@ class PerturbedEvaluator:
         common: Mapping[str, Common] | None = None,
     ) -> dict[str, Stack]:
         """See :func:`members_around`, in the precision of the forward."""
-        dtype = self._blocks.dtype
-        return members_around(centre, noise, sigma, antithetic=antithetic, dtype=dtype, common=common)
-
-    def _sums(
-        self,
-        members: Mapping[str, Stack],
-        examples: Examples,
-        each: EachExample | None,
-        products: Products,
-        compiled: CompiledForward | None = None,
-    ) -> tuple[Arrays, Arrays]:
-        def answer(inputs: Tensor, start: int) -> Tensor:
-            products.begin(start)
-            if compiled is not None:
-                return compiled(members, products, inputs)
-            return self._forward(self._blocks.module, members, inputs)
-
-        with torch.inference_mode():
-            return self._blocks.sums(answer, examples, each)
+        return members_around(centre, noise, sigma, antithetic=antithetic, dtype=self._dtype, common=common)
 
     def _one_by_one(
         self,
@@ -198,9 +190,11 @@ class PerturbedEvaluator:
         for index, (place, step) in enumerate(signed):
             alone = {name: part.part(place, place + 1) for name, part in noise.items()}
             try:
-                found = self._sums(self.members(centre, alone, step, antithetic=False), examples, each, Products())
+                members = self.members(centre, alone, step, antithetic=False)
+                found = self._runner.sums(members, examples, each, Products())
             except Exception as error:
                 failures[index] = f"{type(error).__name__}: {error}"
+                tracebacks.tell(error)
                 continue
             for into, values in zip((sums, rows), found, strict=True):
                 for name, value in values.items():
@@ -218,28 +212,23 @@ class PerturbedEvaluator:
         antithetic: bool = True,
     ) -> dict[str, Stack]:
         """Members unlike each other, so that a forward that takes one for another is found out."""
-        centre = {name: value.detach().float().to(self._blocks.device) for name, value in module.named_parameters()}
+        centre = {name: value.detach().float().to(self._device) for name, value in module.named_parameters()}
         noise = draw(plan, table("normal"), 0, 0, 0, count // 2 if antithetic else count)
-        moved = {name: part.to(self._blocks.device) for name, part in noise.items()}
+        moved = {name: part.to(self._device) for name, part in noise.items()}
         common = None if products is None else self._common(moved, products)(0)
         return self.members(centre, moved, _PROBE_SIGMA, antithetic=antithetic, common=common)
 
     def _common(self, noise: Noise, products: Products) -> Callable[[int], dict[str, Common]]:
         """From a chunk's first direction to where its products are found."""
-        whole = {name: part.b.to(self._blocks.dtype) for name, part in noise.items() if isinstance(part, Factors)}
+        whole = {name: part.b.to(self._dtype) for name, part in noise.items() if isinstance(part, Factors)}
         return lambda start: {name: Common(products, name, b, start) for name, b in whole.items()}
 
-    def _try_to_compile(self, pairs: str, module: nn.Module, plan: Plan, task: Task) -> None:
+    def _compile(self, pairs: str, module: nn.Module, plan: Plan) -> None:
         """Compile for pairs, for single members, or for both; all or nothing."""
-        inputs = self._blocks.cast(task.train.inputs[: self.block])
         for antithetic in (True, False):
             if pairs not in ("auto", "antithetic" if antithetic else "one-sided"):
                 continue
-            products = Products()
-            with torch.inference_mode():
-                members = self._probe_members(module, plan, self.chunk, products, antithetic=antithetic)
-                made = try_to_compile(self._blocks.module, self._forward, members, products, inputs)
-            if made is None:
-                self._compiled = {}
+            products = Products(outputs_first=True)
+            members = self._probe_members(module, plan, self.chunk, products, antithetic=antithetic)
+            if not self._runner.compile(antithetic, members, products):
                 return
-            self._compiled[antithetic] = made

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: A product of a shared activation: the parameter, the first example of the block, and how often it was asked before.
+Key = tuple[str, int, int]
 #: What the products of one group of directions may take in memory.
 _MOST_BYTES = 64 << 20
 
@@ -18,21 +22,53 @@ def shared_products(x: Tensor, base: Tensor, b: Tensor) -> tuple[Tensor, Tensor]
 
     Args:
         x: (rows, n).
-        base: (m, n).
+        base: (m, n); or (S, m, n), several.
         b: (Q, n, r).
 
     Returns:
-        (rows, m) and (Q, rows, r).
+        (rows, m), or (S, rows, m); and (Q, rows, r).
     """
-    return F.linear(x, base), _inner(x, b)
+    return outer_product(x, base), inner_product(x, b)
 
 
-def _inner(x: Tensor, b: Tensor) -> Tensor:
+def outer_product(x: Tensor, base: Tensor, *, outputs_first: bool = False) -> Tensor:
+    """``x`` times the base, or each of several.
+
+    Args:
+        x: (rows, n).
+        base: (m, n); or (S, m, n).
+        outputs_first: lay the outputs before the rows in memory, as compiled passes over rows want them.
+
+    Returns:
+        (rows, m), or (S, rows, m).
+    """
+    # One product for each of several bases: its bits depend on nobody else.
+    if base.dim() == 3:
+        if outputs_first:
+            return torch.stack([one @ x.t() for one in base]).mT
+        return torch.stack([F.linear(x, one) for one in base])
+    return (base @ x.t()).t() if outputs_first else F.linear(x, base)
+
+
+def inner_product(x: Tensor, b: Tensor) -> Tensor:
+    """``x`` (rows, n) times ``b`` (Q, n, r), with the rows side by side in memory: (Q, rows, r)."""
     directions, columns, rank = b.shape
-    if rank == 1:
-        # Rows of the result are directions, as they are wanted: no copy follows.
-        return (b.view(directions, columns) @ x.t()).unsqueeze(2)
-    return (x @ b.transpose(0, 1).reshape(columns, directions * rank)).view(-1, directions, rank).transpose(0, 1)
+    flat = b.transpose(1, 2).reshape(directions * rank, columns)
+    return (flat @ x.t()).view(directions, rank, -1).transpose(1, 2)
+
+
+class Outers(Protocol):
+    """Knows the products of shared activations with the bases."""
+
+    def outer(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
+        """What :func:`outer_product` gives.
+
+        Args:
+            key: see :class:`Products`.
+            x: (rows, n).
+            base: (S, m, n).
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -43,13 +79,17 @@ class Products:
     parameter, by the block of examples, and by how often that parameter was asked before in the same forward.
 
     Attributes:
+        outputs_first: see :func:`outer_product`.
+        outers: who knows the products with the bases; None makes them here.
         order: what the forward that began last has asked for: parameters, each with how often it was asked before.
     """
 
+    outputs_first: bool = False
+    outers: Outers | None = None
     order: list[tuple[str, int]] = field(default_factory=list)
     _block: int = 0
     _asked: Counter[str] = field(default_factory=Counter)
-    _made: dict[tuple[str, int, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+    _made: dict[Key, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     _bytes: int = 0
 
     def begin(self, block: int) -> None:
@@ -76,9 +116,13 @@ class Products:
             size = group.shape[0] * group.shape[2] * x.shape[0] * x.element_size()
             fits = self._bytes + size <= _MOST_BYTES
             self._bytes += size if fits else 0
-            self._made[key] = F.linear(x, base), _inner(x, group) if fits else None
+            if self.outers is not None:
+                outer = self.outers.outer(key, x, base)
+            else:
+                outer = outer_product(x, base, outputs_first=self.outputs_first)
+            self._made[key] = outer, inner_product(x, group) if fits else None
         outer, inner = self._made[key]
-        return outer, _inner(x, group[start:stop]) if inner is None else inner[start:stop]
+        return outer, inner_product(x, group[start:stop]) if inner is None else inner[start:stop]
 
     def known(
         self, order: Sequence[tuple[str, int]], start: int, stop: int
@@ -97,6 +141,11 @@ class Products:
                 return None
             found.append((outer, inner[start:stop]))
         return found
+
+
+    def inner(self, key: Key) -> Tensor | None:
+        """(Q, rows, r) of a product, if it was made and kept."""
+        return self._made.get(key, (None, None))[1]
 
 
 class Given:

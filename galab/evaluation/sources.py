@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galab.contracts import Cohort, Examples, Scores
+from galab.contracts import Cohort, Examples
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.evaluator import Evaluator, Measurements
 from galab.evaluation.fitness import mean_squares
-from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
+from galab.evaluation.parts import Part
+from galab.evaluation.perturbed_evaluator import Chunk, PerturbedEvaluator
 from galab.genome.decode import Decoder
 from galab.genome.phenotype import Phenotype
 from galab.perturbation.directions import Directions
@@ -23,19 +24,23 @@ from galab.perturbation.directions import Directions
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What some members of a cohort scored.
+    """What the members of a part of a cohort scored.
 
     Attributes:
-        indices: their places in the cohort.
+        indices: their places in the part.
         measurements: in that order.
         examples: on what.
         squares: gives the mean square of each member's weights, in squared weight units: (P,).
+        lethal: the places of those that cannot live, each with the parameter that left the range.
+        cache: parents that decoding found in the cache, and those that it had to reconstruct.
     """
 
     indices: list[int]
     measurements: Measurements
     examples: Examples
     squares: Callable[[], NDArray[np.float64]]
+    lethal: dict[int, str] = field(default_factory=dict)
+    cache: tuple[int, int] = (0, 0)
 
 
 class Source(Protocol):
@@ -46,10 +51,14 @@ class Source(Protocol):
         """Number of outputs of the network."""
         ...
 
+    def starts(self, cohort: Cohort) -> list[int]:
+        """Where the parts of a cohort begin, see :class:`galab.evaluation.parts.Part`."""
+        ...
+
     def measured(
-        self, cohort: Cohort, examples: Examples, each: EachExample | None, found: Scores
+        self, parts: Sequence[Part], examples: Examples, each: EachExample | None
     ) -> Iterator[Measured]:
-        """All members that can live, in cohort order; lethal ones are entered into ``found`` as failures."""
+        """Each part of a cohort, in order; all parts or some of them, to the same bits."""
         ...
 
 
@@ -70,12 +79,28 @@ class Decoded:
         """See :class:`Source`."""
         return self._evaluator.outputs
 
+    def starts(self, cohort: Cohort) -> list[int]:
+        """See :class:`Source`: a chunk is cut before anybody knows who cannot live, and is padded where somebody is."""
+        return list(range(0, len(cohort.births), self._evaluator.chunk))
+
     def measured(
-        self, cohort: Cohort, examples: Examples, each: EachExample | None, found: Scores
+        self, parts: Sequence[Part], examples: Examples, each: EachExample | None
     ) -> Iterator[Measured]:
-        """See :class:`Source`."""
-        for indices, members in self._chunks(cohort, found):
-            yield self.of(indices, members, examples, each)
+        """See :class:`Source`.
+
+        One thread decodes. Two were no faster: each step of a decode is shorter than handing over the interpreter.
+        """
+        for part in parts:
+            decoder = self._decoder
+            hits, misses = decoder.hits, decoder.misses
+            decoded = decoder.decode_all(part.births["id"].tolist())
+            cache = decoder.hits - hits, decoder.misses - misses
+            lethal = {
+                place: error.parameter for place, error in enumerate(decoded) if isinstance(error, LethalMutationError)
+            }
+            members = [member for member in decoded if isinstance(member, Phenotype)]
+            places = [place for place in range(len(part)) if place not in lethal]
+            yield replace(self.of(places, members, examples, each), lethal=lethal, cache=cache)
 
     def of(
         self, indices: list[int], members: list[Phenotype], examples: Examples, each: EachExample | None
@@ -83,31 +108,6 @@ class Decoded:
         """Decoded members, measured."""
         measurements = self._evaluator.measure(members, examples, each)
         return Measured(indices, measurements, examples, lambda: mean_squares(members))
-
-    def _chunks(self, cohort: Cohort, found: Scores) -> Iterator[tuple[list[int], list[Phenotype]]]:
-        """The members that can live, in cohort order, by the chunk; lethal ones are entered as failures.
-
-        One thread decodes. Two were no faster: each step of a decode is shorter than handing over the interpreter.
-        """
-        indices: list[int] = []
-        members: list[Phenotype] = []
-        births, chunk = cohort.births["id"].tolist(), self._evaluator.chunk
-        ahead: list[Phenotype | LethalMutationError] = []
-        for index in range(len(births)):
-            if index % chunk == 0:  # no more at once than one chunk needs
-                ahead = self._decoder.decode_all(births[index : index + chunk])
-            member = ahead[index % chunk]
-            if isinstance(member, LethalMutationError):
-                found.lethal[index] = member.parameter
-                found.failures[index] = f"lethal: a weight of '{member.parameter}' left +-128"
-                continue
-            members.append(member)
-            indices.append(index)
-            if len(members) == chunk:
-                yield indices, members
-                indices, members = [], []
-        if members:
-            yield indices, members
 
 
 class Around:
@@ -144,45 +144,58 @@ class Around:
         """See :class:`Source`."""
         return self._evaluator.outputs
 
+    def starts(self, cohort: Cohort) -> list[int]:
+        """See :class:`Source`."""
+        signs = 2 if _in_pairs(cohort.births) else 1
+        width = self._evaluator.directions_at_once(signs == 2)
+        spans = [span for _, span in self._spans(len(cohort.births) // signs)]
+        return [signs * at for first, last in spans for at in range(first, last, width)]
+
     def measured(
-        self, cohort: Cohort, examples: Examples, each: EachExample | None, found: Scores
+        self, parts: Sequence[Part], examples: Examples, each: EachExample | None
     ) -> Iterator[Measured]:
         """See :class:`Source`."""
-        antithetic = bool((cohort.births["sign"] < 0).any())
-        count = len(cohort.births) // (2 if antithetic else 1)
-        sigma = self._sigma(cohort.generation)
+        if not parts:
+            return
+        antithetic = _in_pairs(parts[0].births)
+        signs = 2 if antithetic else 1
         size = len(examples) // self._groups
-        for group in range(self._groups):
+        for group, (first, last) in self._spans(parts[0].members // signs):
+            starts = [part.first // signs - first for part in parts if first <= part.first // signs < last]
+            if not starts:
+                continue
             own = examples
             if self._groups > 1:
-                part = slice(group * size, (group + 1) * size)
-                own = Examples(examples.inputs[part], examples.targets[part])
-            bounds = (count * group // self._groups, count * (group + 1) // self._groups)
-            yield from self._along(self._noise_of(cohort.generation), bounds, sigma, own, each, antithetic)
+                shown = slice(group * size, (group + 1) * size)
+                own = Examples(examples.inputs[shown], examples.targets[shown])
+            generation = parts[0].generation
+            ((_, noise),) = self._directions.between(self._noise_of(generation), first, last)
+            chunks = self._evaluator.along(
+                self._centre, noise, self._sigma(generation), own, each, antithetic=antithetic, starts=starts
+            )
+            for chunk in chunks:
+                yield _measured(chunk, own, antithetic)
 
-    def _along(
-        self,
-        generation: int,
-        bounds: tuple[int, int],
-        sigma: float,
-        examples: Examples,
-        each: EachExample | None,
-        antithetic: bool,
-    ) -> Iterator[Measured]:
-        """The members along directions ``bounds[0]`` to ``bounds[1] - 1``."""
-        for first, noise in self._directions.between(generation, *bounds):
-            for chunk in self._evaluator.along(self._centre, noise, sigma, examples, each, antithetic=antithetic):
-                at = first + chunk.start
-                # Plus and minus of a pair lie side by side in the cohort, and apart in the chunk.
-                indices = (
-                    [2 * (at + q) + minus for minus in (0, 1) for q in range(chunk.directions)]
-                    if antithetic
-                    else list(range(at, at + chunk.directions))
-                )
-                means = {name: sums / len(examples) for name, sums in chunk.sums.items()}
-                count = len(indices) * len(examples)
-                yield Measured(indices, Measurements(means, chunk.failures, count, chunk.examples), examples, _unknown)
+    def _spans(self, count: int) -> list[tuple[int, tuple[int, int]]]:
+        """Directions that share products, of all that a generation has: each group of members, and its spans."""
+        groups = range(self._groups)
+        bounds = [(group, count * group // self._groups, count * (group + 1) // self._groups) for group in groups]
+        return [(group, span) for group, start, stop in bounds for span in self._directions.spans(start, stop)]
 
 
-def _unknown() -> NDArray[np.float64]:
-    raise NotImplementedError("the weights of perturbed members are not formed")
+def _in_pairs(births: NDArray[np.void]) -> bool:
+    return bool((births["sign"] < 0).any())
+
+
+def _measured(chunk: Chunk, examples: Examples, antithetic: bool) -> Measured:
+    """A chunk, with its members where they lie in the cohort: there plus and minus of a pair lie side by side."""
+    count = chunk.directions
+    places = [2 * q + minus for minus in (0, 1) for q in range(count)] if antithetic else list(range(count))
+    means = {name: sums / len(examples) for name, sums in chunk.sums.items()}
+    measurements = Measurements(means, chunk.failures, len(places) * len(examples), chunk.examples)
+    return Measured(places, measurements, examples, unknown_squares)
+
+
+def unknown_squares() -> NDArray[np.float64]:
+    """Stands where nobody may ask for squares of weights."""
+    raise NotImplementedError("the weights of these members are not formed")

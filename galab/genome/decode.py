@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
+from galab.genome.descent import Chain, Change, Descents, scattered, unchanged
 from galab.genome.develop import Developer
 from galab.genome.genes import fixed, folded
 from galab.genome.pedigree import Pedigree
@@ -91,6 +92,48 @@ class Decoder:
             except LethalMutationError as error:
                 found.append(error)
         return found
+
+    def descents(self, births: Sequence[int], generation: int, rank: int) -> Descents:
+        """A generation's children told apart from their parent, and others told apart from themselves.
+
+        Nobody is decoded but those that they are told apart from.
+
+        Args:
+            births: P individuals; all mutations are :class:`galab.genome.descent.Factoring`.
+            generation: whose births are told apart from their parent.
+            rank: of the changes.
+        """
+        rows = [self._pedigree[birth] for birth in births]
+        mutants = [place for place, row in enumerate(rows) if row.mutation and row.generation == generation]
+        bases = list(births)
+        for place in mutants:
+            (bases[place],) = rows[place].parents
+        phenotypes = {base: self.decode(base) for base in dict.fromkeys(bases)}
+        changes = unchanged(self.layout, rank, len(rows))
+        if mutants:
+            parents = [phenotypes[bases[place]] for place in mutants]
+            found = self.developer.factors([rows[place] for place in mutants], parents)
+            changes = found if len(mutants) == len(rows) else scattered(found, mutants, changes)
+        return Descents(bases, phenotypes, changes)
+
+    def chain(self, birth: int, births: int) -> Chain:
+        """An individual as an ancestor and what was added since; see :meth:`descents` for what it takes.
+
+        The ancestor is found backwards, which is exact: with whole numbers, a mutation is taken back by subtraction.
+
+        Args:
+            birth: the individual.
+            births: how many births to go back.
+        """
+        own = self.decode(birth)
+        weights, changes = own.weights, list[list[Change]]()
+        for _ in range(births):
+            row = self._pedigree[birth]
+            if row.mutation:
+                changes.append(self.developer.factors([row], [own]))
+                weights = weights - self.developer.change(row)
+            (birth,) = row.parents
+        return Chain(Phenotype(weights, own.log_sigma), changes[::-1])
 
     def _develop_together(self, births: Sequence[int]) -> None:
         """Put those of the births into the cache that are one mutation away from a cached parent."""

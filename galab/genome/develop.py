@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
+from galab.genome.descent import Change
 from galab.genome.founders import Founders
 from galab.genome.genes import GeneCache, recombined
 from galab.genome.phenotype import Gene, Layout, Phenotype, picked
@@ -151,6 +152,23 @@ class Developer:
             Phenotype(weights.copy(), np.array([birth.log_sigma], dtype=np.int16))
             for birth, weights in zip(births, children, strict=True)
         ]
+
+    def factors(self, births: Sequence[Birth], parents: Sequence[Phenotype]) -> list[Change]:
+        """What several children of one parent each add to it, all of whose mutations are :class:`Factoring`.
+
+        Args:
+            births: P births.
+            parents: the parent of each.
+        """
+        pairs = zip(births, parents, strict=True)
+        log_sigma = [self._log_sigma(birth, [parent], parent.weights, None) for birth, parent in pairs]
+        operator: Any = self._mutations[births[0].mutation - 1]
+        changes: list[Change] = operator.factors(births, log_sigma, self.steps)
+        return changes
+
+    def change(self, birth: Birth) -> NDArray[np.int32]:
+        """(D,) what a birth adds to the weights, of a mutation that hangs on the birth and one step size alone."""
+        return self._change(Gene(birth, np.array([birth.log_sigma], dtype=np.int16)))
 
     def _mixed(self, birth: Birth, parents: Sequence[Phenotype]) -> tuple[Phenotype, NDArray[np.uint8] | None]:
         """What mutation starts from, and where its weights come from."""

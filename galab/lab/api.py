@@ -31,6 +31,9 @@ def run(
 ) -> Result:
     """Evolve networks; everything lands in ``runs/<name>``.
 
+    With ``workers`` the generations are computed in processes, which import the calling script: call this under
+    ``if __name__ == "__main__":`` then.
+
     Args:
         name: the run folder's name; made of the task and the strategy when absent.
         runs: the folder of all runs.

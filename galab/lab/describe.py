@@ -72,24 +72,25 @@ def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str,
     }
 
 
-def genetic_fields(strategy: GeneticAlgorithm, decoder: Decoder, lineage: int) -> dict[str, Any]:
+def genetic_fields(
+    strategy: GeneticAlgorithm, decoder: Decoder, scores: Scores, lineage: int
+) -> dict[str, Any]:
     """A genetic algorithm's step sizes, cache and lineage.
 
     Args:
         strategy: after selection.
-        decoder: for the cache's counts; they are reset.
+        decoder: has the parents.
+        scores: of the cohort, with what decoding it found in the cache.
         lineage: rows in the lineage file.
     """
     lie = decoder.developer.steps
     steps = np.array([typical(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
-    line: dict[str, Any] = {
+    return {
         "step_size": float(sigma(round(float(steps.mean())))),
         "step_size_min": float(sigma(round(float(steps.min())))),
         "step_size_max": float(sigma(round(float(steps.max())))),
-        "cache_hits": decoder.hits,
-        "cache_misses": decoder.misses,
+        "cache_hits": scores.cache_hits,
+        "cache_misses": scores.cache_misses,
         "lineage_births": lineage,
         "lineage_bytes": lineage * strategy.births_dtype.itemsize,
     }
-    decoder.hits = decoder.misses = 0
-    return line

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.contracts import Cohort, Member, Outcome, Scores
-from galab.errors import CheckpointError, UsageError
+from galab.errors import CheckpointError, NoViableChildError, UsageError
 from galab.evaluation.here import Here
 from galab.evaluation.low_rank_names import low_rank_names
 from galab.evaluation.minibatch import Minibatches, fresh_examples
@@ -84,7 +84,7 @@ class EvolutionSearch:
         twin = parts.twin
         if twin is not None and isinstance(twin.search, EvolutionSearch):
             # Compiling once is enough for all trials.
-            evaluator, examples = twin.search.evaluator, twin.executor.examples
+            evaluator, examples = twin.search.evaluator, twin.search.executor.examples
         else:
             evaluator = PerturbedEvaluator(
                 parts.module, plan, task,
@@ -148,6 +148,8 @@ class EvolutionSearch:
             "estimate_pairs": step.odd is not None,
             "best_sign": int(cohort.births["sign"][np.nanargmax(scores.fitness)]),
         }
+        if self.evaluator.compiled:
+            line["recompilations"] = self.evaluator.recompilations
         if step.odd is not None and step.even is not None:
             self._even_to_odd = step.even / step.odd if step.odd else None
             line |= {"estimate_even_to_odd": self._even_to_odd, "estimate_ties": step.ties}
@@ -186,6 +188,29 @@ class EvolutionSearch:
         self.strategy.load_centre(np.asarray(state["weights"], dtype=np.float32)[0])
         self.strategy.load_state_dict(state["strategy"])
         self._even_to_odd = state["even_to_odd"]
+
+    def news(self) -> dict[str, Any]:
+        """Where the centre is: a worker moves its own, and this tells whether to the same place."""
+        return {"generation": self.strategy.generation, "checksum": self.strategy.checksum}
+
+    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """All of it: the update is made of nothing else."""
+        return fitness
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Whether the centre here is that of the news."""
+        return self.news() == news
+
+    def settle(self) -> None:
+        """Nothing: what has to be done next follows from the scores."""
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """Move the centre."""
+        self.strategy.ask()
+        try:
+            self.strategy.tell(Scores(fitness))
+        except NoViableChildError:  # the run says so, and ends
+            return
 
     def _check_ranks(self, state: dict[str, Any]) -> None:
         """Refuse to go on along directions of another law, which another version of galab or torch may give."""

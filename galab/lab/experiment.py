@@ -6,19 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
-from galab.contracts import Strategy, Task
+from galab.contracts import Executor, Strategy, Task
 from galab.errors import UsageError
+from galab.evaluation import tracebacks
 from galab.evaluation.example_scores import COMPUTED
 from galab.evaluation.fitness import NEEDS, require_classes
-from galab.evaluation.here import Here
 from galab.evaluation.process import keep_freed_memory, settle_kernels
-from galab.evaluation.profile import prepare_device
+from galab.evaluation.profile import numeric_profile, prepare_device
 from galab.evolution_compatibility import is_evolution
 from galab.genome.founders import Founders
 from galab.genome.noise import Table, table
@@ -51,14 +52,18 @@ class Experiment:
         task: what is learned.
         module: the network's structure and buffers.
         founders: the recipe for generation 0.
+        law: the table of the noise's distribution.
         search: the strategy, and what runs it.
+        pool: the workers that carry out evaluations; None where this process does.
     """
 
     config: RunConfig
     task: Task
     module: nn.Module
     founders: Founders
+    law: Table
     search: Search
+    pool: Executor | None = None
 
     @property
     def layout(self) -> Layout:
@@ -71,9 +76,9 @@ class Experiment:
         return self.search.strategy
 
     @property
-    def executor(self) -> Here:
+    def executor(self) -> Executor:
         """Carries out a generation's evaluation."""
-        return self.search.executor
+        return self.search.executor if self.pool is None else self.pool
 
 
 def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
@@ -112,6 +117,7 @@ def build(
     assert run_key is not None
     keep_freed_memory()
     settle_kernels()
+    tracebacks.forget()
     _check_metrics(config, task)
     prepare_device(config.device)
     torch.set_num_threads(config.threads)
@@ -121,13 +127,19 @@ def build(
         _take_buffers(module, weights)
     elif founders is None:
         founders = founders_of(module, run_key)
-    parts = Parts(
-        config, task, module, founders, table(config.distribution) if law is None else law, shared or Shared()
-    )
+    law = table(config.distribution) if law is None else law
+    parts = Parts(config, task, module, founders, law, shared or Shared())
     search: Search = (EvolutionSearch if is_evolution(config) else GeneticSearch).build(parts)
-    experiment = Experiment(config, task, module, founders, search)
+    experiment = Experiment(config, task, module, founders, law, search)
     parts.shared.like = parts.shared.like or experiment
     return experiment
+
+
+def profile_of(experiment: Experiment) -> dict[str, Any]:
+    """The numeric profile of an experiment on this machine."""
+    config: RunConfig = experiment.config
+    numerics = experiment.search.numerics
+    return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
 
 
 def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

@@ -13,22 +13,28 @@ from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores
 from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.families import Families, Lines
+from galab.evaluation.family_evaluator import FamilyEvaluator
 from galab.evaluation.fitness import repeats
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.sources import Decoded
-from galab.genome.births import to_rows
+from galab.genome.births import from_rows, to_rows
 from galab.genome.decode import Decoder
 from galab.genome.founders import Founders
 from galab.genome.pedigree import Pedigree
 from galab.lab.describe import genetic_fields
 from galab.lab.diagnostics import Diagnostics
 from galab.lab.members import lineage_of, members_of, members_to_state
-from galab.lab.operators import developer, step_size_rule, strategy_class
+from galab.lab.operators import developer, is_low_rank, step_size_rule, strategy_class
 from galab.lab.search import Parts
 from galab.lab.state import LINEAGE
 from galab.specs import parse_fitness
 from galab.strategies.genetic import GeneticAlgorithm
+
+#: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
+#: less in them than in one product, and bfloat16 keeps 8 bits.
+_FOLLOWED = {"float32": 16, "bfloat16": 4}
 
 
 class GeneticSearch:
@@ -46,17 +52,22 @@ class GeneticSearch:
     records = LINEAGE
 
     def __init__(
-        self, config: RunConfig, strategy: GeneticAlgorithm, decoder: Decoder, evaluator: Evaluator,
+        self,
+        config: RunConfig,
+        strategy: GeneticAlgorithm,
+        decoder: Decoder,
+        evaluator: Evaluator | FamilyEvaluator,
+        source: Decoded | Families,
         minibatches: Minibatches,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config = config
         self.pedigree = strategy.pedigree
         self.strategy = strategy
         self.decoder = decoder
         self.evaluator = evaluator
-        self.decoded = Decoded(decoder, evaluator)
+        self.decoded = source
         self.executor = Here(
-            self.decoded,
+            source,
             minibatches,
             fitness=config.fitness,
             norm_penalty=config.norm_penalty,
@@ -64,6 +75,7 @@ class GeneticSearch:
             behaviour=needs_behaviour(config),
         )
         self._diagnostics: Diagnostics | None = None
+        self._stock: list[int] = []
 
     @classmethod
     def build(cls, parts: Parts) -> GeneticSearch:
@@ -84,7 +96,8 @@ class GeneticSearch:
         fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
         rule = step_size_rule(config, run_key)
         strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
-        return cls(config, strategy, decoder, evaluator, minibatches)
+        source = _source(config, decoder, pedigree, evaluator, minibatches)
+        return cls(config, strategy, decoder, evaluator, source, minibatches)
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
@@ -95,7 +108,13 @@ class GeneticSearch:
     def numerics(self) -> dict[str, Any]:
         """See :class:`galab.lab.search.Search`."""
         evaluator = self.evaluator
-        return {"chunk": evaluator.chunk, "forward": evaluator.forward_name, "block": evaluator.block}
+        family = isinstance(evaluator, FamilyEvaluator)
+        return {
+            "chunk": evaluator.chunk,
+            "forward": f"{'children ' if family else ''}{evaluator.forward_name}",
+            "block": evaluator.block,
+            "compiled": evaluator.compiled,
+        }
 
     def begin(self) -> NDArray[Any]:
         """The founders' births."""
@@ -121,7 +140,9 @@ class GeneticSearch:
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Step sizes, the cache, the lineage, and what the diagnostics say."""
         assert self._diagnostics is not None
-        fields = genetic_fields(self.strategy, self.decoder, records)
+        fields = genetic_fields(self.strategy, self.decoder, scores, records)
+        if self.evaluator.compiled:
+            fields["recompilations"] = self.evaluator.recompilations
         return fields | self._diagnostics.line(cohort, scores, outcome)
 
     def state(self) -> dict[str, Any]:
@@ -137,9 +158,41 @@ class GeneticSearch:
         self.strategy.load_state_dict(state["strategy"])
         parents = self.strategy.parents.tolist()
         self.decoder.adopt(dict(zip(parents, members_of(state), strict=True)))
-        self.decoder.pin(self.strategy.stock)
-        # What the log says of the cache is about generations alone.
-        self.decoder.hits = self.decoder.misses = 0
+        self._stock = self.strategy.stock
+        self.decoder.pin(self._stock)
+
+    def news(self) -> dict[str, Any]:
+        """The births of all those whom children are decoded from."""
+        stock = self.strategy.stock
+        return {"births": to_rows((self.pedigree[birth] for birth in stock), self.record_dtype)}
+
+    def heard(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing: who survives is in the next news."""
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Take over the stock, and decode as much of it as these members need: themselves, and their parents.
+
+        Under a gene law that is all of it, as genes are told apart from what all the living have in common.
+        """
+        stock = from_rows(news["births"])
+        for birth in stock:
+            self.pedigree.add(birth)
+        before, self._stock = self._stock, [birth.id for birth in stock]
+        self.pedigree.keep(self._stock)
+        for rows in births:
+            for birth in from_rows(rows):
+                self.pedigree.add(birth)
+        named = {int(birth) for rows in births for field in ("id", "parents") for birth in rows[field].ravel()}
+        needed = [*before, *(birth for birth in self._stock if birth in named)]
+        self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
+        return True
+
+    def settle(self) -> None:
+        """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
+        self.decoder.pin(self._stock)
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing, see :meth:`heard`."""
 
 
 def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
@@ -147,17 +200,36 @@ def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
     return min(config.cache_mb << 20, 8 * founders.layout.size * (config.children + config.parents))
 
 
-def _evaluation(parts: Parts) -> tuple[Evaluator, Examples]:
+def _source(
+    config: RunConfig,
+    decoder: Decoder,
+    pedigree: Pedigree,
+    evaluator: Evaluator | FamilyEvaluator,
+    minibatches: Minibatches,
+) -> Decoded | Families:
+    if isinstance(evaluator, Evaluator):
+        return Decoded(decoder, evaluator)
+    # From generation to generation products are kept only where a birth says all that is needed to follow them.
+    follows = minibatches.fixed and config.granularity == "global"
+    return Families(decoder, evaluator, Lines(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None)
+
+
+def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
     config, like = parts.config, parts.twin
     if like is not None and isinstance(like.search, GeneticSearch):
-        return like.search.evaluator, like.executor.examples
-    evaluator = Evaluator(
-        parts.module,
-        parts.founders.layout,
-        parts.task,
-        chunk=config.chunk,
-        precision=config.precision,
-        device=torch.device(config.device),
-    )
+        return like.search.evaluator, like.search.executor.examples
+    evaluator: Evaluator | FamilyEvaluator
+    layout, device = parts.founders.layout, torch.device(config.device)
+    if is_low_rank(config):
+        evaluator = FamilyEvaluator(
+            parts.module, layout, parts.task,
+            chunk=config.chunk, parents=config.parents, rank=config.mutate_rank, batch=config.batch,
+            precision=config.precision, device=device, compile=config.compile,
+        )  # fmt: skip
+    else:
+        evaluator = Evaluator(
+            parts.module, layout, parts.task, chunk=config.chunk, precision=config.precision, device=device,
+            compile=config.compile,
+        )  # fmt: skip
     return evaluator, evaluator.prepared(parts.task.train)

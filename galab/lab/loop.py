@@ -8,13 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from galab.config import RunConfig
 from galab.contracts import Cohort, Scores
-from galab.evaluation.profile import numeric_profile
 from galab.lab.champion import Champion, Judge
 from galab.lab.conditions import warnings_of
 from galab.lab.describe import Totals, generation_line
-from galab.lab.experiment import Experiment
+from galab.lab.experiment import Experiment, profile_of
 from galab.lab.recorders import Clock, Recorder
 from galab.lab.state import capture
 from galab.lab.stop import StopRules
@@ -223,10 +221,3 @@ class Loop:
         """Close the files; the result is for recorders alone."""
         self._journal.close()
         self._records.close()
-
-
-def profile_of(experiment: Experiment) -> dict[str, Any]:
-    """The numeric profile of an experiment on this machine."""
-    config: RunConfig = experiment.config
-    numerics = experiment.search.numerics
-    return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)

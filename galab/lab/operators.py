@@ -113,6 +113,12 @@ def steps_of(config: RunConfig, layout: Layout) -> Steps:
     )
 
 
+def is_low_rank(config: RunConfig) -> bool:
+    """Whether every child is one parent with a change of low rank, and scored as such."""
+    names = {name for name, _ in parse_mutations(config.mutate)}
+    return names == {"low-rank"} and config.crossover == "none" and not config.norm_penalty
+
+
 def mutation(name: str, run_key: int, law: Table, config: RunConfig) -> Mutation:
     """The mutation operator behind a name; it is given those of the run's options that its constructor names.
 

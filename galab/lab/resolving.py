@@ -11,6 +11,7 @@ from galab.config import RunConfig
 from galab.evaluation.profile import default_threads, resolve_device, resolve_precision
 from galab.evolution_compatibility import is_evolution
 from galab.genome.sigma import sigma, snap
+from galab.lab.operators import is_low_rank
 from galab.specs import parse_factors, parse_fitness, parse_schedule
 
 #: How long a run goes on when nobody says when to stop.
@@ -38,17 +39,19 @@ def resolve(config: RunConfig) -> RunConfig:
         seed=secrets.randbits(32) if config.seed is None else config.seed,
         device=device,
         precision=resolve_precision(config.precision, device),
-        threads=config.threads or default_threads(),
+        threads=config.threads or max(1, default_threads() // max(1, config.workers)),
     )
-    return _evolution(common) if is_evolution(config) else _genetic(common)
+    return _compiled(common if is_evolution(config) else _genetic(common))
 
 
-def _evolution(config: RunConfig) -> RunConfig:
-    """What an evolution strategy has to decide besides."""
+def _compiled(config: RunConfig) -> RunConfig:
+    """Whether the forward is compiled: where members differ by changes of low rank, and generations are large."""
     if config.compile != "auto":
         return config
-    large = config.population * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
-    return dataclasses.replace(config, compile="on" if large else "off")
+    members = config.population if is_evolution(config) else config.children
+    low_rank = is_evolution(config) or is_low_rank(config)
+    large = members * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
+    return dataclasses.replace(config, compile="on" if low_rank and large else "off")
 
 
 def _genetic(config: RunConfig) -> RunConfig:

@@ -12,8 +12,7 @@ from galab.config import RunConfig, flag
 from galab.errors import NumericProfileError, UsageError
 from galab.evaluation.profile import differences
 from galab.lab.dependents import without_dependents
-from galab.lab.experiment import Experiment
-from galab.lab.loop import profile_of
+from galab.lab.experiment import Experiment, profile_of
 from galab.lab.resolving import resolve
 from galab.lab.tables import repeats
 from galab.store.run_folder import RunFolder

@@ -12,6 +12,7 @@ from galab.config import RunConfig
 from galab.errors import CheckpointError, RunFolderError, UsageError
 from galab.lab import tables
 from galab.lab import trust as trust_rules
+from galab.lab.crew import check_workers, with_workers
 from galab.lab.describe import Totals
 from galab.lab.experiment import Experiment, build, network_and_task, own_threads
 from galab.lab.loop import Hook, Loop, Result
@@ -81,6 +82,7 @@ def starting(
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config, law = tables.settle(pinned_origin(resolve(config)))
     trust_rules.remember(config)
+    check_workers(config)
     module, task = network_and_task(config, shared)
     experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
@@ -163,6 +165,7 @@ def _resume(
         _refuse_lost_checkpoints(folder)
         config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
         trust_rules.check(config, trust=trust)
+        check_workers(config)
         module, task = network_and_task(config, shared)
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
         law = tables.resolve(config.distribution, folder)
@@ -173,6 +176,7 @@ def _resume(
     state = checkpoints.load_checked(present[-1][1])
     config = changed(on_this_machine(config_of(state, present[-1][1]), allow_numeric_change), changes, folder)
     trust_rules.check(config, trust=trust)
+    check_workers(config)
     module, task = network_and_task(config, shared)
     check_data(task, state, str(folder.path))
     check_layout(layout_of(state), module, str(folder.path))
@@ -221,6 +225,7 @@ def _sit(
             stop.interrupted = shared.interrupted
         else:
             stack.enter_context(interruptible(stop.interrupted))
+        experiment = stack.enter_context(with_workers(experiment))
         parts: list[Recorder | Loop] = []
         try:
             folder.write_status("running", generation=generation)

@@ -129,3 +129,23 @@ class Search(Protocol):
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
         """Continue from a checkpoint and the records that it counts on."""
         ...
+
+    def news(self) -> dict[str, Any]:
+        """What the same search in a worker has to know before it scores members of the generation that was asked."""
+        ...
+
+    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """What it needs of a generation's fitness, (P,), to move on; None where the news of the next will do."""
+        ...
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """In a worker: be ready to score these parts of the cohort; False if that takes the whole state."""
+        ...
+
+    def settle(self) -> None:
+        """In a worker: do what can wait until its parts are scored."""
+        ...
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """In a worker: what :meth:`heard` gave."""
+        ...

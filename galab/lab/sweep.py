@@ -55,7 +55,7 @@ def sweep(
     seeds = checked_seeds(seeds)
     path = Path(runs) / (name or f"{Path(config.task).name.split(':')[-1]}-sweep")
     cells = cells_of(grid)
-    jobs = jobs_for(jobs, len(cells) * len(seeds))
+    jobs = jobs_for(jobs, len(cells) * len(seeds), config.workers)
     ready = _checked_cells(config, cells, seeds[0], jobs, path)
     trials, weights, done = [], [], []
     for cell, (resolved, size) in ready.items():

@@ -79,7 +79,7 @@ def start_trials(
         RunFolderError: the folder is taken or cannot be written.
     """
     seeds = checked_seeds(seeds)
-    jobs = jobs_for(jobs, len(seeds))
+    jobs = jobs_for(jobs, len(seeds), config.workers)
     config, weights = checked(config, seeds[0], jobs)
     trust_rules.remember(config)
     stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
@@ -125,7 +125,8 @@ def resume_trials(
             trust_rules.check(config, trust=trust)
             weights += [_weights(config, shared)] * len(unfinished)
         trials += [Trial(folder, one, changes or {}, allow_numeric_change, trust) for folder, one in unfinished]
-    ran = run_all(Path(path), trials, weights, jobs_for(jobs, len(trials)), observe)
+    workers = max((trial.changes.get("workers", trial.config.workers) for trial in trials), default=0)
+    ran = run_all(Path(path), trials, weights, jobs_for(jobs, len(trials), workers), observe)
     everyone = sorted((*done, *ran.trials), key=lambda one: (one.path.parent, one.seed))
     return dataclasses.replace(ran, trials=tuple(everyone), data=ran.data or data_in(done))
 
@@ -159,11 +160,14 @@ def run_all(
 
 
 def plan(trials: Sequence[Trial], weights: Sequence[int], jobs: int) -> list[list[int]]:
-    """Which trials share a process at the same time: indices by batch, filled evenly."""
+    """Which trials share a process at the same time: indices by batch, filled evenly.
+
+    A trial with workers has a process of its own, or all would have their workers at the same time.
+    """
     alike: dict[str, list[int]] = {}
     batches = []
     for index, trial in enumerate(trials):
-        if weights[index] > _MOST_WEIGHTS_TOGETHER:
+        if weights[index] > _MOST_WEIGHTS_TOGETHER or trial.config.workers:
             batches.append([index])
         else:
             alike.setdefault(repr(dataclasses.replace(trial.config, seed=None)), []).append(index)
@@ -174,15 +178,20 @@ def plan(trials: Sequence[Trial], weights: Sequence[int], jobs: int) -> list[lis
     return sorted(batches)
 
 
-def jobs_for(jobs: int | None, trials: int) -> int:
+def jobs_for(jobs: int | None, trials: int, workers: int = 0) -> int:
     """How many processes to use for so many trials.
+
+    Args:
+        jobs: as asked for; None takes as many as the cores are enough for.
+        trials: how many there are.
+        workers: that each trial has besides.
 
     Raises:
         UsageError: fewer than one process was asked for.
     """
     if jobs is not None and jobs < 1:
         raise UsageError(f"expected --jobs of at least 1, got {jobs}; leave it out to use every core")
-    return max(1, min(jobs or cores(), trials))
+    return max(1, min(jobs or cores() // max(1, workers), trials))
 
 
 def cores() -> int:
@@ -198,7 +207,7 @@ def checked(config: RunConfig, seed: int, jobs: int, shared: Shared | None = Non
     Raises:
         GalabError: the configuration cannot be carried out.
     """
-    threads = config.threads or (max(1, cores() // jobs) if jobs > 1 else 0)
+    threads = config.threads or (max(1, cores() // (jobs * max(1, config.workers))) if jobs > 1 else 0)
     with own_threads():
         config = pinned_origin(resolve(dataclasses.replace(config, seed=seed, threads=threads)))
         module, task = network_and_task(config, shared)

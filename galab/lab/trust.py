@@ -27,7 +27,7 @@ CODE = ("task", "model", "strategy", "selection", *OPERATORS)
 
 def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:
     """Note the code that somebody asked for by hand."""
-    prints = {_print(reference) for name in names for reference in _references(config, name)} - _remembered()
+    prints = prints_of(config, names) - _remembered()
     if not prints:
         return
     try:
@@ -54,6 +54,11 @@ def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE
                     f"expected code that you have run before for {flag(name)} '{reference}', got new or changed code; "
                     "look at it, and if you want it to run say --trust (in Python: trust=True)"
                 )
+
+
+def prints_of(config: RunConfig, names: Iterable[str] = CODE) -> frozenset[str]:
+    """Fingerprints of the code that a configuration names."""
+    return frozenset(_print(reference) for name in names for reference in _references(config, name))
 
 
 def _references(config: RunConfig, name: str) -> list[str]:

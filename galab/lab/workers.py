@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +17,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-import multiprocess
-
 from galab.config import RunConfig
 from galab.errors import GalabError
+from galab.evaluation.child import GOODBYE_SECONDS, Child, ignore_interrupts, receive, require_children, send
 from galab.lab.batch import together
 from galab.lab.experiment import Experiment, own_threads
 from galab.lab.loop import Result
@@ -30,7 +28,6 @@ from galab.lab.run import Steps, resuming, starting
 from galab.lab.search import Shared
 
 _POLL_SECONDS = 0.25
-_GOODBYE_SECONDS = 30.0
 #: Hears how a trial comes along: its index, and how far it is.
 Observe = Callable[[int, Progress], None]
 #: A trial's index, and why it failed, or None.
@@ -122,34 +119,16 @@ def run_in_processes(
     jobs: int,
 ) -> dict[int, str | None]:
     """Run batches in up to ``jobs`` processes; why each trial that was begun failed, or None."""
+    require_children(f"--jobs {jobs}", "--jobs 1")
     return _Crew(batches, trials, observe, interrupted).run(jobs)
 
 
-class _Worker:
-    """One process, seen from the parent."""
+class _Worker(Child):
+    """One process, and the trials that it is at; it is no daemon, because its trials may have workers of their own."""
 
     def __init__(self) -> None:
-        context = multiprocess.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self.process.start()
-        theirs.close()  # so that the pipe ends when the process does
-        self.ready = False
+        super().__init__(_serve, daemon=False)
         self.batch: list[int] = []
-
-    def send(self, *message: Any) -> None:
-        with contextlib.suppress(OSError):  # one that died is found out by its end of the pipe
-            self.connection.send(message)
-
-    def fate(self) -> str:
-        """Why it is no more, in words."""
-        self.process.join(_GOODBYE_SECONDS)
-        code = self.process.exitcode
-        killed = code is not None and code < 0
-        words = f"its process was killed by signal {-code}" if killed else f"its process ended with code {code}"
-        if self.ready:
-            return f"{words}; `galab resume` continues from its last checkpoint"
-        return f"{words} before it was ready; a script that runs trials must do so under `if __name__ == '__main__':`"
 
 
 class _Crew:
@@ -177,12 +156,12 @@ class _Crew:
                     self._hear(next(worker for worker in self._workers if worker.connection is connection))
         finally:
             for worker in self._workers:
-                worker.process.terminate()
+                worker.end(0.0)
         return self._ended
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            kind, *values = worker.connection.recv()
+            kind, *values = worker.hear()
         except (EOFError, OSError):
             self._bury(worker)
             return
@@ -203,14 +182,14 @@ class _Crew:
             worker.send("run", {index: self._trials[index] for index in worker.batch})
             return
         self._workers.remove(worker)
-        worker.connection.close()
-        worker.process.join(_GOODBYE_SECONDS)
+        worker.end(GOODBYE_SECONDS)
 
     def _bury(self, worker: _Worker) -> None:
         """A process died. Of several trials nobody knows which one did it, so each goes on in a batch of its own."""
         self._workers.remove(worker)
-        worker.connection.close()
         fate = worker.fate()
+        if worker.ready:
+            fate += "; `galab resume` continues from its last checkpoint"
         if len(worker.batch) == 1 or self._interrupted.is_set():
             self._ended.update(dict.fromkeys(worker.batch, fate))
         elif not worker.ready:
@@ -226,28 +205,28 @@ class _Crew:
 
 def _serve(connection: Any) -> None:
     """A process's life: batches come in, progress and endings go out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     interrupted = threading.Event()
     batches: queue.Queue[dict[int, Trial] | None] = queue.Queue()
     threading.Thread(target=_listen, args=(connection, interrupted, batches), daemon=True).start()
 
-    def send(*message: Any) -> None:
+    def tell(*message: Any) -> None:
         with contextlib.suppress(OSError):  # a parent that is gone must not fail a trial, which is being saved
-            connection.send(message)
+            send(connection, *message)
 
     tasks: dict[Any, Any] = {}
-    send("free")
+    tell("free")
     while (batch := batches.get()) is not None:
-        for index, why in run_batch(batch, lambda *news: send("progress", *news), interrupted, tasks):
-            send("ended", index, why)
-        send("free")
+        for index, why in run_batch(batch, lambda *news: tell("progress", *news), interrupted, tasks):
+            tell("ended", index, why)
+        tell("free")
 
 
 def _listen(connection: Any, interrupted: threading.Event, batches: queue.Queue[dict[int, Trial] | None]) -> None:
     """Take messages while the process computes."""
     while True:
         try:
-            kind, *values = connection.recv()
+            kind, *values = receive(connection)
         except (EOFError, OSError):
             interrupted.set()
             batches.put(None)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
-from galab.genome.noise import Stream, Table, draw
+from galab.genome.descent import Change, Factors, is_matrix, unchanged
+from galab.genome.noise import Stream, Table, draw, draw_all
 from galab.genome.phenotype import SCALE, Layout, Phenotype, add, narrowed, to_change
 from galab.genome.scratch import scratch
+from galab.genome.sigma import sigmas
 from galab.genome.steps import Steps
+
+
+def _factors_of_all(
+    log_sigma: Sequence[NDArray[np.int16]], tensor: int, steps: Steps
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Row and column step sizes of P members, (P, 1) where one serves all rows or all columns."""
+    if steps.granularity == "global":
+        rows = sigmas(np.concatenate(log_sigma))[:, None]
+        return rows, np.ones_like(rows)
+    each = [steps.factors(values, tensor) for values in log_sigma]
+    return np.stack([rows for rows, _ in each]), np.stack([columns for _, columns in each])
 
 
 class LowRank:
@@ -53,9 +67,34 @@ class LowRank:
                 part[:] = 0
         return add(parent.weights, total, layout, birth.id)
 
+    def factors(
+        self, births: Sequence[Birth], log_sigma: Sequence[NDArray[np.int16]], steps: Steps
+    ) -> list[Change]:
+        """See :class:`galab.genome.descent.Factoring`."""
+        layout, count, r = steps.layout, len(births), self._rank
+        needed = [self._numbers(shape) for shape in layout.shapes]
+        z = draw_all(self._law, self._run_key, [birth.id for birth in births], Stream.WEIGHTS, sum(needed))
+        changes = unchanged(layout, r, count)
+        at = 0
+        for tensor, change in enumerate(changes):
+            noise = z[:, at : at + needed[tensor]]
+            at += needed[tensor]
+            if tensor in steps.frozen:
+                continue
+            rows, columns = _factors_of_all(log_sigma, tensor, steps)
+            if isinstance(change, Factors):
+                m = change.a.shape[1]
+                a, b = noise[:, : r * m].reshape(count, r, m), noise[:, r * m :].reshape(count, r, -1)
+                np.multiply((rows * np.float32(r**-0.5))[:, None], a, out=change.a.transpose(0, 2, 1))
+                np.multiply(columns[:, None], b, out=change.b.transpose(0, 2, 1))
+            else:
+                np.rint(noise * rows * np.float32(SCALE), out=change)
+                change *= np.float32(1 / SCALE)
+        return changes
+
     def _numbers(self, shape: tuple[int, ...]) -> int:
         size = int(np.prod(shape, dtype=np.int64))
-        return self._rank * (shape[0] + size // shape[0]) if len(shape) > 1 and size else size
+        return self._rank * (shape[0] + size // shape[0]) if is_matrix(shape, size) else size
 
     def _change(
         self,
@@ -78,9 +117,15 @@ class LowRank:
         a, b = noise[: r * m].reshape(r, m), noise[r * m :].reshape(r, -1)
         limit = float(scale.max()) * float(columns.max()) * SCALE * peak * peak
         # Where terms are small no sum of them overflows; else only their sum in 64 bits says whether it is too large.
-        total: NDArray[Any] = np.zeros(len(part), dtype=np.int32 if r * limit < 2.0**30 else np.int64)
+        narrow = r * limit < 2.0**30
+        total: NDArray[Any] = part if narrow else np.zeros(len(part), dtype=np.int64)
+        product = scratch("product", len(part), np.float32)
         for k in range(r):
             left = scale * a[k] * np.float32(SCALE)
-            product = np.multiply(left[:, None], (columns * b[k])[None, :])
-            total += to_change(product.reshape(-1), limit, layout, birth, out)
-        part[:] = total if total.dtype == np.int32 else narrowed(total, layout, birth)
+            np.multiply(left[:, None], (columns * b[k])[None, :], out=product.reshape(m, -1))
+            if narrow and not k:
+                to_change(product, limit, layout, birth, part)
+            else:
+                total += to_change(product, limit, layout, birth, out)
+        if not narrow:
+            part[:] = narrowed(total, layout, birth)

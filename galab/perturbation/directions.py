@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from galab.genome.device_noise import numbers_on, words_on
 from galab.genome.noise import Stream, Table, words_at
 from galab.genome.scratch import scratch
 from galab.perturbation.plan import BLOCK_CODES, Plan, TensorPlan
@@ -100,7 +101,8 @@ class Directions:
         self.plan = plan
         self._law = law
         self._run_key = run_key
-        self._device = device
+        # NumPy is faster on the CPU; anywhere else its bits would have to be carried there.
+        self._device = None if device.type == "cpu" else device
         bytes_each = 4 * max(plan.numbers, 1)
         #: Directions drawn at once: a power of two, so that chunks of evaluation fill it without a rest.
         self.group = 1 << (max(1, min(_MOST_AT_ONCE, _GROUP_BYTES // bytes_each)).bit_length() - 1)
@@ -114,14 +116,18 @@ class Directions:
         Yields:
             The number of the first direction, and the noise of it and those after it.
         """
-        at = start
-        while at < stop:
-            number, place = divmod(at, self.group)
-            upto = min(stop, (number + 1) * self.group)
+        for first, last in self.spans(start, stop):
+            number, place = divmod(first, self.group)
             noise = self._drawn(generation, number)
-            until = upto - number * self.group
-            yield at, {name: part.part(place, until) for name, part in noise.items()}
-            at = upto
+            until = last - number * self.group
+            yield first, {name: part.part(place, until) for name, part in noise.items()}
+
+    def spans(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Directions ``start`` to ``stop - 1`` as :meth:`between` groups them: the first, one past the last."""
+        if start >= stop:
+            return []
+        firsts = [start, *range((start // self.group + 1) * self.group, stop, self.group)]
+        return list(zip(firsts, [*firsts[1:], stop], strict=True))
 
     def _drawn(self, generation: int, number: int) -> Noise:
         key = (generation, number)
@@ -131,29 +137,45 @@ class Directions:
                 del self._groups[old]
             if len(self._groups) >= self._most:
                 self._groups.popitem(last=False)
-            found = draw(self.plan, self._law, self._run_key, generation, number * self.group, self.group)
-            if self._device.type != "cpu":
-                found = {name: noise.to(self._device) for name, noise in found.items()}
+            first = number * self.group
+            found = draw(self.plan, self._law, self._run_key, generation, first, self.group, self._device)
             self._groups[key] = found
         return found
 
 
-def draw(plan: Plan, law: Table, run_key: int, generation: int, first: int, count: int) -> Noise:
-    """The noise of ``count`` directions from number ``first`` on, on the CPU."""
-    return {tensor.name: _drawn(tensor, law, run_key, generation, first, count) for tensor in plan.tensors}
+def draw(
+    plan: Plan,
+    law: Table,
+    run_key: int,
+    generation: int,
+    first: int,
+    count: int,
+    device: torch.device | None = None,
+) -> Noise:
+    """The noise of ``count`` directions from number ``first`` on, by NumPy or by a device: the same bits."""
+    return {tensor.name: _drawn(tensor, law, run_key, generation, first, count, device) for tensor in plan.tensors}
 
 
 def _drawn(
-    tensor: TensorPlan, law: Table, run_key: int, generation: int, first: int, count: int
+    tensor: TensorPlan, law: Table, run_key: int, generation: int, first: int, count: int, device: torch.device | None
 ) -> Factors | Dense:
-    blocks, wanted = tensor.blocks, tensor.numbers
-    start = first * blocks
-    raw = words_at(run_key, generation, tensor.number, Stream.PERTURBATION, start, 4 * blocks * count)
-    codes = raw.astype("<u8", copy=False).view("<u2").reshape(count, blocks * BLOCK_CODES)[:, :wanted]
+    where = (run_key, generation, tensor.number, Stream.PERTURBATION, first * tensor.blocks, 4 * tensor.blocks * count)
+    if device is None:
+        raw = words_at(*where).astype("<u8", copy=False)
+        codes = raw.view("<u2").reshape(count, tensor.blocks * BLOCK_CODES)
+
+        def numbers(start: int, stop: int) -> Tensor:
+            return _numbers(law, codes[:, start:stop])
+    else:
+        words = words_on(device, *where).view(count, -1)
+
+        def numbers(start: int, stop: int) -> Tensor:
+            return numbers_on(law, words, start, stop - start)
+
     if tensor.rank is None:
-        return Dense(_numbers(law, codes).view(-1, *tensor.shape))
+        return Dense(numbers(0, tensor.numbers).view(-1, *tensor.shape))
     cut = tensor.rows * tensor.rank
-    a, b = _numbers(law, codes[:, :cut]), _numbers(law, codes[:, cut:])
+    a, b = numbers(0, cut), numbers(cut, tensor.numbers)
     return Factors(a.view(-1, tensor.rows, tensor.rank), b.view(-1, tensor.columns, tensor.rank))
 
 

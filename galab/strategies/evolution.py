@@ -10,6 +10,7 @@ of unit variance: with raw fitness and SGD a learning rate means what it means i
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,14 @@ class EvolutionStrategy:
     def centre(self) -> NDArray[np.float32]:
         """(D,) the centre as one vector, a copy."""
         return torch.cat([value.detach().flatten() for value in self.parameters.values()]).cpu().numpy()
+
+    @property
+    def checksum(self) -> int:
+        """A number that differs, almost surely, where the centre does."""
+        found = 0
+        for value in self.parameters.values():
+            found = zlib.crc32(value.detach().cpu().contiguous().numpy().data, found)
+        return found
 
     def sigma(self, generation: int) -> float:
         """The step size of a generation, in weight units."""

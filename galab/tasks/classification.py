@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from galab.contracts import Examples
 from galab.errors import UsageError
@@ -113,6 +114,8 @@ def loss_and_correct(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torc
         (P, B) float32 in nats, NaN where a logit is NaN; and (P, B) bool, whether the largest logit, the first of
         equals, is the target's.
     """
+    if _is_traced():
+        return _loss_and_correct_in_one_pass(outputs.float().transpose(1, 2), targets)
     members, examples, classes = outputs.shape
     logits = outputs.float().transpose(1, 2).contiguous()  # (P, C, B)
     places = targets * examples + torch.arange(examples, device=targets.device)
@@ -133,6 +136,27 @@ def loss_and_correct(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torc
         correct[ties] = ~(equal & earlier).any(1)
     loss = total.log() + (top - chosen)
     return loss, correct
+
+
+def _is_traced() -> bool:
+    """Whether this is traced, to be compiled: then nothing may hang on values."""
+    return get_proxy_mode() is not None
+
+
+def _loss_and_correct_in_one_pass(
+    logits: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`loss_and_correct` of logits (P, C, B), class by class, which a compiler makes one pass over examples."""
+    one = logits[:, 0]
+    top = chosen = one
+    for number in range(1, logits.shape[1]):
+        top = torch.maximum(top, logits[:, number])
+        chosen = torch.where(targets == number, logits[:, number], chosen)
+    total, earlier = torch.zeros_like(one), torch.zeros_like(one, dtype=torch.bool)
+    for number in range(logits.shape[1]):
+        total = total + (logits[:, number] - top).exp()
+        earlier = earlier | ((logits[:, number] == top) & (targets > number))
+    return total.log() + (top - chosen), (chosen == top) & ~earlier
 
 
 def _examples(task: str, split: str, pair: tuple[Array, Array], classes: int) -> Examples:

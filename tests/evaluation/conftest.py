@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from noise_task import classification
 from torch import nn
 
 from galab.config import RunConfig
@@ -22,19 +23,6 @@ from galab.lab.operators import developer, step_size_rule
 from galab.models import MLP
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks.classification import Classification
-
-
-def classification(shape: tuple[int, ...] = (6,), examples: int = 70, classes: int = 5) -> Classification:
-    """Random images with random classes."""
-    generator = np.random.Generator(np.random.Philox(0))
-
-    def split(count: int):
-        inputs = generator.standard_normal((count, *shape)).astype(np.float32)
-        return inputs, generator.integers(0, classes, count)
-
-    return Classification(
-        name="noise", train=split(examples), validation=split(9), test=split(8), classes=classes
-    )
 
 
 def layout_of(module: nn.Module) -> Layout:

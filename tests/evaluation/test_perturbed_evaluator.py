@@ -88,7 +88,7 @@ def test_blocks_of_examples_share_nothing_that_differs(task):
     )
     noise = draw(plan, table("normal"), 3, 7, 0, 6)
     whole = all_sums(evaluator, centre, noise, task, True)
-    evaluator._blocks.block = 7  # does not divide the examples either
+    evaluator._runner.blocks.block = 7  # does not divide the examples either
     cut = all_sums(evaluator, centre, noise, task, True)
     for key, sums in whole.items():
         assert cut[key]["loss"] == pytest.approx(sums["loss"], rel=1e-5)

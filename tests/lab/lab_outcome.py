@@ -27,6 +27,7 @@ ENGINE: dict[str, dict[str, Any]] = {
     "search": {"sigma_search": 3},
     "warm": {"sigma_only": 4, "elites": 1, "founders": "clones"},
     "inherited": {"fitness": "inherited", "elites": 1, "survival": "plus"},
+    "low-rank": {"mutate": "low-rank", "crossover": "none", "mutate_rank": 2, "elites": 1, "batch": 0},
     "mates": {"crossover": "mean", "mate": "dissimilar", "niche": "sharing", "parents": 4},
 }
 

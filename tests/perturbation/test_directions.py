@@ -126,3 +126,10 @@ def test_entries_of_a_direction_have_mean_zero_and_variance_one(law: str, rank: 
     assert each.max() < 1.15
     covariance = torch.cov(formed.flatten(1).t()) - torch.diag(each.flatten())
     assert covariance.abs().max() < 0.06, "entries of one direction are uncorrelated, at rank 1 too"
+
+
+@pytest.mark.parametrize("plan", [RANKED, DENSE], ids=["factors", "dense"])
+def test_a_device_draws_the_same_bits(plan):
+    for first, count in ((0, 50), (13, 7), (49, 1)):
+        ours, theirs = (rows(draw(plan, NORMAL, 7, 2, first, count, device)) for device in (None, CPU))
+        assert torch.equal(ours, theirs)

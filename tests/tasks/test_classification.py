@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from galab.errors import UsageError
@@ -19,6 +20,24 @@ def pair(count=6, classes=3, seed=0):
 def make(**changes) -> Classification:
     parts = {"name": "toy", "train": pair(), "validation": pair(seed=1), "test": pair(seed=2), "classes": 3}
     return Classification(**(parts | changes))
+
+
+def test_what_is_compiled_measures_the_same():
+    random = torch.Generator().manual_seed(1)
+    outputs = torch.randint(-2, 3, (6, 50, 4), generator=random).float()  # full of ties
+    outputs[0] = 0.0
+    outputs[1, 7] = torch.nan
+    outputs[2, 8, 3] = torch.nan
+    outputs[3] *= 1e4
+    targets = torch.randint(0, 4, (50,), generator=random)
+    task = make(classes=4, train=pair(classes=4))
+    graph = make_fx(lambda *pair: task.measure(*pair))(outputs, targets)
+    others = torch.randint(-2, 3, (6, 50, 4), generator=random).float()
+    for values in (outputs, others):  # nothing of the values that it was traced with is left in the graph
+        expected, got = task.measure(values, targets), graph(values, targets)
+        torch.testing.assert_close(got["loss"], expected["loss"], rtol=1e-6, atol=1e-5, equal_nan=True)
+        assert got["correct"].tolist() == expected["correct"].tolist()
+    assert torch.isnan(graph(outputs, targets)["loss"]).tolist() == [False, True, True, False, False, False]
 
 
 @pytest.mark.parametrize(("members", "examples", "classes"), [(5, 40, 10), (1, 1, 2), (3, 1, 4), (2, 33, 100)])

@@ -1,0 +1,238 @@
+"""Scores children without forming their weights: each is its parent with a change of low rank.
+
+The children of one parent share its products with the examples in every layer that the examples reach unchanged, so a
+first layer costs one product a parent and two vectors a child. Source of the factored forward: Sarkar et al.,
+"Evolution Strategies at the Hyperscale", arXiv 2511.16652.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from galab.contracts import Examples, Task
+from galab.evaluation.bases import Bases, Lineage
+from galab.evaluation.blocks import Arrays, EachExample, blank, joined
+from galab.evaluation.evaluator import Measurements
+from galab.evaluation.low_rank import Common, LowRank, Stack
+from galab.evaluation.products import Products
+from galab.evaluation.runner import Runner
+from galab.genome.descent import Change, Descents, Factors, unchanged
+from galab.genome.phenotype import Layout
+
+#: What a child's weights differ by from its parent's, about, when the forward is chosen.
+_PROBE_SIGMA = 0.1
+_COMPILED = "children"
+#: Weights that all the individuals of a cohort that members are told apart from may have together; beyond, those of a
+#: chunk at a time.
+_BASES_BYTES = 256 << 20
+
+
+class FamilyEvaluator:
+    """Runs members that are told apart from others.
+
+    Args:
+        module: the network; only its structure and buffers are used.
+        layout: where each parameter lies in a flat weight vector.
+        task: gives ``measure`` and the shape of the examples.
+        chunk: members evaluated at once; fewer are padded to exactly this number, because float results differ in
+            the last bits between group sizes.
+        parents: how many individuals the members of a cohort are told apart from, in general.
+        rank: of their changes.
+        batch: examples of a generation; 0 for all.
+        precision: ``float32`` or ``bfloat16``.
+        device: a torch device.
+        compile: ``on`` or ``off``.
+
+    Attributes:
+        chunk: see above.
+        rank: see above.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layout: Layout,
+        task: Task,
+        *,
+        chunk: int,
+        parents: int,
+        rank: int,
+        batch: int,
+        precision: str,
+        device: torch.device,
+        compile: str = "off",
+    ) -> None:
+        self.chunk = chunk
+        self.rank = rank
+        self._layout = layout
+        self._device = device
+        self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self._slots = parents if 4 * parents * layout.size <= _BASES_BYTES else min(parents, chunk)
+        self._outputs_first = False
+        few = self._probe_members(4, 2, Products())
+        self._runner = Runner(module, task, precision=precision, device=device, probes=few)
+        batch = min(batch or len(task.train), len(task.train))
+        self._runner.fit(chunk, batch, compiled=compile == "on")
+        if compile == "on":
+            self._outputs_first = True
+            products = Products(outputs_first=True)
+            members = self._probe_members(chunk, self._slots, products)
+            self._outputs_first = self._runner.compile(_COMPILED, members, products)
+
+    @property
+    def forward_name(self) -> str:
+        """How members are run, see :mod:`galab.evaluation.perturbed`."""
+        return self._runner.forward_name
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the forward of chunks is compiled."""
+        return self._runner.compiled
+
+    @property
+    def recompilations(self) -> int:
+        """See :attr:`galab.evaluation.runner.Runner.recompilations`."""
+        return self._runner.recompilations
+
+    @property
+    def block(self) -> int:
+        """Examples evaluated at once."""
+        return self._runner.blocks.block
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of the network."""
+        return self._runner.blocks.task.outputs
+
+    def prepared(self, examples: Examples) -> Examples:
+        """See :meth:`galab.evaluation.blocks.Blocks.prepared`."""
+        return self._runner.blocks.prepared(examples)
+
+    def bases(self, lineage: Lineage | None = None) -> Bases:
+        """Room for the individuals that the members of a cohort are told apart from.
+
+        Args:
+            lineage: knows how they came about; None where generations see different examples.
+        """
+        return Bases(
+            self._layout, self._slots, self.chunk, dtype=self._dtype, device=self._device,
+            outputs_first=self._outputs_first, lineage=lineage,
+        )  # fmt: skip
+
+    def measure(
+        self,
+        numbers: Sequence[int],
+        descents: Descents,
+        bases: Bases,
+        examples: Examples,
+        each: EachExample | None = None,
+    ) -> Measurements:
+        """Mean metrics of each member over the examples.
+
+        Args:
+            numbers: of the members; at most ``chunk``.
+            descents: what they are.
+            bases: where those are kept whom they are told apart from.
+            examples: on what.
+            each: what to compute example by example besides.
+        """
+        count = len(numbers)
+        try:
+            sums, rows = self._chunk(numbers, descents, bases, examples, each, range(count))
+            failures: dict[int, str] = {}
+        except Exception:
+            sums, rows, failures = self._one_by_one(numbers, descents, bases, examples, each)
+        means = {name: values / len(examples) for name, values in joined([sums], count).items()}
+        return Measurements(means, failures, count * len(examples), joined([rows], count))
+
+    def _chunk(
+        self,
+        numbers: Sequence[int],
+        descents: Descents,
+        bases: Bases,
+        examples: Examples,
+        each: EachExample | None,
+        members: Sequence[int],
+    ) -> tuple[Arrays, Arrays]:
+        """Sums over the examples for these members, padded with the last one, name to (chunk,); and rows likewise."""
+        wanted = {descents.bases[member]: descents.phenotypes[descents.bases[member]] for member in members}
+        slots = bases.place(wanted)
+        # Children of one parent side by side: what they share is then still in the processor's cache.
+        padded = np.array([*members, *[members[-1]] * (self.chunk - len(members))])
+        slot_of = np.array([slots[descents.bases[member]] for member in padded])
+        order = np.argsort(slot_of, kind="stable")
+        place = np.argsort(order)
+        which = torch.from_numpy(slot_of[order]).to(self._device)
+        products = Products(outputs_first=self._outputs_first, outers=bases)
+        stacks = self._stacks(bases.stacks, descents.changes, padded[order], which, products)
+        found = self._runner.sums(stacks, examples, each, products, _COMPILED)
+        factors = {name: stack.a for name, stack in stacks.items() if isinstance(stack, LowRank)}
+        rows = {numbers[member]: int(place[row]) for row, member in enumerate(members)}
+        bases.remember(rows, factors, products)
+        sums, each_example = ({name: values[place] for name, values in part.items()} for part in found)
+        return sums, each_example
+
+    def _one_by_one(
+        self,
+        numbers: Sequence[int],
+        descents: Descents,
+        bases: Bases,
+        examples: Examples,
+        each: EachExample | None,
+    ) -> tuple[Arrays, Arrays, dict[int, str]]:
+        """A chunk that raises is repeated member by member, so one bad member fails alone."""
+        sums: Arrays = {}
+        rows: Arrays = {}
+        failures: dict[int, str] = {}
+        for member in range(len(numbers)):
+            try:
+                found = self._chunk(numbers, descents, bases, examples, each, [member])
+            except Exception as error:
+                failures[member] = f"{type(error).__name__}: {error}"
+                continue
+            for into, values in zip((sums, rows), found, strict=True):
+                for name, value in values.items():
+                    into.setdefault(name, blank(value))[member] = value[0]
+        return sums, rows, failures
+
+    def _stacks(
+        self,
+        bases: Mapping[str, Tensor],
+        changes: Sequence[Change],
+        members: NDArray[np.int64],
+        which: Tensor,
+        products: Products,
+    ) -> dict[str, Stack]:
+        """The members' parameters by name."""
+        stacks: dict[str, Stack] = {}
+        for (name, base), change in zip(bases.items(), changes, strict=True):
+            if isinstance(change, Factors):
+                a, b = self._moved(change.a[members]), self._moved(change.b[members])
+                stacks[name] = LowRank(base, a, b, Common(products, name, b, 0), which)
+            else:
+                added = torch.from_numpy(np.ascontiguousarray(change[members])).to(self._device)
+                stacks[name] = (base[which].float() + added.view(-1, *base.shape[1:])).to(self._dtype)
+        return stacks
+
+    def _moved(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).to(self._dtype)
+
+    def _probe_members(self, members: int, slots: int, products: Products) -> dict[str, Stack]:
+        """Members unlike each other."""
+        generator = torch.Generator().manual_seed(0)
+        parts = zip(self._layout.names, self._layout.shapes, strict=True)
+        bases = {
+            name: (torch.rand(slots, *shape, generator=generator) * 0.4 - 0.2).to(self._dtype).to(self._device)
+            for name, shape in parts
+        }
+        changes = unchanged(self._layout, self.rank, members)
+        for change in changes:
+            for values in (change.a, change.b) if isinstance(change, Factors) else (change,):
+                values[...] = torch.randn(values.shape, generator=generator).numpy() * _PROBE_SIGMA**0.5
+        which = (torch.arange(members) % slots).to(self._device)
+        return self._stacks(bases, changes, np.arange(members), which, products)
