@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from galab import __version__
+from galab.cli.benching import bench
 from galab.cli.catalogue import completion, models, tasks
 from galab.cli.comparing import compare
 from galab.cli.doctoring import doctor
@@ -50,7 +51,8 @@ def cli(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, resume, sweep, list_runs, show, compare, evaluate, export, verify, tasks, models, doctor, completion
+    run, resume, sweep, list_runs, show, compare, evaluate, export, verify, tasks, models, doctor, bench,
+    completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

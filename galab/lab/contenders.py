@@ -1,0 +1,258 @@
+"""Configurations that can be measured by whole generations, from the start of a run or from where one stands."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from galab.config import RunConfig
+from galab.contracts import Scores, Task
+from galab.errors import UsageError
+from galab.evaluation.profile import numeric_profile, resolve_device
+from galab.genome.founders import Founders
+from galab.genome.noise import Table
+from galab.lab import tables
+from galab.lab import trust as trust_rules
+from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.origins import origin_founders, pinned_origin
+from galab.lab.peak import Work, operations_per_second, work_of
+from galab.lab.race import Lap
+from galab.lab.resolving import resolve
+from galab.lab.state import check_data, check_layout, config_of, layout_of, load_buffers, load_founders, records_of
+from galab.store import checkpoints
+from galab.store.lineage_file import read_rows
+from galab.store.run_folder import RunFolder, locate
+
+
+class Prepared:
+    """One configuration with everything that it runs with; see :class:`galab.lab.tuning.Contender`.
+
+    Args:
+        experiment: at the generation to continue from.
+        opened: what has to be closed at the end, such as worker processes.
+        work: what the network multiplies.
+        peaks: what was measured already, by what it depends on.
+    """
+
+    def __init__(
+        self, experiment: Experiment, opened: ExitStack, work: Work | None, peaks: dict[tuple[Any, ...], float]
+    ) -> None:
+        self._experiment = experiment
+        self._opened = opened
+        self._config = experiment.config
+        self._work = work
+        self._peaks = peaks
+        # Where others evaluate, nobody here knows how long they decoded.
+        self._watch = None if getattr(experiment.config, "workers", 0) else _Watch(experiment.search)
+        self._members = 0
+
+    @property
+    def numerics(self) -> Mapping[str, Any]:
+        """See :class:`galab.lab.tuning.Contender`."""
+        return self._experiment.search.numerics | {"members": self._members}
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """See :class:`galab.lab.tuning.Contender`."""
+        config = self._config
+        numerics = self._experiment.search.numerics
+        return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
+
+    def settle(self) -> None:
+        """Give torch this contender's number of threads, and let them start."""
+        torch.set_num_threads(self._config.threads)
+        torch.ones(1 << 18).add_(1)
+
+    def first(self) -> NDArray[np.float64]:
+        """See :class:`galab.lab.tuning.Contender`; what is compared is the loss, or the fitness of a task without."""
+        self.settle()
+        scores = self._generation()[1]
+        self._members = len(scores.fitness)
+        return np.asarray(scores.metrics.get("loss", scores.fitness), dtype=np.float64)
+
+    def lap(self) -> Lap:
+        """Carry out one generation."""
+        return self._generation()[0]
+
+    def peak(self) -> float | None:
+        """See :class:`galab.lab.tuning.Contender`."""
+        work, numerics, config = self._work, self.numerics, self._config
+        if work is None:
+            return None
+        key = (config.precision, config.threads, numerics["chunk"], numerics["block"])
+        if key not in self._peaks:
+            self._peaks[key] = operations_per_second(
+                work, members=numerics["chunk"], examples=numerics["block"], precision=config.precision,
+                device=torch.device(config.device),
+            )  # fmt: skip
+        return self._peaks[key]
+
+    @property
+    def operations(self) -> int:
+        """See :class:`galab.lab.tuning.Contender`."""
+        return 0 if self._work is None else self._work.operations
+
+    def close(self) -> None:
+        """End worker processes, where there are some."""
+        self._opened.close()
+
+    def _generation(self) -> tuple[Lap, Scores]:
+        """What a run does in a generation, but for its log, reports and checkpoints."""
+        search, strategy = self._experiment.search, self._experiment.strategy
+        if self._watch is not None:
+            self._watch.seconds = 0.0
+        began = time.perf_counter()
+        cohort = strategy.ask()
+        asked = time.perf_counter()
+        scores = self._experiment.executor.score(cohort)
+        scored = time.perf_counter()
+        search.after(strategy.tell(scores))
+        told = time.perf_counter()
+        evaluated = scored - asked if self._watch is None else self._watch.seconds
+        return Lap(scored - began - evaluated, evaluated, told - scored, scores.evaluations), scores
+
+
+class _Watch:
+    """Adds up the seconds that a search's evaluator takes, decoding and noise left out."""
+
+    def __init__(self, search: Any) -> None:
+        self.seconds = 0.0
+        evaluator = search.evaluator
+        for name, timed in (("measure", self._called), ("along", self._drawn)):
+            if hasattr(evaluator, name):
+                setattr(evaluator, name, timed(getattr(evaluator, name)))
+
+    def _called(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*arguments, **named)
+            self.seconds += time.perf_counter() - began
+            return result
+
+        return call
+
+    def _drawn(self, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def draw(*arguments: Any, **named: Any) -> Iterator[Any]:
+            values = function(*arguments, **named)
+            while True:
+                began = time.perf_counter()
+                value = next(values, None)
+                self.seconds += time.perf_counter() - began
+                if value is None:
+                    return
+                yield value
+
+        return draw
+
+
+@dataclass(slots=True)
+class Workbench:
+    """Makes contenders that differ in their settings alone; nothing is written anywhere.
+
+    Attributes:
+        config: the configuration, resolved.
+        module: the network.
+        task: what is learned.
+        law: the table of the noise's distribution.
+        founders: where it begins.
+        run: the run and its checkpoint to continue from, if any.
+    """
+
+    config: RunConfig
+    module: nn.Module
+    task: Task
+    law: Table
+    founders: Founders | None
+    run: tuple[RunFolder, Path] | None = None
+    _peaks: dict[tuple[Any, ...], float] = field(default_factory=dict)
+
+    def make(self, config: RunConfig) -> Prepared:
+        """A contender.
+
+        Args:
+            config: as :attr:`config` but for its settings.
+        """
+        experiment = build(config, self.module, self.task, law=self.law, founders=self.founders)
+        if self.run is None:
+            experiment.search.begin()
+        else:
+            restore(experiment, *self.run)
+        opened = ExitStack()
+        return Prepared(_with_workers(experiment, opened), opened, work_of(self.module, self.task), self._peaks)
+
+
+def _with_workers(experiment: Experiment, opened: ExitStack) -> Experiment:
+    """The experiment with its evaluations in processes, if there are such in this version and it asks for them."""
+    if not getattr(experiment.config, "workers", 0):
+        return experiment
+    crew = importlib.import_module("galab.lab.crew")
+    found: Experiment = opened.enter_context(crew.with_workers(experiment))
+    return found
+
+
+def of_options(config: RunConfig) -> Workbench:
+    """The workbench of a new run.
+
+    Args:
+        config: without a seed, 0 is taken: all contenders need the same.
+    """
+    seeded = dataclasses.replace(config, seed=0 if config.seed is None else config.seed)
+    config, law = tables.settle(pinned_origin(resolve(seeded)))
+    module, task = network_and_task(config)
+    return Workbench(config, module, task, law, origin_founders(config, module))
+
+
+def of_run(path: Path, *, trust: bool = False) -> Workbench:
+    """The workbench of a run, at its newest checkpoint or the one that is named.
+
+    Args:
+        path: a run folder, or a checkpoint in one.
+        trust: run code that the run names even if nobody here has run it before.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or the data is not the run's.
+        RunFolderError: there is no run at that path.
+        UsageError: it is a lone checkpoint, or needs a device that is not there.
+    """
+    folder, file = locate(path)
+    if folder is None:
+        raise UsageError(
+            f"expected a run folder, got the lone checkpoint '{path}', which has no lineage to go on with; measure its "
+            f"hyperparameters with `galab bench --from {path}`"
+        )
+    present = checkpoints.list_checkpoints(folder.checkpoints)
+    if file is None and not present:
+        config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
+        trust_rules.check(config, trust=trust)
+        module, task = network_and_task(config)
+        law = tables.resolve(config.distribution, folder)
+        return Workbench(config, module, task, law, origin_founders(config, module))
+    file = file or present[-1][1]
+    state = checkpoints.load_checked(file)
+    config = config_of(state, file)
+    resolve_device(config.device)
+    trust_rules.check(config, trust=trust)
+    module, task = network_and_task(config)
+    check_data(task, state, str(folder.path))
+    check_layout(layout_of(state), module, str(folder.path))
+    load_buffers(module, state["buffers"])
+    law, founders = tables.resolve(config.distribution, folder), load_founders(folder.founders_path)
+    return Workbench(config, module, task, law, founders, (folder, file))
+
+
+def restore(experiment: Experiment, folder: RunFolder, file: Path) -> None:
+    """Bring an experiment to where a checkpoint stands; the run's files are only read."""
+    state = checkpoints.load_checked(file)
+    name, dtype = records_of(experiment.config)
+    experiment.search.restore(state, read_rows(folder.path / name, dtype)[: state["lineage"]["births"]])
