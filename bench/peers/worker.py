@@ -3,8 +3,9 @@
 ``{"kind": "eggroll", "library": name, "problem": path, "images": 512, "population": 4096, "rank": 1, "precision":
 "float32"}`` does one generation (noise, evaluation, update or selection) and answers ``{"milliseconds": x, "ok":
 true}``; compiling and warming up lie before the clock. Under ``"kind": "genetic"`` the population is the children, and
-the rank has no meaning. With ``"check": true`` the answer is ``{"fitness": x, "ok": true}``: of the unperturbed parameters.
-What fails is answered ``{"error": sentence}``, and the next request is read. Run as ``python -m peers.worker``.
+the rank has no meaning. With ``"check": true`` the answer is ``{"fitness": x, "ok": true}``: of the unperturbed
+parameters. What fails is answered ``{"error": sentence}``, and the next request is read. Run as ``python -m
+peers.worker``.
 """
 
 from __future__ import annotations
