@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from peers import clock
 from timing import Row
 
 from galab.config import RunConfig
@@ -79,10 +79,10 @@ def _generation(experiment: Any) -> float:
     """Milliseconds to decode one child of a generation, which is then scored and selected from."""
     cohort = experiment.strategy.ask()
     ids = cohort.births["id"].tolist()
-    start = time.perf_counter()
+    start = clock.now()
     for birth in ids:
         experiment.search.decoder.decode(birth)
-    spent = time.perf_counter() - start
+    spent = clock.now() - start
     outcome = experiment.strategy.tell(experiment.executor.score(cohort))
     experiment.search.decoder.pin(outcome.parents.tolist())
     return spent / len(ids) * 1e3

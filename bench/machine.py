@@ -7,8 +7,15 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from peers import clock
+
 #: Why a row in bfloat16 is left empty.
 NO_BFLOAT16 = "no bfloat16 units"
+
+
+def use_clock(kind: str) -> None:
+    """Measure in ``wall`` or ``processor`` time, here and in the peers' process."""
+    os.environ[clock.VARIABLE] = kind
 
 
 def use_cores(count: int | None) -> int:
@@ -48,9 +55,11 @@ def described(cores: int) -> dict[str, Any]:
     units = "with" if has_bfloat16() else "without"
     capability, version = torch.backends.cpu.get_cpu_capability(), str(torch.__version__)
     name = _processor()
+    kind = os.environ.get(clock.VARIABLE, "wall")
     summary = f"{name} ({capability}, {units} bfloat16 units), {cores} core{'s' * (cores > 1)}, torch {version}"
     return {
-        "summary": summary,
+        "summary": f"{summary}, {kind} time",
+        "clock": kind,
         "processor": name,
         "cpu_capability": capability,
         "bfloat16_units": has_bfloat16(),

@@ -65,6 +65,6 @@ def markdown(saved: list[Saved], titles: dict[str, str]) -> str:
     names = {field.name for field in dataclasses.fields(Row)}
     for row in saved:
         where = f"{row['measured'][:10]}, {row['machine']['summary']}"
-        part = parts.setdefault((titles.get(row["group"], row["group"]), where), [])
+        part = parts.setdefault((str(titles.get(row["group"], row["group"])), where), [])
         part.append(Row(**{name: value for name, value in row.items() if name in names}))
     return "\n".join(f"### {title}\n\n{where}.\n\n{table(rows)}\n" for (title, where), rows in parts.items())

@@ -1,7 +1,7 @@
 """``make bench``: speed and memory against their bars, as ``bench/results.json`` and a table for the README.
 
     make bench ARGS="--only ga,eggroll --rounds 3"    measure some groups again, keep the others' rows
-    make bench ARGS="--cores 1"                            galab and its peers on one core, as on a shared machine
+    make bench ARGS="--cores 1 --clock processor"          on a machine that others use too: one core for all sides
 
 Times drift by machine and hour; the ratios are measured side by side in one run.
 """
@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; 1 if a bar was missed."""
     options = parser().parse_args(arguments)
     cores = machine.use_cores(options.cores)
+    if options.clock == "processor" and cores > 1:
+        raise SystemExit(f"expected --cores 1 with --clock processor, got {cores} cores: their times would be added up")
+    machine.use_clock(options.clock)
     file, rows = options.results, list[Row]()
     saved = results.read(file)
     for group in options.only:
@@ -98,6 +101,12 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--rounds", type=int, default=5, help="rounds in which all sides take turns")
     found.add_argument("--cores", type=int, help="cores for galab and for its peers alike; all when absent")
+    found.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="processor: time in which this process or the peers' computes, with --cores 1 on a shared machine",
+    )
     found.add_argument("--results", type=Path, default=_HERE / "results.json", help="the file to bring up to date")
     return found
 

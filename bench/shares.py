@@ -9,7 +9,6 @@ import functools
 import statistics
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ import evolution
 import genetic
 import torch
 from machine import NO_BFLOAT16, precisions
+from peers import clock
 from sides import experiment, generation, images
 from timing import Row, interleaved
 
@@ -49,12 +49,12 @@ class Stopwatch:
         def timed(*arguments: Any, **options: Any) -> Any:
             if self._inside or threading.get_ident() != self._thread:
                 return function(*arguments, **options)
-            self._inside, start = True, time.perf_counter()
+            self._inside, start = True, clock.now()
             try:
                 return function(*arguments, **options)
             finally:
                 self._inside = False
-                self.seconds += time.perf_counter() - start
+                self.seconds += clock.now() - start
 
         return timed
 
@@ -100,9 +100,9 @@ def _noise_share(one: Experiment, rounds: int) -> float:
     once()
     with noise_timed() as watch:
         for _ in range(rounds):
-            before, start = watch.seconds, time.perf_counter()
+            before, start = watch.seconds, clock.now()
             once()
-            shares.append((watch.seconds - before) / (time.perf_counter() - start))
+            shares.append((watch.seconds - before) / (clock.now() - start))
     return statistics.median(shares)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+
+from peers import clock
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Row:
         return asdict(self) | {"verdict": self.verdict}
 
 
-def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def interleaved(
+    sides: Mapping[str, Callable[[], object]], rounds: int, now: Callable[[], float] = clock.now
+) -> dict[str, float]:
     """Median milliseconds of each side; every round runs each side once, after a warm-up round.
 
     A side that answers with a float was timed where it ran, in another process, and these are its milliseconds.
@@ -50,9 +53,9 @@ def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, side in sides.items():
-            start = time.perf_counter()
+            start = now()
             answer = side()
-            spent = answer if isinstance(answer, float) else (time.perf_counter() - start) * 1e3
+            spent = answer if isinstance(answer, float) else (now() - start) * 1e3
             if number:
                 times[name].append(spent)
     return {name: statistics.median(values) for name, values in times.items()}

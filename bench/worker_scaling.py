@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import genetic
 from sides import experiment, generation, images
@@ -22,7 +23,7 @@ def worker_rows(rounds: int) -> list[Row]:
     options = {"children": _CHILDREN, "threads": 1, "precision": "float32"}
     runs = {n: experiment(genetic.CONFIG, examples, workers=n, **options) for n in _WORKERS}
     try:
-        times = interleaved({str(n): generation(one) for n, one in runs.items()}, rounds)
+        times = interleaved({str(n): generation(one) for n, one in runs.items()}, rounds, time.perf_counter)
     finally:
         for one in runs.values():
             getattr(one.executor, "close", lambda: None)()
