@@ -48,7 +48,7 @@ check: $(VENV)/.installed ## lint, check the types, and check that modules impor
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
 .PHONY: bench
-bench: $(VENV)/.installed ## measure speed and memory against their bounds
+bench: $(VENV)/.installed ## measure speed and memory against their bounds and, after bench-peers, other libraries
 	@$(BIN)/python bench/run.py $(ARGS)
 
 .PHONY: bench-peers
