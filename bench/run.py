@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = measure(group, options.rounds)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
         saved = results.updated(saved, group, found, {"measured": now, "machine": machine.described(cores)})
+        saved.sort(key=lambda row: list(GROUPS).index(row["group"]) if row["group"] in GROUPS else len(GROUPS))
         results.write(file, saved)  # after every group: they take minutes
         rows += found
         print(f"\n{GROUPS[group].title}\n\n{table(found)}", flush=True)
