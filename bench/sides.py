@@ -61,7 +61,9 @@ def images(count: int | None = None) -> Examples:
 def experiment(config: RunConfig, examples: Examples, **changes: Any) -> Experiment:
     """A run of this configuration, with changes, whose every generation sees all of these images."""
     module, task = _network_and_task()
-    made = build(resolve(dataclasses.replace(config, batch=0, **changes)), module, _on(task, examples))
+    # What depends on the number of images, such as whether compiling pays, is decided for these.
+    config = resolve(dataclasses.replace(config, batch=len(examples), **changes))
+    made = build(dataclasses.replace(config, batch=0), module, _on(task, examples))
     made.search.begin()
     return made
 
