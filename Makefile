@@ -48,11 +48,11 @@ check: $(VENV)/.installed ## lint, check the types, and check that modules impor
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
 .PHONY: bench
-bench: $(VENV)/.installed ## measure speed and memory against their bounds
+bench: $(VENV)/.installed ## measure speed and memory against their bounds and, after bench-peers, other libraries
 	@$(BIN)/python bench/run.py $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: $(PEERS)/.installed ## install other people's evolution strategies (JAX; 600 MB) to measure galab against
+bench-peers: $(PEERS)/.installed ## install other people's libraries (JAX; 1 GB) to measure galab against
 
 .PHONY: board
 board: $(VENV)/.installed ## open TensorBoard on runs/
@@ -102,5 +102,5 @@ $(PEERS)/.installed: $(VENV)/.installed bench/peers/requirements.txt
 	 $$pip install --quiet --no-deps --ignore-requires-python -r bench/peers/requirements.txt
 	@site=$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	 $(BIN)/python -c 'import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))' > $$site/galab_torch.pth
-	@$(PEERS)/bin/python -c 'import eggroll, eggroll_trainer, evosax, torcheggroll'
+	@$(PEERS)/bin/python -c 'import eggroll, eggroll_trainer, evosax, evotorch, evox, torcheggroll'
 	@touch $@

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from peers import clock
 from timing import Row
 
 from galab.config import RunConfig
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.experiment import build, network_and_task
 from galab.lab.resolving import resolve
 from galab.lab.state import capture
 from galab.store import plain
@@ -33,8 +33,9 @@ KINDS: dict[str, dict[str, Any]] = {
 LIMITS = {"parameter crossover": 2.0, "row crossover": 2.0, "a step size per parameter": 2.5}
 
 
-def breeding_rows() -> list[Row]:
+def breeding_rows(rounds: int) -> list[Row]:
     """Runs of all kinds side by side, generation by generation; only decoding is timed, on one thread."""
+    del rounds  # a generation is a round
     torch.set_num_threads(1)
     small = _times(8, 32, {"asexual": ASEXUAL} | {name: ASEXUAL | options for name, options in KINDS.items()}, 80)
     rows = [Row("decode an asexual child at (8, 32)", small["asexual"][1], "ms")]
@@ -67,21 +68,21 @@ def _times(
     }
 
 
-def _experiment(parents: int, children: int, **options: Any) -> Experiment:
+def _experiment(parents: int, children: int, **options: Any) -> Any:
     config = resolve(RunConfig(seed=1, batch=128, threads=1, parents=parents, children=children, **options))
-    experiment = build(config, *network_and_task(config))
+    experiment: Any = build(config, *network_and_task(config))
     experiment.search.decoder.pin(experiment.strategy.parents.tolist())
     return experiment
 
 
-def _generation(experiment: Experiment) -> float:
+def _generation(experiment: Any) -> float:
     """Milliseconds to decode one child of a generation, which is then scored and selected from."""
     cohort = experiment.strategy.ask()
     ids = cohort.births["id"].tolist()
-    start = time.perf_counter()
+    start = clock.now()
     for birth in ids:
         experiment.search.decoder.decode(birth)
-    spent = time.perf_counter() - start
+    spent = clock.now() - start
     outcome = experiment.strategy.tell(experiment.executor.score(cohort))
     experiment.search.decoder.pin(outcome.parents.tolist())
     return spent / len(ids) * 1e3
@@ -96,9 +97,3 @@ def _checkpoint_rows() -> list[Row]:
         path = Path(folder) / "gen.pkl"
         plain.dump(state, path)
         return [Row("checkpoint with a step size per parameter", path.stat().st_size / 1e6, "MB", 5.2)]
-
-
-if __name__ == "__main__":
-    from timing import table
-
-    print(table(breeding_rows()))

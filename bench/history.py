@@ -1,13 +1,15 @@
-"""What a long history costs: decoding, checkpoints and the lineage file at generation 50 and at 50,000."""
+"""What a long history costs: decoding, checkpoints and the lineage file at generation 10, 1,000 and 50,000."""
 
 from __future__ import annotations
 
+import functools
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from galab.genome.noise import table
 from galab.genome.torch_laws import founders_of
 from galab.lab.champion import Champion
 from galab.lab.describe import Totals
-from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.experiment import build, network_and_task
 from galab.lab.operators import developer, step_size_rule
 from galab.lab.resolving import resolve
 from galab.lab.state import capture
@@ -33,28 +35,26 @@ CONFIG = RunConfig(
     seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1
 )
 
+#: How long the histories are.
+_GENERATIONS = (10, 1000, 50_000)
 
-def history_rows(generations: int = 50_000) -> list[Row]:
+
+def history_rows(rounds: int) -> list[Row]:
     """Selection with random scores makes the histories; every individual that is decoded is real."""
     torch.set_num_threads(1)
     module, task = network_and_task(resolve(RunConfig(seed=1)))
     with tempfile.TemporaryDirectory() as folder:
         lineage = LineageFile(Path(folder) / "lineage.bin", BIRTH)
-        early, _ = _evolved(50, None)
-        late, selected = _evolved(generations, lineage)
-        decoders = {"early": _decoder(early, module), "late": _decoder(late, module)}
-        times = interleaved(
-            {
-                "early": lambda: _decode_children(early, decoders["early"]),
-                "late": lambda: _decode_children(late, decoders["late"]),
-            },
-            rounds=60,
-        )
-        rows = [
-            Row("decode a child of 101,770 weights, one thread", times["late"] / 32, "ms", 1.5),
-            Row(f"decode at generation {generations:,} against 50", times["late"] / times["early"], "x", 1.1),
-        ]
-        rows += _checkpoint_rows(late, module, task, lineage, Path(folder))
+        runs = {length: _evolved(length, None)[0] for length in _GENERATIONS[:-1]}
+        runs[_GENERATIONS[-1]], selected = _evolved(_GENERATIONS[-1], lineage)
+        decoders = {length: _decoder(run, module) for length, run in runs.items()}
+        calls = {str(n): functools.partial(_decode_children, runs[n], decoders[n]) for n in _GENERATIONS}
+        times = {int(n): spent / 32 for n, spent in interleaved(calls, 12 * rounds).items()}
+        first, *_, last = _GENERATIONS
+        what = "decode a child of 101,770 weights, one thread, generation"
+        rows = [Row(f"{what} {n:,}", spent, "ms", 1.5 if n == last else None) for n, spent in times.items()]
+        rows.append(Row(f"decode at generation {last:,} against {first}", times[last] / times[first], "x", 1.1))
+        rows += _checkpoint_rows(runs[last], module, task, lineage, Path(folder))
         size = (Path(folder) / "lineage.bin").stat().st_size / selected
         return [*rows, Row("lineage file per selected birth", size, "bytes", 40)]
 
@@ -91,7 +91,7 @@ def _decode_children(strategy: GeneticAlgorithm, decoder: Decoder) -> None:
 def _checkpoint_rows(
     strategy: GeneticAlgorithm, module: torch.nn.Module, task: object, lineage: LineageFile, folder: Path
 ) -> list[Row]:
-    experiment: Experiment = build(resolve(RunConfig(seed=1)), module, task)  # type: ignore[arg-type]
+    experiment: Any = build(resolve(RunConfig(seed=1)), module, task)  # type: ignore[arg-type]
     experiment.strategy._asked = None
     ids = experiment.strategy.parents.tolist()
     experiment.strategy.load_state_dict(strategy.state_dict())
@@ -114,11 +114,11 @@ def _checkpoint_rows(
     ]
 
 
-def help_rows(rounds: int = 15) -> list[Row]:
+def help_rows(rounds: int) -> list[Row]:
     """How long ``galab --help`` takes as a process."""
     command = [sys.executable, "-c", "from galab.cli import main; main(['--help'])"]
     times = []
-    for _ in range(rounds + 1):
+    for _ in range(3 * rounds + 1):
         start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         times.append(time.perf_counter() - start)

@@ -36,26 +36,28 @@ def available() -> bool:
     return _STAMP.exists()
 
 
-def libraries(precision: str = "float32") -> tuple[str, ...]:
-    """The libraries that compute in this precision."""
-    return tuple(MODULES) if precision == "float32" else BFLOAT16
+def libraries(kind: str = "eggroll", precision: str = "float32") -> tuple[str, ...]:
+    """The libraries of a kind that compute in this precision."""
+    return tuple(name for name in MODULES[kind] if precision == "float32" or name in BFLOAT16)
 
 
 class Peers:
     """A worker in the peers' environment, from ``with`` to its end.
 
     Args:
+        kind: of search, ``eggroll`` or ``genetic``.
         patience: seconds to wait for an answer; the first of a library compiles.
 
     Raises:
         UsageError: if the environment is absent.
     """
 
-    def __init__(self, patience: float = 900.0) -> None:
+    def __init__(self, kind: str = "eggroll", *, patience: float = 900.0) -> None:
         if not available():
             raise UsageError(
                 f"expected other people's libraries in {_STAMP.parent}, got none installed; run make bench-peers first"
             )
+        self._kind = kind
         self._patience = patience
         self._folder = tempfile.TemporaryDirectory(prefix="galab-peers-")
         self._problems = 0
@@ -102,7 +104,7 @@ class Peers:
         if not self._loaded:
             raise UsageError("expected a problem, got none; call load first")
         try:
-            process.stdin.write(json.dumps(request | self._loaded) + "\n")
+            process.stdin.write(json.dumps({"kind": self._kind} | request | self._loaded) + "\n")
             process.stdin.flush()
             # One answer a request, so nothing of it can already lie in the buffer of stdout.
             answered, _, _ = select.select([process.stdout], [], [], self._patience)

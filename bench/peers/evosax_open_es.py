@@ -27,7 +27,7 @@ def make(problem: Problem, population: int, rank: int, precision: str) -> Callab
     strategy = Open_ES(population, mean, optimizer=optax.sgd(rate), std_schedule=optax.constant_schedule(SIGMA))
     options = strategy.default_params
 
-    evaluate = jax.jit(jax.vmap(_loss, in_axes=(0, None, None)))
+    evaluate = jax.jit(evaluated)
     state, key = strategy.init(jax.random.key(0), mean, options), jax.random.key(1)
 
     def step() -> object:
@@ -46,6 +46,11 @@ def centre(problem: Problem, precision: str) -> float:
     parameters = {name: jnp.asarray(value) for name, value in problem.parameters.items()}
     images, targets = jnp.asarray(problem.inputs, precision), jnp.asarray(problem.targets, jnp.int32)
     return -float(_loss(parameters, images, targets))
+
+
+def evaluated(members: Parameters, images: jax.Array, targets: jax.Array) -> jax.Array:
+    """The losses (P,) of stacked members."""
+    return jax.vmap(_loss, in_axes=(0, None, None))(members, images, targets)
 
 
 def _loss(parameters: Parameters, images: jax.Array, targets: jax.Array) -> jax.Array:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-#: The name in a request, and the module beside this one that has ``make`` and ``centre``.
+#: Kind of search, and for each library's name in a request the module beside this one with ``make`` and ``centre``.
 MODULES = {
-    "hyperscale": "hyperscale",
-    "evosax": "evosax_open_es",
-    "eggroll-trainer": "eggroll_trainer",
-    "torcheggroll": "torcheggroll",
-    "eggroll-es": "eggroll_es",
+    "eggroll": {
+        "hyperscale": "hyperscale",
+        "evosax": "evosax_open_es",
+        "eggroll-trainer": "eggroll_trainer",
+        "torcheggroll": "torcheggroll",
+        "eggroll-es": "eggroll_es",
+    },
+    "genetic": {
+        "EvoTorch": "evotorch_genetic",
+        "EvoX": "evox_open_es",
+        "evosax": "evosax_simple_ga",
+    },
 }
 #: Those that also compute in bfloat16.
 BFLOAT16 = ("hyperscale", "evosax")

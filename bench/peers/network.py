@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.func import functional_call
+from torch.nn.utils import parameters_to_vector
 
 from .problem import Problem
 
@@ -40,3 +44,22 @@ def centre(problem: Problem, precision: str) -> float:
     """Fitness of the unperturbed parameters."""
     float32_only(precision)
     return fitness(module_of(problem), *examples_of(problem))
+
+
+def flat(problem: Problem) -> torch.Tensor:
+    """All weights of the network in one row (D,)."""
+    return parameters_to_vector(module_of(problem).parameters()).detach()
+
+
+def loss_of_row(problem: Problem) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Cross-entropy of the weights in a row (D,), as a function that ``vmap`` takes."""
+    images, targets = examples_of(problem)
+    module = module_of(problem)
+    shapes = {name: value.shape for name, value in module.named_parameters()}
+    sizes = [shape.numel() for shape in shapes.values()]
+
+    def loss(row: torch.Tensor) -> torch.Tensor:
+        parts = zip(shapes.items(), row.split(sizes), strict=True)
+        return F.cross_entropy(functional_call(module, {name: p.view(s) for (name, s), p in parts}, (images,)), targets)
+
+    return loss

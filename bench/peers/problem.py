@@ -9,6 +9,8 @@ import numpy as np
 
 #: Spread of the perturbations and step of the update; every library learns with these, and no time depends on them.
 SIGMA, LEARNING_RATE = 0.03, 0.1
+#: Individuals that breed in a genetic algorithm.
+PARENTS = 8
 
 #: The file's arrays and how many dimensions they have.
 _DIMENSIONS = {"inputs": 2, "targets": 1, "weight1": 2, "bias1": 1, "weight2": 2, "bias2": 1}

@@ -1,9 +1,11 @@
 """The peers' side: one JSON request a line on stdin, one JSON answer a line on stdout, until stdin closes.
 
-``{"library": name, "problem": path, "images": 512, "population": 4096, "rank": 1, "precision": "float32"}`` does one
-generation (noise, evaluation, update) and answers ``{"milliseconds": x, "ok": true}``; compiling and warming up lie
-before the clock. With ``"check": true`` the answer is ``{"fitness": x, "ok": true}``: of the unperturbed parameters.
-What fails is answered ``{"error": sentence}``, and the next request is read. Run as ``python -m peers.worker``.
+``{"kind": "eggroll", "library": name, "problem": path, "images": 512, "population": 4096, "rank": 1, "precision":
+"float32"}`` does one generation (noise, evaluation, update or selection) and answers ``{"milliseconds": x, "ok":
+true}``; compiling and warming up lie before the clock. Under ``"kind": "genetic"`` the population is the children, and
+the rank has no meaning. With ``"check": true`` the answer is ``{"fitness": x, "ok": true}``: of the unperturbed
+parameters. What fails is answered ``{"error": sentence}``, and the next request is read. Run as ``python -m
+peers.worker``.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import importlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import clock
 from .libraries import MODULES
 from .problem import Problem
 
@@ -29,10 +31,10 @@ class Worker:
     """Answers requests; what a library has compiled is kept for its next request.
 
     Args:
-        capacity: how many (library, problem, population, rank, precision) are kept ready at once, the newest.
+        capacity: how many (kind, library, problem, population, rank, precision) are kept ready at once, the newest.
     """
 
-    def __init__(self, capacity: int = 4) -> None:
+    def __init__(self, capacity: int = 8) -> None:
         self._capacity = capacity
         self._ready: dict[tuple[Any, ...], Callable[[], object]] = {}
 
@@ -46,28 +48,26 @@ class Worker:
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         name, path, precision = request["library"], Path(request["problem"]), request["precision"]
-        if name not in MODULES:
-            raise ValueError(f"expected a library of {', '.join(MODULES)}, got {name!r}")
+        modules = MODULES[request["kind"]]
+        if name not in modules:
+            raise ValueError(f"expected a library of {', '.join(modules)}, got {name!r}")
+        module = importlib.import_module(f".{modules[name]}", __package__)
         if request.get("check"):
-            return {"fitness": _module(name).centre(_problem(path, request), precision)}
-        key = (name, path, request["population"], request["rank"], precision)
+            return {"fitness": module.centre(_problem(path, request), precision)}
+        key = (request["population"], request["rank"], precision, request["kind"], name, path)
         if key not in self._ready:
             if len(self._ready) == self._capacity:
                 del self._ready[next(iter(self._ready))]
                 gc.collect()
-            step = _module(name).make(_problem(path, request), *key[2:])
+            step = module.make(_problem(path, request), *key[:3])
             for _ in range(WARM_UP):
                 step()
             self._ready[key] = step
         else:
             step = self._ready[key]
-        start = time.perf_counter()
+        start = clock.now()
         step()
-        return {"milliseconds": (time.perf_counter() - start) * 1e3}
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f".{MODULES[name]}", __package__)
+        return {"milliseconds": (clock.now() - start) * 1e3}
 
 
 def _problem(path: Path, request: dict[str, Any]) -> Problem:
