@@ -65,8 +65,8 @@ def bench(
 ) -> None:
     """Measure whole generations here, and find the fastest settings.
 
-    It takes the flags of `galab run`, or a run's folder, and lets chunk, threads, precision and compilation take
-    turns, one setting after the other. All settings must give the same losses. Without --tune nothing is written.
+    It takes the flags of `galab run`, or a run's folder, and lets chunk, threads, workers, precision and compilation
+    take turns, one setting after the other. All settings must give the same losses. Without --tune nothing is written.
     """
     from galab.lab.compose import compose
     from galab.lab.contenders import of_options, of_run
