@@ -10,8 +10,8 @@ from galab.config import RunConfig, flag
 from galab.errors import UsageError, closest
 from galab.evolution_compatibility import is_evolution
 
-#: In the order in which they are tried: each later one is tried with the best of those before.
-SETTINGS = ("precision", "compile", "workers", "threads", "chunk")
+#: In the order in which they are tried: each later one is tried with the best of those before. Compiling takes longest.
+SETTINGS = ("precision", "workers", "threads", "chunk", "compile")
 _FEW_CORES = 4
 
 Changes = dict[str, Any]

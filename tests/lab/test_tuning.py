@@ -159,6 +159,13 @@ def test_what_there_is_no_time_for_is_named() -> None:
     assert alone.best is alone.rows[0]
 
 
+def test_compiling_is_taken_to_be_dear_until_it_was_tried() -> None:
+    world = World(lambda c: 0.1, build=1.0)
+    found = world.search(settings=("compile",), budget=12.0)
+    assert found.notes == ["--compile on: not tried, as the time was over; give it more with --budget"]
+    assert names(world.search(settings=("compile",), budget=world.now + 40.0)) == ["default", "--compile on"]
+
+
 def test_a_forward_that_did_not_compile_is_no_candidate() -> None:
     class Eager(Fake):
         @property
@@ -221,5 +228,5 @@ def test_words() -> None:
     assert short(ES, {"chunk": 64, "compiled": True}) == "chunk 64, float32, compiled, 2 threads"
     assert parse_settings("chunk, threads,chunk") == ("chunk", "threads")
     for text in ("chunks", ""):
-        with pytest.raises(UsageError, match="expected --vary to name some of .*threads, chunk, got"):
+        with pytest.raises(UsageError, match="expected --vary to name some of .*threads, chunk, compile, got"):
             parse_settings(text)
