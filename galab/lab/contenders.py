@@ -88,8 +88,10 @@ class Prepared:
         work, numerics, config = self._work, self.numerics, self._config
         if work is None:
             return None
-        key = (config.precision, config.threads, numerics["chunk"], numerics["block"])
+        threads = config.threads * max(1, config.workers)
+        key = (config.precision, threads, numerics["chunk"], numerics["block"])
         if key not in self._peaks:
+            torch.set_num_threads(threads)  # as many as all workers have together
             self._peaks[key] = operations_per_second(
                 work, members=numerics["chunk"], examples=numerics["block"], precision=config.precision,
                 device=torch.device(config.device),
