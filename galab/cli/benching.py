@@ -65,8 +65,8 @@ def bench(
 ) -> None:
     """Measure whole generations here, and find the fastest settings.
 
-    It takes the flags of `galab run`, or a run's folder, and lets chunk, threads, precision and compilation take
-    turns, one setting after the other. All settings must give the same losses. Without --tune nothing is written.
+    It takes the flags of `galab run`, or a run's folder, and lets chunk, threads, workers, precision and compilation
+    take turns, one setting after the other. All settings must give the same losses. Without --tune nothing is written.
     """
     from galab.lab.compose import compose
     from galab.lab.contenders import of_options, of_run
@@ -185,6 +185,8 @@ def _share(row: Row) -> float | None:
 
 def _verdict(found: Found) -> str:
     """What it comes to, in one sentence."""
+    from galab.lab.tuning import WORTH
+
     best, default = found.best, found.rows[0]
     if len(found.rows) == 1:
         return f"nothing else was tried; the default: {default.setting}"
@@ -193,7 +195,8 @@ def _verdict(found: Found) -> str:
     gain = f"{best.gain.median:.2f} x the default ({best.gain.low:.2f} to {best.gain.high:.2f} in half of the rounds)"
     if found.worth:
         return f"best here: {best.setting}: {gain}"
-    return f"the default is as good: {default.setting}; {best.setting} came to {gain}, and less than 5 % is noise"
+    why = "which the rounds do not agree on" if best.gain.median >= WORTH else "and less than 5 % is noise"
+    return f"the default is as good: {default.setting}; {best.setting} came to {gain}, {why}"
 
 
 def _emit(found: Found, style: str) -> None:

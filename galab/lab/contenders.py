@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,12 +18,13 @@ from torch import nn
 from galab.config import RunConfig
 from galab.contracts import Scores, Task
 from galab.errors import UsageError
-from galab.evaluation.profile import numeric_profile, resolve_device
+from galab.evaluation.profile import resolve_device
 from galab.genome.founders import Founders
 from galab.genome.noise import Table
 from galab.lab import tables
 from galab.lab import trust as trust_rules
-from galab.lab.experiment import Experiment, build, network_and_task
+from galab.lab.crew import with_workers
+from galab.lab.experiment import Experiment, build, network_and_task, profile_of
 from galab.lab.origins import origin_founders, pinned_origin
 from galab.lab.peak import Work, operations_per_second, work_of
 from galab.lab.race import Lap
@@ -54,7 +54,7 @@ class Prepared:
         self._work = work
         self._peaks = peaks
         # Where others evaluate, nobody here knows how long they decoded.
-        self._watch = None if getattr(experiment.config, "workers", 0) else _Watch(experiment.search)
+        self._watch = None if experiment.config.workers else _Watch(experiment.search)
         self._members = 0
 
     @property
@@ -65,9 +65,7 @@ class Prepared:
     @property
     def profile(self) -> dict[str, Any]:
         """See :class:`galab.lab.tuning.Contender`."""
-        config = self._config
-        numerics = self._experiment.search.numerics
-        return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
+        return profile_of(self._experiment)
 
     def settle(self) -> None:
         """Give torch this contender's number of threads, and let them start."""
@@ -90,8 +88,10 @@ class Prepared:
         work, numerics, config = self._work, self.numerics, self._config
         if work is None:
             return None
-        key = (config.precision, config.threads, numerics["chunk"], numerics["block"])
+        threads = config.threads * max(1, config.workers)
+        key = (config.precision, threads, numerics["chunk"], numerics["block"])
         if key not in self._peaks:
+            torch.set_num_threads(threads)  # as many as all workers have together
             self._peaks[key] = operations_per_second(
                 work, members=numerics["chunk"], examples=numerics["block"], precision=config.precision,
                 device=torch.device(config.device),
@@ -189,16 +189,9 @@ class Workbench:
         else:
             restore(experiment, *self.run)
         opened = ExitStack()
-        return Prepared(_with_workers(experiment, opened), opened, work_of(self.module, self.task), self._peaks)
-
-
-def _with_workers(experiment: Experiment, opened: ExitStack) -> Experiment:
-    """The experiment with its evaluations in processes, if there are such in this version and it asks for them."""
-    if not getattr(experiment.config, "workers", 0):
-        return experiment
-    crew = importlib.import_module("galab.lab.crew")
-    found: Experiment = opened.enter_context(crew.with_workers(experiment))
-    return found
+        return Prepared(
+            opened.enter_context(with_workers(experiment)), opened, work_of(self.module, self.task), self._peaks
+        )
 
 
 def of_options(config: RunConfig) -> Workbench:

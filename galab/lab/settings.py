@@ -10,11 +10,8 @@ from galab.config import RunConfig, flag
 from galab.errors import UsageError, closest
 from galab.evolution_compatibility import is_evolution
 
-#: In the order in which they are tried: each later one is tried with the best of those before. ``workers`` is for
-#: versions whose runs have worker processes.
-SETTINGS = tuple(
-    name for name in ("precision", "compile", "workers", "threads", "chunk") if name in RunConfig.__dataclass_fields__
-)
+#: In the order in which they are tried: each later one is tried with the best of those before. Compiling takes longest.
+SETTINGS = ("precision", "workers", "threads", "chunk", "compile")
 _FEW_CORES = 4
 
 Changes = dict[str, Any]
@@ -65,7 +62,7 @@ def candidates(
         other = "float32" if config.precision == "bfloat16" else "bfloat16"
         return [{name: other}] if asked or machine.fast_bfloat16 or other == "float32" else []
     if name == "compile":
-        if not is_evolution(config) or not (machine.compiler or config.device == "cuda"):
+        if not (machine.compiler or config.device == "cuda"):
             return []
         return [{name: "off" if config.compile == "on" else "on"}]
     if name == "workers":
@@ -79,7 +76,7 @@ def candidates(
         return [changes for changes in found if changes[name] != getattr(config, name)]
     if name == "threads":
         # With worker processes, threads are those of each.
-        most = max(1, machine.cores // max(1, getattr(config, "workers", 0)))
+        most = max(1, machine.cores // max(1, config.workers))
         return [{name: count} for count in counts(most) if count != config.threads]
     return [{name: chunk} for chunk in _chunks(config, numerics["chunk"], numerics["members"])]
 
@@ -102,10 +99,8 @@ def _chunks(config: RunConfig, chunk: int, members: int) -> list[int]:
 def short(config: RunConfig, numerics: Mapping[str, Any]) -> str:
     """A configuration's settings in words, such as "chunk 40, float32, 2 threads"."""
     parts = [f"chunk {numerics['chunk']}", config.precision]
-    if is_evolution(config):
-        parts.append("compiled" if numerics.get("compiled") else "eager")
-    workers = getattr(config, "workers", 0)
-    parts += [f"{workers} workers"] if workers else []
+    parts.append("compiled" if numerics.get("compiled") else "eager")
+    parts += [f"{config.workers} workers"] if config.workers else []
     return ", ".join([*parts, f"{config.threads} thread{'s' if config.threads > 1 else ''}"])
 
 

@@ -29,6 +29,8 @@ WORTH = 1.05
 _BETTER = 1.02
 #: The share of the time that is kept for the last duel, and its rounds.
 _DUEL_SHARE, _DUEL_ROUNDS = 0.25, 7
+#: What compiling is taken to cost before it was tried.
+_COMPILING_SECONDS = 10.0
 
 DEFAULT = "default"
 
@@ -238,7 +240,8 @@ class Tuner:
     def _made(self, config: RunConfig, until: float) -> _Side | None:
         """A contender whose losses are the default's, or None with a note."""
         name = self._name(config)
-        cost = self._seconds.get(config.compile) or max(self._seconds.values())
+        unknown = max(self._seconds.values()) + (_COMPILING_SECONDS if config.compile == "on" else 0.0)
+        cost = self._seconds.get(config.compile, unknown)
         if self.clock() + cost > until:
             self._notes.append(f"{name}: not tried, as the time was over; give it more with --budget")
             return None

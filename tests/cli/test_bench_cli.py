@@ -39,7 +39,11 @@ def test_it_takes_the_flags_of_run_and_writes_nothing(galab: Any) -> None:
     said = galab("bench", *SMALL, *QUICK)
     assert "digits" in said.out
     assert "192 evaluations a generation" in said.out
-    for setting in ("chunk 6, float32, 1 thread (default)", "chunk 2, float32, 1 thread", "chunk 3, float32, 1 thread"):
+    for setting in (
+        "chunk 6, float32, eager, 1 thread (default)",
+        "chunk 2, float32, eager, 1 thread",
+        "chunk 3, float32, eager, 1 thread",
+    ):
         assert setting in said.out
     assert "galab run --task digits" in said.out
     assert "as good" in said.out or "best here" in said.out
@@ -50,7 +54,7 @@ def test_it_takes_the_flags_of_run_and_writes_nothing(galab: Any) -> None:
 def test_the_best_settings_are_named_with_the_command(galab: Any) -> None:
     said = galab("bench", *SMALL, *QUICK).out
     assert (
-        "best here: chunk 2, float32, 1 thread: 2.00 x the default (2.00 to 2.00 in half of the rounds)"
+        "best here: chunk 2, float32, eager, 1 thread: 2.00 x the default (2.00 to 2.00 in half of the rounds)"
         in said.replace("\n", " ")
     )
     assert said.rstrip().endswith("--generations 3 --chunk 2")

@@ -16,7 +16,7 @@ from galab.lab.race import Lap
 from galab.lab.settings import Machine, candidates, counts, parse_settings, short
 from galab.lab.tuning import Found, Tuner, alike
 
-GA = RunConfig(seed=1, threads=2, chunk=32, precision="float32", device="cpu")
+GA = RunConfig(seed=1, threads=2, chunk=32, precision="float32", device="cpu", compile="off")
 ES = RunConfig(seed=1, strategy="eggroll", threads=2, precision="float32", device="cpu", compile="off")
 TWO = Machine(cores=2, fast_bfloat16=False, compiler=True)
 
@@ -40,7 +40,7 @@ class World:
         return Fake(self, config)
 
     def search(self, config: RunConfig = GA, *, budget: float = 100.0, machine: Machine = TWO, **more: Any) -> Found:
-        options: dict[str, Any] = {"settings": ("precision", "compile", "threads", "chunk"), "asked": ()} | more
+        options: dict[str, Any] = {"settings": ("precision", "threads", "chunk"), "asked": ()} | more
         return Tuner(config, self.make, machine, until=budget, clock=lambda: self.now, **options).search()
 
 
@@ -87,7 +87,7 @@ def test_it_finds_the_fastest_combination_coordinate_by_coordinate() -> None:
     assert found.changes == {"threads": 1, "chunk": 16}
     assert found.best.gain is not None
     assert found.best.gain.median == pytest.approx(1.8)
-    assert found.best.setting == "chunk 16, float32, 1 thread"
+    assert found.best.setting == "chunk 16, float32, eager, 1 thread"
     assert found.profile == {"threads": 1, "chunk": 16}
     # Chunks were tried with the threads that had won, and not in a full product.
     assert names(found) == ["default", "--threads 1", "--threads 1 --chunk 8", "--threads 1 --chunk 16"]
@@ -159,6 +159,13 @@ def test_what_there_is_no_time_for_is_named() -> None:
     assert alone.best is alone.rows[0]
 
 
+def test_compiling_is_taken_to_be_dear_until_it_was_tried() -> None:
+    world = World(lambda c: 0.1, build=1.0)
+    found = world.search(settings=("compile",), budget=12.0)
+    assert found.notes == ["--compile on: not tried, as the time was over; give it more with --budget"]
+    assert names(world.search(settings=("compile",), budget=world.now + 40.0)) == ["default", "--compile on"]
+
+
 def test_a_forward_that_did_not_compile_is_no_candidate() -> None:
     class Eager(Fake):
         @property
@@ -187,7 +194,7 @@ def test_precision_is_held_to_its_own_tolerance() -> None:
         ("precision", GA, TWO, []),
         ("precision", GA, dataclasses.replace(TWO, fast_bfloat16=True), [{"precision": "bfloat16"}]),
         ("precision", dataclasses.replace(GA, precision="bfloat16"), TWO, [{"precision": "float32"}]),
-        ("compile", GA, TWO, []),
+        ("compile", dataclasses.replace(GA, compile="off"), TWO, [{"compile": "on"}]),
         ("compile", ES, TWO, [{"compile": "on"}]),
         ("compile", ES, dataclasses.replace(TWO, compiler=False), []),
         ("compile", dataclasses.replace(ES, compile="on"), TWO, [{"compile": "off"}]),
@@ -202,7 +209,6 @@ def test_what_is_tried(name: str, config: RunConfig, machine: Machine, wanted: l
     assert candidates(name, config, {"chunk": config.chunk or 64, "members": 32}, machine) == wanted
 
 
-@pytest.mark.skipif("workers" not in RunConfig.__dataclass_fields__, reason="no worker processes in this version")
 def test_workers_are_tried_with_their_share_of_the_cores_and_of_the_members() -> None:
     four = dataclasses.replace(TWO, cores=4)
     found = candidates("workers", GA, {"chunk": 32, "members": 32}, four)
@@ -222,5 +228,5 @@ def test_words() -> None:
     assert short(ES, {"chunk": 64, "compiled": True}) == "chunk 64, float32, compiled, 2 threads"
     assert parse_settings("chunk, threads,chunk") == ("chunk", "threads")
     for text in ("chunks", ""):
-        with pytest.raises(UsageError, match="expected --vary to name some of .*threads, chunk, got"):
+        with pytest.raises(UsageError, match="expected --vary to name some of .*threads, chunk, compile, got"):
             parse_settings(text)
