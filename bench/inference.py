@@ -14,8 +14,8 @@ from timing import Row, interleaved
 
 from galab.evaluation.around import members_around
 from galab.evaluation.perturbed import folded
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.models import build_model
 from galab.perturbation.directions import draw

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.genome.sigma import PER_OCTAVE
 from galab.genome.steps import Steps
 from galab.mutation.step_size import StepSizeRule

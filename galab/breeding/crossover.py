@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, codes, words
-from galab.genome.phenotype import Layout, Phenotype, picked
+from galab.genome.phenotype import Phenotype, picked
 
 
 class Mixed(NamedTuple):

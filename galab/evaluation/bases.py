@@ -12,7 +12,8 @@ from torch import Tensor
 
 from galab.evaluation.products import Key, Products, inner_product, outer_product
 from galab.genome.descent import Chain, Change, Factors
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.layout import Layout
+from galab.genome.phenotype import Phenotype
 
 #: What products with the bases may take in memory.
 _MOST_BYTES = 512 << 20

@@ -17,7 +17,7 @@ from galab.evaluation.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.population import FORWARDS, block_size, choose_forward
 from galab.evaluation.process import settle_kernels
 from galab.evaluation.products import Products
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from galab.evaluation.low_rank import Common, LowRank, Stack
 from galab.evaluation.products import Products
 from galab.evaluation.runner import Runner
 from galab.genome.descent import Change, Descents, Factors, unchanged
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 
 #: What a child's weights differ by from its parent's, about, when the forward is chosen.
 _PROBE_SIGMA = 0.1

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
-from galab.genome.phenotype import SCALE, Layout, Phenotype
+from galab.genome.layout import Layout
+from galab.genome.phenotype import SCALE, Phenotype, reach
 from galab.genome.steps import Steps
 
 #: The largest magnitude of a weight that can be represented, and what float32 may have rounded away on the way there.
@@ -66,7 +67,7 @@ class Descents:
 
     def doubtful(self) -> NDArray[np.bool_]:
         """(P,) who may have a weight outside +-128; of all others it is certain that they have not."""
-        peaks = {number: _peak(phenotype.weights) for number, phenotype in self.phenotypes.items()}
+        peaks = {number: reach(phenotype.weights) / SCALE for number, phenotype in self.phenotypes.items()}
         base = np.array([peaks[number] for number in self.bases])
         most = np.zeros(len(self.bases))
         for change in self.changes:
@@ -121,10 +122,6 @@ def scattered(changes: Sequence[Change], places: Sequence[int], into: list[Chang
 def is_matrix(shape: tuple[int, ...], size: int) -> bool:
     """Whether a tensor changes by factors, seen as a matrix of its first axis and all others."""
     return len(shape) > 1 and size > 0
-
-
-def _peak(weights: NDArray[np.int32]) -> float:
-    return max(int(weights.max(initial=0)), -int(weights.min(initial=0))) / SCALE
 
 
 def _largest(change: Change) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from galab.genome.births import Birth
 from galab.genome.descent import Change
 from galab.genome.founders import Founders
 from galab.genome.genes import GeneCache, recombined
-from galab.genome.phenotype import Gene, Layout, Phenotype, picked
+from galab.genome.layout import Layout
+from galab.genome.phenotype import Gene, Phenotype, picked
 from galab.genome.steps import Steps
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from galab.errors import CheckpointError
 from galab.genome.births import Birth
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, draw, table
-from galab.genome.phenotype import Layout, step
+from galab.genome.phenotype import step
 
 #: The law of a tensor whose values are stored instead of drawn.
 GIVEN = "given"

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.genome.phenotype import Gene, Layout, Phenotype, narrowed
+from galab.genome.layout import Layout
+from galab.genome.phenotype import Gene, Phenotype, narrowed
 
 #: What a gene law decides: ids of the genes that a child carries, of those that its parents carry.
 Chosen = set[int]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.genome.phenotype import SCALE, SCALE_BITS, Layout, Neurons
+from galab.genome.layout import Layout, Neurons
+from galab.genome.phenotype import SCALE, SCALE_BITS
 from galab.genome.scratch import scratch
 from galab.genome.sigma import HIGHEST, LOWEST, log2_grid, sigma, sigmas
 

@@ -18,7 +18,8 @@ from torch import nn
 from galab.contracts import Member
 from galab.errors import UsageError
 from galab.genome.founders import GIVEN, Founders, TensorLaw
-from galab.genome.phenotype import Layout, from_float
+from galab.genome.layout import Layout
+from galab.genome.phenotype import from_float
 
 _FAN_IN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

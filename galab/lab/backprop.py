@@ -12,7 +12,7 @@ from galab.config import RunConfig
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.process import keep_freed_memory, settle_kernels
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.genome.torch_laws import founders_of, tensors_of
 from galab.lab.champion import Judge
 from galab.lab.evolution_search import start_of

@@ -18,7 +18,7 @@ from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
 from galab.evaluation.fitness import FITNESS, STEADY, Means, means_of
 from galab.evolution_compatibility import is_evolution
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.specs import parse_fitness
 

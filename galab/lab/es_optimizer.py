@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.errors import NoViableChildError, UsageError
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.genome.quantiles import make
 from galab.lab.es_arguments import check_options, in_python
 from galab.lab.es_population import Population, filled

@@ -22,8 +22,8 @@ from galab.evaluation.process import keep_freed_memory, settle_kernels
 from galab.evaluation.profile import numeric_profile, prepare_device
 from galab.evolution_compatibility import is_evolution
 from galab.genome.founders import Founders
+from galab.genome.layout import Layout
 from galab.genome.noise import Table, table
-from galab.genome.phenotype import Layout
 from galab.genome.torch_laws import founders_given, founders_of
 from galab.lab.evolution_search import EvolutionSearch
 from galab.lab.genetic_search import GeneticSearch

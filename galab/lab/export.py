@@ -22,8 +22,9 @@ from galab.evolution_compatibility import is_evolution
 from galab.genome import quantiles
 from galab.genome.births import NOBODY, Birth
 from galab.genome.founders import GIVEN, Founders
+from galab.genome.layout import Layout
 from galab.genome.noise import Table, table
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.phenotype import Phenotype
 from galab.lab import tables
 from galab.lab.members import lineage_of, members_of
 from galab.lab.operators import developer

@@ -10,8 +10,8 @@ from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.genome.develop import Developer, Mutation, Recombination
 from galab.genome.founders import Founders
+from galab.genome.layout import Layout
 from galab.genome.noise import Table
-from galab.genome.phenotype import Layout
 from galab.genome.sigma import snap
 from galab.genome.steps import Steps
 from galab.mutation.control import Control

@@ -14,7 +14,7 @@ from galab.contracts import Member, Task
 from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
 from galab.evolution_compatibility import is_evolution
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.lab import trust as trust_rules
 from galab.lab.champion import Judge

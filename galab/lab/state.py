@@ -19,7 +19,7 @@ from galab.errors import CheckpointError, UsageError
 from galab.evolution_compatibility import is_evolution
 from galab.genome.births import birth_dtype
 from galab.genome.founders import Founders
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.store import plain
 from galab.strategies.evolution import record_dtype
 

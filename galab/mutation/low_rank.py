@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.descent import Change, Factors, is_matrix, unchanged
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, Table, draw, draw_all
-from galab.genome.phenotype import SCALE, Layout, Phenotype, add, narrowed, to_change
+from galab.genome.phenotype import SCALE, Phenotype, add, narrowed, to_change
 from galab.genome.scratch import scratch
 from galab.genome.sigma import sigmas
 from galab.genome.steps import Steps

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from galab.errors import UsageError
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 
 #: Codes in one block of Philox; every direction begins with a block of its own, so any of them can be drawn alone.
 BLOCK_CODES = 16

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from galab.config import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import GalabError, NoViableChildError
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.perturbation.directions import Directions
 from galab.schedules import parse_rate_schedule
 from galab.strategies.estimate import estimate

@@ -18,9 +18,9 @@ from galab.breeding.niching import distances
 from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.genome.births import Birth
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, below, codes
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Layout
 from galab.genome.sigma import snap
 from galab.genome.steps import Steps
 from galab.mutation.control import Control

@@ -8,7 +8,8 @@ from scipy import stats
 
 from galab.breeding.crossover import Mean, PerLayer, PerParameter, PerRow
 from galab.genome.births import Birth
-from galab.genome.phenotype import Gene, Layout, Phenotype
+from galab.genome.layout import Layout
+from galab.genome.phenotype import Gene, Phenotype
 from galab.registry import CROSSOVERS
 
 LAYOUT = Layout(

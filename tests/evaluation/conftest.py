@@ -16,8 +16,9 @@ from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches
 from galab.evaluation.sources import Decoded
 from galab.genome.decode import Decoder
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout, Phenotype, from_float
+from galab.genome.phenotype import Phenotype, from_float
 from galab.genome.torch_laws import founders_given, founders_of
 from galab.lab.operators import developer, step_size_rule
 from galab.models import MLP

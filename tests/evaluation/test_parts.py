@@ -15,8 +15,8 @@ from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
 from galab.evaluation.sources import Around
 from galab.evaluation.spread import spread, votes
 from galab.genome.births import Birth, to_rows
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout
 from galab.models import MLP
 from galab.perturbation.directions import Directions
 from galab.perturbation.plan import plan_of

@@ -10,8 +10,8 @@ from torch.func import functional_call
 
 from galab.evaluation.compiled import compiler
 from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout
 from galab.perturbation.directions import Dense, draw
 from galab.perturbation.plan import plan_of
 

@@ -19,9 +19,10 @@ from galab.genome.births import Birth, birth_dtype, to_rows
 from galab.genome.develop import Developer
 from galab.genome.founders import Founders, TensorLaw
 from galab.genome.genes import GeneCache, recombined
+from galab.genome.layout import Layout
 from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Gene, Layout, Phenotype
+from galab.genome.phenotype import Gene, Phenotype
 from galab.genome.steps import Steps
 from galab.lab.members import members_of, members_to_state
 from galab.lab.verify import develop_all

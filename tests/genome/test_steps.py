@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.genome.sigma import HIGHEST, LOWEST, sigma
 from galab.genome.steps import GRANULARITIES, Steps, log_rms, sum_of_squares
 

@@ -12,7 +12,7 @@ from lab_outcome import newest_state
 
 from galab.config import RunConfig
 from galab.errors import UsageError
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.genome.sigma import sigma, snap
 from galab.genome.steps import Steps
 from galab.lab.compose import compose

@@ -112,6 +112,6 @@ def test_a_rank_that_does_not_fit_is_refused_before_anything_is_written(evolve: 
 
 
 def _layout() -> Any:
-    from galab.genome.phenotype import Layout
+    from galab.genome.layout import Layout
 
     return Layout(("output.weight",), ((16, 64),))

@@ -11,8 +11,8 @@ import pytest
 from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.genome.founders import Founders, TensorLaw
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout
 from galab.genome.sigma import snap
 from galab.lab.operators import crossover, developer, mutation, step_size_rule, steps_of
 from galab.mutation.control import Control

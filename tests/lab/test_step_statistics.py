@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.genome.phenotype import SCALE, Layout, Phenotype
+from galab.genome.layout import Layout
+from galab.genome.phenotype import SCALE, Phenotype
 from galab.genome.sigma import snap
 from galab.genome.steps import Steps
 from galab.lab.step_statistics import layer_of, quantiles, step_size_shares, step_sizes

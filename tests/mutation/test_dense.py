@@ -10,8 +10,9 @@ import pytest
 from galab.distribution import TABLE_HASHES
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, codes, table
-from galab.genome.phenotype import Layout, Phenotype
+from galab.genome.phenotype import Phenotype
 from galab.genome.sigma import sigma, snap
 from galab.genome.steps import Steps
 from galab.mutation.dense import Dense

@@ -11,8 +11,9 @@ from scipy import stats
 from galab.compatibility import CONTEXT
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, codes, table
-from galab.genome.phenotype import Layout, Phenotype, to_float
+from galab.genome.phenotype import Phenotype, to_float
 from galab.genome.sigma import sigma
 from galab.genome.steps import GRANULARITIES, Steps
 from galab.mutation.few_weights import FewWeights

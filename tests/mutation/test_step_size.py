@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from galab.compatibility import CONTROLS
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, codes, table
-from galab.genome.phenotype import Layout
 from galab.genome.sigma import HIGHEST, LOWEST, PER_OCTAVE, snap
 from galab.genome.steps import GRANULARITIES, Steps
 from galab.mutation.step_size import Fixed, LogNormal, MeanReverting, SelfAdaptive, ThreePoint, predicted_spread

@@ -18,8 +18,8 @@ from torch.func import functional_call
 
 from galab.config import RunConfig
 from galab.contracts import Cohort, Scores
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout
 from galab.lab.describe import Totals, generation_line
 from galab.lab.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.lab.experiment import Experiment, build, network_and_task

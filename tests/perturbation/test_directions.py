@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, table
-from galab.genome.phenotype import Layout
 from galab.perturbation.directions import Dense, Directions, Factors, Noise, draw, size_of
 from galab.perturbation.plan import plan_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout
 from galab.perturbation.directions import Dense, draw
 from galab.perturbation.law import cosine, one_sided_cosine, pairs_for, tensor_variance, variance
 from galab.perturbation.plan import Plan, plan_of

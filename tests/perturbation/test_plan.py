@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galab.errors import UsageError
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.perturbation.plan import TensorPlan, plan_of, plan_of_ranks
 
 LAYOUT = Layout(("convolution", "bias", "head"), ((8, 3, 3, 3), (8,), (4, 8)))

@@ -10,8 +10,8 @@ import torch
 
 from galab.config import RunConfig
 from galab.contracts import Outcome, Scores
+from galab.genome.layout import Layout
 from galab.genome.noise import table
-from galab.genome.phenotype import Layout
 from galab.perturbation.directions import Dense, Directions, Noise
 from galab.perturbation.plan import Plan, plan_of
 from galab.strategies.evolution import EvolutionStrategy

@@ -9,7 +9,7 @@ import pytest
 import torch
 from evolution_games import CPU, LAYOUT, MATRICES, all_formed, directions_of
 
-from galab.genome.phenotype import Layout
+from galab.genome.layout import Layout
 from galab.perturbation.directions import Dense, Directions
 from galab.perturbation.law import cosine, one_sided_cosine, variance
 from galab.perturbation.plan import Plan, plan_of
