@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from machine import NO_BFLOAT16, precisions
 from peers.client import Peers, available
@@ -19,8 +20,11 @@ from timing import Row, interleaved, ratio_row
 from galab.config import RunConfig
 
 CONFIG = RunConfig(seed=1, parents=8, children=32, crossover="none", mutate="dense", mutate_rank=1)
-#: What a child differs from its parent by, and the operator.
-CHILDREN = {"dense": "dense", "rank-1": "low-rank"}
+#: What a child differs from its parent by, and what that takes. Compiling gains nothing where products of matrices are
+#: nearly all there is.
+CHILDREN: dict[str, dict[str, Any]] = {
+    "dense": {"mutate": "dense"}, "rank-1": {"mutate": "low-rank", "compile": "on"},
+}  # fmt: skip
 NAIVE, BEST = "the naive loop", "the best peer"
 NO_PEERS = "no peers; run make bench-peers"
 _PEERS = tuple(MODULES["genetic"])
@@ -41,8 +45,8 @@ def genetic_rows(rounds: int, size: int) -> list[Row]:
     """8 parents and 32 children on so many images."""
     examples = images(size)
     ours = {
-        (kind, precision): experiment(CONFIG, examples, mutate=operator, precision=precision)
-        for kind, operator in CHILDREN.items()
+        (kind, precision): experiment(CONFIG, examples, precision=precision, **options)
+        for kind, options in CHILDREN.items()
         for precision in precisions()
     }
     for one in ours.values():
@@ -83,7 +87,7 @@ def children_rows(rounds: int) -> list[Row]:
             title = f"GA, 8 parents, {_GROWING_IMAGES} images, {kind} {precision}"
             times: dict[str, float] = {}
             if precision in precisions():
-                options = {"mutate": CHILDREN[kind], "precision": precision}
+                options = CHILDREN[kind] | {"precision": precision}
                 runs = {n: experiment(CONFIG, examples, children=n, **options) for n in _GROWING}
                 check_equal(runs[_GROWING[-1]], examples)
                 times = interleaved({str(n): generation(one) for n, one in runs.items()}, rounds)

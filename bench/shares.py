@@ -79,7 +79,7 @@ def noise_timed() -> Iterator[Stopwatch]:
 def noise_rows(rounds: int) -> list[Row]:
     """Noise and decoding as a share of a generation."""
     kinds: dict[str, tuple[RunConfig, dict[str, Any]]] = {
-        f"GA (8, 32) {kind}": (genetic.CONFIG, {"mutate": operator}) for kind, operator in genetic.CHILDREN.items()
+        f"GA (8, 32) {kind}": (genetic.CONFIG, options) for kind, options in genetic.CHILDREN.items()
     }
     kinds |= {f"EGGROLL {n:,} rank 1": (evolution.CONFIG, {"population": n}) for n in (256, 4096)}
     rows = []
