@@ -28,6 +28,7 @@ from galab.genome.noise import Table
 from galab.lab import tables
 from galab.lab.evolution_search import directions_for, start_of
 from galab.lab.experiment import own_threads
+from galab.lab.settings import SETTINGS
 from galab.lab.state import SCORES, config_of, load_founders
 from galab.perturbation.plan import plan_of_ranks
 from galab.store import checkpoints
@@ -224,8 +225,9 @@ def _compared(saved: NDArray[np.float32], replayed: NDArray[np.float32] | None) 
 def _meaning(config: RunConfig, first: RunConfig) -> set[str]:
     """Hyperparameters that two checkpoints of a run must have in common, and have not."""
     fields = RunConfig.__dataclass_fields__
-    # A run may move to a CPU with --allow-numeric-change; the profile tells.
-    return {name for name in first.changed(config) if not fields[name].metadata["changeable"]} - {"device", "precision"}
+    # A run may move to a CPU, or be tuned, with --allow-numeric-change; the profile tells.
+    changed = {name for name in first.changed(config) if not fields[name].metadata["changeable"]}
+    return changed - {"device", *SETTINGS}
 
 
 def _words(value: Any) -> Any:

@@ -20,6 +20,7 @@ from galab.lab.rebuild import open_saved
 from galab.lab.run import resume, start
 from galab.lab.tuned import best_settings, check_free, write_file, write_into
 from galab.lab.tuning import Found, Row
+from galab.lab.verify import verify
 from galab.store import checkpoints, journal
 from galab.store.run_folder import RunFolder
 
@@ -70,6 +71,17 @@ def test_a_run_before_its_first_generation_becomes_one_that_was_started_so(
     ends = [checkpoints.load_checked(run / "checkpoints" / "gen_000005.pkl") for run in (path, other)]
     for key in ("hyperparameters", "numeric_profile", "strategy", "champion"):
         assert repr(ends[0][key]) == repr(ends[1][key]), key
+
+
+@pytest.mark.parametrize("strategy", ["ga", "eggroll"])
+def test_a_tuned_run_can_be_verified(strategy: str, small: dict[str, Any], tmp_path: Path) -> None:
+    kind = {"strategy": "eggroll", "population": 8, "compile": "off"} if strategy == "eggroll" else {}
+    own = {name: value for name, value in small.items() if not kind or name not in ("parents", "children")}
+    path = start(RunConfig(**own, **kind), name="first", runs=tmp_path).folder.path
+    assert tuned(path, chunk=2)
+    resume(path, {"generations": 8}, allow_numeric_change=True)
+    assert open_saved(path).config.chunk == 2
+    assert all(verdict.good for verdict in verify(RunFolder(path)))
 
 
 def test_a_run_killed_before_its_first_checkpoint_is_tuned_by_its_configuration(evolve: Callable[..., Path]) -> None:
