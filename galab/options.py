@@ -100,9 +100,14 @@ def check(owner: type, item: dataclasses.Field[Any], value: Any) -> None:
 
 
 @functools.cache  # evaluating the hints of all fields takes longer than everything else here
+def _hints(owner: type) -> dict[str, Any]:
+    return get_type_hints(owner)
+
+
+@functools.cache
 def type_of(owner: type, name: str) -> type:
     """The type of a field, without the "or None"."""
-    hint = get_type_hints(owner)[name]
+    hint = _hints(owner)[name]
     arguments = [kind for kind in getattr(hint, "__args__", ()) if kind is not type(None)]
     kind: type = arguments[0] if arguments else hint
     return kind

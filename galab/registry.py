@@ -7,6 +7,7 @@ listing names costs nothing. Other packages add names through entry points (grou
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -35,7 +36,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every known name, built-in ones first, then those of installed plugins."""
-        return list(self._table) + [name for name in self._plugins() if name not in self._table]
+        return list(self._table) + [name for name in self._plugins if name not in self._table]
 
     def load(self, name: str) -> Any:
         """The object behind ``name``.
@@ -47,7 +48,7 @@ class Registry:
             return _import(name, self.kind)
         if name in self._table:
             return _import(self._table[name], self.kind)
-        plugins = self._plugins()
+        plugins = self._plugins
         if name in plugins:
             return plugins[name].load()
         raise UsageError(self.unknown(name))
@@ -63,6 +64,7 @@ class Registry:
         names = self.names()
         return f"no {self.kind} is called '{name}'.{closest(name, names)} `{self.listing}` lists the names."
 
+    @functools.cached_property
     def _plugins(self) -> dict[str, Any]:
         return {entry.name: entry for entry in entry_points(group=self.group)}
 

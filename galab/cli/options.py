@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -63,8 +64,8 @@ def config_options(*, changeable_only: bool = False) -> Callable[[Any], Any]:
                 cls=_ConfigOption,
                 type=field_type(item.name),
                 default=None,
-                help=_help(item),
-                metavar=_metavar(item),
+                help=_texts(item.name)[0],
+                metavar=_texts(item.name)[1],
                 hidden=hidden,
                 group=item.metadata["group"],
                 names=_names(item),
@@ -98,6 +99,13 @@ def format_option(function: Any) -> Any:
         "-f", "--format", "style", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
         help="How to print.",
     )(function)  # fmt: skip
+
+
+@functools.cache  # several commands have these flags, and naming what is installed takes longer than all else
+def _texts(name: str) -> tuple[str, str]:
+    """The help of a field's flag, and what it calls its value."""
+    item = RunConfig.__dataclass_fields__[name]
+    return _help(item), _metavar(item)
 
 
 def _names(item: dataclasses.Field[Any]) -> Callable[[], list[str]]:
