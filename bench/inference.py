@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from galab.evaluation.perturbed import folded
 from galab.genome.layout import Layout
 from galab.genome.noise import table
 from galab.genome.torch_laws import tensors_of
+from galab.lab.experiment import build, network_and_task
+from galab.lab.resolving import resolve
 from galab.models import build_model
 from galab.perturbation.directions import draw
 from galab.perturbation.plan import plan_of
@@ -97,8 +100,9 @@ def memory_rows(rounds: int) -> list[Row]:
 
 
 def peak(population: int) -> None:
-    """Two generations; prints the largest resident set in GB."""
-    once = generation(experiment(CONFIG, images(IMAGES), precision="float32", population=population))
+    """Two generations of a run as a person starts it; prints the largest resident set in GB."""
+    config = resolve(dataclasses.replace(CONFIG, precision="float32", population=population, batch=IMAGES))
+    once = generation(build(config, *network_and_task(config)))
     for _ in range(2):
         once()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
