@@ -13,10 +13,12 @@ from torch import Tensor
 from galab.evaluation.products import Key, Products, inner_product, outer_product
 from galab.genome.descent import Chain, Change, Factors
 from galab.genome.layout import Layout
-from galab.genome.phenotype import Phenotype
+from galab.genome.phenotype import Phenotype, to_float
 
 #: What products with the bases may take in memory.
 _MOST_BYTES = 512 << 20
+#: What may be kept of the children of one generation until it is known who survives.
+_MOST_BORN_BYTES = 256 << 20
 
 
 class Lineage(Protocol):
@@ -80,7 +82,8 @@ class Bases:
         self._inputs: dict[Key, Tensor] = {}
         self._bytes = 0
         self._born: dict[int, _Born] = {}
-        self._previous: dict[int, _Born] = {}
+        self._born_bytes = 0
+        self._chains: dict[int, Chain] = {}
 
     @property
     def slots(self) -> int:
@@ -98,12 +101,13 @@ class Bases:
         Args:
             everybody: number to individual, all whom its members are told apart from.
         """
-        self._previous, self._born = self._born, {}
+        self._chains.clear()
         if self._lineage is None:
             self._valid = {key: [False] * self.slots for key in self._made}
         if len(everybody) <= self.slots:
             # At once, as whoever leaves takes a product along that may be the next one's parent's.
             self.place(everybody)
+        self._born, self._born_bytes = {}, 0
 
     @torch.inference_mode()
     def place(self, wanted: Mapping[int, Phenotype]) -> dict[int, int]:
@@ -127,32 +131,23 @@ class Bases:
         return found
 
     def remember(self, born: Mapping[int, int], factors: Mapping[str, Tensor], made: Products) -> None:
-        """Keep what the evaluation of members has computed, until the next generation's bases are placed.
+        """Keep what the evaluation of children has computed until the next generation's bases are placed, if it fits.
 
         Args:
             born: number of a child to its row.
             factors: name to ``a``, (P, m, r).
             made: their products.
         """
-        if self._lineage is not None:
-            self._born |= {number: _Born(row, factors, made) for number, row in born.items()}
+        if self._lineage is None or self._born_bytes + made.nbytes > _MOST_BORN_BYTES:
+            return
+        self._born_bytes += made.nbytes
+        self._born |= {number: _Born(row, factors, made) for number, row in born.items()}
 
     def outer(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
         """See :class:`galab.evaluation.products.Outers`."""
-        if key not in self._made or self._made[key].shape[1] != x.shape[0]:
-            size = base.shape[0] * base.shape[1] * x.shape[0] * x.element_size()
-            if self._bytes + size > _MOST_BYTES:
-                return outer_product(x, base, outputs_first=self._outputs_first)
-            self._bytes += size
-            slots, outputs, rows = base.shape[0], base.shape[1], x.shape[0]
-            if self._outputs_first:
-                self._made[key] = x.new_zeros(slots, outputs, rows).mT
-            else:
-                self._made[key] = x.new_zeros(slots, rows, outputs)
-            self._valid[key] = [False] * self.slots
         if self._lineage is not None:
             self._inputs[key] = x
-        made, valid = self._made[key], self._valid[key]
+        made, valid = self._room(key, x, base)
         for slot in self._wanted:
             number = self._ids[slot]
             if number is not None and not valid[slot]:
@@ -160,14 +155,29 @@ class Bases:
                 valid[slot] = True
         return made
 
+    def _room(self, key: Key, x: Tensor, base: Tensor) -> tuple[Tensor, list[bool]]:
+        """Where the products of a key are kept, and whose are there; beyond the bound, a passing place."""
+        made = self._made.get(key)
+        if made is not None and made.shape[1] == len(x):
+            return made, self._valid[key]
+        slots, outputs, rows = base.shape[0], base.shape[1], x.shape[0]
+        room = x.new_zeros(slots, outputs, rows).mT if self._outputs_first else x.new_zeros(slots, rows, outputs)
+        valid = [False] * slots
+        kept = self._bytes - (0 if made is None else made.nbytes)
+        if kept + room.nbytes <= _MOST_BYTES:
+            self._bytes = kept + room.nbytes
+            self._made[key], self._valid[key] = room, valid
+        return room, valid
+
     def _from_lineage(self, key: Key, x: Tensor, own: Tensor, number: int) -> Tensor:
         """A product that nothing here is known of."""
         if self._lineage is None or self._lineage.is_anchor(number):
             return outer_product(x, own, outputs_first=self._outputs_first)
-        chain = self._lineage.chain(number)
-        tensor = self._tensor(key)
+        if number not in self._chains:
+            self._chains[number] = self._lineage.chain(number)
+        chain, tensor = self._chains[number], self._tensor(key)
         start, size = self._layout.starts[tensor], self._layout.sizes[tensor]
-        weights = torch.from_numpy(chain.ancestor.floats()[start : start + size]).to(x).view(own.shape)
+        weights = torch.from_numpy(to_float(chain.ancestor.weights[start : start + size])).to(x).view(own.shape)
         found = outer_product(x, weights, outputs_first=self._outputs_first)
         for changes in chain.changes:
             found = self._with_change(found, x, changes[tensor])
@@ -193,7 +203,7 @@ class Bases:
         lineage = self._lineage
         if lineage is None or lineage.is_anchor(number) or (parent := lineage.parent(number)) not in self._ids:
             return None
-        slot, born = self._ids.index(parent), self._previous.get(number)
+        slot, born = self._ids.index(parent), self._born.get(number)
         if not valid[slot]:
             return None
         inner = None if born is None else born.made.inner(key)

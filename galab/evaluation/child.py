@@ -17,6 +17,8 @@ from multiprocess import resource_tracker
 
 from galab.errors import UsageError
 
+#: Ctrl-C, and what a scheduler or a container sends to all processes of a run; the parent acts on them for all.
+_REQUESTS = (signal.SIGINT, signal.SIGTERM)
 #: For a process that was told to end, before it is killed.
 GOODBYE_SECONDS = 30.0
 #: A process imports the script that started it, which must not start the whole again.
@@ -64,8 +66,8 @@ class Child:
         code = self._process.exitcode
         killed = code is not None and code < 0
         words = f"its process was killed by signal {-code}" if killed else f"its process ended with code {code}"
-        if self.ready:
-            return words
+        if self.ready or killed:
+            return words if self.ready else f"{words} before it was ready"
         return f"{words} before it was ready; a script that computes in processes must do so under {GUARD}"
 
     def end(self, seconds: float) -> None:
@@ -95,13 +97,13 @@ def receive(connection: Any) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """Hold back Ctrl-C for this thread and for a process that it starts meanwhile, which inherits that."""
+    """Hold back requests to stop for this thread and for a process that it starts meanwhile, which inherits that."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     # Started on demand, it would let Ctrl-C through again.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
     try:
         yield
     finally:
@@ -109,10 +111,11 @@ def _unheard() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """What a child does first: from now on Ctrl-C is ignored, and need not be held back any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a child does first: from now on requests to stop are ignored, and need not be held back any more."""
+    for number in _REQUESTS:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
 
 
 def require_children(option: str, way_out: str) -> None:

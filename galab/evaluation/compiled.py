@@ -83,6 +83,8 @@ class _Counted:
         from torch._inductor.compile_fx import compile_fx  # takes seconds, which only those pay who compile
 
         self.graphs += 1
+        if self.graphs > 1:
+            logger.warning("the forward is compiled once more, as a part of it is laid out differently")
         return compile_fx(graph, inputs, config_patches=self._options)
 
 
@@ -108,7 +110,7 @@ class Compiled:
         expected = eager(members, examples)
         self._order = list(products.order)
         given = self._given(members, products) or []
-        self._direct = self._are_of_inputs(given, members, products, examples.inputs)
+        self._direct = self._are_of_inputs(members, products, examples.inputs)
 
         def answer(tensors: Sequence[Tensor], given: Sequence[tuple[Tensor, Tensor]], *pair: Tensor) -> Any:
             found = eager(_rebuilt(members, iter(tensors), Given(given)), Examples(*pair))
@@ -157,20 +159,22 @@ class Compiled:
         stacks = [stack for name, _ in self._order if isinstance(stack := members[name], LowRank)]
         return [stack.common_products(inputs.reshape(-1, stack.columns)) for stack in stacks]
 
-    def _are_of_inputs(
-        self,
-        given: Sequence[tuple[Tensor, Tensor]],
-        members: Mapping[str, Stack],
-        products: Products,
-        inputs: Tensor,
-    ) -> bool:
+    def _are_of_inputs(self, members: Mapping[str, Stack], products: Products, inputs: Tensor) -> bool:
         """Whether products made in a forward are what the inputs alone, seen as rows, give."""
         if any(asked or inputs.numel() % _columns(members[name]) for name, asked in self._order):
             return False
-        products.begin(-1)  # no block: made anew
-        again = self._of_inputs(members, inputs)
-        pairs = zip(itertools.chain(*given), itertools.chain(*again), strict=False)
-        return len(again) == len(given) and all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+        # Other inputs too, so that nothing passes that changes only what these happen not to hold.
+        shifted = 1 - 3 * inputs if inputs.is_floating_point() else inputs
+        for block, x in ((-1, inputs), (-3, shifted)):  # no blocks of examples, so nothing of them is known
+            products.begin(block)
+            self._eager.forward(self._eager.module, members, x)
+            given = self._given(members, products) or []
+            products.begin(block - 1)
+            again = self._of_inputs(members, x)
+            pairs = zip(itertools.chain(*given), itertools.chain(*again), strict=False)
+            if len(again) != len(given) or not all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs):
+                return False
+        return True
 
     def _given(self, members: Mapping[str, Stack], products: Products) -> list[tuple[Tensor, Tensor]] | None:
         """The chunk's products, if they are made and kept."""

@@ -8,6 +8,8 @@ first layer costs one product a parent and two vectors a child. Source of the fa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
+from galab.evaluation import tracebacks
 from galab.evaluation.bases import Bases, Lineage, side_by_side
 from galab.evaluation.blocks import Arrays, EachExample, blank, joined
 from galab.evaluation.evaluator import Measurements
@@ -30,6 +33,21 @@ _COMPILED = "children"
 #: Weights that all the individuals of a cohort that members are told apart from may have together; beyond, those of a
 #: chunk at a time.
 _BASES_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """A chunk that can be run.
+
+    Attributes:
+        stacks: its parameters by name.
+        products: what its members have in common.
+        place: (width,) where each member lies among the rows.
+    """
+
+    stacks: dict[str, Stack]
+    products: Products
+    place: NDArray[np.int64]
 
 
 class FamilyEvaluator:
@@ -68,6 +86,8 @@ class FamilyEvaluator:
         compile: str = "off",
     ) -> None:
         self.chunk = chunk
+        # Of one member alone, hidden activations would pass for such as all members share.
+        self._width = max(chunk, 2)
         self.rank = rank
         self._layout = layout
         self._device = device
@@ -77,11 +97,11 @@ class FamilyEvaluator:
         few = self._probe_members(4, 2, Products())
         self._runner = Runner(module, task, precision=precision, device=device, probes=few)
         batch = min(batch or len(task.train), len(task.train))
-        self._runner.fit(chunk, batch, compiled=compile == "on")
+        self._runner.fit(self._width, batch, compiled=compile == "on")
         if compile == "on":
             self._outputs_first = True
             products = Products(outputs_first=True)
-            members = self._probe_members(chunk, self._slots, products)
+            members = self._probe_members(self._width, self._slots, products)
             self._outputs_first = self._runner.compile(_COMPILED, members, products)
 
     @property
@@ -120,7 +140,7 @@ class FamilyEvaluator:
             lineage: knows how they came about; None where generations see different examples.
         """
         return Bases(
-            self._layout, self._slots, self.chunk, dtype=self._dtype, device=self._device,
+            self._layout, self._slots, self._width, dtype=self._dtype, device=self._device,
             outputs_first=self._outputs_first, lineage=lineage,
         )  # fmt: skip
 
@@ -141,63 +161,62 @@ class FamilyEvaluator:
             examples: on what.
             each: what to compute example by example besides.
         """
-        count = len(numbers)
-        try:
-            sums, rows = self._chunk(numbers, descents, bases, examples, each, range(count))
-            failures: dict[int, str] = {}
-        except Exception:
-            sums, rows, failures = self._one_by_one(numbers, descents, bases, examples, each)
+        count, found = len(numbers), None
+        failures: dict[int, str] = {}
+        ready = self._ready(descents, bases, range(count))
+        with suppress(Exception):
+            found = self._sums(ready, examples, each)
+        if found is None:  # outside the handler, so that errors of single members are not chained to this one
+            sums, rows, failures = self._one_by_one(count, descents, bases, examples, each)
+        else:
+            sums, rows = found
+            # Who is told apart from itself has added nothing that its children could follow.
+            children = {numbers[m]: int(ready.place[m]) for m in range(count) if descents.bases[m] != numbers[m]}
+            factors = {name: stack.a for name, stack in ready.stacks.items() if isinstance(stack, LowRank)}
+            bases.remember(children, factors, ready.products)
         means = {name: values / len(examples) for name, values in joined([sums], count).items()}
         return Measurements(means, failures, count * len(examples), joined([rows], count))
 
-    def _chunk(
-        self,
-        numbers: Sequence[int],
-        descents: Descents,
-        bases: Bases,
-        examples: Examples,
-        each: EachExample | None,
-        members: Sequence[int],
-    ) -> tuple[Arrays, Arrays]:
-        """Sums over the examples for these members, padded with the last one, name to (chunk,); and rows likewise."""
+    def _ready(self, descents: Descents, bases: Bases, members: Sequence[int]) -> _Ready:
+        """These members' parameters, padded with the last one."""
         wanted = {descents.bases[member]: descents.phenotypes[descents.bases[member]] for member in members}
         slots = bases.place(wanted)
         # Children of one parent side by side: what they share is then still in the processor's cache.
-        padded = np.array([*members, *[members[-1]] * (self.chunk - len(members))])
+        padded = np.array([*members, *[members[-1]] * (self._width - len(members))])
         slot_of = np.array([slots[descents.bases[member]] for member in padded])
         order = np.argsort(slot_of, kind="stable")
-        place = np.argsort(order)
         which = torch.from_numpy(slot_of[order]).to(self._device)
         products = Products(outputs_first=self._outputs_first, outers=bases)
         stacks = self._stacks(bases.stacks, descents.changes, padded[order], which, products)
-        found = self._runner.sums(stacks, examples, each, products, _COMPILED)
-        factors = {name: stack.a for name, stack in stacks.items() if isinstance(stack, LowRank)}
-        rows = {numbers[member]: int(place[row]) for row, member in enumerate(members)}
-        bases.remember(rows, factors, products)
-        sums, each_example = ({name: values[place] for name, values in part.items()} for part in found)
-        return sums, each_example
+        return _Ready(stacks, products, np.argsort(order))
+
+    def _sums(self, ready: _Ready, examples: Examples, each: EachExample | None) -> tuple[Arrays, Arrays]:
+        """Sums over the examples, name to (width,), and what ``each`` gave, name to (width, B), in the given order."""
+        sums, rows = self._runner.sums(ready.stacks, examples, each, ready.products, _COMPILED)
+        return (
+            {name: values[ready.place] for name, values in sums.items()},
+            {name: values[ready.place] for name, values in rows.items()},
+        )
 
     def _one_by_one(
-        self,
-        numbers: Sequence[int],
-        descents: Descents,
-        bases: Bases,
-        examples: Examples,
-        each: EachExample | None,
+        self, count: int, descents: Descents, bases: Bases, examples: Examples, each: EachExample | None
     ) -> tuple[Arrays, Arrays, dict[int, str]]:
         """A chunk that raises is repeated member by member, so one bad member fails alone."""
         sums: Arrays = {}
         rows: Arrays = {}
         failures: dict[int, str] = {}
-        for member in range(len(numbers)):
+        for member in range(count):
+            ready = self._ready(descents, bases, [member])
             try:
-                found = self._chunk(numbers, descents, bases, examples, each, [member])
+                found = self._sums(ready, examples, each)
             except Exception as error:
                 failures[member] = f"{type(error).__name__}: {error}"
+                tracebacks.tell(error)
                 continue
             for into, values in zip((sums, rows), found, strict=True):
                 for name, value in values.items():
-                    into.setdefault(name, blank(value))[member] = value[0]
+                    # As many places as members: a chunk of one is padded to two.
+                    into.setdefault(name, blank(np.resize(value, (count, *value.shape[1:]))))[member] = value[0]
         return sums, rows, failures
 
     def _stacks(

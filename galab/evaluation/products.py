@@ -142,6 +142,10 @@ class Products:
             found.append((outer, inner[start:stop]))
         return found
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the products with inner factors that are kept."""
+        return self._bytes
 
     def inner(self, key: Key) -> Tensor | None:
         """(Q, rows, r) of a product, if it was made and kept."""

@@ -81,22 +81,22 @@ def serve(connection: Any, level: int) -> None:
     logger.handlers, logger.propagate = [handler], False
     try:
         # Asked for here: what is sent along with a process that dies at once blocks its parent for ever.
-        send(connection, "hello")
-        _, build = receive(connection)
+        _say(connection, "hello")
+        _, build = _hear(connection)
         # The parent has built the same things, and has said what there is to say about them.
         logger.setLevel(logging.CRITICAL)
         follower: Follower = build()
         logger.setLevel(level)
-        send(connection, "ready")
+        _say(connection, "ready")
         while True:
-            kind, *values = receive(connection)
+            kind, *values = _hear(connection)
             if kind == "state":
                 follower.restore(*values)
             elif kind == "hear":
                 follower.hear(*values)
             else:
                 _score(connection, follower, *values)
-    except (EOFError, OSError):
+    except _GoneError:
         return  # the parent has no more work
     except Exception as error:
         with contextlib.suppress(OSError):
@@ -105,11 +105,29 @@ def serve(connection: Any, level: int) -> None:
 
 def _score(connection: Any, follower: Follower, generation: int, news: Any, parts: Sequence[Part]) -> None:
     if not follower.follow(news, parts):
-        send(connection, "lost", generation)
+        _say(connection, "lost", generation)
         return
     for part, scores in zip(parts, follower.executor.scored(parts), strict=True):
-        send(connection, "scored", part.number, scores)
+        _say(connection, "scored", part.number, scores)
     follower.settle()
+
+
+class _GoneError(Exception):
+    """The parent's end of the pipe is closed."""
+
+
+def _say(connection: Any, *message: Any) -> None:
+    try:
+        send(connection, *message)
+    except OSError as error:
+        raise _GoneError from error
+
+
+def _hear(connection: Any) -> tuple[Any, ...]:
+    try:
+        return receive(connection)
+    except (EOFError, OSError) as error:
+        raise _GoneError from error
 
 
 def _end_with_parent() -> None:

@@ -120,7 +120,8 @@ class _Leader:
 
     def state(self) -> dict[str, Any]:
         search = self._search
-        return {"strategy": search.strategy.state_dict(), "versions": versions(), **search.state()}
+        recent = {"recent": search.recent()}
+        return {"strategy": search.strategy.state_dict(), "versions": versions(), **search.state(), **recent}
 
     def news(self) -> dict[str, Any]:
         return self._search.news()
@@ -140,8 +141,7 @@ class _Follower:
         return self._search.executor
 
     def restore(self, state: dict[str, Any]) -> None:
-        # Nobody asks a worker for more ancestors than the living, whom the state itself describes.
-        self._search.restore(state, np.zeros(0, dtype=self._search.record_dtype))
+        self._search.restore(state, state["recent"])
 
     def follow(self, news: dict[str, Any], parts: Sequence[Part]) -> bool:
         return self._search.follow(news, [part.births for part in parts])

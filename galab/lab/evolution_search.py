@@ -178,6 +178,10 @@ class EvolutionSearch:
         """The centre, and what its directions are made of: a replay has no network to ask."""
         return {"weights": self.strategy.centre[None], "ranks": self.plan.ranks, "even_to_odd": self._even_to_odd}
 
+    def recent(self) -> NDArray[Any]:
+        """None: a centre has no ancestors."""
+        return np.zeros(0, dtype=self.record_dtype)
+
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
         """Continue; the score log is not needed for it.
 

@@ -150,6 +150,12 @@ class GeneticSearch:
         parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
         return members_to_state(parents, self.record_dtype)
 
+    def recent(self) -> NDArray[Any]:
+        """The living and those of their ancestors whose products theirs may follow from."""
+        oldest = self.strategy.generation - _FOLLOWED[self.config.precision]
+        family = self.pedigree.ancestors(self.strategy.stock)
+        return to_rows((birth for birth in family if birth.generation >= oldest), self.record_dtype)
+
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
         """Continue; only ancestors of the living are taken from the lineage."""
         ids = [int(birth) for birth in state["strategy"]["births"]["id"]]

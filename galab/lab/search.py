@@ -126,6 +126,10 @@ class Search(Protocol):
         """What its checkpoint holds besides ``strategy.state_dict()``: ``weights`` of the candidates, and the like."""
         ...
 
+    def recent(self) -> NDArray[Any]:
+        """Records of as many generations back as anybody in a worker asks for."""
+        ...
+
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
         """Continue from a checkpoint and the records that it counts on."""
         ...

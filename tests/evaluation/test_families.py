@@ -43,6 +43,17 @@ NETWORKS = {
 }  # fmt: skip
 
 
+def test_what_is_remembered_of_children_is_bounded(monkeypatch):
+    monkeypatch.setattr(bases, "_MOST_BORN_BYTES", 1000)
+    side = experiment(batch=0)
+    side.search.begin()
+    for _ in range(3):
+        cohort, scores = generation(side)
+        assert side.search.decoded._bases._born_bytes <= 1000
+        np.testing.assert_allclose(scores.fitness, decoded_scores(side, scores, cohort), rtol=2e-5)
+        advance(side, scores)
+
+
 def experiment(module: nn.Module | None = None, **changes) -> Experiment:
     config = resolve(RunConfig(**(BASE | changes)))
     return build(config, MLP((12,), 5, (16,)) if module is None else module, classification((12,), 90))
@@ -247,11 +258,30 @@ def test_a_birth_without_mutation_is_its_own_base():
     assert side.search.decoder.descents([100], 1, 1).bases == [100]
 
 
-def test_more_parents_than_a_chunk_holds():
-    side = experiment(parents=20, children=40, chunk=6, batch=30)
+LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}
+
+
+@pytest.mark.parametrize("batch", [0, 30])
+@pytest.mark.parametrize(
+    ("sizes", "changes"),
+    [
+        ((4, 12, 1), {}),
+        ((4, 12, 2), {}),
+        ((4, 12, 5), {"mutate_rank": 2}),
+        ((1, 1, 1), {"elites": 0}),
+        ((20, 40, 6), {}),
+        ((6, 12, 2), LEXICASE),
+        ((6, 12, 1), LEXICASE),
+    ],
+)
+@pytest.mark.parametrize("room", [256 << 20, 0], ids=["for all", "for a chunk"])
+def test_scores_hang_neither_on_the_chunk_nor_on_who_else_has_room(sizes, changes, batch, room, monkeypatch):
+    monkeypatch.setattr("galab.evaluation.family_evaluator._BASES_BYTES", room)
+    parents, children, chunk = sizes
+    side = experiment(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
     side.search.begin()
     assert isinstance(side.search.evaluator, FamilyEvaluator)
-    for _ in range(2):
+    for _ in range(8):
         cohort, scores = generation(side)
         np.testing.assert_allclose(scores.fitness, decoded_scores(side, scores, cohort), rtol=2e-5)
         advance(side, scores)

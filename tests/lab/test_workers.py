@@ -155,6 +155,15 @@ def test_a_run_goes_on_with_another_number_of_workers(evolve: Any, caplog: Any) 
     assert "--workers 2, or begin a run with --chunk 2" in said
 
 
+@pytest.mark.parametrize("begun", [5, 13])
+def test_workers_that_begin_in_the_middle_know_the_lineage_that_products_follow(evolve: Any, begun: int) -> None:
+    changes = ENGINE["low-rank"] | {"chunk": 3}
+    expected = outcome(evolve("unbroken", generations=20, **changes))
+    folder = evolve("broken", generations=begun, **changes)
+    resume(folder, {"generations": 20, "workers": 2})
+    assert outcome(folder) == expected
+
+
 def test_trials_in_processes_may_have_workers(tmp_path: Path, small: dict[str, Any], evolve: Any) -> None:
     from galab.config import RunConfig
 
