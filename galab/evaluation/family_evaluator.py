@@ -23,7 +23,7 @@ from galab.evaluation.blocks import Arrays, EachExample, blank, joined
 from galab.evaluation.evaluator import Measurements
 from galab.evaluation.low_rank import Common, LowRank, Stack
 from galab.evaluation.products import Products
-from galab.evaluation.runner import Runner
+from galab.evaluation.runner import Runner, Running
 from galab.genome.descent import Change, Descents, Factors, unchanged
 from galab.genome.layout import Layout
 
@@ -50,7 +50,7 @@ class _Ready:
     place: NDArray[np.int64]
 
 
-class FamilyEvaluator:
+class FamilyEvaluator(Running):
     """Runs members that are told apart from others.
 
     Args:
@@ -103,35 +103,6 @@ class FamilyEvaluator:
             products = Products(outputs_first=True)
             members = self._probe_members(self._width, self._slots, products)
             self._outputs_first = self._runner.compile(_COMPILED, members, products)
-
-    @property
-    def forward_name(self) -> str:
-        """How members are run, see :mod:`galab.evaluation.perturbed`."""
-        return self._runner.forward_name
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the forward of chunks is compiled."""
-        return self._runner.compiled
-
-    @property
-    def recompilations(self) -> int:
-        """See :attr:`galab.evaluation.runner.Runner.recompilations`."""
-        return self._runner.recompilations
-
-    @property
-    def block(self) -> int:
-        """Examples evaluated at once."""
-        return self._runner.blocks.block
-
-    @property
-    def outputs(self) -> int:
-        """Number of outputs of the network."""
-        return self._runner.blocks.task.outputs
-
-    def prepared(self, examples: Examples) -> Examples:
-        """See :meth:`galab.evaluation.blocks.Blocks.prepared`."""
-        return self._runner.blocks.prepared(examples)
 
     def bases(self, lineage: Lineage | None = None) -> Bases:
         """Room for the individuals that the members of a cohort are told apart from.

@@ -15,7 +15,7 @@ from galab.evaluation.around import members_around, members_at_once
 from galab.evaluation.blocks import DTYPES, Arrays, EachExample, blank
 from galab.evaluation.low_rank import Common, Stack
 from galab.evaluation.products import Products
-from galab.evaluation.runner import Runner
+from galab.evaluation.runner import Runner, Running
 from galab.genome.noise import table
 from galab.perturbation.directions import Factors, Noise, draw, size_of
 from galab.perturbation.plan import Plan
@@ -44,7 +44,7 @@ class Chunk:
     failures: dict[int, str]
 
 
-class PerturbedEvaluator:
+class PerturbedEvaluator(Running):
     """Runs members around a centre; their weights are formed only where that is faster.
 
     Args:
@@ -87,35 +87,6 @@ class PerturbedEvaluator:
         self._runner.fit(self.chunk, batch, compiled=compiled)
         if compiled:
             self._compile(pairs, module, plan)
-
-    @property
-    def forward_name(self) -> str:
-        """How members are run, see :mod:`galab.evaluation.perturbed`."""
-        return self._runner.forward_name
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the forward of full chunks is compiled."""
-        return self._runner.compiled
-
-    @property
-    def recompilations(self) -> int:
-        """See :attr:`galab.evaluation.runner.Runner.recompilations`."""
-        return self._runner.recompilations
-
-    @property
-    def block(self) -> int:
-        """Examples evaluated at once."""
-        return self._runner.blocks.block
-
-    @property
-    def outputs(self) -> int:
-        """Number of outputs of the network."""
-        return self._runner.blocks.task.outputs
-
-    def prepared(self, examples: Examples) -> Examples:
-        """See :meth:`Blocks.prepared`."""
-        return self._runner.blocks.prepared(examples)
 
     def directions_at_once(self, antithetic: bool) -> int:
         """How many directions make a chunk."""

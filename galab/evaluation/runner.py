@@ -133,3 +133,38 @@ class Runner:
 
         with torch.inference_mode():
             return self.blocks.sums(answer, examples, each, shortcut)
+
+
+class Running:
+    """What an evaluator hands on of its runner."""
+
+    _runner: Runner
+
+    @property
+    def forward_name(self) -> str:
+        """How members are run, see :mod:`galab.evaluation.perturbed`."""
+        return self._runner.forward_name
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the forward of full chunks is compiled."""
+        return self._runner.compiled
+
+    @property
+    def recompilations(self) -> int:
+        """See :attr:`Runner.recompilations`."""
+        return self._runner.recompilations
+
+    @property
+    def block(self) -> int:
+        """Examples run at once."""
+        return self._runner.blocks.block
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of the network."""
+        return self._runner.blocks.task.outputs
+
+    def prepared(self, examples: Examples) -> Examples:
+        """See :meth:`galab.evaluation.blocks.Blocks.prepared`."""
+        return self._runner.blocks.prepared(examples)
