@@ -76,6 +76,8 @@ VALUES: dict[str, list[Any]] = {
     "device": ["auto", "cpu"],
     "chunk": [0, 1, 4],
     "threads": [1, 2],
+    "workers": [0, 0, 0, 1],  # starting processes takes seconds
+    "compile": ["auto", "off"],  # as compiling does
     "cache_mb": [1, 256],
 }  # fmt: skip
 #: What is not drawn, or not drawn this time.
