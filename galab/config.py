@@ -118,7 +118,7 @@ class RunConfig(EvolutionOptions):
         "on", "off: biases, the parameters with one axis, never move.", choices=("on", "off"), group=MUTATION
     )
     mutate_count: int = option(1, "Weights that the operator weights moves.", low=1, group=MUTATION)
-    mutate_rank: int = option(1, "Rank of the operator low-rank.", low=1, high=1024, group=MUTATION)
+    mutate_rank: int = option(1, "Rank of low-rank: pairs of vectors a layer.", low=1, high=1024, group=MUTATION)
     momentum: float = option(
         0.5, "Share of the parent's step that the operator momentum repeats.", low=0.0, high=1.0, group=MUTATION
     )

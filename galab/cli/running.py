@@ -115,10 +115,12 @@ def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, gener
         batch = f"{config.batch:,} of {train:,} examples a generation"
     else:
         batch = f"all {train:,} examples a generation"
+    compiled = ", compiled" if experiment.search.numerics["compiled"] else ""
+    workers = f", {config.workers:,} workers" if config.workers else ""
     lines = [
         f"{experiment.task.description}",
         f"{config.model} with {experiment.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
-        f"{config.precision}, seed {config.seed}{', ' + text(config.workers) + ' workers' if config.workers else ''}",
+        f"{config.precision}{compiled}, seed {config.seed}{workers}",
         f"{'continuing at generation ' + text(generation) + ' in' if generation else 'in'} {folder.path}"
         f" until {_until(stop)}",
     ]

@@ -104,6 +104,7 @@ class Compiled:
     def __init__(
         self, eager: Eager, members: Mapping[str, Stack], products: Products, examples: Examples
     ) -> None:
+        examples = _plain(examples)
         self._sizes = _sizes(members, examples)
         self._eager = eager
         products.begin(0)
@@ -136,6 +137,7 @@ class Compiled:
         """See :class:`Eager`; None for members and examples of other numbers than those it was compiled for."""
         if self._sizes != _sizes(members, examples):
             return None
+        examples = _plain(examples)
         if self._direct:
             given: list[tuple[Tensor, Tensor]] | None = self._of_inputs(members, examples.inputs)
         else:
@@ -197,7 +199,7 @@ def try_to_compile(
         examples: a block of them.
     """
     if examples.inputs.device.type == "cpu" and compiler() is None:
-        logger.info("the forward runs eager: no C++ compiler was found")
+        logger.warning("the forward runs eager, as no C++ compiler was found: install one, or use --compile off")
         return None
     try:
         made = Compiled(eager, members, products, examples)
@@ -206,6 +208,12 @@ def try_to_compile(
         return None
     logger.info("the forward is compiled for %d members on %d examples", *_sizes(members, examples)[:2])
     return made
+
+
+def _plain(examples: Examples) -> Examples:
+    """The same memory with the usual strides: an axis of length one may have any, and each would be compiled for."""
+    inputs, targets = (part.reshape(-1).view(part.shape) for part in (examples.inputs, examples.targets))
+    return Examples(inputs, targets)
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from galab.errors import UsageError, closest
 from galab.evolution_compatibility import is_evolution
 
 #: In the order in which they are tried: each later one is tried with the best of those before. Compiling takes longest.
-SETTINGS = ("precision", "workers", "threads", "chunk", "compile")
+SETTINGS = ("precision", "threads", "workers", "chunk", "compile")
 _FEW_CORES = 4
 
 Changes = dict[str, Any]

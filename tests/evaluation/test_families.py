@@ -117,6 +117,18 @@ def test_compiled_scores_are_the_eager_ones():
     assert compiled.search.evaluator.recompilations == 0
 
 
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+def test_an_axis_of_length_one_is_compiled_once_whatever_its_stride():
+    task = classification((1, 12), 90)
+    task.train = dataclasses.replace(task.train, inputs=task.train.inputs.as_strided((90, 1, 12), (12, 0, 1)))
+    config = resolve(RunConfig(**(BASE | {"batch": 32, "compile": "on"})))
+    side = build(config, nn.Sequential(nn.Flatten(), MLP((12,), 5, (16,))), task)
+    side.search.begin()
+    generation(side)
+    assert side.search.evaluator.compiled
+    assert side.search.evaluator.recompilations == 0
+
+
 @pytest.mark.parametrize("compile", ["off", "on"])
 def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
     """What a long run has carried along, somebody who comes to it later computes to the same bits."""
