@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
 from galab.evolution_compatibility import check_evolution, check_strategy, is_evolution
+from galab.memories import MEMORY_OPERATORS
 from galab.registry import MUTATIONS
-from galab.specs import hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
+from galab.specs import PER_EXAMPLE, hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -20,6 +21,7 @@ CONTEXT = {
     "relative": "its step depends on the parent's weights",
     "norm-preserving": "its step depends on the parent's weights",
     "momentum": "its step depends on the parent's last step",
+    **dict.fromkeys(MEMORY_OPERATORS, "what it does depends on the parent's memories"),
 }
 
 
@@ -37,7 +39,9 @@ def decided(config: RunConfig) -> dict[str, Any]:
 def default_crossover(config: RunConfig) -> str:
     """What ``auto`` means: a coin for every weight, unless an island has one parent or mutation follows one line."""
     alone = config.parents // config.islands < 2
-    return "none" if alone or "momentum" in _operators(config) else "parameter"
+    # A memory made of halves of two others would be neither of them.
+    whole = "row" if set(_operators(config)) <= set(MEMORY_OPERATORS) else "parameter"
+    return "none" if alone or "momentum" in _operators(config) else whole
 
 
 def is_gene_law(config: RunConfig) -> bool:
@@ -130,7 +134,7 @@ def _check_selection(config: RunConfig) -> None:
             "at cases and not at the score that they change; use another selection"
         )
     fitness = parse_fitness(config.fitness)
-    if fitness.kind != "absolute" or fitness.bases[0] == "loss":
+    if fitness.kind != "absolute" or fitness.bases[0] not in PER_EXAMPLE:
         raise UsageError(
             f"expected --selection lexicase with a fitness of single examples, got --fitness {config.fitness}; use "
             "cross-entropy or accuracy, or another selection"

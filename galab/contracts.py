@@ -112,6 +112,20 @@ class Inspected(Protocol):
         ...
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """What a network may be besides: a bank of memories that says which of them answered.
+
+    Attributes:
+        heads: number of memories.
+        telling: while True, ``forward`` returns two more columns, as float32: how near the nearest memory is to the
+            input, and its number.
+    """
+
+    heads: int
+    telling: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """Who is to be evaluated in one generation.
@@ -144,6 +158,7 @@ class Scores:
             over each class; higher is better, rows of NaN for failures.
         behaviour: (P, B) unsigned where it was asked for: the class that each example was answered with, uint8 where
             the classes fit; rows of zeros for failures.
+        use: (P, heads) where it was asked for: how many examples each memory answered; zeros for failures.
         cache_hits: parents that decoding the cohort found in the cache.
         cache_misses: parents that it had to reconstruct.
     """
@@ -156,6 +171,7 @@ class Scores:
     further: NDArray[np.float64] | None = None
     cases: NDArray[np.float32] | None = None
     behaviour: NDArray[np.unsignedinteger[Any]] | None = None
+    use: NDArray[np.int32] | None = None
     cache_hits: int = 0
     cache_misses: int = 0
 

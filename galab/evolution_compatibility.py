@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from galab.errors import UsageError
 from galab.options import spelling
 from galab.schedules import parse_rate_schedule
-from galab.specs import parse_fitness
+from galab.specs import INTRINSIC, parse_fitness
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -87,6 +87,11 @@ def _check_fitness(config: RunConfig) -> None:
         raise UsageError(
             f"expected one base as --fitness with --strategy {config.strategy}, got {config.fitness}: an estimate is "
             "made of one number for each member, and compares members of one generation anyway; use cross-entropy"
+        )
+    if set(spec.names) & set(INTRINSIC):
+        raise UsageError(
+            f"expected a --fitness of the task with --strategy {config.strategy}, got {config.fitness}: memories whose "
+            "weights are not formed tell nothing of themselves; use --strategy ga"
         )
     if config.norm_penalty:
         raise UsageError(

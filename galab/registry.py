@@ -128,6 +128,8 @@ MODELS = Registry(
         "conv": "galab.models.conv:ConvPolicy",
         "linear": "galab.models.linear:Linear",
         "resnet": "galab.models.resnet:ResNet",
+        "memory": "galab.models.memory:Memory",
+        "ensemble": "galab.models.ensemble:Ensemble",
     },
     "galab models",
 )
@@ -155,6 +157,13 @@ MUTATIONS = Registry(
         "relative": "galab.mutation.scaled:Relative",
         "norm-preserving": "galab.mutation.scaled:NormPreserving",
         "momentum": "galab.mutation.momentum:Momentum",
+        "net": "galab.mutation.net:Net",
+        "memory-replace": "galab.mutation.memory:Replace",
+        "memory-perturb": "galab.mutation.memory:Perturb",
+        "memory-target": "galab.mutation.memory:Target",
+        "memory-activate": "galab.mutation.memory:Activate",
+        "memory-delete": "galab.mutation.memory:Delete",
+        "memory-all": "galab.mutation.memory:All",
     },
     "galab run --help",
 )

@@ -1,6 +1,7 @@
 """The small languages of the command line, read into values.
 
-A fitness is ``[improvement:|inherited:]BASE[,BASE...]``: ``accuracy``, ``wrong,cross-entropy``, ``improvement:wrong``.
+A fitness is ``[improvement:|inherited:]BASE[,BASE...]``: ``accuracy``, ``wrong,cross-entropy``, ``improvement:wrong``;
+a base may be a sum, ``wrong+0.1*closeness``.
 A mix of mutations is ``NAME[:SHARE][,...]``, a schedule ``GENERATION:SIGMA[,...]``.
 """
 
@@ -9,11 +10,19 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from galab.errors import UsageError, closest
 
 #: What a member can be scored by; larger is better in each.
-BASES = ("cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath", "loss")
+BASES = (
+    "cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath", "loss", "closeness",
+    "used", "unused",
+)  # fmt: skip
+#: Those of single examples, by which lexicase selection can go.
+PER_EXAMPLE = ("cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath")
+#: Those that a bank of memories is asked about itself, whatever the task.
+INTRINSIC = ("closeness", "used", "unused")
 #: Scores that are made of a member's own and its parents'.
 RELATIVE = ("improvement", "inherited")
 
@@ -25,11 +34,36 @@ class FitnessSpec:
     Attributes:
         kind: ``absolute``, a member's own score; ``improvement``, its score minus the mean of its parents' on the same
             examples; ``inherited``, its score mixed with its parents'.
-        bases: names out of :data:`BASES`; the first ranks, and each further one those that are equal so far.
+        bases: names out of :data:`BASES`, or sums of them such as ``wrong+0.1*closeness`` (:func:`terms`); the first
+            ranks, and each further one those that are equal so far.
     """
 
     kind: str
     bases: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that occurs, once."""
+        return tuple(dict.fromkeys(name for base in self.bases for _, name in terms(base)))
+
+
+@lru_cache(maxsize=64)
+def terms(base: str) -> tuple[tuple[float, str], ...]:
+    """A base as weights and names: ``wrong+0.1*closeness`` is 1 x wrong and 0.1 x closeness.
+
+    Raises:
+        UsageError: a weight is no finite number.
+    """
+    found = []
+    for part in base.split("+"):
+        weight, star, name = (text.strip() for text in part.rpartition("*"))
+        try:
+            found.append((float(weight) if star else 1.0, name))
+        except ValueError:
+            found.append((math.nan, name))
+        if not math.isfinite(found[-1][0]):
+            raise UsageError(f"expected a number before the * in --fitness, such as wrong+0.1*closeness, got '{part}'")
+    return tuple(found)
 
 
 def parse_fitness(text: str) -> FitnessSpec:
@@ -50,10 +84,11 @@ def parse_fitness(text: str) -> FitnessSpec:
     # A bare kind is a word that can be misspelt too, where it could stand.
     known = [*BASES, *RELATIVE] if not colon and len(bases) == 1 else list(BASES)
     for place, base in enumerate(bases):
-        if base not in BASES:
-            raise UsageError(
-                f"expected --fitness to be made of {', '.join(BASES)}, got '{base}'.{closest(base, known)}"
-            )
+        for _, name in terms(base):
+            if name not in BASES:
+                raise UsageError(
+                    f"expected --fitness to be made of {', '.join(BASES)}, got '{name}'.{closest(name, known)}"
+                )
         if base in bases[:place]:
             raise UsageError(f"expected --fitness to name a base once, got '{base}' twice; leave out the second")
     return FitnessSpec(kind, bases)

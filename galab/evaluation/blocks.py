@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galab.contracts import Examples, Task
+from galab.contracts import Examples, Task, Telling
+
+#: What memories tell of each example: how near the nearest is, and its number.
+CLOSENESS, HEADS = "closeness", "heads"
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -32,18 +35,26 @@ class Blocks:
         task: gives ``measure``.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
+        telling: whether memories tell of themselves (:class:`galab.contracts.Telling`); others have nothing to tell.
 
     Attributes:
         block: examples evaluated at once.
+        heads: number of memories that tell of themselves.
     """
 
-    def __init__(self, module: nn.Module, task: Task, *, precision: str, device: torch.device) -> None:
+    def __init__(
+        self, module: nn.Module, task: Task, *, precision: str, device: torch.device, telling: bool = False
+    ) -> None:
         self.task = task
         self.dtype = DTYPES[precision]
         self.device = device
         # A copy, so that its float buffers can take the precision of the weights that they meet.
         self.module = copy.deepcopy(module).to(device=device, dtype=self.dtype)
         self.block = len(task.train)
+        self.heads = 0
+        if telling and isinstance(self.module, Telling):
+            self.module.telling = True
+            self.heads = self.module.heads
 
     def cast(self, inputs: Tensor) -> Tensor:
         """Inputs on the device, in the precision of the forward."""
@@ -70,9 +81,14 @@ class Blocks:
         for start in range(0, len(examples), self.block):
             inputs = self.cast(examples.inputs[start : start + self.block])
             targets = examples.targets[start : start + self.block].to(self.device)
-            measured = shortcut(Examples(inputs, targets), start) if shortcut and not each else None
+            short = shortcut and not each and not self.heads
+            measured = shortcut(Examples(inputs, targets), start) if shortcut and short else None
             if measured is None:
                 outputs = answer(inputs, start).float()
+                if self.heads:
+                    outputs, told = outputs[..., :-2], outputs[..., -2:]
+                    blocks.setdefault(CLOSENESS, []).append(told[..., 0])
+                    blocks.setdefault(HEADS, []).append(told[..., 1].int())
                 # Before the task, whose measure may overwrite what it is given.
                 for name, part in each(outputs, targets, start).items() if each else ():
                     blocks.setdefault(name, []).append(part)

@@ -79,6 +79,7 @@ class Evaluator:
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
         compile: ``on`` or ``off``.
+        telling: see :class:`Blocks`.
     """
 
     def __init__(
@@ -91,12 +92,13 @@ class Evaluator:
         precision: str,
         device: torch.device,
         compile: str = "off",
+        telling: bool = False,
     ) -> None:
         settle_kernels()
         self.chunk = chunk
         self.precision = precision
         self._layout = layout
-        self._blocks = Blocks(module, task, precision=precision, device=device)
+        self._blocks = Blocks(module, task, precision=precision, device=device, telling=telling)
         self._staging = torch.empty(chunk, layout.size, dtype=torch.float32, pin_memory=device.type == "cuda")
         # On the CPU the staging area is the place itself, and copying it onto itself costs nothing.
         self._weights = self._staging if device.type == "cpu" else torch.empty_like(self._staging, device=device)
@@ -107,7 +109,7 @@ class Evaluator:
             self.forward_name = choose_forward(self._blocks.module, self._parameters(), probe)
             self._blocks.block = block_size(self.forward_name, self._blocks.module, self._parameters(), probe)
         self._forward = FORWARDS[self.forward_name]
-        self._compiled = self._try_to_compile() if compile == "on" else None
+        self._compiled = self._try_to_compile() if compile == "on" and not self.heads else None
 
     @property
     def compiled(self) -> bool:
@@ -128,6 +130,11 @@ class Evaluator:
     def outputs(self) -> int:
         """Number of outputs of the network."""
         return self._blocks.task.outputs
+
+    @property
+    def heads(self) -> int:
+        """Number of memories that tell of themselves."""
+        return self._blocks.heads
 
     def measure(
         self, members: Sequence[Member], examples: Examples, each: EachExample | None = None

@@ -29,6 +29,9 @@ class Families:
         lineage: see :meth:`FamilyEvaluator.bases`.
     """
 
+    #: Memories whose weights are not formed tell nothing.
+    heads = 0
+
     def __init__(self, decoder: Decoder, evaluator: FamilyEvaluator, lineage: Lineage | None) -> None:
         self._decoder = decoder
         self._evaluator = evaluator

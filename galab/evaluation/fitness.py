@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from galab.contracts import Examples, Task
 from galab.errors import UsageError
+from galab.evaluation.blocks import CLOSENESS, HEADS
 from galab.evaluation.evaluator import Measurements
 from galab.evaluation.example_scores import COMPUTED
 from galab.genome.phenotype import SCALE, Phenotype
-from galab.specs import FitnessSpec
+from galab.specs import FitnessSpec, terms
 from galab.tasks.checks import check_classes
 
 Means = dict[str, NDArray[np.float64]]
@@ -48,6 +49,21 @@ def tilldeath(means: Means, examples: int) -> NDArray[np.float64]:
     return means["tilldeath"]
 
 
+def closeness(means: Means, examples: int) -> NDArray[np.float64]:
+    """How near the nearest memory is, averaged over the examples, whatever it answers: (P,)."""
+    return means["closeness"]
+
+
+def used(means: Means, examples: int) -> NDArray[np.float64]:
+    """The number of memories that answer an example, a whole number and full of ties: (P,)."""
+    return means["used"]
+
+
+def unused(means: Means, examples: int) -> NDArray[np.float64]:
+    """Minus the number of memories that answer an example: the fewer, the more are free: (P,)."""
+    return -means["used"]
+
+
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
 NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss"}
 
@@ -60,20 +76,60 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "sampled-accuracy": sampled_accuracy,
     "tilldeath": tilldeath,
     "loss": loss,
+    "closeness": closeness,
+    "used": used,
+    "unused": unused,
 }
 
 #: What is measured in place of a base where chance has no place, as in choosing the champion.
 STEADY = {"sampled-accuracy": "expected-accuracy"}
 
 
+def score(base: str, means: Means, examples: int) -> NDArray[np.float64]:
+    """A base of a fitness, or a weighted sum of several: (P,).
+
+    Args:
+        base: as :func:`galab.specs.terms` reads it.
+        means: name to (P,).
+        examples: over how many they were taken.
+    """
+    (weight, first), *others = terms(base)
+    total = FITNESS[first](means, examples)
+    total = total if weight == 1 else weight * total
+    for weight, name in others:
+        total = total + weight * FITNESS[name](means, examples)
+    return total
+
+
 def means_of(measured: Measurements) -> Means:
     """The task's means, and those of the bases that are computed per example: name to (P,)."""
+    told = _of_memories(measured.examples[CLOSENESS], measured.examples[HEADS]) if HEADS in measured.examples else {}
     computed = {
         base.replace("-", "_"): _before_first_error(rows) if base == "tilldeath" else rows.mean(1, dtype=np.float64)
         for base, rows in measured.examples.items()
         if base in COMPUTED
     }
-    return measured.means | computed
+    return measured.means | computed | told
+
+
+def _of_memories(closeness: NDArray[np.float32], heads: NDArray[np.int32]) -> Means:
+    """What (P, B) nearness and numbers of the nearest memories come to; NaN for failed members."""
+    mean = closeness.mean(1, dtype=np.float64)
+    ordered = np.sort(heads, axis=1)
+    different = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1)
+    return {"closeness": mean, "used": np.where(np.isfinite(mean), different, np.nan)}
+
+
+def use_of(heads: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """How many examples each of ``count`` memories answers: (P, count).
+
+    Args:
+        heads: (P, B) the number of the memory that answers.
+        count: how many memories there are.
+    """
+    members = len(heads)
+    places = heads + count * np.arange(members)[:, None]
+    return np.bincount(places.ravel(), minlength=members * count).reshape(members, count).astype(np.int32)
 
 
 def _before_first_error(right: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -83,7 +139,12 @@ def _before_first_error(right: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def repeats(spec: FitnessSpec) -> bool:
     """Whether a member scores the same whenever it sees the same examples."""
-    return not any(base in STEADY for base in spec.bases)
+    return not any(name in STEADY for name in spec.names)
+
+
+def steady(base: str) -> str:
+    """The base to use in place of one where chance has no place."""
+    return "+".join(f"{weight!r}*{STEADY.get(name, name)}" for weight, name in terms(base))
 
 
 def mean_squares(members: list[Phenotype]) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import UsageError
-from galab.evaluation.blocks import EachExample
+from galab.evaluation.blocks import HEADS, EachExample
 from galab.evaluation.example_scores import ANSWERS, COMPUTED, ExampleScores
-from galab.evaluation.fitness import FITNESS, class_means, means_of, repeats
+from galab.evaluation.fitness import class_means, means_of, repeats, score, use_of
 from galab.evaluation.minibatch import Minibatches
 from galab.evaluation.parts import Part, cut, joined
 from galab.evaluation.sources import Measured, Source
@@ -35,6 +35,7 @@ class Here:
         cases: ``examples`` or ``classes`` for ``Scores.cases``; these and the bases that are made of the softmax need a
             task for which :func:`galab.evaluation.fitness.require_classes` holds.
         behaviour: whether to give ``Scores.behaviour``.
+        use: whether to give ``Scores.use``, of networks with memories.
 
     Raises:
         UsageError: a word that is not understood.
@@ -49,6 +50,7 @@ class Here:
         norm_penalty: float = 0.0,
         cases: str | None = None,
         behaviour: bool = False,
+        use: bool = False,
     ) -> None:
         if cases is not None and cases not in CASES:
             raise UsageError(f"expected cases to be one of {', '.join(CASES)}, got '{cases}'; correct it")
@@ -58,6 +60,7 @@ class Here:
         self._norm_penalty = norm_penalty
         self._cases = cases
         self._behaviour = behaviour
+        self._use = use
 
     @property
     def examples(self) -> Examples:
@@ -98,8 +101,9 @@ class Here:
             for keys in (found.fitness, found.further, found.cases):
                 if keys is not None:
                     keys[index] = np.nan
-            if found.behaviour is not None:
-                found.behaviour[index] = 0
+            for counts in (found.behaviour, found.use):
+                if counts is not None:
+                    counts[index] = 0
         hits, misses = measured.cache
         evaluations = measured.measurements.evaluations
         return replace(found, evaluations=evaluations, cache_hits=hits, cache_misses=misses)
@@ -134,11 +138,13 @@ class Here:
         if self._behaviour:
             kind = np.min_scalar_type(self._source.outputs - 1)
             found = replace(found, behaviour=np.zeros((count, examples), dtype=kind))
+        if self._use:
+            found = replace(found, use=np.zeros((count, self._source.heads), dtype=np.int32))
         return found
 
     def _each(self, generation: int) -> ExampleScores | None:
         """What has to be computed example by example, if anything."""
-        bases = [base for base in self._spec.bases if base in COMPUTED]
+        bases = [name for name in self._spec.names if name in COMPUTED]
         if self._cases is not None:
             bases.append(self._spec.bases[0])
         if not bases and not self._behaviour:
@@ -153,7 +159,7 @@ class Here:
         if not measurements.means:
             return
         means = means_of(measurements)
-        keys = [FITNESS[base](means, len(examples)) for base in self._spec.bases]
+        keys = [score(base, means, len(examples)) for base in self._spec.bases]
         if self._norm_penalty:
             squares = measured.squares()
             keys[0] = keys[0] - self._norm_penalty * squares
@@ -170,3 +176,5 @@ class Here:
             found.cases[indices] = scores
         if found.behaviour is not None:
             found.behaviour[indices] = measurements.examples[ANSWERS]
+        if found.use is not None:
+            found.use[indices] = use_of(measurements.examples[HEADS], self._source.heads)

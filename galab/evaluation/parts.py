@@ -70,6 +70,7 @@ def joined(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
         _stacked([own.further for own in found]),
         _stacked([own.cases for own in found]),
         _stacked([own.behaviour for own in found]),
+        _stacked([own.use for own in found]),
         sum(own.cache_hits for own in found),
         sum(own.cache_misses for own in found),
     )

@@ -51,6 +51,11 @@ class Source(Protocol):
         """Number of outputs of the network."""
         ...
 
+    @property
+    def heads(self) -> int:
+        """Number of memories of the network that tell of themselves."""
+        ...
+
     def starts(self, cohort: Cohort) -> list[int]:
         """Where the parts of a cohort begin, see :class:`galab.evaluation.parts.Part`."""
         ...
@@ -78,6 +83,11 @@ class Decoded:
     def outputs(self) -> int:
         """See :class:`Source`."""
         return self._evaluator.outputs
+
+    @property
+    def heads(self) -> int:
+        """See :class:`Source`."""
+        return self._evaluator.heads
 
     def starts(self, cohort: Cohort) -> list[int]:
         """See :class:`Source`: a chunk is cut before anybody knows who cannot live, and is padded where somebody is."""
@@ -121,6 +131,9 @@ class Around:
         evaluator: scores them.
         groups: groups of members, each with its own part of the examples.
     """
+
+    #: Memories along directions tell nothing.
+    heads = 0
 
     def __init__(
         self,

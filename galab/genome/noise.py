@@ -33,6 +33,7 @@ class Stream(IntEnum):
     MASK = 4
     CHOICE = 5
     OPERATOR = 6
+    HEAD = 7
     #: Streams below are indexed by generation or epoch instead of by birth.
     BATCH = 16
     TIES = 17

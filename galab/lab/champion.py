@@ -16,11 +16,11 @@ from galab.contracts import Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
-from galab.evaluation.fitness import FITNESS, STEADY, Means, means_of
+from galab.evaluation.fitness import Means, means_of, score, steady
 from galab.evolution_compatibility import is_evolution
 from galab.genome.layout import Layout
 from galab.genome.torch_laws import tensors_of
-from galab.specs import parse_fitness
+from galab.specs import parse_fitness, terms
 
 #: How a task's sums read once they are means.
 _NAMES = {"correct": "accuracy"}
@@ -58,14 +58,13 @@ class Judge:
     def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
         def evaluator(chunk: int) -> Evaluator:
             device = torch.device(config.device)
-            return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device)
+            return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device, telling=True)
 
         self._task = task
         self._layout = layout
-        first = parse_fitness(config.fitness).bases[0]
-        base = STEADY.get(first, first)
-        self._fitness = FITNESS[base]
-        self._each = ExampleScores([base]) if base in COMPUTED else None
+        self._base = steady(parse_fitness(config.fitness).bases[0])
+        computed = [name for _, name in terms(self._base) if name in COMPUTED]
+        self._each = ExampleScores(computed) if computed else None
         self._several = evaluator(1 if is_evolution(config) else min(config.parents, 64))
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
@@ -80,7 +79,7 @@ class Judge:
         """
         validation = self._task.validation
         means = means_of(self._several.measure(parents, validation, self._each))
-        fitness = self._fitness(means, len(validation)) if means else np.full(len(parents), np.nan)
+        fitness = score(self._base, means, len(validation)) if means else np.full(len(parents), np.nan)
         place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
         metrics = named("validation", means, place) | self._inspected(parents[place])
         if test:

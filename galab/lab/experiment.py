@@ -13,7 +13,7 @@ from torch import nn
 
 from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
-from galab.contracts import Executor, Strategy, Task
+from galab.contracts import Executor, Strategy, Task, Telling
 from galab.errors import UsageError
 from galab.evaluation import tracebacks
 from galab.evaluation.example_scores import COMPUTED
@@ -28,8 +28,9 @@ from galab.genome.torch_laws import founders_given, founders_of
 from galab.lab.evolution_search import EvolutionSearch
 from galab.lab.genetic_search import GeneticSearch
 from galab.lab.search import Parts, Search, Shared
+from galab.memories import needs_use
 from galab.models import build_model
-from galab.specs import hidden_sizes, parse_fitness
+from galab.specs import INTRINSIC, hidden_sizes, parse_fitness
 from galab.tasks import Classification, load_task
 
 
@@ -119,6 +120,7 @@ def build(
     settle_kernels()
     tracebacks.forget()
     _check_metrics(config, task)
+    _check_memories(config, module)
     prepare_device(config.device)
     torch.set_num_threads(config.threads)
     if founders is None and config.init is not None:
@@ -156,8 +158,8 @@ def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> Non
 
 def _check_metrics(config: RunConfig, task: Task) -> None:
     """Refuse a task that does not measure what the fitness or the target needs, before anything is written."""
-    bases, option = parse_fitness(config.fitness).bases, f"--fitness {config.fitness}"
-    if any(base in COMPUTED for base in bases):
+    names, option = parse_fitness(config.fitness).names, f"--fitness {config.fitness}"
+    if any(name in COMPUTED for name in names):
         require_classes(task, option)
     if config.selection == "lexicase":
         require_classes(task, "--selection lexicase")
@@ -167,7 +169,7 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
         measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
     except Exception:  # who fails here fails in the first generation too, where each member is told apart
         return
-    wanted = {NEEDS[base]: option for base in bases if base in NEEDS}
+    wanted = {NEEDS[name]: option for name in names if name in NEEDS}
     if config.target is not None:
         wanted["correct"] = "--target"
     for name, option in wanted.items():
@@ -176,6 +178,16 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
                 f"expected task '{config.task}' to measure '{name}', which {option} needs, got "
                 f"{', '.join(measured) or 'nothing'}; return it from measure(), or choose another fitness"
             )
+
+
+def _check_memories(config: RunConfig, module: nn.Module) -> None:
+    """Refuse a network that cannot tell of its memories where that is asked for."""
+    asked = [name for name in parse_fitness(config.fitness).names if name in INTRINSIC]
+    option = f"--fitness {config.fitness}" if asked else f"--mutate {config.mutate}"
+    if (asked or needs_use(config)) and not isinstance(module, Telling):
+        raise UsageError(
+            f"expected a network of memories with {option}, got --model {config.model}; use --model memory, or drop it"
+        )
 
 
 def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:

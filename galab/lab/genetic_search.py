@@ -29,6 +29,7 @@ from galab.lab.members import lineage_of, members_of, members_to_state
 from galab.lab.operators import developer, is_low_rank, step_size_rule, strategy_class
 from galab.lab.search import Parts
 from galab.lab.state import LINEAGE
+from galab.memories import needs_use
 from galab.specs import parse_fitness
 from galab.strategies.genetic import GeneticAlgorithm
 
@@ -73,6 +74,7 @@ class GeneticSearch:
             norm_penalty=config.norm_penalty,
             cases=config.cases if config.selection == "lexicase" else None,
             behaviour=needs_behaviour(config),
+            use=needs_use(config),
         )
         self._diagnostics: Diagnostics | None = None
         self._stock: list[int] = []
@@ -236,6 +238,6 @@ def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
     else:
         evaluator = Evaluator(
             parts.module, layout, parts.task, chunk=config.chunk, precision=config.precision, device=device,
-            compile=config.compile,
+            compile=config.compile, telling=True,
         )  # fmt: skip
     return evaluator, evaluator.prepared(parts.task.train)

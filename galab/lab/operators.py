@@ -17,7 +17,7 @@ from galab.genome.steps import Steps
 from galab.mutation.control import Control
 from galab.mutation.step_size import StepSizeRule
 from galab.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
-from galab.specs import parse_factors, parse_mutations, parse_schedule
+from galab.specs import INTRINSIC, parse_factors, parse_fitness, parse_mutations, parse_schedule
 from galab.strategies.genetic import GeneticAlgorithm
 
 
@@ -116,7 +116,8 @@ def steps_of(config: RunConfig, layout: Layout) -> Steps:
 def is_low_rank(config: RunConfig) -> bool:
     """Whether every child is one parent with a change of low rank, and scored as such."""
     names = {name for name, _ in parse_mutations(config.mutate)}
-    return names == {"low-rank"} and config.crossover == "none" and not config.norm_penalty
+    intrinsic = set(INTRINSIC) & set(parse_fitness(config.fitness).names)
+    return names == {"low-rank"} and config.crossover == "none" and not config.norm_penalty and not intrinsic
 
 
 def mutation(name: str, run_key: int, law: Table, config: RunConfig) -> Mutation:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, Table, codes, draw
 from galab.genome.phenotype import Phenotype
 from galab.genome.steps import Steps
@@ -31,7 +32,7 @@ class Layer:
     ) -> NDArray[np.int32]:
         """See :class:`galab.genome.develop.Mutation`."""
         layout = steps.layout
-        layers = layout.layers
+        layers = self._groups(layout)
         # A layer that no mutation may move is no choice.
         free = sorted({layer for tensor, layer in enumerate(layers) if tensor not in steps.frozen})
         code = int(codes(self._run_key, birth.id, Stream.CHOICE, 1)[0])
@@ -41,3 +42,7 @@ class Layer:
         count = sum(part.stop - part.start for part in parts)
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, count)
         return move(parent, birth, log_sigma, steps, parts, z, self._law.peak)
+
+    def _groups(self, layout: Layout) -> tuple[int, ...]:
+        """For each tensor the number of what moves together with it."""
+        return layout.layers

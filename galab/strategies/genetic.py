@@ -6,7 +6,7 @@ Such et al. 2017, "Deep Neuroevolution". Births are made in ``reproduction.py``,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,15 @@ from galab.errors import GalabError, NoViableChildError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import snap
+from galab.memories import needs_use
 from galab.mutation.control import Control
 from galab.mutation.step_size import StepSizeRule
 from galab.strategies.reproduction import Parents, Reproduction
 from galab.strategies.scoring import Scoring, answered, parents_mean
 from galab.strategies.sigma_search import SigmaSearch
 from galab.strategies.survival import Competitors, Survival
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 class GeneticAlgorithm:
@@ -76,6 +79,7 @@ class GeneticAlgorithm:
         self.parent_fitness = np.full(config.parents, np.nan)
         self._parent_score = np.full(config.parents, np.nan)
         self._behaviour: NDArray[Any] | None = None
+        self._use: NDArray[np.int32] | None = None
         self._restart: int | None = None
 
     def _add_founders(self) -> None:
@@ -102,7 +106,7 @@ class GeneticAlgorithm:
         if self._search.due(generation):
             born = self._search.probes(generation, self._next_id, self._sigma_of_parents(), self.parents)
         else:
-            parents = Parents(self.parents, self.islands, self._behaviour)
+            parents = Parents(self.parents, self.islands, self._behaviour, self._use)
             born = self.reproduction.children(generation, self._next_id, parents, self._restart)
         for child in born:
             self.pedigree.add(child)
@@ -123,7 +127,8 @@ class GeneticAlgorithm:
             competing = compared | set(self.parents[self._elites()].tolist())
             # In a warm-up children are compared with founders who live no more.
             wanted = [parent for parent in parents if parent in competing] + sorted(compared - set(parents))
-        looked_at = needs_behaviour(config) or config.selection == "lexicase" or self._scoring.keys > 1
+        looked_at = needs_behaviour(config) or needs_use(config) or config.selection == "lexicase"
+        looked_at = looked_at or self._scoring.keys > 1
         known = dict(zip(parents, self.parent_fitness.tolist(), strict=True))
         stays = {birth for birth, score in known.items() if np.isfinite(score)} if self._fixed_data else set()
         return [birth for birth in dict.fromkeys(wanted) if looked_at or birth not in stays]
@@ -185,10 +190,9 @@ class GeneticAlgorithm:
         self.parent_fitness = np.concatenate([fitness[chosen], self.parent_fitness[stranded]])
         self._parent_score = np.concatenate([competitors.score[chosen], self._parent_score[stranded]])
         if self.config.mate != "random" and competitors.behaviour is not None:
-            known_answers = competitors.behaviour[chosen]
-            # Their own answers were given on other examples; those of the best stand in for them.
-            stand_in = np.repeat(known_answers[:1], len(stranded), axis=0)
-            self._behaviour = np.concatenate([known_answers, stand_in])
+            self._behaviour = _with_stand_ins(competitors.behaviour[chosen], len(stranded))
+        if scores.use is not None:
+            self._use = _with_stand_ins(scores.use[rows][chosen], len(stranded))
         self.islands = np.concatenate([islands, self.islands[stranded]])
         self.pedigree.keep(self.parents.tolist())
         self.reproduction.shares.keep(self.parents.tolist())
@@ -204,6 +208,7 @@ class GeneticAlgorithm:
             "parent_score": self._parent_score.copy(),
             "islands": self.islands.copy(),
             "behaviour": self._behaviour,
+            "use": self._use,
             "restart": self._restart,
             **self.reproduction.state_dict(self.parents),
         }
@@ -221,6 +226,7 @@ class GeneticAlgorithm:
         self._parent_score = np.array(state.get("parent_score", state["parent_fitness"]), dtype=np.float64)
         self.islands = np.array(state.get("islands", np.zeros(len(births))), dtype=np.int64)
         self._behaviour = state.get("behaviour")
+        self._use = state.get("use")
         self._restart = state.get("restart")
         self.reproduction.load_state_dict({"control": {}, "shares": []} | state, self.parents)
         self.pedigree.keep(self.parents.tolist())
@@ -253,6 +259,11 @@ class GeneticAlgorithm:
         if self._restart is not None:
             return self._restart
         return round(float(np.mean([self.pedigree[parent].log_sigma for parent in self.parents.tolist()])))
+
+
+def _with_stand_ins(values: NDArray[Kind], stranded: int) -> NDArray[Kind]:
+    """What was seen of the chosen, and in the place of those whose own was seen on other examples, that of the best."""
+    return np.concatenate([values, np.repeat(values[:1], stranded, axis=0)])
 
 
 def _all_failed(cohort: Cohort, scores: Scores) -> str:

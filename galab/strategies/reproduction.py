@@ -23,6 +23,7 @@ from galab.genome.noise import Stream, below, codes
 from galab.genome.pedigree import Pedigree
 from galab.genome.sigma import snap
 from galab.genome.steps import Steps
+from galab.memories import by_use
 from galab.mutation.control import Control
 from galab.mutation.shares import Shares
 from galab.mutation.step_size import StepSizeRule
@@ -37,11 +38,13 @@ class Parents:
         ids: (parents,) births.
         islands: (parents,) the island that each lives on.
         behaviour: (parents, B) their answers, where mates are chosen by them.
+        use: (parents, heads) examples that each memory answers, where memories are chosen by that.
     """
 
     ids: NDArray[np.int64]
     islands: NDArray[np.int64]
     behaviour: NDArray[np.uint8] | None = None
+    use: NDArray[np.int32] | None = None
 
 
 class Reproduction:
@@ -63,9 +66,10 @@ class Reproduction:
         self._ways = decided(config)["parents_per_child"] if config.crossover != "none" else 1
         floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
         self.steps = Steps(Layout(("",), ((1,),)), low=snap(floor), high=snap(config.sigma_ceiling))
-        self.shares = Shares(
-            self._run_key, [share for _, share in parse_mutations(config.mutate)], config.mutate_shares == "inherited"
-        )
+        operators = parse_mutations(config.mutate)
+        self.shares = Shares(self._run_key, [share for _, share in operators], config.mutate_shares == "inherited")
+        #: For each operator how it chooses a memory by the examples; empty where it does not.
+        self._by_use = [by_use(call) for call, _ in operators]
 
     def children(
         self, generation: int, next_id: int, parents: Parents, restart: int | None = None
@@ -89,8 +93,23 @@ class Reproduction:
             # In the warm-up only step sizes are inherited, so every child starts from the line's founder.
             lineage = (self.founder(family[0]),) if warming else family
             mutation = self.shares.choose(birth, family)
-            births.append(Birth(birth, lineage, generation, 0, log_sigma, int(len(lineage) > 1), mutation))
+            head = self._head(birth, family[0], parents, mutation)
+            births.append(Birth(birth, lineage, generation, head, log_sigma, int(len(lineage) > 1), mutation))
         return births
+
+    def _head(self, birth: int, parent: int, parents: Parents, mutation: int) -> int:
+        """The memory that a birth changes, counted from 1, where that hangs on the examples; otherwise 0.
+
+        A genome knows nothing of examples, so the choice is part of it.
+        """
+        rule = self._by_use[mutation - 1]
+        if not rule or parents.use is None:
+            return 0
+        answered = parents.use[int(np.flatnonzero(parents.ids == parent)[0])].astype(np.int64)
+        odds = answered if rule == "use" else (answered > 0) if rule == "used" else (answered == 0)
+        edges = np.cumsum(odds.astype(np.int64) if odds.any() else np.ones(len(odds), dtype=np.int64))
+        drawn = int(below(int(edges[-1]), self._run_key, birth, Stream.HEAD, 1)[0])
+        return 1 + int(np.searchsorted(edges, drawn, side="right"))
 
     def islands(self) -> NDArray[np.int64]:
         """(children,) the island that each child is born on."""
