@@ -294,7 +294,7 @@ def _check_bounds(config: RunConfig) -> None:
 
 
 def _operators(config: RunConfig) -> list[str]:
-    return [name for name, _ in parse_mutations(config.mutate)]
+    return [call.name for call, _ in parse_mutations(config.mutate)]
 
 
 _GENETIC = (

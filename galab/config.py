@@ -28,12 +28,12 @@ EVALUATION, STOP, RECORD = "Evaluation", "Stop when", "Record"
 class RunConfig(EvolutionOptions):
     """All that decides what a run computes, when it stops and what it records."""
 
-    task: str = option("mnist", "What to learn.", choices=TASKS, group=PROBLEM)
+    task: str = option("mnist", "What to learn, such as digits or 'NAME(size=3)'.", choices=TASKS, group=PROBLEM)
     data: str = option(
         "auto", "Which data: the full set, the embedded subset (extra 'offline'), or full if it can be had.",
         choices=("auto", "full", "subset"), group=PROBLEM,
     )
-    model: str = option("mlp", "The network: a name, or FILE.py:Class for your own.", choices=MODELS, group=PROBLEM)
+    model: str = option("mlp", "The network, such as mlp or FILE.py:Class(size=3).", choices=MODELS, group=PROBLEM)
     hidden: str | None = option(
         None, "Units per hidden layer, separated by commas; each model has its own default.", group=PROBLEM
     )
@@ -51,9 +51,7 @@ class RunConfig(EvolutionOptions):
 
     parents: int = option(8, "Individuals that breed.", low=1, high=100_000, group=POPULATION)
     children: int = option(32, "Children born per generation.", low=1, high=1_000_000, group=POPULATION)
-    elites: int = option(
-        0, "Best parents that compete with the children for the next generation.", low=0, group=POPULATION
-    )
+    elites: int = option(0, "Best parents that compete with the children.", low=0, group=POPULATION)
     survival: str = option(
         "comma", "comma: children (and elites) only; plus: every parent competes too.", choices=("comma", "plus"),
         group=POPULATION,
@@ -107,7 +105,7 @@ class RunConfig(EvolutionOptions):
     migrants: int = option(1, "Best parents that each island sends to the next.", low=0, group=POPULATION)
 
     mutate: str = option(
-        "dense", "Mutation operator, or a mix such as dense:0.8,layer:0.2 (shares of the children).",
+        "dense", "Mutation operator, or a mix such as dense:0.8,'weights(count=3)':0.2 (shares of the children).",
         choices=MUTATIONS, beyond=parse_mutations, group=MUTATION,
     )
     mutate_shares: str = option(

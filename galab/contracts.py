@@ -97,6 +97,17 @@ class Generated(Protocol):
 
 
 @runtime_checkable
+class Keyed(Protocol):
+    """What a task may have besides: the key of the run that its fixed data was made from.
+
+    The same task has other data in another run, so its ``description`` names how the data is made and not the key. Such
+    runs are compared as runs on the same data, as long as each has the data of its own key.
+    """
+
+    run_key: int
+
+
+@runtime_checkable
 class Inspected(Protocol):
     """What a task may have besides: something to say of a network's weights themselves, logged with the champion."""
 

@@ -2,7 +2,8 @@
 
 A registry is a table ``name -> "module:attribute"``; the module is imported when the name is used and not before, so
 listing names costs nothing. Other packages add names through entry points (groups ``galab.tasks``, ``galab.models``,
-...). A reference with a colon is taken as it stands: ``my_package.nets:Net`` or ``nets.py:Net``.
+...). A reference with a colon is taken as it stands: ``my_package.nets:Net`` or ``nets.py:Net``. Tasks, models and
+mutations may be named with arguments, ``memory(heads=128)`` (:mod:`galab.calls`), which whoever makes one reads.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from galab.calls import Call, parse_call
 from galab.errors import UsageError, closest
 
 
@@ -26,10 +28,14 @@ class Registry:
         group: the entry-point group that plugins use, such as ``"galab.tasks"``.
         table: name to ``"module:attribute"``.
         listing: the command that prints the names.
+        called: whether a name may have arguments in brackets.
     """
 
-    def __init__(self, kind: str, group: str, table: dict[str, str], listing: str) -> None:
+    def __init__(
+        self, kind: str, group: str, table: dict[str, str], listing: str, *, called: bool = False
+    ) -> None:
         self.kind = kind
+        self.called = called
         self.group = group
         self.listing = listing
         self._table = dict(table)
@@ -38,12 +44,21 @@ class Registry:
         """Every known name, built-in ones first, then those of installed plugins."""
         return list(self._table) + [name for name in self._plugins if name not in self._table]
 
-    def load(self, name: str) -> Any:
-        """The object behind ``name``.
+    def parse(self, text: str) -> Call:
+        """A name, and its arguments where names of this kind may have some.
+
+        Raises:
+            UsageError: the arguments cannot be read.
+        """
+        return parse_call(text, f"the {self.kind}") if self.called else Call(text)
+
+    def load(self, text: str) -> Any:
+        """The object behind a name, whatever its arguments.
 
         Raises:
             UsageError: the name is unknown, or the module or attribute it refers to does not exist.
         """
+        name = self.parse(text).name
         if ":" in name:
             return _import(name, self.kind)
         if name in self._table:
@@ -53,8 +68,9 @@ class Registry:
             return plugins[name].load()
         raise UsageError(self.unknown(name))
 
-    def check(self, name: str) -> None:
+    def check(self, text: str) -> None:
         """Raise the error of :meth:`load` for an unknown name, without importing anything."""
+        name = self.parse(text).name
         # The built-in table first: looking for plugins reads the metadata of every installed package.
         if ":" not in name and name not in self._table and name not in self.names():
             raise UsageError(self.unknown(name))
@@ -119,6 +135,7 @@ TASKS = Registry(
         "linear-regression": "galab.tasks.regression:linear_regression",
     },
     "galab tasks",
+    called=True,
 )
 MODELS = Registry(
     "model",
@@ -132,6 +149,7 @@ MODELS = Registry(
         "ensemble": "galab.models.ensemble:Ensemble",
     },
     "galab models",
+    called=True,
 )
 STRATEGIES = Registry(
     "strategy",
@@ -166,6 +184,7 @@ MUTATIONS = Registry(
         "memory-all": "galab.mutation.memory:All",
     },
     "galab run --help",
+    called=True,
 )
 CROSSOVERS = Registry(
     "crossover",

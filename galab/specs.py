@@ -2,16 +2,19 @@
 
 A fitness is ``[improvement:|inherited:]BASE[,BASE...]``: ``accuracy``, ``wrong,cross-entropy``, ``improvement:wrong``;
 a base may be a sum, ``wrong+0.1*closeness``.
-A mix of mutations is ``NAME[:SHARE][,...]``, a schedule ``GENERATION:SIGMA[,...]``.
+A mix of mutations is ``NAME[(option=value, ...)][:SHARE][,...]``, a schedule ``GENERATION:SIGMA[,...]``.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from galab.calls import Call, parse_call, split_outside
 from galab.errors import UsageError, closest
 
 #: What a member can be scored by; larger is better in each.
@@ -94,33 +97,44 @@ def parse_fitness(text: str) -> FitnessSpec:
     return FitnessSpec(kind, bases)
 
 
-def parse_mutations(text: str) -> list[tuple[str, float]]:
+def parse_mutations(text: str) -> list[tuple[Call, float]]:
     """Operators with their shares, which sum to 1: ``dense:0.8,layer:0.2``; without shares all are equal.
 
-    A name with a colon of its own, such as ``mine.py:Jump``, keeps it: a share is a number after the last colon.
+    A name with a colon of its own, such as ``mine.py:Jump``, keeps it: a share is a number after the last colon. The
+    same operator may come again with other arguments: ``weights(count=1):0.8,weights(count=9):0.2``.
 
     Raises:
-        UsageError: a name is missing or twice, or a share is no positive number.
+        UsageError: a name is missing or twice, arguments cannot be read, or a share is no positive number.
     """
     found: list[tuple[str, float | None]] = []
-    for part in (part.strip() for part in text.split(",")):
+    for part in split_outside(text, ","):
         name, colon, share = part.rpartition(":")
         try:
             entry = (name, float(share)) if colon else (part, None)
         except ValueError:
             entry = (part, None)  # a reference to the user's own code
         found.append(entry)
-    names = [name for name, _ in found]
+    calls = [parse_call(name, "the mutation") for name, _ in found]
     shares = [share for _, share in found]
     given = [share for share in shares if share is not None]
-    bad = any(not name for name in names) or any(not (math.isfinite(share) and share > 0) for share in given)
-    if bad or (given and len(given) < len(found)) or len(set(names)) < len(names):
+    bad = any(not call.name for call in calls) or any(not (math.isfinite(share) and share > 0) for share in given)
+    if bad or (given and len(given) < len(found)) or len(set(map(str, calls))) < len(calls):
         raise UsageError(
             f"expected --mutate as one operator, or as several different ones with positive shares such as "
             f"dense:0.8,layer:0.2, got '{text}'"
         )
     total = sum(given)
-    return [(name, 1 / len(found) if share is None else share / total) for name, share in found]
+    return [(call, 1 / len(found) if one is None else one / total) for call, one in zip(calls, shares, strict=True)]
+
+
+def labels(calls: Sequence[Call]) -> list[str]:
+    """A name for each operator of a mix, in the log: the second ``weights`` is ``weights-2``."""
+    seen: Counter[str] = Counter()
+    found = []
+    for call in calls:
+        seen[call.name] += 1
+        found.append(call.name if seen[call.name] == 1 else f"{call.name}-{seen[call.name]}")
+    return found
 
 
 def parse_schedule(text: str) -> tuple[tuple[int, float], ...]:

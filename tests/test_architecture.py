@@ -24,7 +24,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 DOOR = "galab"
 LAYER = {
     **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options"), 0),
-    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility"), 0),
+    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility", "calls"), 0),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
     "strategies": 3,

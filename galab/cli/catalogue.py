@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -20,14 +21,18 @@ from galab.registry import MODELS, TASKS, Registry
 @format_option
 def tasks(style: str) -> None:
     """List what can be learned."""
-    emit(_entries(TASKS), style)
+    from galab.tasks.load import GIVEN
+
+    emit(_entries(TASKS, GIVEN), style)
 
 
 @click.command()
 @format_option
 def models(style: str) -> None:
     """List the networks."""
-    emit(_entries(MODELS), style)
+    from galab.models.build import GIVEN
+
+    emit(_entries(MODELS, GIVEN), style)
 
 
 def look_at_machine(style: str) -> None:
@@ -50,13 +55,21 @@ def completion(shell: str) -> None:
     click.echo(kind(click.get_current_context().find_root().command, {}, "galab", "_GALAB_COMPLETE").source())
 
 
-def _entries(registry: Registry) -> list[dict[str, Any]]:
+def _entries(registry: Registry, given: Collection[str]) -> list[dict[str, Any]]:
     rows = []
     for name in registry.names():
         found = registry.load(name)
         documentation = inspect.getdoc(found) or ""
-        rows.append({"name": name, "what": documentation.split("\n\n")[0].replace("\n", " ").replace("``", "")})
+        what = documentation.split("\n\n")[0].replace("\n", " ").replace("``", "")
+        rows.append({"name": name, "what": what, "options": ", ".join(_options(found, given))})
     return rows
+
+
+def _options(found: Any, given: Collection[str]) -> list[str]:
+    """What can be said in brackets, with the values it has otherwise."""
+    parameters = inspect.signature(found).parameters.values()
+    free = [one for one in parameters if one.name not in given and one.default is not one.empty]
+    return [f"{one.name}={one.default}" for one in free]
 
 
 def _machine() -> list[tuple[str, str, str]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from galab.config import RunConfig, complete
 from galab.errors import RunFolderError, UsageError, closest
 from galab.lab.origins import read_state
+from galab.registry import TASKS
 from galab.store import journal
 from galab.store.groups import runs_below
 from galab.store.run_folder import RunFolder
@@ -116,20 +117,34 @@ def _words(by: Sequence[str], values: Sequence[Any], digits: int) -> str:
 
 
 def _same_data(contents: dict[Path, dict[str, Any]]) -> str:
-    """The description of the data that all runs were made with."""
+    """The description of the data that all runs were made with.
+
+    Data that is made from a run's key differs from seed to seed. It counts as the same where the task, its arguments
+    and its description are the same, and runs with the same key have the same bytes.
+    """
     first: tuple[Path, dict[str, Any]] | None = None
+    known: dict[Any, Any] = {}
     for path, content in contents.items():
         if not isinstance(content.get("hyperparameters"), dict):
             raise RunFolderError(f"expected hyperparameters in '{path}/config.json', found none; restore the file")
         data = content.get("data") or read_state(path)["task"]  # a branched run names its data in checkpoints alone
         if first is None:
             first = path, data
-        elif data.get("fingerprint") != first[1].get("fingerprint"):
+        same = _made_like(data, content) == _made_like(first[1], contents[first[0]])
+        if not same or known.setdefault(data.get("run_key"), data.get("fingerprint")) != data.get("fingerprint"):
             raise UsageError(
                 f"expected runs on the same data, got '{first[0]}' on {first[1].get('description', 'unknown data')} "
                 f"and '{path}' on {data.get('description', 'unknown data')}; compare those of one data set"
             )
     return str(first[1].get("description", "")) if first else ""
+
+
+def _made_like(data: dict[str, Any], content: dict[str, Any]) -> Any:
+    """What is the same for all runs on the same data."""
+    if "run_key" not in data:
+        return data.get("fingerprint")
+    call = TASKS.parse(content["hyperparameters"].get("task", ""))
+    return call.short, call.arguments, data.get("description"), data.get("input_shape"), data.get("outputs")
 
 
 def _measured(run: RunFolder, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from galab.calls import split_outside
 from galab.compatibility import CONTROLS, decided
 from galab.config import RunConfig
 from galab.errors import UsageError
@@ -44,7 +45,7 @@ _IDLE: dict[str, Callable[[dict[str, Any]], bool]] = {
     "ceiling_rms": _global,
     "sigma_only": lambda values: not _global(values) or _get(values, "step_size") in CONTROLS,
     "sigma_search": lambda values: not _global(values) or _get(values, "step_size") in CONTROLS,
-    "mutate_shares": lambda values: "," not in _get(values, "mutate"),
+    "mutate_shares": lambda values: len(split_outside(_get(values, "mutate"), ",")) < 2,
 }
 
 

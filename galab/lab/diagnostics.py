@@ -22,7 +22,7 @@ from galab.contracts import Cohort, Outcome, Scores
 from galab.genome.ancestry import Ancestry, Kinship
 from galab.genome.phenotype import SCALE, Phenotype
 from galab.lab.step_statistics import step_size_shares, step_sizes
-from galab.specs import parse_mutations
+from galab.specs import labels, parse_mutations
 from galab.strategies.scoring import parents_mean
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Diagnostics:
         self._ancestry = Ancestry(strategy.pedigree, config.parents)
         self._kinship = self._ancestry.of(strategy.parents.tolist(), int(strategy.state_dict()["next_id"]))
         self._spacing = config.report_every * -(-SPACING // config.report_every)
-        self._operators = [name for name, _ in parse_mutations(config.mutate)]
+        self._operators = labels([call for call, _ in parse_mutations(config.mutate)])
         self._steps = search.decoder.developer.steps
         self._parents: dict[int, Phenotype] = {}
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
-from galab.contracts import Executor, Strategy, Task, Telling
+from galab.contracts import Executor, Keyed, Strategy, Task, Telling
 from galab.errors import UsageError
 from galab.evaluation import tracebacks
 from galab.evaluation.example_scores import COMPUTED
@@ -85,10 +85,15 @@ class Experiment:
 def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it."""
     known = {} if shared is None else shared.tasks
-    task = known.get((config.task, config.data)) or load_task(config.task, config.data)
+    run_key = config.seed or 0
+    one, all_seeds = ((config.task, config.data, key) for key in (run_key, None))
+    task = known.get(all_seeds) or known.get(one) or load_task(config.task, config.data, run_key=run_key)
     if type(task) is Classification:  # a task of somebody's own may count its calls
-        known[config.task, config.data] = task
-    module = build_model(config.model, task.input_shape, task.outputs, hidden_sizes(config.hidden), config.activation)
+        known[one if isinstance(task, Keyed) else all_seeds] = task
+    hidden = hidden_sizes(config.hidden)
+    module = build_model(
+        config.model, task.input_shape, task.outputs, hidden, config.activation, run_key=run_key
+    )
     return module, task
 
 

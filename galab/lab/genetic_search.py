@@ -26,7 +26,7 @@ from galab.genome.pedigree import Pedigree
 from galab.lab.describe import genetic_fields
 from galab.lab.diagnostics import Diagnostics
 from galab.lab.members import lineage_of, members_of, members_to_state
-from galab.lab.operators import developer, is_low_rank, step_size_rule, strategy_class
+from galab.lab.operators import developer, is_low_rank, rank_of, step_size_rule, strategy_class
 from galab.lab.search import Parts
 from galab.lab.state import LINEAGE
 from galab.memories import needs_use
@@ -232,7 +232,7 @@ def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
     if is_low_rank(config):
         evaluator = FamilyEvaluator(
             parts.module, layout, parts.task,
-            chunk=config.chunk, parents=config.parents, rank=config.mutate_rank, batch=config.batch,
+            chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,
             precision=config.precision, device=device, compile=config.compile,
         )  # fmt: skip
     else:

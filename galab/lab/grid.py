@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from galab.calls import split_outside
 from galab.config import RunConfig, field_type
 from galab.errors import UsageError, closest
 
@@ -61,7 +62,8 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
     for text in texts:
         name, equals, values = text.partition("=")
         name = name.strip().removeprefix("--").replace("-", "_")
-        words = [word.strip() for word in values.split(";" if ";" in values else ",") if word.strip()]
+        separator = ";" if len(split_outside(values, ";")) > 1 else ","
+        words = [word for word in split_outside(values, separator) if word]
         if not equals or not words:
             raise UsageError(f"expected --grid as FIELD=VALUE,VALUE, got '{text}'; write for example sigma=0.01,0.02")
         if name not in known:

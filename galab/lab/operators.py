@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any
 
+from galab.calls import Call, arguments_for
 from galab.compatibility import CONTROLS, decided
 from galab.config import RunConfig
 from galab.errors import UsageError
@@ -19,6 +21,10 @@ from galab.mutation.step_size import StepSizeRule
 from galab.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
 from galab.specs import INTRINSIC, parse_factors, parse_fitness, parse_mutations, parse_schedule
 from galab.strategies.genetic import GeneticAlgorithm
+
+#: Arguments of mutations that are also hyperparameters of the run, which say what they may be.
+_OPTIONS = {"count": "mutate_count", "rank": "mutate_rank", "beta": "momentum"}
+_GIVEN = {"run_key": "use --seed", "law": "use --distribution"}
 
 
 def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
@@ -36,7 +42,7 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
     steps = steps_of(config, founders.layout)
     run_key = founders.run_key
     rule = step_size_rule(config, run_key)
-    mutations = [mutation(name, run_key, law, config) for name, _ in parse_mutations(config.mutate)]
+    mutations = [mutation(str(call), run_key, law, config) for call, _ in parse_mutations(config.mutate)]
     recombination = crossover(config.crossover, run_key)
     _check_own_gene_law(config, recombination, mutations)
     _check_count(config, steps)
@@ -54,10 +60,10 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
 def _check_count(config: RunConfig, steps: Steps) -> None:
     """Refuse more moving weights than there are before a run begins; the operator itself runs too late for that."""
     size = sum(part.stop - part.start for part in steps.free)
-    if config.mutate_count > size and any(name == "weights" for name, _ in parse_mutations(config.mutate)):
+    counts = [_with(call, config).mutate_count for call, _ in parse_mutations(config.mutate) if call.name == "weights"]
+    if max(counts, default=0) > size:
         raise UsageError(
-            f"expected --mutate-count at most {size}, the number of weights that may move, got {config.mutate_count}; "
-            "lower it"
+            f"expected --mutate-count at most {size}, the number of weights that may move, got {max(counts)}; lower it"
         )
 
 
@@ -115,20 +121,37 @@ def steps_of(config: RunConfig, layout: Layout) -> Steps:
 
 def is_low_rank(config: RunConfig) -> bool:
     """Whether every child is one parent with a change of low rank, and scored as such."""
-    names = {name for name, _ in parse_mutations(config.mutate)}
+    names = [call.name for call, _ in parse_mutations(config.mutate)]
     intrinsic = set(INTRINSIC) & set(parse_fitness(config.fitness).names)
-    return names == {"low-rank"} and config.crossover == "none" and not config.norm_penalty and not intrinsic
+    return names == ["low-rank"] and config.crossover == "none" and not config.norm_penalty and not intrinsic
+
+
+def rank_of(config: RunConfig) -> int:
+    """The rank of a run whose only operator is ``low-rank``."""
+    (call, _), *_ = parse_mutations(config.mutate)
+    return _with(call, config).mutate_rank
 
 
 def mutation(name: str, run_key: int, law: Table, config: RunConfig) -> Mutation:
     """The mutation operator behind a name; it is given those of the run's options that its constructor names.
 
+    Arguments in brackets, ``weights(count=3)``, come before the run's options.
+
     Raises:
-        UsageError: the name is unknown or is no mutation.
+        UsageError: the name is unknown or is no mutation, or it has no such arguments.
     """
-    options = {"count": config.mutate_count, "rank": config.mutate_rank, "beta": config.momentum}
-    operator: Mutation = _made(_class(MUTATIONS, name, "apply"), (run_key, law), options)
+    call, kind = MUTATIONS.parse(name), _class(MUTATIONS, name, "apply")
+    own = arguments_for(call, kind, "mutation", _GIVEN)
+    config = _with(call, config)
+    options = {argument: getattr(config, name) for argument, name in _OPTIONS.items()}
+    operator: Mutation = _made(kind, (run_key, law), options | own, call.name)
     return operator
+
+
+def _with(call: Call, config: RunConfig) -> RunConfig:
+    """The configuration that one operator of a mix sees; the bounds of the run's options hold for it too."""
+    own = {name: call.arguments[argument] for argument, name in _OPTIONS.items() if argument in call.arguments}
+    return dataclasses.replace(config, **own) if own else config
 
 
 def crossover(name: str, run_key: int) -> Recombination | None:
@@ -158,7 +181,7 @@ def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
         "points": parse_schedule(config.sigma_schedule) if config.sigma_schedule else (),
     }
     kind = _class(STEP_SIZE_RULES, name, "propose" if name in CONTROLS else "mutate")
-    rule: StepSizeRule | Control = _made(kind, (run_key, config.step_size_rate), options)
+    rule: StepSizeRule | Control = _made(kind, (run_key, config.step_size_rate), options, name)
     return rule
 
 
@@ -172,9 +195,14 @@ def strategy_class(name: str) -> type[GeneticAlgorithm]:
     return kind
 
 
-def _made(kind: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _made(kind: Any, arguments: tuple[Any, ...], options: dict[str, Any], called: str) -> Any:
     known = inspect.signature(kind).parameters
-    return kind(*arguments, **{name: value for name, value in options.items() if name in known})
+    try:
+        return kind(*arguments, **{name: value for name, value in options.items() if name in known})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"expected '{called}' to build, got {type(error).__name__}: {error}; correct it or its arguments"
+        ) from error
 
 
 def _class(registry: Registry, name: str, method: str) -> Any:

@@ -83,7 +83,7 @@ class Saved:
             UsageError: the task is code that is not trusted.
         """
         trust_rules.check(self.config, trust=self.trust, names=["task"])
-        task = load_task(self.config.task, self.config.data)
+        task = load_task(self.config.task, self.config.data, run_key=self.config.seed or 0)
         check_data(task, self.state, str(self.path))
         return task
 
@@ -96,7 +96,10 @@ class Saved:
         trust_rules.check(self.config, trust=self.trust, names=["model"])
         config, task = self.config, self.state["task"]
         shape, outputs = tuple(task["input_shape"]), task["outputs"]
-        module = build_model(config.model, shape, outputs, hidden_sizes(config.hidden), config.activation)
+        hidden = hidden_sizes(config.hidden)
+        module = build_model(
+            config.model, shape, outputs, hidden, config.activation, run_key=config.seed or 0
+        )
         check_layout(self.layout, module, str(self.path))
         load_buffers(module, self.state["buffers"])
         return module

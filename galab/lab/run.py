@@ -33,6 +33,7 @@ from galab.lab.state import (
 )
 from galab.lab.stop import StopRules, interruptible
 from galab.lab.turns import Scored, Turn, drive
+from galab.registry import TASKS
 from galab.store import checkpoints, journal
 from galab.store.lineage_file import LineageFile
 from galab.store.run_folder import RunFolder, locate
@@ -86,7 +87,7 @@ def starting(
     module, task = network_and_task(config, shared)
     experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
-    stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
+    stem = f"{TASKS.parse(config.task).short}-{config.strategy}"
     files = tables.files_of(config.distribution, law)
     create, called = (RunFolder.create, name) if name else (RunFolder.create_free, stem)
     folder = create(runs, called, content, files=files)

@@ -29,13 +29,13 @@ class Shared:
 
     Attributes:
         interrupted: set by whoever hears Ctrl-C for all of them; None where the run listens for itself.
-        tasks: tasks that were loaded already, by their names and data.
+        tasks: tasks that were loaded already, by name and data, and by the seed where their data is made from it.
         like: the first trial that was built, whose evaluator and prepared data serve the others.
         cache_share: the part of ``--cache-mb`` that one trial gets.
     """
 
     interrupted: threading.Event | None = None
-    tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
+    tasks: dict[tuple[str, str, int | None], Task] = field(default_factory=dict)
     like: Experiment | None = None
     cache_share: float = 1.0
 

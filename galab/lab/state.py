@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from galab import __version__
 from galab.compatibility import decided
 from galab.config import RunConfig
-from galab.contracts import Task
+from galab.contracts import Keyed, Task
 from galab.errors import CheckpointError, UsageError
 from galab.evolution_compatibility import is_evolution
 from galab.genome.births import birth_dtype
@@ -104,6 +104,7 @@ def data_of(task: Task) -> dict[str, Any]:
         "fingerprint": task.fingerprint,
         "input_shape": list(task.input_shape),
         "outputs": task.outputs,
+        **({"run_key": task.run_key} if isinstance(task, Keyed) else {}),
     }
 
 

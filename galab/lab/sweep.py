@@ -17,6 +17,7 @@ from galab.lab.standing import Ended, data_in, stand
 from galab.lab.state import config_of
 from galab.lab.trials import Trials, checked, group_content, jobs_for, members, run_all
 from galab.lab.workers import Observe, Trial
+from galab.registry import TASKS
 from galab.store import checkpoints
 from galab.store.groups import GroupFolder, is_group
 from galab.store.run_folder import RunFolder
@@ -53,7 +54,7 @@ def sweep(
         RunFolderError: the folder holds something else.
     """
     seeds = checked_seeds(seeds)
-    path = Path(runs) / (name or f"{Path(config.task).name.split(':')[-1]}-sweep")
+    path = Path(runs) / (name or f"{TASKS.parse(config.task).short}-sweep")
     cells = cells_of(grid)
     jobs = jobs_for(jobs, len(cells) * len(seeds), config.workers)
     ready = _checked_cells(config, cells, seeds[0], jobs, path)

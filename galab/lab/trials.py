@@ -24,6 +24,7 @@ from galab.lab.search import Shared
 from galab.lab.standing import Ended, data_in, stand
 from galab.lab.stop import interruptible
 from galab.lab.workers import Observe, Trial, run_here, run_in_processes
+from galab.registry import TASKS
 from galab.store.groups import GroupFolder
 from galab.store.run_folder import RunFolder
 
@@ -82,7 +83,7 @@ def start_trials(
     jobs = jobs_for(jobs, len(seeds), config.workers)
     config, weights = checked(config, seeds[0], jobs)
     trust_rules.remember(config)
-    stem = f"{Path(config.task).name.split(':')[-1]}-{config.strategy}"
+    stem = f"{TASKS.parse(config.task).short}-{config.strategy}"
     content = group_content(config, seeds)
     group = GroupFolder.create(runs, name, content) if name else GroupFolder.create_free(runs, stem, content)
     trials = [Trial(path, one, {}) for path, one in members(group.path, config, seeds)]
@@ -115,8 +116,9 @@ def resume_trials(
     shared = Shared()
     for config, group in cells(path):
         seeds = GroupFolder(group).read()["seeds"]
+        config = dataclasses.replace(config, seed=seeds[0])
         if changes:  # refused here, before any trial goes on, and taken over by those that have not begun
-            config = changed(dataclasses.replace(config, seed=seeds[0]), changes, RunFolder(group))
+            config = changed(config, changes, RunFolder(group))
             GroupFolder(group).write(group_content(config, seeds))
         own = members(group, config, seeds)
         unfinished = [member for member in own if changes or stand(*_place(member)).state != "finished"]

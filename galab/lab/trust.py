@@ -16,6 +16,7 @@ import platformdirs
 
 from galab.config import RunConfig, flag
 from galab.errors import UsageError
+from galab.registry import MODELS, TASKS
 from galab.specs import parse_mutations
 
 logger = logging.getLogger("galab")
@@ -23,6 +24,7 @@ logger = logging.getLogger("galab")
 #: Hyperparameters that may name code.
 OPERATORS = ("mutate", "step_size", "crossover")
 CODE = ("task", "model", "strategy", "selection", *OPERATORS)
+_CALLED = {"task": TASKS, "model": MODELS}
 
 
 def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:
@@ -66,7 +68,10 @@ def _references(config: RunConfig, name: str) -> list[str]:
     value = getattr(config, name)
     if value is None:
         return []
-    names = [operator for operator, _ in parse_mutations(value)] if name == "mutate" else [value]
+    if name == "mutate":
+        names = [call.name for call, _ in parse_mutations(value)]
+    else:  # arguments are plain values: what runs is what the name says
+        names = [_CALLED[name].parse(value).name if name in _CALLED else value]
     return [reference for reference in names if ":" in reference]
 
 

@@ -8,9 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from galab.calls import Call, arguments_for
 from galab.errors import GalabError, UsageError
 from galab.registry import MODELS
 
+GIVEN = {
+    "input_shape": "the task says it", "outputs": "the task says it", "hidden": "use --hidden",
+    "activation": "use --activation", "run_key": "use --seed",
+}  # fmt: skip
 #: Examples in the trial batch.
 _PROBE = 2
 
@@ -21,30 +26,37 @@ def build_model(
     outputs: int,
     hidden: tuple[int, ...] | None = None,
     activation: str = "relu",
+    *,
+    run_key: int = 0,
 ) -> nn.Module:
     """The network behind a name (``mlp``) or a reference (``nets.py:Net``), in ``eval()`` and without gradients.
 
     The same call gives the same weights, and leaves torch's generator as it was.
 
     Args:
-        name: what the registry of models understands; it must lead to a subclass of ``torch.nn.Module``.
+        name: what the registry of models understands, with arguments in brackets if wanted, ``memory(heads=128)``; it
+            must lead to a subclass of ``torch.nn.Module``.
         input_shape: shape of one input.
         outputs: number of outputs that the task needs.
         hidden: units of each hidden layer; None leaves it to the class.
-        activation: name of the non-linearity. The class gets those of the four that its constructor declares.
+        activation: name of the non-linearity.
+        run_key: the key of the run; whatever a class makes of it must be parameters or buffers. The class gets those
+            of the five that its constructor declares.
 
     Raises:
-        UsageError: the name is unknown, or what is behind it does not fit; the sentence says why.
+        UsageError: the name is unknown, what is behind it does not fit, or it takes no such arguments.
     """
-    kind = MODELS.load(name)
+    call, kind = MODELS.parse(name), MODELS.load(name)
     # A class of modules and nothing else: the name may come from somebody else's checkpoint, and must not make us
     # call any function there is.
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
         raise UsageError(f"model '{name}': expected a subclass of torch.nn.Module, got {_words(kind)}; name a class")
-    offered: dict[str, Any] = {"input_shape": tuple(input_shape), "outputs": outputs, "activation": activation}
+    offered: dict[str, Any] = {"input_shape": tuple(input_shape), "outputs": outputs}
+    offered |= {"activation": activation, "run_key": run_key}
     if hidden is not None:
         offered["hidden"] = tuple(hidden)
-    arguments = _declared(name, kind, offered)
+    arguments = arguments_for(call, kind, "model", GIVEN)
+    arguments |= _declared(call, kind, offered)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # torch.manual_seed would reseed the GPU too
         try:
@@ -63,19 +75,22 @@ def build_model(
     return model.requires_grad_(False)
 
 
-def _declared(name: str, kind: type[nn.Module], offered: dict[str, Any]) -> dict[str, Any]:
+def _declared(call: Call, kind: type[nn.Module], offered: dict[str, Any]) -> dict[str, Any]:
     """Those of the offered arguments that the constructor declares; anything else it needs is refused."""
-    known = ("input_shape", "outputs", "hidden", "activation")
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     arguments: dict[str, Any] = {}
     for parameter in inspect.signature(kind).parameters.values():
         if parameter.name in offered and parameter.kind in named:
             arguments[parameter.name] = offered[parameter.name]
-        elif parameter.default is parameter.empty and parameter.kind not in variadic:
+        elif (
+            parameter.default is parameter.empty
+            and parameter.kind not in variadic
+            and parameter.name not in call.arguments
+        ):
             raise UsageError(
-                f"model '{name}': expected a constructor that needs only {', '.join(known)}, "
-                f"got a required '{parameter.name}'; give it a default"
+                f"model '{call.name}': expected a constructor that needs only {', '.join(GIVEN)}, "
+                f"got a required '{parameter.name}'; give it a default, or a value in brackets"
             )
     return arguments
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from galab.calls import parse_call
 from galab.errors import UsageError, closest
 
 #: These need a closure that computes the loss again, or gradients of another kind.
@@ -32,23 +32,14 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: no such optimiser, or arguments that are not ``name=value`` with plain values.
     """
-    name, bracket, rest = text.partition("(")
-    name = name.strip().lower()
     kinds = known()
+    name = text.partition("(")[0].strip().lower()
     if name not in kinds:
         raise UsageError(
             f"expected --optimizer to be one of {', '.join(kinds)}, with arguments in brackets if wanted, such as "
             f"sgd(momentum=0.9), got '{text}'.{closest(name, list(kinds))}"
         )
-    try:
-        call = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not all(item.arg for item in call.keywords):
-            raise ValueError("no call with named arguments alone")
-        arguments = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
-    except (SyntaxError, ValueError):
-        raise UsageError(
-            f"expected the arguments of --optimizer as name=value with numbers, such as {name}(eps=1e-6), got '{text}'"
-        ) from None
+    arguments = dict(parse_call(text, "--optimizer").arguments)
     accepted = list(inspect.signature(kinds[name]).parameters)[1:]
     for argument in arguments:
         if argument not in accepted or argument in ("lr", "weight_decay", "params", "maximize"):

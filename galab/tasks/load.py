@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import torch
 
+from galab.calls import Call, arguments_for
 from galab.contracts import Examples, Generated, Task
 from galab.errors import GalabError, UsageError
 from galab.registry import TASKS
@@ -16,24 +18,31 @@ from galab.tasks.checks import check_classes, check_examples
 from galab.tasks.classification import Classification
 
 SPLITS = ("train", "validation", "test")
+GIVEN = {"data": "use --data", "run_key": "use --seed"}
 _PARTS = ("name", "description", "fingerprint", "input_shape", "outputs", *SPLITS, "measure")
 
 
-def load_task(name: str, data: str = "auto") -> Task:
+def load_task(name: str, data: str = "auto", *, run_key: int = 0) -> Task:
     """The task behind a name (``mnist``) or a reference (``moons.py:moons``, ``my_package.tasks:moons``).
 
     Args:
-        name: what the registry of tasks understands; it must lead to a function that returns a task.
+        name: what the registry of tasks understands, with arguments in brackets if wanted, ``memorize(points=32)``; it
+            must lead to a function that returns a task.
         data: ``auto``, ``full`` or ``subset``; passed on when the function has a parameter of that name.
+        run_key: the key of the run, passed on likewise: data that is made from it belongs to one run alone. The task
+            then has the key as ``run_key``, see :class:`galab.contracts.Keyed`.
 
     Raises:
-        UsageError: the name is unknown, or what is behind it is not a task; the sentence says what is missing.
+        UsageError: the name is unknown, what is behind it is not a task, or it takes no such arguments.
         DataError: its data cannot be had or is damaged.
     """
-    build = _builder(name, TASKS.load(name))
-    parameters = _parameters(name, build)
+    call = TASKS.parse(name)
+    build = _builder(call.name, TASKS.load(name))
+    arguments = arguments_for(call, build, "task", GIVEN)
+    declared = _parameters(call, build)
+    arguments |= {word: value for word, value in (("data", data), ("run_key", run_key)) if word in declared}
     try:
-        task = build(data=data) if "data" in parameters else build()
+        task = build(**arguments)
     except GalabError:
         raise
     except Exception as error:
@@ -41,6 +50,9 @@ def load_task(name: str, data: str = "auto") -> Task:
             f"task '{name}': expected its function to return a task, got {type(error).__name__}: {error}; correct it"
         ) from error
     check_task(name, task)
+    if "run_key" in declared:
+        with contextlib.suppress(AttributeError):  # a class with slots; such runs are then never on the same data
+            task.run_key = run_key
     return cast(Task, task)
 
 
@@ -142,14 +154,15 @@ def _is_task_type(kind: Any) -> bool:
     return inspect.isclass(kind) and callable(getattr(kind, "measure", None))
 
 
-def _parameters(name: str, build: Callable[..., Any]) -> set[str]:
-    """Names of the function's parameters, all of which but ``data`` must have defaults."""
+def _parameters(call: Call, build: Callable[..., Any]) -> set[str]:
+    """Names of the function's parameters; those that are neither given nor named in brackets must have defaults."""
     parameters = inspect.signature(build).parameters.values()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic and p.name != "data"]
+    known = {*GIVEN, *call.arguments}
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic and p.name not in known]
     if needed:
         raise UsageError(
-            f"task '{name}': expected a function without required parameters (except data), got {', '.join(needed)}; "
-            "give them defaults"
+            f"task '{call.name}': expected a function without required parameters (except data), got "
+            f"{', '.join(needed)}; give them defaults, or values in brackets"
         )
     return {p.name for p in parameters}

@@ -13,7 +13,8 @@ def test_each_logit_is_the_largest_of_all_nets():
     module, inputs = Ensemble((6,), 3, hidden=(5,), nets=4), torch.randn(7, 6)
     every = torch.stack([net(inputs) for net in module.nets])
     torch.testing.assert_close(module(inputs), every.max(0).values)
-    assert len(module.nets) == 4 and len({name.split(".")[1] for name, _ in module.named_parameters()}) == 4
+    assert len(module.nets) == 4
+    assert len({name.split(".")[1] for name, _ in module.named_parameters()}) == 4
 
 
 def test_gated_nets_are_weighted_by_their_own_importance():

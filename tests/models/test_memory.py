@@ -65,7 +65,8 @@ def test_longer_vectors_win_more_by_the_inner_product_and_not_by_distance():
         module, inputs = filled(norm="free", closeness=closeness), examples(500)
         module.free_memories[3] *= 20
         counts[closeness] = int((module.nearness(inputs).argmax(1) == 3).sum())
-    assert counts["dot"] > 200 and counts["distance"] == 0
+    assert counts["dot"] > 200
+    assert counts["distance"] == 0
 
 
 def test_empty_memories_never_answer_while_one_is_filled():
@@ -103,12 +104,14 @@ def test_memories_tell_how_near_and_which():
     near = module.nearness(inputs)
     torch.testing.assert_close(told[:, CLASSES], near.amax(1))
     assert told[:, CLASSES + 1].tolist() == near.argmax(1).tolist()
-    assert isinstance(module, Telling) and module.heads == 8
+    assert isinstance(module, Telling)
+    assert module.heads == 8
 
 
 def test_a_projection_is_the_keys_and_nobody_elses():
     one, again, other = (Memory(SHAPE, CLASSES, key, project=6).projection for key in (1, 1, 2))
-    assert torch.equal(one, again) and not torch.equal(one, other)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
     assert one.shape == (6, 12)
     large = Memory((100, 30), CLASSES, 1, project=50).projection
     assert float(large.square().sum(1).mean()) == pytest.approx(1, rel=0.05)
@@ -122,7 +125,8 @@ def test_a_random_bank_lies_on_the_sphere_with_one_class_each(norm):
     assert (module.classes.count_nonzero(1) == 1).all()
     assert len(module.classes.argmax(1).unique()) == CLASSES
     again, other = (Memory((64,), CLASSES, key, heads=200, norm=norm, bank="random") for key in (9, 10))
-    assert torch.equal(module.vectors(), again.vectors()) and not torch.equal(module.vectors(), other.vectors())
+    assert torch.equal(module.vectors(), again.vectors())
+    assert not torch.equal(module.vectors(), other.vectors())
 
 
 def test_plasticity_is_a_parameter_that_answers_do_not_hang_on():

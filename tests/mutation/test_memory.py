@@ -19,7 +19,7 @@ from galab.genome.noise import table
 from galab.genome.phenotype import SCALE, Phenotype
 from galab.genome.steps import GRANULARITIES, Steps
 from galab.memories import BY_GENOME
-from galab.mutation.memory import LOGIT, All, Activate, Delete, Perturb, Replace, Target, bank_of, unit
+from galab.mutation.memory import LOGIT, Activate, All, Delete, Perturb, Replace, Target, bank_of, unit
 from galab.registry import MUTATIONS
 
 HEADS, DIMS, OUTPUTS = 6, 32, 10
@@ -90,7 +90,8 @@ def test_every_operator_keeps_its_parent_and_repeats_itself(name, vectors, granu
     parent, log_sigma = parent_of(layout, (0, 2, 3)), np.full(steps.size, -300, np.int16)
     before = parent.weights.copy()
     first, again = (operator.apply(parent, child(9), log_sigma, steps) for _ in range(2))
-    assert first.dtype == np.int32 and first.shape == (layout.size,)
+    assert first.dtype == np.int32
+    assert first.shape == (layout.size,)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(parent.weights, before)
     assert (first != before).any()
@@ -115,12 +116,15 @@ def test_what_each_operator_changes():
         both = [changed_heads(parent.weights, mutated(kind(KEY, NORMAL), parent, layout, n), layout) for n in range(99)]
         found[kind] = tuple(sum(bool(part[place]) for part in both) for place in (0, 1))
     assert found[Perturb] == (99, 0)
-    assert found[Target][0] == 0 and 80 <= found[Target][1] <= 98  # one class in ten is the old one
-    assert found[Replace][0] == 99 and 80 <= found[Replace][1] <= 98
+    assert found[Target][0] == 0
+    assert 80 <= found[Target][1] <= 98
+    assert found[Replace][0] == 99
+    assert 80 <= found[Replace][1] <= 98
     assert found[Delete] == (99, 99)
     both = Perturb(KEY, NORMAL, both=True)
     changed = [changed_heads(parent.weights, mutated(both, parent, layout, n), layout) for n in range(99)]
-    assert all(vectors for vectors, _ in changed) and sum(bool(classes) for _, classes in changed) > 80
+    assert all(vectors for vectors, _ in changed)
+    assert sum(bool(classes) for _, classes in changed) > 80
 
 
 def test_classes_are_one_hot_and_all_of_them_come():
@@ -132,7 +136,8 @@ def test_classes_are_one_hot_and_all_of_them_come():
         logits = weights[bank.logits(2)]
         assert sorted(logits.tolist()) == [0] * (OUTPUTS - 1) + [int(LOGIT * SCALE)]
         seen[int(logits.argmax())] += 1
-    assert set(seen) == set(range(OUTPUTS)) and min(seen.values()) > 15
+    assert set(seen) == set(range(OUTPUTS))
+    assert min(seen.values()) > 15
 
 
 @pytest.mark.parametrize("kind", [Replace, Perturb, All, Activate])
@@ -178,9 +183,12 @@ def test_heads_are_chosen_with_equal_odds_among_those_asked_for():
         )
         for heads in ("any", "filled", "empty")
     }
-    assert set(chosen["any"]) == set(range(HEADS)) and min(chosen["any"].values()) > 70
-    assert set(chosen["filled"]) == {0, 2, 5} and min(chosen["filled"].values()) > 150
-    assert set(chosen["empty"]) == {1, 3, 4} and min(chosen["empty"].values()) > 150
+    assert set(chosen["any"]) == set(range(HEADS))
+    assert min(chosen["any"].values()) > 70
+    assert set(chosen["filled"]) == {0, 2, 5}
+    assert min(chosen["filled"].values()) > 150
+    assert set(chosen["empty"]) == {1, 3, 4}
+    assert min(chosen["empty"].values()) > 150
 
 
 def test_where_none_is_as_asked_for_any_is_taken():
@@ -224,7 +232,8 @@ def test_all_moves_every_vector_and_gives_empty_ones_a_class():
     layout = layout_of()
     parent = parent_of(layout, (0, 1))
     vectors, classes = changed_heads(parent.weights, mutated(All(KEY, NORMAL), parent, layout, 4), layout)
-    assert vectors == set(range(HEADS)) and classes == {2, 3, 4, 5}
+    assert vectors == set(range(HEADS))
+    assert classes == {2, 3, 4, 5}
 
 
 @given(arrays(np.int32, st.integers(1, 40), elements=st.integers(-(2**31) + 1, 2**31 - 1)))

@@ -1,0 +1,225 @@
+"""Names with arguments, ``NAME(option=value, ...)``: how a task, a model, a mutation or an optimiser is asked for.
+
+Such a text may come out of a stranger's checkpoint, so it is read and never run: values are numbers, words, ``True``,
+``False``, ``None``, and lists of such.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import inspect
+import keyword
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from galab.errors import UsageError, closest
+
+#: What needs no quotes as a value; the minus is for names such as ``count-ones``.
+_WORD = re.compile(r"[A-Za-z_][\w-]*")
+#: What stands before the bracket: a name, or a reference that ends in a colon and an attribute.
+_NAME = re.compile(r"(?:.*:)?[\w.-]+", re.DOTALL)
+#: A reference without arguments; its path may hold brackets.
+_BARE = re.compile(r".*:[\w.]+", re.DOTALL)
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A name and the arguments that go with it.
+
+    Attributes:
+        name: what a registry understands.
+        arguments: plain values by name; lists are tuples.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def short(self) -> str:
+        """The name without the module or the file in front of it, for the names of folders."""
+        return Path(self.name).name.split(":")[-1]
+
+    def __str__(self) -> str:
+        """The one spelling of all those that mean the same: sorted arguments, and quotes only where they are needed."""
+        if not self.arguments:
+            return self.name
+        given = ", ".join(f"{name}={_spelt(value)}" for name, value in sorted(self.arguments.items()))
+        return f"{self.name}({given})"
+
+
+def parse_call(text: str, what: str) -> Call:
+    """``"memory(heads=128, norm=free)"`` as a name and its arguments; a text without brackets is a name as it stands.
+
+    Args:
+        text: what somebody wrote, or a run saved.
+        what: whose arguments they are, for messages, such as ``--optimizer`` or ``the task``.
+
+    Raises:
+        UsageError: the arguments are not ``name=value`` with plain values.
+    """
+    if "(" not in text or _BARE.fullmatch(text):
+        return Call(text)
+    names = []
+    # A path may hold brackets too, so the first one need not be that of the arguments.
+    for place in (match.start() for match in re.finditer(r"\(", text)):
+        name = text[:place].strip()
+        if not _NAME.fullmatch(name):
+            continue
+        names.append(name)
+        try:
+            return Call(name, _arguments("f" + text[place:]))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    raise UsageError(
+        f"expected the arguments of {what} as name=value with numbers, words or lists of them, such as "
+        f"{names[0] if names else 'NAME'}(size=3), got '{text}'; correct them"
+    )
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """The parts of a text between separators that stand in no brackets, without the spaces around them."""
+    parts, depth, quote, start = [], 0, "", 0
+    for place, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif depth and letter in "'\"":  # outside brackets an apostrophe is part of a path
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth = max(0, depth - 1)
+        elif letter == separator and not depth:
+            parts.append(text[start:place].strip())
+            start = place + 1
+    return [*parts, text[start:].strip()]
+
+
+def arguments_for(
+    call: Call, function: Callable[..., Any], what: str, given: Mapping[str, str]
+) -> dict[str, Any]:
+    """The arguments of a call in the types that a class or a function asks for.
+
+    Args:
+        call: the name and its arguments.
+        function: what is behind the name.
+        what: what that is, for messages, such as ``model``.
+        given: arguments that galab gives itself, each with what to do instead.
+
+    Raises:
+        UsageError: there is no such argument, or it takes no such value; the sentence names what is accepted.
+    """
+    if not call.arguments:
+        return {}
+    parameters = inspect.signature(function).parameters
+    offered = [name for name, one in parameters.items() if one.kind in _NAMED and name not in given]
+    anything = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    hints = _hints(function)
+    found = {}
+    for name, value in call.arguments.items():
+        if name in given:
+            raise UsageError(
+                f"expected {what} '{call.name}' without '{name}' in brackets, which galab gives itself; {given[name]}"
+            )
+        if name not in offered and not anything:
+            accepted = f"with arguments out of {', '.join(offered)}" if offered else "without arguments"
+            raise UsageError(f"expected {what} '{call.name}' {accepted}, got '{name}'.{closest(name, offered)}")
+        try:
+            found[name] = _fitting(value, hints.get(name, Any))
+        except ValueError:
+            raise UsageError(
+                f"expected {what} '{call.name}' with {name} of type {_type_words(hints[name])}, got {value!r}; "
+                "correct it"
+            ) from None
+    return found
+
+
+def _arguments(source: str) -> dict[str, Any]:
+    call = ast.parse(source, mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise ValueError("no call with named arguments alone")
+    names = [item.arg for item in call.keywords]
+    if None in names or len(set(names)) < len(names):
+        raise ValueError("a name is missing or comes twice")
+    return {str(item.arg): _plain(item.value, source) for item in call.keywords}
+
+
+def _plain(node: ast.expr, source: str) -> Any:
+    if isinstance(node, ast.List | ast.Tuple):
+        return tuple(_plain(item, source) for item in node.elts)
+    word = ast.get_source_segment(source, node) or ""
+    if not isinstance(node, ast.Constant) and _WORD.fullmatch(word):
+        return word
+    value = ast.literal_eval(node)
+    infinite = isinstance(value, float) and not math.isfinite(value)
+    if infinite or not isinstance(value, bool | int | float | str | None):
+        raise ValueError(f"{word} is no plain value")
+    return value
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_spelt, value))}]"
+    bare = isinstance(value, str) and _WORD.fullmatch(value) and not any(map(keyword.iskeyword, value.split("-")))
+    # A minus before a digit or at the end would be arithmetic to whoever reads it back.
+    return str(value) if bare and re.fullmatch(r"\w+(-[A-Za-z_]\w*)*", value) and value.isascii() else repr(value)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target: Any = function.__init__ if inspect.isclass(function) else function
+    try:
+        return typing.get_type_hints(target)
+    except (TypeError, NameError, AttributeError):
+        return {}  # somebody's own code need not be annotated
+
+
+def _fitting(value: Any, hint: Any) -> Any:
+    """The value as the annotated type wants it; what the annotation does not tell is for the function to refuse.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    origin, arms = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for arm in arms:
+            try:
+                return _fitting(value, arm)
+            except ValueError:
+                continue
+        raise ValueError
+    if origin is typing.Literal:
+        fits = value in arms
+    elif origin in (tuple, list, collections.abc.Sequence):
+        return _sequence(value, origin, arms)
+    elif hint in (bool, str, types.NoneType):
+        fits = isinstance(value, hint)
+    elif hint in (int, float):
+        fits = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    else:
+        fits = True
+    if not fits:
+        raise ValueError
+    return value
+
+
+def _sequence(value: Any, origin: Any, arms: Sequence[Any]) -> Any:
+    if not isinstance(value, tuple):
+        raise ValueError
+    each = [arms[0]] * len(value) if origin is not tuple or arms[-1] is Ellipsis else list(arms)
+    if len(each) != len(value):
+        raise ValueError
+    fitted = [_fitting(item, arm) for item, arm in zip(value, each, strict=True)]
+    return fitted if origin is list else tuple(fitted)
+
+
+def _type_words(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint).replace("typing.", "")
