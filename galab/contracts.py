@@ -5,7 +5,7 @@ Letters, here and everywhere: P members, B examples, D parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -68,8 +68,8 @@ class Task(Protocol):
 class Member(Protocol):
     """Weights of one network, however they came about."""
 
-    def write(self, row: NDArray[np.float32]) -> None:
-        """Write the weights into (D,) memory."""
+    def write(self, parts: Sequence[NDArray[np.float32]]) -> None:
+        """Write the weights into rows of memory one after the other, D numbers in all."""
         ...
 
     def floats(self) -> NDArray[np.float32]:

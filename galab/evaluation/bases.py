@@ -123,7 +123,7 @@ class Bases:
         places = dict(zip(new, free, strict=False))
         self._follow(places)
         for number, slot in places.items():
-            wanted[number].write(self._row)
+            wanted[number].write([self._row])
             self._weights[slot].copy_(torch.from_numpy(self._row))
             self._ids[slot] = number
         found = {number: slot for slot, number in enumerate(self._ids) if number is not None and number in wanted}

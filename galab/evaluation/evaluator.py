@@ -97,14 +97,19 @@ class Evaluator:
         settle_kernels()
         self.chunk = chunk
         self.precision = precision
-        self._layout = layout
         self._blocks = Blocks(module, task, precision=precision, device=device, telling=telling)
-        self._staging = torch.empty(chunk, layout.size, dtype=torch.float32, pin_memory=device.type == "cuda")
-        # On the CPU the staging area is the place itself, and copying it onto itself costs nothing.
-        self._weights = self._staging if device.type == "cpu" else torch.empty_like(self._staging, device=device)
+        # A stack for each tensor, because GEMM needs the members of one tensor side by side.
+        self._staging = [
+            torch.empty(chunk, *shape, dtype=torch.float32, pin_memory=device.type == "cuda") for shape in layout.shapes
+        ]
+        # On the CPU the staging area is the place itself.
+        self._weights = [one if device.type == "cpu" else torch.empty_like(one, device=device) for one in self._staging]
+        self._names = layout.names
         probe = self._blocks.cast(task.train.inputs[:4])
         # Members unlike each other, so that a forward that takes one for another is found out.
-        self._weights.copy_(self._staging.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(0)))
+        generator = torch.Generator().manual_seed(0)
+        for weights, staging in zip(self._weights, self._staging, strict=True):
+            weights.copy_(staging.uniform_(-0.2, 0.2, generator=generator))
         with torch.inference_mode():
             self.forward_name = choose_forward(self._blocks.module, self._parameters(), probe)
             self._blocks.block = block_size(self.forward_name, self._blocks.module, self._parameters(), probe)
@@ -173,10 +178,11 @@ class Evaluator:
 
         Ragged chunks are padded with their last member.
         """
-        rows = self._staging.numpy()
+        stacks = [staging.view(self.chunk, -1).numpy() for staging in self._staging]
         for row in range(self.chunk):
-            group[min(row, len(group) - 1)].write(rows[row])
-        self._weights.copy_(self._staging)
+            group[min(row, len(group) - 1)].write([stack[row] for stack in stacks])
+        for weights, staging in zip(self._weights, self._staging, strict=True):
+            weights.copy_(staging)  # onto itself, that costs nothing
         with torch.inference_mode():
             parameters = self._parameters()
             module = self._blocks.module
@@ -215,9 +221,5 @@ class Evaluator:
 
     def _parameters(self) -> dict[str, Tensor]:
         """The chunk's weights by name, (P, *shape), in the precision of the forward."""
-        parts = zip(self._layout.names, self._layout.shapes, self._layout.starts, self._layout.sizes, strict=True)
-        # Each stack is made contiguous: GEMM needs the members of one tensor side by side.
-        return {
-            name: self._weights[:, at : at + size].to(self._blocks.dtype).contiguous().view(self.chunk, *shape)
-            for name, shape, at, size in parts
-        }
+        weights = zip(self._names, self._weights, strict=True)
+        return {name: stack.to(self._blocks.dtype) for name, stack in weights}

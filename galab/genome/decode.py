@@ -137,26 +137,24 @@ class Decoder:
 
     def _develop_together(self, births: Sequence[int]) -> None:
         """Put those of the births into the cache that are one mutation away from a cached parent."""
-        size = _TOGETHER // self.layout.size
-        if size < 2 or self.developer.genetic:
+        if self.developer.genetic:
             return
-        rows, parents = [], []
+        alike: dict[int, list[tuple[Birth, Phenotype]]] = {}
         for birth in births:
             row = self._pedigree[birth]
             parent = self._lookup(row.parents[0]) if len(row.parents) == 1 and row.mutation else None
             if parent is not None and self._lookup(birth) is None:
-                rows.append(row)
-                parents.append(parent)
-        if len(rows) < 2:
-            return
-        for at in range(0, len(rows), size):
-            some = rows[at : at + size]
-            children = self.developer.develop_together(some, parents[at : at + size])
-            if children is None:
+                alike.setdefault(row.mutation, []).append((row, parent))
+        for pairs in alike.values():
+            size = _TOGETHER // self.developer.touches(pairs[0][0])
+            if size < 2 or len(pairs) < 2:
                 continue
-            for row, child in zip(some, children, strict=True):
-                self.insert(row.id, child)
-            self.hits += len(some)
+            for at in range(0, len(pairs), size):
+                some = pairs[at : at + size]
+                children = self.developer.develop_together([row for row, _ in some], [own for _, own in some])
+                for (row, _), child in zip(some, children or (), strict=bool(children)):
+                    self.insert(row.id, child)
+                self.hits += len(some) if children else 0
 
     def _missing(
         self, birth: int, use_cache: bool

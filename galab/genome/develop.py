@@ -145,7 +145,7 @@ class Developer:
         apply_all = getattr(self._mutations[operators.pop() - 1], "apply_all", None)
         if apply_all is None:
             return None
-        children = apply_all(np.stack([parent.weights for parent in parents]), births)
+        children = apply_all(np.stack([parent.weights for parent in parents]), births, self.layout)
         if children is None:
             return None
         # Copies, or one child in the cache would keep the whole array alive.
@@ -153,6 +153,11 @@ class Developer:
             Phenotype(weights.copy(), np.array([birth.log_sigma], dtype=np.int16))
             for birth, weights in zip(births, children, strict=True)
         ]
+
+    def touches(self, birth: Birth) -> int:
+        """Weights that a child takes work for, to choose how many are made together."""
+        touches = getattr(self._mutations[birth.mutation - 1], "touches", None)
+        return self.layout.size if touches is None else int(touches(self.layout))
 
     def factors(self, births: Sequence[Birth], parents: Sequence[Phenotype]) -> list[Change]:
         """What several children of one parent each add to it, all of whose mutations are :class:`Factoring`.

@@ -55,10 +55,13 @@ class Phenotype:
     genes: Mapping[int, Gene] | None = None
     velocity: NDArray[np.int32] | None = None
 
-    def write(self, row: NDArray[np.float32]) -> None:
-        """Write the float32 weights, one IEEE rounding and an exact scaling, into (D,) memory."""
-        np.copyto(row, self.weights, casting="same_kind")
-        row *= np.float32(1 / SCALE)
+    def write(self, parts: Sequence[NDArray[np.float32]]) -> None:
+        """Write the float32 weights, one IEEE rounding and an exact scaling, into rows one after the other."""
+        at = 0
+        for row in parts:
+            np.copyto(row, self.weights[at : at + len(row)], casting="same_kind")
+            row *= np.float32(1 / SCALE)
+            at += len(row)
 
     def floats(self) -> NDArray[np.float32]:
         """(D,) the float32 weights."""

@@ -122,7 +122,7 @@ class Memory(nn.Module):
         near = vectors @ self.shown(inputs).T  # (heads, B)
         if self.closeness == "distance":
             near, offset = 2 * near, offset - 1 - lengths.square()
-        return (near + offset[:, None]).T
+        return near.add_(offset[:, None]).T
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (B, outputs) of inputs (B, ...); see :attr:`telling` for more."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
+from galab.genome.layout import Layout
 from galab.genome.noise import Stream, Table, draw, draw_all
 from galab.genome.phenotype import Phenotype, add, add_all, step_all, to_change
 from galab.genome.scratch import scratch
@@ -45,12 +46,15 @@ class Dense:
         change = to_change(z, factor * self._law.peak, steps.layout, birth.id, out)
         return add(parent.weights, change, steps.layout, birth.id)
 
-    def apply_all(self, weights: NDArray[np.int32], births: Sequence[Birth]) -> NDArray[np.int32] | None:
+    def apply_all(
+        self, weights: NDArray[np.int32], births: Sequence[Birth], layout: Layout
+    ) -> NDArray[np.int32] | None:
         """:meth:`apply` for several births at once, to the same bits; None where one of them is lethal.
 
         Args:
             weights: (P, D) the parent of each.
             births: P births with one step size for all weights each.
+            layout: where the weights lie.
 
         Returns:
             (P, D) the children.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,12 @@ class Centre:
 
     weights: NDArray[np.float32]
 
-    def write(self, row: NDArray[np.float32]) -> None:
-        """Write the weights into (D,) memory."""
-        row[:] = self.weights
+    def write(self, parts: Sequence[NDArray[np.float32]]) -> None:
+        """Write the weights into rows of memory one after the other."""
+        at = 0
+        for row in parts:
+            row[:] = self.weights[at : at + len(row)]
+            at += len(row)
 
     def floats(self) -> NDArray[np.float32]:
         """(D,) the weights."""

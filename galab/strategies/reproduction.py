@@ -26,7 +26,7 @@ from galab.genome.steps import Steps
 from galab.memories import by_use
 from galab.mutation.control import Control
 from galab.mutation.shares import Shares
-from galab.mutation.step_size import StepSizeRule
+from galab.mutation.step_size import Fixed, StepSizeRule
 from galab.specs import parse_mutations
 
 
@@ -156,6 +156,8 @@ class Reproduction:
             return int(np.clip(asked, self.steps.low, self.steps.high))
         assert self._rule is not None
         inherited = [self._pedigree[parent].log_sigma for parent in family] if restart is None else [restart]
+        if isinstance(self._rule, Fixed) and len(set(inherited)) == 1:  # arrays of one number would take longer
+            return min(max(inherited[0], self.steps.low), self.steps.high)
         parents = [np.array([log_sigma], dtype=np.int16) for log_sigma in inherited]
         return int(self.steps.clip(self._rule.mutate(parents, birth, self.steps))[0])
 

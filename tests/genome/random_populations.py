@@ -23,6 +23,7 @@ from galab.genome.noise import table
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
 from galab.genome.steps import GRANULARITIES, Steps
+from galab.memories import MEMORY_OPERATORS
 from galab.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES
 
 LAWS = (
@@ -32,6 +33,12 @@ LAWS = (
     TensorLaw("b.weight", (2, 2, 2), "normal", 0.5),
     TensorLaw("scale", (), GIVEN),
     TensorLaw("c.weight", (2, 2), "laplace", 0.5),
+)
+#: A bank of memories, one of which may be empty.
+BANK = (
+    TensorLaw("bank.memories", (3, 4), GIVEN),
+    TensorLaw("bank.classes", (3, 2), "uniform", 0.5),
+    TensorLaw("bank.plasticity", (3,), GIVEN),
 )
 RULES = [name for name in STEP_SIZE_RULES.names() if name not in CONTROLS]
 
@@ -97,8 +104,9 @@ def random_population(seed: int, crossover: str | None = None, granularity: str 
         and not (genetic and name in CONTEXT)
         and not (crossover != "none" and name == "momentum")
     ]
-    given = rng.integers(-(2**24), 2**24, (1 if genetic else 3, 5)).astype(np.int32)
-    founders = Founders(int(rng.integers(0, 2**63)), LAWS, given)
+    given = rng.integers(-(2**24), 2**24, (1 if genetic else 3, 20)).astype(np.int32)
+    given[0, 9:13] = 0
+    founders = Founders(int(rng.integers(0, 2**63)), LAWS + BANK, given)
     layout = founders.layout
     bounded = granularity != "global" and rng.random() < 0.3
     population = Population(
@@ -108,7 +116,7 @@ def random_population(seed: int, crossover: str | None = None, granularity: str 
         Steps(
             layout,
             granularity,
-            factors=[-256, 0, 100, 0, 50, 0] if rng.random() < 0.3 else None,
+            factors=[-256, 0, 100, 0, 50, 0, 20, 0, 0] if rng.random() < 0.3 else None,
             frozen=[n for n, shape in enumerate(layout.shapes) if len(shape) < 2] if rng.random() < 0.3 else (),
             low=-3000,
             high=-200,
@@ -136,7 +144,9 @@ def _breed(population: Population, rng: np.random.Generator, genetic: bool) -> N
             family = tuple(rng.choice(parents, ways).tolist())
             log_sigma = int(rng.integers(-2500, -500)) if is_global else 0
             operator = int(rng.integers(1, len(population.mutations) + 1))
-            children.append(Birth(number, family, generation, 0, log_sigma, int(ways > 1), operator))
+            memory = population.mutations[operator - 1] in MEMORY_OPERATORS
+            head = int(rng.integers(0, 4)) if memory else 0
+            children.append(Birth(number, family, generation, head, log_sigma, int(ways > 1), operator))
         population.births += children
         # Elites may live for many generations, and their relatives die at once.
         pool = [child.id for child in children] + parents

@@ -125,7 +125,7 @@ def test_several_births_at_once_are_each_birth_alone(law):
     operator = Dense(3, table(law))
     births = [child(11), child(4, snap(2.0)), child(12, snap(2**-20))]
     parents = np.stack([start(), start()[::-1], start() // 2])
-    together = operator.apply_all(parents, births)
+    together = operator.apply_all(parents, births, LAYOUT)
     for parent, birth, found in zip(parents, births, together, strict=True):
         assert np.array_equal(found, applied(operator, parent, birth))
     assert np.array_equal(parents[0], start())
@@ -137,6 +137,6 @@ def test_several_births_at_once_are_left_to_apply_where_one_is_lethal(weight, lo
     parents = np.full((2, LAYOUT.size), weight, np.int32)
     parents[0] = 0
     births = [child(1), child(2, log_sigma)]
-    assert operator.apply_all(parents, births) is None
+    assert operator.apply_all(parents, births, LAYOUT) is None
     with pytest.raises(LethalMutationError):
         applied(operator, parents[1], births[1])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from galab.errors import UsageError
+from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
 from galab.genome.layout import Layout
 from galab.genome.noise import table
@@ -234,6 +234,40 @@ def test_all_moves_every_vector_and_gives_empty_ones_a_class():
     vectors, classes = changed_heads(parent.weights, mutated(All(KEY, NORMAL), parent, layout, 4), layout)
     assert vectors == set(range(HEADS))
     assert classes == {2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("vectors", ["memories", "free_memories", "angles"])
+def test_several_births_at_once_are_each_birth_alone(name, vectors):
+    layout = layout_of(vectors, plastic=True)
+    heads = ["any", "filled", "empty", "plasticity"]
+    for choice in heads:
+        operator = MUTATIONS.load(name)(KEY, NORMAL, choice)
+        parents = [parent_of(layout, filled) for filled in ((), (0, 1), tuple(range(HEADS)))] * 3
+        births = [child(n, n % 3)._replace(log_sigma=-100 * n) for n in range(9)]
+        together = operator.apply_all(np.stack([one.weights for one in parents]), births, layout)
+        for parent, birth, found in zip(parents, births, together, strict=True):
+            alone = operator.apply(parent, birth, np.array([birth.log_sigma], np.int16), Steps(layout))
+            np.testing.assert_array_equal(found, alone)
+
+
+def test_a_vector_that_leaves_the_range_is_lethal_and_named():
+    layout = layout_of("free_memories")
+    weights = parent_of(layout).weights.copy()
+    weights[bank_of(layout).vector(2)] = 2**31 - 1
+    parent = Phenotype(weights, np.zeros(1, np.int16))
+    with pytest.raises(LethalMutationError, match="bank.free_memories"):
+        mutated(Perturb(KEY, NORMAL), parent, layout, 1, head=3, point=256)
+    births = [child(1, 3)._replace(log_sigma=256)]
+    assert Perturb(KEY, NORMAL).apply_all(weights[None].copy(), births, layout) is None
+
+
+def test_frozen_plasticities_stay():
+    layout = layout_of(plastic=True)
+    bank, parent = bank_of(layout), parent_of(layout)
+    steps = Steps(layout, frozen=[3])
+    weights = Replace(KEY, NORMAL).apply(parent, child(3), np.zeros(1, np.int16), steps)
+    assert not weights[bank.plasticity : bank.plasticity + HEADS].any()
 
 
 @given(arrays(np.int32, st.integers(1, 40), elements=st.integers(-(2**31) + 1, 2**31 - 1)))

@@ -16,6 +16,7 @@ from galab.genome.noise import Stream, codes, table
 from galab.genome.phenotype import Phenotype, to_float
 from galab.genome.sigma import sigma
 from galab.genome.steps import GRANULARITIES, Steps
+from galab.memories import MEMORY_OPERATORS
 from galab.mutation.few_weights import FewWeights
 from galab.mutation.layer import Layer
 from galab.mutation.low_rank import LowRank
@@ -55,7 +56,7 @@ def tensors(moved: np.ndarray) -> set[int]:
     return {int(place) for place in np.searchsorted(ends, np.flatnonzero(moved), side="right")}
 
 
-@pytest.mark.parametrize("name", MUTATIONS.names())
+@pytest.mark.parametrize("name", [name for name in MUTATIONS.names() if name not in MEMORY_OPERATORS])
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("frozen", [(), BIASES], ids=["all", "biases frozen"])
 def test_every_registered_operator_keeps_the_contract(name, granularity, frozen):

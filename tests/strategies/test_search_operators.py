@@ -12,6 +12,8 @@ from torch import nn
 import galab
 from galab.compatibility import CONTROLS
 from galab.genome.steps import GRANULARITIES
+from galab.memories import MEMORY_OPERATORS
+from galab.models.memory import Memory
 from galab.registry import CROSSOVERS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES
 from galab.store import plain
 
@@ -58,9 +60,20 @@ def test_every_step_size_rule_improves(rule: str, granularity: str) -> None:
     assert improves(step_size=rule, granularity=granularity, **schedule) < 0.5
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS.names())
+@pytest.mark.parametrize("mutation", [name for name in MUTATIONS.names() if name not in MEMORY_OPERATORS])
 def test_every_mutation_improves(mutation: str) -> None:
     assert improves(mutate=mutation, mutate_count=5) < 0.75
+
+
+def test_memories_are_learned() -> None:
+    """Twelve points, one memory each: chance would have one right."""
+    inputs = torch.randn(12, 10, generator=torch.Generator().manual_seed(1))
+    targets = torch.arange(12) % 4
+    hunt = galab.Search(Memory((10,), 4, heads=16), mutate="memory-replace,memory-perturb,memory-target", sigma=0.5,
+                        step_size="fixed", parents=4, children=32, seed=1)  # fmt: skip
+    for _ in range(120):
+        hunt.tell([float((net(inputs).argmax(1) == targets).sum()) for net in hunt.ask()])
+    assert int((hunt.best()(inputs).argmax(1) == targets).sum()) >= 11
 
 
 @pytest.mark.parametrize("selection", [name for name in SELECTIONS.names() if name != "lexicase"])
