@@ -108,6 +108,14 @@ class Keyed(Protocol):
 
 
 @runtime_checkable
+class Divided(Protocol):
+    """What a task may have besides: parts of its training examples, on each of which the champion is scored, too."""
+
+    #: Name to examples; the accuracy on ``noise`` is logged as ``train_noise_accuracy``.
+    parts: Mapping[str, Examples]
+
+
+@runtime_checkable
 class Inspected(Protocol):
     """What a task may have besides: something to say of a network's weights themselves, logged with the champion."""
 

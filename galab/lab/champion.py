@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from galab.config import RunConfig
-from galab.contracts import Examples, Inspected, Member, Task
+from galab.contracts import Divided, Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
@@ -33,8 +33,8 @@ class Champion:
     Attributes:
         id: its birth.
         place: its rank among the parents by fitness, from 0.
-        metrics: ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``, ...; and
-            ``weights_...``, what the task says of the weights themselves.
+        metrics: ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``, ...; ``train_PART_...``
+            where the task has parts; and ``weights_...``, what it says of the weights themselves.
     """
 
     id: int
@@ -81,7 +81,7 @@ class Judge:
         means = means_of(self._several.measure(parents, validation, self._each))
         fitness = score(self._base, means, len(validation)) if means else np.full(len(parents), np.nan)
         place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
-        metrics = named("validation", means, place) | self._inspected(parents[place])
+        metrics = named("validation", means, place) | self._divided(parents[place]) | self._inspected(parents[place])
         if test:
             metrics |= self.score(parents[place], "test")
         return Champion(ids[place], place, metrics)
@@ -89,8 +89,19 @@ class Judge:
     def score(self, member: Member, split: str) -> dict[str, float]:
         """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``; and of its weights."""
         examples: Examples = getattr(self._task, split)
-        metrics = named(split, means_of(self._single.measure([member], examples, self._each)), 0)
-        return metrics | self._inspected(member)
+        metrics = self._measured(split, member, examples)
+        return metrics | (self._divided(member) if split == "train" else {}) | self._inspected(member)
+
+    def _measured(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
+        return named(name, means_of(self._single.measure([member], examples, self._each)), 0)
+
+    def _divided(self, member: Member) -> dict[str, float]:
+        """The same metrics on each part of the training examples, where the task says that there are parts."""
+        found: dict[str, float] = {}
+        if isinstance(self._task, Divided):
+            for part, examples in self._task.parts.items():
+                found |= self._measured(f"train_{part}", member, examples)
+        return found
 
     def _inspected(self, member: Member) -> dict[str, float]:
         """What the task says of a member's weights themselves, where it says something."""
