@@ -29,8 +29,7 @@ LAYER = {
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
     "strategies": 3,
     "evaluation": 4,
-    **dict.fromkeys(("lab", "analysis"), 5),
-    **dict.fromkeys(("cli", DOOR), 6),
+    **{"lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},
 }
 #: Arrows allowed inside a layer; layer 0 is one room.
 SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome"), ("tasks", "data")}
@@ -254,6 +253,8 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
         ("galab.lab.loop", "import importlib\nimportlib.import_module('galab.cli')", "cli"),
         ("galab.lab.loop", "from galab.analysis import curves", "analysis"),
         ("galab.lab.loop", "from analysis import does_sex_help", "analysis"),
+        ("galab.lab.loop", "from galab.questions import question", "questions"),
+        ("galab.questions.running", "from galab.cli import asking", "cli"),
         ("galab.registry", "def late():\n    import torch", "torch"),
         ("galab.contracts", "import torch", "torch"),
         ("galab.config", "if TYPE_CHECKING:\n    import torch", "torch"),

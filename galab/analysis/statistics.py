@@ -50,12 +50,25 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     n = len(sample)
     if n == 1:
         return Interval(1, float(sample[0]), float("nan"), float("nan"))
+    low, high = np.quantile(resampled_medians(sample), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(n, float(np.median(sample)), float(low), float(high))
+
+
+def resampled_medians(sample: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The medians of samples of the same size drawn from a sample with replacement, the same ones every time.
+
+    Args:
+        sample: (n,) numbers.
+
+    Returns:
+        (RESAMPLES,) medians.
+    """
+    n = len(sample)
     # Raw bits and a rule of our own: the methods of NumPy's Generator may change with its version.
     bits = np.random.Philox(key=_KEY).random_raw(RESAMPLES * n) >> np.uint64(32)
     picks = ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, n)
-    medians = np.median(sample[picks], axis=1)
-    low, high = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(n, float(np.median(sample)), float(low), float(high))
+    medians: NDArray[np.float64] = np.median(sample[picks], axis=1)
+    return medians
 
 
 @dataclass(frozen=True, slots=True)

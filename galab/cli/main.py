@@ -58,11 +58,17 @@ for _command in _COMMANDS:
     cli.add_command(_command)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted."""
+def main(arguments: list[str] | None = None, command: click.Command = cli, name: str = "galab") -> None:
+    """Run the command line and exit: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted.
+
+    Args:
+        arguments: what was typed; those of this process when absent.
+        command: what to run, where it is not all of ``galab``.
+        name: what its help calls it.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        result = cli.main(arguments, prog_name="galab", standalone_mode=False)
+        result = command.main(arguments, prog_name=name, standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except (Exception, KeyboardInterrupt) as error:
         code = _explain(error)

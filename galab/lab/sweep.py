@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galab.config import RunConfig, flag
-from galab.errors import GalabError, RunFolderError, UsageError
-from galab.lab import trust as trust_rules
+from galab.config import RunConfig
+from galab.lab.cells import run_cells
 from galab.lab.grid import cells_of, checked_seeds
-from galab.lab.resume_rules import STOP_RULES
-from galab.lab.search import Shared
-from galab.lab.standing import Ended, data_in, stand
-from galab.lab.state import config_of
-from galab.lab.trials import Trials, checked, group_content, jobs_for, members, run_all
-from galab.lab.workers import Observe, Trial
+from galab.lab.trials import Trials
+from galab.lab.workers import Observe
 from galab.registry import TASKS
-from galab.store import checkpoints
-from galab.store.groups import GroupFolder, is_group
-from galab.store.run_folder import RunFolder
-
-#: Chosen by the machine where nobody says otherwise: a sweep that goes on keeps what it began with.
-_MACHINE = ("device", "threads", "chunk")
 
 
 def sweep(
@@ -53,110 +43,6 @@ def sweep(
         UsageError: cells that cannot be carried out, all of them named; nothing was written then.
         RunFolderError: the folder holds something else.
     """
-    seeds = checked_seeds(seeds)
     path = Path(runs) / (name or f"{TASKS.parse(config.task).short}-sweep")
-    cells = cells_of(grid)
-    jobs = jobs_for(jobs, len(cells) * len(seeds), config.workers)
-    ready = _checked_cells(config, cells, seeds[0], jobs, path)
-    trials, weights, done = [], [], []
-    for cell, (resolved, size) in ready.items():
-        for place, one in members(path / cell, resolved, seeds):
-            trial = _to_do(place, one)
-            if trial is None:
-                done.append(stand(place, one.seed or 0))
-            else:
-                trials.append(trial)
-                weights.append(size)
-    _claim(path, ready, seeds)
-    ran = run_all(path, trials, weights, jobs, observe)
-    order = {path / cell: number for number, cell in enumerate(cells)}
-    everyone: list[Ended] = sorted((*done, *ran.trials), key=lambda one: (order[one.path.parent], one.seed))
-    return dataclasses.replace(ran, trials=tuple(everyone), data=ran.data or data_in(done))
-
-
-def _checked_cells(
-    config: RunConfig, cells: Mapping[str, dict[str, Any]], seed: int, jobs: int, path: Path
-) -> dict[str, tuple[RunConfig, int]]:
-    """Each cell's resolved configuration and number of parameters; everything is built once before anything runs."""
-    if path.exists() and not is_group(path) and any(path.iterdir()):
-        raise RunFolderError(f"expected '{path}' to be free or a sweep, got another folder; choose another --name")
-    if is_group(path) and GroupFolder(path).read()["kind"] != "sweep":
-        raise RunFolderError(f"expected '{path}' to be a sweep, got trials of one configuration; choose another --name")
-    ready: dict[str, tuple[RunConfig, int]] = {}
-    refused: dict[str, str] = {}
-    shared = Shared()
-    for name, cell in cells.items():
-        try:
-            wanted = _as_begun(dataclasses.replace(config, **cell), path / name)
-            ready[name] = checked(wanted, seed, jobs, shared)
-            trust_rules.remember(ready[name][0])
-        except GalabError as error:
-            refused[name] = str(error)
-    if refused:
-        reasons = " | ".join(f"{name}: {reason}" for name, reason in refused.items())
-        raise UsageError(
-            f"expected every cell of the grid to be possible, got {len(refused)} of {len(cells)} that are not "
-            f"({reasons}); leave these values out"
-        )
-    return ready
-
-
-def _as_begun(config: RunConfig, path: Path) -> RunConfig:
-    """The configuration with what the machine chose when the cell was begun, where it is left to the machine."""
-    if not is_group(path):
-        return config
-    saved = RunConfig.from_dict(GroupFolder(path).read()["hyperparameters"])
-    defaults = RunConfig.__dataclass_fields__
-    kept = {name: getattr(saved, name) for name in _MACHINE if getattr(config, name) == defaults[name].default}
-    return dataclasses.replace(config, **kept)
-
-
-def _to_do(path: Path, config: RunConfig) -> Trial | None:
-    """What is left to do of one trial, or None.
-
-    Raises:
-        UsageError: there is a run of other hyperparameters in its place.
-    """
-    if not (path / "config.json").is_file():
-        return Trial(path, config, {})
-    saved = _newest_config(RunFolder(path))
-    different = saved.changed(config)
-    fields = RunConfig.__dataclass_fields__
-    refused = [name for name in different if not fields[name].metadata["changeable"]]
-    if refused:
-        was, got = different[refused[0]]
-        raise UsageError(
-            f"expected the hyperparameters that '{path}' was begun with ({flag(refused[0])} {was}), got "
-            f"{flag(refused[0])} {got}; choose another --name"
-        )
-    changes = {name: getattr(config, name) for name in different}
-    if changes.keys() & set(STOP_RULES):
-        changes |= {name: getattr(config, name) for name in STOP_RULES}
-    if not changes and stand(path, config.seed or 0).state == "finished":
-        return None
-    return Trial(path, config, changes)
-
-
-def _newest_config(folder: RunFolder) -> RunConfig:
-    """The hyperparameters that a run goes on with: those of its newest checkpoint, else those that it began with."""
-    present = checkpoints.list_checkpoints(folder.checkpoints)
-    if present:
-        return config_of(checkpoints.load_checked(present[-1][1]), present[-1][1])
-    return RunConfig.from_dict(folder.read_config()["hyperparameters"])
-
-
-def _claim(path: Path, ready: Mapping[str, tuple[RunConfig, int]], seeds: Sequence[int]) -> None:
-    """Write down what the sweep holds, with what it held before."""
-    known: list[str] = GroupFolder(path).read()["cells"] if is_group(path) else []
-    content = {"kind": "sweep", "cells": [*known, *(name for name in ready if name not in known)]}
-    if is_group(path):
-        GroupFolder(path).write(content)
-    else:
-        GroupFolder.create(path.parent, path.name, content)
-    for name, (config, _) in ready.items():
-        if is_group(path / name):
-            group = GroupFolder(path / name)
-            had = group.read()["seeds"]
-            group.write(group_content(config, [*had, *(seed for seed in seeds if seed not in had)]))
-        else:
-            GroupFolder.create(path, name, group_content(config, seeds))
+    cells = {cell: partial(dataclasses.replace, config, **values) for cell, values in cells_of(grid).items()}
+    return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, observe=observe)

@@ -1,0 +1,175 @@
+"""What a bank of memories does: who serves whom, how safely, and what one exactly planted memory would change.
+
+A memory is a vector with a class; an input is answered by the memory that is nearest to it. Letters: B inputs, H
+memories (heads), C classes, ``dims`` numbers in a vector. A row of zeros is an empty memory; its nearness is -inf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+#: Nearness of inputs (B, dims) to vectors (H, dims): (B, H), higher is closer.
+Nearness = Callable[[Floats, Floats], Floats]
+
+
+def winners(nearness: Floats) -> NDArray[np.int64]:
+    """The memory that answers each input.
+
+    Args:
+        nearness: (B, H), higher is closer; -inf for empty memories.
+
+    Returns:
+        (B,) indices, of equally near ones the first; -1 where every memory is empty.
+    """
+    if not nearness.shape[1]:
+        return np.full(len(nearness), -1)
+    best = np.argmax(nearness, axis=1)
+    best[np.isneginf(nearness.max(axis=1))] = -1
+    return best
+
+
+def use(served: NDArray[np.int64], heads: int) -> NDArray[np.int64]:
+    """How many inputs each memory answers.
+
+    Args:
+        served: (B,) as :func:`winners` gives it.
+        heads: H.
+
+    Returns:
+        (H,) counts.
+    """
+    return np.bincount(served[served >= 0], minlength=heads).astype(np.int64)
+
+
+def margins(nearness: Floats) -> NDArray[np.float64]:
+    """How much nearer each input's winner is than the runner-up.
+
+    Args:
+        nearness: (B, H).
+
+    Returns:
+        (B,) at least 0; infinity where there is no other filled memory, NaN where there is no memory at all.
+    """
+    found = np.full(len(nearness), np.nan)
+    filled = np.isfinite(nearness).sum(axis=1)
+    found[filled == 1] = np.inf
+    several = filled > 1
+    two = np.partition(nearness[several], -2, axis=1)[:, -2:] if several.any() else np.empty((0, 2))
+    found[several] = two[:, 1].astype(np.float64) - two[:, 0]
+    return found
+
+
+def smallest_margins(margin: Floats, served: NDArray[np.int64], heads: int) -> NDArray[np.float64]:
+    """The smallest margin of each memory over the inputs that it serves: how close it is to losing one.
+
+    Args:
+        margin: (B,) as :func:`margins` gives it.
+        served: (B,) winners.
+        heads: H.
+
+    Returns:
+        (H,) NaN for a memory that serves nothing.
+    """
+    found = np.full(heads, np.inf)
+    there = served >= 0
+    np.minimum.at(found, served[there], np.asarray(margin, dtype=np.float64)[there])
+    found[use(served, heads) == 0] = np.nan
+    return found
+
+
+def norms(vectors: Floats) -> NDArray[np.float64]:
+    """(H,) Euclidean length of each vector, of (H, dims)."""
+    return np.linalg.norm(vectors.astype(np.float64), axis=1)
+
+
+def right(served: NDArray[np.int64], classes: Floats, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which inputs are answered rightly: the largest logit of their memory is that of their class.
+
+    Args:
+        served: (B,) winners.
+        classes: (H, C) logits of each memory.
+        targets: (B,) class numbers.
+
+    Returns:
+        (B,) without any memory every answer is wrong; of equal logits the first counts.
+    """
+    if not len(classes):
+        return np.zeros(len(served), dtype=np.bool_)
+    said = classes.argmax(axis=1)[served.clip(0)]
+    return np.asarray((said == targets) & (served >= 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Planting:
+    """What happens to a bank when one memory is set to exactly one input, with its class.
+
+    Attributes:
+        head: the memory that was set.
+        unused: whether it had served nothing before.
+        points: how many inputs were tried, one after the other, each in the bank as it was.
+        tried_wrong: whether these were the wrong ones; else there were none, and all inputs were tried.
+        before: how many answers were right before.
+        after: how many are right after it, in the mean over the inputs tried.
+        broken: how many right answers become wrong, in the mean.
+        mended: how many wrong answers become right, in the mean.
+        length: of the planted vectors, in the mean.
+    """
+
+    head: int
+    unused: bool
+    points: int
+    tried_wrong: bool
+    before: int
+    after: float
+    broken: float
+    mended: float
+    length: float
+
+
+def planted(
+    vectors: Floats,
+    classes: Floats,
+    inputs: Floats,
+    targets: NDArray[np.int64],
+    nearness: Nearness,
+    *,
+    scaled: bool = False,
+) -> Planting:
+    """Set the least used memory to each wrongly answered input in turn, or to each input when none is wrong.
+
+    Args:
+        vectors: (H, dims) the bank, at least one memory.
+        classes: (H, C) logits.
+        inputs: (B, dims), at least one.
+        targets: (B,) class numbers.
+        nearness: of inputs to vectors; a row is empty where all its numbers are zero.
+        scaled: give the planted vector the median length of the bank's filled memories, instead of the input's.
+    """
+    before = nearness(inputs, vectors)
+    served = winners(before)
+    good = right(served, classes, targets)
+    counts = use(served, len(vectors))
+    head = int(np.argmin(counts))
+    lengths = norms(vectors)
+    typical = float(np.median(lengths[lengths > 0])) if (lengths > 0).any() else None
+    tried = np.flatnonzero(~good) if not good.all() else np.arange(len(inputs))
+    rows = []
+    for point in tried:
+        vector = inputs[point].astype(np.float64)
+        length = float(np.linalg.norm(vector))
+        if scaled and typical is not None and length > 0:
+            vector, length = vector * (typical / length), typical
+        changed, answers = before.astype(np.float64), classes.astype(np.float64)
+        # Only one memory differs, so only its column does.
+        changed[:, head] = nearness(inputs, vector[None, :].astype(vectors.dtype))[:, 0]
+        answers[head] = np.arange(classes.shape[1]) == targets[point]
+        now = right(winners(changed), answers, targets)
+        rows.append((now.sum(), (good & ~now).sum(), (~good & now).sum(), length))
+    after, broken, mended, length = np.mean(rows, axis=0).tolist()
+    unused, wrong = bool(counts[head] == 0), not good.all()
+    return Planting(head, unused, len(tried), wrong, int(good.sum()), after, broken, mended, length)

@@ -1,0 +1,126 @@
+"""The figure of a question: curves of every condition on the left, one dot per seed on the right."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.figures import COLOURS, Band
+from galab.analysis.statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_STYLES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LABEL_LETTERS, _AXIS_LETTERS, _TITLE_LETTERS = 22, 40, 110
+#: Rows are one apart; dots of a row lie within this of its middle.
+_JITTER = 0.22
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One condition's seeds.
+
+    Attributes:
+        label: of the condition.
+        values: (n,) one per seed; infinity is "never".
+        interval: their median and its interval.
+    """
+
+    label: str
+    values: NDArray[np.float64]
+    interval: Interval
+
+
+def draw_question(
+    path: Path,
+    bands: Sequence[Band],
+    rows: Sequence[Row],
+    *,
+    labels: tuple[str, str, str],
+    title: str,
+    level: float | None = None,
+) -> None:
+    """Draw both panels; a condition has one colour, line style and marker in both.
+
+    Args:
+        path: the image to write; its suffix decides the format.
+        bands: one per condition.
+        rows: the same conditions' seeds.
+        labels: of the left panel's x axis and y axis, and of the right panel's x axis, with their units.
+        title: above the figure.
+        level: a value marked in the left panel.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: the suffix names no known format.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.5, max(4.4, 3.0 + 0.5 * len(rows))), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    for number, band in enumerate(bands):
+        look = _look(number)
+        left.plot(band.x, band.middle, color=look["color"], linestyle=look["linestyle"], label=band.label, lw=1.8)
+        left.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0)
+    if level is not None:
+        left.axhline(level, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
+    left.set(xlabel=labels[0], ylabel=labels[1])
+    _draw_rows(right, rows)
+    right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=11, x=0.01, ha="left")
+    # Below the axes: inside them a legend hides data sooner or later.
+    figure.legend(loc="outside lower left", ncols=_columns([band.label for band in bands]), frameon=False, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_rows(axes: Axes, rows: Sequence[Row]) -> None:
+    """One row per condition, the first at the top: a dot per seed, a bar for the median, a line for its interval."""
+    finite = np.concatenate([row.values[np.isfinite(row.values)] for row in rows] or [np.empty(0)])
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    never = high + 0.15 * ((high - low) or abs(high) or 1.0)
+    for number, row in enumerate(rows):
+        look = _look(number)
+        places = np.where(np.isfinite(row.values), row.values, never)
+        height = number + np.linspace(-_JITTER, _JITTER, len(places)) if len(places) > 1 else np.array([number])
+        axes.plot(places, height, look["marker"], color=look["color"], markersize=5, alpha=0.65, clip_on=False)
+        median, first, last = (
+            min(value, never) for value in (row.interval.median, row.interval.low, row.interval.high)
+        )
+        if not math.isnan(row.interval.low):
+            axes.plot([first, last], [number, number], color="black", linewidth=1.4, zorder=3)
+        axes.plot([median, median], [number - 0.34, number + 0.34], color="black", linewidth=2.4, zorder=3)
+    wrapped = [textwrap.fill(row.label, _LABEL_LETTERS, break_on_hyphens=False) for row in rows]
+    axes.set_yticks(range(len(rows)), wrapped, fontsize=9)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    if any(not np.isfinite(row.values).all() for row in rows):
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        axes.set_xticks([*ticks, never], [*(f"{tick:,.6g}" for tick in ticks), "never"])
+
+
+def _look(number: int) -> dict[str, Any]:
+    """Colour, line style and marker of a condition; no two of the first eight share a marker or a colour."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": _STYLES[(number + number // len(COLOURS)) % len(_STYLES)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+    }
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """As many columns of the legend as fit the figure's width."""
+    return max(1, min(len(labels), 110 // (max((len(label) for label in labels), default=1) + 8)))

@@ -1,0 +1,94 @@
+"""Question scripts on the terminal: flags, progress, the answer in one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from galab.cli.main import main
+from galab.cli.trials import Summary
+from galab.errors import UsageError
+
+if TYPE_CHECKING:
+    from galab.lab.trials import Trials
+    from galab.questions.question import Question
+
+
+def ask(question: Question, arguments: list[str] | None = None) -> None:
+    """Run a question's trials where they are missing, draw and answer, then exit; the last line of its script.
+
+    Call it under ``if __name__ == "__main__":``, because trials run in processes that import the script.
+
+    Args:
+        question: what is asked.
+        arguments: what was typed; those of this process when absent.
+    """
+    name = Path(sys.argv[0]).name
+    main(arguments, command_of(question), f"python {name}" if name.endswith(".py") else name)
+
+
+def command_of(question: Question) -> click.Command:
+    """The flags that every question script has, and what it does."""
+    seeds = click.Option(
+        ["--seeds"], default=question.seeds, show_default=True, metavar="N-N",
+        help="Seeds of each condition's trials, such as 0-9 or 0,3,7.",
+    )  # fmt: skip
+    generations = click.Option(
+        ["--generations"], type=click.IntRange(min=1), default=question.generations, show_default=True,
+        help="Of each trial; more than before goes on from there, fewer looks at the start.",
+    )  # fmt: skip
+    jobs = click.Option(["--jobs"], type=int, metavar="N", help="Processes; as many as cores when absent.")
+    place = click.Path(path_type=Path, file_okay=False)
+    runs = click.Option(["--runs"], type=place, default=Path("runs"), show_default=True, help="Folder of all runs.")
+    file = click.Path(path_type=Path, dir_okay=False)
+    output = click.Option(
+        ["-o", "--output"], type=file, metavar="FILE.png", help="The figure; tables lie beside it."
+    )
+    quiet = click.Option(["-q", "--quiet"], is_flag=True, help="Show no progress.")
+
+    def answer_it(
+        seeds: str, generations: int, jobs: int | None, runs: Path, output: Path | None, quiet: bool
+    ) -> int:
+        return _answer(question, seeds, generations, jobs=jobs, runs=runs, output=output, quiet=quiet)
+
+    labels = ", ".join(condition.label for condition in question.conditions)
+    return click.Command(
+        question.name, callback=answer_it, params=[seeds, generations, jobs, runs, output, quiet],
+        help=f"{question.title}\n\nConditions: {labels}.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )  # fmt: skip
+
+
+def _answer(
+    question: Question, seeds: str, generations: int, *, jobs: int | None, runs: Path, output: Path | None, quiet: bool
+) -> int:
+    from galab.lab.grid import parse_seeds
+    from galab.questions.answering import answer, sentence
+    from galab.questions.running import home, read_question, run_question
+    from galab.questions.writing import write
+
+    numbers = parse_seeds(seeds)
+    if output is not None and output.suffix in ("", ".csv"):
+        raise UsageError(f"expected --output as the name of an image such as answer.png, got '{output}'; add .png")
+    with Summary(len(numbers) * len(question.conditions), quiet=quiet).shown() as summary:
+        trials = run_question(
+            question, seeds=numbers, generations=generations, runs=runs, jobs=jobs, observe=summary.hear
+        )
+    if trials.interrupted:
+        return _interrupted(trials)
+    found = answer(question, read_question(question, trials, generations), generations)
+    files = write(found, output or home(question, runs) / f"{question.name}.png")
+    click.echo(sentence(found))
+    click.echo(f"on {trials.data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
+    return 0
+
+
+def _interrupted(trials: Trials) -> int:
+    done = sum(one.state == "finished" for one in trials.trials)
+    click.echo(
+        f"interrupted with {done} of {len(trials.trials)} trials finished; the same command goes on from here", err=True
+    )
+    return 130

@@ -1,0 +1,178 @@
+"""The answer to a question: a row per seed, a comparison of the conditions, and one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.statistics import Comparison, Interval, compare
+from galab.analysis.trials import Reached, best_so_far, compare_first, first_reaching, reached
+from galab.errors import UsageError
+from galab.questions.question import Question
+from galab.questions.running import Read
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One trial.
+
+    Attributes:
+        condition: its label.
+        seed: its key.
+        state: how it stands; only finished ones count.
+        generation: the last one with a value.
+        end: the value then.
+        best: the best value up to then.
+        first: the first generation that reached the question's level; infinity is never, None where there is no level.
+        path: its run folder.
+    """
+
+    condition: str
+    seed: int
+    state: str
+    generation: int
+    end: float
+    best: float
+    first: float | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the trials of a question say.
+
+    Attributes:
+        question: what was asked.
+        generations: of each trial.
+        findings: one per trial that has a value.
+        reads: the curves behind them.
+        labels: of the conditions that have a value, in order.
+        comparison: of the conditions.
+        reached: who reached the level, and when; None without a level.
+        failed: trials without a result, and why.
+    """
+
+    question: Question
+    generations: int
+    findings: tuple[Finding, ...]
+    reads: tuple[Read, ...]
+    labels: tuple[str, ...]
+    comparison: Comparison
+    reached: tuple[Reached, ...] | None
+    failed: tuple[Read, ...]
+
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """Median and interval of each condition's measure."""
+        return self.comparison.intervals
+
+    def values(self, label: str) -> NDArray[np.float64]:
+        """(n,) each seed's measure in one condition."""
+        own = [one for one in self.findings if one.condition == label]
+        return np.array([getattr(one, self.question.measure) for one in own], dtype=np.float64)
+
+
+def answer(question: Question, reads: Sequence[Read], generations: int) -> Answer:
+    """Compare the conditions.
+
+    Args:
+        question: what is asked.
+        reads: what its trials measured.
+        generations: of each trial.
+
+    Raises:
+        UsageError: no trial has a value.
+    """
+    # What failed later than it was asked for has what was asked for.
+    failed = [one for one in reads if one.state == "failed" and not (one.generations[-1:] >= generations).any()]
+    good = [one for one in reads if one not in failed and len(one.values)]
+    findings = tuple(_finding(question, one) for one in good)
+    present = {one.condition for one in findings}
+    labels = tuple(one.label for one in question.conditions if one.label in present)
+    if not labels:
+        why = next((one.message for one in reads if one.message), "nothing was logged")
+        raise UsageError(f"expected trials of '{question.name}' with a result, got none ({why}); correct its options")
+    groups = {label: [one for one in findings if one.condition == label] for label in labels}
+    judged = [[getattr(one, question.measure) for one in own] for own in groups.values()]
+    if question.measure == "first":
+        comparison = compare_first(judged)
+    else:
+        comparison = compare(judged, lower_is_better=question.lower_is_better)
+    firsts = [[one.first for one in own if one.first is not None] for own in groups.values()]
+    levels = None if question.level is None else tuple(reached(own) for own in firsts)
+    return Answer(question, generations, findings, tuple(good), labels, comparison, levels, tuple(failed))
+
+
+def _finding(question: Question, one: Read) -> Finding:
+    lower, level = question.lower_is_better, question.level
+    first = None
+    if level is not None:
+        first = first_reaching(one.generations, one.values, level, lower_is_better=lower)
+    return Finding(
+        condition=question.conditions[one.condition].label,
+        seed=one.seed,
+        state=one.state,
+        generation=int(one.generations[-1]),
+        end=float(one.values[-1]),
+        best=float(best_so_far(one.values, lower_is_better=lower)[-1]),
+        first=first,
+        path=one.path.as_posix(),
+    )
+
+
+def sentence(found: Answer) -> str:
+    """The answer in one line, with numbers and how sure they are."""
+    question = found.question
+    parts = []
+    for place, label in enumerate(found.labels):
+        part = f"{label}: {_interval(found.intervals[place])}"
+        if found.reached is not None:
+            part += f" ({found.reached[place].count} of {len(found.values(label))} reached {question.level:g})"
+        parts.append(part)
+    counts = sorted({len(found.values(label)) for label in found.labels})
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    text = f"{measured(question)}, {found.generations:,} generations, median over {seeds} seeds"
+    text += f" [bootstrap 95 %]: {'; '.join(parts)}. {_verdict(found)}"
+    if found.failed:
+        text += f" Left out: {len(found.failed)} trials that failed (the first: {found.failed[0].message})."
+    return text
+
+
+def measured(question: Question) -> str:
+    """What the trials of a question are judged by, in words."""
+    if question.measure == "first":
+        return f"first generation with {question.unit} of {question.level:g}"
+    return f"{question.unit} at the {'end' if question.measure == 'end' else 'best'}"
+
+
+def _verdict(found: Answer) -> str:
+    """Which condition is best, and how sure that is."""
+    best, others = found.labels[found.comparison.best], found.comparison.against_best
+    if len(set(_medians(found))) == 1 and len(found.labels) > 1:
+        return "The medians are equal."
+    if not others:
+        return f"Best median: {best}; no test is possible." if len(found.labels) > 1 else ""
+    tests = ", ".join(f"{found.labels[place]} p = {_p(test.p)}" for place, test in others.items())
+    rule = ", Holm" if len(others) > 1 else ""
+    return f"Best median: {best}; against it (Mann-Whitney{rule}): {tests}."
+
+
+def _medians(found: Answer) -> list[float]:
+    return [interval.median for interval in found.intervals]
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def _number(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _interval(one: Interval) -> str:
+    around = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
+    return _number(one.median) + around

@@ -1,0 +1,104 @@
+"""A question as a value: conditions that differ in a few hyperparameters, and what is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from galab.errors import UsageError
+from galab.store.claim import check_name
+
+#: Records must not be what a small run spends its time on: validation and checkpoints come rarely. What is followed
+#: is in every line of the log, unless it is measured on validation or test data.
+RARE = 1000
+#: What a trial is judged by.
+MEASURES = ("end", "best", "first")
+#: Given by the question or the command line, for all conditions alike.
+_NOT_OPTIONS = ("seed", "generations", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One of the configurations that a question compares.
+
+    Attributes:
+        label: what figures and answers call it; its folder is made of it.
+        options: fields of :class:`galab.config.RunConfig` that it has besides what all have in common.
+    """
+
+    label: str
+    options: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return re.sub(r"[^a-z0-9.=+]+", "_", self.label.lower()).strip("_.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, and of which runs.
+
+    Attributes:
+        name: of the folder that holds everything, such as ``do_parents_help``.
+        title: above the figure.
+        conditions: what is compared.
+        common: fields of :class:`galab.config.RunConfig` that all conditions have.
+        generations: of each trial.
+        seeds: of the trials, in words such as ``0-9``.
+        follow: the field of the log to look at.
+        unit: what that field is in words, with its unit, such as "wrong answers (of 64)".
+        factor: times the field is what is shown; -1 makes a number of errors of a fitness.
+        lower_is_better: whether less of what is shown is better.
+        measure: what a trial is judged by: its value at the "end", the "best" it ever had, or the "first" generation
+            that reaches ``level``.
+        level: of what is shown; also counts who reached it.
+
+    Raises:
+        UsageError: the question cannot be asked.
+    """
+
+    name: str
+    title: str
+    conditions: tuple[Condition, ...]
+    common: Mapping[str, Any] = field(default_factory=dict)
+    generations: int = 500
+    seeds: str = "0-9"
+    follow: str = "fitness_best"
+    unit: str = "best fitness of the generation"
+    factor: float = 1.0
+    lower_is_better: bool = False
+    measure: str = "end"
+    level: float | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not self.conditions:
+            raise UsageError(f"expected question '{self.name}' to have a condition, got none; name some")
+        for what in ("label", "folder"):
+            names = Counter(getattr(condition, what) for condition in self.conditions)
+            for name, count in names.items():
+                if count > 1 or not name:
+                    raise UsageError(
+                        f"expected conditions of '{self.name}' to have a {what} each, got '{name}' {count} times; "
+                        "choose other labels"
+                    )
+        if self.measure not in MEASURES or (self.measure == "first" and self.level is None):
+            raise UsageError(
+                f"expected question '{self.name}' to have a measure among {', '.join(MEASURES)}, and a level for the "
+                f"last, got {self.measure!r} and level {self.level}; correct them"
+            )
+        for options in (self.common, *(condition.options for condition in self.conditions)):
+            if wrong := [name for name in _NOT_OPTIONS if name in options]:
+                raise UsageError(
+                    f"expected the conditions of '{self.name}' to share their seeds and length, got {wrong[0]} among "
+                    "the options; give it to the question"
+                )
+
+    def options(self, condition: Condition) -> dict[str, Any]:
+        """All hyperparameters of a condition, but for seed and length."""
+        rare = {"report_every": RARE, "save_every": RARE}
+        return {**rare, **self.common, **condition.options}

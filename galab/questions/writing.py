@@ -1,0 +1,69 @@
+"""The files of an answer: a figure, a row per seed, and the curves of the conditions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galab.analysis.figures import Band
+from galab.analysis.question_figure import Row, draw_question
+from galab.analysis.trials import at_generations, band_of, spread_out
+from galab.errors import UsageError
+from galab.questions.answering import Answer, measured
+
+
+def write(found: Answer, image: Path) -> tuple[Path, ...]:
+    """Write the figure, the row of each seed beside it, and the curves.
+
+    Args:
+        found: the answer.
+        image: the figure's file.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: a file cannot be written.
+        UsageError: the suffix of the image names no known format.
+    """
+    curves, bands = [], []
+    places = spread_out(found.generations)
+    for label in found.labels:
+        own = [one for one in found.reads if found.question.conditions[one.condition].label == label]
+        rows = band_of([at_generations(one.generations, one.values, places) for one in own])
+        bands.append(Band(f"{label} ({len(own)} seeds)", places.astype(np.float64), rows[0], rows[1], rows[2]))
+        for place, row in zip(places.tolist(), rows.T.tolist(), strict=True):
+            curves.append({"condition": label, "generation": place, "median": row[0], "low": row[1], "high": row[2]})
+    question = found.question
+    try:
+        draw_question(
+            image,
+            bands,
+            [Row(label, found.values(label), found.intervals[place]) for place, label in enumerate(found.labels)],
+            labels=("generation", question.unit, measured(question)),
+            title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
+            level=question.level,
+        )
+    except ValueError as error:
+        raise UsageError(f"expected --output as the name of an image such as answer.png, got: {error}") from None
+    table, along = image.with_suffix(".csv"), image.with_name(f"{image.stem}_curves.csv")
+    write_csv(table, [asdict(one) for one in found.findings])
+    write_csv(along, curves)
+    return image, table, along
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows that share their keys; there is at least one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
