@@ -144,6 +144,14 @@ class Telling(Protocol):
     heads: int
     telling: bool
 
+    def vectors(self) -> torch.Tensor:
+        """The memories (heads, dims), as inputs are compared with them; all 0 is an empty one."""
+        ...
+
+    def nearness(self, inputs: torch.Tensor) -> torch.Tensor:
+        """How near each memory is to each of inputs (B, ...): (B, heads), minus infinity for empty ones."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
-from galab.contracts import Cohort, Examples, Member, Outcome, Scores
+from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.families import Families, Lines
 from galab.evaluation.family_evaluator import FamilyEvaluator
@@ -26,6 +26,7 @@ from galab.genome.pedigree import Pedigree
 from galab.lab.describe import genetic_fields
 from galab.lab.diagnostics import Diagnostics
 from galab.lab.members import lineage_of, members_of, members_to_state
+from galab.lab.memory_records import MemoryRecords
 from galab.lab.operators import developer, is_low_rank, rank_of, step_size_rule, strategy_class
 from galab.lab.search import Parts
 from galab.lab.state import LINEAGE
@@ -77,6 +78,7 @@ class GeneticSearch:
             use=needs_use(config),
         )
         self._diagnostics: Diagnostics | None = None
+        self._memories: MemoryRecords | None = None
         self._stock: list[int] = []
 
     @classmethod
@@ -99,7 +101,10 @@ class GeneticSearch:
         rule = step_size_rule(config, run_key)
         strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
         source = _source(config, decoder, pedigree, evaluator, minibatches)
-        return cls(config, strategy, decoder, evaluator, source, minibatches)
+        search = cls(config, strategy, decoder, evaluator, source, minibatches)
+        if isinstance(parts.module, Telling):
+            search._memories = MemoryRecords(parts.module, founders.layout, parts.task.train)
+        return search
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
@@ -145,6 +150,8 @@ class GeneticSearch:
         fields = genetic_fields(self.strategy, self.decoder, scores, records)
         if self.evaluator.compiled:
             fields["recompilations"] = self.evaluator.recompilations
+        if self._memories is not None and cohort.generation % self.config.report_every == 0:
+            fields |= self._memories.line(self.candidates()[1])
         return fields | self._diagnostics.line(cohort, scores, outcome)
 
     def state(self) -> dict[str, Any]:

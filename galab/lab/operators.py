@@ -43,6 +43,9 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
     run_key = founders.run_key
     rule = step_size_rule(config, run_key)
     mutations = [mutation(str(call), run_key, law, config) for call, _ in parse_mutations(config.mutate)]
+    for operator in mutations:
+        if (check := getattr(operator, "check", None)) is not None:
+            check(founders.layout)
     recombination = crossover(config.crossover, run_key)
     _check_own_gene_law(config, recombination, mutations)
     _check_count(config, steps)

@@ -11,18 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard.summary import histogram, hparams
+from torch.utils.tensorboard.summary import histogram, hparams, image
 
 from galab.config import RunConfig
 from galab.evolution_compatibility import is_foreign
 from galab.lab.events import EventFile
+from galab.lab.memory_records import USE
 from galab.lab.stop import StopRules
 
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
     "fitness", "validation", "test", "train", "weights", "step_size_share", "step_size", "selection", "diversity",
-    "cache", "lineage", "estimate",
+    "cache", "lineage", "estimate", "memory",
 )  # fmt: skip
 #: What is drawn by evaluations too.
 _BY_EVALUATIONS = (
@@ -31,6 +32,8 @@ _BY_EVALUATIONS = (
 )  # fmt: skip
 #: A fixed number: one far outlier among nearly equal scores makes NumPy's "auto" ask for billions of bins.
 _BINS = 30
+#: Images of memories are made about as wide, in pixels.
+_IMAGE_WIDTH = 640
 #: Between two words about a trial's progress.
 _PROGRESS_SECONDS = 0.3
 
@@ -96,6 +99,8 @@ class TensorBoard:
         # One event holds all curves of a generation: a call per curve would cost more than a small generation.
         self._by_generation.add(_scalars(curves), line["generation"])
         self._by_evaluations.add(_scalars(chosen), line["evaluations"])
+        if USE in line:
+            self._by_generation.add(_use_image(line[USE]), line["generation"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness)]
             if finite.size:
@@ -173,6 +178,15 @@ class ProgressRecorder:
 
 def _scalars(values: dict[str, float]) -> Summary:
     return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+
+
+def _use_image(uses: list[list[int]]) -> Summary:
+    """Parents by memories: white is never used, black the most used of all; small ones are drawn larger."""
+    counts = np.array(uses, dtype=np.float64)
+    shades = 1 - np.sqrt(counts / max(counts.max(initial=0), 1))
+    zoom = max(1, _IMAGE_WIDTH // counts.shape[1])
+    grown = np.kron(shades, np.ones((zoom, zoom)))
+    return image("memory/use of each memory (columns) by each parent (rows)", grown, dataformats="HW")
 
 
 def tag(name: str) -> str:

@@ -20,8 +20,8 @@ GEOMETRY = {"sphere": "memories", "free": "free_memories", "normalised": "free_m
 ANSWERS = ("nearest", "soft")
 CLOSENESS = ("dot", "distance")
 BANKS = ("empty", "random")
-#: Nearness of an empty memory: further away than any filled one, and finite, as a softmax needs it.
-NEVER = -1e4
+#: Nearness of an empty memory: further away than any filled one.
+_NEVER = -1e4
 #: Logit of the class that a random bank's memory stands for.
 LOGIT = 4.0
 
@@ -113,11 +113,16 @@ class Memory(nn.Module):
         return nn.functional.normalize(flat, dim=1)
 
     def nearness(self, inputs: Tensor) -> Tensor:
-        """How near each memory is to each input: (B, heads), :data:`NEVER` for empty ones."""
+        """How near each memory is to each input: (B, heads), minus infinity for empty ones."""
+        near = self._near(inputs)
+        return near.masked_fill(near <= _NEVER / 2, -math.inf)
+
+    def _near(self, inputs: Tensor) -> Tensor:
+        """The same with finite numbers, as a softmax needs them."""
         vectors = self.vectors()
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         # One term for each memory, added once: passes over (heads, B) are what this costs.
-        offset = torch.where(lengths > 0, 0.0, NEVER)
+        offset = torch.where(lengths > 0, 0.0, _NEVER)
         # In this order the vectors of many networks are one matrix, and the largest is sought along memory.
         near = vectors @ self.shown(inputs).T  # (heads, B)
         if self.closeness == "distance":
@@ -126,7 +131,7 @@ class Memory(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (B, outputs) of inputs (B, ...); see :attr:`telling` for more."""
-        near = self.nearness(inputs)
+        near = self._near(inputs)
         top, head = near.max(1)
         if self.answer == "soft":
             logits = (self.sharpness * near).softmax(1) @ self.classes
@@ -135,7 +140,7 @@ class Memory(nn.Module):
         if not self.telling:
             return logits
         # A bank without any memory is as far away as can be on the sphere.
-        top = torch.where(top <= NEVER, -1.0, top)
+        top = torch.where(top <= _NEVER / 2, -1.0, top)
         return torch.cat([logits.float(), top.float()[:, None], head.float()[:, None]], dim=1)
 
 

@@ -196,6 +196,19 @@ class _Operator:
         children = self._children(weights, births, bank_of(layout), scale[:, None, None])
         return weights if self._change(children, frozen=False) else None
 
+    def check(self, layout: Layout) -> None:
+        """Refuse a network that has no memories, or none of the kind that heads are chosen by.
+
+        Raises:
+            UsageError: it has not.
+        """
+        if self.heads == "plasticity" and bank_of(layout).plasticity is None:
+            raise UsageError(
+                "expected a network with a parameter 'plasticity' (heads,) for heads=plasticity, got none; use --model "
+                "'memory(plastic=True)'"
+            )
+        bank_of(layout)
+
     def touches(self, layout: Layout) -> int:
         """Weights that a child takes work for."""
         return bank_of(layout).dims
@@ -380,11 +393,7 @@ def _by_plasticity(
     weights: NDArray[np.int32], bank: Bank, drawn: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
     """(P,) heads with odds of 2 to the power of their plasticity, from the table of step sizes and exact sums."""
-    if bank.plasticity is None:
-        raise UsageError(
-            "expected a network with a parameter 'plasticity' (heads,) for heads=plasticity, got none; use --model "
-            "'memory(plastic=True)'"
-        )
+    assert bank.plasticity is not None
     own = weights[:, bank.plasticity : bank.plasticity + bank.heads]
     points = np.rint(np.clip(own / SCALE, -_PLASTIC_RANGE, _PLASTIC_RANGE) * PER_OCTAVE).astype(np.int16)
     # 17 octaves at most lie between these float32 numbers, so their sums are exact in float64, in any order.

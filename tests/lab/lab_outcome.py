@@ -31,6 +31,13 @@ ENGINE: dict[str, dict[str, Any]] = {
     "mates": {"crossover": "mean", "mate": "dissimilar", "niche": "sharing", "parents": 4},
 }
 
+ENGINE["memories"] = {
+    "model": "memory(heads=12, plastic=True, bank=random)", "hidden": None, "sigma": 0.5, "elites": 1,
+    "mutate": "memory-activate:0.2,memory-delete:0.2,memory-replace(heads=unused):0.2,memory-perturb(heads=use):0.2,"
+    "memory-target(heads=plasticity):0.2",
+    "mutate_shares": "inherited", "fitness": "wrong+0.5*closeness,used",
+}  # fmt: skip
+
 _NOISE = {"population": 16, "sigma": 0.1, "shaping": "centred-ranks"}
 #: Evolution strategies, each with more state than the last.
 EVOLUTION: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from galab.contracts import Telling
 from galab.errors import UsageError
 from galab.evaluation.population import FORWARDS, choose_forward
 from galab.models import build_model
-from galab.models.memory import GEOMETRY, NEVER, Memory
+from galab.models.memory import GEOMETRY, Memory
 
 SHAPE, CLASSES = (3, 4), 5
 
@@ -75,7 +75,7 @@ def test_empty_memories_never_answer_while_one_is_filled():
         if head != 5:
             module.free_memories[head] = 0
     torch.testing.assert_close(module(examples()), module.classes[5].expand(20, -1))
-    assert (module.nearness(examples())[:, :5] <= NEVER).all()
+    assert (module.nearness(examples())[:, :5] == -math.inf).all()
 
 
 def test_an_empty_bank_says_nothing_and_is_far_away():

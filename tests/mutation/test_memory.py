@@ -294,9 +294,7 @@ def test_a_known_vector_is_scaled_to_known_weights():
 def test_a_network_without_memories_is_refused():
     layout = Layout(("weight",), ((3, 4),))
     with pytest.raises(UsageError, match="'memories' .* use --model memory"):
-        Replace(KEY, NORMAL).apply(
-            Phenotype(np.zeros(12, np.int32), np.zeros(1, np.int16)), child(1), np.zeros(1, np.int16), Steps(layout)
-        )
+        Replace(KEY, NORMAL).check(layout)
 
 
 def test_a_way_to_choose_that_does_not_exist_is_refused():
@@ -307,4 +305,5 @@ def test_a_way_to_choose_that_does_not_exist_is_refused():
 
 def test_plasticity_needs_a_parameter():
     with pytest.raises(UsageError, match="plastic=True"):
-        mutated(Replace(KEY, NORMAL, "plasticity"), parent_of(layout_of()), layout_of(), 1)
+        Replace(KEY, NORMAL, "plasticity").check(layout_of())
+    Replace(KEY, NORMAL, "plasticity").check(layout_of(plastic=True))
