@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
-from galab.evolution_compatibility import check_evolution, check_strategy, is_evolution
+from galab.evolution_compatibility import check_evolution, check_random, check_strategy, is_evolution, is_random
 from galab.memories import MEMORY_OPERATORS
 from galab.registry import MUTATIONS
 from galab.specs import PER_EXAMPLE, hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
@@ -38,7 +38,7 @@ def decided(config: RunConfig) -> dict[str, Any]:
 
 def default_crossover(config: RunConfig) -> str:
     """What ``auto`` means: a coin for every weight, unless an island has one parent or mutation follows one line."""
-    alone = config.parents // config.islands < 2
+    alone = config.parents // config.islands < 2 or is_random(config)
     # A memory made of halves of two others would be neither of them.
     whole = "row" if set(_operators(config)) <= set(MEMORY_OPERATORS) else "parameter"
     return "none" if alone or "momentum" in _operators(config) else whole
@@ -63,7 +63,8 @@ def check(config: RunConfig) -> None:
     hidden_sizes(config.hidden)
     parse_fitness(config.fitness)
     check_strategy(config)
-    for rule in [check_evolution] if is_evolution(config) else _GENETIC:
+    rules = [check_evolution] if is_evolution(config) else [check_random] if is_random(config) else _GENETIC
+    for rule in rules:
         rule(config)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")

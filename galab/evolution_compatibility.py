@@ -1,4 +1,4 @@
-"""Which hyperparameters of evolution strategies go together, and what belongs to one kind of search alone."""
+"""Which hyperparameters of evolution strategies and of random search go together, and what belongs to one of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Strategies that move one centre along estimated gradients.
 EVOLUTION_STRATEGIES = ("openai-es", "eggroll")
+#: Draws networks and breeds none.
+RANDOM = "random"
 
 
 def is_evolution(config: RunConfig) -> bool:
@@ -22,31 +24,64 @@ def is_evolution(config: RunConfig) -> bool:
     return config.strategy in EVOLUTION_STRATEGIES
 
 
-#: What both kinds of search understand, whatever the heading.
+def is_random(config: RunConfig) -> bool:
+    """Whether every network is drawn, and none is bred."""
+    return config.strategy == RANDOM
+
+
+def kind_of(strategy: str) -> str:
+    """Which hyperparameters a strategy has: those of ``evolution``, ``random`` or ``genetic``."""
+    return "evolution" if strategy in EVOLUTION_STRATEGIES else RANDOM if strategy == RANDOM else "genetic"
+
+
+#: What all kinds of search understand, or ignore, whatever the heading.
 _SHARED = ("sigma", "sigma_schedule", "distribution")
+#: What a random search understands of the genetic algorithm's; it decides the last three itself.
+_OF_RANDOM = ("parents", "children", "ties", "elites", "survival", "crossover")
 #: What to say instead, where there is something like it.
 _INSTEAD = {"children": "--population", "parents": "--population", "population": "--children"}
 
 
 def is_foreign(item: dataclasses.Field[Any], strategy: str) -> bool:
-    """Whether only the other kind of search understands a field of the configuration."""
-    evolution = strategy in EVOLUTION_STRATEGIES
-    foreign = ("Population", "Mutation") if evolution else ("Evolution strategies",)
-    return item.name not in _SHARED and item.metadata["group"] in foreign
+    """Whether only another kind of search understands a field of the configuration."""
+    kind, breeding, evolution = kind_of(strategy), ("Population", "Mutation"), ("Evolution strategies",)
+    foreign = {"evolution": breeding, RANDOM: breeding + evolution, "genetic": evolution}[kind]
+    known = (*_SHARED, *_OF_RANDOM) if kind == RANDOM else _SHARED
+    return item.name not in known and item.metadata["group"] in foreign
 
 
 def check_strategy(config: RunConfig) -> None:
-    """Refuse what only the other kind of search understands, as nothing would come of it."""
+    """Refuse what only another kind of search understands, as nothing would come of it."""
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if not is_foreign(item, config.strategy) or value == item.default:
             continue
         flag = spelling(item)
         instead = f"use {_INSTEAD[item.name]}" if item.name in _INSTEAD else "drop it"
-        other = "the genetic algorithm (--strategy ga)" if is_evolution(config) else "--strategy eggroll or openai-es"
+        of_evolution = item.metadata["group"] == "Evolution strategies"
+        other = "--strategy eggroll or openai-es" if of_evolution else "the genetic algorithm (--strategy ga)"
         raise UsageError(
             f"expected no {flag} with --strategy {config.strategy}, got {value}: only {other} understands it; {instead}"
         )
+
+
+def check_random(config: RunConfig) -> None:
+    """Refuse what presumes that networks have parents."""
+    if config.crossover != "none":
+        raise UsageError(
+            f"expected no --crossover with --strategy random, got {config.crossover}: nobody has parents; drop it"
+        )
+    if parse_fitness(config.fitness).kind != "absolute":
+        raise UsageError(
+            f"expected a fitness of a member's own with --strategy random, got --fitness {config.fitness}: nobody has "
+            "parents to be compared with; use cross-entropy or accuracy"
+        )
+    for name in ("init", "origin"):
+        if getattr(config, name) is not None:
+            raise UsageError(
+                f"expected no {'--from' if name == 'origin' else '--init'} with --strategy random, got "
+                f"{getattr(config, name)}: every network is drawn anew; drop it"
+            )
 
 
 def check_evolution(config: RunConfig) -> None:

@@ -161,6 +161,7 @@ STRATEGIES = Registry(
     "galab.strategies",
     {
         "ga": "galab.strategies.genetic:GeneticAlgorithm",
+        "random": "galab.strategies.random_search:RandomSearch",
         "openai-es": "galab.strategies.evolution:EvolutionStrategy",
         "eggroll": "galab.strategies.evolution:EvolutionStrategy",
     },

@@ -13,7 +13,7 @@ from galab.cli.output import best_name, program, text, unit
 from galab.cli.trials import resume_trials, run_trials
 from galab.contracts import Generated
 from galab.errors import UsageError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import is_evolution, is_random
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -130,6 +130,8 @@ def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, gener
 
 def _searchers(config: RunConfig) -> str:
     """Who searches, in words."""
+    if is_random(config):
+        return f"{config.children:,} networks drawn a generation, the best {config.parents:,} of all kept"
     if not is_evolution(config):
         return f"{config.parents} parents, {config.children} children"
     rank = "full-rank noise" if config.strategy == "openai-es" else f"rank {config.rank}"

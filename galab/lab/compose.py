@@ -9,7 +9,7 @@ from typing import Any
 
 from galab.config import RunConfig, complete
 from galab.errors import UsageError, closest
-from galab.evolution_compatibility import EVOLUTION_STRATEGIES, is_foreign
+from galab.evolution_compatibility import EVOLUTION_STRATEGIES, is_foreign, kind_of
 from galab.genome.sigma import sigma
 from galab.lab.dependents import without_dependents
 from galab.lab.members import members_of
@@ -83,7 +83,7 @@ def read_preset(name: str) -> dict[str, Any]:
 def _of_this_kind(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     """Saved values without what belonged to another kind of search than the one that is asked for."""
     was, wanted = (source.get("strategy", "ga") for source in (values, values | flags))
-    if (was in EVOLUTION_STRATEGIES) == (wanted in EVOLUTION_STRATEGIES):
+    if kind_of(was) == kind_of(wanted):
         return values
     fields = RunConfig.__dataclass_fields__
     # The same name, but points of step sizes here and factors there.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galab.compatibility import needs_behaviour
 from galab.config import RunConfig
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
+from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.families import Families, Lines
 from galab.evaluation.family_evaluator import FamilyEvaluator
@@ -19,9 +20,10 @@ from galab.evaluation.fitness import repeats
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.sources import Decoded
+from galab.evolution_compatibility import is_random
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decode import Decoder
-from galab.genome.founders import Founders
+from galab.genome.founders import GIVEN, Founders
 from galab.genome.pedigree import Pedigree
 from galab.lab.describe import genetic_fields
 from galab.lab.diagnostics import Diagnostics
@@ -98,6 +100,7 @@ class GeneticSearch:
         minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(parts.task, evaluator.prepared))
         # A score that hangs on coins does not stay true for another generation, whatever the examples.
         fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
+        _check_drawn(config, founders)
         rule = step_size_rule(config, run_key)
         strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
         source = _source(config, decoder, pedigree, evaluator, minibatches)
@@ -208,6 +211,14 @@ class GeneticSearch:
 
     def hear(self, fitness: NDArray[np.float64]) -> None:
         """Nothing, see :meth:`heard`."""
+
+
+def _check_drawn(config: RunConfig, founders: Founders) -> None:
+    if is_random(config) and all(law.law == GIVEN for law in founders.laws):
+        raise UsageError(
+            f"expected a model whose weights can be drawn with --strategy random, got {config.model}, whose weights "
+            "are all given; use --strategy ga, or layers of torch.nn such as Linear"
+        )
 
 
 def _cohort_bytes(config: RunConfig, founders: Founders) -> int:

@@ -9,7 +9,7 @@ import secrets
 from galab.compatibility import CONTROLS, decided
 from galab.config import RunConfig
 from galab.evaluation.profile import default_threads, resolve_device, resolve_precision
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import is_evolution, is_random
 from galab.genome.sigma import sigma, snap
 from galab.lab.operators import is_low_rank
 from galab.specs import parse_factors, parse_fitness, parse_schedule
@@ -41,6 +41,8 @@ def resolve(config: RunConfig) -> RunConfig:
         precision=resolve_precision(config.precision, device),
         threads=config.threads or max(1, default_threads() // max(1, config.workers)),
     )
+    if is_random(config):
+        return _compiled(_random(common))
     return _compiled(common if is_evolution(config) else _genetic(common))
 
 
@@ -52,6 +54,12 @@ def _compiled(config: RunConfig) -> RunConfig:
     low_rank = is_evolution(config) or is_low_rank(config)
     large = members * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
     return dataclasses.replace(config, compile="on" if low_rank and large else "off")
+
+
+def _random(config: RunConfig) -> RunConfig:
+    """What a random search has to decide: the best of all so far stay, so they compete in every generation."""
+    chunk = config.chunk or balanced_chunk(config.children + config.parents)
+    return dataclasses.replace(config, survival="plus", elites=config.parents, chunk=chunk)
 
 
 def _genetic(config: RunConfig) -> RunConfig:

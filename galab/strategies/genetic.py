@@ -106,13 +106,17 @@ class GeneticAlgorithm:
         if self._search.due(generation):
             born = self._search.probes(generation, self._next_id, self._sigma_of_parents(), self.parents)
         else:
-            parents = Parents(self.parents, self.islands, self._behaviour, self._use)
-            born = self.reproduction.children(generation, self._next_id, parents, self._restart)
+            born = self._born(generation)
         for child in born:
             self.pedigree.add(child)
         again = [self.pedigree[parent] for parent in self._scored_again(generation, born)]
         self._asked = Cohort(generation, to_rows([*born, *again], self.births_dtype), len(born))
         return self._asked
+
+    def _born(self, generation: int) -> list[Birth]:
+        """The children of a generation."""
+        parents = Parents(self.parents, self.islands, self._behaviour, self._use)
+        return self.reproduction.children(generation, self._next_id, parents, self._restart)
 
     def _scored_again(self, generation: int, born: list[Birth]) -> list[int]:
         """Who is scored besides the children: elites and those whom children are compared with.

@@ -28,7 +28,7 @@ def answered(asked: Cohort | None, scores: Scores) -> Cohort:
 
 
 def parents_mean(families: NDArray[np.int64], known: dict[int, float]) -> NDArray[np.float64]:
-    """(children,) mean of what is known of each child's parents; NaN where one of them is not known.
+    """(children,) mean of what is known of each child's parents; NaN where one is not known, or there are none.
 
     Args:
         families: (children, ways) ids of parents, -1 where there are fewer.
@@ -36,7 +36,8 @@ def parents_mean(families: NDArray[np.int64], known: dict[int, float]) -> NDArra
     """
     values = np.array([[known.get(parent, np.nan) for parent in family] for family in families.tolist()])
     present = families >= 0
-    return np.asarray(np.where(present, values, 0.0).sum(axis=1) / np.maximum(present.sum(axis=1), 1))
+    total, count = np.where(present, values, 0.0).sum(axis=1), present.sum(axis=1)
+    return np.where(count, total / np.maximum(count, 1), np.nan)
 
 
 def improvement(fitness: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ ENGINE: dict[str, dict[str, Any]] = {
     "warm": {"sigma_only": 4, "elites": 1, "founders": "clones"},
     "inherited": {"fitness": "inherited", "elites": 1, "survival": "plus"},
     "low-rank": {"mutate": "low-rank", "crossover": "none", "mutate_rank": 2, "elites": 1, "batch": 0},
+    "random": {"strategy": "random"},
     "mates": {"crossover": "mean", "mate": "dissimilar", "niche": "sharing", "parents": 4},
 }
 
@@ -58,7 +59,7 @@ EVOLUTION: dict[str, dict[str, Any]] = {
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with changes; an evolution strategy gets none of the genetic algorithm's."""
-    foreign = ("parents", "children", "elites") if changes.get("strategy", "ga") != "ga" else ()
+    foreign = ("parents", "children", "elites") if changes.get("strategy", "ga") not in ("ga", "random") else ()
     return {name: value for name, value in base.items() if name not in foreign} | changes
 
 

@@ -39,8 +39,9 @@ def nobody_is_left() -> Any:
         (LEXICASE | {"crossover": "row"}, (2,)),
         (ENGINE["low-rank"] | {"generations": 20}, (2,)),
         (EVOLUTION["eggroll"], (3,)),
+        (ENGINE["random"], (2,)),
     ],
-    ids=["asexual", "genes", "mates", "lexicase", "low-rank", "eggroll"],
+    ids=["asexual", "genes", "mates", "lexicase", "low-rank", "eggroll", "random"],
 )
 def test_the_number_of_workers_never_changes_a_result(
     evolve: Any, changes: dict[str, Any], numbers: tuple[int, ...]
