@@ -236,3 +236,11 @@ SELECTIONS = Registry(
     },
     "galab run --help",
 )
+ANALYSES = Registry(
+    "analysis",
+    "galab.analyses",
+    {
+        "memory": "galab.questions.memory:memory",
+    },
+    "galab analyze --help",
+)

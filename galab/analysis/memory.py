@@ -104,6 +104,38 @@ def right(served: NDArray[np.int64], classes: Floats, targets: NDArray[np.int64]
     return np.asarray((said == targets) & (served >= 0))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Others:
+    """What the memories but one do, which is all that a change of that one leaves as it was.
+
+    Attributes:
+        head: the one that is left out.
+        nearness: (B,) of the nearest other memory; -inf where there is none.
+        served: (B,) that memory; -1 where there is none.
+    """
+
+    head: int
+    nearness: NDArray[np.float64]
+    served: NDArray[np.int64]
+
+    def lose(self, near: Floats) -> NDArray[np.bool_]:
+        """Which inputs the one left out would answer, at (B, n) nearness in n versions of it."""
+        ties = (near == self.nearness[:, None]) & (self.head < self.served)[:, None]
+        return np.asarray((near > self.nearness[:, None]) | ties)
+
+
+def without(nearness: Floats, head: int) -> Others:
+    """The memories but one.
+
+    Args:
+        nearness: (B, H).
+        head: the one that is left out.
+    """
+    rest = nearness.astype(np.float64)
+    rest[:, head] = -np.inf
+    return Others(head, rest.max(axis=1), winners(rest))
+
+
 @dataclass(frozen=True, slots=True)
 class Planting:
     """What happens to a bank when one memory is set to exactly one input, with its class.
@@ -158,18 +190,25 @@ def planted(
     lengths = norms(vectors)
     typical = float(np.median(lengths[lengths > 0])) if (lengths > 0).any() else None
     tried = np.flatnonzero(~good) if not good.all() else np.arange(len(inputs))
-    rows = []
-    for point in tried:
-        vector = inputs[point].astype(np.float64)
-        length = float(np.linalg.norm(vector))
-        if scaled and typical is not None and length > 0:
-            vector, length = vector * (typical / length), typical
-        changed, answers = before.astype(np.float64), classes.astype(np.float64)
-        # Only one memory differs, so only its column does.
-        changed[:, head] = nearness(inputs, vector[None, :].astype(vectors.dtype))[:, 0]
-        answers[head] = np.arange(classes.shape[1]) == targets[point]
-        now = right(winners(changed), answers, targets)
-        rows.append((now.sum(), (good & ~now).sum(), (~good & now).sum(), length))
-    after, broken, mended, length = np.mean(rows, axis=0).tolist()
-    unused, wrong = bool(counts[head] == 0), not good.all()
-    return Planting(head, unused, len(tried), wrong, int(good.sum()), after, broken, mended, length)
+    points = inputs[tried].astype(np.float64)
+    length = norms(points)
+    if scaled and typical is not None:
+        # A point at the origin has no direction to be scaled along.
+        points = points * np.where(length > 0, typical / np.where(length > 0, length, 1.0), 1.0)[:, None]
+        length = norms(points)
+    others = without(before, head)
+    takes = others.lose(nearness(inputs, points.astype(vectors.dtype)))
+    same = targets[:, None] == targets[tried]
+    now = np.where(takes, same, right(others.served, classes, targets)[:, None])
+    was = good[:, None]
+    return Planting(
+        head=head,
+        unused=bool(counts[head] == 0),
+        points=len(tried),
+        tried_wrong=not good.all(),
+        before=int(good.sum()),
+        after=float(now.sum(axis=0).mean()),
+        broken=float((was & ~now).sum(axis=0).mean()),
+        mended=float((~was & now).sum(axis=0).mean()),
+        length=float(length.mean()),
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.memory import Floats, Nearness, right, winners
+from galab.analysis.memory import Floats, Nearness, right, winners, without
 from galab.genome.noise import Stream, draw, table
 
 #: Singular values below this share of the largest are zero: float32 inputs carry no more digits.
@@ -88,11 +88,10 @@ def free_directions(
         noise = draw(table("normal"), key, int(head), Stream.OPERATOR, draws * dims).reshape(draws, dims)
         length = np.linalg.norm(noise.astype(np.float64), axis=1, keepdims=True)
         steps = noise.astype(np.float64) * (sigma / np.maximum(length, 1e-30))
-        near = nearness(inputs, (vectors[head].astype(np.float64) + steps).astype(vectors.dtype))
-        kept = 0
-        for column in near.T:
-            changed = before.copy()
-            changed[:, head] = column
-            kept += not (good & ~right(winners(changed), classes, targets)).any()
-        found[head] = kept / draws
+        moved = (vectors[head].astype(np.float64) + steps).astype(vectors.dtype)
+        others = without(before, int(head))
+        takes = others.lose(nearness(inputs, moved))
+        own = right(np.full(len(inputs), head), classes, targets)[:, None]
+        now = np.where(takes, own, right(others.served, classes, targets)[:, None])
+        found[head] = (~(good[:, None] & ~now).any(axis=0)).mean()
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from galab import __version__
+from galab.cli.analyzing import analyze
 from galab.cli.benching import bench
 from galab.cli.catalogue import completion, models, tasks
 from galab.cli.comparing import compare
@@ -51,7 +52,7 @@ def cli(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, resume, sweep, list_runs, show, compare, evaluate, export, verify, tasks, models, doctor, bench,
+    run, resume, sweep, list_runs, show, compare, analyze, evaluate, export, verify, tasks, models, doctor, bench,
     completion,
 )  # fmt: skip
 for _command in _COMMANDS:

@@ -30,7 +30,7 @@ def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str 
     if style == "json":
         click.echo(json_text(rows, indent=2))
     elif style == "csv":
-        click.echo(_csv(rows), nl=False)
+        click.echo(csv_text(rows), nl=False)
     elif not rows:
         click.echo(empty)
     else:
@@ -42,7 +42,7 @@ def emit_one(values: dict[str, Any], style: str, *, title: str = "") -> None:
     if style == "json":
         click.echo(json_text(values, indent=2))
     elif style == "csv":
-        click.echo(_csv([values]), nl=False)
+        click.echo(csv_text([values]), nl=False)
     else:
         _table([{"": name.replace("_", " "), " ": value} for name, value in values.items()], title)
 
@@ -68,7 +68,8 @@ def best_name(strategy: str, number: int) -> str:
     return f"centre of generation {number:,}" if strategy in EVOLUTION_STRATEGIES else f"champion {number}"
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows as CSV, with a header."""
     out = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(out, names)

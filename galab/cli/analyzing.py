@@ -1,0 +1,113 @@
+"""``galab analyze``: what can be learned from a run that is saved, one command per analysis."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from galab.cli.options import trust_option
+from galab.cli.output import csv_text
+from galab.errors import closest
+from galab.registry import ANALYSES
+from galab.store.files import folder_error, json_text
+
+if TYPE_CHECKING:
+    from galab.lab.rebuild import Saved
+    from galab.questions.analysis import Analysis, Heard
+
+
+class _Analyses(click.Group):
+    """A command for each name in the registry, made when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the registry."""
+        return ANALYSES.names()
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of an analysis."""
+        return _command(name) if name in ANALYSES.names() else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """See :meth:`click.Group.resolve_command`."""
+        if args and not args[0].startswith("-") and args[0] not in ANALYSES.names():
+            hint = closest(args[0], ANALYSES.names())
+            ctx.fail(f"no analysis is called '{args[0]}'.{hint} `{ANALYSES.listing}` lists the names.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Analyses)
+def analyze() -> None:
+    """Learn something from a saved run: figure, table and numbers go into its analysis folder."""
+
+
+def _command(name: str) -> click.Command:
+    from galab.questions.analysis import options_of, summary_of
+
+    analysis: Callable[..., Analysis] = ANALYSES.load(name)
+
+    def carry_out(path: Path, trust: bool, quiet: bool, **options: Any) -> None:
+        from galab.lab.rebuild import open_saved
+
+        saved = open_saved(path, trust=trust)
+        with _progress(name, quiet=quiet) as heard:
+            found = analysis(saved, heard, **options)
+            heard("drawing", 0.95)
+            files = _write(found, _stem(saved, name))
+        click.echo(found.sentence)
+        click.echo(f"wrote {', '.join(map(str, files))}", err=True)
+
+    params: list[click.Parameter] = [
+        click.Argument(["path"], metavar="RUN_OR_PKL", type=click.Path(path_type=Path)),
+        *(
+            click.Option(
+                ["--" + one.name.replace("_", "-")], type=type(one.default), default=one.default, show_default=True,
+                help=_capital(one.help),
+            )
+            for one in options_of(analysis)
+        ),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Show no progress."),
+    ]  # fmt: skip
+    command: click.Command = trust_option(
+        click.Command(name, callback=carry_out, params=params, help=summary_of(analysis))
+    )
+    return command
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+@contextmanager
+def _progress(name: str, *, quiet: bool) -> Iterator[Heard]:
+    """One line that says what is being done; nothing in a pipe."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda what, share: None
+        return
+    with Live(Text(f"{name} ..."), console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+        yield lambda what, share: live.update(Text(f"{name}: {what} | {share:.0%} done"))
+
+
+def _stem(saved: Saved, name: str) -> Path:
+    """Where the files go, without suffix: into the run's analysis folder, by generation if that was asked for."""
+    home = saved.folder.analysis if saved.folder is not None else saved.path.parent / "analysis"
+    return home / (f"{name}-{saved.path.stem}" if saved.path.suffix == ".pkl" else name)
+
+
+def _write(found: Analysis, stem: Path) -> list[Path]:
+    image, table, values = (stem.with_name(stem.name + suffix) for suffix in (".png", ".csv", ".json"))
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text(csv_text([dict(row) for row in found.rows]), encoding="utf-8")
+        values.write_text(json_text({"answer": found.sentence, **found.values}, indent=2) + "\n", encoding="utf-8")
+        found.draw(image)
+    except OSError as error:
+        raise folder_error(stem.parent, error) from error
+    return [image, table, values]

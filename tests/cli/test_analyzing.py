@@ -1,0 +1,178 @@
+"""``galab analyze``: its help, files and sentence, and one sentence for whatever cannot be analysed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+MODEL = """
+    import torch
+    from torch import nn
+
+    class Bank(nn.Module):
+        '''Memories with logits; the nearest answers, and a row of zeros is no memory.'''
+
+        def __init__(self, input_shape, outputs, hidden=(6,)):
+            super().__init__()
+            self.memories = nn.Parameter(torch.randn(hidden[0], 64) * 0.2)
+            self.classes = nn.Parameter(torch.randn(hidden[0], outputs))
+
+        def vectors(self):
+            return self.memories.clone()
+
+        def nearness(self, inputs):
+            near = inputs.flatten(1) @ self.memories.T
+            return near.masked_fill(~self.memories.any(1), float("-inf"))
+
+        def forward(self, inputs):
+            return torch.softmax(inputs.flatten(1) @ self.memories.T, 1) @ self.classes
+
+    class Projected(Bank):
+        '''Memories of another shape than inputs.'''
+
+        def __init__(self, input_shape, outputs):
+            super().__init__(input_shape, outputs)
+            self.memories = nn.Parameter(torch.randn(6, 8))
+            self.register_buffer("project", torch.randn(64, 8))
+
+        def nearness(self, inputs):
+            return (inputs.flatten(1) @ self.project) @ self.memories.T
+
+        def forward(self, inputs):
+            return torch.softmax(self.nearness(inputs), 1) @ self.classes
+"""
+
+
+@pytest.fixture
+def bank(evolve: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """``bank("name", "--generations", 3)`` is a run of the memory model on the digits."""
+    (tmp_path / "banks.py").write_text(textwrap.dedent(MODEL))
+
+    def make(name: str = "bank", *flags: Any, kind: str = "Bank") -> Path:
+        return evolve(name, "--model", f"banks.py:{kind}", "--hidden", "6", *flags)
+
+    return make
+
+
+def test_help_lists_the_analyses_and_their_options(galab: Any) -> None:
+    assert "memory  Who uses which memory, how safely, what room is left." in galab("analyze", "--help").out
+    said = galab("analyze", "memory", "--help").out
+    for words in ("RUN_OR_PKL", "--points INTEGER", "The first so many of them.", "[default: train]", "--trust"):
+        assert words in said
+    assert "analyze" in galab("--help").out
+
+
+def test_listing_the_analyses_imports_nothing_slow() -> None:
+    script = """
+        import sys
+        from galab.cli import main
+        sys.argv = ["galab", "analyze", "--help"]
+        try:
+            main()
+        except SystemExit as end:
+            assert not end.code, end.code
+        loaded = [name for name in ("torch", "scipy", "matplotlib", "tensorboard") if name in sys.modules]
+        assert not loaded, f"help imported {loaded}"
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_analysis_is_answered_with_the_closest(sentence: Any) -> None:
+    said = sentence("analyze", "memry", "runs/x", code=2)
+    assert "no analysis is called 'memry'. Did you mean 'memory'? `galab analyze --help` lists the names." in said
+
+
+def test_memories_of_a_run_are_written_down(galab: Any, bank: Any) -> None:
+    import galab as library
+
+    path = bank()
+    said = galab("analyze", "memory", path, "--points", 40)
+    assert len(said.out.splitlines()) == 1
+    found = json.loads((path / "analysis" / "memory.json").read_text())
+    assert found["answer"] == said.out.strip()
+    assert (path / "analysis" / "memory.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((path / "analysis" / "memory.csv").read_text().splitlines()))
+    # By hand from the network that everybody else gets.
+    network: Any = library.load(path)
+    from galab.tasks import load_task
+
+    shown = load_task("digits", "auto").train
+    near = network.nearness(shown.inputs[:40]).numpy()
+    served = near.argmax(1)
+    right = network.classes.numpy().argmax(1)[served] == shown.targets[:40].numpy()
+    assert [int(row["serves"]) for row in rows] == np.bincount(served, minlength=6).tolist()
+    assert [float(row["norm"]) for row in rows] == pytest.approx(network.memories.norm(dim=1).tolist())
+    assert (found["right"], found["points"], found["heads"]) == (right.sum(), 40, 6)
+    assert found["planted"]["before"] == right.sum()
+    assert found["planted"]["points"] == (~right).sum()
+    assert found["planted"]["after"] == pytest.approx(
+        found["planted"]["before"] - found["planted"]["broken"] + found["planted"]["mended"]
+    )
+    assert found["input_rank"] + found["free_dimensions"] == 64
+    assert 0 <= found["harmless_steps_1"] <= found["harmless_steps_0.1"] <= 1
+    assert f"answers {right.sum()} of 40 train inputs rightly" in said.out
+
+
+def test_a_checkpoint_has_files_of_its_own_and_others_stay_as_they_are(galab: Any, bank: Any, tmp_path: Path) -> None:
+    path = bank()
+    first = path / "checkpoints" / "gen_000000.pkl"
+    assert "The champion of generation 0 " in galab("analyze", "memory", first, "-q").out
+    assert sorted(file.name for file in (path / "analysis").iterdir()) == [
+        "memory-gen_000000.csv", "memory-gen_000000.json", "memory-gen_000000.png",
+    ]  # fmt: skip
+    alone = tmp_path / "alone.pkl"
+    alone.write_bytes(first.read_bytes())
+    galab("analyze", "memory", alone)
+    assert (tmp_path / "analysis" / "memory-alone.json").is_file()
+
+
+def test_a_run_of_one_generation_and_the_same_numbers_again(galab: Any, bank: Any) -> None:
+    path = bank("one", "--generations", 1)
+    once = galab("analyze", "memory", path).out
+    assert "generation 1 " in once
+    assert galab("analyze", "memory", path).out == once
+
+
+def test_memories_of_another_shape_than_inputs_are_not_planted(galab: Any, bank: Any) -> None:
+    path = bank("projected", kind="Projected")
+    said = galab("analyze", "memory", path).out
+    assert "planting" not in said
+    assert "seen by no input" not in said
+    assert "break nothing" in said
+    assert json.loads((path / "analysis" / "memory.json").read_text())["planted"] is None
+
+
+def test_whatever_cannot_be_analysed_is_one_sentence(sentence: Any, evolve: Any, bank: Any, tmp_path: Path) -> None:
+    plain = evolve("plain")
+    assert "expected a network with memories" in sentence("analyze", "memory", plain, code=2)
+    assert "got mlp in" in sentence("analyze", "memory", plain, code=2)
+    assert "found none" in sentence("analyze", "memory", _without_checkpoints(evolve("empty")))
+    path = bank("damaged")
+    newest = max((path / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-50])
+    assert newest.name in sentence("analyze", "memory", path)
+    assert "got nothing" in sentence("analyze", "memory", "runs/absent")
+    (tmp_path / "folder").mkdir()
+    assert "without config.json" in sentence("analyze", "memory", "folder")
+    good = bank("good")
+    assert "--split" in sentence("analyze", "memory", good, "--split", "all", code=2)
+    assert "--points" in sentence("analyze", "memory", good, "--points", 0, code=2)
+    assert not (good / "analysis").exists()
+
+
+def _without_checkpoints(path: Path) -> Path:
+    for file in (path / "checkpoints").iterdir():
+        file.unlink()
+    return path
