@@ -17,21 +17,22 @@ if TYPE_CHECKING:
     from galab.questions.question import Question
 
 
-def ask(question: Question, arguments: list[str] | None = None) -> None:
-    """Run a question's trials where they are missing, draw and answer, then exit; the last line of its script.
+def ask(*questions: Question, arguments: list[str] | None = None) -> None:
+    """Run questions' trials where they are missing, draw and answer, then exit; the last line of its script.
 
     Call it under ``if __name__ == "__main__":``, because trials run in processes that import the script.
 
     Args:
-        question: what is asked.
+        questions: what is asked, one after the other; one of the same name as another before looks at the same runs
+            again, and has a line and no figure.
         arguments: what was typed; those of this process when absent.
     """
     name = Path(sys.argv[0]).name
-    main(arguments, command_of(question), f"python {name}" if name.endswith(".py") else name)
+    main(arguments, command_of(*questions), f"python {name}" if name.endswith(".py") else name)
 
 
-def command_of(question: Question) -> click.Command:
-    """The flags that every question script has, and what it does."""
+def command_of(question: Question, *others: Question) -> click.Command:
+    """The flags that every question script has, and what it does; their defaults are those of the first question."""
     seeds = click.Option(
         ["--seeds"], default=question.seeds, show_default=True, metavar="N-N",
         help="Seeds of each condition's trials, such as 0-9 or 0,3,7.",
@@ -52,7 +53,18 @@ def command_of(question: Question) -> click.Command:
     def answer_it(
         seeds: str, generations: int, jobs: int | None, runs: Path, output: Path | None, quiet: bool
     ) -> int:
-        return _answer(question, seeds, generations, jobs=jobs, runs=runs, output=output, quiet=quiet)
+        seen: set[str] = set()
+        for number, one in enumerate((question, *others)):
+            image = output
+            if output is not None and number:
+                image = output.with_name(f"{output.stem}_{number + 1}{output.suffix}")
+            code = _answer(
+                one, seeds, generations, jobs=jobs, runs=runs, output=image, quiet=quiet, draw=one.name not in seen
+            )
+            seen.add(one.name)
+            if code:
+                return code
+        return 0
 
     labels = ", ".join(condition.label for condition in question.conditions)
     return click.Command(
@@ -63,8 +75,9 @@ def command_of(question: Question) -> click.Command:
 
 
 def _answer(
-    question: Question, seeds: str, generations: int, *, jobs: int | None, runs: Path, output: Path | None, quiet: bool
-) -> int:
+    question: Question, seeds: str, generations: int, *, jobs: int | None, runs: Path, output: Path | None,
+    quiet: bool, draw: bool,
+) -> int:  # fmt: skip
     from galab.lab.grid import parse_seeds
     from galab.questions.answering import answer, sentence
     from galab.questions.running import home, read_question, run_question
@@ -80,8 +93,10 @@ def _answer(
     if trials.interrupted:
         return _interrupted(trials)
     found = answer(question, read_question(question, trials, generations), generations)
-    files = write(found, output or home(question, runs) / f"{question.name}.png")
     click.echo(sentence(found))
+    if not draw:
+        return 0
+    files = write(found, output or home(question, runs) / f"{question.name}.png")
     click.echo(f"on {trials.data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
     return 0
 

@@ -1,0 +1,36 @@
+"""Do new points cost more as more are known?
+
+The notes: interference; returns diminish as skills build. In a dense network every weight serves every point; a bank
+of memories gives each point a place of its own. If interference is what slows learning down, the dense network's cost
+of the next points grows faster.
+
+Runs: made by this script in runs/questions/do_new_points_cost_more_as_more_are_known.
+Command: python analysis/do_new_points_cost_more_as_more_are_known.py [--seeds 0-4] [--generations 3000]
+"""
+
+import dataclasses
+
+from galab.cli.asking import ask
+from galab.questions.laboratory import BANK, MOVE_OR_TARGET, NO_GRADIENT, RIGHT
+from galab.questions.question import Condition, Question
+
+QUESTION = Question(
+    name="do_new_points_cost_more_as_more_are_known",
+    title="Do new points cost more as more are known? 8 parents, 32 children, fitness wrong, about 9,000 weights.",
+    conditions=(
+        Condition("MLP, all weights", NO_GRADIENT | {"sigma": 0.05}),
+        Condition("MLP, one neuron", NO_GRADIENT | {"sigma": 0.5, "mutate": "row"}),
+        Condition("64 memories", BANK | {"mutate": MOVE_OR_TARGET}),
+    ),
+    common={"parents": 8, "children": 32},
+    generations=3000,
+    seeds="0-4",
+    measure="first",
+    level=48.0,
+    **RIGHT,
+)
+#: The same runs, when they had as many right.
+OTHERS = [dataclasses.replace(QUESTION, level=float(level)) for level in (16, 24, 32, 40, 56, 60)]
+
+if __name__ == "__main__":
+    ask(QUESTION, *OTHERS)
