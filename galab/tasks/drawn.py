@@ -9,7 +9,7 @@ from galab.errors import UsageError
 from galab.genome.noise import Stream, draw, scaled, table, words
 
 #: Fixed data lies beyond all generations, which a task that makes fresh examples counts from 1 in the same stream.
-_FIXED = 1 << 48
+FIXED = 1 << 48
 
 
 def normals(run_key: int, part: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -20,7 +20,7 @@ def normals(run_key: int, part: int, shape: tuple[int, ...]) -> NDArray[np.float
         part: which of the task's own sequences, from 0.
         shape: of the array.
     """
-    return draw(table("normal"), run_key, _FIXED + part, Stream.EXAMPLES, int(np.prod(shape))).reshape(shape)
+    return draw(table("normal"), run_key, FIXED + part, Stream.EXAMPLES, int(np.prod(shape))).reshape(shape)
 
 
 def whole_numbers(bound: int, run_key: int, part: int, count: int) -> NDArray[np.int64]:
@@ -35,7 +35,7 @@ def order(count: int, run_key: int, part: int) -> NDArray[np.int64]:
 
 def raw(run_key: int, part: int, count: int) -> NDArray[np.uint64]:
     """(count,) random 64-bit words."""
-    return words(run_key, _FIXED + part, Stream.EXAMPLES, count)
+    return words(run_key, FIXED + part, Stream.EXAMPLES, count)
 
 
 def at_least(task: str, least: int, **values: float) -> None:

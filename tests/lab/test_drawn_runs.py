@@ -14,6 +14,7 @@ from galab.lab.run import resume
 
 STORE: dict[str, Any] = {"task": "memorize(points=6, dims=8, classes=2)", "batch": 0}
 MIXED: dict[str, Any] = {"task": "mixed(points=8, examples=64)", "batch": 0}
+LEARN: dict[str, Any] = {"task": "plasticity(points=8)", "model": "hebbian", "fitness": "loss", "batch": 16}
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -30,12 +31,12 @@ def test_a_run_ends_when_all_points_are_stored(evolve: Any) -> None:
     assert evaluate(run)["examples"] == 64
 
 
-@pytest.mark.parametrize("changes", [STORE, MIXED])
+@pytest.mark.parametrize("changes", [STORE, MIXED, LEARN])
 def test_resuming_and_workers_change_nothing(evolve: Any, changes: dict[str, Any]) -> None:
     whole, parts = evolve("whole", **changes), evolve("parts", **changes, generations=3)
     resume(parts, {"generations": 5})
     assert lines_of(parts) == lines_of(whole)
-    if changes is STORE:
+    if changes is not MIXED:
         assert lines_of(evolve("many", **changes, workers=1)) == lines_of(whole)
 
 
