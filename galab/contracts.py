@@ -152,6 +152,18 @@ class Telling(Protocol):
         """How near each memory is to each of inputs (B, ...): (B, heads), minus infinity for empty ones."""
         ...
 
+    def shown(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs (B, ...) as memories are compared with them: (B, dims)."""
+        ...
+
+    def rows(self, stored: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """How near n memories (n, width) are to inputs (B, dims): (n, B), each row by itself."""
+        ...
+
+    def reply(self, near: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """What ``forward`` gives, from (..., heads, B) nearness and (..., heads, outputs) class logits."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:

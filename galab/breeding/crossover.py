@@ -79,7 +79,7 @@ class PerRow(_Mask):
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
         neurons = layout.neurons
-        coins = self._coins(ways, birth, sum(count for count, _ in neurons))
+        coins = self.rows(ways, birth, sum(count for count, _ in neurons))
         sources = np.empty(layout.size, dtype=np.uint8)
         at = 0
         for count, tensors in neurons:
@@ -87,6 +87,11 @@ class PerRow(_Mask):
                 sources[start : start + count * width].reshape(count, width)[:] = coins[at : at + count, None]
             at += count
         return sources
+
+
+    def rows(self, ways: int, birth: int, count: int) -> NDArray[np.uint8]:
+        """(count,) the number of the parent that each neuron comes from, in the order of the layout's."""
+        return self._coins(ways, birth, count)
 
 
 class PerLayer(_Mask):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galab.contracts import Examples, Member, Task
+from galab.contracts import Examples, Member, Task, Telling
 from galab.evaluation import tracebacks
 from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank, joined
 from galab.evaluation.compiled import Compiled, Eager, try_to_compile
@@ -168,6 +168,32 @@ class Evaluator:
             rows.append(found[1])
         means = {name: values / len(examples) for name, values in joined(sums, count).items()}
         return Measurements(means, failures, count * len(examples), joined(rows, count))
+
+    @property
+    def module(self) -> nn.Module:
+        """The network in the precision of the forward; its weights are nobody's."""
+        return self._blocks.module
+
+    def answered(
+        self, near: Tensor, classes: Tensor, examples: Examples, each: EachExample | None = None
+    ) -> Measurements:
+        """What members with memories score, from how near these are to the examples.
+
+        Args:
+            near: (P, heads, B), see :class:`galab.contracts.Telling`.
+            classes: (P, heads, outputs) class logits.
+            examples: on what.
+            each: what to compute example by example besides.
+        """
+        module = self.module
+        assert isinstance(module, Telling)
+        with torch.inference_mode():
+            sums, rows = self._blocks.sums(
+                lambda inputs, start: module.reply(near[:, :, start : start + len(inputs)], classes), examples, each
+            )
+        count = len(classes)
+        means = {name: values / len(examples) for name, values in sums.items()}
+        return Measurements(means, {}, count * len(examples), rows)
 
     def prepared(self, examples: Examples) -> Examples:
         """See :meth:`Blocks.prepared`."""

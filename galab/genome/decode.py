@@ -141,9 +141,11 @@ class Decoder:
             return
         alike: dict[int, list[tuple[Birth, Phenotype]]] = {}
         for birth in births:
+            if self._lookup(birth) is not None:
+                continue  # and whoever is known may be in no pedigree any more
             row = self._pedigree[birth]
             parent = self._lookup(row.parents[0]) if len(row.parents) == 1 and row.mutation else None
-            if parent is not None and self._lookup(birth) is None:
+            if parent is not None:
                 alike.setdefault(row.mutation, []).append((row, parent))
         for pairs in alike.values():
             size = _TOGETHER // self.developer.touches(pairs[0][0])
@@ -191,6 +193,7 @@ class Decoder:
             # One base for all: somebody's is older, and genes that a later base holds are not known one by one.
             phenotypes = [self._develop(birth, use_cache=False) for birth in births]
         else:
+            self._develop_together(births)
             phenotypes = [self.decode(birth) for birth in births]
         if self.developer.genetic:
             # Everybody to come descends from the pinned ones, so what they all carry is base from now on.

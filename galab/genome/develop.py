@@ -84,6 +84,11 @@ class Developer:
         rule: how step sizes finer than one number mutate; a single one is in the birth.
         inherit: ``weights``: each step size comes from the parent that its weight comes from; ``mean`` of all parents.
         gene_bytes: memory for the changes of single mutations.
+
+    Attributes:
+        founders, steps, mutations, crossover: as given.
+        layout: where the weights lie.
+        genetic: whether crossover chooses genes.
     """
 
     def __init__(
@@ -101,8 +106,8 @@ class Developer:
         self.steps = steps
         self.layout = founders.layout
         self.genetic = crossover is not None and crossover.genetic
-        self._mutations = tuple(mutations)
-        self._crossover = crossover
+        self.mutations = tuple(mutations)
+        self.crossover = crossover
         self._rule = rule
         self._inherit = inherit
         self._nothing = np.zeros(self.layout.size, dtype=np.int32)
@@ -121,7 +126,7 @@ class Developer:
             return parents[0]
         mixed, sources = self._mixed(birth, parents)
         log_sigma = self._log_sigma(birth, parents, mixed.weights, sources)
-        operator = self._mutations[birth.mutation - 1]
+        operator = self.mutations[birth.mutation - 1]
         weights = operator.apply(mixed, birth, log_sigma, self.steps)
         genes = None
         if self.genetic:
@@ -143,7 +148,7 @@ class Developer:
         operators = {birth.mutation for birth in births}
         if len(operators) > 1 or not self.steps.uniform:
             return None
-        apply_all = getattr(self._mutations[operators.pop() - 1], "apply_all", None)
+        apply_all = getattr(self.mutations[operators.pop() - 1], "apply_all", None)
         if apply_all is None:
             return None
         children = apply_all(np.stack([parent.weights for parent in parents]), births, self.layout)
@@ -157,7 +162,7 @@ class Developer:
 
     def touches(self, birth: Birth) -> int:
         """Weights that a child takes work for, to choose how many are made together."""
-        touches = getattr(self._mutations[birth.mutation - 1], "touches", None)
+        touches = getattr(self.mutations[birth.mutation - 1], "touches", None)
         return self.layout.size if touches is None else int(touches(self.layout))
 
     def factors(self, births: Sequence[Birth], parents: Sequence[Phenotype]) -> list[Change]:
@@ -169,7 +174,7 @@ class Developer:
         """
         pairs = zip(births, parents, strict=True)
         log_sigma = [self._log_sigma(birth, [parent], parent.weights, None) for birth, parent in pairs]
-        operator: Any = self._mutations[births[0].mutation - 1]
+        operator: Any = self.mutations[births[0].mutation - 1]
         changes: list[Change] = operator.factors(births, log_sigma, self.steps)
         return changes
 
@@ -179,7 +184,7 @@ class Developer:
 
     def _mixed(self, birth: Birth, parents: Sequence[Phenotype]) -> tuple[Phenotype, NDArray[np.uint8] | None]:
         """What mutation starts from, and where its weights come from."""
-        crossover = self._crossover
+        crossover = self.crossover
         if not birth.crossover or crossover is None:
             return parents[0], None
         if crossover.genetic:
@@ -214,7 +219,7 @@ class Developer:
         return picked([parent.log_sigma for parent in parents], wanted)
 
     def _change(self, gene: Gene) -> NDArray[np.int32]:
-        operator = self._mutations[gene.birth.mutation - 1]
+        operator = self.mutations[gene.birth.mutation - 1]
         return operator.apply(Phenotype(self._nothing, gene.log_sigma), gene.birth, gene.log_sigma, self.steps)
 
 

@@ -19,6 +19,7 @@ from galab.evaluation.family_evaluator import FamilyEvaluator
 from galab.evaluation.fitness import repeats
 from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches, fresh_examples
+from galab.evaluation.recalled import Recalled, can_recall
 from galab.evaluation.sources import Decoded
 from galab.evolution_compatibility import is_random
 from galab.genome.births import from_rows, to_rows
@@ -61,7 +62,7 @@ class GeneticSearch:
         strategy: GeneticAlgorithm,
         decoder: Decoder,
         evaluator: Evaluator | FamilyEvaluator,
-        source: Decoded | Families,
+        source: Decoded | Families | Recalled,
         minibatches: Minibatches,
     ) -> None:
         self.config = config
@@ -103,7 +104,7 @@ class GeneticSearch:
         _check_drawn(config, founders)
         rule = step_size_rule(config, run_key)
         strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
-        source = _source(config, decoder, pedigree, evaluator, minibatches)
+        source = _source(parts, decoder, pedigree, evaluator, minibatches)
         search = cls(config, strategy, decoder, evaluator, source, minibatches)
         if isinstance(parts.module, Telling):
             search._memories = MemoryRecords(parts.module, founders.layout, parts.task.train)
@@ -227,13 +228,18 @@ def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
 
 
 def _source(
-    config: RunConfig,
+    parts: Parts,
     decoder: Decoder,
     pedigree: Pedigree,
     evaluator: Evaluator | FamilyEvaluator,
     minibatches: Minibatches,
-) -> Decoded | Families:
+) -> Decoded | Families | Recalled:
+    config = parts.config
     if isinstance(evaluator, Evaluator):
+        members = config.children + 2 * config.parents
+        recalls = minibatches.fixed and config.precision == "float32" and not config.norm_penalty
+        if recalls and can_recall(parts.module, decoder, minibatches.size, members):
+            return Recalled(decoder, pedigree, evaluator)
         return Decoded(decoder, evaluator)
     # From generation to generation products are kept only where a birth says all that is needed to follow them.
     follows = minibatches.fixed and config.granularity == "global"

@@ -1,7 +1,7 @@
 """A bank of memories: every head holds a vector and the logits of a class, and the nearest one answers.
 
 The laboratory's own architecture for learning by heart. A variant is a subclass that says how vectors lie
-(:meth:`Memory.vectors`), how near they are (:meth:`Memory.nearness`), or what the nearest ones answer.
+(:meth:`Memory.lying`), how near they are (:meth:`Memory.rows`), or what they answer (:meth:`Memory.reply`).
 """
 
 from __future__ import annotations
@@ -95,9 +95,18 @@ class Memory(nn.Module):
         #: Whether the answer carries two more columns: how near the nearest memory was, and its number.
         self.telling = False
 
+    @property
+    def stored(self) -> Tensor:
+        """(heads, width) what is evolved of the vectors."""
+        value: Tensor = getattr(self, self.name)
+        return value
+
     def vectors(self) -> Tensor:
         """The memories (heads, dims), as inputs are compared with them."""
-        stored: Tensor = getattr(self, self.name)
+        return self.lying(self.stored)
+
+    def lying(self, stored: Tensor) -> Tensor:
+        """Vectors (n, dims) from what is stored of them, (n, width)."""
         if self.norm == "normalised":
             return nn.functional.normalize(stored, dim=1)
         if self.norm == "torus":
@@ -114,34 +123,53 @@ class Memory(nn.Module):
 
     def nearness(self, inputs: Tensor) -> Tensor:
         """How near each memory is to each input: (B, heads), minus infinity for empty ones."""
-        near = self._near(inputs)
+        near = self.rows(self.stored, self.shown(inputs)).T
         return near.masked_fill(near <= _NEVER / 2, -math.inf)
 
-    def _near(self, inputs: Tensor) -> Tensor:
-        """The same with finite numbers, as a softmax needs them."""
-        vectors = self.vectors()
+    def rows(self, stored: Tensor, shown: Tensor) -> Tensor:
+        """How near memories are to inputs, each row by itself, with a number that a softmax can take for empty ones.
+
+        Args:
+            stored: (n, width) of any n memories.
+            shown: (B, dims) as :meth:`shown` gives them.
+
+        Returns:
+            (n, B).
+        """
+        vectors = self.lying(stored)
         lengths = torch.linalg.vector_norm(vectors, dim=1)
-        # One term for each memory, added once: passes over (heads, B) are what this costs.
+        # One term for each memory, added once: passes over all of it are what this costs.
         offset = torch.where(lengths > 0, 0.0, _NEVER)
         # In this order the vectors of many networks are one matrix, and the largest is sought along memory.
-        near = vectors @ self.shown(inputs).T  # (heads, B)
+        near = vectors @ shown.T
         if self.closeness == "distance":
             near, offset = 2 * near, offset - 1 - lengths.square()
-        return near.add_(offset[:, None]).T
+        return near.add_(offset[:, None])
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (B, outputs) of inputs (B, ...); see :attr:`telling` for more."""
-        near = self._near(inputs)
-        top, head = near.max(1)
+    def reply(self, near: Tensor, classes: Tensor) -> Tensor:
+        """What memories answer, of one network or of many.
+
+        Args:
+            near: (..., heads, B) as :meth:`rows` gives it.
+            classes: (..., heads, outputs) their class logits.
+
+        Returns:
+            (..., B, outputs) logits; see :attr:`telling` for more.
+        """
+        top, head = near.max(-2)
         if self.answer == "soft":
-            logits = (self.sharpness * near).softmax(1) @ self.classes
+            logits = (self.sharpness * near).softmax(-2).mT @ classes
         else:
-            logits = self.classes[head]
+            logits = classes.take_along_dim(head[..., None], dim=-2)
         if not self.telling:
             return logits
         # A bank without any memory is as far away as can be on the sphere.
         top = torch.where(top <= _NEVER / 2, -1.0, top)
-        return torch.cat([logits.float(), top.float()[:, None], head.float()[:, None]], dim=1)
+        return torch.cat([logits.float(), top.float()[..., None], head.float()[..., None]], dim=-1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (B, outputs) of inputs (B, ...); see :attr:`telling` for more."""
+        return self.reply(self.rows(self.stored, self.shown(inputs)), self.classes)
 
 
 def _random_bank(run_key: int, norm: str, vectors: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

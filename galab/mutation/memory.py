@@ -1,19 +1,14 @@
 """Mutations of a bank of memories: one head, or all, gets another vector, another class, or none.
 
-They act on parameters by their names: ``classes`` (heads, outputs) beside ``memories`` (heads, dims) of length 1, or
-``free_memories`` anywhere, or ``angles``; and ``plasticity`` (heads,) in octaves, if there is one
-(:class:`galab.models.memory.Memory`). A head whose vector is all 0 is *empty*.
-
-Vectors return to the unit sphere by exact integer sums of squares, an IEEE square root and a division, and one
-rounding, so that every machine has the same ones.
+Which heads there are, and how they lie, is in ``bank.py``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,126 +18,24 @@ from galab.genome.births import Birth
 from galab.genome.layout import Layout
 from galab.genome.noise import Stream, Table, draw_all, scaled, table, words
 from galab.genome.phenotype import SCALE, Phenotype
-from galab.genome.sigma import PER_OCTAVE, sigma, sigmas
-from galab.genome.steps import Steps, sum_of_squares
+from galab.genome.sigma import sigma
+from galab.genome.steps import Steps
 from galab.memories import BY_GENOME, BY_USE
-
-VECTORS = ("memories", "free_memories", "angles")
-#: Logit of the class that a memory stands for: the answer's probability is then 0.86 among ten.
-LOGIT = 4.0
-#: Standard deviation by which a head's plasticity changes whenever it mutates, and how far it may go, in octaves.
-_PLASTIC_STEP, _PLASTIC_RANGE = 0.5, 8.0
-_HEAD, _CLASS, _PLASTIC = range(3)
-
-
-@dataclass(frozen=True, slots=True)
-class Bank:
-    """Where a bank of memories lies in the weights.
-
-    Attributes:
-        heads: number of memories.
-        dims: numbers of each one's vector.
-        outputs: number of classes.
-        vectors: first weight of the vectors.
-        classes: first weight of the class logits.
-        plasticity: first weight of the plasticities; None where there are none.
-        geometry: the name of the vectors' parameter, one of :data:`VECTORS`.
-    """
-
-    heads: int
-    dims: int
-    outputs: int
-    vectors: int
-    classes: int
-    plasticity: int | None
-    geometry: str
-
-    def vector(self, head: int) -> slice:
-        """The weights of a head's vector."""
-        return slice(self.vectors + head * self.dims, self.vectors + (head + 1) * self.dims)
-
-    def logits(self, head: int) -> slice:
-        """The weights of a head's class logits."""
-        return slice(self.classes + head * self.outputs, self.classes + (head + 1) * self.outputs)
-
-
-@lru_cache(maxsize=64)
-def bank_of(layout: Layout) -> Bank:
-    """The bank of memories of a network.
-
-    Raises:
-        UsageError: it has none, or its parameters do not fit together.
-    """
-    places = {name: number for number, name in enumerate(layout.names)}
-    for name in layout.names:
-        prefix, _, last = name.rpartition(".")
-        prefix = f"{prefix}." if prefix else ""
-        classes = places.get(f"{prefix}classes")
-        if last in VECTORS and classes is not None:
-            heads, dims = layout.shapes[places[name]]
-            if layout.shapes[classes][0] == heads:
-                plastic = places.get(f"{prefix}plasticity")
-                starts = layout.starts
-                return Bank(
-                    heads, dims, layout.shapes[classes][1], starts[places[name]], starts[classes],
-                    None if plastic is None else starts[plastic], last,
-                )  # fmt: skip
-    raise UsageError(
-        "expected a network with parameters 'memories' (heads, dims) and 'classes' (heads, outputs) for a memory "
-        f"mutation, got {', '.join(layout.names)}; use --model memory, or another --mutate"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Children:
-    """Births of one operator, with what they inherit.
-
-    Attributes:
-        weights: (P, D) the parents'; overwritten.
-        births: (P,) in that order.
-        bank: where the memories lie.
-        heads: (P, n) which memories change.
-        drawn: (P, 3) random words: for the choice of a head, of its class, and for its plasticity.
-        scale: (P or 1, heads or 1, dims or 1) what noise is multiplied with, in units of 2^-24.
-    """
-
-    weights: NDArray[np.int32]
-    births: Sequence[Birth]
-    bank: Bank
-    heads: NDArray[np.int64]
-    drawn: NDArray[np.uint64]
-    scale: NDArray[np.float32]
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """(P, 1) for indexing with the heads."""
-        return np.arange(len(self.weights))[:, None]
-
-    @property
-    def vectors(self) -> NDArray[np.int32]:
-        """(P, heads, dims), a view."""
-        bank = self.bank
-        part = self.weights[:, bank.vectors : bank.vectors + bank.heads * bank.dims]
-        return part.reshape(-1, bank.heads, bank.dims)
-
-    @property
-    def logits(self) -> NDArray[np.int32]:
-        """(P, heads, outputs), a view."""
-        bank = self.bank
-        part = self.weights[:, bank.classes : bank.classes + bank.heads * bank.outputs]
-        return part.reshape(-1, bank.heads, bank.outputs)
-
-    def put_class(self, which: NDArray[np.bool_], classes: NDArray[np.int64]) -> None:
-        """One class in the place of the logits of chosen heads.
-
-        Args:
-            which: (P, n) the heads that get one.
-            classes: (P, n).
-        """
-        row, place = np.nonzero(which)
-        head = self.heads[row, place]
-        self.logits[row, head] = 0
-        self.logits[row, head, classes[row, place]] = int(LOGIT * SCALE)
+from galab.mutation.bank import (
+    HEAD,
+    Bank,
+    Children,
+    HeadChanges,
+    Inherited,
+    bank_of,
+    by_plasticity,
+    change_plasticity,
+    drawn_classes,
+    filled,
+    plasticity_of,
+    scale_of,
+    unit,
+)
 
 
 class _Operator:
@@ -157,6 +50,8 @@ class _Operator:
     """
 
     context_free = False
+    #: Whether one memory alone changes.
+    alone = True
     _heads = "any"
 
     def __init__(self, run_key: int, law: Table, heads: str = "") -> None:
@@ -173,7 +68,7 @@ class _Operator:
     ) -> NDArray[np.int32]:
         """See :class:`galab.genome.develop.Mutation`."""
         bank = bank_of(steps.layout)
-        children = self._children(parent.weights.copy()[None], [birth], bank, _scale(log_sigma, steps, bank))
+        children = self._children(parent.weights.copy()[None], [birth], bank, scale_of(log_sigma, steps, bank))
         frozen = bank.plasticity is not None and steps.layout.tensor_at(bank.plasticity) in steps.frozen
         if not self._change(children, frozen):
             raise LethalMutationError(steps.layout.name_at(bank.vectors), birth.id)
@@ -215,27 +110,54 @@ class _Operator:
 
     def _children(
         self, weights: NDArray[np.int32], births: Sequence[Birth], bank: Bank, scale: NDArray[np.float32]
-    ) -> _Children:
-        drawn = np.stack([words(self._run_key, birth.id, Stream.CHOICE, 3) for birth in births])
-        chosen = np.array([birth.argument - 1 for birth in births], dtype=np.int64)
-        if (chosen < 0).any():
-            chosen = np.where(chosen < 0, self._choice(weights, bank, drawn), chosen)
-        return _Children(weights, births, bank, chosen[:, None], drawn, scale)
+    ) -> Children:
+        drawn = self._drawn(births)
+        chosen = self._chosen(
+            births, drawn, bank.heads, partial(filled, weights, bank), partial(plasticity_of, weights, bank)
+        )
+        return Children(weights, births, bank, chosen[:, None], drawn, scale)
 
-    def _choice(self, weights: NDArray[np.int32], bank: Bank, drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """(P,) a head each, by what the genome says."""
+    def changes(self, births: Sequence[Birth], inherited: Inherited) -> HeadChanges | None:
+        """What :meth:`apply_all` does to the one memory of each child that it changes; None where one is lethal.
+
+        Args:
+            births: P births with one step size for all weights each.
+            inherited: what they inherit.
+        """
+        bank, drawn = inherited.bank, self._drawn(births)
+        chosen = self._chosen(births, drawn, bank.heads, inherited.filled, inherited.plasticity)
+        # A bank of one memory, which is all that changes.
+        alone = replace(bank, heads=1, vectors=0, classes=bank.dims, plasticity=None)
+        weights = inherited.take(chosen)
+        scale = np.array([sigma(birth.log_sigma) for birth in births], dtype=np.float32) * np.float32(SCALE)
+        first = np.zeros((len(births), 1), dtype=np.int64)
+        if not self._changed(Children(weights, births, alone, first, drawn, scale[:, None, None])):
+            return None
+        return HeadChanges(chosen, weights[:, : bank.dims], weights[:, bank.dims :])
+
+    def _drawn(self, births: Sequence[Birth]) -> NDArray[np.uint64]:
+        """(P, 3) random words."""
+        return np.stack([words(self._run_key, birth.id, Stream.CHOICE, 3) for birth in births])
+
+    def _chosen(
+        self, births: Sequence[Birth], drawn: NDArray[np.uint64], heads: int,
+        holds: Callable[[], NDArray[np.bool_]], plasticity: Callable[[], NDArray[np.int32]],
+    ) -> NDArray[np.int64]:  # fmt: skip
+        """(P,) a head each, by what the search has chosen, or else by what the genome says."""
+        asked = np.array([birth.argument - 1 for birth in births], dtype=np.int64)
+        if (asked >= 0).all():
+            return asked
         if self.heads == "plasticity":
-            return _by_plasticity(weights, bank, drawn)
-        wanted = np.ones((len(weights), bank.heads), dtype=np.int64)
+            return np.where(asked < 0, by_plasticity(plasticity(), drawn), asked)
+        wanted = np.ones((len(births), heads), dtype=np.int64)
         if self.heads in ("filled", "empty"):
-            part = weights[:, bank.vectors : bank.vectors + bank.heads * bank.dims]
-            filled = np.asarray(part.reshape(-1, bank.heads, bank.dims).any(axis=2))
-            such = filled if self.heads == "filled" else ~filled
+            such = holds() if self.heads == "filled" else ~holds()
             wanted = np.where(such.any(axis=1, keepdims=True), such, wanted)
         edges = np.cumsum(wanted, axis=1)
-        return np.argmax(edges > scaled(drawn[:, _HEAD], edges[:, -1])[:, None], axis=1)
+        drawn_heads = np.argmax(edges > scaled(drawn[:, HEAD], edges[:, -1])[:, None], axis=1)
+        return np.where(asked < 0, drawn_heads, asked)
 
-    def _change(self, children: _Children, frozen: bool) -> bool:
+    def _change(self, children: Children, frozen: bool) -> bool:
         """Mutate the weights; False where a child cannot live.
 
         Args:
@@ -245,19 +167,19 @@ class _Operator:
         lives = self._changed(children)
         bank = children.bank
         if bank.plasticity is not None and not frozen:
-            _change_plasticity(children.weights, bank.plasticity + children.heads[:, 0], children.drawn)
+            change_plasticity(children.weights, bank.plasticity + children.heads[:, 0], children.drawn)
         return lives
 
-    def _changed(self, children: _Children) -> bool:
+    def _changed(self, children: Children) -> bool:
         raise NotImplementedError
 
-    def _noise(self, children: _Children, law: Table) -> NDArray[np.float32]:
+    def _noise(self, children: Children, law: Table) -> NDArray[np.float32]:
         """(P, n, dims) of unit variance; the next call overwrites it."""
         n, dims = children.heads.shape[1], children.bank.dims
         ids = [birth.id for birth in children.births]
         return draw_all(law, self._run_key, ids, Stream.WEIGHTS, n * dims).reshape(-1, n, dims)
 
-    def _fresh(self, children: _Children) -> NDArray[np.int32]:
+    def _fresh(self, children: Children) -> NDArray[np.int32]:
         """(P, n, dims) random vectors: of length 1, or angles from -pi to pi."""
         if children.bank.geometry == "angles":
             z = self._noise(children, table("uniform"))
@@ -265,7 +187,7 @@ class _Operator:
             return np.rint(z.astype(np.float64) * (math.pi / math.sqrt(3) * SCALE)).astype(np.int32)
         return unit(np.rint(self._noise(children, self._law) * np.float32(2.0**20)).astype(np.int32))
 
-    def _moved(self, children: _Children) -> NDArray[np.int32] | None:
+    def _moved(self, children: Children) -> NDArray[np.int32] | None:
         """(P, n, dims) vectors after a step, whose length is the step size as a root mean square; None if too long."""
         bank = children.bank
         step = self._noise(children, self._law) * np.float32(1 / math.sqrt(bank.dims))
@@ -287,9 +209,9 @@ class _Operator:
 class Replace(_Operator):
     """A head gets a random vector and a random class: nothing of it stays."""
 
-    def _changed(self, children: _Children) -> bool:
+    def _changed(self, children: Children) -> bool:
         children.vectors[children.rows, children.heads] = self._fresh(children)
-        children.put_class(np.ones_like(children.heads, dtype=bool), _classes(children))
+        children.put_class(np.ones_like(children.heads, dtype=bool), drawn_classes(children))
         return True
 
 
@@ -313,10 +235,10 @@ class Perturb(_Operator):
         super().__init__(run_key, law, heads)
         self._both = both
 
-    def _changed(self, children: _Children) -> bool:
-        return self._perturb(children, _classes(children))
+    def _changed(self, children: Children) -> bool:
+        return self._perturb(children, drawn_classes(children))
 
-    def _perturb(self, children: _Children, classes: NDArray[np.int64]) -> bool:
+    def _perturb(self, children: Children, classes: NDArray[np.int64]) -> bool:
         vectors, rows, heads = children.vectors, children.rows, children.heads
         empty = np.asarray(~vectors[rows, heads].any(axis=2))  # (P, n)
         moved = self._moved(children)
@@ -332,7 +254,9 @@ class Perturb(_Operator):
 class All(Perturb):
     """The vectors of all heads move by the step size and return to the sphere; empty ones are filled at random."""
 
-    def _changed(self, children: _Children) -> bool:
+    alone = False
+
+    def _changed(self, children: Children) -> bool:
         count = children.bank.heads
         every = replace(children, heads=np.tile(np.arange(count), (len(children.weights), 1)))
         drawn = [words(self._run_key, birth.id, Stream.CHOICE, 3 + count)[3:] for birth in children.births]
@@ -342,8 +266,8 @@ class All(Perturb):
 class Target(_Operator):
     """A head gets a random class; its vector stays."""
 
-    def _changed(self, children: _Children) -> bool:
-        children.put_class(np.ones_like(children.heads, dtype=bool), _classes(children))
+    def _changed(self, children: Children) -> bool:
+        children.put_class(np.ones_like(children.heads, dtype=bool), drawn_classes(children))
         return True
 
 
@@ -352,58 +276,7 @@ class Delete(_Operator):
 
     _heads = "filled"
 
-    def _changed(self, children: _Children) -> bool:
+    def _changed(self, children: Children) -> bool:
         children.vectors[children.rows, children.heads] = 0
         children.logits[children.rows, children.heads] = 0
         return True
-
-
-def unit(vectors: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Vectors of weights scaled to length 1, to the nearest weights; those of zeros stay so.
-
-    Args:
-        vectors: (..., dims) in units of 2^-24.
-    """
-    flat = vectors.reshape(-1, vectors.shape[-1])
-    wide = flat.astype(np.int64)
-    peak = int(np.abs(wide).max(initial=0))
-    if peak * peak * flat.shape[1] < 1 << 63:
-        squares = np.einsum("ij,ij->i", wide, wide)
-    else:
-        squares = np.array([float(sum_of_squares(row, shift=0)) for row in flat])
-    lengths = np.sqrt(np.maximum(squares, 1).astype(np.float64))
-    # The product with 2^24 is exact, so there is one division and one rounding.
-    return np.rint(wide * SCALE / lengths[:, None]).astype(np.int32).reshape(vectors.shape)
-
-
-def _scale(log_sigma: NDArray[np.int16], steps: Steps, bank: Bank) -> NDArray[np.float32]:
-    """(1, heads or 1, dims or 1) what the noise of one child's vectors is multiplied with."""
-    tensor = steps.layout.tensor_at(bank.vectors)
-    rows, columns = steps.factors(log_sigma, tensor)
-    factors = rows.reshape(-1, bank.dims) if len(rows) > bank.heads else rows[:, None] * columns
-    return (factors * np.float32(SCALE))[None]
-
-
-def _classes(children: _Children) -> NDArray[np.int64]:
-    """(P, 1) a class each, all with equal odds."""
-    return scaled(children.drawn[:, _CLASS : _CLASS + 1], children.bank.outputs)
-
-
-def _by_plasticity(
-    weights: NDArray[np.int32], bank: Bank, drawn: NDArray[np.uint64]
-) -> NDArray[np.int64]:
-    """(P,) heads with odds of 2 to the power of their plasticity, from the table of step sizes and exact sums."""
-    assert bank.plasticity is not None
-    own = weights[:, bank.plasticity : bank.plasticity + bank.heads]
-    points = np.rint(np.clip(own / SCALE, -_PLASTIC_RANGE, _PLASTIC_RANGE) * PER_OCTAVE).astype(np.int16)
-    # 17 octaves at most lie between these float32 numbers, so their sums are exact in float64, in any order.
-    edges = np.cumsum(sigmas(points.ravel()).reshape(points.shape), axis=1, dtype=np.float64)
-    shares = (drawn[:, _HEAD] >> np.uint64(11)).astype(np.float64) / 2.0**53
-    return np.minimum((edges <= shares[:, None] * edges[:, -1:]).sum(axis=1), bank.heads - 1)
-
-
-def _change_plasticity(weights: NDArray[np.int32], places: NDArray[np.int64], drawn: NDArray[np.uint64]) -> None:
-    z = table("normal").quantiles[(drawn[:, _PLASTIC] & np.uint64(0xFFFF)).astype(np.intp)].astype(np.float64)
-    rows, limit = np.arange(len(weights)), int(_PLASTIC_RANGE * SCALE)
-    moved = weights[rows, places] + np.rint(z * (_PLASTIC_STEP * SCALE))
-    weights[rows, places] = np.clip(moved, -limit, limit).astype(np.int32)

@@ -19,7 +19,8 @@ from galab.genome.noise import table
 from galab.genome.phenotype import SCALE, Phenotype
 from galab.genome.steps import GRANULARITIES, Steps
 from galab.memories import BY_GENOME
-from galab.mutation.memory import LOGIT, Activate, All, Delete, Perturb, Replace, Target, bank_of, unit
+from galab.mutation.bank import LOGIT, bank_of, unit
+from galab.mutation.memory import Activate, All, Delete, Perturb, Replace, Target
 from galab.registry import MUTATIONS
 
 HEADS, DIMS, OUTPUTS = 6, 32, 10

@@ -1,0 +1,242 @@
+"""Banks of memories, scored by the one memory in which a child differs from what it inherits.
+
+How near a memory is to the examples hangs on its vector alone. Where every generation sees the same examples, a child
+takes over the rows of nearness of its parents, one of which is computed anew; its weights are formed only if it
+survives.
+
+Exact: a row is always computed in a product of :data:`_TOGETHER` rows, in which neither its place nor its company
+changes its bits. So it is the same whether it was inherited, computed from the weights after a resume, or in a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from galab.breeding.crossover import PerRow
+from galab.contracts import Cohort, Examples, Telling
+from galab.errors import LethalMutationError
+from galab.evaluation.blocks import EachExample
+from galab.evaluation.evaluator import Evaluator, Measurements, together
+from galab.evaluation.parts import Part
+from galab.evaluation.sources import Measured, unknown_squares
+from galab.genome.births import Birth
+from galab.genome.decode import Decoder
+from galab.genome.pedigree import Pedigree
+from galab.genome.phenotype import SCALE, Phenotype
+from galab.mutation.bank import HeadChanges, Inherited, bank_of, is_bank_alone
+
+#: Rows of one product; what is fewer is filled up.
+_TOGETHER = 64
+#: Memory for the rows of a generation's members, in bytes.
+_MOST_BYTES = 256 << 20
+
+
+def can_recall(module: nn.Module, decoder: Decoder, examples: int, members: int) -> bool:
+    """Whether children are their parents but for one memory, and all their rows fit into memory.
+
+    Args:
+        module: the network.
+        decoder: of the run.
+        examples: that every generation sees.
+        members: of a generation, with their parents.
+    """
+    developer = decoder.developer
+    return (
+        isinstance(module, Telling)
+        and is_bank_alone(decoder.layout)
+        and all(getattr(operator, "alone", False) for operator in developer.mutations)
+        and (developer.crossover is None or isinstance(developer.crossover, PerRow))
+        and developer.steps.uniform
+        and 4 * module.heads * examples * members <= _MOST_BYTES
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _State:
+    """An individual by what it remembers.
+
+    Attributes:
+        near: (heads, B) how near each memory is to each example.
+        classes: (heads, outputs) class logits, float32.
+    """
+
+    near: Tensor
+    classes: Tensor
+
+
+class Recalled:
+    """See :class:`galab.evaluation.sources.Source`.
+
+    Args:
+        decoder: turns births into weights, of those who survive.
+        pedigree: whose births they are.
+        evaluator: measures what memories answer.
+    """
+
+    def __init__(self, decoder: Decoder, pedigree: Pedigree, evaluator: Evaluator) -> None:
+        self._decoder = decoder
+        self._pedigree = pedigree
+        self._evaluator = evaluator
+        self._bank = bank_of(decoder.layout)
+        self._generation = -1
+        self._states: dict[int, _State] = {}
+        self._shown: Tensor | None = None
+
+    @property
+    def outputs(self) -> int:
+        """See :class:`galab.evaluation.sources.Source`."""
+        return self._evaluator.outputs
+
+    @property
+    def heads(self) -> int:
+        """See :class:`galab.evaluation.sources.Source`."""
+        return self._evaluator.heads
+
+    def starts(self, cohort: Cohort) -> list[int]:
+        """See :class:`galab.evaluation.sources.Source`."""
+        return list(range(0, len(cohort.births), self._evaluator.chunk))
+
+    def measured(
+        self, parts: Sequence[Part], examples: Examples, each: EachExample | None
+    ) -> Iterator[Measured]:
+        """See :class:`galab.evaluation.sources.Source`."""
+        for part in parts:
+            if part.generation != self._generation:
+                self._generation = part.generation
+                kept = {int(birth) for name in ("id", "parents") for birth in part.births[name].ravel()}
+                self._states = {birth: state for birth, state in self._states.items() if birth in kept}
+            hits, misses = self._decoder.hits, self._decoder.misses
+            near, classes, lethal = self._answering(part, examples)
+            alive = [place for place in range(len(part)) if place not in lethal]
+            found = self._evaluator.answered(near, classes, examples, each).of(alive, len(near))
+            cache = self._decoder.hits - hits, self._decoder.misses - misses
+            yield Measured(alive, found, examples, unknown_squares, lethal, cache)
+
+    def of(
+        self, indices: list[int], members: list[Phenotype], examples: Examples, each: EachExample | None
+    ) -> Measured:
+        """Decoded members, measured as the members of a cohort are."""
+        chunk, parts = self._evaluator.chunk, list[tuple[Measurements, int]]()
+        for start in range(0, len(members), chunk):
+            some = [self._state_of(member, examples) for member in members[start : start + chunk]]
+            near, classes = self._room(examples)
+            for place, state in enumerate(some):
+                near[place], classes[place] = state.near, state.classes
+            found = self._evaluator.answered(near, classes, examples, each).of(range(len(some)), chunk)
+            parts.append((found, len(some)))
+        return Measured(indices, together(parts), examples, unknown_squares)
+
+    def _answering(self, part: Part, examples: Examples) -> tuple[Tensor, Tensor, dict[int, str]]:
+        """Nearness (chunk, heads, B) and classes (chunk, heads, outputs) of a part's members, and who cannot live."""
+        rows = [self._pedigree[birth] for birth in part.births["id"].tolist()]
+        near, classes = self._room(examples)
+        alike: dict[int, list[int]] = {}
+        for place, row in enumerate(rows):
+            if row.mutation and row.generation == part.generation:
+                alike.setdefault(row.mutation, []).append(place)
+            else:
+                state = self._state(row.id, examples)
+                near[place], classes[place] = state.near, state.classes
+        lethal: dict[int, str] = {}
+        for places in alike.values():
+            lethal |= self._children(places, [rows[place] for place in places], near, classes, examples)
+        for place, row in enumerate(rows):
+            self._states[row.id] = _State(near[place], classes[place])
+        return near, classes, lethal
+
+    def _children(
+        self, places: list[int], births: list[Birth], near: Tensor, classes: Tensor, examples: Examples
+    ) -> dict[int, str]:
+        """Enter children of one operator; those that cannot live, with the parameter that left the range."""
+        bank = self._bank
+        parents = sorted({parent for birth in births for parent in birth.parents})
+        states = [self._state(parent, examples) for parent in parents]
+        sources = self._sources(births, {parent: place for place, parent in enumerate(parents)})
+        weights = np.stack([self._decoder.decode(parent).weights for parent in parents])
+        operator: Any = self._decoder.developer.mutations[births[0].mutation - 1]
+        changes: HeadChanges | None = operator.changes(births, Inherited(weights, sources, bank))
+        if changes is None and len(births) > 1:
+            parts = zip(places, births, strict=True)
+            found = [self._children([place], [birth], near, classes, examples) for place, birth in parts]
+            return {place: name for one in found for place, name in one.items()}
+        if changes is None:
+            return {places[0]: _why(self._decoder, births[0])}
+        device = near.device
+        rows, whose = torch.tensor(places, device=device), torch.from_numpy(sources).to(device)
+        self._inherit(rows, whose, states, near, classes)
+        heads = torch.from_numpy(changes.heads).to(device)
+        near[rows, heads] = self._rows(changes.vectors, examples)
+        classes[rows, heads] = torch.from_numpy(changes.logits.astype(np.float32)).mul_(1 / SCALE).to(device)
+        return {}
+
+    def _inherit(
+        self, rows: Tensor, whose: Tensor, states: Sequence[_State], near: Tensor, classes: Tensor
+    ) -> None:
+        """Copy what children (n,) have from parents, whose (n, heads) says from which."""
+        theirs, answers = torch.stack([one.near for one in states]), torch.stack([one.classes for one in states])
+        if bool((whose == whose[:, :1]).all()):
+            near[rows], classes[rows] = theirs[whose[:, 0]], answers[whose[:, 0]]
+        else:
+            heads = torch.arange(whose.shape[1], device=whose.device)
+            near[rows], classes[rows] = theirs[whose, heads], answers[whose, heads]
+
+    def _sources(self, births: Sequence[Birth], known: dict[int, int]) -> NDArray[np.int64]:
+        """(n, heads) the place of the parent that each memory comes from."""
+        heads, crossover = self._bank.heads, self._decoder.developer.crossover
+        found = np.empty((len(births), heads), dtype=np.int64)
+        for row, birth in zip(found, births, strict=True):
+            family = np.array([known[parent] for parent in birth.parents])
+            if birth.crossover and isinstance(crossover, PerRow):
+                row[:] = family[crossover.rows(len(family), birth.id, heads)]
+            else:
+                row[:] = family[0]
+        return found
+
+    def _state(self, birth: int, examples: Examples) -> _State:
+        """What somebody remembers who has lived before."""
+        if birth not in self._states:
+            self._states[birth] = self._state_of(self._decoder.decode(birth), examples)
+        return self._states[birth]
+
+    def _state_of(self, member: Phenotype, examples: Examples) -> _State:
+        """The same from the weights alone."""
+        bank, weights = self._bank, member.weights
+        vectors = weights[bank.vectors : bank.vectors + bank.heads * bank.dims].reshape(bank.heads, bank.dims)
+        logits = weights[bank.classes : bank.classes + bank.heads * bank.outputs].reshape(bank.heads, bank.outputs)
+        near = self._rows(vectors, examples)
+        return _State(near, torch.from_numpy(logits.astype(np.float32)).mul_(1 / SCALE).to(near.device))
+
+    def _rows(self, vectors: NDArray[np.int32], examples: Examples) -> Tensor:
+        """(n, B) nearness of (n, dims) vectors in units of 2^-24."""
+        module, count = self._evaluator.module, len(vectors)
+        assert isinstance(module, Telling)
+        padded = np.zeros((-(-count // _TOGETHER) * _TOGETHER, self._bank.dims), dtype=np.float32)
+        padded[:count] = vectors
+        padded *= np.float32(1 / SCALE)
+        with torch.inference_mode():
+            if self._shown is None:
+                self._shown = module.shown(examples.inputs)
+            stored = torch.from_numpy(padded).to(self._shown.device).split(_TOGETHER)
+            return torch.cat([module.rows(some, self._shown) for some in stored])[:count]
+
+    def _room(self, examples: Examples) -> tuple[Tensor, Tensor]:
+        """Memory for the nearness and the classes of a chunk, always of the same shape, as sums may hang on that."""
+        bank, chunk, device = self._bank, self._evaluator.chunk, examples.inputs.device
+        near = torch.zeros(chunk, bank.heads, len(examples), device=device)
+        return near, torch.zeros(chunk, bank.heads, bank.outputs, device=device)
+
+
+def _why(decoder: Decoder, birth: Birth) -> str:
+    """The parameter by which a birth leaves the representable range."""
+    try:
+        decoder.decode(birth.id)
+    except LethalMutationError as error:
+        return error.parameter
+    raise AssertionError(f"birth {birth.id} can live, but its memory was refused")
