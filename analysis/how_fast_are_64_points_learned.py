@@ -4,7 +4,7 @@ The notes' best: perturb a memory, return it to the sphere, reward closeness: 50
 known; 16 parents and 64 children are asked here. The other conditions leave out the reward or change one thing more.
 
 Runs: made by this script in runs/questions/how_fast_are_64_points_learned.
-Command: python analysis/how_fast_are_64_points_learned.py [--seeds 0-9] [--generations 1500]
+Command: python analysis/how_fast_are_64_points_learned.py [--seeds 0-9] [--generations 1000]
 """
 
 from galab.cli.asking import ask
@@ -21,9 +21,10 @@ QUESTION = Question(
         Condition("without the reward", {"mutate": MOVE_OR_TARGET, "fitness": "wrong"}),
         Condition("parents survive", {"mutate": MOVE_OR_TARGET, "survival": "plus", **REWARD}),
         Condition("and unused are replaced", {"mutate": UNUSED, "survival": "plus", **REWARD}),
+        Condition("and two parents each", {"mutate": UNUSED, "survival": "plus", "crossover": "row", **REWARD}),
     ),
     common=BANK | {"parents": 16, "children": 64},
-    generations=1500,
+    generations=1000,
     measure="first",
     level=64.0,
     **RIGHT,

@@ -119,10 +119,10 @@ class GeneticSearch:
     def numerics(self) -> dict[str, Any]:
         """See :class:`galab.lab.search.Search`."""
         evaluator = self.evaluator
-        family = isinstance(evaluator, FamilyEvaluator)
+        kind = {Families: "children ", Recalled: "memories "}.get(type(self.decoded), "")
         return {
             "chunk": evaluator.chunk,
-            "forward": f"{'children ' if family else ''}{evaluator.forward_name}",
+            "forward": f"{kind}{evaluator.forward_name}",
             "block": evaluator.block,
             "compiled": evaluator.compiled,
         }
