@@ -84,6 +84,8 @@ class Recalled:
         self._decoder = decoder
         self._pedigree = pedigree
         self._evaluator = evaluator
+        # Typed here, once: to ask each time whether it can tell would take as long as its answer.
+        self._module: Any = evaluator.module
         self._bank = bank_of(decoder.layout)
         self._generation = -1
         self._states: dict[int, _State] = {}
@@ -126,9 +128,8 @@ class Recalled:
         chunk, parts = self._evaluator.chunk, list[tuple[Measurements, int]]()
         for start in range(0, len(members), chunk):
             some = [self._state_of(member, examples) for member in members[start : start + chunk]]
-            near, classes = self._room(examples)
-            for place, state in enumerate(some):
-                near[place], classes[place] = state.near, state.classes
+            every = [some[min(place, len(some) - 1)] for place in range(chunk)]
+            near, classes = torch.stack([one.near for one in every]), torch.stack([one.classes for one in every])
             found = self._evaluator.answered(near, classes, examples, each).of(range(len(some)), chunk)
             parts.append((found, len(some)))
         return Measured(indices, together(parts), examples, unknown_squares)
@@ -136,67 +137,60 @@ class Recalled:
     def _answering(self, part: Part, examples: Examples) -> tuple[Tensor, Tensor, dict[int, str]]:
         """Nearness (chunk, heads, B) and classes (chunk, heads, outputs) of a part's members, and who cannot live."""
         rows = [self._pedigree[birth] for birth in part.births["id"].tolist()]
-        near, classes = self._room(examples)
-        alike: dict[int, list[int]] = {}
-        for place, row in enumerate(rows):
-            if row.mutation and row.generation == part.generation:
-                alike.setdefault(row.mutation, []).append(place)
-            else:
-                state = self._state(row.id, examples)
-                near[place], classes[place] = state.near, state.classes
+        born = [bool(row.mutation) and row.generation == part.generation for row in rows]
+        families = [row.parents if new else (row.id,) for row, new in zip(rows, born, strict=True)]
+        people = {birth: place for place, birth in enumerate(sorted({one for family in families for one in family}))}
+        states = [self._state(birth, examples) for birth in people]
+        sources = self._sources(rows, families, people)
+        near, classes = self._inherited(states, sources)
+        weights = np.stack([self._decoder.decode(birth).weights for birth in people])
         lethal: dict[int, str] = {}
-        for places in alike.values():
-            lethal |= self._children(places, [rows[place] for place in places], near, classes, examples)
-        for place, row in enumerate(rows):
-            self._states[row.id] = _State(near[place], classes[place])
+        for mutation in {row.mutation for row, new in zip(rows, born, strict=True) if new}:
+            places = [place for place, row in enumerate(rows) if born[place] and row.mutation == mutation]
+            operator: Any = self._decoder.developer.mutations[mutation - 1]
+            for some in [places, *([place] for place in places)]:
+                births = [rows[place] for place in some]
+                changes: HeadChanges | None = operator.changes(births, Inherited(weights, sources[some], self._bank))
+                if changes is not None:
+                    self._enter(some, changes, near, classes, examples)
+                    if some is places:
+                        break
+                elif len(some) == 1:  # those that cannot live are found one by one
+                    lethal[some[0]] = _why(self._decoder, births[0])
+        self._states |= {row.id: _State(near[place], classes[place]) for place, row in enumerate(rows)}
         return near, classes, lethal
 
-    def _children(
-        self, places: list[int], births: list[Birth], near: Tensor, classes: Tensor, examples: Examples
-    ) -> dict[int, str]:
-        """Enter children of one operator; those that cannot live, with the parameter that left the range."""
-        bank = self._bank
-        parents = sorted({parent for birth in births for parent in birth.parents})
-        states = [self._state(parent, examples) for parent in parents]
-        sources = self._sources(births, {parent: place for place, parent in enumerate(parents)})
-        weights = np.stack([self._decoder.decode(parent).weights for parent in parents])
-        operator: Any = self._decoder.developer.mutations[births[0].mutation - 1]
-        changes: HeadChanges | None = operator.changes(births, Inherited(weights, sources, bank))
-        if changes is None and len(births) > 1:
-            parts = zip(places, births, strict=True)
-            found = [self._children([place], [birth], near, classes, examples) for place, birth in parts]
-            return {place: name for one in found for place, name in one.items()}
-        if changes is None:
-            return {places[0]: _why(self._decoder, births[0])}
+    def _enter(
+        self, places: list[int], changes: HeadChanges, near: Tensor, classes: Tensor, examples: Examples
+    ) -> None:
+        """The one memory of each child that it does not inherit."""
         device = near.device
-        rows, whose = torch.tensor(places, device=device), torch.from_numpy(sources).to(device)
-        self._inherit(rows, whose, states, near, classes)
-        heads = torch.from_numpy(changes.heads).to(device)
+        rows, heads = torch.tensor(places, device=device), torch.from_numpy(changes.heads).to(device)
         near[rows, heads] = self._rows(changes.vectors, examples)
         classes[rows, heads] = torch.from_numpy(changes.logits.astype(np.float32)).mul_(1 / SCALE).to(device)
-        return {}
 
-    def _inherit(
-        self, rows: Tensor, whose: Tensor, states: Sequence[_State], near: Tensor, classes: Tensor
-    ) -> None:
-        """Copy what children (n,) have from parents, whose (n, heads) says from which."""
+    def _inherited(self, states: Sequence[_State], sources: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Nearness and classes of a chunk, each memory from one of the states; filled up with the last member."""
+        chunk = self._evaluator.chunk
         theirs, answers = torch.stack([one.near for one in states]), torch.stack([one.classes for one in states])
-        if bool((whose == whose[:, :1]).all()):
-            near[rows], classes[rows] = theirs[whose[:, 0]], answers[whose[:, 0]]
-        else:
-            heads = torch.arange(whose.shape[1], device=whose.device)
-            near[rows], classes[rows] = theirs[whose, heads], answers[whose, heads]
+        whose = torch.from_numpy(sources[np.minimum(np.arange(chunk), len(sources) - 1)]).to(theirs.device)
+        if (sources == sources[:, :1]).all():
+            return theirs.index_select(0, whose[:, 0]), answers.index_select(0, whose[:, 0])
+        heads = torch.arange(whose.shape[1], device=whose.device)
+        return theirs[whose, heads], answers[whose, heads]
 
-    def _sources(self, births: Sequence[Birth], known: dict[int, int]) -> NDArray[np.int64]:
-        """(n, heads) the place of the parent that each memory comes from."""
+    def _sources(
+        self, births: Sequence[Birth], families: Sequence[tuple[int, ...]], people: dict[int, int]
+    ) -> NDArray[np.int64]:
+        """(P, heads) the place among the people that each memory comes from."""
         heads, crossover = self._bank.heads, self._decoder.developer.crossover
         found = np.empty((len(births), heads), dtype=np.int64)
-        for row, birth in zip(found, births, strict=True):
-            family = np.array([known[parent] for parent in birth.parents])
-            if birth.crossover and isinstance(crossover, PerRow):
-                row[:] = family[crossover.rows(len(family), birth.id, heads)]
+        for row, birth, family in zip(found, births, families, strict=True):
+            if len(family) > 1 and birth.crossover and isinstance(crossover, PerRow):
+                whose = np.array([people[parent] for parent in family])
+                row[:] = whose[crossover.rows(len(family), birth.id, heads)]
             else:
-                row[:] = family[0]
+                row[:] = people[family[0]]
         return found
 
     def _state(self, birth: int, examples: Examples) -> _State:
@@ -215,8 +209,7 @@ class Recalled:
 
     def _rows(self, vectors: NDArray[np.int32], examples: Examples) -> Tensor:
         """(n, B) nearness of (n, dims) vectors in units of 2^-24."""
-        module, count = self._evaluator.module, len(vectors)
-        assert isinstance(module, Telling)
+        module, count = self._module, len(vectors)
         padded = np.zeros((-(-count // _TOGETHER) * _TOGETHER, self._bank.dims), dtype=np.float32)
         padded[:count] = vectors
         padded *= np.float32(1 / SCALE)
@@ -225,12 +218,6 @@ class Recalled:
                 self._shown = module.shown(examples.inputs)
             stored = torch.from_numpy(padded).to(self._shown.device).split(_TOGETHER)
             return torch.cat([module.rows(some, self._shown) for some in stored])[:count]
-
-    def _room(self, examples: Examples) -> tuple[Tensor, Tensor]:
-        """Memory for the nearness and the classes of a chunk, always of the same shape, as sums may hang on that."""
-        bank, chunk, device = self._bank, self._evaluator.chunk, examples.inputs.device
-        near = torch.zeros(chunk, bank.heads, len(examples), device=device)
-        return near, torch.zeros(chunk, bank.heads, bank.outputs, device=device)
 
 
 def _why(decoder: Decoder, birth: Birth) -> str:

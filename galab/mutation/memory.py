@@ -17,8 +17,8 @@ from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
 from galab.genome.layout import Layout
 from galab.genome.noise import Stream, Table, draw_all, scaled, table, words
-from galab.genome.phenotype import SCALE, Phenotype
-from galab.genome.sigma import sigma
+from galab.genome.phenotype import SCALE, SCALE_BITS, Phenotype
+from galab.genome.sigma import sigmas
 from galab.genome.steps import Steps
 from galab.memories import BY_GENOME, BY_USE
 from galab.mutation.bank import (
@@ -87,8 +87,7 @@ class _Operator:
         Returns:
             (P, D) the children.
         """
-        scale = np.array([sigma(birth.log_sigma) for birth in births], dtype=np.float32) * np.float32(SCALE)
-        children = self._children(weights, births, bank_of(layout), scale[:, None, None])
+        children = self._children(weights, births, bank_of(layout), _scales(births))
         return weights if self._change(children, frozen=False) else None
 
     def check(self, layout: Layout) -> None:
@@ -129,9 +128,8 @@ class _Operator:
         # A bank of one memory, which is all that changes.
         alone = replace(bank, heads=1, vectors=0, classes=bank.dims, plasticity=None)
         weights = inherited.take(chosen)
-        scale = np.array([sigma(birth.log_sigma) for birth in births], dtype=np.float32) * np.float32(SCALE)
         first = np.zeros((len(births), 1), dtype=np.int64)
-        if not self._changed(Children(weights, births, alone, first, drawn, scale[:, None, None])):
+        if not self._changed(Children(weights, births, alone, first, drawn, _scales(births))):
             return None
         return HeadChanges(chosen, weights[:, : bank.dims], weights[:, bank.dims :])
 
@@ -280,3 +278,9 @@ class Delete(_Operator):
         children.vectors[children.rows, children.heads] = 0
         children.logits[children.rows, children.heads] = 0
         return True
+
+
+def _scales(births: Sequence[Birth]) -> NDArray[np.float32]:
+    """(P, 1, 1) the one step size of each birth, in units of 2^-24."""
+    points = np.array([birth.log_sigma for birth in births], dtype=np.int16)
+    return sigmas(points, octaves=SCALE_BITS)[:, None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ class Shares:
     def __init__(self, run_key: int, shares: Sequence[float], inherited: bool) -> None:
         self._run_key = run_key
         self._start = np.rint(np.log2(np.asarray(shares)) * FINE_PER_OCTAVE).astype(np.int64)
-        self._fixed = np.cumsum(shares)
+        self._fixed: list[float] = np.cumsum(shares).tolist()
         self._inherited = inherited
         self._own: dict[int, NDArray[np.int64]] = {}
 
@@ -38,13 +39,13 @@ class Shares:
         if len(self._fixed) == 1:
             return 1
         drawn = codes(self._run_key, birth, Stream.OPERATOR, 2 + len(self._fixed))
-        edges = self._fixed
+        edges: Sequence[float] = self._fixed
         if self._inherited:
             normal = table("normal").quantiles[drawn[2:]]
             moved = np.rint(normal * np.float32(_RATE * FINE_PER_OCTAVE)).astype(np.int64)
             self._own[birth] = sum(self._of(parent) for parent in family) // len(family) + moved
-            edges = np.cumsum(self.portions([birth])[0])
-        place = int(np.searchsorted(edges, (int(drawn[0]) + 0.5) / 65_536, side="right"))
+            edges = np.cumsum(self.portions([birth])[0]).tolist()
+        place = bisect_right(edges, (int(drawn[0]) + 0.5) / 65_536)
         return min(place, len(edges) - 1) + 1
 
     def portions(self, individuals: Iterable[int]) -> NDArray[np.float64]:

@@ -79,6 +79,8 @@ class GeneticAlgorithm:
         self.parent_fitness = np.full(config.parents, np.nan)
         self._parent_score = np.full(config.parents, np.nan)
         self._behaviour: NDArray[Any] | None = None
+        #: What was seen of the parents besides, in their order: lower keys of the fitness, and who answers with what.
+        self._further: NDArray[np.float64] | None = None
         self._use: NDArray[np.int32] | None = None
         self._restart: int | None = None
 
@@ -131,8 +133,8 @@ class GeneticAlgorithm:
             competing = compared | set(self.parents[self._elites()].tolist())
             # In a warm-up children are compared with founders who live no more.
             wanted = [parent for parent in parents if parent in competing] + sorted(compared - set(parents))
-        looked_at = needs_behaviour(config) or needs_use(config) or config.selection == "lexicase"
-        looked_at = looked_at or self._scoring.keys > 1
+        looked_at = needs_behaviour(config) or config.selection == "lexicase"
+        looked_at |= (needs_use(config) and self._use is None) or (self._scoring.keys > 1 and self._further is None)
         known = dict(zip(parents, self.parent_fitness.tolist(), strict=True))
         stays = {birth for birth, score in known.items() if np.isfinite(score)} if self._fixed_data else set()
         return [birth for birth in dict.fromkeys(wanted) if looked_at or birth not in stays]
@@ -176,27 +178,33 @@ class GeneticAlgorithm:
         ids = np.concatenate([children, self.parents[elites]])
         fitness = np.array([known.get(birth, np.nan) for birth in ids.tolist()], dtype=np.float64)
         place = {birth: row for row, birth in enumerate(cohort.births["id"].tolist())}
-        rows = [place.get(birth, 0) for birth in ids.tolist()]  # elites whose score is known need no row
+        stay = [row for row, birth in enumerate(self.parents.tolist()) if birth not in place]
+        place |= {int(self.parents[row]): len(cohort.births) + after for after, row in enumerate(stay)}
+        further, use = _followed(scores.further, self._further, stay), _followed(scores.use, self._use, stay)
+        rows = [place[birth] for birth in ids.tolist()]
         before = dict(zip(self.parents.tolist(), self._parent_score.tolist(), strict=True))
         competitors = Competitors(
             ids,
             fitness,
             self._scoring.scores(fitness, self.gain, families, before, self._parent_score[elites]),
             np.concatenate([self.reproduction.islands(), self.islands[elites]]),
-            None if scores.further is None else self._scoring.further(scores.further, rows, place, families),
+            None if further is None else self._scoring.further(further, rows, place, families),
             None if scores.cases is None else scores.cases[rows],
             None if scores.behaviour is None else scores.behaviour[rows],
         )
         chosen, islands = self._survival.choose(competitors, cohort.generation)
         # An island without a finite child keeps its parents, whose scores are then as old as they are.
         stranded = np.flatnonzero(~np.isin(self.islands, islands))
+        left = self.parents[stranded].tolist()
         self.parents = np.concatenate([ids[chosen], self.parents[stranded]])
         self.parent_fitness = np.concatenate([fitness[chosen], self.parent_fitness[stranded]])
         self._parent_score = np.concatenate([competitors.score[chosen], self._parent_score[stranded]])
         if self.config.mate != "random" and competitors.behaviour is not None:
             self._behaviour = _with_stand_ins(competitors.behaviour[chosen], len(stranded))
-        if scores.use is not None:
-            self._use = _with_stand_ins(scores.use[rows][chosen], len(stranded))
+        if use is not None:
+            self._use = _with_stand_ins(use[rows][chosen], len(stranded))
+        if further is not None and self._fixed_data:
+            self._further = np.concatenate([further[rows][chosen], further[[place[birth] for birth in left]]])
         self.islands = np.concatenate([islands, self.islands[stranded]])
         self.pedigree.keep(self.parents.tolist())
         self.reproduction.shares.keep(self.parents.tolist())
@@ -213,6 +221,7 @@ class GeneticAlgorithm:
             "islands": self.islands.copy(),
             "behaviour": self._behaviour,
             "use": self._use,
+            "further": self._further,
             "restart": self._restart,
             **self.reproduction.state_dict(self.parents),
         }
@@ -231,6 +240,7 @@ class GeneticAlgorithm:
         self.islands = np.array(state.get("islands", np.zeros(len(births))), dtype=np.int64)
         self._behaviour = state.get("behaviour")
         self._use = state.get("use")
+        self._further = state.get("further")
         self._restart = state.get("restart")
         self.reproduction.load_state_dict({"control": {}, "shares": []} | state, self.parents)
         self.pedigree.keep(self.parents.tolist())
@@ -263,6 +273,16 @@ class GeneticAlgorithm:
         if self._restart is not None:
             return self._restart
         return round(float(np.mean([self.pedigree[parent].log_sigma for parent in self.parents.tolist()])))
+
+
+def _followed(
+    measured: NDArray[Kind] | None, kept: NDArray[Kind] | None, rows: list[int]
+) -> NDArray[Kind] | None:
+    """What the cohort measured, and after it some rows of what was kept; zeros where nothing was, for nobody asks."""
+    if measured is None:
+        return None
+    after = np.zeros((len(rows), measured.shape[1]), dtype=measured.dtype) if kept is None else kept[rows]
+    return np.concatenate([measured, after])
 
 
 def _with_stand_ins(values: NDArray[Kind], stranded: int) -> NDArray[Kind]:

@@ -6,7 +6,8 @@ with the weights (``genome/develop.py``); then the birth holds 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,17 @@ class Parents:
     islands: NDArray[np.int64]
     behaviour: NDArray[np.uint8] | None = None
     use: NDArray[np.int32] | None = None
+    _edges: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+
+    def edges(self, rule: str, parent: int) -> list[int]:
+        """Sums of the odds of a parent's memories, by the rule that they are chosen by."""
+        if (rule, parent) not in self._edges:
+            assert self.use is not None
+            answered = self.use[int(np.flatnonzero(self.ids == parent)[0])].astype(np.int64)
+            odds = answered if rule == "use" else (answered > 0) if rule == "used" else (answered == 0)
+            # Where no memory is such, all have equal odds.
+            self._edges[rule, parent] = np.cumsum(odds if odds.any() else np.ones(len(odds), dtype=np.int64)).tolist()
+        return self._edges[rule, parent]
 
 
 class Reproduction:
@@ -93,23 +105,23 @@ class Reproduction:
             # In the warm-up only step sizes are inherited, so every child starts from the line's founder.
             lineage = (self.founder(family[0]),) if warming else family
             mutation = self.shares.choose(birth, family)
-            head = self._head(birth, family[0], parents, mutation)
-            births.append(Birth(birth, lineage, generation, head, log_sigma, int(len(lineage) > 1), mutation))
-        return births
+            births.append(Birth(birth, lineage, generation, 0, log_sigma, int(len(lineage) > 1), mutation))
+        if parents.use is None or not any(self._by_use):
+            return births
+        firsts = {birth.id: family[0] for birth, family in zip(births, families, strict=True)}
+        return [self._with_head(birth, firsts[birth.id], parents) for birth in births]
 
-    def _head(self, birth: int, parent: int, parents: Parents, mutation: int) -> int:
-        """The memory that a birth changes, counted from 1, where that hangs on the examples; otherwise 0.
+    def _with_head(self, birth: Birth, parent: int, parents: Parents) -> Birth:
+        """A birth with the memory that it changes, counted from 1, where that hangs on the examples.
 
         A genome knows nothing of examples, so the choice is part of it.
         """
-        rule = self._by_use[mutation - 1]
-        if not rule or parents.use is None:
-            return 0
-        answered = parents.use[int(np.flatnonzero(parents.ids == parent)[0])].astype(np.int64)
-        odds = answered if rule == "use" else (answered > 0) if rule == "used" else (answered == 0)
-        edges = np.cumsum(odds.astype(np.int64) if odds.any() else np.ones(len(odds), dtype=np.int64))
-        drawn = int(below(int(edges[-1]), self._run_key, birth, Stream.HEAD, 1)[0])
-        return 1 + int(np.searchsorted(edges, drawn, side="right"))
+        rule = self._by_use[birth.mutation - 1]
+        if not rule:
+            return birth
+        edges = parents.edges(rule, parent)
+        drawn = int(below(edges[-1], self._run_key, birth.id, Stream.HEAD, 1)[0])
+        return birth._replace(argument=1 + bisect_right(edges, drawn))
 
     def islands(self) -> NDArray[np.int64]:
         """(children,) the island that each child is born on."""
