@@ -1,38 +1,36 @@
 """What solves "till death"?
 
 The fitness is the number of right answers before the first error, in a fixed order: an error among the first points
-hides whatever is known of the later ones. The notes never solved it for 64 points. Asked here, one thing after the
-other: parents that survive, replacing memories that answer nothing, children that take whole memories from two parents;
-then what decides between equals, islands, and improvement over the parents as fitness.
+hides whatever is known of the later ones. The notes never solved it for 64 points. Asked here: the size of the
+population, parents that survive, replacing memories that answer nothing, children that take whole memories from two
+parents, islands, and a second key that decides between equals.
 
 Runs: made by this script in runs/questions/what_solves_till_death.
-Command: python analysis/what_solves_till_death.py [--seeds 0-9] [--generations 2000]
+Command: python analysis/what_solves_till_death.py [--seeds 0-9] [--generations 1500]
 """
 
 from galab.cli.asking import ask
 from galab.questions.laboratory import BANK, BEFORE_DEATH, MOVE_OR_TARGET
 from galab.questions.question import Condition, Question
 
-UNUSED = "memory-replace(heads=unused):0.3,memory-perturb:0.5,memory-target:0.2"
-ALONE = {"fitness": "tilldeath", "mutate": MOVE_OR_TARGET}
-KEPT = ALONE | {"survival": "plus"}
-IDLE = KEPT | {"mutate": UNUSED}
-SEX = IDLE | {"crossover": "row"}
+IDLE = {"mutate": "memory-replace(heads=unused):0.3,memory-perturb:0.5,memory-target:0.2"}
+SEX = {"crossover": "row"}
 QUESTION = Question(
     name="what_solves_till_death",
-    title="What solves till death? 64 memories, 16 parents, 64 children, sigma 1.",
+    title="What solves till death? 64 memories, sigma 1, 16 parents and 64 children where nothing else is said.",
     conditions=(
-        Condition("till death alone", ALONE),
-        Condition("and parents survive", KEPT),
-        Condition("and unused are replaced", IDLE),
-        Condition("and two parents each", SEX),
-        Condition("two parents, 4 islands", SEX | {"islands": 4}),
-        Condition("two parents, closeness second", SEX | {"fitness": "tilldeath,closeness"}),
-        Condition("two parents, errors second", SEX | {"fitness": "tilldeath,wrong"}),
-        Condition("one parent, errors second", IDLE | {"fitness": "tilldeath,wrong"}),
+        Condition("8 parents, 32 children", {"parents": 8, "children": 32}),
+        Condition("16 parents, 64 children", {}),
+        Condition("parents survive", {"survival": "plus"}),
+        Condition("unused are replaced", IDLE),
+        Condition("two parents each", SEX),
+        Condition("two parents, unused replaced", SEX | IDLE),
+        Condition("the same on 4 islands", SEX | IDLE | {"islands": 4}),
+        Condition("the same, closeness second", SEX | IDLE | {"fitness": "tilldeath,closeness"}),
+        Condition("the same, errors second", SEX | IDLE | {"fitness": "tilldeath,wrong"}),
     ),
-    common=BANK | {"parents": 16, "children": 64},
-    generations=2000,
+    common=BANK | {"mutate": MOVE_OR_TARGET, "fitness": "tilldeath", "parents": 16, "children": 64},
+    generations=1500,
     level=64.0,
     measure="best",
     **BEFORE_DEATH,

@@ -53,6 +53,7 @@ GROUPS = {
     "history": Group("Long histories and checkpoints", "history", "history_rows"),
     "breeding": Group("Kinds of crossover and step sizes", "breeding", "breeding_rows"),
     "trials": Group("Trials side by side", "trials", "trial_rows"),
+    "memories": Group("Memories", "memories", "memory_rows"),
     "workers": Group("Worker processes", "worker_scaling", "worker_rows"),
 }
 _HERE = Path(__file__).parent
