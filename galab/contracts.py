@@ -144,6 +144,16 @@ class Telling(Protocol):
     heads: int
     telling: bool
 
+    @property
+    def stored(self) -> torch.Tensor:
+        """(heads, width) what is evolved of the memories; all 0 is an empty one."""
+        ...
+
+    @property
+    def classes(self) -> torch.Tensor:
+        """(heads, outputs) their class logits."""
+        ...
+
     def vectors(self) -> torch.Tensor:
         """The memories (heads, dims), as inputs are compared with them; all 0 is an empty one."""
         ...

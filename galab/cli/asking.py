@@ -80,6 +80,8 @@ def _answer(
 ) -> int:  # fmt: skip
     from galab.lab.grid import parse_seeds
     from galab.questions.answering import answer, sentence
+    from galab.questions.looking import look_at
+    from galab.questions.looking import sentence as seen
     from galab.questions.running import home, read_question, run_question
     from galab.questions.writing import write
 
@@ -94,9 +96,12 @@ def _answer(
         return _interrupted(trials)
     found = answer(question, read_question(question, trials, generations), generations)
     click.echo(sentence(found))
+    looks = look_at(question.looks, found.reads) if question.looks else {}
+    if looks:
+        click.echo(seen(looks))
     if not draw:
         return 0
-    files = write(found, output or home(question, runs) / f"{question.name}.png")
+    files = write(found, output or home(question, runs) / f"{question.name}.png", looks)
     click.echo(f"on {trials.data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from galab.analysis import memory as bank_of
 from galab.analysis.memory import Floats
 from galab.analysis.memory_figure import BankPicture, draw_bank
 from galab.analysis.memory_space import free_directions, free_subspace
+from galab.contracts import Telling
 from galab.errors import UsageError
 from galab.questions.analysis import Analysis, Heard
 from galab.questions.memory_report import STEPS, Bank, median_of, or_none, rows_of, sentence_of, summary_of
@@ -82,18 +82,14 @@ def memory(
 
 
 def _require_memories(module: nn.Module, saved: Saved) -> None:
-    parameters = dict(module.named_parameters())
-    shapes = [tuple(parameters[name].shape) for name in ("memories", "classes") if name in parameters]
-    two = [shape for shape in shapes if len(shape) == 2]
-    methods = all(callable(getattr(module, name, None)) for name in ("vectors", "nearness"))
-    if len(two) < 2 or two[0][0] != two[1][0] or not methods:
+    if not isinstance(module, Telling):
         raise UsageError(
-            f"expected a network with memories (parameters 'memories' and 'classes', methods vectors and nearness), "
-            f"got {saved.config.model} in '{saved.path}'; analyse a run of a memory model"
+            f"expected a network with memories, such as --model memory, got {saved.config.model} in '{saved.path}'; "
+            "analyse a run of such a network"
         )
 
 
-def _bank(module: nn.Module, examples: Examples, points: int) -> Bank:
+def _bank(module: Any, examples: Examples, points: int) -> Bank:
     import torch
 
     inputs, targets = examples.inputs[:points], examples.targets[:points]
@@ -101,32 +97,31 @@ def _bank(module: nn.Module, examples: Examples, points: int) -> Bank:
         raise UsageError(f"expected class numbers as targets, got {targets.dtype}; analyse a run of a classification")
     with torch.no_grad():
         right = int((module(inputs).argmax(1) == targets).sum())
-        vectors: torch.Tensor = module.vectors()  # type: ignore[operator]
-        classes: torch.Tensor = module.classes  # type: ignore[assignment]
+        # As memories are compared with them, and as long as they were: projected, where there is a projection.
+        flat, shown = inputs.flatten(1), module.shown(inputs)
+        projection = getattr(module, "projection", None)
+        seen = flat if projection is None else flat @ projection.T
+        long = shown * torch.linalg.vector_norm(seen, dim=1, keepdim=True)
     return Bank(
-        _array(vectors),
-        _array(classes),
-        _array(inputs.reshape(len(inputs), -1)),
+        _array(module.stored),
+        _array(module.classes),
+        _array(long),
         targets.numpy().astype(np.int64),
-        partial(_nearness, copy.deepcopy(module), tuple(inputs.shape[1:])),
+        partial(_nearness, module),
         right,
     )
 
 
-def _nearness(module: Any, shape: tuple[int, ...], inputs: Floats, vectors: Floats) -> Floats:
-    """(B, n) the module's own closeness of inputs to any vectors, as many at a time as it has memories."""
+def _nearness(module: Any, inputs: Floats, vectors: Floats) -> Floats:
+    """(B, n) the module's own closeness of inputs, of any length, to any n vectors; minus infinity for empty ones."""
     import torch
 
-    shown = torch.from_numpy(np.ascontiguousarray(inputs)).reshape(-1, *shape)
-    heads = len(module.memories)
-    parts = []
+    shown = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(inputs)), dim=1)
+    stored = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
     with torch.no_grad():
-        for start in range(0, len(vectors), heads):
-            own = torch.from_numpy(np.ascontiguousarray(vectors[start : start + heads]))
-            module.memories.zero_()
-            module.memories[: len(own)] = own
-            parts.append(_array(module.nearness(shown))[:, : len(own)])
-    return np.concatenate(parts, axis=1)
+        near = _array(module.rows(stored, shown).T)
+    near[:, ~np.asarray(vectors).any(axis=1)] = -np.inf
+    return near
 
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float32]:

@@ -38,6 +38,21 @@ class Condition:
         return re.sub(r"[^a-z0-9.=+]+", "_", self.label.lower()).strip("_.")
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A number that an analysis finds in each finished trial.
+
+    Attributes:
+        label: what figures and answers call it.
+        analysis: its name, as ``galab analyze`` knows it.
+        value: where it lies in the analysis' values, such as ``planted.after``.
+    """
+
+    label: str
+    analysis: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked, and of which runs.
@@ -56,6 +71,8 @@ class Question:
         measure: what a trial is judged by: its value at the "end", the "best" it ever had, or the "first" generation
             that reaches ``level``.
         level: of what is shown; also counts who reached it.
+        looks: what analyses find in the trials of the first condition; the figure and the answer then compare these
+            numbers instead of the conditions.
 
     Raises:
         UsageError: the question cannot be asked.
@@ -73,6 +90,7 @@ class Question:
     lower_is_better: bool = False
     measure: str = "end"
     level: float | None = None
+    looks: tuple[Look, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)

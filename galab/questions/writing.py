@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from galab.analysis.figures import Band
 from galab.analysis.question_figure import Row, draw_question
+from galab.analysis.statistics import median_interval
 from galab.analysis.trials import at_generations, band_of, spread_out
 from galab.errors import UsageError
 from galab.questions.answering import Answer, measured
 
 
-def write(found: Answer, image: Path) -> tuple[Path, ...]:
+def write(found: Answer, image: Path, looks: Mapping[str, NDArray[np.float64]] | None = None) -> tuple[Path, ...]:
     """Write the figure, the row of each seed beside it, and the curves.
 
     Args:
         found: the answer.
         image: the figure's file.
+        looks: what analyses found in the trials, label to (n,); the right panel then shows these.
 
     Returns:
         The files written.
@@ -44,8 +47,8 @@ def write(found: Answer, image: Path) -> tuple[Path, ...]:
         draw_question(
             image,
             bands,
-            [Row(label, found.values(label), found.intervals[place]) for place, label in enumerate(found.labels)],
-            labels=("generation", question.unit, measured(question)),
+            _rows(found, looks or {}),
+            labels=("generation", question.unit, question.unit if looks else measured(question)),
             title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
             level=question.level,
         )
@@ -54,7 +57,18 @@ def write(found: Answer, image: Path) -> tuple[Path, ...]:
     table, along = image.with_suffix(".csv"), image.with_name(f"{image.stem}_curves.csv")
     write_csv(table, [asdict(one) for one in found.findings])
     write_csv(along, curves)
-    return image, table, along
+    if not looks:
+        return image, table, along
+    seen = image.with_name(f"{image.stem}_looks.csv")
+    write_csv(seen, [{"look": label, "value": value} for label, values in looks.items() for value in values.tolist()])
+    return image, table, along, seen
+
+
+def _rows(found: Answer, looks: Mapping[str, NDArray[np.float64]]) -> list[Row]:
+    """Of the conditions, or of what was looked at."""
+    if looks:
+        return [Row(label, values, median_interval(values)) for label, values in looks.items() if len(values)]
+    return [Row(label, found.values(label), found.intervals[place]) for place, label in enumerate(found.labels)]
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -14,51 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-MODEL = """
-    import torch
-    from torch import nn
-
-    class Bank(nn.Module):
-        '''Memories with logits; the nearest answers, and a row of zeros is no memory.'''
-
-        def __init__(self, input_shape, outputs, hidden=(6,)):
-            super().__init__()
-            self.memories = nn.Parameter(torch.randn(hidden[0], 64) * 0.2)
-            self.classes = nn.Parameter(torch.randn(hidden[0], outputs))
-
-        def vectors(self):
-            return self.memories.clone()
-
-        def nearness(self, inputs):
-            near = inputs.flatten(1) @ self.memories.T
-            return near.masked_fill(~self.memories.any(1), float("-inf"))
-
-        def forward(self, inputs):
-            return torch.softmax(inputs.flatten(1) @ self.memories.T, 1) @ self.classes
-
-    class Projected(Bank):
-        '''Memories of another shape than inputs.'''
-
-        def __init__(self, input_shape, outputs):
-            super().__init__(input_shape, outputs)
-            self.memories = nn.Parameter(torch.randn(6, 8))
-            self.register_buffer("project", torch.randn(64, 8))
-
-        def nearness(self, inputs):
-            return (inputs.flatten(1) @ self.project) @ self.memories.T
-
-        def forward(self, inputs):
-            return torch.softmax(self.nearness(inputs), 1) @ self.classes
-"""
-
 
 @pytest.fixture
-def bank(evolve: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
-    """``bank("name", "--generations", 3)`` is a run of the memory model on the digits."""
-    (tmp_path / "banks.py").write_text(textwrap.dedent(MODEL))
+def bank(evolve: Callable[..., Path]) -> Callable[..., Path]:
+    """``bank("name", "--generations", 3)`` is a run of memories on the digits."""
 
-    def make(name: str = "bank", *flags: Any, kind: str = "Bank") -> Path:
-        return evolve(name, "--model", f"banks.py:{kind}", "--hidden", "6", *flags)
+    def make(name: str = "bank", *flags: Any, options: str = "heads=6, bank=random") -> Path:
+        return evolve(name, "--model", f"memory({options})", "--mutate", "memory-perturb", "--sigma", "0.5", *flags)
 
     return make
 
@@ -145,8 +107,8 @@ def test_a_run_of_one_generation_and_the_same_numbers_again(galab: Any, bank: An
     assert galab("analyze", "memory", path).out == once
 
 
-def test_memories_of_another_shape_than_inputs_are_not_planted(galab: Any, bank: Any) -> None:
-    path = bank("projected", kind="Projected")
+def test_angles_of_a_torus_are_not_planted(galab: Any, bank: Any) -> None:
+    path = bank("projected", options="heads=6, bank=random, norm=torus")
     said = galab("analyze", "memory", path).out
     assert "planting" not in said
     assert "seen by no input" not in said
@@ -156,7 +118,7 @@ def test_memories_of_another_shape_than_inputs_are_not_planted(galab: Any, bank:
 
 def test_whatever_cannot_be_analysed_is_one_sentence(sentence: Any, evolve: Any, bank: Any, tmp_path: Path) -> None:
     plain = evolve("plain")
-    assert "expected a network with memories" in sentence("analyze", "memory", plain, code=2)
+    assert "expected a network with memories, such as --model memory" in sentence("analyze", "memory", plain, code=2)
     assert "got mlp in" in sentence("analyze", "memory", plain, code=2)
     assert "found none" in sentence("analyze", "memory", _without_checkpoints(evolve("empty")))
     path = bank("damaged")
