@@ -4,7 +4,7 @@ The notes: the intrinsic fitness, how near the nearest memory is, falls from a r
 here looks at errors alone; the closeness of the best child is followed.
 
 Runs: made by this script in runs/questions/does_closeness_fall_from_a_random_bank.
-Command: python analysis/does_closeness_fall_from_a_random_bank.py [--seeds 0-9] [--generations 500]
+Command: python analysis/does_closeness_fall_from_a_random_bank.py [--seeds 0-4] [--generations 500]
 """
 
 from galab.cli.asking import ask
@@ -21,6 +21,7 @@ QUESTION = Question(
     ),
     common=BANK,
     generations=500,
+    seeds="0-4",
     follow="train_closeness",
     unit="cosine of input and nearest memory, mean",
 )

@@ -4,7 +4,7 @@ The notes: full replacement by random unit vectors learns, but slower than vecto
 memory per child; the growing ones are compared by the inner product.
 
 Runs: made by this script in runs/questions/is_replacing_memories_slower_than_letting_them_grow.
-Command: python analysis/is_replacing_memories_slower_than_letting_them_grow.py [--seeds 0-9] [--generations 1000]
+Command: python analysis/is_replacing_memories_slower_than_letting_them_grow.py [--seeds 0-4] [--generations 1000]
 """
 
 from galab.cli.asking import ask
@@ -23,6 +23,7 @@ QUESTION = Question(
     ),
     common=BANK,
     generations=1000,
+    seeds="0-4",
     **ERRORS,
 )
 

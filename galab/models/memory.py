@@ -1,7 +1,7 @@
 """A bank of memories: every head holds a vector and the logits of a class, and the nearest one answers.
 
 The laboratory's own architecture for learning by heart. A variant is a subclass that says how vectors lie
-(:meth:`Memory.lying`), how near they are (:meth:`Memory.rows`), or what they answer (:meth:`Memory.reply`).
+(:meth:`Memory.lying`), how near they are (:meth:`Memory.rows`), or what they answer (:meth:`Memory.answers`).
 """
 
 from __future__ import annotations
@@ -146,6 +146,21 @@ class Memory(nn.Module):
             near, offset = 2 * near, offset - 1 - lengths.square()
         return near.add_(offset[:, None])
 
+    def answers(self, near: Tensor, head: Tensor, classes: Tensor) -> Tensor:
+        """The logits alone.
+
+        Args:
+            near: (..., heads, B) how near memories are.
+            head: (..., B) the number of the nearest.
+            classes: (..., heads, outputs) their class logits.
+
+        Returns:
+            (..., B, outputs).
+        """
+        if self.answer == "soft":
+            return (self.sharpness * near).softmax(-2).mT @ classes
+        return classes.take_along_dim(head[..., None], dim=-2)
+
     def reply(self, near: Tensor, classes: Tensor) -> Tensor:
         """What memories answer, of one network or of many.
 
@@ -157,10 +172,7 @@ class Memory(nn.Module):
             (..., B, outputs) logits; see :attr:`telling` for more.
         """
         top, head = near.max(-2)
-        if self.answer == "soft":
-            logits = (self.sharpness * near).softmax(-2).mT @ classes
-        else:
-            logits = classes.take_along_dim(head[..., None], dim=-2)
+        logits = self.answers(near, head, classes)
         if not self.telling:
             return logits
         # A bank without any memory is as far away as can be on the sphere.
