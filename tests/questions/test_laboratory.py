@@ -1,0 +1,97 @@
+"""The laboratory's question scripts: each can be asked as it stands, and looks at what its runs log."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from galab.lab.compose import compose
+from galab.lab.trials import checked
+from galab.questions.looking import look_at, sentence
+from galab.questions.question import Look, Question
+from galab.questions.running import read_question, run_question
+from galab.questions.writing import write
+
+FOLDER = Path(__file__).resolve().parents[2] / "analysis"
+SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.asking" in path.read_text())
+
+
+@pytest.fixture(autouse=True)
+def quick(no_waiting_for_the_disk: None) -> None:
+    """All tests here write run folders."""
+
+
+def questions_of(script: Path) -> list[Question]:
+    """What a script asks, in the order of its text."""
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [value for value in vars(module).values() if isinstance(value, Question)]
+
+
+def test_all_observations_of_the_laboratory_are_asked() -> None:
+    assert len(SCRIPTS) >= 15
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_named_as_its_question_and_says_how_to_ask_it(script: Path) -> None:
+    text = script.read_text()
+    first = text.split("\n")[0].removeprefix('"""')
+    assert first.endswith("?")
+    assert f"Command: python analysis/{script.name}" in text
+    question = questions_of(script)[0]
+    assert question.name == script.stem
+    assert f"--generations {question.generations}]" in text
+    assert f"--seeds {question.seeds}]" in text
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_every_condition_can_be_carried_out(script: Path) -> None:
+    for one in questions_of(script):
+        configs = [compose({**one.options(condition), "generations": 9}) for condition in one.conditions]
+    # Building one takes most of a second, so the simplest and the last, which has most of everything.
+    for config in (configs[0], configs[-1]):
+        checked(config, 0, 1)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
+    question = dataclasses.replace(questions_of(script)[0], looks=())
+    small = {"parents": 2, "children": 4, "report_every": 1, "islands": 1, "threads": 1}
+    first = question.conditions[0]
+    small_one = dataclasses.replace(first, options={**first.options, **small})
+    asked = dataclasses.replace(question, conditions=(small_one,), name="small")
+    trials = run_question(asked, seeds=[0], generations=2, runs=tmp_path, jobs=1)
+    (read,) = read_question(asked, trials, 2)
+    assert read.generations.tolist() == [1, 2]
+    assert np.isfinite(read.values).all()
+
+
+def test_runs_are_looked_at_through_an_analysis(tmp_path: Path) -> None:
+    (question,) = questions_of(FOLDER / "what_does_one_planted_memory_break.py")
+    looks = (*question.looks, Look("never", "memory", "no.such.value"))
+    asked = dataclasses.replace(question, looks=looks)
+    trials = run_question(asked, seeds=[0, 1], generations=3, runs=tmp_path, jobs=1)
+    reads = read_question(asked, trials, 3)
+    found = look_at(asked.looks, reads)
+    assert [len(values) for values in found.values()] == [2, 2, 2, 2, 0]
+    assert (found["before"] == [round(read.values.max()) for read in reads]).all()
+    text = sentence(found)
+    assert text.startswith("In 2 finished trials, medians [bootstrap 95 %]: before:")
+    assert "never" not in text
+    files = write(_answer(asked, reads), tmp_path / "figure.png", found)
+    assert [file.name for file in files] == ["figure.png", "figure.csv", "figure_curves.csv", "figure_looks.csv"]
+    assert "planted with length 1" in files[-1].read_text()
+
+
+def _answer(question: Question, reads: Any) -> Any:
+    from galab.questions.answering import answer
+
+    return answer(question, reads, 3)
