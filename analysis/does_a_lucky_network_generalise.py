@@ -1,8 +1,8 @@
 """Does a lucky network generalise?
 
-Networks are drawn at random until one is good on the training data: nothing was fitted to anything, so whatever it can do
-on other data is luck too, or a bias of random networks. Beside it a genetic algorithm with as many evaluations. Both are
-asked twice: how good on the 1,079 training images of the handwritten digits, and how good on the validation images.
+Networks are drawn at random until one is good on the training data: nothing was fitted to anything, so whatever it can
+do on other data is luck too, or a bias of random networks. Beside it a genetic algorithm with as many evaluations. Both
+are asked twice: how good on the training images of the handwritten digits, and how good on the validation images.
 
 Runs: made by this script in runs/questions/does_a_lucky_network_generalise.
 Command: python analysis/does_a_lucky_network_generalise.py [--seeds 0-4] [--generations 400]

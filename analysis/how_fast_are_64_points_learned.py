@@ -22,7 +22,7 @@ QUESTION = Question(
         Condition("parents survive", {"mutate": MOVE_OR_TARGET, "survival": "plus", **REWARD}),
         Condition("unused are replaced", {"mutate": UNUSED, **REWARD}),
         Condition("two parents each", {"mutate": MOVE_OR_TARGET, "crossover": "row", **REWARD}),
-        Condition("two parents, unused replaced", {"mutate": UNUSED, "crossover": "row", **REWARD}),
+        Condition("all three", {"mutate": UNUSED, "crossover": "row", "survival": "plus", **REWARD}),
     ),
     common=BANK | {"parents": 16, "children": 64},
     generations=800,
