@@ -4,7 +4,7 @@ The notes' best: perturb a memory, return it to the sphere, reward closeness: 50
 known; 16 parents and 64 children are asked here. The other conditions leave out the reward or change one thing more.
 
 Runs: made by this script in runs/questions/how_fast_are_64_points_learned.
-Command: python analysis/how_fast_are_64_points_learned.py [--seeds 0-9] [--generations 800]
+Command: python analysis/how_fast_are_64_points_learned.py [--seeds 0-9] [--generations 600]
 """
 
 from galab.cli.asking import ask
@@ -25,7 +25,7 @@ QUESTION = Question(
         Condition("all three", {"mutate": UNUSED, "crossover": "row", "survival": "plus", **REWARD}),
     ),
     common=BANK | {"parents": 16, "children": 64},
-    generations=800,
+    generations=600,
     measure="first",
     level=64.0,
     **RIGHT,

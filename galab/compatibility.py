@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 CONTROLS = ("schedule", "one-fifth", "gesmr", "success-history")
 #: Operators whose change depends on the parent, and why.
 CONTEXT = {
-    "new-row": "its step depends on the parent's weights",
-    "relative": "its step depends on the parent's weights",
-    "norm-preserving": "its step depends on the parent's weights",
+    **dict.fromkeys(("new-row", "relative", "norm-preserving"), "its step depends on the parent's weights"),
     "momentum": "its step depends on the parent's last step",
     **dict.fromkeys(MEMORY_OPERATORS, "what it does depends on the parent's memories"),
 }
@@ -218,9 +216,7 @@ def _check_step_size(config: RunConfig) -> None:
             "step size needs a child; have fewer groups"
         )
     if config.step_size_down is not None and rule != "three-point":
-        raise UsageError(
-            f"expected --step-size-down with --step-size three-point, got {rule}; drop it, or change the rule"
-        )
+        raise UsageError(f"expected --step-size-down with --step-size three-point, got {rule}; drop one of them")
 
 
 def _check_warm_up(config: RunConfig) -> None:

@@ -24,7 +24,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 DOOR = "galab"
 LAYER = {
     **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options"), 0),
-    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility", "calls"), 0),
+    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility"), 0),
+    **dict.fromkeys(("calls", "memories"), 0),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
     "strategies": 3,
@@ -34,7 +35,8 @@ LAYER = {
 #: Arrows allowed inside a layer; layer 0 is one room.
 SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome"), ("tasks", "data")}
 SIDEWAYS |= {("cli", DOOR), (DOOR, "cli")}
-SIDEWAYS |= {("tasks", "genome.noise")}  # exact random numbers, and nothing else of genomes
+SIDEWAYS |= {("tasks", "genome.noise"), ("models", "genome.noise")}  # exact random numbers, nothing else of genomes
+SIDEWAYS |= {("lab", "analysis.memory")}  # what a bank of memories does, for the log
 #: Other people's packages under the name that they are imported by.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 

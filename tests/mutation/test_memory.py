@@ -23,8 +23,7 @@ from galab.mutation.bank import LOGIT, bank_of, unit
 from galab.mutation.memory import Activate, All, Delete, Perturb, Replace, Target
 from galab.registry import MUTATIONS
 
-HEADS, DIMS, OUTPUTS = 6, 32, 10
-NORMAL, KEY = table("normal"), 11
+HEADS, DIMS, OUTPUTS, KEY, NORMAL = 6, 32, 10, 11, table("normal")
 ONE_HEAD = (Replace, Perturb, Target, Activate, Delete)
 NAMES = [name for name in MUTATIONS.names() if name.startswith("memory-")]
 
@@ -91,8 +90,7 @@ def test_every_operator_keeps_its_parent_and_repeats_itself(name, vectors, granu
     parent, log_sigma = parent_of(layout, (0, 2, 3)), np.full(steps.size, -300, np.int16)
     before = parent.weights.copy()
     first, again = (operator.apply(parent, child(9), log_sigma, steps) for _ in range(2))
-    assert first.dtype == np.int32
-    assert first.shape == (layout.size,)
+    assert (first.dtype, first.shape) == (np.int32, (layout.size,))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(parent.weights, before)
     assert (first != before).any()
@@ -129,9 +127,8 @@ def test_what_each_operator_changes():
 
 
 def test_classes_are_one_hot_and_all_of_them_come():
-    layout = layout_of()
+    layout, seen = layout_of(), Counter()
     bank, parent = bank_of(layout), parent_of(layout, ())
-    seen = Counter()
     for number in range(400):
         weights = mutated(Replace(KEY, NORMAL), parent, layout, number, head=3)
         logits = weights[bank.logits(2)]
@@ -152,9 +149,8 @@ def test_vectors_stay_on_the_sphere(kind):
 
 
 def test_a_step_is_as_long_as_the_step_size_before_it_returns_to_the_sphere():
-    layout = layout_of("free_memories")
+    layout, steps = layout_of("free_memories"), []
     bank, parent = bank_of(layout), parent_of(layout)
-    steps = []
     for number in range(300):
         weights = mutated(Perturb(KEY, NORMAL), parent, layout, number, point=-512)  # a step size of 1/4
         moved = (weights - parent.weights)[bank.vectors : bank.classes].reshape(HEADS, DIMS) / SCALE
@@ -194,10 +190,9 @@ def test_heads_are_chosen_with_equal_odds_among_those_asked_for():
 
 def test_where_none_is_as_asked_for_any_is_taken():
     layout = layout_of()
-    full = parent_of(layout)
+    full, empty = parent_of(layout), parent_of(layout, ())
     heads = [changed_heads(full.weights, mutated(Activate(KEY, NORMAL), full, layout, n), layout)[0] for n in range(60)]
     assert set.union(*heads) == set(range(HEADS))
-    empty = parent_of(layout, ())
     np.testing.assert_array_equal(mutated(Delete(KEY, NORMAL), empty, layout, 1), empty.weights)
 
 
@@ -265,9 +260,8 @@ def test_a_vector_that_leaves_the_range_is_lethal_and_named():
 
 def test_frozen_plasticities_stay():
     layout = layout_of(plastic=True)
-    bank, parent = bank_of(layout), parent_of(layout)
-    steps = Steps(layout, frozen=[3])
-    weights = Replace(KEY, NORMAL).apply(parent, child(3), np.zeros(1, np.int16), steps)
+    bank, steps = bank_of(layout), Steps(layout, frozen=[3])
+    weights = Replace(KEY, NORMAL).apply(parent_of(layout), child(3), np.zeros(1, np.int16), steps)
     assert not weights[bank.plasticity : bank.plasticity + HEADS].any()
 
 
@@ -293,18 +287,14 @@ def test_a_known_vector_is_scaled_to_known_weights():
 
 
 def test_a_network_without_memories_is_refused():
-    layout = Layout(("weight",), ((3, 4),))
     with pytest.raises(UsageError, match="'memories' .* use --model memory"):
-        Replace(KEY, NORMAL).check(layout)
+        Replace(KEY, NORMAL).check(Layout(("weight",), ((3, 4),)))
 
 
 def test_a_way_to_choose_that_does_not_exist_is_refused():
     with pytest.raises(UsageError, match="expected heads of a memory mutation"):
         Replace(KEY, NORMAL, "best")
     assert all(Replace(KEY, NORMAL, heads).heads == heads for heads in BY_GENOME)
-
-
-def test_plasticity_needs_a_parameter():
+    Replace(KEY, NORMAL, "plasticity").check(layout_of(plastic=True))
     with pytest.raises(UsageError, match="plastic=True"):
         Replace(KEY, NORMAL, "plasticity").check(layout_of())
-    Replace(KEY, NORMAL, "plasticity").check(layout_of(plastic=True))
