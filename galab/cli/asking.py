@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,8 @@ def _answer(
     from galab.questions.running import home, read_question, run_question
     from galab.questions.writing import write
 
+    # A condition that gets nowhere is an answer here and no mistake; what each run warned of is in its log.
+    logging.getLogger("galab").setLevel(logging.ERROR)
     numbers = parse_seeds(seeds)
     if output is not None and output.suffix in ("", ".csv"):
         raise UsageError(f"expected --output as the name of an image such as answer.png, got '{output}'; add .png")

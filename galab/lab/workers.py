@@ -8,6 +8,7 @@ itself is killed, its pipe closes, and they do the same.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections import deque
@@ -179,6 +180,8 @@ class _Crew:
         """Give a free process the next batch, or let it go."""
         if self._waiting and not self._interrupted.is_set():
             worker.batch = self._waiting.popleft()
+            # Whoever wants no warnings, or everything, wants it of the processes too.
+            worker.send("level", logging.getLogger("galab").getEffectiveLevel())
             worker.send("run", {index: self._trials[index] for index in worker.batch})
             return
         self._workers.remove(worker)
@@ -233,5 +236,7 @@ def _listen(connection: Any, interrupted: threading.Event, batches: queue.Queue[
             return
         if kind == "run":
             batches.put(values[0])
+        elif kind == "level":
+            logging.getLogger("galab").setLevel(values[0])
         else:
             interrupted.set()
