@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import GroupedCommand, config_options, format_option, given, trust_option
+from galab.cli.options import GroupedCommand, beginning_options, config_options, format_option, given, trust_option
 from galab.cli.output import emit, program
 from galab.config import flag
 from galab.errors import UsageError
@@ -29,11 +29,7 @@ _PLAIN_SECONDS = 10.0
 @click.command(cls=GroupedCommand)
 @click.argument("path", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @config_options()
-@click.option("--preset", metavar="NAME", help="Begin with a shipped set of hyperparameters; flags win.")
-@click.option(
-    "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
-    help="Begin with a run's config.json; flags win.",
-)  # fmt: skip
+@beginning_options
 @click.option(
     "--budget", type=float, default=45.0, show_default=True, metavar="X", help="Seconds that it may take, roughly."
 )

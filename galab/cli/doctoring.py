@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from galab.cli.catalogue import look_at_machine
-from galab.cli.options import GroupedCommand, config_options, format_option, given, trust_option
+from galab.cli.options import GroupedCommand, beginning_options, config_options, format_option, given, trust_option
 from galab.cli.output import emit
 from galab.store.files import json_text
 
@@ -31,11 +31,7 @@ def doctor(context: click.Context, style: str) -> None:
 
 @doctor.command("es", cls=GroupedCommand)
 @config_options()
-@click.option("--preset", metavar="NAME", help="Begin with a shipped set of hyperparameters; flags win.")
-@click.option(
-    "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
-    help="Begin with a run's config.json; flags win.",
-)  # fmt: skip
+@beginning_options
 @click.option(
     "--budget", type=float, default=30.0, show_default=True, metavar="X", help="Seconds that it may take, roughly."
 )

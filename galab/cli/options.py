@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -85,6 +86,15 @@ def trust_option(function: Any) -> Any:
     """Adds ``--trust``."""
     text = "Run code that a checkpoint or file names although it was never run here before."
     return click.option("--trust", is_flag=True, help=text)(function)
+
+
+def beginning_options(function: Any) -> Any:
+    """Adds ``--preset`` and ``--config``: the hyperparameters to begin with."""
+    file = click.Path(path_type=Path)
+    words = "Begin with a run's config.json; flags win."
+    function = click.option("--config", "config_file", metavar="FILE", type=file, help=words)(function)
+    text = "Begin with a shipped set of hyperparameters; flags win."
+    return click.option("--preset", metavar="NAME", help=text)(function)
 
 
 def jobs_option(function: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import GroupedCommand, config_options, given, jobs_option, trust_option
+from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
 from galab.cli.output import best_name, program, text, unit
 from galab.cli.trials import resume_trials, run_trials
 from galab.contracts import Generated
@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 @config_options()
 @click.option("--name", help="Name of the run's folder; made of task and strategy when absent.")
 @click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
-@click.option("--preset", metavar="NAME", help="Begin with a shipped set of hyperparameters; flags win.")
-@click.option(
-    "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
-    help="Begin with a run's config.json; flags win.",
-)  # fmt: skip
+@beginning_options
 @click.option("--seeds", metavar="LIST", help="Many trials, such as 0-15 or 0,3,7-9; each in runs/NAME/seed_K.")
 @jobs_option
 @trust_option

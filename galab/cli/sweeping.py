@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from galab.cli.options import GroupedCommand, config_options, given, jobs_option, trust_option
+from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
 from galab.cli.trials import Summary, report
 from galab.errors import UsageError
 
@@ -22,11 +22,7 @@ from galab.errors import UsageError
 @config_options()
 @click.option("--name", help="Name of the sweep's folder; <task>-sweep when absent.")
 @click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
-@click.option("--preset", metavar="NAME", help="Begin with a shipped set of hyperparameters; flags win.")
-@click.option(
-    "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
-    help="Begin with a run's config.json; flags win.",
-)  # fmt: skip
+@beginning_options
 @jobs_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

@@ -57,18 +57,16 @@ class Eager:
     Attributes:
         module: the network.
         forward: how members are run, see :mod:`galab.evaluation.perturbed`.
-        measure: what is asked of their outputs; None for the outputs themselves.
+        measure: what is asked of their outputs.
     """
 
     module: nn.Module
     forward: Forward
-    measure: Measure | None
+    measure: Measure
 
     def __call__(self, members: Mapping[str, Stack], examples: Examples) -> dict[str, Tensor]:
-        """Named sums (P,); or ``outputs``, (P, B, C)."""
+        """Named sums (P,)."""
         outputs = self.forward(self.module, members, examples.inputs)
-        if self.measure is None:
-            return {"outputs": outputs}
         return dict(self.measure(outputs.float(), examples.targets))
 
 
