@@ -86,10 +86,11 @@ def parse_call(text: str, what: str) -> Call:
 
 def split_outside(text: str, separator: str) -> list[str]:
     """The parts of a text between separators that stand in no brackets, without the spaces around them."""
-    parts, depth, quote, start = [], 0, "", 0
+    parts, depth, quote, start, escaped = [], 0, "", 0, False
     for place, letter in enumerate(text):
         if quote:
-            quote = "" if letter == quote else quote
+            quote = "" if letter == quote and not escaped else quote
+            escaped = letter == "\\" and not escaped
         elif depth and letter in "'\"":  # outside brackets an apostrophe is part of a path
             quote = letter
         elif letter in "([{":

@@ -138,7 +138,7 @@ class Telling(Protocol):
     Attributes:
         heads: number of memories.
         telling: while True, ``forward`` returns two more columns, as float32: how near the nearest memory is to the
-            input, and its number.
+            input, and its number, -1 where all are empty.
     """
 
     heads: int

@@ -133,7 +133,7 @@ def _check_fitness(config: RunConfig) -> None:
             f"expected --norm-penalty 0 with --strategy {config.strategy}, got {config.norm_penalty}: members' weights "
             "are never formed; use --weight-decay"
         )
-    if config.groups > 1 and spec.bases[0] == "sampled-accuracy":
+    if config.groups > 1 and "sampled-accuracy" in spec.names:
         raise UsageError(
             f"expected --groups 1 with --fitness sampled-accuracy, got {config.groups}; use expected-accuracy"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def terms(base: str) -> tuple[tuple[float, str], ...]:
         UsageError: a weight is no finite number.
     """
     found = []
-    for part in base.split("+"):
+    for part in re.split(r"(?<![eE])\+", base):  # 1e+3 is a number
         weight, star, name = (text.strip() for text in part.rpartition("*"))
         try:
             found.append((float(weight) if star else 1.0, name))

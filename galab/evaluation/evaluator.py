@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,13 +187,24 @@ class Evaluator:
             each: what to compute example by example besides.
         """
         module: Any = self.module  # whoever calls has asked whether it can tell
-        with torch.inference_mode():
-            sums, rows = self._blocks.sums(
-                lambda inputs, start: module.reply(near[:, :, start : start + len(inputs)], classes), examples, each
-            )
-        count = len(classes)
+
+        def chunk(whose: Tensor) -> tuple[Arrays, Arrays]:
+            own, logits = near[whose], classes[whose]
+            with torch.inference_mode():
+                return self._blocks.sums(
+                    lambda inputs, start: module.reply(own[:, :, start : start + len(inputs)], logits), examples, each
+                )
+
+        count, failures = len(classes), dict[int, str]()
+        every = torch.arange(count, device=near.device)
+        try:
+            sums, rows = chunk(every)
+        except Exception:  # and not here, or the error of the whole chunk would be shown as each member's cause
+            sums = {}
+        if not sums:
+            (sums, rows), failures = _alone(count, lambda place: chunk(torch.full_like(every, place)))
         means = {name: values / len(examples) for name, values in sums.items()}
-        return Measurements(means, {}, count * len(examples), rows)
+        return Measurements(means, failures, count * len(examples), rows)
 
     def prepared(self, examples: Examples) -> Examples:
         """See :meth:`Blocks.prepared`."""
@@ -223,20 +234,8 @@ class Evaluator:
     def _one_by_one(
         self, group: list[Member], examples: Examples, each: EachExample | None
     ) -> tuple[tuple[Arrays, Arrays], dict[int, str]]:
-        sums: Arrays = {}
-        rows: Arrays = {}
-        failures = {}
-        for index, member in enumerate(group):
-            try:
-                found = self._chunk([member], examples, each)
-            except Exception as error:
-                failures[index] = f"{type(error).__name__}: {error}"
-                tracebacks.tell(error)
-                continue
-            for into, values in zip((sums, rows), found, strict=True):
-                for name, value in values.items():
-                    into.setdefault(name, blank(value))[index] = value[0]
-        return (sums, rows), failures
+        found, failures = _alone(self.chunk, lambda place: self._chunk([group[place]], examples, each), len(group))
+        return found, failures
 
     def _try_to_compile(self) -> Compiled | None:
         train = self._blocks.task.train
@@ -249,3 +248,27 @@ class Evaluator:
         """The chunk's weights by name, (P, *shape), in the precision of the forward."""
         weights = zip(self._names, self._weights, strict=True)
         return {name: stack.to(self._blocks.dtype) for name, stack in weights}
+
+
+def _alone(
+    chunk: int, measure: Callable[[int], tuple[Arrays, Arrays]], members: int | None = None
+) -> tuple[tuple[Arrays, Arrays], dict[int, str]]:
+    """Sums and rows of a chunk whose members are measured one by one, and why some failed.
+
+    Args:
+        chunk: members in all.
+        measure: sums and rows of a chunk filled with one member.
+        members: how many of them there are, the first ones; all when absent.
+    """
+    sums, rows, failures = dict[str, Any](), dict[str, Any](), dict[int, str]()
+    for place in range(chunk if members is None else members):
+        try:
+            found = measure(place)
+        except Exception as error:
+            failures[place] = f"{type(error).__name__}: {error}"
+            tracebacks.tell(error)
+            continue
+        for into, values in zip((sums, rows), found, strict=True):
+            for name, value in values.items():
+                into.setdefault(name, blank(value))[place] = value[0]
+    return (sums, rows), failures

@@ -116,7 +116,7 @@ def _of_memories(closeness: NDArray[np.float32], heads: NDArray[np.int32]) -> Me
     """What (P, B) nearness and numbers of the nearest memories come to; NaN for failed members."""
     mean = closeness.mean(1, dtype=np.float64)
     ordered = np.sort(heads, axis=1)
-    different = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1)
+    different = (ordered[:, :1] >= 0).sum(1) + (ordered[:, 1:] != ordered[:, :-1]).sum(1)
     return {"closeness": mean, "used": np.where(np.isfinite(mean), different, np.nan)}
 
 
@@ -124,12 +124,14 @@ def use_of(heads: NDArray[np.int32], count: int) -> NDArray[np.int32]:
     """How many examples each of ``count`` memories answers: (P, count).
 
     Args:
-        heads: (P, B) the number of the memory that answers.
+        heads: (P, B) the number of the memory that answers; -1 where all are empty.
         count: how many memories there are.
     """
     members = len(heads)
-    places = heads + count * np.arange(members)[:, None]
-    return np.bincount(places.ravel(), minlength=members * count).reshape(members, count).astype(np.int32)
+    # One place more for each member, for what nobody answers.
+    places = heads + 1 + (count + 1) * np.arange(members)[:, None]
+    counts = np.bincount(places.ravel(), minlength=members * (count + 1)).reshape(members, count + 1)
+    return counts[:, 1:].astype(np.int32)
 
 
 def _before_first_error(right: NDArray[np.float32]) -> NDArray[np.float64]:

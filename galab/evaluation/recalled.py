@@ -10,6 +10,7 @@ changes its bits. So it is the same whether it was inherited, computed from the 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ _TOGETHER = 64
 _MOST_BYTES = 256 << 20
 
 
-def can_recall(module: nn.Module, decoder: Decoder, examples: int, members: int) -> bool:
+def can_recall(module: nn.Module, decoder: Decoder, examples: Examples, members: int) -> bool:
     """Whether children are their parents but for one memory, and all their rows fit into memory.
 
     Args:
@@ -54,8 +55,21 @@ def can_recall(module: nn.Module, decoder: Decoder, examples: int, members: int)
         and all(getattr(operator, "alone", False) for operator in developer.mutations)
         and (developer.crossover is None or isinstance(developer.crossover, PerRow))
         and developer.steps.uniform
-        and 4 * module.heads * examples * members <= _MOST_BYTES
+        and 4 * module.heads * len(examples) * members <= _MOST_BYTES
+        and _replies_alone(module, examples.inputs[:8].cpu())
     )
+
+
+def _replies_alone(module: nn.Module, inputs: Tensor) -> bool:
+    """Whether ``forward`` is what rows and replies make of it, also in a class of somebody's own; tried on a copy."""
+    network: Any = copy.deepcopy(module)
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        replied = network.reply(network.rows(network.stored, network.shown(inputs)), network.classes)
+        forwarded = network(inputs)
+    return replied.shape == forwarded.shape and torch.allclose(replied, forwarded, atol=1e-4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,11 +123,11 @@ class Recalled:
         self, parts: Sequence[Part], examples: Examples, each: EachExample | None
     ) -> Iterator[Measured]:
         """See :class:`galab.evaluation.sources.Source`."""
+        if parts and parts[0].generation != self._generation:
+            self._generation = parts[0].generation
+            kept = {int(birth) for part in parts for name in ("id", "parents") for birth in part.births[name].ravel()}
+            self._states = {birth: state for birth, state in self._states.items() if birth in kept}
         for part in parts:
-            if part.generation != self._generation:
-                self._generation = part.generation
-                kept = {int(birth) for name in ("id", "parents") for birth in part.births[name].ravel()}
-                self._states = {birth: state for birth, state in self._states.items() if birth in kept}
             hits, misses = self._decoder.hits, self._decoder.misses
             near, classes, lethal = self._answering(part, examples)
             alive = [place for place in range(len(part)) if place not in lethal]

@@ -20,6 +20,8 @@ from galab.genome.phenotype import Phenotype
 
 #: Weights that are made together; more would leave the processor's cache.
 _TOGETHER = 65_536
+#: Where an operator touches a few weights of each child, so many are copied at once.
+_MOST_TOGETHER = 1 << 22
 
 
 class Decoder:
@@ -148,7 +150,7 @@ class Decoder:
             if parent is not None:
                 alike.setdefault(row.mutation, []).append((row, parent))
         for pairs in alike.values():
-            size = _TOGETHER // self.developer.touches(pairs[0][0])
+            size = min(_TOGETHER // self.developer.touches(pairs[0][0]), _MOST_TOGETHER // self.layout.size)
             if size < 2 or len(pairs) < 2:
                 continue
             for at in range(0, len(pairs), size):

@@ -238,7 +238,7 @@ def _source(
     if isinstance(evaluator, Evaluator):
         members = config.children + 2 * config.parents
         recalls = minibatches.fixed and config.precision == "float32" and not config.norm_penalty
-        if recalls and can_recall(parts.module, decoder, minibatches.size, members):
+        if recalls and can_recall(parts.module, decoder, parts.task.train, members):
             return Recalled(decoder, pedigree, evaluator)
         return Decoded(decoder, evaluator)
     # From generation to generation products are kept only where a birth says all that is needed to follow them.

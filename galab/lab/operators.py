@@ -16,6 +16,7 @@ from galab.genome.layout import Layout
 from galab.genome.noise import Table
 from galab.genome.sigma import snap
 from galab.genome.steps import Steps
+from galab.memories import BY_USE, by_use
 from galab.mutation.control import Control
 from galab.mutation.step_size import StepSizeRule
 from galab.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
@@ -43,7 +44,13 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
     run_key = founders.run_key
     rule = step_size_rule(config, run_key)
     mutations = [mutation(str(call), run_key, law, config) for call, _ in parse_mutations(config.mutate)]
-    for operator in mutations:
+    for (call, _), operator in zip(parse_mutations(config.mutate), mutations, strict=True):
+        heads = getattr(operator, "heads", None)
+        if heads in BY_USE and heads != by_use(call):
+            raise UsageError(
+                f"expected '{call.name}' to say in brackets that the search chooses memories, as in "
+                f"'{call.name}(heads={heads})', got a class that does so by itself; write it into --mutate"
+            )
         if (check := getattr(operator, "check", None)) is not None:
             check(founders.layout)
     recombination = crossover(config.crossover, run_key)

@@ -45,12 +45,20 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         if combine not in COMBINE:
-            raise UsageError(f"model 'ensemble': expected combine to be one of {', '.join(COMBINE)}, got {combine!r}")
+            raise UsageError(
+                f"model 'ensemble': expected combine to be one of {', '.join(COMBINE)}, got {combine!r}; correct it"
+            )
         if not isinstance(nets, int) or not 1 <= nets <= 1024:
-            raise UsageError(f"model 'ensemble': expected nets to be a whole number from 1 to 1024, got {nets!r}")
+            raise UsageError(
+                f"model 'ensemble': expected nets to be a whole number from 1 to 1024, got {nets!r}; correct it"
+            )
+        # Code that is named in here would run without having been asked for: trust looks at the model's own name.
+        if kind not in MODELS.names() or kind == "ensemble":
+            raise UsageError(
+                f"model 'ensemble': expected kind to be a name that `galab models` lists, without brackets, got "
+                f"{kind!r}; use mlp or conv"
+            )
         net = MODELS.load(kind)
-        if not (inspect.isclass(net) and issubclass(net, nn.Module)) or net is Ensemble:
-            raise UsageError(f"model 'ensemble': expected kind to name a network such as mlp or conv, got {kind!r}")
         self.combine = combine
         offered = {
             "input_shape": input_shape, "outputs": outputs + (combine == "gated"), "activation": activation,

@@ -176,7 +176,8 @@ class Memory(nn.Module):
         if not self.telling:
             return logits
         # A bank without any memory is as far away as can be on the sphere.
-        top = torch.where(top <= _NEVER / 2, -1.0, top)
+        empty = top <= _NEVER / 2
+        top, head = torch.where(empty, -1.0, top), torch.where(empty, -1, head)
         return torch.cat([logits.float(), top.float()[..., None], head.float()[..., None]], dim=-1)
 
     def forward(self, inputs: Tensor) -> Tensor:

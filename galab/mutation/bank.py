@@ -254,7 +254,7 @@ def by_plasticity(own: NDArray[np.int32], drawn: NDArray[np.uint64]) -> NDArray[
         drawn: (P, 3) random words.
     """
     points = np.rint(np.clip(own / SCALE, -_PLASTIC_RANGE, _PLASTIC_RANGE) * PER_OCTAVE).astype(np.int16)
-    # 17 octaves at most lie between these float32 numbers, so their sums are exact in float64, in any order.
+    # 17 octaves at most lie between these float32 numbers, so sums of up to 8,192 are exact; and they have one order.
     edges = np.cumsum(sigmas(points.ravel()).reshape(points.shape), axis=1, dtype=np.float64)
     shares = (drawn[:, HEAD] >> np.uint64(11)).astype(np.float64) / 2.0**53
     return np.minimum((edges <= shares[:, None] * edges[:, -1:]).sum(axis=1), own.shape[1] - 1)

@@ -220,7 +220,7 @@ class Activate(Replace):
 
 
 class Perturb(_Operator):
-    """A head's vector moves by the step size and returns to the sphere; an empty head is filled at random.
+    """A head's vector moves by the step size, and on the sphere keeps its length; an empty head is filled at random.
 
     Args:
         run_key: the run's key.
@@ -250,9 +250,13 @@ class Perturb(_Operator):
 
 
 class All(Perturb):
-    """The vectors of all heads move by the step size and return to the sphere; empty ones are filled at random."""
+    """The vectors of all heads move by the step size, as by :class:`Perturb`; empty ones are filled at random."""
 
     alone = False
+
+    def touches(self, layout: Layout) -> int:
+        """See :class:`_Operator`."""
+        return layout.size
 
     def _changed(self, children: Children) -> bool:
         count = children.bank.heads

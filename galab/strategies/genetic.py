@@ -137,6 +137,8 @@ class GeneticAlgorithm:
         looked_at |= (needs_use(config) and self._use is None) or (self._scoring.keys > 1 and self._further is None)
         known = dict(zip(parents, self.parent_fitness.tolist(), strict=True))
         stays = {birth for birth, score in known.items() if np.isfinite(score)} if self._fixed_data else set()
+        if self._further is not None:  # not of those whom nobody has measured
+            stays &= set(self.parents[np.isfinite(self._further).all(axis=1)].tolist())
         return [birth for birth in dict.fromkeys(wanted) if looked_at or birth not in stays]
 
     def tell(self, scores: Scores) -> Outcome:
@@ -270,23 +272,21 @@ class GeneticAlgorithm:
 
     def _sigma_of_parents(self) -> int:
         """Their mean step size, as a grid point; the one that they start from while a search has just set it."""
-        if self._restart is not None:
-            return self._restart
-        return round(float(np.mean([self.pedigree[parent].log_sigma for parent in self.parents.tolist()])))
+        steps = [self.pedigree[parent].log_sigma for parent in self.parents.tolist()]
+        return round(float(np.mean(steps))) if self._restart is None else self._restart
 
 
-def _followed(
-    measured: NDArray[Kind] | None, kept: NDArray[Kind] | None, rows: list[int]
-) -> NDArray[Kind] | None:
-    """What the cohort measured, and after it some rows of what was kept; zeros where nothing was, for nobody asks."""
+def _followed(measured: NDArray[Kind] | None, kept: NDArray[Kind] | None, rows: list[int]) -> NDArray[Kind] | None:
+    """What the cohort measured, and after it some rows of what was kept; NaN, or 0, where nothing was."""
     if measured is None:
         return None
-    after = np.zeros((len(rows), measured.shape[1]), dtype=measured.dtype) if kept is None else kept[rows]
+    unknown = np.nan if np.issubdtype(measured.dtype, np.floating) else 0
+    after = np.full((len(rows), measured.shape[1]), unknown, measured.dtype) if kept is None else kept[rows]
     return np.concatenate([measured, after])
 
 
 def _with_stand_ins(values: NDArray[Kind], stranded: int) -> NDArray[Kind]:
-    """What was seen of the chosen, and in the place of those whose own was seen on other examples, that of the best."""
+    """What was seen of the chosen, and that of the best in the place of those whose own was seen on other examples."""
     return np.concatenate([values, np.repeat(values[:1], stranded, axis=0)])
 
 

@@ -36,10 +36,11 @@ def count_ones(
     at_least("count-ones", 2, classes=classes)
     total = train + validation + test
     # Of more examples than half of all inputs, drawing would hardly find the last ones.
-    if total > (1 << bits if bits <= _LISTED else 1 << (bits - 1)):
+    most = 1 << (bits if bits <= _LISTED else bits - 1)
+    if total > most:
         raise UsageError(
-            f"task 'count-ones': expected at most {1 << min(bits, 62):,} examples of {bits} bits, got {total:,}; name "
-            "fewer, or more bits"
+            f"task 'count-ones': expected at most {most:,} examples of {bits} bits, got {total:,}; name fewer, or more "
+            "bits"
         )
     on = _different(bits, total, run_key)
     inputs, targets = np.where(on, np.float32(1), np.float32(-1)), on.sum(1) % classes

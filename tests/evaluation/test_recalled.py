@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,49 @@ def test_who_cannot_live_is_named() -> None:
     assert set(scores.lethal.values()) == {"free_memories"}
     assert len(scores.lethal) > 10
     assert np.isnan(scores.fitness[list(scores.lethal)]).all()
+
+
+CRASHY = """
+import numpy as np, torch
+from galab.tasks import Classification
+
+class Crashy(Classification):
+    '''Cannot bear members that answer class 1 first.'''
+    def measure(self, outputs, targets):
+        if (outputs[:, 0].argmax(1) == 1).any():
+            raise ValueError("boom")
+        return super().measure(outputs, targets)
+
+def crashy() -> Crashy:
+    bits = np.random.Philox(key=3).random_raw(400) / 2.0**63 - 1
+    x, y = bits.reshape(20, 20).astype(np.float32), np.arange(20) % 10
+    return Crashy(name="crashy", train=(x, y), validation=(x, y), test=(x, y), classes=10)
+"""
+
+
+def test_a_crash_in_a_measure_fails_the_member_alone(tmp_path: Path) -> None:
+    (tmp_path / "crash.py").write_text(CRASHY)
+    experiment = experiment_of(task=f"{tmp_path}/crash.py:crashy", model="memory(heads=6, bank=random)",
+                               mutate="memory-replace", crossover="none", elites=0, fitness="wrong")  # fmt: skip
+    assert isinstance(experiment.search.decoded, Recalled)
+    failed = 0
+    for _, scores in play(experiment, 4):
+        failed += len(scores.failures)
+        assert set(scores.failures.values()) <= {"ValueError: boom"}
+        assert np.isnan(scores.fitness[list(scores.failures)]).all()
+        assert np.isfinite(scores.fitness).sum() == len(scores.fitness) - len(scores.failures) > 0
+    assert failed > 0
+
+
+def test_a_class_of_somebodys_own_is_scored_as_it_answers(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from galab.models.memory import Memory\n"
+        "class Turned(Memory):\n    def forward(self, inputs):\n        return super().forward(inputs.abs())\n"
+        "class Doubting(Memory):\n    def answers(self, near, head, classes):\n"
+        "        return super().answers(near, head, classes) * near.amax(-2)[..., None]\n"
+    )
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Turned").search.decoded) is Decoded
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Doubting").search.decoded) is Recalled
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,27 @@ def test_reports_say_what_the_memories_of_the_best_parent_do(tmp_path: Path) -> 
     assert events.Images(image)[-1].width == 640
 
 
+def test_weights_of_a_sum_may_have_exponents(tmp_path: Path) -> None:
+    lines = log_of(run(tmp_path, fitness="1e16*wrong+1e+2*closeness", generations=5))
+    assert lines[-1]["fitness_best"] < -1e16
+
+
+def test_an_empty_bank_uses_no_memory(tmp_path: Path) -> None:
+    line = log_of(run(tmp_path, mutate="memory-delete", generations=1, report_every=1))[0]
+    assert (line["train_used"], line["memory_used"], line["memory_filled"]) == (0, 0, 0)
+    assert not any(map(any, line["memory_use"]))
+
+
+def test_a_class_that_chooses_by_use_has_to_be_announced(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from galab.mutation.memory import Perturb\nclass Mine(Perturb):\n    _heads = 'used'\n"
+    )
+    config = resolve(RunConfig(**COMMON | {"generations": 5, "mutate": f"{tmp_path}/own.py:Mine"}))
+    parts = network_and_task(config)
+    with pytest.raises(UsageError, match="heads=used"):
+        build(config, *parts)
+
+
 def test_a_bank_learns_by_heart(tmp_path: Path) -> None:
     folder = run(tmp_path, generations=150, mutate="memory-replace,memory-perturb,memory-target", children=32)
     assert log_of(folder)[-1]["fitness_best"] >= -1

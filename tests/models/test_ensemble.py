@@ -28,6 +28,15 @@ def test_nets_may_be_convolutions():
     assert Ensemble((3, 64, 64), 10, nets=2, kind="conv")(torch.randn(2, 3, 64, 64)).shape == (2, 10)
 
 
+def test_code_of_somebodys_own_does_not_run_inside_an_ensemble(tmp_path):
+    """Trust looks at the model's own name."""
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Net: pass\n")
+    for kind in (f"{tmp_path}/evil.py:Net", "os:system", "memory(heads=8)"):
+        with pytest.raises(UsageError, match="a name that `galab models` lists"):
+            Ensemble((6,), 3, kind=kind)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("options", [{"nets": 0}, {"combine": "mean"}, {"kind": "ensemble"}])
 def test_what_is_not_understood_is_refused(options):
     with pytest.raises(UsageError, match="model 'ensemble': expected"):
