@@ -89,9 +89,9 @@ def sentence_of(values: dict[str, Any], generation: int, split: str) -> str:
     if (planted := values["planted"]) is not None:
         tried = "wrong inputs" if planted["tried_wrong"] else "inputs (none is wrong)"
         text += (
-            f"; planting one of the {planted['points']:,} {tried} exactly leaves {planted['after']:.1f} right in the "
-            f"mean ({planted['broken']:.1f} break), at the bank's median length "
-            f"{values['planted_scaled']['after']:.1f}"
+            f"; planting any of the {planted['points']:,} {tried} exactly, as long as it is, leaves "
+            f"{planted['after']:.1f} right in the mean ({planted['broken']:.1f} break), and "
+            f"{values['planted_scaled']['after']:.1f} when it is as long as the bank's memories"
         )
     if values["free_dimensions"] is not None:
         text += f"; {values['free_dimensions']:,} of {values['dimensions']:,} dimensions are seen by no input"
