@@ -4,7 +4,7 @@ The fitness is the number of right answers before the first error. The notes: gi
 of its own does not solve it for 64 points.
 
 Runs: made by this script in runs/questions/do_evolved_rates_solve_till_death.
-Command: python analysis/do_evolved_rates_solve_till_death.py [--seeds 0-4] [--generations 1000]
+Command: python analysis/do_evolved_rates_solve_till_death.py [--seeds 0-4] [--generations 600]
 """
 
 from galab.cli.asking import ask
@@ -22,7 +22,7 @@ QUESTION = Question(
     title="Do evolved rates solve till death? 64 memories, 8 parents, 32 children.",
     conditions=tuple(Condition(label, options) for label, options in RATES),
     common=BANK | {"fitness": "tilldeath", "mutate": MOVE_OR_TARGET, "sigma_floor": 0.01},
-    generations=1000,
+    generations=600,
     seeds="0-4",
     level=64.0,
     measure="best",

@@ -5,7 +5,7 @@ of memories gives each point a place of its own. If interference is what slows l
 of the next points grows faster.
 
 Runs: made by this script in runs/questions/do_new_points_cost_more_as_more_are_known.
-Command: python analysis/do_new_points_cost_more_as_more_are_known.py [--seeds 0-4] [--generations 2000]
+Command: python analysis/do_new_points_cost_more_as_more_are_known.py [--seeds 0-4] [--generations 1200]
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ QUESTION = Question(
         Condition("64 memories", BANK | {"mutate": MOVE_OR_TARGET}),
     ),
     common={"parents": 8, "children": 32},
-    generations=2000,
+    generations=1200,
     seeds="0-4",
     measure="first",
     level=48.0,

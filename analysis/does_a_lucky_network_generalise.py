@@ -5,7 +5,7 @@ do on other data is luck too, or a bias of random networks. Beside it a genetic 
 are asked twice: how good on the training images of the handwritten digits, and how good on the validation images.
 
 Runs: made by this script in runs/questions/does_a_lucky_network_generalise.
-Command: python analysis/does_a_lucky_network_generalise.py [--seeds 0-4] [--generations 400]
+Command: python analysis/does_a_lucky_network_generalise.py [--seeds 0-4] [--generations 200]
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ QUESTION = Question(
         "task": "digits", "hidden": "16", "batch": 0, "parents": 8, "children": 64, "fitness": "accuracy",
         "report_every": 10,
     },
-    generations=400,
+    generations=200,
     seeds="0-4",
     measure="best",
     follow="train_accuracy",

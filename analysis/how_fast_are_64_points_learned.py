@@ -12,7 +12,6 @@ from galab.questions.laboratory import BANK, MOVE_OR_TARGET, RIGHT
 from galab.questions.question import Condition, Question
 
 UNUSED = "memory-replace(heads=unused):0.3,memory-perturb:0.5,memory-target:0.2"
-LARGER = {"parents": 32, "children": 128}
 REWARD = {"fitness": "wrong+1*closeness"}
 QUESTION = Question(
     name="how_fast_are_64_points_learned",
@@ -24,7 +23,6 @@ QUESTION = Question(
         Condition("unused are replaced", {"mutate": UNUSED, **REWARD}),
         Condition("two parents each", {"mutate": MOVE_OR_TARGET, "crossover": "row", **REWARD}),
         Condition("two parents, unused replaced", {"mutate": UNUSED, "crossover": "row", **REWARD}),
-        Condition("two parents, unused, 32 and 128", {"mutate": UNUSED, "crossover": "row", **REWARD, **LARGER}),
         Condition("all three", {"mutate": UNUSED, "crossover": "row", "survival": "plus", **REWARD}),
     ),
     common=BANK | {"parents": 16, "children": 64},

@@ -2,11 +2,11 @@
 
 The notes: one wrong answer costs 0.5, as they divided by the two batches of 32 and not by the examples; 63 memories
 serve 63 points; and setting an unused memory to exactly the missing point takes the right answers from 63 down to 37.
-Here memories are replaced by random unit vectors for 2,000 generations; then the least used memory is set to each
+Here memories are replaced by random unit vectors for 1,500 generations; then the least used memory is set to each
 wrongly answered point in turn (to every point where none is wrong), as long as that point, or of length 1.
 
 Runs: made by this script in runs/questions/what_does_one_planted_memory_break.
-Command: python analysis/what_does_one_planted_memory_break.py [--seeds 0-9] [--generations 2000]
+Command: python analysis/what_does_one_planted_memory_break.py [--seeds 0-4] [--generations 1500]
 """
 
 from galab.cli.asking import ask
@@ -18,7 +18,8 @@ QUESTION = Question(
     title="What does one planted memory break? 64 memories, replaced whole, 8 parents, 32 children, fitness wrong.",
     conditions=(Condition("replaced memories", {"mutate": "memory-replace"}),),
     common=BANK,
-    generations=2000,
+    generations=1500,
+    seeds="0-4",
     looks=(
         Look("before", "memory", "planted.before"),
         Look("planted as long as the input", "memory", "planted.after"),
