@@ -23,20 +23,18 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 #: The public door, ``galab/__init__.py`` and ``galab/__main__.py``.
 DOOR = "galab"
 LAYER = {
-    **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options"), 0),
-    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility"), 0),
-    **dict.fromkeys(("calls", "memories"), 0),
+    **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options", "calls"), 0),
+    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility", "memories"), 0),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
-    "strategies": 3,
-    "evaluation": 4,
+    **{"strategies": 3, "evaluation": 4},
     **{"lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},
 }
 #: Arrows allowed inside a layer; layer 0 is one room.
 SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome"), ("tasks", "data")}
 SIDEWAYS |= {("cli", DOOR), (DOOR, "cli")}
-SIDEWAYS |= {("tasks", "genome.noise"), ("models", "genome.noise")}  # exact random numbers, nothing else of genomes
-SIDEWAYS |= {("lab", "analysis.memory")}  # what a bank of memories does, for the log
+# Exact random numbers, and nothing else of genomes; and what a bank of memories does, for the log.
+SIDEWAYS |= {("tasks", "genome.noise"), ("models", "genome.noise"), ("lab", "analysis.memory")}
 #: Other people's packages under the name that they are imported by.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 
