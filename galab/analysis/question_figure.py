@@ -75,7 +75,7 @@ def draw_question(
         left.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0)
     if level is not None:
         left.axhline(level, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
-    left.set(xlabel=labels[0], ylabel=labels[1])
+    left.set(xlabel=labels[0], ylabel=textwrap.fill(labels[1], _AXIS_LETTERS))
     _draw_rows(right, rows)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
     for axes in (left, right):
