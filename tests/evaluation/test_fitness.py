@@ -23,11 +23,13 @@ from galab.evaluation.fitness import (
     require_classes,
 )
 from galab.genome.phenotype import Phenotype
-from galab.specs import BASES, parse_fitness
+from galab.specs import BASES, INTRINSIC, PER_EXAMPLE, parse_fitness
 
 
 def test_every_base_has_a_value_and_a_score_per_example():
-    assert tuple(FITNESS) == (*EXAMPLE_SCORES, "loss") == BASES  # a task gives its loss as a sum alone
+    # A task gives its loss as a sum alone, and memories tell of themselves.
+    assert tuple(FITNESS) == (*EXAMPLE_SCORES, "loss", *INTRINSIC) == BASES
+    assert tuple(EXAMPLE_SCORES) == PER_EXAMPLE
     assert set(NEEDS) == {"cross-entropy", "accuracy", "wrong", "loss"}
 
 
