@@ -241,7 +241,7 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
         ("galab.mutation.dense", "from galab.tasks.images import mnist", "tasks"),
         ("galab.mutation.dense", "from galab.breeding import ranking", "breeding"),
         ("galab.breeding.ranking", "from galab.data import idx", "data"),
-        ("galab.models.mlp", "from galab.genome import noise", "genome"),
+        ("galab.models.mlp", "from galab.genome import births", "genome"),
         ("galab.data.idx", "from ..tasks import images", "tasks"),
         ("galab.tasks.images", "from galab.models.mlp import MLP", "models"),
         ("galab.tasks.images", "from galab.genome import births", "genome"),
