@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from galab.store.files import folder_error, json_text
 
 if TYPE_CHECKING:
     from galab.lab.rebuild import Saved
-    from galab.questions.analysis import Analysis, Heard
+    from galab.questions.analysis import Analysis, Heard, Option
 
 
 class _Analyses(click.Group):
@@ -68,8 +69,8 @@ def _command(name: str) -> click.Command:
         click.Argument(["path"], metavar="RUN_OR_PKL", type=click.Path(path_type=Path)),
         *(
             click.Option(
-                ["--" + one.name.replace("_", "-")], type=type(one.default), default=one.default, show_default=True,
-                help=_capital(one.help),
+                [_flag(one)], type=one.kind, default=one.default, show_default=one.default is not None,
+                is_flag=one.kind is bool, help=_capital(one.help),
             )
             for one in options_of(analysis)
         ),
@@ -79,6 +80,10 @@ def _command(name: str) -> click.Command:
         click.Command(name, callback=carry_out, params=params, help=summary_of(analysis))
     )
     return command
+
+
+def _flag(option: Option) -> str:
+    return "--" + option.name.replace("_", "-")
 
 
 def _capital(text: str) -> str:
@@ -92,7 +97,14 @@ def _progress(name: str, *, quiet: bool) -> Iterator[Heard]:
         yield lambda what, share: None
         return
     with Live(Text(f"{name} ..."), console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
-        yield lambda what, share: live.update(Text(f"{name}: {what} | {share:.0%} done"))
+        began = time.monotonic()
+        yield lambda what, share: live.update(Text(_standing(name, what, share, time.monotonic() - began)))
+
+
+def _standing(name: str, what: str, share: float, seconds: float) -> str:
+    """What is being done, how much of the whole is done, and how long the rest will take at that pace."""
+    rest = f", {seconds / share * (1 - share):,.0f} s to go" if share > 0.02 and seconds > 2 else ""
+    return f"{name}: {what} | {share:.0%} done{rest}"
 
 
 def _stem(saved: Saved, name: str) -> Path:

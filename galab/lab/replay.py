@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +181,19 @@ class Replay:
         evaluated = {name: saved.get(name) for name in ("precision", "chunk", "forward", "block", "compiled")}
         return numeric_profile(device=self._device, threads=self.config.threads, **evaluated)  # type: ignore[arg-type]
 
+    def centres(self, *, last: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The centre of each generation from 0 to the last that is asked for, as far as the log goes.
+
+        Yields:
+            (generation, (D,) a copy of the centre).
+        """
+        for generation in range(last + 1):
+            if generation and not self._next():
+                return
+            if not self._going:
+                return
+            yield generation, np.array(self._strategy.centre)
+
     def go_to(self, records: dict[str, Any]) -> bool:
         """Hear the scores up to a checkpoint.
 
@@ -190,16 +203,23 @@ class Replay:
         Returns:
             Whether the log still has them.
         """
-        while self._at < records["births"] and (self._at + 1) * self._row.itemsize <= len(self._content):
-            part = self._content[self._at * self._row.itemsize : (self._at + 1) * self._row.itemsize]
-            self._hash.update(part)
-            self._at += 1
-            if self._going:
-                self._hear(np.frombuffer(part, self._row)[0])
+        while self._at < records["births"] and self._next():
+            pass
         if self._at < records["births"] and self._going:
             logger.warning("the score log ends after %d of %d generations", self._at, records["births"])
             self._going = False
         return self._hash.hexdigest() == str(records["sha256"])
+
+    def _next(self) -> bool:
+        """Hear the next row of the log; whether there was one."""
+        part = self._content[self._at * self._row.itemsize : (self._at + 1) * self._row.itemsize]
+        if len(part) < self._row.itemsize:
+            return False
+        self._hash.update(part)
+        self._at += 1
+        if self._going:
+            self._hear(np.frombuffer(part, self._row)[0])
+        return True
 
     def _hear(self, row: Any) -> None:
         self._strategy.planned = int(row["planned"]) or None

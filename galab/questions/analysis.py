@@ -41,11 +41,13 @@ class Option:
 
     Attributes:
         name: of the parameter.
-        default: its default, whose type is that of the parameter.
+        kind: its type; where it may be absent, the type that it has otherwise.
+        default: its default; None where it may be absent.
         help: what it is.
     """
 
     name: str
+    kind: type
     default: Any
     help: str
 
@@ -60,7 +62,13 @@ def options_of(analysis: Callable[..., Analysis]) -> list[Option]:
     text = re.sub(r"\n {8,}", " ", inspect.getdoc(analysis) or "")
     lines = dict(re.findall(r"^ {4}(\w+): (.+)$", text, flags=re.MULTILINE))
     return [
-        Option(one.name, one.default, lines.get(one.name, ""))
+        Option(one.name, _kind(one), one.default, lines.get(one.name, ""))
         for one in inspect.signature(analysis).parameters.values()
         if one.kind is inspect.Parameter.KEYWORD_ONLY
     ]
+
+
+def _kind(parameter: inspect.Parameter) -> type:
+    """Of ``int`` and of ``int | None`` it is ``int``; annotations are text, as nothing that they name is imported."""
+    word = str(parameter.annotation).partition("|")[0].strip()
+    return {"int": int, "float": float, "str": str, "bool": bool}.get(word, type(parameter.default))

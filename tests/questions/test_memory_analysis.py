@@ -35,14 +35,17 @@ def example(saved: object, heard: Heard, *, rate: float = 0.5, split: str = "tra
 
 def test_options_come_from_the_signature_and_the_docstring() -> None:
     assert summary_of(example) == "What it is."
-    assert options_of(example) == [Option("rate", 0.5, "a number in two lines."), Option("split", "train", "a word.")]
+    assert options_of(example) == [
+        Option("rate", float, 0.5, "a number in two lines."),
+        Option("split", str, "train", "a word."),
+    ]
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
 def test_every_analysis_says_what_it_is_and_what_may_be_chosen(name: str) -> None:
     found = ANALYSES.load(name)
     assert 10 < len(summary_of(found)) <= 68, "it has to fit a line of the help"
-    assert all(one.help and isinstance(one.default, (int, float, str)) for one in options_of(found))
+    assert all(one.help and isinstance(one.default, (int, float, str, type(None))) for one in options_of(found))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""One network of a saved run, to be asked: what do these weights score here, where does the gradient point?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab.contracts import Examples, Member, Task
+from galab.errors import UsageError
+from galab.evaluation.evaluator import Evaluator
+from galab.evaluation.example_scores import COMPUTED, ExampleScores
+from galab.evaluation.fitness import Means, means_of, score, steady
+from galab.evaluation.minibatch import Minibatches, fresh_examples
+from galab.evaluation.profile import prepare_device, resolve_device
+from galab.genome.torch_laws import tensors_of
+from galab.lab.gradients import SMOOTH, TrueGradient
+from galab.lab.history import History
+from galab.lab.rebuild import Saved
+from galab.perturbation.centre import Centre
+from galab.specs import parse_fitness, terms
+
+#: The splits of a task's data.
+SPLITS = ("train", "validation", "test")
+
+
+class Probe:
+    """Scores any weights of a saved run's network as the run would, in float32, and differentiates its loss.
+
+    Fitness is the first base of the run's ``--fitness`` as it stands, also where selection looks at improvement;
+    ``sampled-accuracy`` is replaced by ``expected-accuracy``, its mean over all coins.
+
+    Args:
+        saved: the run.
+        chunk: members run at once.
+        device: where to compute.
+
+    Attributes:
+        saved: the run.
+        task: its task.
+        module: its network.
+        layout: where each parameter lies in a weight vector.
+        device: where it computes.
+        base: what fitness is here, such as ``cross-entropy``.
+        smooth: whether that is minus a mean loss; else gradients are those of minus the task's loss.
+        run_key: the run's key.
+    """
+
+    def __init__(self, saved: Saved, *, chunk: int = 32, device: str = "auto") -> None:
+        self.saved = saved
+        self.task: Task = saved.task()
+        self.module = saved.module()
+        self.layout = saved.layout
+        name = resolve_device(device)
+        prepare_device(name)
+        self.device = torch.device(name)
+        self.base = parse_fitness(saved.config.fitness).bases[0]
+        self.smooth = self.base in SMOOTH
+        self._steady = steady(self.base)
+        self.run_key = saved.config.seed or 0
+        computed = [one for _, one in terms(self._steady) if one in COMPUTED]
+        self._each = ExampleScores(computed) if computed else None
+        self._evaluator = Evaluator(
+            self.module, self.layout, self.task,
+            chunk=chunk, precision="float32", device=self.device, telling=True,
+        )  # fmt: skip
+        self._gradient = TrueGradient(self.module, self.task, self.base if self.smooth else "loss", self.device)
+
+    @property
+    def chunk(self) -> int:
+        """Members run at once."""
+        return self._evaluator.chunk
+
+    def weights(self, generation: int | None = None) -> NDArray[np.float32]:
+        """(D,) the champion's weights, or the centre's.
+
+        Args:
+            generation: of which generation, see :meth:`History.champion`; of the checkpoint when absent.
+
+        Raises:
+            UsageError: the generation is not in the run's history.
+        """
+        if generation is None or generation == self.saved.generation:
+            return self.saved.member().floats()
+        history = History(self.saved)
+        return history.member(history.champion(generation)).floats()
+
+    def examples(self, split: str = "train", count: int = 0) -> Examples:
+        """The first examples of a split, on the device.
+
+        Args:
+            split: one of :data:`SPLITS`.
+            count: how many; 0 or too many is all of them.
+
+        Raises:
+            UsageError: there is no such split, or it is empty.
+        """
+        if split not in SPLITS or count < 0:
+            raise UsageError(
+                f"expected --split {', '.join(SPLITS)} and a number of examples, got '{split}' and {count}; correct it"
+            )
+        whole: Examples = getattr(self.task, split)
+        size = min(count, len(whole)) or len(whole)
+        if not size:
+            raise UsageError(f"expected {split} examples in {self.task.description}, got none; choose another --split")
+        return self._evaluator.prepared(Examples(whole.inputs[:size], whole.targets[:size]))
+
+    def minibatches(self, size: int) -> Minibatches:
+        """The run's minibatches: those of a size, in the order that a run with this seed and ``--batch`` sees them."""
+        prepared = self._evaluator.prepared
+        return Minibatches(prepared(self.task.train), size, self.run_key, fresh_examples(self.task, prepared))
+
+    def means(self, members: Sequence[Member], examples: Examples) -> Means:
+        """What the task measures of members, means over the examples: name to (P,); NaN where a member failed.
+
+        Args:
+            members: P of them.
+            examples: on what.
+        """
+        return means_of(self._evaluator.measure(members, examples, self._each))
+
+    def fitness(self, members: Sequence[Member] | NDArray[np.float32], examples: Examples) -> NDArray[np.float64]:
+        """(P,) fitness of members, higher is better; NaN where one failed.
+
+        Args:
+            members: P of them, or their weights (P, D) float32.
+            examples: on what.
+        """
+        several = [Centre(row) for row in members] if isinstance(members, np.ndarray) else members
+        if not len(several):
+            return np.empty(0)
+        means = self.means(several, examples)
+        return score(self._steady, means, len(examples)) if means else np.full(len(several), np.nan)
+
+    def fitness_along(self, members: Iterator[Member], examples: Examples) -> Iterator[NDArray[np.float64]]:
+        """:meth:`fitness` of many members, a chunk at a time, so that memory does not grow with their number.
+
+        Yields:
+            (P,) fitness of the next members, at most :attr:`chunk` of them.
+        """
+        while group := list(islice(members, self.chunk)):
+            yield self.fitness(group, examples)
+
+    def gradient(self, weights: NDArray[np.float32], examples: Examples) -> NDArray[np.float32]:
+        """(D,) the gradient of the fitness, or of minus the task's loss where fitness has none; it points uphill.
+
+        Args:
+            weights: (D,) where.
+            examples: on what; the mean over them.
+
+        Raises:
+            UsageError: the task or the network cannot be differentiated.
+        """
+        parts = {name: part.to(self.device) for name, part in tensors_of(self.layout, Centre(weights)).items()}
+        found = self._gradient.at(parts, examples)
+        if found is None:
+            raise UsageError(
+                f"expected a network and a task with a gradient, got {self.saved.config.model} on {self.task.name}; "
+                "analyse a run of others"
+            )
+        flat = torch.cat([found[name].flatten() for name in self.layout.names])
+        return np.array(flat.float().cpu().numpy())
