@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +22,7 @@ QUICK: dict[str, list[str]] = {"memory": []}
 ELSEWHERE = {("memory", "any"): "expected a network with memories"}
 
 Analyze = Callable[[str, Path], "Asked"]
+Made = Callable[[str], Path]
 
 SMALL = [
     "--task", "digits", "--hidden", "4", "--batch", "32", "--seed", "5", "--threads", "1", "--generations", "4",
@@ -103,15 +104,27 @@ def refuse(constant: str) -> float:
     raise AssertionError(f"{constant} is no JSON")
 
 
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one small run of each kind."""
+    home = tmp_path_factory.mktemp("kinds")
+    (home / "half.py").write_text(HALF)
+    kinds = {
+        "plain": [*POPULATION],
+        "short": [*POPULATION, "--generations", "1"],
+        "memories": [*POPULATION, *BANK],
+        "failing": [*POPULATION, "--task", f"{home / 'half.py'}:half"],
+    }
+    for name, flags in kinds.items():
+        with pytest.raises(SystemExit, match="0"):
+            main(["run", *SMALL, *flags, "--name", name, "--runs", str(home), "-q"])
+    return home
+
+
 @pytest.fixture
-def made(galab: Any, tmp_path: Path) -> Callable[..., Path]:
-    """Makes a small run."""
-
-    def make(*flags: str, generations: int = 4) -> Path:
-        galab("run", *SMALL, *flags, "--generations", generations, "--name", "made", "--runs", tmp_path)
-        return tmp_path / "made"
-
-    return make
+def made(kinds: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A run of a kind, to do anything with."""
+    return lambda name: Path(shutil.copytree(kinds / name, tmp_path / name))
 
 
 def test_the_reference_runs_are_there_and_small() -> None:
@@ -133,32 +146,31 @@ def test_it_answers_on_the_reference_runs(analyze: Analyze, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
-def test_one_generation_is_enough_or_said_to_be_too_few(analyze: Analyze, made: Any, name: str) -> None:
-    analyze(name, made(*POPULATION, generations=1))
+def test_one_generation_is_enough_or_said_to_be_too_few(analyze: Analyze, made: Made, name: str) -> None:
+    analyze(name, made("short"))
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
-def test_a_network_of_memories_is_a_network(analyze: Analyze, made: Any, name: str) -> None:
-    analyze(name, made(*POPULATION, *BANK))
+def test_a_network_of_memories_is_a_network(analyze: Analyze, made: Made, name: str) -> None:
+    analyze(name, made("memories"))
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
-def test_members_that_fail_are_no_obstacle(analyze: Analyze, made: Any, tmp_path: Path, name: str) -> None:
-    (tmp_path / "half.py").write_text(HALF)
-    analyze(name, made(*POPULATION, "--task", "half.py:half"))
+def test_members_that_fail_are_no_obstacle(analyze: Analyze, made: Made, name: str) -> None:
+    analyze(name, made("failing"))
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
-def test_a_lone_checkpoint_is_analysed_or_refused(analyze: Analyze, made: Any, tmp_path: Path, name: str) -> None:
+def test_a_lone_checkpoint_is_analysed_or_refused(analyze: Analyze, made: Made, tmp_path: Path, name: str) -> None:
     lone = tmp_path / "alone" / "gen_000004.pkl"
     lone.parent.mkdir()
-    shutil.copy(made(*POPULATION) / "checkpoints" / lone.name, lone)
+    shutil.copy(made("plain") / "checkpoints" / lone.name, lone)
     analyze(name, lone)
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
-def test_damage_is_one_sentence(analyze: Analyze, made: Any, name: str) -> None:
-    run = made(*POPULATION)
+def test_damage_is_one_sentence(analyze: Analyze, made: Made, name: str) -> None:
+    run = made("plain")
     newest = max((run / "checkpoints").glob("*.pkl"))
     newest.write_bytes(newest.read_bytes()[:-100])
     assert newest.name in analyze(name, run).refusal
