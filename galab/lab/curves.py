@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config import RunConfig, complete
+from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError, closest
+from galab.evolution_compatibility import called
 from galab.lab.origins import read_state
+from galab.options import complete, default_of
 from galab.registry import TASKS
 from galab.store import journal
 from galab.store.groups import runs_below
@@ -101,7 +103,7 @@ def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Pat
     """The group of each run: the values of its hyperparameters in words, short where that keeps them apart."""
     fields = RunConfig.__dataclass_fields__
     values = {
-        path: tuple(complete(content["hyperparameters"]).get(name, fields[name].default) for name in by)
+        path: tuple(complete(content["hyperparameters"]).get(name, default_of(fields[name], "")) for name in by)
         for path, content in contents.items()
     }
     for digits in (2, 4, 17):
@@ -112,7 +114,7 @@ def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Pat
 
 
 def _words(by: Sequence[str], values: Sequence[Any], digits: int) -> str:
-    parts = [f"{value:.{digits}g}" if isinstance(value, float) else str(value) for value in values]
+    parts = [f"{value:.{digits}g}" if isinstance(value, float) else called(str(value)) for value in values]
     return ", ".join(f"{name} {part}" for name, part in zip(by, parts, strict=True))
 
 

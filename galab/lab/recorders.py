@@ -23,7 +23,7 @@ from galab.lab.stop import StopRules
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
     "fitness", "validation", "test", "train", "weights", "step_size_share", "step_size", "selection", "diversity",
-    "cache", "lineage", "estimate", "memory",
+    "cache", "lineage", "estimate", "gradient", "memory",
 )  # fmt: skip
 #: What is drawn by evaluations too.
 _BY_EVALUATIONS = (
