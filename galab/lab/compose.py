@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib import resources
 from pathlib import Path
@@ -63,6 +64,18 @@ def compose(
     remember(config, typed)
     check(config, trust=trust, names=[name for name in CODE if name not in typed])
     return config
+
+
+def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """A configuration with other values; under another strategy without what belonged to the one before.
+
+    Raises:
+        UsageError: the values do not go with the configuration.
+    """
+    if values.get("strategy", config.strategy) == config.strategy:
+        return dataclasses.replace(config, **values)
+    kept = without_dependents(_of_this_kind(config.to_dict(), values), values)
+    return RunConfig.from_dict(kept | values)
 
 
 def preset_names() -> list[str]:

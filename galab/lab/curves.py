@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError, closest
-from galab.evolution_compatibility import called
+from galab.evolution_compatibility import GRADIENTS, called
 from galab.lab.origins import read_state
 from galab.options import complete, default_of
 from galab.registry import TASKS
@@ -45,6 +45,7 @@ class Curves:
 
     Attributes:
         curves: one per run.
+        gradients: whether some of them used gradients.
         data: the data set that all of them were made with, in words.
         left_out: folders of runs that never measured the metric.
     """
@@ -52,6 +53,12 @@ class Curves:
     curves: tuple[Curve, ...]
     data: str
     left_out: tuple[Path, ...]
+    gradients: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What their evaluations are, in words."""
+        return f"members x examples{', of gradients backwards too' if self.gradients else ''}"
 
     @property
     def groups(self) -> list[str]:
@@ -96,7 +103,8 @@ def read_curves(paths: Sequence[Path], *, by: Sequence[str] = (), metric: str = 
             left_out.append(run.path)
     if not curves:
         raise UsageError(_no_metric(metric, [run for run, _ in found.values()]))
-    return Curves(tuple(curves), data, tuple(left_out))
+    gradients = any(contents[curve.path]["hyperparameters"].get("strategy") in GRADIENTS for curve in curves)
+    return Curves(tuple(curves), data, tuple(left_out), gradients)
 
 
 def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Path, str]:

@@ -103,7 +103,7 @@ class TensorBoard:
             self._by_generation.add(_use_image(line[USE]), line["generation"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness)]
-            if finite.size:
+            if finite.size > 1:
                 self._by_generation.add(histogram("fitness/histogram", finite, bins=_BINS), line["generation"])
             self._begin_session(line)
             self._reported = self._generation

@@ -56,6 +56,15 @@ EVOLUTION: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+#: Baselines that use gradients.
+GRADIENTS: dict[str, dict[str, Any]] = {
+    "sgd": {"strategy": "sgd", "lr_schedule": "0:1,9:0.3", "weight_decay": 0.001},
+    "adam": {"strategy": "adam", "clip": 1.0, "optimizer": "adamw"},
+    "fresh-sgd": {
+        "strategy": "sgd", "task": "linear-regression", "model": "linear", "hidden": None, "fitness": "loss",
+    },
+}  # fmt: skip
+
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with changes; an evolution strategy gets none of the genetic algorithm's."""
