@@ -7,6 +7,7 @@ minibatches, log and axis as the searches without gradients that it stands besid
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,7 @@ class GradientDescent:
         """
         cohort = answered(self._asked, scores)
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-        norm = float(torch.sqrt(sum((part.double().square().sum() for part in gradients), torch.zeros(()))))
+        norm = _length(gradients)
         if not np.isfinite(scores.fitness[0]) or not np.isfinite(norm):
             said = scores.failures.get(0, f"the loss is {-scores.fitness[0]:g}, the norm of its gradient {norm:g}")
             raise NoViableChildError(_diverged(cohort.generation, said))
@@ -115,7 +116,7 @@ class GradientDescent:
             for part in gradients:
                 part.mul_(config.clip / norm)
         self._optimizers.step(self.learning_rate(cohort.generation))
-        change = float((self._flat() - before).double().norm())
+        change = _length([self._flat() - before])
         if not np.isfinite(change):
             raise NoViableChildError(_diverged(cohort.generation, "the step left weights that are not finite"))
         record = np.zeros(1, dtype=self.record_dtype)
@@ -147,6 +148,11 @@ class GradientDescent:
 
     def _flat(self) -> torch.Tensor:
         return torch.cat([value.detach().flatten() for value in self.parameters.values()])
+
+
+def _length(parts: list[torch.Tensor]) -> float:
+    """Euclidean norm of all parts together, summed in float64."""
+    return math.hypot(*(float(torch.linalg.vector_norm(part, dtype=torch.float64)) for part in parts))
 
 
 def _diverged(generation: int, said: str) -> str:

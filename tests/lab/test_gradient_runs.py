@@ -85,9 +85,7 @@ def test_steps_are_those_of_torch(evolve: Any, small: dict[str, Any], kind: str)
     weights = nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
     lines = journal.read(RunFolder(folder).log_path)
     assert [-line["fitness_best"] for line in lines] == pytest.approx(losses, rel=1e-5)
-    # Adam divides by the root of a mean square, so a gradient that is nothing but rounding makes whole steps.
-    tolerance = 2e-5 if "adam" in kind else 5e-7
-    assert np.abs(newest_state(folder)["weights"][0] - weights).max() < tolerance
+    assert np.abs(newest_state(folder)["weights"][0] - weights).max() < 1e-7
 
 
 def test_the_first_step_is_minus_the_learning_rate_times_the_gradient(evolve: Any) -> None:
