@@ -59,6 +59,13 @@ def kind_of(strategy: str) -> str:
     return RANDOM if strategy == RANDOM else "genetic"
 
 
+def plans_its_end(config: RunConfig) -> bool:
+    """Whether a rate hangs on the number of generations, so that a longer run is another one from the start."""
+    schedules = (("--sigma-schedule", config.sigma_schedule), ("--lr-schedule", config.lr_schedule))
+    given = [parse_rate_schedule(text, name) for name, text in schedules if text is not None and not breeds(config)]
+    return any(schedule.needs_end for schedule in given)
+
+
 #: What all kinds of search but gradients understand, or ignore, whatever the heading.
 _SHARED = ("sigma", "sigma_schedule", "distribution")
 #: What a random search understands of the genetic algorithm's; it decides the last three itself.
