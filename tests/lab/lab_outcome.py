@@ -67,8 +67,10 @@ GRADIENTS: dict[str, dict[str, Any]] = {
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Hyperparameters with changes; an evolution strategy gets none of the genetic algorithm's."""
-    foreign = ("parents", "children", "elites") if changes.get("strategy", "ga") not in ("ga", "random") else ()
+    """Hyperparameters with changes; a search with a centre gets none of the genetic algorithm's, gradients no noise."""
+    strategy = changes.get("strategy", "ga")
+    foreign = ("parents", "children", "elites") if strategy not in ("ga", "random") else ()
+    foreign += ("distribution",) if strategy in ("sgd", "adam") else ()
     return {name: value for name, value in base.items() if name not in foreign} | changes
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from galab.config import RunConfig
 from galab.errors import NoViableChildError, UsageError
 from galab.evaluation.minibatch import Minibatches
+from galab.evolution_compatibility import plans_its_end
 from galab.lab.compose import compose
 from galab.lab.experiment import build, network_and_task
 from galab.lab.export import export
@@ -249,3 +250,17 @@ def test_defaults_hang_on_the_strategy_and_old_configurations_read_as_before() -
         assert RunConfig.from_saved(json.loads(json.dumps(one.to_dict()))) == one
     assert RunConfig(strategy="sgd", lr=0.1, batch=2048).lr == 0.1
     assert dataclasses.replace(found["sgd"], lr=0.2).batch == 64
+
+
+@pytest.mark.parametrize(
+    ("values", "planned"),
+    [
+        ({"strategy": "sgd"}, False),
+        ({"strategy": "sgd", "lr_schedule": "cosine"}, True),
+        ({"strategy": "eggroll", "lr_schedule": "decay:0.9"}, False),
+        ({"strategy": "eggroll", "sigma_schedule": "linear:0.1"}, True),
+        ({"strategy": "ga", "step_size": "schedule", "sigma_schedule": "0:0.02,9:0.01"}, False),
+    ],
+)
+def test_who_plans_the_end(values: dict[str, Any], planned: bool) -> None:
+    assert plans_its_end(RunConfig(generations=9, **values)) == planned
