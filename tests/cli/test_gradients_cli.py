@@ -51,6 +51,11 @@ def test_refusals(galab: Any, sentence: Any) -> None:
     assert not Path("runs").exists()
 
 
+def test_there_are_no_settings_to_find(galab: Any, sentence: Any) -> None:
+    said = sentence("bench", *SMALL[:8], "--strategy", "sgd", "-q", code=2)
+    assert "expected a search without gradients to find settings for, got --strategy sgd" in said
+
+
 def test_tensorboard_tags(galab: Any) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
