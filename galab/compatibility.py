@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
-from galab.evolution_compatibility import check_evolution, check_random, check_strategy, is_evolution, is_random
+from galab.evolution_compatibility import check_strategy, kind_of
+from galab.gradient_compatibility import OTHERS
 from galab.memories import MEMORY_OPERATORS
 from galab.population_compatibility import check_islands, check_population, check_selection
 from galab.registry import MUTATIONS
@@ -37,7 +38,7 @@ def decided(config: RunConfig) -> dict[str, Any]:
 
 def default_crossover(config: RunConfig) -> str:
     """What ``auto`` means: a coin for every weight, unless an island has one parent or mutation follows one line."""
-    alone = config.parents // config.islands < 2 or is_random(config)
+    alone = config.parents // config.islands < 2 or kind_of(config.strategy) == "random"
     # A memory made of halves of two others would be neither of them.
     whole = "row" if set(_operators(config)) <= set(MEMORY_OPERATORS) else "parameter"
     return "none" if alone or "momentum" in _operators(config) else whole
@@ -62,8 +63,7 @@ def check(config: RunConfig) -> None:
     hidden_sizes(config.hidden)
     parse_fitness(config.fitness)
     check_strategy(config)
-    rules = [check_evolution] if is_evolution(config) else [check_random] if is_random(config) else _GENETIC
-    for rule in rules:
+    for rule in OTHERS.get(kind_of(config.strategy), _GENETIC):
         rule(config)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")

@@ -14,9 +14,9 @@ from typing import Any
 from galab import compatibility
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import UsageError, closest
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import breeds
 from galab.evolution_options import EvolutionOptions
-from galab.options import check, option, or_auto, spelling, type_of
+from galab.options import check, complete, option, or_auto, spelling, type_of, undecided
 from galab.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
 from galab.specs import parse_mutations
 
@@ -44,7 +44,10 @@ class RunConfig(EvolutionOptions):
     origin: str | None = option(
         None, "Start from the parents of another run or checkpoint, as a new run.", group=PROBLEM, flag="--from"
     )
-    strategy: str = option("ga", "How to search.", choices=STRATEGIES, group=PROBLEM)
+    strategy: str = option(
+        "ga", "How to search; sgd and adam are baselines that use gradients, a step a generation.", choices=STRATEGIES,
+        group=PROBLEM,
+    )
     seed: int | None = option(
         None, "Key of all randomness; drawn, printed and saved when absent.", low=0, high=2**63 - 1, group=PROBLEM
     )
@@ -193,7 +196,7 @@ class RunConfig(EvolutionOptions):
     )
     batch: int = option(
         2048, "Training examples that score a generation, the same for all members; 0 takes all.", low=0,
-        group=EVALUATION,
+        group=EVALUATION, by_strategy={"sgd": 64, "adam": 64},
     )
     inheritance: float = option(
         0.8, "Share of the parents' score that a child starts from under an inherited fitness.", low=0.0, high=1.0,
@@ -243,7 +246,9 @@ class RunConfig(EvolutionOptions):
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             check(RunConfig, item, getattr(self, item.name))
-        if self.crossover == "auto" and not is_evolution(self):
+        for name, value in undecided(self, self.strategy).items():
+            object.__setattr__(self, name, value)
+        if self.crossover == "auto" and breeds(self):
             object.__setattr__(self, "crossover", compatibility.default_crossover(self))
         compatibility.check(self)
 
@@ -281,12 +286,6 @@ class RunConfig(EvolutionOptions):
         """Names whose values differ, each with this configuration's value and the other's."""
         pairs = {item.name: (getattr(self, item.name), getattr(other, item.name)) for item in dataclasses.fields(self)}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def complete(saved: dict[str, Any]) -> dict[str, Any]:
-    """What a run saved, with what the fields meant that its version did not have, where that is not today's default."""
-    whole = "survival" in saved  # and not a few values that somebody wrote by hand
-    return {"crossover": "none"} | saved if whole else saved
 
 
 def flag(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which hyperparameters of evolution strategies and of random search go together, and what belongs to one of them."""
+"""The kinds of search, what belongs to one of them alone, and what goes together in evolution strategies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from galab.errors import UsageError
-from galab.options import spelling
+from galab.evolution_options import EVOLUTION, OPTIMISER
+from galab.options import default_of, spelling
 from galab.schedules import parse_rate_schedule
 from galab.specs import INTRINSIC, parse_fitness
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Strategies that move one centre along estimated gradients.
 EVOLUTION_STRATEGIES = ("openai-es", "eggroll")
+#: Baselines that move one centre along true gradients.
+GRADIENTS = ("sgd", "adam")
 #: Draws networks and breeds none.
 RANDOM = "random"
 
@@ -24,29 +27,61 @@ def is_evolution(config: RunConfig) -> bool:
     return config.strategy in EVOLUTION_STRATEGIES
 
 
+def is_gradients(config: RunConfig) -> bool:
+    """Whether the run is a baseline that uses gradients."""
+    return config.strategy in GRADIENTS
+
+
+def has_centre(strategy: str) -> bool:
+    """Whether the search moves one centre, and has no parents."""
+    return strategy in (*EVOLUTION_STRATEGIES, *GRADIENTS)
+
+
+def called(strategy: str) -> str:
+    """A strategy as tables and figures name it: what uses gradients says so."""
+    return f"{strategy} (gradients)" if strategy in GRADIENTS else strategy
+
+
+def breeds(config: RunConfig) -> bool:
+    """Whether the search has parents and children, be they drawn."""
+    return not has_centre(config.strategy)
+
+
 def is_random(config: RunConfig) -> bool:
     """Whether every network is drawn, and none is bred."""
     return config.strategy == RANDOM
 
 
 def kind_of(strategy: str) -> str:
-    """Which hyperparameters a strategy has: those of ``evolution``, ``random`` or ``genetic``."""
-    return "evolution" if strategy in EVOLUTION_STRATEGIES else RANDOM if strategy == RANDOM else "genetic"
+    """Which hyperparameters a strategy has: those of ``evolution``, ``gradients``, ``random`` or ``genetic``."""
+    if has_centre(strategy):
+        return "evolution" if strategy in EVOLUTION_STRATEGIES else "gradients"
+    return RANDOM if strategy == RANDOM else "genetic"
 
 
-#: What all kinds of search understand, or ignore, whatever the heading.
+def plans_its_end(config: RunConfig) -> bool:
+    """Whether a rate hangs on the number of generations, so that a longer run is another one from the start."""
+    schedules = (("--sigma-schedule", config.sigma_schedule), ("--lr-schedule", config.lr_schedule))
+    given = [parse_rate_schedule(text, name) for name, text in schedules if text is not None and not breeds(config)]
+    return any(schedule.needs_end for schedule in given)
+
+
+#: What all kinds of search but gradients understand, or ignore, whatever the heading.
 _SHARED = ("sigma", "sigma_schedule", "distribution")
 #: What a random search understands of the genetic algorithm's; it decides the last three itself.
 _OF_RANDOM = ("parents", "children", "ties", "elites", "survival", "crossover")
+#: Who understands the options under a heading.
+_WHOSE = {EVOLUTION: "--strategy eggroll or openai-es", OPTIMISER: "--strategy eggroll, openai-es, sgd or adam"}
 #: What to say instead, where there is something like it.
 _INSTEAD = {"children": "--population", "parents": "--population", "population": "--children"}
 
 
 def is_foreign(item: dataclasses.Field[Any], strategy: str) -> bool:
     """Whether only another kind of search understands a field of the configuration."""
-    kind, breeding, evolution = kind_of(strategy), ("Population", "Mutation"), ("Evolution strategies",)
-    foreign = {"evolution": breeding, RANDOM: breeding + evolution, "genetic": evolution}[kind]
-    known = (*_SHARED, *_OF_RANDOM) if kind == RANDOM else _SHARED
+    kind, breeding, evolution = kind_of(strategy), ("Population", "Mutation"), (EVOLUTION, OPTIMISER)
+    bred = breeding + evolution
+    foreign = {"evolution": breeding, "gradients": (*breeding, EVOLUTION), RANDOM: bred, "genetic": evolution}[kind]
+    known = {RANDOM: (*_SHARED, *_OF_RANDOM), "gradients": ()}.get(kind, _SHARED)
     return item.name not in known and item.metadata["group"] in foreign
 
 
@@ -54,12 +89,12 @@ def check_strategy(config: RunConfig) -> None:
     """Refuse what only another kind of search understands, as nothing would come of it."""
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        if not is_foreign(item, config.strategy) or value == item.default:
+        if not is_foreign(item, config.strategy) or value == default_of(item, config.strategy):
             continue
         flag = spelling(item)
-        instead = f"use {_INSTEAD[item.name]}" if item.name in _INSTEAD else "drop it"
-        of_evolution = item.metadata["group"] == "Evolution strategies"
-        other = "--strategy eggroll or openai-es" if of_evolution else "the genetic algorithm (--strategy ga)"
+        known = item.name in _INSTEAD and not is_gradients(config)
+        instead = f"use {_INSTEAD[item.name]}" if known else "drop it"
+        other = _WHOSE.get(item.metadata["group"], "the genetic algorithm (--strategy ga)")
         raise UsageError(
             f"expected no {flag} with --strategy {config.strategy}, got {value}: only {other} understands it; {instead}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, get_type_hints
 
@@ -25,6 +25,7 @@ def option(
     group: str,
     changeable: bool = False,
     flag: str | None = None,
+    by_strategy: Mapping[str, Any] | None = None,
 ) -> Any:
     """A dataclass field that is also a command-line flag.
 
@@ -39,6 +40,8 @@ def option(
         group: the heading under which ``--help`` shows it.
         changeable: whether ``galab resume`` may change it without changing what the run means.
         flag: the command-line spelling, where it is not the field's name (``from`` is a word of Python).
+        by_strategy: strategies that have another default. The field is None until somebody decides, see
+            :func:`default_of`.
     """
     metadata = {
         "help": help,
@@ -50,8 +53,27 @@ def option(
         "group": group,
         "changeable": changeable,
         "flag": flag,
+        "default": default,
+        "by_strategy": by_strategy or {},
     }
-    return field(default=default, metadata=metadata)
+    return field(default=None if by_strategy else default, metadata=metadata)
+
+
+def default_of(item: dataclasses.Field[Any], strategy: str) -> Any:
+    """The value of a field under a strategy when nobody says otherwise."""
+    return item.metadata["by_strategy"].get(strategy, item.metadata["default"])
+
+
+def undecided(values: Any, strategy: str) -> dict[str, Any]:
+    """Fields of a dataclass that nobody gave, whose default hangs on the strategy: name to that default."""
+    fields = [item for item in dataclasses.fields(values) if item.metadata["by_strategy"]]
+    return {item.name: default_of(item, strategy) for item in fields if getattr(values, item.name) is None}
+
+
+def complete(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a run saved, with what the fields meant that its version did not have, where that is not today's default."""
+    whole = "survival" in saved  # and not a few values that somebody wrote by hand
+    return {"crossover": "none"} | saved if whole else saved
 
 
 def or_auto(registry: Registry) -> Callable[[str], None]:

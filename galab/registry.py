@@ -166,6 +166,8 @@ STRATEGIES = Registry(
         "random": "galab.strategies.random_search:RandomSearch",
         "openai-es": "galab.strategies.evolution:EvolutionStrategy",
         "eggroll": "galab.strategies.evolution:EvolutionStrategy",
+        "sgd": "galab.strategies.gradients:GradientDescent",
+        "adam": "galab.strategies.gradients:GradientDescent",
     },
     "galab run --help",
 )

@@ -23,6 +23,8 @@ BASES = (
     "cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath", "loss", "closeness",
     "used", "unused",
 )  # fmt: skip
+#: Minus a mean loss, and so differentiable where the loss is.
+SMOOTH = ("cross-entropy", "loss")
 #: Those of single examples, by which lexicase selection can go.
 PER_EXAMPLE = ("cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath")
 #: Those that a bank of memories is asked about itself, whatever the task.

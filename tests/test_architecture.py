@@ -24,8 +24,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 DOOR = "galab"
 LAYER = {
     **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options", "calls"), 0),
-    **dict.fromkeys(("schedules", "evolution_options"), 0),
-    **dict.fromkeys(("compatibility", "population_compatibility", "evolution_compatibility", "memories"), 0),
+    **dict.fromkeys(("schedules", "evolution_options", "memories", "compatibility"), 0),
+    **dict.fromkeys(("population_compatibility", "evolution_compatibility", "gradient_compatibility"), 0),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
     **{"strategies": 3, "evaluation": 4, "lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from galab.config import RunConfig, field_type, flag
 from galab.errors import UsageError
 from galab.evolution_options import EvolutionOptions
+from galab.options import default_of
 from galab.registry import Registry
 from galab.specs import hidden_sizes
 
@@ -131,7 +132,7 @@ def test_a_value_of_another_type_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_none_is_taken_exactly_where_it_is_the_default(name: str) -> None:
     if FIELDS[name].default is None:
-        assert getattr(RunConfig(**{name: None}), name) is None
+        assert getattr(RunConfig(**{name: None}), name) == default_of(FIELDS[name], "ga")
     else:
         with pytest.raises(UsageError, match=flag(name)):
             RunConfig(**{name: None})

@@ -89,7 +89,10 @@ def test_a_genetic_algorithm_refuses_what_only_an_evolution_strategy_understands
     with pytest.raises(UsageError) as error:
         RunConfig(strategy="ga", **values)
     assert str(error.value).startswith(f"expected no {name} with --strategy ga, got ")
-    assert "only --strategy eggroll or openai-es understands it; " in str(error.value)
+    both = OF_EVOLUTION.index({"lr": 0.5}), OF_EVOLUTION.index({"pairs": "one-sided"})
+    of_gradients_too = values in OF_EVOLUTION[slice(*both)]
+    whose = "eggroll, openai-es, sgd or adam" if of_gradients_too else "eggroll or openai-es"
+    assert f"only --strategy {whose} understands it; " in str(error.value)
 
 
 def test_the_one_that_corresponds_is_named() -> None:

@@ -49,6 +49,7 @@ def compare(
         "metric": metric,
         "measured_on": _measured_on(metric),
         "data": found.data,
+        "unit": found.unit,
         "budgets": tables,
         "figure": str(image),
     }
@@ -136,7 +137,7 @@ def _test(result: Comparison, names: list[str], counts: list[int]) -> dict[str, 
 
 def _print(content: dict[str, Any]) -> None:
     click.echo(f"{content['metric']}, measured on {content['measured_on']} of {content['data']}")
-    click.echo("medians over runs at equal evaluations (members x examples), with bootstrap 95 % intervals")
+    click.echo(f"medians over runs at equal evaluations ({content['unit']}), with bootstrap 95 % intervals")
     for table in content["budgets"]:
         rows = table["groups"]
         shown = ["group", "seeds", "median", "low", "high"]
@@ -191,7 +192,7 @@ def _draw(found: Curves, metric: str, image: Path) -> None:
         draw_bands(
             image,
             bands,
-            x_label="evaluations (members x examples)",
+            x_label=f"evaluations ({found.unit})",
             y_label=label,
             title=f"Medians over runs, bands: bootstrap 95 % intervals; {found.data}",
         )

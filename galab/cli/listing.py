@@ -13,6 +13,7 @@ from galab.cli.options import format_option
 from galab.cli.output import best_name, emit, text, unit
 from galab.cli.trials import show_trials
 from galab.errors import GalabError
+from galab.evolution_compatibility import GRADIENTS, called, has_centre, is_foreign
 from galab.store.files import json_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _CURVES = (
     "fitness_best", "validation_accuracy", "validation_loss", "test_accuracy", "step_size", "selection_success_rate",
     "diversity_distance", "diversity_common_ancestor", "learning_rate", "estimate_norm", "estimate_cosine",
-    "estimate_even_to_odd", "weights_norm",
+    "estimate_even_to_odd", "gradient_norm", "weights_norm",
 )  # fmt: skip
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.
@@ -45,7 +46,7 @@ def list_runs(runs: Path, style: str) -> None:
 
     rows = [_row(folder, runs) for folder in runs_below(runs)]
     if style == "table":
-        rows = [{name: row[name] for name in _IN_TABLE} for row in rows]
+        rows = [{name: row[name] for name in _IN_TABLE} | {"strategy": called(row["strategy"])} for row in rows]
     emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
 
 
@@ -65,7 +66,6 @@ def show(path: Path, full: bool, style: str) -> None:
     if is_group(path):
         show_trials(path, style)
         return
-    from galab.evolution_compatibility import is_evolution
     from galab.lab.rebuild import open_saved
     from galab.store import checkpoints, journal
 
@@ -85,7 +85,7 @@ def show(path: Path, full: bool, style: str) -> None:
         "champion": saved.state["champion"],
         "checkpoints": [g for g, _ in checkpoints.list_checkpoints(saved.folder.checkpoints)] if saved.folder else [],
     }
-    if is_evolution(saved.config):
+    if has_centre(saved.config.strategy):
         content["score_log"] = _score_log(saved)
     else:
         content["seed_chain"] = _chain(saved)
@@ -132,7 +132,6 @@ def summary(folder: RunFolder) -> dict[str, Any]:
 def _foreign(values: dict[str, Any]) -> list[str]:
     """Of the copied hyperparameters, those that the run's strategy knows nothing of."""
     from galab.config import RunConfig
-    from galab.evolution_compatibility import is_foreign
 
     fields = RunConfig.__dataclass_fields__
     return [name for name in _COPIED if is_foreign(fields[name], values.get("strategy", "ga"))]
@@ -170,22 +169,24 @@ def _chain(saved: Any) -> list[dict[str, Any]]:
 
 def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> None:
     from galab.config import RunConfig
-    from galab.evolution_compatibility import is_foreign
     from galab.lab.dependents import decides_itself
+    from galab.options import default_of
 
     totals, strategy = content["totals"], content["hyperparameters"]["strategy"]
     click.echo(f"{content['run']}: {content['task']['description']}")
     click.echo(
-        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({unit(strategy)} x examples), "
+        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({unit(strategy)}), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
     fields = {item.name: item for item in dataclasses.fields(RunConfig)}
+    if strategy in GRADIENTS:
+        click.echo(f"{strategy} is a baseline that uses gradients: each generation is one step along one")
     click.echo("\nhyperparameters (* differs from the default)")
     values = content["hyperparameters"]
     for name, value in values.items():
         if value is not None and not is_foreign(fields[name], strategy):
             decided = name in _DECIDED or decides_itself(name, values)
-            own = not (decided or _near(value, fields[name].default))
+            own = not (decided or _near(value, default_of(fields[name], strategy)))
             click.echo(f"  {'*' if own else ' '} {name:<16} {value if isinstance(value, int) else text(value)}")
     if log:
         click.echo("\ncurves")
@@ -201,10 +202,11 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     if "score_log" in content:
         log_size = content["score_log"]
         click.echo(f"\n{best_name(strategy, champion['id'])}: {found or 'not measured yet'}")
-        click.echo(
-            f"score log: {log_size['updates']:,} updates in {log_size['bytes'] / 1000:,.1f} kB; with the seed, "
-            f"{values['seed']}, they make every centre again"
-        )
+        what = f"score log: {log_size['updates']:,} updates in {log_size['bytes'] / 1000:,.1f} kB"
+        if strategy in GRADIENTS:
+            click.echo(f"{what}; with the seed, {values['seed']}, the data makes every centre again")
+        else:
+            click.echo(f"{what}; with the seed, {values['seed']}, they make every centre again")
         return
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)

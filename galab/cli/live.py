@@ -64,7 +64,7 @@ class LiveLine:
         parts = [
             f"generation {line['generation']:,}",
             "no fitness" if line["fitness_best"] is None else f"fitness {line['fitness_best']:.4f}",
-            f"step {line['step_size']:.2g}",
+            f"step {line['step_size']:.2g}" if "step_size" in line else f"gradient {line['gradient_norm']:.2g}",
             f"{line['evaluations_per_second']:,.0f} evaluations/s",
         ]
         if "validation_accuracy" in self._report:

@@ -136,7 +136,12 @@ def _help(item: dataclasses.Field[Any]) -> str:
     text: str = item.metadata["help"]
     if isinstance(item.metadata["choices"], Registry):
         text += f" Names: {', '.join(_names(item)())}."
-    if item.default is None:
+    usual, others = item.metadata["default"], item.metadata["by_strategy"]
+    if usual is None:
         return text
-    default = f"{item.default:g}" if isinstance(item.default, float) else item.default
-    return f"{text}  [default: {default}]"
+    more = "".join(f"; {_plainly(value)} with {strategy}" for strategy, value in others.items())
+    return f"{text}  [default: {_plainly(usual)}{more}]"
+
+
+def _plainly(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

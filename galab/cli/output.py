@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from galab.evolution_compatibility import EVOLUTION_STRATEGIES
+from galab.evolution_compatibility import GRADIENTS, has_centre
 from galab.store.files import json_text
 
 #: Whole numbers that name something: they are read out or copied, not compared, so they get no separators.
@@ -59,13 +59,15 @@ def text(value: Any) -> str:
 
 
 def unit(strategy: str) -> str:
-    """Who is evaluated, in a word."""
-    return "members" if strategy in EVOLUTION_STRATEGIES else "children"
+    """What an evaluation is, in words."""
+    if strategy in GRADIENTS:
+        return "examples forwards, and each of them backwards too"
+    return f"{'members' if has_centre(strategy) else 'children'} x examples"
 
 
 def best_name(strategy: str, number: int) -> str:
     """The one that evaluate and export use, by what it is: a birth, or the centre after some generation."""
-    return f"centre of generation {number:,}" if strategy in EVOLUTION_STRATEGIES else f"champion {number}"
+    return f"centre of generation {number:,}" if has_centre(strategy) else f"champion {number}"
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from galab.cli.output import best_name, program, text, unit
 from galab.cli.trials import resume_trials, run_trials
 from galab.contracts import Generated
 from galab.errors import UsageError
-from galab.evolution_compatibility import is_evolution, is_random
+from galab.evolution_compatibility import is_evolution, is_gradients, is_random
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -128,6 +128,8 @@ def _searchers(config: RunConfig) -> str:
     """Who searches, in words."""
     if is_random(config):
         return f"{config.children:,} networks drawn a generation, the best {config.parents:,} of all kept"
+    if is_gradients(config):
+        return f"gradient descent, a baseline that uses gradients: {config.optimizer} with lr {config.lr:g}"
     if not is_evolution(config):
         return f"{config.parents} parents, {config.children} children"
     rank = "full-rank noise" if config.strategy == "openai-es" else f"rank {config.rank}"
@@ -154,7 +156,7 @@ def _report(result: Result) -> int:
     path = result.folder.path
     click.echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
-        f"({unit(result.strategy)} x examples), {result.seconds:.1f} s, seed {result.seed}"
+        f"({unit(result.strategy)}), {result.seconds:.1f} s, seed {result.seed}"
     )
     metrics, who = result.metrics, best_name(result.strategy, result.champion)
     if "test_accuracy" in metrics:

@@ -10,7 +10,7 @@ from typing import Any
 
 from galab.config import RunConfig, flag
 from galab.errors import GalabError, RunFolderError, UsageError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import plans_its_end
 from galab.lab import trust as trust_rules
 from galab.lab.resume_rules import STOP_RULES
 from galab.lab.search import Shared
@@ -152,8 +152,7 @@ def _to_do(path: Path, config: RunConfig, longer_counts: bool, words: Words) -> 
             f"expected the hyperparameters that '{path}' was begun with ({flag(refused[0])} {_short(was)}), got "
             f"{flag(refused[0])} {_short(got)}; {words.elsewhere}"
         )
-    # An evolution strategy may plan its learning rate by its last generation.
-    may_be_longer = longer_counts and config.generations is not None and not is_evolution(config)
+    may_be_longer = longer_counts and config.generations is not None and not plans_its_end(config)
     if may_be_longer and stand(path, config.seed or 0).generation >= (config.generations or 0):
         return None
     changes = {name: getattr(config, name) for name in different}

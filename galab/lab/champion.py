@@ -1,4 +1,4 @@
-"""The champion: the living parent that is best on validation data, or an evolution strategy's centre.
+"""The champion: the living parent that is best on validation data, or the centre that a search moves.
 
 Selection never sees that data.
 """
@@ -17,7 +17,7 @@ from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
 from galab.evaluation.fitness import STEADY, Means, means_of, score
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import breeds
 from galab.genome.layout import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.specs import parse_fitness, terms
@@ -66,7 +66,7 @@ class Judge:
         measured = [STEADY.get(name, name) for _, name in terms(self._base)]
         computed = [name for name in measured if name in COMPUTED]
         self._each = ExampleScores(computed) if computed else None
-        self._several = evaluator(1 if is_evolution(config) else min(config.parents, 64))
+        self._several = evaluator(min(config.parents, 64) if breeds(config) else 1)
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
 

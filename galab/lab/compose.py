@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from galab.config import RunConfig, complete
+from galab.config import RunConfig
 from galab.errors import UsageError, closest
-from galab.evolution_compatibility import EVOLUTION_STRATEGIES, is_foreign, kind_of
+from galab.evolution_compatibility import EVOLUTION_STRATEGIES, GRADIENTS, has_centre, is_foreign, kind_of
+from galab.evolution_options import OPTIMISER
 from galab.genome.sigma import sigma
 from galab.lab.dependents import without_dependents
 from galab.lab.members import members_of
@@ -18,9 +20,13 @@ from galab.lab.origins import read_state
 from galab.lab.state import config_of, layout_of
 from galab.lab.step_sizes import reached
 from galab.lab.trust import CODE, check, remember
+from galab.options import complete, default_of
 
 #: What another run's configuration does not hand on to a run that starts from it: its own key and limits.
 _NOT_INHERITED = ("seed", "origin", "init", "generations", "seconds", "target", "chunk")
+
+#: What a baseline by gradients does not hear from another kind of run, as there is one way to compute a gradient.
+_OF_GRADIENTS = ("precision", "compile", "workers", "chunk", "norm_penalty")
 
 
 def compose(
@@ -60,6 +66,18 @@ def compose(
     return config
 
 
+def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """A configuration with other values; under another strategy without what belonged to the one before.
+
+    Raises:
+        UsageError: the values do not go with the configuration.
+    """
+    if values.get("strategy", config.strategy) == config.strategy:
+        return dataclasses.replace(config, **values)
+    kept = without_dependents(_of_this_kind(config.to_dict(), values), values)
+    return RunConfig.from_dict(kept | values)
+
+
 def preset_names() -> list[str]:
     """Names of the shipped presets."""
     folder = resources.files("galab").joinpath("presets")
@@ -83,15 +101,28 @@ def read_preset(name: str) -> dict[str, Any]:
 def _of_this_kind(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     """Saved values without what belonged to another kind of search than the one that is asked for."""
     was, wanted = (source.get("strategy", "ga") for source in (values, values | flags))
-    if kind_of(was) == kind_of(wanted):
+    if was == wanted:
         return values
     fields = RunConfig.__dataclass_fields__
+    if {was, wanted} & set(GRADIENTS):
+        values = {name: value for name, value in values.items() if not _left_behind(name, value, was, wanted)}
+    if kind_of(was) == kind_of(wanted):
+        return values
     # The same name, but points of step sizes here and factors there.
     return {
         name: value
         for name, value in values.items()
         if name != "sigma_schedule" and not (name in fields and is_foreign(fields[name], wanted))
     }
+
+
+def _left_behind(name: str, value: Any, was: str, wanted: str) -> bool:
+    """Whether a saved value says nothing to, or beyond, a baseline by gradients: its optimiser is its own."""
+    item = RunConfig.__dataclass_fields__.get(name)
+    if item is None:  # refused by name later
+        return False
+    usual = bool(item.metadata["by_strategy"]) and value == default_of(item, was)
+    return usual or item.metadata["group"] == OPTIMISER or (wanted in GRADIENTS and name in _OF_GRADIENTS)
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -112,7 +143,7 @@ def _inherited(origin: Path) -> dict[str, Any]:
     state = read_state(origin)
     values = {name: value for name, value in complete(state["hyperparameters"]).items() if name not in _NOT_INHERITED}
     config = config_of(state, origin)
-    if config.strategy in EVOLUTION_STRATEGIES:
+    if has_centre(config.strategy):
         return values
     come_to = reached(steps_of(config, layout_of(state)), config.sigma, members_of(state)[0].log_sigma)
     # Rows and columns together, and factors, may lie outside of the bounds of a single step size.

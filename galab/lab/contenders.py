@@ -19,6 +19,7 @@ from galab.config import RunConfig
 from galab.contracts import Scores, Task
 from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
+from galab.evolution_compatibility import is_gradients
 from galab.genome.founders import Founders
 from galab.genome.noise import Table
 from galab.lab import tables
@@ -183,7 +184,15 @@ class Workbench:
 
         Args:
             config: as :attr:`config` but for its settings.
+
+        Raises:
+            UsageError: it uses gradients.
         """
+        if is_gradients(config):
+            raise UsageError(
+                f"expected a search without gradients to find settings for, got --strategy {config.strategy}: there is "
+                "one way to compute its steps; choose --threads by hand"
+            )
         experiment = build(config, self.module, self.task, law=self.law, founders=self.founders)
         if self.run is None:
             experiment.search.begin()

@@ -43,6 +43,7 @@ def with_workers(experiment: Experiment) -> Iterator[Experiment]:
     if not workers:
         yield experiment
         return
+    assert isinstance(search.executor, Here)  # others refuse workers
     pool = Processes(search.executor, _Leader(search), Blueprint.of(experiment), workers)
     try:
         yield replace(experiment, pool=pool)
@@ -138,6 +139,7 @@ class _Follower:
 
     @property
     def executor(self) -> Here:
+        assert isinstance(self._search.executor, Here)
         return self._search.executor
 
     def restore(self, state: dict[str, Any]) -> None:

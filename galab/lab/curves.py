@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config import RunConfig, complete
+from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError, closest
+from galab.evolution_compatibility import GRADIENTS, called
 from galab.lab.origins import read_state
+from galab.options import complete, default_of
 from galab.registry import TASKS
 from galab.store import journal
 from galab.store.groups import runs_below
@@ -43,6 +45,7 @@ class Curves:
 
     Attributes:
         curves: one per run.
+        gradients: whether some of them used gradients.
         data: the data set that all of them were made with, in words.
         left_out: folders of runs that never measured the metric.
     """
@@ -50,6 +53,12 @@ class Curves:
     curves: tuple[Curve, ...]
     data: str
     left_out: tuple[Path, ...]
+    gradients: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What their evaluations are, in words."""
+        return f"members x examples{', of gradients backwards too' if self.gradients else ''}"
 
     @property
     def groups(self) -> list[str]:
@@ -94,14 +103,15 @@ def read_curves(paths: Sequence[Path], *, by: Sequence[str] = (), metric: str = 
             left_out.append(run.path)
     if not curves:
         raise UsageError(_no_metric(metric, [run for run, _ in found.values()]))
-    return Curves(tuple(curves), data, tuple(left_out))
+    gradients = any(contents[curve.path]["hyperparameters"].get("strategy") in GRADIENTS for curve in curves)
+    return Curves(tuple(curves), data, tuple(left_out), gradients)
 
 
 def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Path, str]:
     """The group of each run: the values of its hyperparameters in words, short where that keeps them apart."""
     fields = RunConfig.__dataclass_fields__
     values = {
-        path: tuple(complete(content["hyperparameters"]).get(name, fields[name].default) for name in by)
+        path: tuple(complete(content["hyperparameters"]).get(name, default_of(fields[name], "")) for name in by)
         for path, content in contents.items()
     }
     for digits in (2, 4, 17):
@@ -112,7 +122,7 @@ def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Pat
 
 
 def _words(by: Sequence[str], values: Sequence[Any], digits: int) -> str:
-    parts = [f"{value:.{digits}g}" if isinstance(value, float) else str(value) for value in values]
+    parts = [f"{value:.{digits}g}" if isinstance(value, float) else called(str(value)) for value in values]
     return ", ".join(f"{name} {part}" for name, part in zip(by, parts, strict=True))
 
 

@@ -20,18 +20,22 @@ from galab.evaluation.example_scores import COMPUTED
 from galab.evaluation.fitness import NEEDS, require_classes
 from galab.evaluation.process import keep_freed_memory, settle_kernels
 from galab.evaluation.profile import numeric_profile, prepare_device
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import kind_of
 from galab.genome.founders import Founders
 from galab.genome.layout import Layout
 from galab.genome.noise import Table, table
 from galab.genome.torch_laws import founders_given, founders_of
 from galab.lab.evolution_search import EvolutionSearch
 from galab.lab.genetic_search import GeneticSearch
+from galab.lab.gradient_search import GradientSearch
 from galab.lab.search import Parts, Search, Shared
 from galab.memories import needs_use
 from galab.models import build_model
 from galab.specs import INTRINSIC, hidden_sizes, parse_fitness
 from galab.tasks import Classification, load_task
+
+#: By the kind of search; all others breed.
+_SEARCHES: dict[str, Any] = {"evolution": EvolutionSearch, "gradients": GradientSearch}
 
 
 @contextmanager
@@ -136,7 +140,7 @@ def build(
         founders = founders_of(module, run_key)
     law = table(config.distribution) if law is None else law
     parts = Parts(config, task, module, founders, law, shared or Shared())
-    search: Search = (EvolutionSearch if is_evolution(config) else GeneticSearch).build(parts)
+    search: Search = _SEARCHES.get(kind_of(config.strategy), GeneticSearch).build(parts)
     experiment = Experiment(config, task, module, founders, law, search)
     parts.shared.like = parts.shared.like or experiment
     return experiment

@@ -18,7 +18,7 @@ from galab.config import RunConfig
 from galab.contracts import Member
 from galab.distribution import TABLE_HASHES, parse
 from galab.errors import CheckpointError, GalabError, UsageError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import breeds
 from galab.genome import quantiles
 from galab.genome.births import NOBODY, Birth
 from galab.genome.founders import GIVEN, Founders
@@ -55,10 +55,10 @@ def export(saved: Saved, to: str, output: Path, *, member: int | None = None, ke
         UsageError: an unknown format.
         GalabError: the extra for safetensors is not installed, or the lineage is not at hand.
     """
-    if to == "genome" and is_evolution(saved.config):
+    if to == "genome" and not breeds(saved.config):
         raise UsageError(
             f"expected --to torch or safetensors for the centre of {saved.config.strategy}, got genome: a centre is no "
-            "birth; its seeds and scores are the run folder itself (see `galab verify`)"
+            "birth; what it follows from is the run folder itself (see `galab verify`)"
         )
     individual = saved.member(member)
     if to == "genome":
@@ -127,8 +127,10 @@ def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
     Raises:
         CheckpointError: the checkpoint lies outside its run folder, without its lineage.
     """
-    if is_evolution(saved.config):
-        raise CheckpointError("expected a genetic algorithm, got an evolution strategy, whose centre has no lineage")
+    if not breeds(saved.config):
+        raise CheckpointError(
+            f"expected a genetic algorithm, got --strategy {saved.config.strategy}, whose centre has no lineage"
+        )
     if saved.folder is None or not saved.folder.lineage_path.exists():
         raise CheckpointError(
             f"expected the lineage file of the run beside '{saved.path}', found none: a lone checkpoint holds weights "

@@ -1,4 +1,4 @@
-"""The true gradient of a fitness, by automatic differentiation: to compare estimates with, never to search by."""
+"""The true gradient of a fitness, by automatic differentiation: estimates are compared with it, baselines go by it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from galab.contracts import Examples, Task
-
-#: Fitness bases that are minus a mean loss, and so have a gradient.
-SMOOTH = ("cross-entropy", "loss")
+from galab.specs import SMOOTH
 
 
 class TrueGradient:
@@ -42,17 +40,37 @@ class TrueGradient:
         """
         if not self._smooth:
             return None
-        weights = {name: value.detach().clone().requires_grad_() for name, value in centre.items()}
-        inputs = examples.inputs.float() if examples.inputs.is_floating_point() else examples.inputs
         try:
-            with torch.enable_grad():
-                outputs = functional_call(self._module, weights, (inputs,)).unsqueeze(0)
-                loss = self._task.measure(outputs, examples.targets)["loss"].sum() / len(examples)
-                found = torch.autograd.grad(-loss, list(weights.values()), allow_unused=True)
+            _, gradient = self.measured(centre, examples)
         except RuntimeError:  # a network or task that overwrites what it computed
             return None
-        values = weights.values()
-        return {
+        return {name: -part for name, part in gradient.items()}
+
+    def measured(
+        self, centre: Mapping[str, Tensor], examples: Examples
+    ) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """What the task measures of a network, and the gradient of its mean loss, in float32.
+
+        Args:
+            centre: name to tensor.
+            examples: on what.
+
+        Returns:
+            Name to mean over the examples; and name of a parameter to its gradient, zero where the loss does not
+            depend on it.
+
+        Raises:
+            RuntimeError: autograd finds no gradient.
+        """
+        weights = {name: value.detach().clone().requires_grad_() for name, value in centre.items()}
+        inputs = examples.inputs.float() if examples.inputs.is_floating_point() else examples.inputs
+        with torch.enable_grad():
+            outputs = functional_call(self._module, weights, (inputs,)).unsqueeze(0)
+            sums = self._task.measure(outputs, examples.targets)
+            loss = sums["loss"].sum() / len(examples)
+            found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        gradient = {
             name: torch.zeros_like(value) if part is None else part
-            for name, value, part in zip(weights, values, found, strict=True)
+            for (name, value), part in zip(weights.items(), found, strict=True)
         }
+        return {name: float(total.detach().sum()) / len(examples) for name, total in sums.items()}, gradient

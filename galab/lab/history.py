@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from galab.contracts import Member
 from galab.errors import CheckpointError, LethalMutationError, UsageError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import has_centre, is_gradients
 from galab.genome.births import Birth
 from galab.genome.phenotype import Phenotype
 from galab.lab import tables
 from galab.lab.members import lineage_of
 from galab.lab.operators import developer
 from galab.lab.rebuild import Saved
+from galab.lab.recompute import centres_again
 from galab.lab.replay import Replay
 from galab.lab.state import LINEAGE, SCORES, births_dtype, load_founders
 from galab.lab.trust import OPERATORS, check
@@ -35,7 +36,8 @@ class History:
     """What came before a checkpoint.
 
     Of a genetic algorithm: its individuals, of whom those that were selected are known. Of an evolution strategy: its
-    centre, generation by generation.
+    centre, generation by generation. Of a baseline that uses gradients, too, but its steps are computed from the data
+    once more.
 
     Args:
         saved: the checkpoint; what the run did after it is not looked at.
@@ -43,7 +45,7 @@ class History:
     Attributes:
         folder: the run.
         generation: the checkpoint's.
-        evolution: whether it is an evolution strategy's.
+        evolution: whether it is that of a centre: of an evolution strategy, or of a baseline that uses gradients.
 
     Raises:
         UsageError: it is a lone checkpoint, without the run around it.
@@ -57,7 +59,7 @@ class History:
             )
         self.folder: RunFolder = saved.folder
         self.generation = saved.generation
-        self.evolution = is_evolution(saved.config)
+        self.evolution = has_centre(saved.config.strategy)
         self._saved = saved
 
     @cached_property
@@ -166,10 +168,13 @@ class History:
             ) from error
 
     def _centres(self, generations: set[int]) -> Iterator[tuple[int, Centre]]:
-        saved, folder = self._saved, self.folder
-        founders = load_founders(folder.founders_path)
-        law = tables.resolve(saved.config.distribution, folder)
-        replay = Replay(folder.path / SCORES, saved.config, founders, law, saved.state)
-        for generation, centre in replay.centres(last=max(generations, default=-1)):
+        for generation, centre in self._way(last=max(generations, default=-1)):
             if generation in generations:
                 yield generation, Centre(centre)
+
+    def _way(self, *, last: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        saved, folder = self._saved, self.folder
+        if is_gradients(saved.config):
+            return centres_again(folder, saved.state, saved.config, last=last, trust=saved.trust)
+        founders, law = load_founders(folder.founders_path), tables.resolve(saved.config.distribution, folder)
+        return Replay(folder.path / SCORES, saved.config, founders, law, saved.state).centres(last=last)

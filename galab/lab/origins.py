@@ -14,7 +14,7 @@ import torch
 from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.errors import CheckpointError, UsageError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import breeds
 from galab.genome.founders import Founders
 from galab.genome.torch_laws import founders_fixed
 from galab.lab import tables
@@ -45,7 +45,7 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     check_layout(layout_of(state), module, config.origin)
     load_buffers(module, state["buffers"])
     assert config.seed is not None
-    if not is_evolution(config) and decided(config)["founders"] == "clones" and len(state["weights"]) > 1:
+    if breeds(config) and decided(config)["founders"] == "clones" and len(state["weights"]) > 1:
         logger.warning("every founder is a clone of the fittest parent of %s: gene laws need one base", config.origin)
     return founders_fixed(module, fixed_points_of(state), config.seed)
 

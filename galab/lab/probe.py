@@ -17,11 +17,11 @@ from galab.evaluation.fitness import STEADY, Means, means_of, score
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.profile import prepare_device, resolve_device
 from galab.genome.torch_laws import tensors_of
-from galab.lab.gradients import SMOOTH, TrueGradient
+from galab.lab.gradients import TrueGradient
 from galab.lab.history import History
 from galab.lab.rebuild import Saved
 from galab.perturbation.centre import Centre
-from galab.specs import parse_fitness, terms
+from galab.specs import SMOOTH, parse_fitness, terms
 
 #: The splits of a task's data.
 SPLITS = ("train", "validation", "test")

@@ -13,7 +13,7 @@ from galab.config import RunConfig
 from galab.contracts import Member, Task
 from galab.errors import UsageError
 from galab.evaluation.profile import resolve_device
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import breeds
 from galab.genome.layout import Layout
 from galab.genome.torch_laws import tensors_of
 from galab.lab import trust as trust_rules
@@ -72,7 +72,7 @@ class Saved:
         return member
 
     def member(self, member: int | None = None) -> Member:
-        """A parent by its rank in fitness, or the champion; of an evolution strategy, its centre."""
+        """A parent by its rank in fitness, or the champion; the centre where there is one."""
         return candidates_of(self.state)[self.place(member)]
 
     def task(self) -> Task:
@@ -133,7 +133,7 @@ def open_saved(path: Path, *, trust: bool = False) -> Saved:
 
 
 def _who(saved: Saved, member: int | None, place: int) -> dict[str, Any]:
-    if is_evolution(saved.config):
+    if not breeds(saved.config):
         return {"member": "centre"}
     return {"member": "champion" if member is None else member, "birth": saved.numbers[place]}
 

@@ -23,7 +23,7 @@ from galab.lab.stop import StopRules
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
     "fitness", "validation", "test", "train", "weights", "step_size_share", "step_size", "selection", "diversity",
-    "cache", "lineage", "estimate", "memory",
+    "cache", "lineage", "estimate", "gradient", "memory",
 )  # fmt: skip
 #: What is drawn by evaluations too.
 _BY_EVALUATIONS = (
@@ -103,7 +103,7 @@ class TensorBoard:
             self._by_generation.add(_use_image(line[USE]), line["generation"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness)]
-            if finite.size:
+            if finite.size > 1:
                 self._by_generation.add(histogram("fitness/histogram", finite, bins=_BINS), line["generation"])
             self._begin_session(line)
             self._reported = self._generation

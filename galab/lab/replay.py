@@ -52,6 +52,7 @@ class CentreVerdict:
             and the founders those of the first checkpoint.
         scores: whether the score log still begins with the rows that the checkpoint counted on.
         profile: how this machine computes differently from the one that made the checkpoint, in words.
+        source: what the centre follows from besides the seed: the scores, or of a descent along gradients the data.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class CentreVerdict:
     state: bool
     scores: bool
     profile: tuple[str, ...]
+    source: str = "scores"
 
     @property
     def good(self) -> bool:
@@ -85,8 +87,9 @@ class CentreVerdict:
 def centres_conclusion(verdicts: Sequence[CentreVerdict]) -> str:
     """What the verdicts come to, in one sentence."""
     bad = [verdict for verdict in verdicts if not verdict.good]
+    source = verdicts[0].source
     if not bad:
-        return "every checkpoint follows from the seed and the scores"
+        return f"every checkpoint follows from the seed and the {source}"
     if all(verdict.profile and verdict.scores and verdict.difference is not None for verdict in bad):
         largest = max(verdict.difference or 0.0 for verdict in bad)
         return (
@@ -94,7 +97,7 @@ def centres_conclusion(verdicts: Sequence[CentreVerdict]) -> str:
             f"({'; '.join(dict.fromkeys(word for verdict in bad for word in verdict.profile))}): weights differ by at "
             f"most {largest:.2g}; verify the run where it was made"
         )
-    return "a checkpoint does not follow from the seed and the scores"
+    return f"a checkpoint does not follow from the seed and the {source}"
 
 
 @own_threads()
@@ -121,8 +124,8 @@ def verify_centres(folder: RunFolder, present: Sequence[tuple[int, Path]]) -> li
         profile |= dict.fromkeys(differences(state["numeric_profile"], replay.profile(state["numeric_profile"])))
         whole = replay.go_to(state["lineage"])
         centre = np.asarray(state["weights"], dtype=np.float32)[0]
-        identical, difference = _compared(centre, replay.centre)
-        same = replay.state == _words([state["strategy"], state["ranks"]]) and not _meaning(config, replay.config)
+        identical, difference = compared(centre, replay.centre)
+        same = replay.state == words([state["strategy"], state["ranks"]]) and not meaning(config, replay.config)
         same = same and state["founders"] == founders.sha256
         verdicts.append(
             CentreVerdict(path, generation, centre.size, identical, difference, same, whole, tuple(profile))
@@ -174,7 +177,7 @@ class Replay:
     @property
     def state(self) -> Any:
         """Comparable: the strategy's state, and what its directions are made of."""
-        return _words([self._strategy.state_dict(), self._ranks]) if self._going else None
+        return words([self._strategy.state_dict(), self._ranks]) if self._going else None
 
     def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The numeric profile of the replay; how members were evaluated is as saved, because none is."""
@@ -233,7 +236,7 @@ class Replay:
             self._going = False
 
 
-def _compared(saved: NDArray[np.float32], replayed: NDArray[np.float32] | None) -> tuple[int, float | None]:
+def compared(saved: NDArray[np.float32], replayed: NDArray[np.float32] | None) -> tuple[int, float | None]:
     """How many weights are identical to the bit, and the largest difference."""
     if replayed is None or saved.shape != replayed.shape:
         return 0, None
@@ -242,7 +245,7 @@ def _compared(saved: NDArray[np.float32], replayed: NDArray[np.float32] | None) 
     return int(same), difference if math.isfinite(difference) else None
 
 
-def _meaning(config: RunConfig, first: RunConfig) -> set[str]:
+def meaning(config: RunConfig, first: RunConfig) -> set[str]:
     """Hyperparameters that two checkpoints of a run must have in common, and have not."""
     fields = RunConfig.__dataclass_fields__
     # A run may move to a CPU, or be tuned, with --allow-numeric-change; the profile tells.
@@ -250,12 +253,12 @@ def _meaning(config: RunConfig, first: RunConfig) -> set[str]:
     return changed - {"device", *SETTINGS}
 
 
-def _words(value: Any) -> Any:
+def words(value: Any) -> Any:
     """Plain data in which numbers are compared to their last bit, NaN too."""
     if isinstance(value, dict):
-        return {name: _words(part) for name, part in value.items()}
+        return {name: words(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_words(part) for part in value]
+        return [words(part) for part in value]
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     return value.hex() if isinstance(value, float) else value

@@ -9,9 +9,10 @@ import secrets
 from galab.compatibility import CONTROLS, decided
 from galab.config import RunConfig
 from galab.evaluation.profile import default_threads, resolve_device, resolve_precision
-from galab.evolution_compatibility import is_evolution, is_random
+from galab.evolution_compatibility import is_evolution, is_gradients, is_random
 from galab.genome.sigma import sigma, snap
 from galab.lab.operators import is_low_rank
+from galab.registry import TASKS
 from galab.specs import parse_factors, parse_fitness, parse_schedule
 
 #: How long a run goes on when nobody says when to stop.
@@ -43,7 +44,14 @@ def resolve(config: RunConfig) -> RunConfig:
     )
     if is_random(config):
         return _compiled(_random(common))
+    if is_gradients(config):
+        return dataclasses.replace(common, precision="float32", compile="off", chunk=1)
     return _compiled(common if is_evolution(config) else _genetic(common))
+
+
+def default_name(config: RunConfig) -> str:
+    """What a run is called that nobody names, and so its curves in TensorBoard: by its task and strategy."""
+    return f"{TASKS.parse(config.task).short}-{config.strategy}{'-gradients' if is_gradients(config) else ''}"
 
 
 def _compiled(config: RunConfig) -> RunConfig:

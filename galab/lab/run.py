@@ -18,7 +18,7 @@ from galab.lab.experiment import Experiment, build, network_and_task, own_thread
 from galab.lab.loop import Hook, Loop, Result
 from galab.lab.origins import branch, newest, origin_founders, pinned_origin
 from galab.lab.recorders import Recorder, TensorBoard
-from galab.lab.resolving import resolve
+from galab.lab.resolving import default_name, resolve
 from galab.lab.resume_rules import changed, check_profile, on_this_machine
 from galab.lab.search import Shared
 from galab.lab.state import (
@@ -33,7 +33,6 @@ from galab.lab.state import (
 )
 from galab.lab.stop import StopRules, interruptible
 from galab.lab.turns import Scored, Turn, drive
-from galab.registry import TASKS
 from galab.store import checkpoints, journal
 from galab.store.lineage_file import LineageFile
 from galab.store.run_folder import RunFolder, locate
@@ -87,9 +86,8 @@ def starting(
     module, task = network_and_task(config, shared)
     experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
-    stem = f"{TASKS.parse(config.task).short}-{config.strategy}"
     files = tables.files_of(config.distribution, law)
-    create, called = (RunFolder.create, name) if name else (RunFolder.create_free, stem)
+    create, called = (RunFolder.create, name) if name else (RunFolder.create_free, default_name(config))
     folder = create(runs, called, content, files=files)
     return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, shared=shared))
 

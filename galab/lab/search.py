@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.config import RunConfig
-from galab.contracts import Cohort, Member, Outcome, Scores, Strategy, Task
-from galab.evaluation.here import Here
+from galab.contracts import Cohort, Executor, Member, Outcome, Scores, Strategy, Task
 from galab.genome.founders import Founders
 from galab.genome.noise import Table
 
@@ -88,7 +87,7 @@ class Search(Protocol):
         ...
 
     @property
-    def executor(self) -> Here:
+    def executor(self) -> Executor:
         """Carries out a generation's evaluation."""
         ...
 

@@ -16,7 +16,7 @@ from galab.compatibility import decided
 from galab.config import RunConfig
 from galab.contracts import Keyed, Task
 from galab.errors import CheckpointError, UsageError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import breeds, is_evolution
 from galab.genome.births import birth_dtype
 from galab.genome.founders import Founders
 from galab.genome.layout import Layout
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from galab.lab.describe import Totals
     from galab.lab.experiment import Experiment
 
-#: Births that were selected, of a genetic algorithm; scores of all members, of an evolution strategy.
+#: Births that were selected, of a genetic algorithm; scores of all members, of a search with a centre.
 LINEAGE, SCORES = "lineage.bin", "scores.bin"
 #: What a checkpoint of a run has at the least, with its type.
 _KEYS = {
@@ -82,9 +82,9 @@ def capture(
 
 def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
     """Name of the file in which a run writes down what it is rebuilt from, and the type of a row."""
-    if is_evolution(config):
-        return SCORES, record_dtype(config.population)
-    return LINEAGE, births_dtype(config)
+    if breeds(config):
+        return LINEAGE, births_dtype(config)
+    return SCORES, record_dtype(config.population if is_evolution(config) else 1)
 
 
 def births_dtype(config: RunConfig) -> np.dtype[np.void]:

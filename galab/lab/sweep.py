@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.lab.cells import run_cells
+from galab.lab.compose import varied
 from galab.lab.grid import cells_of, checked_seeds
 from galab.lab.trials import Trials
 from galab.lab.workers import Observe
@@ -44,5 +44,5 @@ def sweep(
         RunFolderError: the folder holds something else.
     """
     path = Path(runs) / (name or f"{TASKS.parse(config.task).short}-sweep")
-    cells = {cell: partial(dataclasses.replace, config, **values) for cell, values in cells_of(grid).items()}
+    cells = {cell: partial(varied, config, values) for cell, values in cells_of(grid).items()}
     return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, observe=observe)

@@ -18,13 +18,12 @@ from galab.lab.experiment import build, network_and_task, own_threads
 from galab.lab.grid import checked_seeds
 from galab.lab.origins import origin_founders, pinned_origin
 from galab.lab.recorders import Progress
-from galab.lab.resolving import resolve
+from galab.lab.resolving import default_name, resolve
 from galab.lab.resume_rules import changed
 from galab.lab.search import Shared
 from galab.lab.standing import Ended, data_in, stand
 from galab.lab.stop import interruptible
 from galab.lab.workers import Observe, Trial, run_here, run_in_processes
-from galab.registry import TASKS
 from galab.store.groups import GroupFolder
 from galab.store.run_folder import RunFolder
 
@@ -83,7 +82,7 @@ def start_trials(
     jobs = jobs_for(jobs, len(seeds), config.workers)
     config, weights = checked(config, seeds[0], jobs)
     trust_rules.remember(config)
-    stem = f"{TASKS.parse(config.task).short}-{config.strategy}"
+    stem = default_name(config)
     content = group_content(config, seeds)
     group = GroupFolder.create(runs, name, content) if name else GroupFolder.create_free(runs, stem, content)
     trials = [Trial(path, one, {}) for path, one in members(group.path, config, seeds)]

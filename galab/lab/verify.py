@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.errors import CheckpointError, LethalMutationError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import is_evolution, is_gradients
 from galab.genome.births import Birth
 from galab.genome.develop import Developer
 from galab.genome.founders import Founders
@@ -25,6 +25,7 @@ from galab.genome.phenotype import Phenotype
 from galab.lab import tables
 from galab.lab.members import lineage_of, members_of
 from galab.lab.operators import developer
+from galab.lab.recompute import verify_steps
 from galab.lab.replay import CentreVerdict, centres_conclusion, verify_centres
 from galab.lab.state import births_dtype, config_of, load_founders
 from galab.lab.trust import OPERATORS, check
@@ -70,11 +71,11 @@ class Verdict:
 
 
 def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[CentreVerdict]:
-    """Replay a run's seeds, and the scores of an evolution strategy, and compare with its keyframes.
+    """Replay seeds, or the scores of an evolution strategy, or compute steps along gradients again, and compare.
 
     Args:
         folder: the run.
-        trust: run a mutation of the user's own that it names even if nobody here has run it before.
+        trust: run code of the user's own that it names even if nobody here has run it before.
 
     Returns:
         One verdict per checkpoint, oldest first.
@@ -86,8 +87,11 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[Ce
     if not present:
         raise CheckpointError(f"expected checkpoints in '{folder.checkpoints}', found none; resume the run first")
     first = present[0][1]
-    if is_evolution(config_of(checkpoints.load_checked(first), first)):
+    config = config_of(checkpoints.load_checked(first), first)
+    if is_evolution(config):
         return verify_centres(folder, present)
+    if is_gradients(config):
+        return verify_steps(folder, present, trust=trust)
     return _verify_births(folder, present, trust=trust)
 
 

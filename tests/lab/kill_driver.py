@@ -21,7 +21,7 @@ import torch
 
 torch.set_num_threads(1)
 
-from lab_outcome import ENGINE, EVOLUTION, generations_of, merged, outcome  # noqa: E402
+from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, generations_of, merged, outcome  # noqa: E402
 
 from galab.config import RunConfig  # noqa: E402
 from galab.lab.run import resume, start  # noqa: E402
@@ -180,6 +180,6 @@ if __name__ == "__main__":
     assert torch.get_num_threads() == 1
     where, how, first, second = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     if len(sys.argv) > 5:
-        kind = (ENGINE | EVOLUTION)[sys.argv[5]]
+        kind = (ENGINE | EVOLUTION | GRADIENTS)[sys.argv[5]]
         LONG, SHORT = merged(LONG, kind), merged(SHORT, kind)
     (kill_at_random if how == "random" else kill_everywhere)(where, first, second)

@@ -56,10 +56,21 @@ EVOLUTION: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+#: Baselines that use gradients.
+GRADIENTS: dict[str, dict[str, Any]] = {
+    "sgd": {"strategy": "sgd", "lr_schedule": "0:1,9:0.3", "weight_decay": 0.001},
+    "adam": {"strategy": "adam", "clip": 1.0, "optimizer": "adamw"},
+    "fresh-sgd": {
+        "strategy": "sgd", "task": "linear-regression", "model": "linear", "hidden": None, "fitness": "loss",
+    },
+}  # fmt: skip
+
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Hyperparameters with changes; an evolution strategy gets none of the genetic algorithm's."""
-    foreign = ("parents", "children", "elites") if changes.get("strategy", "ga") not in ("ga", "random") else ()
+    """Hyperparameters with changes; a search with a centre gets none of the genetic algorithm's, gradients no noise."""
+    strategy = changes.get("strategy", "ga")
+    foreign = ("parents", "children", "elites") if strategy not in ("ga", "random") else ()
+    foreign += ("distribution",) if strategy in ("sgd", "adam") else ()
     return {name: value for name, value in base.items() if name not in foreign} | changes
 
 

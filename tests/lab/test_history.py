@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab_outcome import ENGINE, EVOLUTION
+from lab_outcome import ENGINE, EVOLUTION, GRADIENTS
 
 from galab.errors import CheckpointError, UsageError
 from galab.lab.history import History
@@ -32,9 +32,9 @@ def test_the_parents_of_every_checkpoint_come_out_to_the_bit(evolve: Evolve, kin
             np.testing.assert_array_equal(history.member(number).floats(), saved.member(place).floats())
 
 
-@pytest.mark.parametrize("kind", EVOLUTION)
+@pytest.mark.parametrize("kind", EVOLUTION | GRADIENTS)
 def test_every_centre_comes_out_to_the_bit(evolve: Evolve, kind: str) -> None:
-    run = evolve(keep="all", **EVOLUTION[kind])
+    run = evolve(keep="all", **(EVOLUTION | GRADIENTS)[kind])
     way = dict(History(open_saved(run)).trajectory())
     assert list(way) == [0, 1, 2, 3, 4, 5]
     for generation in (0, 2, 4, 5):
