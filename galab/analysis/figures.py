@@ -6,9 +6,13 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Told apart by people who confuse red and green: Okabe and Ito, "Color Universal Design" (2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -51,7 +55,6 @@ def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str,
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -61,10 +64,7 @@ def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str,
         style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
         axes.plot(one.x, one.middle, color=colour, linestyle=style, label=one.label, linewidth=1.8)
         axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.18, linewidth=0)
-    places = np.concatenate([one.x for one in bands]) if bands else np.empty(0)
-    if places.size and places.min() > 0 and places.max() > _WIDE * places.min():
-        axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(EngFormatter())
+    scale_places(axes, bands)
     axes.set(xlabel=x_label, ylabel=y_label)
     figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
     axes.grid(alpha=0.25)
@@ -73,3 +73,13 @@ def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str,
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def scale_places(axes: Axes, bands: Sequence[Band]) -> None:
+    """Scale the x axis of curves: by ratio where they span more than a factor of 20; ticks in words such as 10 k."""
+    from matplotlib.ticker import EngFormatter
+
+    places = np.concatenate([one.x for one in bands]) if bands else np.empty(0)
+    if places.size and places.min() > 0 and places.max() > _WIDE * places.min():
+        axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter())
