@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,6 @@ _CURVES = (
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.
 _IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "strategy", "seed")
-#: Decided at the start of every run, so that their difference from "choose for me" says nothing.
-_DECIDED = ("seed", "sigma_floor", "device", "chunk", "threads")
 _COPIED = ("task", "model", "strategy", "parents", "children", "population", "seed")
 _COLUMNS = (
     "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED
@@ -169,9 +166,7 @@ def _chain(saved: Any) -> list[dict[str, Any]]:
 
 
 def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> None:
-    from galab.config import RunConfig
-    from galab.evolution_compatibility import is_foreign
-    from galab.lab.dependents import decides_itself
+    from galab.lab.choices import choices_of
 
     totals, strategy = content["totals"], content["hyperparameters"]["strategy"]
     click.echo(f"{content['run']}: {content['task']['description']}")
@@ -179,14 +174,11 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({unit(strategy)} x examples), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
-    fields = {item.name: item for item in dataclasses.fields(RunConfig)}
     click.echo("\nhyperparameters (* differs from the default)")
     values = content["hyperparameters"]
-    for name, value in values.items():
-        if value is not None and not is_foreign(fields[name], strategy):
-            decided = name in _DECIDED or decides_itself(name, values)
-            own = not (decided or _near(value, fields[name].default))
-            click.echo(f"  {'*' if own else ' '} {name:<16} {value if isinstance(value, int) else text(value)}")
+    for one in choices_of(values):
+        shown = one.value if isinstance(one.value, int) else text(one.value)
+        click.echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}")
     if log:
         click.echo("\ncurves")
         for name in _CURVES:
@@ -208,13 +200,6 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         return
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)
-
-
-def _near(value: Any, default: Any) -> bool:
-    """Whether a value is the default, but for the snapping of step sizes to their grid."""
-    if isinstance(value, float) and isinstance(default, float):
-        return abs(value - default) <= 0.002 * abs(default)
-    return bool(value == default)
 
 
 def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:

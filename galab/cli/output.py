@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import click
 
 from galab.evolution_compatibility import EVOLUTION_STRATEGIES
-from galab.store.files import json_text
+from galab.store.files import csv_text, json_text
 
 #: Whole numbers that name something: they are read out or copied, not compared, so they get no separators.
 _NAMES = ("seed", "birth", "member")
@@ -66,16 +64,6 @@ def unit(strategy: str) -> str:
 def best_name(strategy: str, number: int) -> str:
     """The one that evaluate and export use, by what it is: a birth, or the centre after some generation."""
     return f"centre of generation {number:,}" if strategy in EVOLUTION_STRATEGIES else f"champion {number}"
-
-
-def csv_text(rows: list[dict[str, Any]]) -> str:
-    """Rows as CSV, with a header."""
-    out = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(out, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> None:
