@@ -18,6 +18,7 @@ h3 { margin: 1.8rem 0 .3rem } img { max-width: 100%; height: auto; display: bloc
 table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 } .wide { overflow-x: auto }
 th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #e4e4e4; vertical-align: top }
 pre { background: #f5f5f5; padding: .6rem .8rem; white-space: pre-wrap; font-size: .85rem } summary { cursor: pointer }
+code { white-space: nowrap; font-size: .95em }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(27rem, 1fr)); gap: .5rem 1.2rem }
 .lead { color: #444; margin-top: 0 } .quiet { color: #666; font-size: .9rem } ul { padding-left: 0; list-style: none }
 li { padding: .15rem 0 .15rem 1.6rem; text-indent: -1.6rem } .bad { color: #a33c00 } .answer { font-weight: 600 }

@@ -79,8 +79,8 @@ def configuration(values: dict[str, Any]) -> Markup:
     return joined([title, element("p", "What differs from the defaults:"), chosen, rest])
 
 
-def _row(one: Choice, default: bool = False) -> dict[str, str]:
-    row = {"": flag(one.name), "value": number(one.value)}
+def _row(one: Choice, default: bool = False) -> dict[str, Any]:
+    row: dict[str, Any] = {"": element("code", flag(one.name)), "value": number(one.value)}
     if default:
         row["default"] = "not set" if one.default is None else number(one.default)
     return row | {"what": one.help}
