@@ -92,7 +92,7 @@ def draw_bands(
 
 def scale_places(axes: Axes, bands: Sequence[Band]) -> None:
     """Scale the x axis of curves: by ratio where they span more than a factor of 20; ticks in words such as 10 k."""
-    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
     places = np.concatenate([one.x for one in bands]) if bands else np.empty(0)
     if places.size and places.min() > 0 and places.max() > _WIDE * places.min():
@@ -100,7 +100,9 @@ def scale_places(axes: Axes, bands: Sequence[Band]) -> None:
         few = places.max() < _FEW_DECADES * places.min()
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(EngFormatter())
+    short = EngFormatter()
+    # Not "50 m": beside seconds that reads as minutes.
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}" if value < 1 else short(value)))
 
 
 def _scale_by_ratio(axes: Axes) -> None:

@@ -26,13 +26,18 @@ class Times:
         horizon: how far all runs were watched: the end of the shortest one that never reached the level; infinity
             where all reached it.
         shortest: the index of that run, None where all reached it.
-        beyond: runs that reached the level after the horizon.
+        late: (n,) whether a run reached the level after the horizon.
     """
 
     first: NDArray[np.float64]
     horizon: float
     shortest: int | None
-    beyond: int
+    late: NDArray[np.bool_]
+
+    @property
+    def beyond(self) -> int:
+        """How many runs reached the level after the horizon."""
+        return int(self.late.sum())
 
 
 def times_to(
@@ -59,4 +64,4 @@ def times_to(
     horizon = float(ends[shortest])
     late = np.isfinite(first) & (first > horizon)
     limited = None if math.isinf(horizon) else shortest
-    return Times(np.where(late, math.inf, first), horizon, limited, int(late.sum()))
+    return Times(np.where(late, math.inf, first), horizon, limited, late)

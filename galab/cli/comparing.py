@@ -139,7 +139,7 @@ def _cells(row: dict[str, Any], say: Say, never: str, *, tested: bool) -> dict[s
     """A group's row as it is shown."""
     cells = {"group": row["group"], "runs": row["seeds"]}
     if "reached" in row:
-        cells["reached"] = f"{row['reached']} of {row['seeds']}"
+        cells["reached"] = f"{row['reached']} of {row['seeds']}" + (f", {row['later']} later" if row["later"] else "")
     ends = [row["low"], row["high"]] if row["seeds"] > 1 else None
     cells["median"] = _with_ends(row["median"], ends, say, never)
     if tested:

@@ -86,6 +86,8 @@ def _to(found: Curves, level: float) -> dict[str, Any]:
     times, first = _times(found, level), times_of(found, level)
     result = compare_first(list(first.values()))
     counts = [reached(own).count for own in first.values()]
+    groups = np.array([curve.group for curve in found.curves])
+    later = [int(times.late[groups == name].sum()) for name in first]
     rows = _rows(first, result, lower=True)
     shortest = None if times.shortest is None else found.curves[times.shortest].path.as_posix()
     return {
@@ -93,7 +95,10 @@ def _to(found: Curves, level: float) -> dict[str, Any]:
         "watched": _or_none(times.horizon),
         "shortest": shortest,
         "beyond": times.beyond,
-        "groups": [{"to": level, **row, "reached": count} for row, count in zip(rows, counts, strict=True)],
+        "groups": [
+            {"to": level, **row, "reached": count, "later": late}
+            for row, count, late in zip(rows, counts, later, strict=True)
+        ],
         "test": _test(result, first),
     }
 

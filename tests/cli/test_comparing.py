@@ -109,7 +109,7 @@ def test_a_run_that_was_watched_less_long_sets_the_horizon(galab: Any, made_up: 
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:2]))
     (target,) = compare(galab, *made_up, "--axis", "generations", "--to", "0.6")["targets"]
     assert (target["watched"], target["beyond"]) == (4, 3)
-    assert [row["reached"] for row in target["groups"]] == [0, 1]
+    assert [(row["reached"], row["later"]) for row in target["groups"]] == [(0, 1), (1, 2)]
 
 
 def test_csv_has_every_row_and_a_wrong_number_is_refused(galab: Any, sentence: Any, made_up: list[str]) -> None:
