@@ -42,6 +42,13 @@ def called(strategy: str) -> str:
     return f"{strategy} (gradients)" if strategy in GRADIENTS else strategy
 
 
+def evaluations_of(strategy: str) -> str:
+    """What a strategy's evaluations are, in words."""
+    if strategy in GRADIENTS:
+        return "examples forwards, and each of them backwards too"
+    return f"{'members' if has_centre(strategy) else 'children'} x examples"
+
+
 def breeds(config: RunConfig) -> bool:
     """Whether the search has parents and children, be they drawn."""
     return not has_centre(config.strategy)

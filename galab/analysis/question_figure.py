@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.figures import COLOURS, Band
+from galab.analysis.figures import COLOURS, Band, scale_places
 from galab.analysis.statistics import Interval
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def draw_question(
     labels: tuple[str, str, str],
     title: str,
     level: float | None = None,
+    scaled: bool = False,
 ) -> None:
     """Draw both panels; a condition has one colour, line style and marker in both.
 
@@ -58,6 +59,7 @@ def draw_question(
         labels: of the left panel's x axis and y axis, and of the right panel's x axis, with their units.
         title: above the figure.
         level: a value marked in the left panel.
+        scaled: whether the left x axis goes by ratio where the curves span much, and has short numbers.
 
     Raises:
         OSError: the file cannot be written.
@@ -75,6 +77,8 @@ def draw_question(
         left.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0)
     if level is not None:
         left.axhline(level, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
+    if scaled:
+        scale_places(left, bands)
     left.set(xlabel=labels[0], ylabel=textwrap.fill(labels[1], _AXIS_LETTERS))
     _draw_rows(right, rows)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))

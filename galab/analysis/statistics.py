@@ -63,12 +63,23 @@ def resampled_medians(sample: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (RESAMPLES,) medians.
     """
-    n = len(sample)
-    # Raw bits and a rule of our own: the methods of NumPy's Generator may change with its version.
-    bits = np.random.Philox(key=_KEY).random_raw(RESAMPLES * n) >> np.uint64(32)
-    picks = ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, n)
-    medians: NDArray[np.float64] = np.median(sample[picks], axis=1)
+    medians: NDArray[np.float64] = np.median(sample[resampled(len(sample))], axis=1)
     return medians
+
+
+def resampled(n: int, stream: int = 0) -> NDArray[np.intp]:
+    """Places of samples drawn from n values with replacement, the same ones every time.
+
+    Args:
+        n: how many values there are, and are drawn.
+        stream: samples of different streams are independent, as those of two groups have to be.
+
+    Returns:
+        (RESAMPLES, n) places.
+    """
+    # Raw bits and a rule of our own: the methods of NumPy's Generator may change with its version.
+    bits = np.random.Philox(key=[_KEY, stream]).random_raw(RESAMPLES * n) >> np.uint64(32)
+    return ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, n)
 
 
 @dataclass(frozen=True, slots=True)

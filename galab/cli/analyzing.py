@@ -15,13 +15,10 @@ from rich.live import Live
 from rich.text import Text
 
 from galab.cli.options import trust_option
-from galab.cli.output import csv_text
 from galab.errors import closest
 from galab.registry import ANALYSES
-from galab.store.files import folder_error, json_text
 
 if TYPE_CHECKING:
-    from galab.lab.rebuild import Saved
     from galab.questions.analysis import Analysis, Heard, Option
 
 
@@ -56,12 +53,13 @@ def _command(name: str) -> click.Command:
 
     def carry_out(path: Path, trust: bool, quiet: bool, **options: Any) -> None:
         from galab.lab.rebuild import open_saved
+        from galab.questions.kept import stem_of, write_analysis
 
         saved = open_saved(path, trust=trust)
-        with _progress(name, quiet=quiet) as heard:
+        with progress(name, quiet=quiet) as heard:
             found = analysis(saved, heard, **options)
             heard("drawing", 0.95)
-            files = _write(found, _stem(saved, name))
+            files = write_analysis(found, stem_of(saved, name))
         click.echo(found.sentence)
         click.echo(f"wrote {', '.join(map(str, files))}", err=True)
 
@@ -91,7 +89,7 @@ def _capital(text: str) -> str:
 
 
 @contextmanager
-def _progress(name: str, *, quiet: bool) -> Iterator[Heard]:
+def progress(name: str, *, quiet: bool) -> Iterator[Heard]:
     """One line that says what is being done; nothing in a pipe."""
     if quiet or not sys.stderr.isatty():
         yield lambda what, share: None
@@ -105,21 +103,3 @@ def _standing(name: str, what: str, share: float, seconds: float) -> str:
     """What is being done, how much of the whole is done, and how long the rest will take at that pace."""
     rest = f", {seconds / share * (1 - share):,.0f} s to go" if share > 0.02 and seconds > 2 else ""
     return f"{name}: {what} | {share:.0%} done{rest}"
-
-
-def _stem(saved: Saved, name: str) -> Path:
-    """Where the files go, without suffix: into the run's analysis folder, by generation if that was asked for."""
-    home = saved.folder.analysis if saved.folder is not None else saved.path.parent / "analysis"
-    return home / (f"{name}-{saved.path.stem}" if saved.path.suffix == ".pkl" else name)
-
-
-def _write(found: Analysis, stem: Path) -> list[Path]:
-    image, table, values = (stem.with_name(stem.name + suffix) for suffix in (".png", ".csv", ".json"))
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        table.write_text(csv_text([dict(row) for row in found.rows]), encoding="utf-8")
-        values.write_text(json_text({"answer": found.sentence, **found.values}, indent=2) + "\n", encoding="utf-8")
-        found.draw(image)
-    except OSError as error:
-        raise folder_error(stem.parent, error) from error
-    return [image, table, values]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.options import format_option
-from galab.cli.output import best_name, emit, text, unit
+from galab.cli.output import best_name, emit, text
 from galab.cli.trials import show_trials
 from galab.errors import GalabError
-from galab.evolution_compatibility import GRADIENTS, called, has_centre, is_foreign
+from galab.evolution_compatibility import GRADIENTS, called, evaluations_of, has_centre, is_foreign
 from galab.store.files import json_text
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ _CURVES = (
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.
 _IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "strategy", "seed")
-#: Decided at the start of every run, so that their difference from "choose for me" says nothing.
-_DECIDED = ("seed", "sigma_floor", "device", "chunk", "threads")
 _COPIED = ("task", "model", "strategy", "parents", "children", "population", "seed")
 _COLUMNS = (
     "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED
@@ -168,26 +165,21 @@ def _chain(saved: Any) -> list[dict[str, Any]]:
 
 
 def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> None:
-    from galab.config import RunConfig
-    from galab.lab.dependents import decides_itself
-    from galab.options import default_of
+    from galab.lab.choices import choices_of
 
     totals, strategy = content["totals"], content["hyperparameters"]["strategy"]
     click.echo(f"{content['run']}: {content['task']['description']}")
     click.echo(
-        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({unit(strategy)}), "
+        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({evaluations_of(strategy)}), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
-    fields = {item.name: item for item in dataclasses.fields(RunConfig)}
     if strategy in GRADIENTS:
         click.echo(f"{strategy} is a baseline that uses gradients: each generation is one step along one")
     click.echo("\nhyperparameters (* differs from the default)")
     values = content["hyperparameters"]
-    for name, value in values.items():
-        if value is not None and not is_foreign(fields[name], strategy):
-            decided = name in _DECIDED or decides_itself(name, values)
-            own = not (decided or _near(value, default_of(fields[name], strategy)))
-            click.echo(f"  {'*' if own else ' '} {name:<16} {value if isinstance(value, int) else text(value)}")
+    for one in choices_of(values):
+        shown = one.value if isinstance(one.value, int) else text(one.value)
+        click.echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}")
     if log:
         click.echo("\ncurves")
         for name in _CURVES:
@@ -210,13 +202,6 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         return
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)
-
-
-def _near(value: Any, default: Any) -> bool:
-    """Whether a value is the default, but for the snapping of step sizes to their grid."""
-    if isinstance(value, float) and isinstance(default, float):
-        return abs(value - default) <= 0.002 * abs(default)
-    return bool(value == default)
 
 
 def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:

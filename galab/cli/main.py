@@ -16,6 +16,7 @@ from galab.cli.catalogue import completion, models, tasks
 from galab.cli.comparing import compare
 from galab.cli.doctoring import doctor
 from galab.cli.listing import list_runs, show
+from galab.cli.reporting import report
 from galab.cli.running import resume, run
 from galab.cli.sweeping import sweep
 from galab.cli.using import evaluate, export, verify
@@ -52,8 +53,8 @@ def cli(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, resume, sweep, list_runs, show, compare, analyze, evaluate, export, verify, tasks, models, doctor, bench,
-    completion,
+    run, resume, sweep, list_runs, show, compare, analyze, report, evaluate, export, verify, tasks, models, doctor,
+    bench, completion,
 )  # fmt: skip
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import sys
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import Any
 
 import click
 
-from galab.evolution_compatibility import GRADIENTS, has_centre
-from galab.store.files import json_text
+from galab.evolution_compatibility import has_centre
+from galab.store.files import csv_text, json_text
 
 #: Whole numbers that name something: they are read out or copied, not compared, so they get no separators.
 _NAMES = ("seed", "birth", "member")
@@ -58,26 +56,9 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def unit(strategy: str) -> str:
-    """What an evaluation is, in words."""
-    if strategy in GRADIENTS:
-        return "examples forwards, and each of them backwards too"
-    return f"{'members' if has_centre(strategy) else 'children'} x examples"
-
-
 def best_name(strategy: str, number: int) -> str:
     """The one that evaluate and export use, by what it is: a birth, or the centre after some generation."""
     return f"centre of generation {number:,}" if has_centre(strategy) else f"champion {number}"
-
-
-def csv_text(rows: list[dict[str, Any]]) -> str:
-    """Rows as CSV, with a header."""
-    out = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(out, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> None:

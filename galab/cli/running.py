@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
-from galab.cli.output import best_name, program, text, unit
+from galab.cli.output import best_name, program, text
 from galab.cli.trials import resume_trials, run_trials
 from galab.contracts import Generated
 from galab.errors import UsageError
-from galab.evolution_compatibility import is_evolution, is_gradients, is_random
+from galab.evolution_compatibility import evaluations_of, is_evolution, is_gradients, is_random
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -156,7 +156,7 @@ def _report(result: Result) -> int:
     path = result.folder.path
     click.echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
-        f"({unit(result.strategy)}), {result.seconds:.1f} s, seed {result.seed}"
+        f"({evaluations_of(result.strategy)}), {result.seconds:.1f} s, seed {result.seed}"
     )
     metrics, who = result.metrics, best_name(result.strategy, result.champion)
     if "test_accuracy" in metrics:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ from galab.store import journal
 from galab.store.groups import runs_below
 from galab.store.run_folder import RunFolder
 
+#: What runs may be compared by: the field of the log, and its name on an axis.
+AXES = {
+    "evaluations": ("evaluations", "evaluations"),
+    "generations": ("generation", "generations"),
+    "seconds": ("seconds", "seconds (wall time of each run on its own machine)"),
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
@@ -29,14 +37,16 @@ class Curve:
     Attributes:
         group: what it is compared by, in words.
         path: its folder.
-        evaluations: (n,) evaluations at each measurement, rising.
+        places: (n,) evaluations, generations or seconds at each measurement, rising.
         values: (n,) what was measured.
+        fields: the hyperparameters that make its group.
     """
 
     group: str
     path: Path
-    evaluations: NDArray[np.float64]
+    places: NDArray[np.float64]
     values: NDArray[np.float64]
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +55,18 @@ class Curves:
 
     Attributes:
         curves: one per run.
-        gradients: whether some of them used gradients.
         data: the data set that all of them were made with, in words.
         left_out: folders of runs that never measured the metric.
+        metric: what was measured, a field of the log.
+        axis: what their places are, a key of :data:`AXES`.
+        gradients: whether some of them used gradients.
     """
 
     curves: tuple[Curve, ...]
     data: str
     left_out: tuple[Path, ...]
+    metric: str = "validation_accuracy"
+    axis: str = "evaluations"
     gradients: bool = False
 
     @property
@@ -61,23 +75,42 @@ class Curves:
         return f"members x examples{', of gradients backwards too' if self.gradients else ''}"
 
     @property
+    def axis_label(self) -> str:
+        """What a figure calls the axis, with its unit."""
+        label = AXES[self.axis][1]
+        return f"{label} ({self.unit})" if self.axis == "evaluations" else label
+
+    @property
     def groups(self) -> list[str]:
         """Names of the groups, in the order in which they came."""
         return list(dict.fromkeys(curve.group for curve in self.curves))
 
+    def of(self, group: str) -> list[Curve]:
+        """The runs of a group."""
+        return [curve for curve in self.curves if curve.group == group]
 
-def read_curves(paths: Sequence[Path], *, by: Sequence[str] = (), metric: str = "validation_accuracy") -> Curves:
+
+def read_curves(
+    paths: Sequence[Path],
+    *,
+    by: Sequence[str] = (),
+    metric: str = "validation_accuracy",
+    axis: str = "evaluations",
+) -> Curves:
     """Read runs, groups, sweeps and folders that hold such.
 
     Args:
         paths: where they are.
         by: hyperparameters whose values make the groups; without any, each path is a group.
         metric: a field of the log.
+        axis: what the runs are compared by, a key of :data:`AXES`.
 
     Raises:
-        UsageError: an unknown hyperparameter or metric, or runs on different data.
+        UsageError: an unknown hyperparameter, metric or axis, or runs on different data.
         RunFolderError: a path holds no runs, or a run is damaged.
     """
+    if axis not in AXES:
+        raise UsageError(f"expected an axis among {', '.join(AXES)}, got '{axis}'.{closest(axis, list(AXES))}")
     known = [item.name for item in dataclasses.fields(RunConfig)]
     by = [name.strip().removeprefix("--").replace("-", "_") for name in by]
     for name in by:
@@ -92,28 +125,32 @@ def read_curves(paths: Sequence[Path], *, by: Sequence[str] = (), metric: str = 
             found.setdefault(run.path.resolve(), (run, str(path)))
     contents = {run.path: run.read_config() for run, _ in found.values()}
     data = _same_data(contents)
-    labels = _labels(contents, by)
+    values = {path: _values(content, by) for path, content in contents.items()}
+    labels = _labels(values, by)
     curves, left_out = [], []
     for run, argument in found.values():
         group = labels[run.path] if by else argument
-        spent, values = _measured(run, metric)
-        if len(spent):
-            curves.append(Curve(group, run.path, spent, values))
+        places, measured = _measured(run, metric, AXES[axis][0])
+        if len(places):
+            fields = dict(zip(by, values[run.path], strict=True))
+            curves.append(Curve(group, run.path, places, measured, fields))
         else:
             left_out.append(run.path)
     if not curves:
         raise UsageError(_no_metric(metric, [run for run, _ in found.values()]))
     gradients = any(contents[curve.path]["hyperparameters"].get("strategy") in GRADIENTS for curve in curves)
-    return Curves(tuple(curves), data, tuple(left_out), gradients)
+    return Curves(tuple(curves), data, tuple(left_out), metric, axis, gradients)
 
 
-def _labels(contents: dict[Path, dict[str, Any]], by: Sequence[str]) -> dict[Path, str]:
-    """The group of each run: the values of its hyperparameters in words, short where that keeps them apart."""
+def _values(content: dict[str, Any], by: Sequence[str]) -> tuple[Any, ...]:
+    """A run's hyperparameters that make its group; what an older run does not name has its default."""
     fields = RunConfig.__dataclass_fields__
-    values = {
-        path: tuple(complete(content["hyperparameters"]).get(name, default_of(fields[name], "")) for name in by)
-        for path, content in contents.items()
-    }
+    own = complete(content["hyperparameters"])
+    return tuple(own.get(name, default_of(fields[name], "")) for name in by)
+
+
+def _labels(values: Mapping[Path, tuple[Any, ...]], by: Sequence[str]) -> dict[Path, str]:
+    """The group of each run: the values of its hyperparameters in words, short where that keeps them apart."""
     for digits in (2, 4, 17):
         words = {key: _words(by, key, digits) for key in set(values.values())}
         if len(set(words.values())) == len(words):
@@ -157,14 +194,14 @@ def _made_like(data: dict[str, Any], content: dict[str, Any]) -> Any:
     return call.short, call.arguments, data.get("description"), data.get("input_shape"), data.get("outputs")
 
 
-def _measured(run: RunFolder, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A run's evaluations and values where the metric was logged, the champion's last measurement included."""
-    log = journal.read(run.log_path)
-    points = [(line["evaluations"], line[metric]) for line in log if _is_number(line.get(metric))]
+def _measured(run: RunFolder, metric: str, place: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A run's places and values where the metric was logged, the champion's last measurement included."""
+    log = [line for line in journal.read(run.log_path) if _is_number(line.get(place))]
+    points = [(line[place], line[metric]) for line in log if _is_number(line.get(metric))]
     status = run.read_status() or {}
     final = (status.get("result") or {}).get(metric)
     if log and _is_number(final) and status.get("generation") == log[-1]["generation"]:
-        last = log[-1]["evaluations"]
+        last = log[-1][place]
         if not points or points[-1][0] < last:  # a run may end between two reports
             points.append((last, final))
     rows = np.array(points, dtype=np.float64).reshape(-1, 2)
@@ -172,7 +209,7 @@ def _measured(run: RunFolder, metric: str) -> tuple[NDArray[np.float64], NDArray
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _no_metric(metric: str, runs: Sequence[RunFolder]) -> str:

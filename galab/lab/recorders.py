@@ -18,6 +18,7 @@ from galab.evolution_compatibility import is_foreign
 from galab.lab.events import EventFile
 from galab.lab.memory_records import USE
 from galab.lab.stop import StopRules
+from galab.store.groups import group_of
 
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
@@ -75,6 +76,9 @@ class TensorBoard:
             and not fields[name].metadata["changeable"]
             and not is_foreign(fields[name], hyperparameters.get("strategy", "ga"))
         }
+        group = group_of(folder)
+        if group is not None:  # so that trials can be told by what `galab compare` takes for one
+            self._hyperparameters["group"] = group
         self._by_generation = EventFile(folder, purge_step=generation + 1)
         try:
             self._by_evaluations = EventFile(folder / "by_evaluations", purge_step=evaluations + 1)

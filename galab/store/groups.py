@@ -93,6 +93,16 @@ def is_group(path: Path) -> bool:
     return (Path(path) / "group.json").is_file()
 
 
+def group_of(path: Path) -> str | None:
+    """The groups that a run lies in, outermost first, such as ``digits-sweep/children=6``; None where it is alone."""
+    names: list[str] = []
+    for home in Path(path).absolute().parents:
+        if not is_group(home):
+            break
+        names.insert(0, home.name)
+    return "/".join(names) or None
+
+
 def runs_below(path: Path, depth: int = _DEPTH) -> list[RunFolder]:
     """Every run folder at a path or below it, in natural order: ``seed_2`` before ``seed_10``.
 

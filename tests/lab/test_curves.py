@@ -42,7 +42,7 @@ def test_a_curve_is_what_the_log_says_and_ends_with_the_champion(evolve: Any) ->
     reports = [line for line in log if "champion" in line]
     assert [line["generation"] for line in reports] == [2, 4]
     result = json.loads((run / "status.json").read_text())["result"]
-    assert curve.evaluations.tolist() == [line["evaluations"] for line in (*reports, log[-1])]
+    assert curve.places.tolist() == [line["evaluations"] for line in (*reports, log[-1])]
     assert curve.values.tolist() == [*(line["validation_accuracy"] for line in reports), result["validation_accuracy"]]
     (every,) = read_curves([run], metric="fitness_best").curves
     assert every.values.tolist() == [line["fitness_best"] for line in log]
