@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,23 +50,31 @@ def analyze() -> None:
 
 
 def _command(name: str) -> click.Command:
-    from galab.questions.analysis import options_of, summary_of
+    from galab.questions.analysis import options_of, summary_of, takes_many
 
     analysis: Callable[..., Analysis] = ANALYSES.load(name)
+    many = takes_many(analysis)
 
-    def carry_out(path: Path, trust: bool, quiet: bool, **options: Any) -> None:
-        from galab.lab.rebuild import open_saved
+    def carry_out(path: Path | tuple[Path, ...], trust: bool, quiet: bool, **options: Any) -> None:
+        from galab.lab.rebuild import open_below, open_saved
 
-        saved = open_saved(path, trust=trust)
+        if isinstance(path, tuple):
+            runs = open_below(path, trust=trust)
+            stem, what = _stem_of_many(path, runs, name), runs
+        else:
+            saved = open_saved(path, trust=trust)
+            stem, what = _stem(saved, name), saved
         with _progress(name, quiet=quiet) as heard:
-            found = analysis(saved, heard, **options)
+            found = analysis(what, heard, **options)
             heard("drawing", 0.95)
-            files = _write(found, _stem(saved, name))
+            files = _write(found, stem)
         click.echo(found.sentence)
         click.echo(f"wrote {', '.join(map(str, files))}", err=True)
 
     params: list[click.Parameter] = [
-        click.Argument(["path"], metavar="RUN_OR_PKL", type=click.Path(path_type=Path)),
+        click.Argument(["path"], metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+        if many
+        else click.Argument(["path"], metavar="RUN_OR_PKL", type=click.Path(path_type=Path)),
         *(
             click.Option(
                 [_flag(one)], type=one.kind, default=one.default, show_default=one.default is not None,
@@ -111,6 +119,12 @@ def _stem(saved: Saved, name: str) -> Path:
     """Where the files go, without suffix: into the run's analysis folder, by generation if that was asked for."""
     home = saved.folder.analysis if saved.folder is not None else saved.path.parent / "analysis"
     return home / (f"{name}-{saved.path.stem}" if saved.path.suffix == ".pkl" else name)
+
+
+def _stem_of_many(paths: Sequence[Path], runs: Sequence[Saved], name: str) -> Path:
+    """Where the files go: as for one run where it is one, else into the analysis folder of the first path."""
+    single = len(runs) == 1 or not paths[0].is_dir()
+    return _stem(runs[0], name) if single else paths[0] / "analysis" / name
 
 
 def _write(found: Analysis, stem: Path) -> list[Path]:
