@@ -2,8 +2,8 @@
 
 One of N parents carries A, another one B. A Markov chain whose state is how many parents carry A alone and B alone;
 it ends when a child carries both. In the chain's first generation the probability is that of the laboratory's notes,
-1 - (1 - q 2 / (N (N - 1)))^children, q the odds that a child of the two carries both. That recombination is of use because it
-brings mutations of different lines together: Fisher 1930; Muller 1932, "Some Genetic Aspects of Sex".
+1 - (1 - q 2 / (N (N - 1)))^children, q the odds that a child of the two carries both. That recombination is of use
+because it brings mutations of different lines together: Fisher 1930; Muller 1932, "Some Genetic Aspects of Sex".
 
 A gene law passes on what one of two parents carries alone: ``genes-independent`` by a coin for each mutation,
 ``genes-union`` always, ``genes-aligned`` by a coin for each generation of birth, so that mutations born in the same

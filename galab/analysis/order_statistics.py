@@ -6,6 +6,8 @@ linear fitness: Beyer, "The Theory of Evolution Strategies" (2001), the progress
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,18 +25,32 @@ def expected_maximum(sample: ArrayLike, n: int) -> float:
     Raises:
         ValueError: n is not in that range, or a value is NaN.
     """
+    values = np.sort(np.asarray(sample, dtype=np.float64))
+    if not 1 <= n <= len(values) or np.isnan(values).any():
+        raise ValueError(f"expected numbers, and n from 1 to their number {len(values):,}, got n = {n:,}")
+    # Beginning at the first that can be the largest, so that minus infinity times no odds is not met.
+    return float(maximum_odds(len(values), n)[n - 1 :] @ values[n - 1 :])
+
+
+def maximum_odds(m: int, n: int) -> NDArray[np.float64]:
+    """The probability of each of m values, in rising order, to be the largest of n of them.
+
+    Args:
+        m: how many there are.
+        n: how many are drawn without replacement.
+
+    Returns:
+        (m,) summing to 1.
+    """
     from scipy.special import gammaln
 
-    values = np.sort(np.asarray(sample, dtype=np.float64))
-    m = len(values)
-    if not 1 <= n <= m or np.isnan(values).any():
-        raise ValueError(f"expected numbers, and n from 1 to their number {m:,}, got n = {n:,}")
     place = np.arange(n, m + 1, dtype=np.float64)
     # log of C(i - 1, n - 1) / C(m, n): the binomials themselves overflow.
-    odds = gammaln(place) - gammaln(place - n + 1) - gammaln(n)
-    odds -= gammaln(m + 1) - gammaln(n + 1) - gammaln(m - n + 1)
-    share = np.exp(odds)
-    return float(share @ values[n - 1 :] / share.sum())
+    logs = gammaln(place) - gammaln(place - n + 1) - gammaln(n)
+    logs -= gammaln(m + 1) - gammaln(n + 1) - gammaln(m - n + 1)
+    odds = np.zeros(m)
+    odds[n - 1 :] = np.exp(logs)
+    return odds / odds.sum()
 
 
 def normal_maximum(n: int) -> float:
@@ -56,18 +72,53 @@ def normal_maximum(n: int) -> float:
     return float((x * density).sum() * (x[1] - x[0]))
 
 
-def best_of_gains(gains: ArrayLike, numbers: ArrayLike, *, keep: bool = True) -> NDArray[np.float64]:
-    """The expected gain of the best of n children, for several n.
+def gains_of_best(scores: ArrayLike, gains: ArrayLike, numbers: Sequence[int]) -> NDArray[np.float64]:
+    """What the child that scores best among n is worth, in the mean over all choices of n children from a sample.
+
+    Where scores are the gains themselves that is :func:`expected_maximum`; where they are noisy, as on a minibatch, it
+    is less.
 
     Args:
-        gains: (m,) fitness of children minus that of their parent; minus infinity for failures, never NaN.
+        scores: (m,) by which the best child is chosen; minus infinity for failures, never NaN.
+        gains: (m,) what each is worth; finite where the score is.
         numbers: n, each from 1 to m.
-        keep: whether the parent stays where no child is better, so that a gain is at least 0.
 
     Returns:
-        One expectation for each n.
+        One expectation for each n; minus infinity where all n children may have failed and that would be chosen.
     """
-    sample = np.asarray(gains, dtype=np.float64)
-    if keep:
-        sample = np.maximum(sample, 0.0)
-    return np.array([expected_maximum(sample, int(n)) for n in np.asarray(numbers).tolist()])
+    ranks = np.asarray(scores, dtype=np.float64)
+    worth = np.asarray(gains, dtype=np.float64)[np.argsort(ranks, kind="stable")]
+    found = []
+    for n in numbers:
+        odds = maximum_odds(len(worth), n)
+        found.append(float(odds[odds > 0] @ worth[odds > 0]))
+    return np.array(found)
+
+
+def gains_interval(
+    scores: ArrayLike, gains: ArrayLike, numbers: Sequence[int], *, resamples: int = 300, confidence: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The percentile bootstrap interval of :func:`gains_of_best`, children resampled.
+
+    Args:
+        scores: (m,) as there.
+        gains: (m,) as there.
+        numbers: n, as there.
+        resamples: how many.
+        confidence: share of the resampled values inside the interval.
+
+    Returns:
+        Lower and upper ends, one for each n.
+    """
+    from galab.analysis.resampling import picks
+
+    ranks, worth = np.asarray(scores, dtype=np.float64), np.asarray(gains, dtype=np.float64)
+    worth = worth[np.argsort(ranks, kind="stable")]
+    m = len(worth)
+    odds = np.stack([maximum_odds(m, n) for n in numbers])
+    found = np.empty((resamples, len(numbers)))
+    with np.errstate(invalid="ignore"):
+        for number in range(resamples):
+            found[number] = odds @ worth[np.sort(picks(m, 1, number)[0])]
+    low, high = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def draw_robustness(
 
 
 def _draw_side(axes: Axes, sizes: Sequence[float], values: Floats, number: int, label: str | None) -> None:
-    look = {"color": COLOURS[number], "marker": _MARKERS[number % 2]}
+    look: dict[str, Any] = {"color": COLOURS[number], "marker": _MARKERS[number % 2]}
     if len(values) > 1:
         axes.plot(sizes, values.T, color=COLOURS[number], linewidth=0.7, alpha=0.45)
         label = label and f"{label}: median of {len(values)} champions, thin: each one"
@@ -89,11 +89,13 @@ def _draw_ages(axes: Axes, sides: Sequence[Side]) -> None:
     """A level bar for each group of answers, as wide as the time in which they were learned, with its interval."""
     for number, side in enumerate(sides):
         for one in side.by_age:
-            middle = (one.first + one.last) / 2
+            middle = np.sqrt((one.first + 1) * (one.last + 1)) - 1
             axes.plot([one.first, one.last], [one.kept.value] * 2, color=COLOURS[number], linewidth=2.5)
             axes.plot(
                 [middle], [one.kept.value], color=COLOURS[number], marker=_MARKERS[number % 2], linestyle="none"
             )
             if np.isfinite(one.kept.low):
                 axes.plot([middle, middle], [one.kept.low, one.kept.high], color=COLOURS[number], linewidth=1.2)
+    axes.set_xscale("symlog", linthresh=1)  # founders know some answers, at generation 0
+    axes.set_xlim(left=-0.1)
     axes.set(xlabel="generation in which the answer was learned for good", ylabel="share of mutants that keep it")

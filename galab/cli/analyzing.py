@@ -59,11 +59,11 @@ def _command(name: str) -> click.Command:
         from galab.lab.rebuild import open_below, open_saved
 
         if isinstance(path, tuple):
-            runs = open_below(path, trust=trust)
-            stem, what = _stem_of_many(path, runs, name), runs
+            what: Any = open_below(path, trust=trust)
+            stem = _stem_of_many(path, what, name)
         else:
-            saved = open_saved(path, trust=trust)
-            stem, what = _stem(saved, name), saved
+            what = open_saved(path, trust=trust)
+            stem = _stem(what, name)
         with _progress(name, quiet=quiet) as heard:
             found = analysis(what, heard, **options)
             heard("drawing", 0.95)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ def is_perceptron(module: nn.Module) -> bool:
     if not holders or not all(type(part) is kinds.Linear for part in holders):
         return False
     widths = [(part.in_features, part.out_features) for part in holders if isinstance(part, kinds.Linear)]
-    return all(one[1] == after[0] for one, after in zip(widths, widths[1:], strict=False))
+    return all(one[1] == after[0] for one, after in pairwise(widths))
 
 
 def layers_of(layout: Layout, weights: NDArray[np.float32]) -> list[Layer]:

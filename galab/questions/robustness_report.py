@@ -132,18 +132,16 @@ def sentence_of(values: dict[str, Any]) -> str:
         who = f"the champion of {one['label']}" if one["champions"] == 1 else (
             f"the {one['champions']} champions of {one['label']}"
         )  # fmt: skip
-        kept, lost = one["kept"], one["lost"]
-        text = f"of {who}, a mutant keeps {_words(kept, '.1%')} of the right answers" if kept["median"] is not None else (
-            f"of {who} no right answers are known, and a mutant"
-        )  # fmt: skip
+        kept = f"keeps {_words(one['kept'], '.1%')} of the right answers and "
         parts.append(
-            f"{text} and loses {_words(lost, '.3g')} in fitness ({values['base']}; {one['share_harmful']:.0%} lose some)"
+            f"of {who}, a mutant {'' if one['kept']['median'] is None else kept}loses {_words(one['lost'], '.3g')} in "
+            f"fitness ({values['base']}; {one['share_harmful']:.0%} lose some)"
         )
         if len(one["by_age"]) > 1:
             old, new = one["by_age"][0], one["by_age"][-1]
             parts[-1] += (
-                f"; what was learned by generation {old['last']:,.0f} stays right in {old['kept']:.1%}, what was learned "
-                f"from {new['first']:,.0f} on in {new['kept']:.1%}"
+                f"; what was learned by generation {old['last']:,.0f} stays right in {old['kept']:.1%} of mutants, what "
+                f"was learned from {new['first']:,.0f} on in {new['kept']:.1%}"
             )
     text = (
         f"After random mutations of {values['size']:g} of the weights' length, on {values['examples']:,} "

@@ -1,4 +1,4 @@
-"""A champion that an analysis looks at: of a checkpoint, of a generation, or of the moment when a fitness was reached."""
+"""A champion to look at: of a checkpoint, of a generation, or of the moment when a fitness was reached."""
 
 from __future__ import annotations
 

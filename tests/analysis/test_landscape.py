@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def test_steps_are_symmetric_and_give_the_slope() -> None:
 
 def network(widths: tuple[int, ...], seed: int, biases: bool = True) -> list[Layer]:
     random = np.random.default_rng(seed)
-    pairs = zip(widths, widths[1:], strict=False)
+    pairs = pairwise(widths)
     return [(random.normal(size=(m, n)), random.normal(size=m) if biases else None) for n, m in pairs]
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from galab.analysis.order_statistics import best_of_gains, expected_maximum, normal_maximum
+from galab.analysis.order_statistics import expected_maximum, gains_interval, gains_of_best, normal_maximum
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7])
@@ -33,7 +33,28 @@ def test_coefficients_of_the_normal_law() -> None:
     assert 3.6 < normal_maximum(4096) < 3.8
 
 
-def test_a_parent_that_stays_loses_nothing() -> None:
-    gains = [-3.0, -np.inf, -1.0, 2.0]
-    assert best_of_gains(gains, [1, 4]).tolist() == pytest.approx([0.5, 2.0])
-    assert best_of_gains(gains[2:], [1], keep=False).tolist() == pytest.approx([0.5])
+def test_the_best_by_a_noisy_score() -> None:
+    scores, gains = [0.3, 2.0, 1.0, -1.0], [5.0, -2.0, 1.0, 0.0]
+    for n in (1, 2, 3, 4):
+        best = [max(part, key=lambda place: scores[place]) for part in combinations(range(4), n)]
+        assert gains_of_best(scores, gains, [n])[0] == pytest.approx(np.mean([gains[place] for place in best]))
+        assert gains_of_best(gains, gains, [n])[0] == pytest.approx(expected_maximum(gains, n))
+
+
+def test_a_linear_fitness_gains_sigma_times_slope_times_the_coefficient() -> None:
+    # f(w) = g w with |g| = 3, children w + sigma z with sigma = 0.1: the gain is sigma |g| c_n.
+    slope = np.random.default_rng(1).normal(size=50)
+    slope *= 3 / np.linalg.norm(slope)
+    gains = 0.1 * np.random.default_rng(2).normal(size=(20_000, 50)) @ slope
+    numbers = [1, 2, 8, 64, 512]
+    found = gains_of_best(gains, gains, numbers)
+    low, high = gains_interval(gains, gains, numbers, resamples=200)
+    for n, one, below, above in zip(numbers, found, low, high, strict=True):
+        assert one == pytest.approx(0.3 * normal_maximum(n), abs=0.008)
+        assert below < one < above
+
+
+def test_failed_children_are_never_chosen_before_others() -> None:
+    scores = np.array([-np.inf, 1.0, 2.0])
+    assert gains_of_best(scores, scores, [2, 3]).tolist() == pytest.approx([5 / 3, 2])
+    assert gains_of_best(scores, scores, [1]).tolist() == [-np.inf]
