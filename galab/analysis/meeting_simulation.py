@@ -71,9 +71,7 @@ def _children(
     found = []
     for place, mate, birth in zip(first.tolist(), second.tolist(), births.tolist(), strict=True):
         one, other = carried[place], carried[mate]
-        if one == other:
-            found.append(one)
-        elif breeding.rate < 1 and not _sexual(breeding.rate, key, birth):
+        if one == other or (breeding.rate < 1 and not _sexual(breeding.rate, key, birth)):
             found.append(one)
         else:
             found.append(frozenset(law.carried([_who(one), _who(other)], Birth(birth, (0, 1), 2, 0, 0, 1, 1))))

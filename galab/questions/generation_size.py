@@ -32,7 +32,8 @@ class Litter:
         spot: the champion.
         step_size: that they were born with.
         scores: (m,) by which they are chosen; minus infinity for failures.
-        gains: (m,) fitness gained on the examples; minus infinity for failures.
+        gains: (m,) fitness gained on the examples; failures count as the worst of the others.
+        failed: how many failed.
         linear: standard deviation of the gain if fitness were linear; NaN without a gradient.
     """
 
@@ -40,6 +41,7 @@ class Litter:
     step_size: float
     scores: Floats
     gains: Floats
+    failed: int
     linear: float
 
 
@@ -148,7 +150,8 @@ def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
     known = first[np.isfinite(first)]
     return Litter(
         spot, mutants.step_size(spot.member, spot.generation),
-        np.where(good, scores, -np.inf), np.where(good, gains, -np.inf),
+        np.where(good, scores, -np.inf), np.where(good, gains, gains[good].min() if good.any() else 0.0),
+        int((~good).sum()),
         float(known.std()) if known.size else float("nan"),
     )  # fmt: skip
 
@@ -175,15 +178,14 @@ def _picture(litter: Litter, numbers: list[int]) -> Moment:
 def _moment(litter: Litter, picture: Moment, numbers: list[int]) -> dict[str, Any]:
     each = picture.gains / np.array(numbers)
     best = int(np.argmax(np.where(np.isfinite(each), each, -np.inf)))
-    finite = litter.gains[np.isfinite(litter.gains)]
     return {
         "generation": litter.spot.generation,
         "number": litter.spot.number,
         "step_size": litter.step_size,
         "share_improving": float((litter.gains > 0).mean()),
-        "failed": int(np.isinf(litter.gains).sum()),
-        "gain_mean": _number(finite.mean()) if finite.size else None,
-        "gain_deviation": _number(finite.std()) if finite.size else None,
+        "failed": litter.failed,
+        "gain_mean": _number(litter.gains.mean()),
+        "gain_deviation": _number(litter.gains.std()),
         "linear_deviation": _number(litter.linear),
         "best_per_child": numbers[best] if each[best] > 0 else None,
         "gains": {str(n): _number(gain) for n, gain in zip(numbers, picture.gains, strict=True)},
@@ -205,8 +207,8 @@ def _sentence(values: dict[str, Any]) -> str:
         best = one["best_per_child"]
         spread = "" if low is None or high is None else f" [bootstrap 95 %: {low:.3g}, {high:.3g}]"
         parts.append(
-            f"at generation {one['generation']:,} ({one['share_improving']:.0%} of children improve) the best of {own:,} "
-            f"gains {'nothing finite' if gain is None else format(gain, '.3g')}{spread} and "
+            f"at generation {one['generation']:,} ({one['share_improving']:.0%} of children improve) the best of "
+            f"{own:,} gains {'nothing finite' if gain is None else format(gain, '.3g')}{spread} and "
             + ("no number of children gains anything" if best is None else f"{best:,} children gain most per child")
         )
     return (

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from galab.analysis.starts import Early, foretold, spread
 from galab.analysis.starts_figure import draw_starts
+from galab.analysis.statistics import holm
 from galab.errors import UsageError, closest
 from galab.questions.analysis import Analysis, Heard
 from galab.questions.choices import numbers_in
 
 if TYPE_CHECKING:
     from galab.lab.rebuild import Saved
+
+_LEVEL = 0.05
 
 
 def variance(
@@ -107,6 +110,8 @@ def _curve(saved: Saved, metric: str) -> dict[int, float]:
 def _values(
     table: NDArray[np.float64], over: NDArray[np.float64], found: Sequence[Early], shared: Sequence[int], metric: str
 ) -> dict[str, Any]:
+    tested = [one.correlation.p for one in found if np.isfinite(one.correlation.p)]
+    corrected = iter(holm(tested).tolist())
     return {
         "runs": len(table),
         "metric": metric,
@@ -118,7 +123,8 @@ def _values(
             {
                 "share": one.share, "generation": one.generation, "rho": _number(one.correlation.rho),
                 "low": _number(one.correlation.low), "high": _number(one.correlation.high),
-                "p": _number(one.correlation.p), "runs": one.correlation.pairs, "explained": _number(one.explained),
+                "p": _number(one.correlation.p),
+                "p_holm": next(corrected) if np.isfinite(one.correlation.p) else None, "runs": one.correlation.pairs, "explained": _number(one.explained),
                 "variance": _number(over[shared.index(one.generation)]),
             }
             for one in found
@@ -154,11 +160,12 @@ def _sentence(values: dict[str, Any]) -> str:
             "final variance"
         )
 
-    sure = [one for one in values["early"] if one["low"] is not None and one["low"] > 0]
+    sure = [one for one in values["early"] if one["p_holm"] is not None and one["p_holm"] < _LEVEL and one["rho"] > 0]
     verdict = (
-        f"the best starts end best from {sure[0]['share']:.0%} of the run on" if sure
+        f"those that are better at {' and '.join(format(one['share'], '.0%') for one in sure)} of the run end better"
+        if sure
         else "nothing shows that the best starts end best"
-    )  # fmt: skip
+    ) + f" (p < {_LEVEL} after Holm's correction for {len(values['early'])} moments)"
     chosen = values["early"][:: max(1, len(values["early"]) - 1)]
     return (
         f"In {values['runs']} runs of one configuration over {values['generations']:,} generations, {verdict}: "
