@@ -1,4 +1,4 @@
-"""Weights into neurons: which neurons matter, what their weights look like, and what they would be without selection."""
+"""Weights into neurons: which neurons matter, what they look like, and what they would be without selection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def strengths(weights: Floats, following: Floats | None) -> NDArray[np.float64]:
 def drifted(founder: Floats, deviation: float, noise: Floats) -> NDArray[np.float64]:
     """Weights that a founder's would have become by mutations that nothing selected.
 
-    A sum of independent mutations of variances s1^2, s2^2, ... has the variance s1^2 + s2^2 + ...; of many it is normal.
+    A sum of independent mutations of variances s1^2, s2^2, ... has the variance s1^2 + s2^2 + ...; of many it is
+    normal.
 
     Args:
         founder: (n,) its weights.

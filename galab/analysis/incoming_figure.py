@@ -60,8 +60,9 @@ def draw_incoming(
     """
     columns = min(_COLUMNS, len(neurons))
     rows = -(-len(neurons) // columns)
-    figure = sheet(2.5 * columns + 6.0, max(4.6, 2.5 * rows + 0.9))
-    left, right = figure.subfigures(1, 2, width_ratios=(2.5 * columns, 5.6))
+    wide = max(2.5 * columns, 4.5)
+    figure = sheet(wide + 6.0, max(4.6, 2.5 * rows + 0.9))
+    left, right = figure.subfigures(1, 2, width_ratios=(wide, 5.6), squeeze=False)[0]
     panels = np.atleast_1d(left.subplots(rows, columns, squeeze=False)).ravel()
     top = max(float(np.abs(one.weights).max(initial=0.0)) for one in neurons) or 1.0
     image = None

@@ -208,15 +208,15 @@ def _sentence(values: dict[str, Any], breeding: Breeding, generations: int, calc
         )
     text = (
         f"With {breeding.parents} parents, {breeding.children} children and the law {_NAMES[breeding.law]}, two "
-        f"mutations of different parents meet in the next generation with probability {values['next_generation']:.3f} and within "
-        f"{generations} generations {', '.join(parts)}"
+        f"mutations of different parents meet in the next generation with probability {values['next_generation']:.3f} "
+        f"and within {generations} generations {', '.join(parts)}"
     )
     if not calculated:
         text += f"; beyond {MOST_PARENTS} parents the chain is not calculated"
     if values["observed"] is not None:
         text += (
             f"; in this run (crossover {values['crossover']}) a later parent descends from both of two parents within "
-            f"{generations} generations in {values['observed'][-1]:.1%} of {values['observed_pairs']:,} pairs (its lineage holds the "
-            "selected children alone)"
+            f"{generations} generations in {values['observed'][-1]:.1%} of {values['observed_pairs']:,} pairs "
+            "(its lineage holds the selected children alone)"
         )
     return text + "."

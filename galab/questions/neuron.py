@@ -119,7 +119,7 @@ def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any
     history = History(saved)
     line = [] if history.evolution else history.line(spot.number)
     first = history.member(line[0].id if line else 0)
-    founder = saved.layout.split(weights_of(first))[name].ravel()
+    founder = saved.layout.split(weights_of(first))[name].astype(np.float64).ravel()
     references: dict[str, Floats] = {"its founder" if line else "where it began": founder}
     config = saved.config
     reason = None

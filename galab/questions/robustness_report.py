@@ -140,8 +140,8 @@ def sentence_of(values: dict[str, Any]) -> str:
         if len(one["by_age"]) > 1:
             old, new = one["by_age"][0], one["by_age"][-1]
             parts[-1] += (
-                f"; what was learned by generation {old['last']:,.0f} stays right in {old['kept']:.1%} of mutants, what "
-                f"was learned from {new['first']:,.0f} on in {new['kept']:.1%}"
+                f"; what was learned by generation {old['last']:,.0f} stays right in {old['kept']:.1%} of mutants, "
+                f"what was learned from {new['first']:,.0f} on in {new['kept']:.1%}"
             )
     text = (
         f"After random mutations of {values['size']:g} of the weights' length, on {values['examples']:,} "

@@ -124,7 +124,8 @@ def _values(
                 "share": one.share, "generation": one.generation, "rho": _number(one.correlation.rho),
                 "low": _number(one.correlation.low), "high": _number(one.correlation.high),
                 "p": _number(one.correlation.p),
-                "p_holm": next(corrected) if np.isfinite(one.correlation.p) else None, "runs": one.correlation.pairs, "explained": _number(one.explained),
+                "p_holm": next(corrected) if np.isfinite(one.correlation.p) else None,
+                "runs": one.correlation.pairs, "explained": _number(one.explained),
                 "variance": _number(over[shared.index(one.generation)]),
             }
             for one in found
@@ -169,5 +170,6 @@ def _sentence(values: dict[str, Any]) -> str:
     chosen = values["early"][:: max(1, len(values["early"]) - 1)]
     return (
         f"In {values['runs']} runs of one configuration over {values['generations']:,} generations, {verdict}: "
-        f"Spearman's correlation of early and final {values['metric']} [bootstrap 95 %]: {'; '.join(map(words, chosen))}."
+        f"Spearman's correlation of early and final {values['metric']} [bootstrap 95 %]: "
+        f"{'; '.join(map(words, chosen))}."
     )
