@@ -78,7 +78,8 @@ def draw_generation_sizes(
         )  # fmt: skip
         if scale > 30 * smallest:
             left.set_yscale("symlog", linthresh=max(smallest, scale * 1e-4))
-        right.set_yscale("log")
+        if any((one.gains > 0).any() or (one.linear[1:] > 0).any() for one in moments):
+            right.set_yscale("log")
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.set_xlabel("children in a generation")

@@ -115,11 +115,11 @@ def draw_landscape(
 def _draw_lines(axes: Axes, lines: Sequence[Lines], own_step: float, loss: str) -> None:
     for one in lines:
         colour, style = COLOURS[one.colour], _STYLES[one.style % len(_STYLES)]
-        known = np.isfinite(one.losses)
-        middle = np.where(known.any(axis=0), np.nanmean(np.where(known, one.losses, np.nan), axis=0), np.nan)
+        losses = np.ma.masked_invalid(one.losses)  # where one failed the others are drawn
+        middle = losses.mean(axis=0).filled(np.nan)
         axes.plot(one.steps, middle, color=colour, linestyle=style, label=one.label, linewidth=1.8)
         if len(one.losses) > 1:
-            low, high = np.nanmin(one.losses, axis=0), np.nanmax(one.losses, axis=0)
+            low, high = losses.min(axis=0).filled(np.nan), losses.max(axis=0).filled(np.nan)
             axes.fill_between(one.steps, low, high, color=colour, alpha=0.16, linewidth=0)
     if np.isfinite(own_step) and own_step > 0:
         # Inside the frame whatever its height, and told in the legend: a label there would hide a curve.

@@ -77,11 +77,16 @@ def draw_robustness(
 
 
 def _draw_side(axes: Axes, sizes: Sequence[float], values: Floats, number: int, label: str | None) -> None:
+    if not np.isfinite(values).any():
+        axes.text(0.5, 0.5, "no task with right answers", transform=axes.transAxes, ha="center")
+        return
     look: dict[str, Any] = {"color": COLOURS[number], "marker": _MARKERS[number % 2]}
     if len(values) > 1:
         axes.plot(sizes, values.T, color=COLOURS[number], linewidth=0.7, alpha=0.45)
         label = label and f"{label}: median of {len(values)} champions, thin: each one"
-    axes.plot(sizes, np.nanmedian(values, axis=0), linewidth=1.9, label=label, **look)
+    # A size at which every mutant failed is left open.
+    middle = [float(np.median(known)) if (known := one[np.isfinite(one)]).size else np.nan for one in values.T]
+    axes.plot(sizes, middle, linewidth=1.9, label=label, **look)
     axes.set_xscale("log")
 
 

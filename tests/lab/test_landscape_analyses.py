@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab_outcome import ENGINE, EVOLUTION
+from lab_outcome import ENGINE, EVOLUTION, merged
 
+from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
 from galab.genome.sigma import sigma
 from galab.lab.history import History
 from galab.lab.probe import Probe
 from galab.lab.rebuild import open_below, open_saved
+from galab.lab.run import start
 from galab.questions.analysis import Analysis
 from galab.questions.generation_size import generation_size
 from galab.questions.landscape import landscape
@@ -25,6 +27,12 @@ from galab.questions.robustness import robustness
 from galab.questions.variance import variance
 
 Evolve = Callable[..., Path]
+
+
+BASE: dict[str, Any] = {
+    "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "seed": 5, "threads": 1,
+    "generations": 5, "save_every": 2, "report_every": 2,
+}  # fmt: skip
 
 
 def unheard(what: str, share: float) -> None:
@@ -42,41 +50,66 @@ def drawn(found: Analysis, path: Path) -> Analysis:
 
 
 KINDS: dict[str, dict[str, Any]] = {
-    "plain": {}, "one": {"generations": 1}, "alone": {"parents": 1, "crossover": "none"},
-    "memories": ENGINE["memories"], "wrong": {"fitness": "wrong"}, "genes": ENGINE["genes"],
-    "shares": ENGINE["shares"], "conv": {"model": "conv(kernels=3, channels=2, strides=1)", "hidden": "4"},
-    "eggroll": EVOLUTION["eggroll"], "openai-es": EVOLUTION["openai-es"], "fresh": EVOLUTION["fresh"],
+    "one": {"generations": 1}, "alone": {"parents": 1, "crossover": "none"}, "memories": ENGINE["memories"],
+    "wrong": {"fitness": "wrong"}, "eggroll": EVOLUTION["eggroll"], "fresh": EVOLUTION["fresh"],
 }  # fmt: skip
 SMALL: dict[Any, dict[str, Any]] = {
     landscape: {"directions": 2, "examples": 40}, robustness: {"mutants": 3, "ancestors": 3, "examples": 40},
-    generation_size: {"children": 8, "moments": 2, "examples": 40}, meeting: {"trials": 3, "generations": 3, "pairs": 5},
-    neuron: {},
+    generation_size: {"children": 8, "moments": 2, "examples": 40},
+    meeting: {"trials": 3, "generations": 3, "pairs": 5}, neuron: {},
 }  # fmt: skip
 
 
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer points in pictures."""
+    for name, value in (("_STEPS", 3), ("_GRID", 2), ("_WAY", 5)):
+        monkeypatch.setattr(f"galab.questions.landscape.{name}", value)
+    monkeypatch.setattr("galab.questions.meeting._SIZES", (2, 4))
+
+
+@pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_run_gets_an_answer_or_a_sentence(evolve: Evolve, tmp_path: Path, kind: str) -> None:
     run = evolve(**KINDS[kind])
     lone = tmp_path / "lone.pkl"
     lone.write_bytes(max((run / "checkpoints").iterdir()).read_bytes())
     refused = set()
-    for path in (run, lone):
-        for analysis, options in SMALL.items():
+    for analysis, options in SMALL.items():
+        for path in (run, lone) if kind in ("one", "eggroll") else (run,):
             saved = open_saved(path)
             try:
-                found = drawn(analysis([saved] if analysis is robustness else saved, unheard, **options), tmp_path)
-                assert "nan" not in found.sentence.lower().split(), found.sentence
+                found = analysis([saved] if analysis is robustness else saved, unheard, **options)
             except GalabError as error:
-                assert "expected" in str(error)
-                refused.add(analysis.__name__)
-    evolution = kind in EVOLUTION
-    assert refused == ({"meeting"} if evolution or kind == "alone" else set())
+                refused.add((analysis.__name__, str(error).partition(" ")[0]))
+                continue
+            assert "nan" not in found.sentence.lower().split(), found.sentence
+            if path is run and (kind == "one" or (kind == "fresh" and analysis is robustness)):
+                drawn(found, tmp_path)
+    assert refused == ({("meeting", "expected")} if kind in EVOLUTION or kind == "alone" else set())
+
+
+@pytest.mark.usefixtures("coarse")
+def test_members_that_fail_leave_holes_and_no_traceback(
+    evolve: Evolve, clouds: Callable[[str], str], tmp_path: Path
+) -> None:
+    # Whoever answers the first example with a large number fails, as far-away members do and the champion does not.
+    task = clouds("return torch.where(outputs[:, 0].abs().amax(1) > 6, torch.nan, loss)")
+    saved = open_saved(evolve(task=task, hidden="4"))
+    for analysis, options in SMALL.items():
+        more = {"sizes": "1,30,300"} if analysis is robustness else {"reach": 100.0} if analysis is landscape else {}
+        found = analysis([saved] if analysis is robustness else saved, unheard, **options, **more)
+        if more:
+            drawn(found, tmp_path)
+            assert "nan" not in found.sentence.lower().split(), found.sentence
+            if analysis is robustness:
+                assert found.values["sides"][0]["failed"] > 0
 
 
 def test_the_ends_of_the_way_are_the_champions_and_alignment_keeps_them(evolve: Evolve, tmp_path: Path) -> None:
     first = evolve("first", batch=0, hidden="6,5")
     second = evolve("second", batch=0, hidden="6,5", seed=9)
-    found = drawn(landscape(open_saved(first), unheard, other=str(second), directions=2, examples=0), tmp_path)
+    found = landscape(open_saved(first), unheard, other=str(second), directions=2, examples=0)
     ends = [Probe(open_saved(path)).means([open_saved(path).member()], Probe(open_saved(path)).examples())["loss"][0]
             for path in (first, second)]  # fmt: skip
     for label in ("as they are", "with hidden neurons aligned"):
@@ -105,9 +138,9 @@ def test_a_network_with_exchanged_neurons_has_no_barrier(evolve: Evolve) -> None
 
 
 def test_networks_that_cannot_be_aligned_say_so(evolve: Evolve) -> None:
-    first, second = evolve("first", **KINDS["conv"]), evolve("second", seed=8, **KINDS["conv"])
+    first, second = evolve("first", **KINDS["memories"]), evolve("second", seed=8, **KINDS["memories"])
     found = landscape(open_saved(first), unheard, other=str(second), directions=1, examples=20)
-    assert "they were not aligned, because the hidden neurons of conv" in found.sentence
+    assert "they were not aligned, because the hidden neurons of memory" in found.sentence
     assert found.values["barrier_aligned"] is None
 
 
@@ -124,7 +157,7 @@ def test_equal_levels_of_two_runs(evolve: Evolve) -> None:
 
 def test_mutations_of_no_length_harm_nothing(evolve: Evolve, tmp_path: Path) -> None:
     run = open_saved(evolve())
-    found = drawn(robustness([run], unheard, sizes="1e-30,1e-29,1", mutants=4, ancestors=4, examples=200), tmp_path)
+    found = robustness([run], unheard, sizes="1e-30,1e-29,1", mutants=4, ancestors=4, examples=200)
     none = [row for row in found.rows if row["size"] < 1]
     assert {row["kept"] for row in none} == {1.0}
     assert {row["fitness_lost"] for row in none} == {0.0}
@@ -133,15 +166,18 @@ def test_mutations_of_no_length_harm_nothing(evolve: Evolve, tmp_path: Path) -> 
     assert sum(age["examples"] for age in side["by_age"]) == round(side["right"][0] * 200)
 
 
-def test_groups_of_champions_are_compared(evolve: Evolve, tmp_path: Path) -> None:
+def evolve_in(folder: Path, seed: int, **changes: Any) -> None:
+    """A run whose name is its seed."""
+    start(RunConfig(**(merged(BASE, changes) | {"seed": seed})), name=str(seed), runs=folder)
+
+
+def test_groups_of_champions_are_compared(tmp_path: Path) -> None:
     for seed in range(3):
-        evolve(f"few/{seed}", seed=seed, parents=1, crossover="none")
-        evolve(f"many/{seed}", seed=seed, parents=4)
+        evolve_in(tmp_path / "few", seed, parents=1, crossover="none")
+        evolve_in(tmp_path / "many", seed, parents=4)
     few = open_below([tmp_path / "few"])
     assert len(few) == 3
-    found = drawn(
-        robustness(few, unheard, other=str(tmp_path / "many"), mutants=3, ancestors=3, examples=60), tmp_path
-    )
+    found = drawn(robustness(few, unheard, other=str(tmp_path / "many"), mutants=3, ancestors=3, examples=60), tmp_path)
     assert [side["champions"] for side in found.values["sides"]] == [3, 3]
     assert found.values["compared"] == "champions"
     from scipy.stats import mannwhitneyu
@@ -158,7 +194,7 @@ def test_starts_and_ends_of_seeds(evolve: Evolve, tmp_path: Path) -> None:
     from scipy.stats import spearmanr
 
     for seed in range(4):
-        evolve(f"seeds/{seed}", seed=seed)
+        evolve_in(tmp_path / "seeds", seed)
     runs = open_below([tmp_path / "seeds", tmp_path / "seeds" / "1"])
     found = drawn(variance(runs, unheard, early="20,60"), tmp_path)
     logs = [[line["fitness_best"] for line in History(saved).log] for saved in runs]
@@ -184,7 +220,7 @@ def test_the_gain_of_one_child_is_the_mean_gain(evolve: Evolve, tmp_path: Path) 
     from galab.lab.mutants import Mutants
 
     run = open_saved(evolve(batch=0))
-    found = drawn(generation_size(run, unheard, children=16, moments=1, examples=0), tmp_path)
+    found = generation_size(run, unheard, children=16, moments=1, examples=0)
     probe = Probe(run)
     shown = probe.examples()
     children = list(Mutants(run).children(run.member(), 16, generation=run.generation))
@@ -204,11 +240,13 @@ def test_a_small_step_gains_what_a_linear_fitness_would(evolve: Evolve) -> None:
     assert said["gains"]["64"] == pytest.approx(2.3437 * said["step_size"] * length, rel=0.1)  # c_64
 
 
+@pytest.mark.usefixtures("coarse")
 def test_the_run_of_a_gene_law_meets_as_calculated(evolve: Evolve, tmp_path: Path) -> None:
     run = open_saved(evolve(crossover="genes-union", parents=4, children=8, generations=12))
-    found = drawn(meeting(run, unheard, generations=4, trials=60, pairs=40), tmp_path)
+    found = meeting(run, unheard, generations=4, trials=60, pairs=40)
     assert found.values["law"] == "genes-union"
-    assert found.values["bred_neutral"][-1] == pytest.approx(found.values["calculated_genes-union_neutral"][-1], abs=0.2)
+    calculated = found.values["calculated_genes-union_neutral"][-1]
+    assert found.values["bred_neutral"][-1] == pytest.approx(calculated, abs=0.2)
     assert found.values["observed_pairs"] == 40
     with pytest.raises(UsageError, match="--law among none"):
         meeting(run, unheard, law="genes-unions")
@@ -220,7 +258,7 @@ def test_the_run_of_a_gene_law_meets_as_calculated(evolve: Evolve, tmp_path: Pat
 
 def test_weights_into_neurons_and_their_drift(evolve: Evolve, tmp_path: Path) -> None:
     run = open_saved(evolve(crossover="none", hidden="4,3"))
-    found = drawn(neuron(run, unheard), tmp_path)
+    found = neuron(run, unheard)
     parts = run.layout.split(run.member().floats())
     lengths = np.linalg.norm(parts["hidden.1.weight"], axis=0)
     assert [one["neuron"] for one in found.values["chosen"]] == np.argsort(-lengths).tolist()
