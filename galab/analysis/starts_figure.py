@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from galab.analysis.figures import COLOURS
 from galab.analysis.sheet import plain, save, sheet
 from galab.analysis.starts import Early
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 _BLUE, _ORANGE = COLOURS[:2]
@@ -57,16 +61,7 @@ def draw_starts(
     middle.plot(generations, variance, color=_BLUE, linewidth=1.8, label="variance over the runs")
     if np.isfinite(variance).any() and np.nanmax(variance) > 20 * max(np.nanmin(variance), 1e-300) > 0:
         middle.set_yscale("log")
-    places = np.arange(len(early))
-    rho = np.array([one.correlation.rho for one in early])
-    low, high = (np.array([getattr(one.correlation, end) for one in early]) for end in ("low", "high"))
-    right.axhline(0, color="black", linewidth=0.8)
-    right.vlines(places, low, high, color=_BLUE, linewidth=1.4)
-    right.plot(places, rho, "o", color=_BLUE, label="rank correlation with the end, bootstrap 95 %")
-    right.plot(places, [one.explained for one in early], "s", color=_ORANGE, label="share of final variance explained")
-    right.set_xticks(places, [f"{one.share:.0%}\n({one.generation:,})" for one in early])
-    right.set(xlabel="share of the run that is over (generation)", ylabel="correlation, share", ylim=(-1.05, 1.05))
-    right.set_xlim(-0.5, len(early) - 0.5)
+    _draw_early(right, early)
     for axes in (left, middle):
         axes.set_xscale("log")
         axes.set_xlabel("generation")
@@ -78,3 +73,16 @@ def draw_starts(
     plain(left, middle, right)
     figure.legend(loc="outside lower left", ncols=5, frameon=False, fontsize=9)
     save(figure, path, title)
+
+
+def _draw_early(right: Axes, early: Sequence[Early]) -> None:
+    places = np.arange(len(early))
+    rho = np.array([one.correlation.rho for one in early])
+    low, high = (np.array([getattr(one.correlation, end) for one in early]) for end in ("low", "high"))
+    right.axhline(0, color="black", linewidth=0.8)
+    right.vlines(places, low, high, color=_BLUE, linewidth=1.4)
+    right.plot(places, rho, "o", color=_BLUE, label="rank correlation with the end, bootstrap 95 %")
+    right.plot(places, [one.explained for one in early], "s", color=_ORANGE, label="share of final variance explained")
+    right.set_xticks(places, [f"{one.share:.0%}\n({one.generation:,})" for one in early])
+    right.set(xlabel="share of the run that is over (generation)", ylabel="correlation, share", ylim=(-1.05, 1.05))
+    right.set_xlim(-0.5, len(early) - 0.5)

@@ -69,8 +69,7 @@ def landscape(
     reach = reach or 0.25 * float(np.linalg.norm(spot.weights)) or 1.0
     steps = symmetric_steps(reach, _STEPS)
     values: dict[str, Any] = _who(spot, split, len(shown), reach)
-    lines: list[Lines] = []
-    rows: list[dict[str, Any]] = []
+    lines, rows = list[Lines](), list[dict[str, Any]]()
     for number, one in enumerate(spots):
         heard("along lines", 0.1 + 0.2 * number)
         found = _lines(one, shown, steps, directions, number, len(spots))
@@ -79,16 +78,12 @@ def landscape(
         rows += _rows(found, number)
     heard("in the plane of its history", 0.5)
     plane, told = _slice(spot, shown)
-    ways: list[Way] = []
+    ways = list[Way]()
     if other is not None:
         heard("on the way to the other champion", 0.8)
         ways, between = _between(spots, shown)
         told |= {"other": other, "other_generation": spots[1].generation, **between}
-        rows += [
-            {"kind": f"way {way.label}", "run": 0, "direction": 0, "step": float(share), "loss": _number(loss)}
-            for way in ways
-            for share, loss in zip(np.linspace(0, 1, len(way.losses)), way.losses, strict=True)
-        ]
+        rows += _way_rows(ways)
     values |= told
     title = (
         f"Loss around the champion of generation {spot.generation:,} of {saved.path.name}, {len(shown):,} {split} "
@@ -182,6 +177,14 @@ def _rows(lines: list[Lines], run: int) -> list[dict[str, Any]]:
         for one in lines
         for number, losses in enumerate(one.losses)
         for step, loss in zip(one.steps, losses, strict=True)
+    ]
+
+
+def _way_rows(ways: list[Way]) -> list[dict[str, Any]]:
+    return [
+        {"kind": f"way {way.label}", "run": 0, "direction": 0, "step": float(share), "loss": _number(loss)}
+        for way in ways
+        for share, loss in zip(np.linspace(0, 1, len(way.losses)), way.losses, strict=True)
     ]
 
 

@@ -61,14 +61,8 @@ def meeting(
     breeding = _breeding(saved, parents, children, law)
     heard("calculating", 0.0)
     calculated = breeding.parents <= MOST_PARENTS
-    curves: list[Curve] = []
     values: dict[str, Any] = _who(saved, breeding, generations)
-    if calculated:
-        for number, name in enumerate(LAWS[1:3]):
-            for selection in SELECTIONS:
-                odds = meeting_odds(_with(breeding, law=name, selection=selection), generations)
-                values[f"calculated_{name}_{selection}"] = odds.tolist()
-                curves.append(_line(f"{_NAMES[name]}, {selection}", odds, number, selection))
+    curves = _calculated(breeding, generations, values) if calculated else []
     colour = max(LAWS.index(breeding.law) - 1, 0)
     for number, selection in enumerate(SELECTIONS):
         when = []
@@ -90,16 +84,29 @@ def meeting(
         f"Two mutations of different parents, {breeding.parents} parents and {breeding.children} children; lines are "
         f"calculated, points are counted with binomial 95 % intervals ({trials:,} bred populations)"
     )
-    rows = [
+    draw = partial(
+        draw_meetings, curves=curves, sizes=sizes, parents=breeding.parents, generations=generations, title=title
+    )
+    return Analysis(_sentence(values, breeding, generations, calculated), values, _rows(curves), draw)
+
+
+def _calculated(breeding: Breeding, generations: int, values: dict[str, Any]) -> list[Curve]:
+    curves = []
+    for number, name in enumerate(LAWS[1:3]):
+        for selection in SELECTIONS:
+            odds = meeting_odds(_with(breeding, law=name, selection=selection), generations)
+            values[f"calculated_{name}_{selection}"] = odds.tolist()
+            curves.append(_line(f"{_NAMES[name]}, {selection}", odds, number, selection))
+    return curves
+
+
+def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
+    return [
         {"what": one.label, "generation": place + 1, "odds": float(odds), "low": _number(one.low[place]),
          "high": _number(one.high[place])}
         for one in curves
         for place, odds in enumerate(one.odds)
     ]  # fmt: skip
-    draw = partial(
-        draw_meetings, curves=curves, sizes=sizes, parents=breeding.parents, generations=generations, title=title
-    )
-    return Analysis(_sentence(values, breeding, generations, calculated), values, rows, draw)
 
 
 def _breeding(saved: Saved, parents: int | None, children: int | None, law: str | None) -> Breeding:
