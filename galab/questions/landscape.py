@@ -68,14 +68,12 @@ def landscape(
     shown = spot.probe.examples(split, examples)
     reach = reach or 0.25 * float(np.linalg.norm(spot.weights)) or 1.0
     steps = symmetric_steps(reach, _STEPS)
-    values: dict[str, Any] = _who(spot, split, len(shown), reach)
-    lines, rows = list[Lines](), list[dict[str, Any]]()
+    values, lines, rows = _who(spot, split, len(shown), reach), list[Lines](), list[dict[str, Any]]()
     for number, one in enumerate(spots):
         heard("along lines", 0.1 + 0.2 * number)
         found = _lines(one, shown, steps, directions, number, len(spots))
         values |= _numbers(found, steps, "other_" if number else "")
-        lines += found
-        rows += _rows(found, number)
+        lines, rows = lines + found, rows + _rows(found, number)
     heard("in the plane of its history", 0.5)
     plane, told = _slice(spot, shown)
     ways = list[Way]()
@@ -85,14 +83,10 @@ def landscape(
         told |= {"other": other, "other_generation": spots[1].generation, **between}
         rows += _way_rows(ways)
     values |= told
-    title = (
-        f"Loss around the champion of generation {spot.generation:,} of {saved.path.name}, {len(shown):,} {split} "
-        f"examples of {spot.probe.task.name}"
-    )
-    draw = partial(
-        draw_landscape, lines=lines, plane=plane, ways=ways,
-        own_step=values["own_step"], loss=spot.loss_name, title=title,
-    )  # fmt: skip
+    who = f"{spot.generation:,} of {saved.path.name}"
+    title = f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {spot.probe.task.name}"
+    own, loss = values["own_step"], spot.loss_name
+    draw = partial(draw_landscape, lines=lines, plane=plane, ways=ways, own_step=own, loss=loss, title=title)
     return Analysis(_sentence(values, spot), values, rows, draw)
 
 

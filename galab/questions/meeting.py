@@ -65,21 +65,17 @@ def meeting(
     curves = _calculated(breeding, generations, values) if calculated else []
     colour = max(LAWS.index(breeding.law) - 1, 0)
     for number, selection in enumerate(SELECTIONS):
-        when = []
-        for trial in meetings(_with(breeding, selection=selection), generations, trials, saved.config.seed or 0):
-            when.append(trial)
-            heard("breeding", 0.1 + 0.35 * (number + len(when) / trials))
-        curve = _counted(np.array(when), generations, f"bred, {_NAMES[breeding.law]}, {selection}", colour, selection)
+        bred = []
+        for one in meetings(_with(breeding, selection=selection), generations, trials, saved.config.seed or 0):
+            bred.append(one)
+            heard("breeding", 0.1 + 0.35 * (number + len(bred) / trials))
+        curve = _counted(np.array(bred), generations, f"bred, {_NAMES[breeding.law]}, {selection}", colour, selection)
         values[f"bred_{selection}"] = curve.odds.tolist()
         curves.append(curve)
     heard("the run's lineage", 0.85)
     values |= _observed(saved, generations, pairs, curves)
     sizes = _by_size(breeding, generations)
-    values["by_parents"] = [
-        {"law": LAWS[1 + one.colour], "selection": one.selection, "parents": n, "odds": odds}
-        for one in sizes
-        for n, odds in zip(one.parents, one.odds, strict=True)
-    ]
+    values["by_parents"] = _size_rows(sizes)
     title = (
         f"Two mutations of different parents, {breeding.parents} parents and {breeding.children} children; lines are "
         f"calculated, points are counted with binomial 95 % intervals ({trials:,} bred populations)"
@@ -88,6 +84,14 @@ def meeting(
         draw_meetings, curves=curves, sizes=sizes, parents=breeding.parents, generations=generations, title=title
     )
     return Analysis(_sentence(values, breeding, generations, calculated), values, _rows(curves), draw)
+
+
+def _size_rows(sizes: list[BySize]) -> list[dict[str, Any]]:
+    return [
+        {"law": LAWS[1 + one.colour], "selection": one.selection, "parents": n, "odds": odds}
+        for one in sizes
+        for n, odds in zip(one.parents, one.odds, strict=True)
+    ]
 
 
 def _calculated(breeding: Breeding, generations: int, values: dict[str, Any]) -> list[Curve]:
