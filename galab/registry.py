@@ -245,6 +245,12 @@ ANALYSES = Registry(
     "galab.analyses",
     {
         "memory": "galab.questions.memory:memory",
+        "landscape": "galab.questions.landscape:landscape",
+        "robustness": "galab.questions.robustness:robustness",
+        "variance": "galab.questions.variance:variance",
+        "generation-size": "galab.questions.generation_size:generation_size",
+        "meeting": "galab.questions.meeting:meeting",
+        "neuron": "galab.questions.neuron:neuron",
     },
     "galab analyze --help",
 )

@@ -47,24 +47,26 @@ def analyze() -> None:
 
 
 def _command(name: str) -> click.Command:
-    from galab.questions.analysis import options_of, summary_of
+    from galab.questions.analysis import options_of, summary_of, takes_many
 
     analysis: Callable[..., Analysis] = ANALYSES.load(name)
+    many = takes_many(analysis)
 
-    def carry_out(path: Path, trust: bool, quiet: bool, **options: Any) -> None:
-        from galab.lab.rebuild import open_saved
-        from galab.questions.kept import stem_of, write_analysis
+    def carry_out(path: Path | tuple[Path, ...], trust: bool, quiet: bool, **options: Any) -> None:
+        from galab.questions.kept import opened, write_analysis
 
-        saved = open_saved(path, trust=trust)
+        what, stem = opened(analysis, path, name, trust=trust)
         with progress(name, quiet=quiet) as heard:
-            found = analysis(saved, heard, **options)
+            found = analysis(what, heard, **options)
             heard("drawing", 0.95)
-            files = write_analysis(found, stem_of(saved, name))
+            files = write_analysis(found, stem)
         click.echo(found.sentence)
         click.echo(f"wrote {', '.join(map(str, files))}", err=True)
 
     params: list[click.Parameter] = [
-        click.Argument(["path"], metavar="RUN_OR_PKL", type=click.Path(path_type=Path)),
+        click.Argument(["path"], metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+        if many
+        else click.Argument(["path"], metavar="RUN_OR_PKL", type=click.Path(path_type=Path)),
         *(
             click.Option(
                 [_flag(one)], type=one.kind, default=one.default, show_default=one.default is not None,

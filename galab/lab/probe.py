@@ -135,6 +135,22 @@ class Probe:
         means = self.means(several, examples)
         return score(self.base, means, len(examples), steady=True) if means else np.full(len(several), np.nan)
 
+    def right(self, members: Sequence[Member] | NDArray[np.float32], examples: Examples) -> NDArray[np.bool_] | None:
+        """(P, B) whether members answer each example right; a failed one answers none right.
+
+        Args:
+            members: P of them, or their weights (P, D) float32.
+            examples: on what.
+
+        Returns:
+            None where the task is no classification.
+        """
+        if examples.targets.ndim != 1 or examples.targets.is_floating_point():
+            return None
+        several = [Centre(row) for row in members] if isinstance(members, np.ndarray) else members
+        found = self._evaluator.measure(several, examples, ExampleScores(["accuracy"])).examples.get("accuracy")
+        return np.zeros((len(several), len(examples)), dtype=np.bool_) if found is None else found == 1
+
     def fitness_along(self, members: Iterator[Member], examples: Examples) -> Iterator[NDArray[np.float64]]:
         """:meth:`fitness` of many members, a chunk at a time, so that memory does not grow with their number.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 
 from galab.config import RunConfig
 from galab.contracts import Member, Task
-from galab.errors import UsageError
+from galab.errors import RunFolderError, UsageError
 from galab.evaluation.profile import resolve_device
 from galab.evolution_compatibility import breeds
 from galab.genome.layout import Layout
@@ -24,6 +25,7 @@ from galab.lab.origins import read_state
 from galab.lab.state import check_data, check_layout, config_of, layout_of, load_buffers
 from galab.models import build_model
 from galab.specs import hidden_sizes
+from galab.store.groups import runs_below
 from galab.store.run_folder import RunFolder, locate
 from galab.tasks import load_task
 
@@ -130,6 +132,27 @@ def open_saved(path: Path, *, trust: bool = False) -> Saved:
     state = read_state(path)
     config = config_of(state, file or path)
     return Saved(state, config, layout_of(state), folder, path, trust)
+
+
+def open_below(paths: Sequence[Path], *, trust: bool = False) -> list[Saved]:
+    """Open every run at or below paths, each once: runs, groups, sweeps, folders that hold such, and checkpoints.
+
+    Args:
+        paths: where they are.
+        trust: run code that they name even if nobody here has run it before.
+
+    Raises:
+        CheckpointError: a run is damaged or has no checkpoint.
+        RunFolderError: a path holds no runs.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        below = [path] if path.is_file() else [run.path for run in runs_below(path)]
+        if not below:
+            raise RunFolderError(f"expected runs at '{path}', found none; `galab list` shows the runs")
+        for one in below:
+            found.setdefault(one.resolve(), one)
+    return [open_saved(one, trust=trust) for one in found.values()]
 
 
 def _who(saved: Saved, member: int | None, place: int) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 An analysis is a function ``analysis(saved, heard, *, option=default, ...) -> Analysis`` in a module of its own, with
 one line in the registry. Its docstring is its help: the first line, and the options under ``Args``. Its module imports
 torch and matplotlib inside functions, so that listing the analyses costs nothing.
+
+One that looks at many runs at once calls its first parameter ``runs`` and not ``saved``: it is given a list, every run
+at or below the paths that a person names.
 """
 
 from __future__ import annotations
@@ -66,6 +69,11 @@ def options_of(analysis: Callable[..., Analysis]) -> list[Option]:
         for one in inspect.signature(analysis).parameters.values()
         if one.kind is inspect.Parameter.KEYWORD_ONLY
     ]
+
+
+def takes_many(analysis: Callable[..., Analysis]) -> bool:
+    """Whether an analysis looks at many runs at once: its first parameter is called ``runs``."""
+    return next(iter(inspect.signature(analysis).parameters), "") == "runs"
 
 
 def _kind(parameter: inspect.Parameter) -> type:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galab.errors import RunFolderError
-from galab.questions.analysis import Analysis
+from galab.questions.analysis import Analysis, takes_many
 from galab.store.files import csv_text, folder_error, json_text, read_json
 
 if TYPE_CHECKING:
@@ -46,6 +47,34 @@ def stem_of(saved: Saved, name: str) -> Path:
     """Where an analysis' files go, without suffix: by checkpoint if one was asked for."""
     home = saved.folder.analysis if saved.folder is not None else saved.path.parent / "analysis"
     return home / (f"{name}-{saved.path.stem}" if saved.path.suffix == ".pkl" else name)
+
+
+def opened(
+    analysis: Callable[..., Analysis], path: Path | Sequence[Path], name: str, *, trust: bool = False
+) -> tuple[Saved | list[Saved], Path]:
+    """What an analysis is given, and where its files go, without suffix.
+
+    Args:
+        analysis: of one run, or of many.
+        path: a run or a checkpoint; for an analysis of many runs any number of paths to runs or to folders of runs,
+            whose files go into the analysis folder of the first path.
+        name: the analysis' name.
+        trust: run code that runs name even if nobody here has run it before.
+
+    Raises:
+        CheckpointError: a run is damaged or has no checkpoint.
+        RunFolderError: there is no run.
+    """
+    from galab.lab.rebuild import open_below, open_saved
+
+    if not takes_many(analysis):
+        assert isinstance(path, Path)
+        saved = open_saved(path, trust=trust)
+        return saved, stem_of(saved, name)
+    paths = [path] if isinstance(path, Path) else list(path)
+    runs = open_below(paths, trust=trust)
+    single = len(runs) == 1 or not paths[0].is_dir()
+    return runs, stem_of(runs[0], name) if single else paths[0] / "analysis" / name
 
 
 def write_analysis(found: Analysis, stem: Path) -> list[Path]:

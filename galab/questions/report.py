@@ -11,7 +11,7 @@ from galab import __version__
 from galab.errors import GalabError, RunFolderError
 from galab.questions import report_page as part
 from galab.questions.analysis import Heard
-from galab.questions.kept import read_kept, stem_of, write_analysis
+from galab.questions.kept import opened, read_kept, write_analysis
 from galab.questions.markup import element, page
 from galab.questions.report_facts import Facts, facts_of
 from galab.questions.report_figures import curves_of
@@ -123,14 +123,16 @@ def make_analyses(path: Path, names: Sequence[str], heard: Heard, *, trust: bool
     if not names:
         return []
     try:
-        saved = open_saved(path, trust=trust)
+        open_saved(path, trust=trust)  # what every analysis would say of it is said once
     except GalabError as error:
         return [f"{', '.join(names)}: {error}"]
     failed = []
     for number, name in enumerate(names):
         heard(name, 0.8 * number / len(names))
         try:
-            write_analysis(ANALYSES.load(name)(saved, lambda what, share: None), stem_of(saved, name))
+            analysis = ANALYSES.load(name)
+            what, stem = opened(analysis, path, name, trust=trust)
+            write_analysis(analysis(what, lambda what, share: None), stem)
         except GalabError as error:
             failed.append(f"{name}: {error}")
         except Exception as error:  # a bug in one analysis must not take the others' answers away

@@ -1,0 +1,110 @@
+"""Hidden neurons of one multilayer perceptron in the order of another's: the same function, nearer weights.
+
+Ainsworth, Hayase and Srinivasa 2022, "Git Re-Basin: Merging Models modulo Permutation Symmetries", weight matching
+(Section 3.2, Algorithm 1): layer by layer a linear assignment, again and again until nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.genome.noise import Stream, permutation
+
+Floats = NDArray[np.floating]
+Places = NDArray[np.int64]
+#: A layer: weights (neurons, inputs), and biases (neurons,) or None.
+Layer = tuple[Floats, Floats | None]
+
+_ROUNDS = 100
+#: Orders of visiting the layers that are tried; the nearest result is taken.
+_TRIES = 8
+
+
+def permuted(layers: Sequence[Layer], orders: Sequence[Places]) -> list[Layer]:
+    """The same network with its hidden neurons in other orders.
+
+    Args:
+        layers: of a perceptron, first to last.
+        orders: for each hidden layer, which of its neurons comes at each place.
+
+    Returns:
+        New arrays; the function of the network is the same.
+    """
+    found = []
+    for number, (weights, biases) in enumerate(layers):
+        if number:
+            weights = weights[:, orders[number - 1]]
+        if number < len(orders):
+            weights = weights[orders[number]]
+            biases = None if biases is None else biases[orders[number]]
+        found.append((weights.copy(), None if biases is None else biases.copy()))
+    return found
+
+
+def aligned(first: Sequence[Layer], second: Sequence[Layer], key: int = 0) -> list[Places]:
+    """Orders of the second network's hidden neurons that bring its weights nearest to the first's.
+
+    A local optimum: exact for one hidden layer, where a single assignment decides; else the best of several starts.
+
+    Args:
+        first: layers of a perceptron.
+        second: another's, of the same shapes.
+        key: of the random orders in which layers are visited.
+
+    Returns:
+        For each hidden layer, which of the second's neurons comes at each place; see :func:`permuted`.
+    """
+    hidden = len(first) - 1
+    best: tuple[float, list[Places]] | None = None
+    for attempt in range(_TRIES if hidden > 1 else 1):
+        orders = [np.arange(len(weights)) for weights, _ in second[:hidden]]
+        orders = _improved(first, second, orders, key + attempt)
+        away = distance(first, permuted(second, orders))
+        if best is None or away < best[0]:
+            best = away, orders
+    return best[1] if best is not None else []
+
+
+def _improved(first: Sequence[Layer], second: Sequence[Layer], orders: list[Places], key: int) -> list[Places]:
+    from scipy.optimize import linear_sum_assignment
+
+    for turn in range(_ROUNDS):
+        moved = False
+        for layer in permutation(len(orders), key, turn, Stream.CHOICE).tolist():
+            gain = _products(first, second, orders, layer)
+            order = np.asarray(linear_sum_assignment(gain, maximize=True)[1], dtype=np.int64)
+            rows = np.arange(len(order))
+            before, after = gain[rows, orders[layer]].sum(), gain[rows, order].sum()
+            if after > before + 1e-9 * max(1.0, abs(before)):
+                orders[layer], moved = order, True
+        if not moved:
+            break
+    return orders
+
+
+def _products(first: Sequence[Layer], second: Sequence[Layer], orders: Sequence[Places], layer: int) -> Floats:
+    """(n, n) inner products of a layer's neurons, all weights in and out and the bias, the other layers as they are."""
+    (mine, bias), (other, other_bias) = first[layer], second[layer]
+    if layer:
+        other = other[:, orders[layer - 1]]
+    found = mine.astype(np.float64) @ other.astype(np.float64).T
+    if bias is not None and other_bias is not None:
+        found += np.outer(bias, other_bias)
+    above, other_above = first[layer + 1][0], second[layer + 1][0]
+    if layer + 1 < len(orders):
+        other_above = other_above[orders[layer + 1]]
+    found += above.T.astype(np.float64) @ other_above.astype(np.float64)
+    return found
+
+
+def distance(first: Sequence[Layer], second: Sequence[Layer]) -> float:
+    """The Euclidean distance between two networks, in weight units."""
+    total = 0.0
+    for (weights, biases), (others, other_biases) in zip(first, second, strict=True):
+        total += float(((weights.astype(np.float64) - others) ** 2).sum())
+        if biases is not None and other_biases is not None:
+            total += float(((biases.astype(np.float64) - other_biases) ** 2).sum())
+    return float(np.sqrt(total))

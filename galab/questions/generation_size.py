@@ -1,0 +1,217 @@
+"""How many children a generation should have: what the best of n is worth, in all and for each child."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.generation_size_figure import Moment, draw_generation_sizes
+from galab.analysis.order_statistics import gains_interval, gains_of_best, normal_maximum
+from galab.errors import UsageError
+from galab.questions.analysis import Analysis, Heard
+from galab.questions.choices import at_least
+from galab.questions.spots import Spot, spot_of
+
+if TYPE_CHECKING:
+    from galab.contracts import Examples
+    from galab.lab.rebuild import Saved
+
+Floats = NDArray[np.float64]
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Litter:
+    """Children of one champion.
+
+    Attributes:
+        spot: the champion.
+        step_size: that they were born with.
+        scores: (m,) by which they are chosen; minus infinity for failures.
+        gains: (m,) fitness gained on the examples; failures count as the worst of the others.
+        failed: how many failed.
+        linear: standard deviation of the gain if fitness were linear; NaN without a gradient.
+    """
+
+    spot: Spot
+    step_size: float
+    scores: Floats
+    gains: Floats
+    failed: int
+    linear: float
+
+
+def generation_size(
+    saved: Saved,
+    heard: Heard,
+    *,
+    moments: int = 3,
+    children: int = 4096,
+    generation: int | None = None,
+    split: str = "train",
+    examples: int = 2000,
+) -> Analysis:
+    """What the best of n children gains, in all and for each child.
+
+    Children are made by the run's own mutation at its own step size from one champion; the best is chosen on the
+    minibatch of the next generation, or on the examples themselves where the run has none. The parent is not kept.
+
+    Args:
+        saved: the run.
+        heard: hears how it comes along.
+        moments: champions to look at, evenly spaced in the logarithm of the generation; the last is the checkpoint's.
+        children: of each champion, from which all choices of n are made.
+        generation: look at this generation's champion alone.
+        split: the data that gains are measured on: train, validation or test.
+        examples: the first so many of them; 0 is all.
+
+    Raises:
+        UsageError: there is no such data or generation.
+    """
+    at_least("--moments", moments, 1)
+    at_least("--children", children, 2)
+    spots = _spots(saved, moments, generation)
+    numbers = [2**power for power in range(children.bit_length()) if 2**power <= children]
+    shown = spots[0].probe.examples(split, examples)
+    litters, pictures, rows = [], [], []
+    values: dict[str, Any] = {
+        "split": split, "examples": len(shown), "data": spots[0].probe.task.description, "base": spots[0].probe.base,
+        "children": children, "run_children": _own(saved), "chosen_on": "", "moments": [],
+    }  # fmt: skip
+    for place, spot in enumerate(spots):
+        litter = _litter(spot, shown, children, partial(_tell, heard, place, len(spots), spot.generation))
+        litters.append(litter)
+        picture = _picture(litter, numbers)
+        pictures.append(picture)
+        values["moments"].append(_moment(litter, picture, numbers))
+        rows += [
+            {"generation": spot.generation, "children": n, "gain": _number(picture.gains[k]),
+             "low": _number(picture.low[k]), "high": _number(picture.high[k]),
+             "per_child": _number(picture.gains[k] / n), "linear": _number(picture.linear[k])}
+            for k, n in enumerate(numbers)
+        ]  # fmt: skip
+    batch = _batch(saved)
+    values["chosen_on"] = f"a minibatch of {batch:,}" if batch else "the same examples"
+    title = (
+        f"Best of n children of champions of {saved.path.name}, {children:,} mutants of each; chosen on "
+        f"{values['chosen_on']}, gains on {len(shown):,} {split} examples of {spots[0].probe.task.name}"
+    )
+    draw = partial(draw_generation_sizes, numbers=numbers, moments=pictures, base=spots[0].probe.base, title=title)
+    return Analysis(_sentence(values), values, rows, draw)
+
+
+def _tell(heard: Heard, place: int, total: int, generation: int, share: float) -> None:
+    heard(f"children of generation {generation:,}", 0.95 * (place + share) / total)
+
+
+def _spots(saved: Saved, moments: int, generation: int | None) -> list[Spot]:
+    from galab.lab.history import History
+
+    if generation is not None:
+        return [spot_of(saved, generation)]
+    if saved.folder is None or moments == 1 or saved.generation < 2:
+        return [spot_of(saved)]
+    named = [0, *(line["generation"] for line in History(saved).log if line.get("champion") is not None)]
+    wanted = np.geomspace(1, saved.generation, moments + 1)[1:]
+    chosen = dict.fromkeys(max(one for one in named if one <= max(moment, named[0])) for moment in wanted)
+    return [spot_of(saved, one) for one in dict.fromkeys([*list(chosen)[:-1], saved.generation])]
+
+
+def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
+    from galab.lab.mutants import Mutants, weights_of
+
+    mutants, probe, batch = Mutants(spot.saved), spot.probe, _batch(spot.saved)
+    chooser = probe.minibatches(batch).of(spot.generation + 1) if batch else shown
+    here = float(probe.fitness([spot.member], shown)[0])
+    if not np.isfinite(here):
+        raise UsageError(
+            f"expected a champion with a finite fitness at generation {spot.generation:,} of '{spot.saved.path}', got "
+            f"{here}; choose another --generation"
+        )
+    try:
+        slope = probe.gradient(spot.weights, shown).astype(np.float64) if probe.smooth else None
+    except UsageError:
+        slope = None
+    gains, scores, first = np.empty(count), np.empty(count), np.full(count, np.nan)
+    for start in range(0, count, _AT_ONCE):
+        size = min(_AT_ONCE, count - start)
+        part = slice(start, start + size)
+        group = list(mutants.children(spot.member, size, generation=spot.generation, start=start))
+        gains[part] = probe.fitness(group, shown) - here
+        scores[part] = probe.fitness(group, chooser) if batch else gains[part]
+        if slope is not None:
+            first[part] = [(weights_of(child).astype(np.float64) - spot.weights) @ slope for child in group]
+        tell((start + size) / count)
+    good = np.isfinite(gains) & np.isfinite(scores)
+    known = first[np.isfinite(first)]
+    return Litter(
+        spot, mutants.step_size(spot.member, spot.generation),
+        np.where(good, scores, -np.inf), np.where(good, gains, gains[good].min() if good.any() else 0.0),
+        int((~good).sum()),
+        float(known.std()) if known.size else float("nan"),
+    )  # fmt: skip
+
+
+def _batch(saved: Saved) -> int:
+    """Examples that selection sees at once; 0 where it sees all, or where its data are drawn anew."""
+    return saved.config.batch
+
+
+def _own(saved: Saved) -> int:
+    from galab.evolution_compatibility import is_evolution
+
+    return saved.config.population if is_evolution(saved.config) else saved.config.children
+
+
+def _picture(litter: Litter, numbers: list[int]) -> Moment:
+    gains = gains_of_best(litter.scores, litter.gains, numbers)
+    low, high = gains_interval(litter.scores, litter.gains, numbers)
+    linear = np.array([litter.linear * normal_maximum(n) for n in numbers])
+    label = f"generation {litter.spot.generation:,}, step size {litter.step_size:.3g}"
+    return Moment(label, gains, low, high, linear)
+
+
+def _moment(litter: Litter, picture: Moment, numbers: list[int]) -> dict[str, Any]:
+    each = picture.gains / np.array(numbers)
+    best = int(np.argmax(np.where(np.isfinite(each), each, -np.inf)))
+    return {
+        "generation": litter.spot.generation,
+        "number": litter.spot.number,
+        "step_size": litter.step_size,
+        "share_improving": float((litter.gains > 0).mean()),
+        "failed": litter.failed,
+        "gain_mean": _number(litter.gains.mean()),
+        "gain_deviation": _number(litter.gains.std()),
+        "linear_deviation": _number(litter.linear),
+        "best_per_child": numbers[best] if each[best] > 0 else None,
+        "gains": {str(n): _number(gain) for n, gain in zip(numbers, picture.gains, strict=True)},
+        "low": {str(n): _number(gain) for n, gain in zip(numbers, picture.low, strict=True)},
+        "high": {str(n): _number(gain) for n, gain in zip(numbers, picture.high, strict=True)},
+    }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _sentence(values: dict[str, Any]) -> str:
+    parts = []
+    for one in values["moments"]:
+        numbers = [int(n) for n in one["gains"]]
+        own = min(numbers, key=lambda n: abs(np.log2(n / values["run_children"])))
+        gain, low, high = (one[name][str(own)] for name in ("gains", "low", "high"))
+        best = one["best_per_child"]
+        spread = "" if low is None or high is None else f" [bootstrap 95 %: {low:.3g}, {high:.3g}]"
+        parts.append(
+            f"at generation {one['generation']:,} ({one['share_improving']:.0%} of children improve) the best of "
+            f"{own:,} gains {'nothing finite' if gain is None else format(gain, '.3g')}{spread} and "
+            + ("no number of children gains anything" if best is None else f"{best:,} children gain most per child")
+        )
+    return (
+        f"In fitness ({values['base']}) on {values['examples']:,} {values['split']} examples, chosen on "
+        f"{values['chosen_on']}, by the run's own mutation from one parent that is not kept: {'; '.join(parts)}."
+    )

@@ -1,0 +1,233 @@
+"""How soon two mutations of different individuals meet in one: calculated, bred, and observed in the run's lineage."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.meeting import LAWS, MOST_PARENTS, SELECTIONS, Breeding, meeting_odds, one_generation
+from galab.analysis.meeting_figure import BySize, Curve, draw_meetings
+from galab.analysis.meeting_simulation import descents, meetings
+from galab.errors import UsageError, closest
+from galab.questions.analysis import Analysis, Heard
+from galab.questions.choices import at_least
+
+if TYPE_CHECKING:
+    from galab.lab.rebuild import Saved
+
+Floats = NDArray[np.float64]
+_NAMES = {
+    "none": "one parent", "genes-independent": "independent (1/2 each)", "genes-union": "union",
+    "genes-aligned": "aligned (both born in one generation)",
+}  # fmt: skip
+_SIZES = (2, 4, 8, 16, 32, 64)
+
+
+def meeting(
+    saved: Saved,
+    heard: Heard,
+    *,
+    generations: int = 20,
+    trials: int = 200,
+    pairs: int = 1000,
+    parents: int | None = None,
+    children: int | None = None,
+    law: str | None = None,
+) -> Analysis:
+    """How soon do two mutations of different individuals meet?
+
+    A Markov chain over the numbers of parents that carry A alone and B alone, against populations bred with galab's own
+    operators; and in the run's lineage, how soon somebody descends from both of two parents of one generation.
+
+    Args:
+        saved: the run.
+        heard: hears how it comes along.
+        generations: how far to look.
+        trials: populations that are bred, for each way of selection.
+        pairs: pairs of parents that are followed in the run's lineage.
+        parents: how many there are; the run's when absent.
+        children: of a generation; the run's when absent.
+        law: none, genes-independent, genes-union or genes-aligned; the run's when absent, and genes-independent where a
+            run crosses weights.
+
+    Raises:
+        UsageError: an evolution strategy has no parents and none are given, or the numbers are impossible.
+    """
+    for option, value in (("--generations", generations), ("--trials", trials), ("--pairs", pairs)):
+        at_least(option, value, 1)
+    breeding = _breeding(saved, parents, children, law)
+    heard("calculating", 0.0)
+    calculated = breeding.parents <= MOST_PARENTS
+    values: dict[str, Any] = _who(saved, breeding, generations)
+    curves = _calculated(breeding, generations, values) if calculated else []
+    colour = max(LAWS.index(breeding.law) - 1, 0)
+    for number, selection in enumerate(SELECTIONS):
+        bred = []
+        for one in meetings(_with(breeding, selection=selection), generations, trials, saved.config.seed or 0):
+            bred.append(one)
+            heard("breeding", 0.1 + 0.35 * (number + len(bred) / trials))
+        curve = _counted(np.array(bred), generations, f"bred, {_NAMES[breeding.law]}, {selection}", colour, selection)
+        values[f"bred_{selection}"] = curve.odds.tolist()
+        curves.append(curve)
+    heard("the run's lineage", 0.85)
+    values |= _observed(saved, generations, pairs, curves)
+    sizes = _by_size(breeding, generations)
+    values["by_parents"] = _size_rows(sizes)
+    title = (
+        f"Two mutations of different parents, {breeding.parents} parents and {breeding.children} children; lines are "
+        f"calculated, points are counted with binomial 95 % intervals ({trials:,} bred populations)"
+    )
+    draw = partial(
+        draw_meetings, curves=curves, sizes=sizes, parents=breeding.parents, generations=generations, title=title
+    )
+    return Analysis(_sentence(values, breeding, generations, calculated), values, _rows(curves), draw)
+
+
+def _size_rows(sizes: list[BySize]) -> list[dict[str, Any]]:
+    return [
+        {"law": LAWS[1 + one.colour], "selection": one.selection, "parents": n, "odds": odds}
+        for one in sizes
+        for n, odds in zip(one.parents, one.odds, strict=True)
+    ]
+
+
+def _calculated(breeding: Breeding, generations: int, values: dict[str, Any]) -> list[Curve]:
+    curves = []
+    for number, name in enumerate(LAWS[1:3]):
+        for selection in SELECTIONS:
+            odds = meeting_odds(_with(breeding, law=name, selection=selection), generations)
+            values[f"calculated_{name}_{selection}"] = odds.tolist()
+            curves.append(_line(f"{_NAMES[name]}, {selection}", odds, number, selection))
+    return curves
+
+
+def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
+    return [
+        {"what": one.label, "generation": place + 1, "odds": float(odds), "low": _number(one.low[place]),
+         "high": _number(one.high[place])}
+        for one in curves
+        for place, odds in enumerate(one.odds)
+    ]  # fmt: skip
+
+
+def _breeding(saved: Saved, parents: int | None, children: int | None, law: str | None) -> Breeding:
+    from galab.compatibility import decided
+    from galab.evolution_compatibility import is_evolution
+
+    config = saved.config
+    evolution = is_evolution(config)
+    if evolution and (parents is None or children is None):
+        raise UsageError(
+            f"expected --parents and --children, as an evolution strategy such as '{saved.path}' has one centre and no "
+            "parents, got none; give both, or analyse a run of a genetic algorithm"
+        )
+    if law is not None and law not in LAWS:
+        raise UsageError(f"expected --law among {', '.join(LAWS)}, got '{law}'.{closest(law, list(LAWS))}")
+    own = "none" if evolution else config.crossover
+    chosen = law or (own if own in LAWS else "genes-independent")
+    n, count = parents or config.parents, children or config.children
+    if not 2 <= n <= count:
+        raise UsageError(
+            f"expected at least 2 parents, as one alone holds no two individuals' mutations, and as many children, got "
+            f"{n} and {count}; choose them with --parents and --children"
+        )
+    ways = 2 if evolution else decided(config)["parents_per_child"]
+    rate = 1.0 if evolution or ways != 2 or own == "none" else config.crossover_rate
+    return Breeding(n, count, chosen, rate)
+
+
+def _with(breeding: Breeding, **changes: Any) -> Breeding:
+    import dataclasses
+
+    return dataclasses.replace(breeding, **changes)
+
+
+def _who(saved: Saved, breeding: Breeding, generations: int) -> dict[str, Any]:
+    return {
+        "generation": saved.generation,
+        "parents": breeding.parents,
+        "children": breeding.children,
+        "law": breeding.law,
+        "crossover": saved.config.crossover,
+        "crossover_rate": breeding.rate,
+        "generations": generations,
+        "next_generation": one_generation(breeding),
+        "states": (breeding.parents + 1) * (breeding.parents + 2) // 2,
+    }
+
+
+def _line(label: str, odds: Floats, colour: int, selection: str) -> Curve:
+    nothing = np.full(len(odds), np.nan)
+    return Curve(label, odds, nothing, nothing, colour, selection)
+
+
+def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int, selection: str) -> Curve:
+    """The share that has met by each generation, with Wilson's binomial interval."""
+    from scipy.stats import binomtest
+
+    met = [(when > 0) & (when <= one) for one in range(1, generations + 1)]
+    found = [binomtest(int(one.sum()), len(when)).proportion_ci(method="wilson") for one in met]
+    low, high = np.array([one.low for one in found]), np.array([one.high for one in found])
+    return Curve(label, np.array([one.mean() for one in met]), low, high, colour, selection)
+
+
+def _observed(saved: Saved, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
+    """Descent from both in the run's own lineage: that both *could* be carried, and under union are."""
+    from galab.evolution_compatibility import is_evolution
+    from galab.lab.history import History
+
+    if saved.folder is None or is_evolution(saved.config):
+        return {"observed": None, "observed_pairs": 0}
+    when, count = descents(History(saved).rows, generations, pairs, saved.config.seed or 0)
+    if not count:
+        return {"observed": None, "observed_pairs": 0}
+    curve = _counted(when, generations, f"this run: a later parent descends from both ({count:,} pairs)", 3, "")
+    curves.append(curve)
+    return {"observed": curve.odds.tolist(), "observed_pairs": count}
+
+
+def _by_size(breeding: Breeding, generations: int) -> list[BySize]:
+    each = max(1, round(breeding.children / breeding.parents))
+    found = []
+    for number, law in enumerate(LAWS[1:3]):
+        for selection in SELECTIONS:
+            odds = [
+                float(meeting_odds(Breeding(n, each * n, law, breeding.rate, selection), generations)[-1])
+                for n in _SIZES
+            ]
+            found.append(BySize(f"{_NAMES[law]}, {selection}", _SIZES, odds, number, selection))
+    return found
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _sentence(values: dict[str, Any], breeding: Breeding, generations: int, calculated: bool) -> str:
+    name = f"calculated_{breeding.law}"
+    parts = []
+    for selection, words in (("neutral", "without selection"), ("ranked", "where their carriers are selected")):
+        bred = values[f"bred_{selection}"][-1]
+        odds = values.get(f"{name}_{selection}")
+        told = 0.0 if odds is None and calculated else None if odds is None else odds[-1]
+        parts.append(
+            f"{words} {'not calculated' if told is None else format(told, '.3f')} (bred with galab's operators: "
+            f"{bred:.3f})"
+        )
+    text = (
+        f"With {breeding.parents} parents, {breeding.children} children and the law {_NAMES[breeding.law]}, two "
+        f"mutations of different parents meet in the next generation with probability {values['next_generation']:.3f} "
+        f"and within {generations} generations {', '.join(parts)}"
+    )
+    if not calculated:
+        text += f"; beyond {MOST_PARENTS} parents the chain is not calculated"
+    if values["observed"] is not None:
+        text += (
+            f"; in this run (crossover {values['crossover']}) a later parent descends from both of two parents within "
+            f"{generations} generations in {values['observed'][-1]:.1%} of {values['observed_pairs']:,} pairs "
+            "(its lineage holds the selected children alone)"
+        )
+    return text + "."

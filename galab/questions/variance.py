@@ -1,0 +1,175 @@
+"""Starts of runs over many seeds: how much they differ, and whether the best ones end best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.starts import Early, foretold, spread
+from galab.analysis.starts_figure import draw_starts
+from galab.analysis.statistics import holm
+from galab.errors import UsageError, closest
+from galab.questions.analysis import Analysis, Heard
+from galab.questions.choices import numbers_in
+
+if TYPE_CHECKING:
+    from galab.lab.rebuild import Saved
+
+_LEVEL = 0.05
+
+
+def variance(
+    runs: Sequence[Saved], heard: Heard, *, metric: str = "fitness_best", early: str = "1,2,5,10,20,50"
+) -> Analysis:
+    """Do the best starts end best, over many seeds?
+
+    Args:
+        runs: of one configuration with different seeds, such as `galab run --seeds 0-9` makes.
+        heard: hears how it comes along.
+        metric: a field of the log; where it is a loss, lower is better.
+        early: moments that are compared with the end, in percent of the generations that all runs have.
+
+    Raises:
+        UsageError: there are fewer than three runs, or they have other configurations or no such metric.
+    """
+    shares = [percent / 100 for percent in numbers_in(early, "--early")]
+    if shares[-1] >= 1:
+        raise UsageError(f"expected --early below 100 percent, got {100 * shares[-1]:g}; leave it out")
+    if len(runs) < 3:
+        raise UsageError(
+            f"expected at least 3 runs with different seeds, got {len(runs)}; make them with `galab run --seeds 0-9` "
+            "and give the folder of all"
+        )
+    _same(runs)
+    heard("reading the logs", 0.0)
+    curves = [_curve(saved, metric) for saved in runs]
+    shared = sorted(set.intersection(*(set(curve) for curve in curves)))
+    if len(shared) < 2:
+        raise UsageError(
+            f"expected two generations at which all runs have measured '{metric}', got {len(shared)}; "
+            "run them longer, or with one --report-every"
+        )
+    table = np.array([[curve[generation] for generation in shared] for curve in curves], dtype=np.float64)
+    down = "loss" in metric
+    heard("comparing starts and ends", 0.5)
+    found = foretold(-table if down else table, shared, shares)
+    over = spread(table)
+    names = [saved.path.name for saved in runs]
+    values = _values(table, over, found, shared, metric) | {"data": runs[0].state["task"]["description"]}
+    when = np.array(shared, dtype=np.int64)
+    title = (
+        f"{len(runs)} runs of one configuration, {metric} of generations {shared[0]:,} to {shared[-1]:,}; "
+        f"{runs[0].state['task']['description']}"
+    )
+    draw = partial(
+        draw_starts, generations=when, values=table, variance=over, early=found,
+        metric=metric, title=title,
+    )  # fmt: skip
+    return Analysis(_sentence(values), values, _rows(names, runs, table, found, down), draw)
+
+
+def _same(runs: Sequence[Saved]) -> None:
+    """Refuse runs that differ in more than their seeds: what differs then is not the start."""
+    own = {"seed", "origin", "generations", "seconds", "threads", "workers", "data", "device", "keep", "save_every"}
+    first = runs[0]
+    for saved in runs[1:]:
+        for name in first.config.__dataclass_fields__:
+            one, other = getattr(first.config, name), getattr(saved.config, name)
+            if name not in own and one != other:
+                raise UsageError(
+                    f"expected runs that differ in their seeds alone, got '{first.path}' with {name} {one} and "
+                    f"'{saved.path}' with {other}; give the runs of one configuration"
+                )
+    seeds = {saved.config.seed for saved in runs}
+    if len(seeds) < len(runs):
+        raise UsageError(f"expected {len(runs)} runs with different seeds, got {len(seeds)} seeds; give each seed once")
+
+
+def _curve(saved: Saved, metric: str) -> dict[int, float]:
+    from galab.lab.history import History
+
+    log = History(saved).log
+    found = {
+        int(line["generation"]): float(line[metric])
+        for line in log
+        if isinstance(line.get(metric), (int, float)) and not isinstance(line.get(metric), bool)
+    }
+    if not found:
+        known = dict.fromkeys(name for line in log for name, value in line.items() if isinstance(value, (int, float)))
+        raise UsageError(
+            f"expected a metric that '{saved.path}' has measured, got '{metric}'.{closest(metric, list(known))} "
+            f"It has measured: {', '.join(known) or 'nothing yet'}."
+        )
+    return found
+
+
+def _values(
+    table: NDArray[np.float64], over: NDArray[np.float64], found: Sequence[Early], shared: Sequence[int], metric: str
+) -> dict[str, Any]:
+    tested = [one.correlation.p for one in found if np.isfinite(one.correlation.p)]
+    corrected = iter(holm(tested).tolist())
+    return {
+        "runs": len(table),
+        "metric": metric,
+        "generations": shared[-1],
+        "final_mean": _number(np.nanmean(table[:, -1])) if np.isfinite(table[:, -1]).any() else None,
+        "final_variance": _number(over[-1]),
+        "first_variance": _number(over[0]),
+        "early": [
+            {
+                "share": one.share, "generation": one.generation, "rho": _number(one.correlation.rho),
+                "low": _number(one.correlation.low), "high": _number(one.correlation.high),
+                "p": _number(one.correlation.p),
+                "p_holm": next(corrected) if np.isfinite(one.correlation.p) else None,
+                "runs": one.correlation.pairs, "explained": _number(one.explained),
+                "variance": _number(over[shared.index(one.generation)]),
+            }
+            for one in found
+        ],
+        "variance": [_number(one) for one in over],
+        "at": list(shared),
+    }  # fmt: skip
+
+
+def _rows(
+    names: Sequence[str], runs: Sequence[Saved], table: NDArray[np.float64], found: Sequence[Early], down: bool
+) -> list[dict[str, Any]]:
+    sign = -1 if down else 1
+    return [
+        {"run": name, "seed": saved.config.seed}
+        | {f"at_{one.share:g}": _number(sign * one.early[place]) for one in found}
+        | {"final": _number(table[place, -1])}
+        for place, (name, saved) in enumerate(zip(names, runs, strict=True))
+    ]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _sentence(values: dict[str, Any]) -> str:
+    def words(one: dict[str, Any]) -> str:
+        if one["rho"] is None:
+            return f"at {one['share']:.0%} (generation {one['generation']:,}) all are alike"
+        return (
+            f"at {one['share']:.0%} (generation {one['generation']:,}) it is {one['rho']:.2f} "
+            f"[{one['low']:.2f}, {one['high']:.2f}], p = {one['p']:.2g}, and explains {one['explained']:.0%} of the "
+            "final variance"
+        )
+
+    sure = [one for one in values["early"] if one["p_holm"] is not None and one["p_holm"] < _LEVEL and one["rho"] > 0]
+    verdict = (
+        f"those that are better at {' and '.join(format(one['share'], '.0%') for one in sure)} of the run end better"
+        if sure
+        else "nothing shows that the best starts end best"
+    ) + f" (p < {_LEVEL} after Holm's correction for {len(values['early'])} moments)"
+    chosen = values["early"][:: max(1, len(values["early"]) - 1)]
+    return (
+        f"In {values['runs']} runs of one configuration over {values['generations']:,} generations, {verdict}: "
+        f"Spearman's correlation of early and final {values['metric']} [bootstrap 95 %]: "
+        f"{'; '.join(map(words, chosen))}."
+    )
