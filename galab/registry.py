@@ -242,6 +242,8 @@ ANALYSES = Registry(
     "analysis",
     "galab.analyses",
     {
+        "gradient-cosine": "galab.questions.gradient_cosine:gradient_cosine",
+        "gradients": "galab.questions.gradients:gradients",
         "memory": "galab.questions.memory:memory",
     },
     "galab analyze --help",

@@ -5,11 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from galab.contracts import Examples, Task
+from galab.genome.layout import Layout
+from galab.genome.torch_laws import tensors_of
+from galab.perturbation.centre import Centre
 
 #: Fitness bases that are minus a mean loss, and so have a gradient.
 SMOOTH = ("cross-entropy", "loss")
@@ -28,6 +33,7 @@ class TrueGradient:
     def __init__(self, module: nn.Module, task: Task, base: str, device: torch.device) -> None:
         self._module = copy.deepcopy(module).to(device)
         self._task = task
+        self._device = device
         self._smooth = base in SMOOTH
 
     def at(self, centre: Mapping[str, Tensor], examples: Examples) -> dict[str, Tensor] | None:
@@ -49,10 +55,29 @@ class TrueGradient:
                 outputs = functional_call(self._module, weights, (inputs,)).unsqueeze(0)
                 loss = self._task.measure(outputs, examples.targets)["loss"].sum() / len(examples)
                 found = torch.autograd.grad(-loss, list(weights.values()), allow_unused=True)
-        except RuntimeError:  # a network or task that overwrites what it computed
+        except (RuntimeError, KeyError):  # a network or task that overwrites what it computed, or measures no loss
             return None
         values = weights.values()
         return {
             name: torch.zeros_like(value) if part is None else part
             for name, value, part in zip(weights, values, found, strict=True)
         }
+
+    def flat(
+        self, layout: Layout, weights: NDArray[np.float32], examples: Examples
+    ) -> NDArray[np.float32] | None:
+        """:meth:`at` as one vector.
+
+        Args:
+            layout: where each parameter lies.
+            weights: (D,) where.
+            examples: on what.
+
+        Returns:
+            (D,) the gradient; None where there is none.
+        """
+        parts = {name: part.to(self._device) for name, part in tensors_of(layout, Centre(weights)).items()}
+        found = self.at(parts, examples)
+        if found is None:
+            return None
+        return np.array(torch.cat([found[name].flatten() for name in layout.names]).float().cpu().numpy())
