@@ -88,8 +88,8 @@ def check_random(config: RunConfig) -> None:
 
 def _without_parents(config: RunConfig) -> str:
     return (
-        f"expected a --fitness of a member's own with --strategy {config.strategy}, got {config.fitness}: a direction is "
-        "that of a child from its parents, and nobody has any; use --strategy ga"
+        f"expected a --fitness of a member's own with --strategy {config.strategy}, got {config.fitness}: a direction "
+        "is that of a child from its parents, and nobody has any; use --strategy ga"
     )
 
 

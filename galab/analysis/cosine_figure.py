@@ -115,7 +115,7 @@ def _kinds(axes: Axes, picture: CosinePicture) -> None:
     axes.plot([], [], "|", color="black", ms=11, mew=1.5, label="law, linear fitness (minibatch)")
     axes.axvline(0, color="black", lw=0.8)
     axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axes.set(xlabel="cosine (median, bootstrap 95 %)", title="What is made of n mutations")
 
 

@@ -1,9 +1,9 @@
 """How well random directions, and what selection makes of them, point along a gradient.
 
 The cosine c between a direction drawn evenly from all directions of D dimensions and any fixed one has the density
-(1 - c^2)^((D - 3) / 2) / B(1/2, (D - 1) / 2): (c + 1) / 2 is Beta((D - 1) / 2, (D - 1) / 2). Mean 0, variance exactly 1 / D;
-N(0, 1 / D) is its limit, good near 0 and too generous far out. A step of independent normal numbers has such a direction;
-one of other numbers of mean 0 has the same variance, and nearly the same law when D is large.
+(1 - c^2)^((D - 3) / 2) / B(1/2, (D - 1) / 2): (c + 1) / 2 is Beta((D - 1) / 2, (D - 1) / 2). Mean 0, variance exactly
+1 / D; N(0, 1 / D) is its limit, good near 0 and too generous far out. A step of independent normal numbers has such a
+direction; one of other numbers of mean 0 has the same variance, and nearly the same law when D is large.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def density(cosine: ArrayLike, dimensions: int) -> Floats:
 def log_tail(cosine: float, dimensions: int) -> float:
     """Natural logarithm of the probability that a random direction has at least this cosine; exact.
 
-    For c > 0 it is half of the regularised incomplete beta function I_{1 - c^2}((D - 1) / 2, 1/2), which far out is smaller
-    than any float: there its series in x = 1 - c^2, x^a (1 - x)^b / (a B(a, b)) 2F1(a + b, 1; a + 1; x), is taken
-    (DLMF 8.17.8).
+    For c > 0 it is half of the regularised incomplete beta function I_{1 - c^2}((D - 1) / 2, 1/2), which far out is
+    smaller than any float: there its series in x = 1 - c^2 is taken, x^a (1 - x)^b / (a B(a, b)) 2F1(a + b, 1; a + 1;
+    x) (DLMF 8.17.8).
 
     Args:
         cosine: from -1 to 1.
@@ -119,7 +119,9 @@ def batch_cosine(size: ArrayLike, spread: float, whole: int) -> Floats:
 
 
 def gradient_spread(squares: ArrayLike, full: float, size: int, whole: int) -> float:
-    """v of :func:`batch_cosine`, from squared lengths of minibatch gradients: E |g_B|^2 = |g|^2 (1 + v (N - B) / ((N - 1) B)).
+    """The v of :func:`batch_cosine`, from squared lengths of minibatch gradients.
+
+    E |g_B|^2 = |g|^2 (1 + v (N - B) / ((N - 1) B)).
 
     Args:
         squares: (R,) of minibatches of one size.
@@ -129,7 +131,7 @@ def gradient_spread(squares: ArrayLike, full: float, size: int, whole: int) -> f
     """
     if not full > 0 or size >= whole:
         return math.nan
-    return float(np.mean(squares) / full - 1) * (whole - 1) * size / (whole - size)
+    return (float(np.mean(np.asarray(squares, dtype=np.float64))) / full - 1) * (whole - 1) * size / (whole - size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ def directions(tried: Tried, top: Sequence[int]) -> dict[str, NDArray[np.float32
 
 
 def even_to_odd(tried: Tried) -> float:
-    """Variance of the even part of the gains over that of the odd part, which an antithetic pair cancels; NaN for none."""
+    """Variance of the even part of the gains, which a pair cancels, over that of the odd part; NaN for none."""
     pairs = len(tried.mirrored)
     plus, minus = tried.gains[:pairs], tried.mirrored
     known = np.isfinite(plus) & np.isfinite(minus)

@@ -94,8 +94,8 @@ class Towards:
     def _at(self, parents: tuple[int, ...], examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(D,) the mean of the parents in weight units of 2^-24, and the (D,) gradient there."""
         weights = [self._decoder.decode(parent).weights for parent in parents]
-        middle = np.mean(weights, axis=0, dtype=np.float64)
-        slope = self._gradient((middle / SCALE).astype(np.float32), examples)
+        middle = np.stack(weights).mean(axis=0, dtype=np.float64)
+        slope = self._gradient(np.asarray(middle / SCALE, dtype=np.float32), examples)
         return middle, np.full(len(middle), np.nan) if slope is None else slope.astype(np.float64)
 
 

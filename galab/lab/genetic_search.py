@@ -256,13 +256,13 @@ def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: 
     truth = TrueGradient(parts.module, parts.task, "loss", torch.device(config.device))
     if config.sigma_search:
         raise UsageError(
-            f"expected no --sigma-search with --fitness {config.fitness}, got {config.sigma_search}: the direction of a "
-            "step is the same at every step size; drop one of them"
+            f"expected no --sigma-search with --fitness {config.fitness}, got {config.sigma_search}: the direction of "
+            "a step is the same at every step size; drop one of them"
         )
     if truth.flat(layout, np.zeros(layout.size, np.float32), minibatches.of(1)) is None:
         raise UsageError(
-            f"expected a network and a task with a gradient with --fitness {config.fitness}, got --model {config.model} "
-            f"and --task {config.task}; use another fitness"
+            f"expected a network and a task with a gradient with --fitness {config.fitness}, got --model "
+            f"{config.model} and --task {config.task}; use another fitness"
         )
     return Towards(Decoded(decoder, evaluator), decoder, partial(truth.flat, layout))
 

@@ -9,12 +9,16 @@ import numpy as np
 
 from galab.analysis import cosines as of
 from galab.analysis.cosine_figure import CosinePicture
-from galab.analysis.statistics import median_interval
+from galab.analysis.statistics import Interval, median_interval
 from galab.perturbation import law as es_law
 
 if TYPE_CHECKING:
     from galab.contracts import Task
     from galab.questions.gradient_cosine import _Found
+
+
+#: So many numbers are resampled for an interval.
+_MOST = 2000
 
 
 def report(
@@ -54,8 +58,7 @@ def report(
         single=single,
         dimensions=moment["dimensions"],
         kinds={
-            kind: {t: median_interval(found.cosines[k, t]) for k, t in found.cosines if k == kind and _known(found, k, t)}
-            for kind in dict.fromkeys(kind for kind, _ in found.cosines)
+            kind: _intervals(found, kind) for kind in dict.fromkeys(kind for kind, _ in found.cosines)
         },
         theory=theory,
         batches={size: median_interval(own) for size, own in found.batches.items()},
@@ -67,8 +70,11 @@ def report(
     return values, rows, picture, _sentence(found, moment, rows, values, shares)
 
 
-def _known(found: _Found, kind: str, target: str) -> bool:
-    return bool(np.isfinite(found.cosines[kind, target]).all())
+def _intervals(found: _Found, kind: str) -> dict[str, Interval]:
+    """By target; of many numbers only some are resampled."""
+    own = {target: np.array(values)[:_MOST] for (name, target), values in found.cosines.items() if name == kind}
+    known = {target: values[np.isfinite(values)] for target, values in own.items()}
+    return {target: median_interval(values) for target, values in known.items() if len(values)}
 
 
 def _theory(found: _Found, moment: dict[str, Any]) -> dict[str, float]:
@@ -94,7 +100,7 @@ def _spread(found: _Found, moment: dict[str, Any]) -> float:
 
 def _row(kind: str, target: str, values: list[float], theory: dict[str, float]) -> dict[str, Any]:
     finite = [value for value in values if math.isfinite(value)]
-    interval = median_interval(finite) if 0 < len(finite) < 5000 else None
+    interval = median_interval(finite) if 0 < len(finite) <= _MOST else None
     middle = float(np.median(finite)) if finite else None
     return {
         "step": kind,
