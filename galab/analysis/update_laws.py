@@ -26,6 +26,8 @@ MOST = 5000
 FEWEST = 50
 #: Degrees of freedom of a fit: below, hardly any mass is left near the middle; above, it is the normal law.
 _FREEDOM = (0.2, 1000.0)
+#: Largest logarithm of a scale, either way.
+_SCALES = 30.0
 _KEY = 0x1A_35
 
 
@@ -160,10 +162,12 @@ def _student(values: Floats) -> tuple[float, float, float]:
     low, high = np.log(_FREEDOM)
 
     def cost(point: Floats) -> float:
-        freedom, scale = math.exp(min(max(point[0], low), high)), math.exp(point[2])
-        outside = max(low - point[0], point[0] - high, 0.0)
+        # Outside, the cost rises with the distance; the numbers are of about unit size.
+        log_scale = min(max(point[2], -_SCALES), _SCALES)
+        freedom, scale = math.exp(min(max(point[0], low), high)), math.exp(log_scale)
+        outside = max(low - point[0], point[0] - high, 0.0) + abs(point[2] - log_scale)
         square = np.square((values - point[1]) / scale) / freedom
-        known = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2 - point[2]
+        known = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2 - log_scale
         return float((freedom + 1) / 2 * np.log1p(square).mean() - known + outside)
 
     start = np.array([math.log(4.0), middle, math.log(spread)])
@@ -171,7 +175,7 @@ def _student(values: Floats) -> tuple[float, float, float]:
     simplex = np.vstack([start, start + step])
     options = {"initial_simplex": simplex, "xatol": 1e-5, "fatol": 1e-10, "maxiter": 2000}
     found = optimize.minimize(cost, start, method="Nelder-Mead", options=options).x
-    return math.exp(min(max(found[0], low), high)), float(found[1]), math.exp(found[2])
+    return math.exp(min(max(found[0], low), high)), float(found[1]), math.exp(min(max(found[2], -_SCALES), _SCALES))
 
 
 def unit_quantiles(values: NDArray[np.floating], most: int) -> Floats:

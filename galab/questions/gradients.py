@@ -59,13 +59,9 @@ def gradients(
     from galab.lab.probe import Probe
     from galab.questions.gradients_report import report
     from galab.questions.trying import member_of, step_size_of
-    from galab.strategies.optimizers import parse
 
     at_least("--steps", steps, 1), at_least("--looks", looks, 1)
-    rate = _RATES.get(parse(optimizer)[0], _OTHER_RATE) if lr is None else lr
-    if not (math.isfinite(rate) and rate > 0):
-        raise UsageError(f"expected --lr above 0, got {rate:g}; choose a learning rate")
-    file = _checked(export)
+    rate, file = _rate(optimizer, lr), _checked(export)
     heard("loading", 0.0)
     probe, member = Probe(saved), member_of(saved, generation)
     full = probe.examples("train", at_least("--examples", examples, 0))
@@ -73,9 +69,7 @@ def gradients(
     wanted = {round(place) for place in np.linspace(1, steps, min(looks, steps))}
     rows, lengths, pooled = list[dict[str, Any]](), list[dict[str, Any]](), list[Any]()
     seen: dict[Any, Shape] = {}
-    taken = gradient_steps(
-        probe, member.floats(), optimizer=optimizer, learning_rate=rate, batch=size, steps=steps
-    )  # fmt: skip
+    taken = gradient_steps(probe, member.floats(), optimizer=optimizer, learning_rate=rate, batch=size, steps=steps)
     last: dict[str, NDArray[np.float32]] = {}
     for step in taken:
         heard("steps", 0.05 + 0.85 * step.number / steps)
@@ -92,6 +86,20 @@ def gradients(
     if file is not None:
         sentence += _exported(file, np.concatenate(pooled))
     return Analysis(sentence, values, rows, partial(draw_updates, picture=picture))
+
+
+def _rate(optimizer: str, lr: float | None) -> float:
+    """The learning rate that was asked for, or one that serves a small network.
+
+    Raises:
+        UsageError: it is not above 0, or there is no such optimiser.
+    """
+    from galab.strategies.optimizers import parse
+
+    rate = _RATES.get(parse(optimizer)[0], _OTHER_RATE) if lr is None else lr
+    if not (math.isfinite(rate) and rate > 0):
+        raise UsageError(f"expected --lr above 0, got {rate:g}; choose a learning rate")
+    return rate
 
 
 def _checked(export: str | None) -> Path | None:

@@ -139,7 +139,7 @@ def _sentence(
         f"{moment['generation']:,} on minibatches of {moment['batch']:,} training examples: "
         f"{_of_laws(laws[KINDS[0]])}. Of the full gradient on {moment['examples']:,} examples: "
         f"{_of_laws(laws[KINDS[1]], short=True)}. {values['zeros']:.0%} of an update is exactly 0 and left out. An "
-        f"update is as long as a mutation with sigma {_around(sizes)}, {values['norm_ratio']:.3g} times that of the run "
+        f"update is as long as a mutation with sigma {_around(sizes)}, {values['norm_ratio']:.3g} times the run's "
         f"({moment['sigma']:.3g}); its cosine with the full gradient is {_around(cosine)}, and {wanted}."
     )
 
@@ -154,7 +154,7 @@ def _of_laws(found: dict[str, Any], *, short: bool = False) -> str:
     return (
         f"Shapiro-Wilk (at most 5,000 numbers) rejects the normal law with p < 0.001 in {found['rejected']} of "
         f"{found['looks']} layers and steps; most likely is {best}; Kolmogorov-Smirnov distance (medians) {distances}; "
-        f"excess kurtosis {found['kurtosis']:.3g}, Student's t with {found['freedom']:.2g} degrees of freedom"
+        f"excess kurtosis {found['kurtosis']:.3g}, Student's t with {found['freedom']:,.1f} degrees of freedom"
     )
 
 

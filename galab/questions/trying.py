@@ -118,10 +118,11 @@ def fitness_of(
 ) -> NDArray[np.float64]:
     """(n,) fitness of a network with each of n (D,) mutations added, a chunk at a time."""
     step = probe.chunk
-    rows = [
-        probe.fitness(weights + np.float32(sigma) * noise[at : at + step], examples)
-        for at in range(0, len(noise), step)
-    ]
+    with np.errstate(over="ignore", invalid="ignore"):  # such a mutation fails, and is counted as a failure
+        rows = [
+            probe.fitness(weights + np.float32(sigma) * noise[at : at + step], examples)
+            for at in range(0, len(noise), step)
+        ]
     return np.concatenate(rows) if rows else np.empty(0)
 
 

@@ -67,7 +67,8 @@ def test_fits_and_tests_are_scipys(name: str) -> None:
 def test_sizes_far_from_one_change_nothing_but_the_scale() -> None:
     values = numbers("laplace", 500)
     one, tiny = shape_of(values), shape_of(values * 1e-30)
-    assert one is not None and tiny is not None
+    assert one is not None
+    assert tiny is not None
     assert tiny.best.parameters["scale"] == pytest.approx(one.best.parameters["scale"] * 1e-30)
     assert (tiny.p, tiny.kurtosis) == (pytest.approx(one.p, rel=1e-6), pytest.approx(one.kurtosis))
 
