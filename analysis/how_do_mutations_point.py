@@ -68,8 +68,8 @@ def main() -> None:
         show(found.values, tables[-1])
     title = (
         f"Cosine with the gradient on {seen[0]['examples']:,} training examples, of what is made of "
-        f"{seen[0]['samples']} mutations on minibatches of {seen[0]['batch']:,}; D = {seen[0]['dimensions']:,}, medians "
-        f"of {chosen.repeats} with bootstrap 95 % intervals; {seen[0]['data']}"
+        f"{seen[0]['samples']} mutations on minibatches of {seen[0]['batch']:,}; D = {seen[0]['dimensions']:,}, "
+        f"medians of {chosen.repeats} with bootstrap 95 % intervals; {seen[0]['data']}"
     )
     bands = [band(step, generations, tables) for step in STEPS]
     draw_bands(chosen.output, bands, x_label="generation", y_label="cosine with the full gradient", title=title)

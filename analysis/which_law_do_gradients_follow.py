@@ -28,8 +28,8 @@ def show(values: dict[str, Any], kind: str) -> None:
     print(
         f"| {values['generation']:,} | {values['optimizer']} | {kind} | {found['rejected']} of {found['looks']} | "
         f"{best} | {distances} | {found['kurtosis']:.2f} | {found['freedom']:.1f} | "
-        f"{values['update_sigma']['median']:.2g} | {values['norm_ratio']:.2f} | {values['cosine_with_full_gradient']['median']:.2f} | "
-        f"10^{values['log10_mutations_for_that_cosine']:.0f} |",
+        f"{values['update_sigma']['median']:.2g} | {values['norm_ratio']:.2f} | "
+        f"{values['cosine_with_full_gradient']['median']:.2f} | 10^{values['log10_mutations_for_that_cosine']:.0f} |",
         flush=True,
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.errors import UsageError
+from galab.evaluation.minibatch import Minibatches
 from galab.genome.torch_laws import tensors_of
 from galab.lab.probe import Probe
 from galab.perturbation.centre import Centre
@@ -35,16 +36,22 @@ class GradientStep:
 
 
 def gradient_steps(
-    probe: Probe, weights: NDArray[np.float32], *, optimizer: str, learning_rate: float, batch: int, steps: int
+    probe: Probe,
+    weights: NDArray[np.float32],
+    minibatches: Minibatches,
+    *,
+    optimizer: str,
+    learning_rate: float,
+    steps: int,
 ) -> Iterator[GradientStep]:
-    """Steps uphill, on minibatches 1, 2, ... of the run.
+    """Steps uphill, on minibatches 1, 2, ...
 
     Args:
         probe: differentiates.
         weights: (D,) where they start.
+        minibatches: give each step its examples.
         optimizer: of ``torch.optim``, such as ``sgd(momentum=0.9)``.
         learning_rate: of every step.
-        batch: examples of a minibatch; 0 is all.
         steps: how many.
 
     Raises:
@@ -53,7 +60,6 @@ def gradient_steps(
     layout = probe.layout
     parts = {name: nn.Parameter(part.clone()) for name, part in tensors_of(layout, Centre(weights)).items()}
     optimizers = Optimizers(optimizer, list(parts.values()), learning_rate, 0.0)
-    minibatches = probe.minibatches(batch)
     before = np.array(weights, dtype=np.float32)
     for number in range(1, steps + 1):
         uphill = probe.gradient(before, minibatches.of(number))

@@ -49,7 +49,7 @@ def report(
         "theory": theory,
         "worse_on_full_data": {kind: _share(share) for kind, share in shares.items()},
         "best_worse_share": shares[of.BEST].share,
-        "mean_gain_on_full_data": {kind: float(np.mean(gains)) for kind, gains in found.gains.items()},
+        "mean_gain_on_full_data": {kind: _mean(gains) for kind, gains in found.gains.items()},
         "gradient_spread": spread if math.isfinite(spread) else None,
         "taken": found.taken,
     }
@@ -123,6 +123,12 @@ def _single(values: np.ndarray, size: int) -> dict[str, float]:
         "deviation_times_root_dimensions": float(values.std() * size**0.5),
         "largest": float(values.max()),
     }
+
+
+def _mean(gains: list[float]) -> float | None:
+    """Of those that did not fail."""
+    known = [gain for gain in gains if math.isfinite(gain)]
+    return float(np.mean(known)) if known else None
 
 
 def _share(share: of.Share) -> dict[str, float]:

@@ -67,13 +67,14 @@ def gradient_cosine(
     """
     from galab.lab.probe import Probe
     from galab.questions.cosine_report import report
-    from galab.questions.trying import law_of, member_of, step_size_of
+    from galab.questions.trying import law_of, member_of, require_directions, step_size_of
 
     at_least("--samples", samples, 4), at_least("--repeats", repeats, 2), at_least("--steps", steps, 0)
     places = [int(k) for k in numbers_in(top, "--top", whole=True) if k <= samples]
     widths = [int(size) for size in numbers_in(sizes, "--sizes", whole=True)]
     heard("loading", 0.0)
     probe, member = Probe(saved), member_of(saved, generation)
+    require_directions(probe)
     weights, full = member.floats(), probe.examples("train", at_least("--examples", examples, 0))
     size = _batch(saved, batch, len(full))
     step_size = step_size_of(saved, member) if sigma is None else sigma
@@ -86,7 +87,7 @@ def gradient_cosine(
         _try(found, probe, (weights, uphill), full, law, (repeat, samples, size, step_size), places)
     heard("minibatch gradients", 0.65)
     for width in sorted({*(width for width in widths if width < len(full)), size} - {len(full)}):
-        _minibatches(found, probe, weights, uphill, width, repeats)
+        _minibatches(found, probe, (weights, uphill), full, width, repeats)
     heard("the run's own steps", 0.75)
     note = _follow(found, saved, probe, full, steps)
     moment = {
@@ -122,11 +123,11 @@ def _try(
 ) -> None:  # fmt: skip
     """One repeat: mutations on one minibatch, and what selection and estimates make of them."""
     from galab.analysis.cosines import BEST, cosines, directions, even_to_odd, mean_of_best
-    from galab.questions.trying import fitness_of, noise_of, tried
+    from galab.questions.trying import fitness_of, minibatches_of, noise_of, tried
 
     (weights, uphill), (repeat, samples, size, sigma) = where, choice
     noise = noise_of(law, probe.run_key, repeat, (samples, len(weights)))
-    minibatch = probe.minibatches(size).of(repeat + 1)
+    minibatch = minibatches_of(probe, full, size).of(repeat + 1)
     some = tried(probe, weights, noise, sigma, minibatch, full)
     if not (np.isfinite(some.gains).any() and np.isfinite(some.full).any()):
         raise UsageError(
@@ -153,12 +154,14 @@ def _try(
 
 
 def _minibatches(
-    found: _Found, probe: Probe, weights: NDArray[np.float32], uphill: NDArray[np.float32], size: int, count: int
-) -> None:
+    found: _Found, probe: Probe, where: tuple[NDArray[np.float32], NDArray[np.float32]], full: Examples, size: int,
+    count: int,
+) -> None:  # fmt: skip
     """Gradients on minibatches of one size."""
     from galab.analysis.cosines import cosines
+    from galab.questions.trying import minibatches_of
 
-    minibatches = probe.minibatches(size)
+    (weights, uphill), minibatches = where, minibatches_of(probe, full, size)
     for number in range(1, count + 1):
         slope = probe.gradient(weights, minibatches.of(number))
         found.batches.setdefault(size, []).append(float(cosines(slope[None], uphill)[0]))

@@ -58,18 +58,20 @@ def gradients(
     from galab.lab.gradient_steps import gradient_steps
     from galab.lab.probe import Probe
     from galab.questions.gradients_report import report
-    from galab.questions.trying import member_of, step_size_of
+    from galab.questions.trying import member_of, minibatches_of, require_directions, step_size_of
 
     at_least("--steps", steps, 1), at_least("--looks", looks, 1)
     rate, file = _rate(optimizer, lr), _checked(export)
     heard("loading", 0.0)
     probe, member = Probe(saved), member_of(saved, generation)
+    require_directions(probe)
     full = probe.examples("train", at_least("--examples", examples, 0))
     size = min(at_least("--batch", batch, 0) or saved.config.batch or len(full), len(full))
     wanted = {round(place) for place in np.linspace(1, steps, min(looks, steps))}
     rows, lengths, pooled = list[dict[str, Any]](), list[dict[str, Any]](), list[Any]()
     seen: dict[Any, Shape] = {}
-    taken = gradient_steps(probe, member.floats(), optimizer=optimizer, learning_rate=rate, batch=size, steps=steps)
+    minibatches = minibatches_of(probe, full, size)
+    taken = gradient_steps(probe, member.floats(), minibatches, optimizer=optimizer, learning_rate=rate, steps=steps)
     last: dict[str, NDArray[np.float32]] = {}
     for step in taken:
         heard("steps", 0.05 + 0.85 * step.number / steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from galab.errors import UsageError
 if TYPE_CHECKING:
     from galab.analysis.cosines import Tried
     from galab.contracts import Examples, Member
+    from galab.evaluation.minibatch import Minibatches
     from galab.genome.noise import Table
     from galab.lab.probe import Probe
     from galab.lab.rebuild import Saved
@@ -41,6 +42,28 @@ def step_size_of(saved: Saved, member: Member) -> float:
     if not isinstance(member, Phenotype):
         return float(saved.config.sigma)
     return float(sigma(round(float(member.log_sigma.mean()))))
+
+
+def require_directions(probe: Probe) -> None:
+    """Refuse a network that is too small for directions to have a law.
+
+    Raises:
+        UsageError: it has one or two weights.
+    """
+    if probe.layout.size < 3:
+        raise UsageError(
+            f"expected a network of at least 3 weights, got {probe.layout.size}: in so few dimensions cosines tell "
+            "nothing; analyse a larger one"
+        )
+
+
+def minibatches_of(probe: Probe, full: Examples, size: int) -> Minibatches:
+    """The run's minibatches, or such ones of the examples that stand for the full data where these are fewer."""
+    from galab.evaluation.minibatch import Minibatches
+
+    if len(full) < len(probe.task.train):
+        return Minibatches(full, size, probe.run_key)
+    return probe.minibatches(size)
 
 
 def law_of(saved: Saved) -> Table:
@@ -116,14 +139,15 @@ def tried(
 def fitness_of(
     probe: Probe, weights: NDArray[np.float32], noise: NDArray[np.float32], sigma: float, examples: Examples
 ) -> NDArray[np.float64]:
-    """(n,) fitness of a network with each of n (D,) mutations added, a chunk at a time."""
+    """(n,) fitness of a network with each of n (D,) mutations added, a chunk at a time; NaN is a failure."""
     step = probe.chunk
     with np.errstate(over="ignore", invalid="ignore"):  # such a mutation fails, and is counted as a failure
         rows = [
             probe.fitness(weights + np.float32(sigma) * noise[at : at + step], examples)
             for at in range(0, len(noise), step)
         ]
-    return np.concatenate(rows) if rows else np.empty(0)
+    found = np.concatenate(rows) if rows else np.empty(0)
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def steps_taken(saved: Saved, most: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
@@ -153,7 +177,3 @@ def steps_taken(saved: Saved, most: int) -> Iterator[tuple[int, NDArray[np.float
             yield generation, before, now - before
         before = now
 
-
-def sizes_between(sizes: Sequence[float], whole: int) -> list[int]:
-    """Batch sizes below the number of examples, as whole numbers."""
-    return [int(size) for size in sizes if size < whole]

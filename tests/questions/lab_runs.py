@@ -10,7 +10,7 @@ _NOISE: dict[str, Any] = {"parents": 8, "children": 32, "population": 16, "sigma
 KINDS: dict[str, dict[str, Any]] = {
     "ga": {},
     "one": {"generations": 1, "parents": 1, "children": 4, "crossover": "none"},
-    "fixed data": {"batch": 0, "crossover": "none", "fitness": "wrong"},
+    "random": {"strategy": "random", "batch": 0, "fitness": "wrong"},
     "parameter": {"granularity": "parameter", "step_size": "mean-reverting"},
     "cosine": {"fitness": "gradient-cosine"},
     "openai-es": {"strategy": "openai-es", "optimizer": "adam", "lr": 0.02, **_NOISE},
