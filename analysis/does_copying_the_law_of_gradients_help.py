@@ -6,7 +6,7 @@ law of 200 steps of SGD from a founder; all of unit variance, with step sizes th
 
 Runs: galab run --task digits --hidden 32 --batch 256 --crossover none --generations 50 --seed 100 --name sgd_law
       galab analyze gradients runs/sgd_law --generation 0 --steps 200 --looks 20 --export runs/sgd_updates.npy
-Command: python analysis/does_copying_the_law_of_gradients_help.py [--seeds 0-4] [--generations 500]
+Command: python analysis/does_copying_the_law_of_gradients_help.py [--seeds 0-4] [--generations 400]
 """
 
 from galab.cli.asking import ask
@@ -29,7 +29,7 @@ QUESTION = Question(
         "task": "digits", "hidden": "32", "batch": 256, "parents": 8, "children": 32, "crossover": "none",
         "sigma": 0.02, "report_every": 25, "precision": "float32", "threads": 1,
     },
-    generations=500,
+    generations=400,
     seeds="0-4",
     follow="validation_loss",
     unit="cross-entropy on the validation images (nats)",
