@@ -21,9 +21,9 @@ QUESTION = Question(
         Condition("normal", {}),
         Condition("laplace", {"distribution": "laplace"}),
         Condition("law of SGD's updates", {"distribution": EMPIRICAL}),
+        Condition("law of SGD, fixed", {"distribution": EMPIRICAL, "step_size": "fixed"}),
         Condition("normal, fixed", {"step_size": "fixed"}),
         Condition("laplace, fixed", {"distribution": "laplace", "step_size": "fixed"}),
-        Condition("law of SGD, fixed", {"distribution": EMPIRICAL, "step_size": "fixed"}),
     ),
     common={
         "task": "digits", "hidden": "32", "batch": 256, "parents": 8, "children": 32, "crossover": "none",
