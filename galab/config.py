@@ -186,8 +186,8 @@ class RunConfig(EvolutionOptions):
         "cross-entropy",
         "[improvement:|inherited:]BASE[,BASE...], higher is better, each BASE decides where those before are equal: "
         "cross-entropy (negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy, tilldeath "
-        "(number right before the first error), loss (negated, of a task that is no classification); of memories "
-        "closeness, used and unused (fewest). A BASE may be a sum such as wrong+0.5*closeness.",
+        "(right before the first error), loss (negated); of memories closeness, used and unused (fewest); by gradients "
+        "gradient-cosine (of a child's step with that at its parents). A BASE may be a sum: wrong+0.5*closeness.",
         group=EVALUATION,
     )
     norm_penalty: float = option(

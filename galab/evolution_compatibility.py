@@ -9,7 +9,7 @@ from galab.errors import UsageError
 from galab.evolution_options import EVOLUTION, OPTIMISER
 from galab.options import default_of, spelling
 from galab.schedules import parse_rate_schedule
-from galab.specs import INTRINSIC, parse_fitness
+from galab.specs import DIRECTIONAL, INTRINSIC, parse_fitness
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -118,12 +118,21 @@ def check_random(config: RunConfig) -> None:
             f"expected a fitness of a member's own with --strategy random, got --fitness {config.fitness}: nobody has "
             "parents to be compared with; use cross-entropy or accuracy"
         )
+    if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
+        raise UsageError(_without_parents(config))
     for name in ("init", "origin"):
         if getattr(config, name) is not None:
             raise UsageError(
                 f"expected no {'--from' if name == 'origin' else '--init'} with --strategy random, got "
                 f"{getattr(config, name)}: every network is drawn anew; drop it"
             )
+
+
+def _without_parents(config: RunConfig) -> str:
+    return (
+        f"expected a --fitness of a member's own with --strategy {config.strategy}, got {config.fitness}: a direction "
+        "is that of a child from its parents, and nobody has any; use --strategy ga"
+    )
 
 
 def check_evolution(config: RunConfig) -> None:
@@ -170,6 +179,8 @@ def _check_fitness(config: RunConfig) -> None:
             f"expected a --fitness of the task with --strategy {config.strategy}, got {config.fitness}: memories whose "
             "weights are not formed tell nothing of themselves; use --strategy ga"
         )
+    if set(spec.names) & set(DIRECTIONAL):
+        raise UsageError(_without_parents(config))
     if config.norm_penalty:
         raise UsageError(
             f"expected --norm-penalty 0 with --strategy {config.strategy}, got {config.norm_penalty}: members' weights "

@@ -244,6 +244,8 @@ ANALYSES = Registry(
     "analysis",
     "galab.analyses",
     {
+        "gradient-cosine": "galab.questions.gradient_cosine:gradient_cosine",
+        "gradients": "galab.questions.gradients:gradients",
         "memory": "galab.questions.memory:memory",
         "landscape": "galab.questions.landscape:landscape",
         "robustness": "galab.questions.robustness:robustness",

@@ -21,7 +21,7 @@ from galab.errors import UsageError, closest
 #: What a member can be scored by; larger is better in each.
 BASES = (
     "cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath", "loss", "closeness",
-    "used", "unused",
+    "used", "unused", "gradient-cosine",
 )  # fmt: skip
 #: Minus a mean loss, and so differentiable where the loss is.
 SMOOTH = ("cross-entropy", "loss")
@@ -29,6 +29,8 @@ SMOOTH = ("cross-entropy", "loss")
 PER_EXAMPLE = ("cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath")
 #: Those that a bank of memories is asked about itself, whatever the task.
 INTRINSIC = ("closeness", "used", "unused")
+#: That of a child's direction, for which gradients are computed.
+DIRECTIONAL = ("gradient-cosine",)
 #: Scores that are made of a member's own and its parents'.
 RELATIVE = ("improvement", "inherited")
 
@@ -97,7 +99,13 @@ def parse_fitness(text: str) -> FitnessSpec:
                 )
         if base in bases[:place]:
             raise UsageError(f"expected --fitness to name a base once, got '{base}' twice; leave out the second")
-    return FitnessSpec(kind, bases)
+    spec = FitnessSpec(kind, bases)
+    if kind != "absolute" and (found := set(spec.names) & set(DIRECTIONAL)):
+        raise UsageError(
+            f"expected --fitness {kind}: of a score that parents have too, got {found.pop()}, which is a child's step "
+            "from its parents already; leave out the kind"
+        )
+    return spec
 
 
 def parse_mutations(text: str) -> list[tuple[Call, float]]:

@@ -64,8 +64,13 @@ def unused(means: Means, examples: int) -> NDArray[np.float64]:
     return -means["used"]
 
 
+def gradient_cosine(means: Means, examples: int) -> NDArray[np.float64]:
+    """The cosine of a child's step with the gradient of minus the loss at its parents, see ``towards.py``: (P,)."""
+    return means["gradient_cosine"]
+
+
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
-NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss"}
+NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss", "gradient-cosine": "loss"}
 
 #: By the names that ``--fitness`` takes; each is told the means and over how many examples they were taken.
 FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
@@ -79,10 +84,11 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "closeness": closeness,
     "used": used,
     "unused": unused,
+    "gradient-cosine": gradient_cosine,
 }
 
-#: What is measured in place of a base where chance has no place, as in choosing the champion.
-STEADY = {"sampled-accuracy": "expected-accuracy"}
+#: What is measured in place of a base that a network does not have for good: by chance, or as one generation's child.
+STEADY = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}
 
 
 def score(base: str, means: Means, examples: int, *, steady: bool = False) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from galab.evaluation.here import Here
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.recalled import Recalled, can_recall
 from galab.evaluation.sources import Decoded
+from galab.evaluation.towards import Towards
 from galab.evolution_compatibility import is_random
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decode import Decoder
@@ -28,13 +30,14 @@ from galab.genome.founders import GIVEN, Founders
 from galab.genome.pedigree import Pedigree
 from galab.lab.describe import genetic_fields
 from galab.lab.diagnostics import Diagnostics
+from galab.lab.gradients import TrueGradient
 from galab.lab.members import lineage_of, members_of, members_to_state
 from galab.lab.memory_records import MemoryRecords
 from galab.lab.operators import developer, is_low_rank, rank_of, step_size_rule, strategy_class
 from galab.lab.search import Parts
 from galab.lab.state import LINEAGE
 from galab.memories import needs_use
-from galab.specs import parse_fitness
+from galab.specs import DIRECTIONAL, parse_fitness
 from galab.strategies.genetic import GeneticAlgorithm
 
 #: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
@@ -62,7 +65,7 @@ class GeneticSearch:
         strategy: GeneticAlgorithm,
         decoder: Decoder,
         evaluator: Evaluator | FamilyEvaluator,
-        source: Decoded | Families | Recalled,
+        source: Decoded | Families | Recalled | Towards,
         minibatches: Minibatches,
         memories: MemoryRecords | None = None,
     ) -> None:
@@ -233,9 +236,11 @@ def _source(
     pedigree: Pedigree,
     evaluator: Evaluator | FamilyEvaluator,
     minibatches: Minibatches,
-) -> Decoded | Families | Recalled:
+) -> Decoded | Families | Recalled | Towards:
     config = parts.config
     if isinstance(evaluator, Evaluator):
+        if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
+            return _towards(parts, decoder, evaluator, minibatches)
         members = config.children + 2 * config.parents
         recalls = minibatches.fixed and config.precision == "float32" and not config.norm_penalty
         if recalls and can_recall(parts.module, decoder, parts.task.train, members):
@@ -244,6 +249,22 @@ def _source(
     # From generation to generation products are kept only where a birth says all that is needed to follow them.
     follows = minibatches.fixed and config.granularity == "global"
     return Families(decoder, evaluator, Lines(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None)
+
+
+def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches) -> Towards:
+    config, layout = parts.config, parts.founders.layout
+    truth = TrueGradient(parts.module, parts.task, "loss", torch.device(config.device))
+    if config.sigma_search:
+        raise UsageError(
+            f"expected no --sigma-search with --fitness {config.fitness}, got {config.sigma_search}: the direction of "
+            "a step is the same at every step size; drop one of them"
+        )
+    if truth.flat(layout, np.zeros(layout.size, np.float32), minibatches.of(1)) is None:
+        raise UsageError(
+            f"expected a network and a task with a gradient with --fitness {config.fitness}, got --model "
+            f"{config.model} and --task {config.task}; use another fitness"
+        )
+    return Towards(Decoded(decoder, evaluator), decoder, partial(truth.flat, layout))
 
 
 def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from galab.contracts import Examples, Task
+from galab.genome.layout import Layout
+from galab.genome.torch_laws import tensors_of
+from galab.perturbation.centre import Centre
 from galab.specs import SMOOTH
 
 
@@ -26,6 +31,7 @@ class TrueGradient:
     def __init__(self, module: nn.Module, task: Task, base: str, device: torch.device) -> None:
         self._module = copy.deepcopy(module).to(device)
         self._task = task
+        self._device = device
         self._smooth = base in SMOOTH
 
     def at(self, centre: Mapping[str, Tensor], examples: Examples) -> dict[str, Tensor] | None:
@@ -42,7 +48,7 @@ class TrueGradient:
             return None
         try:
             _, gradient = self.measured(centre, examples)
-        except RuntimeError:  # a network or task that overwrites what it computed
+        except (RuntimeError, KeyError):  # a network or task that overwrites what it computed, or measures no loss
             return None
         return {name: -part for name, part in gradient.items()}
 
@@ -74,3 +80,22 @@ class TrueGradient:
             for (name, value), part in zip(weights.items(), found, strict=True)
         }
         return {name: float(total.detach().sum()) / len(examples) for name, total in sums.items()}, gradient
+
+    def flat(
+        self, layout: Layout, weights: NDArray[np.float32], examples: Examples
+    ) -> NDArray[np.float32] | None:
+        """:meth:`at` as one vector.
+
+        Args:
+            layout: where each parameter lies.
+            weights: (D,) where.
+            examples: on what.
+
+        Returns:
+            (D,) the gradient; None where there is none.
+        """
+        parts = {name: part.to(self._device) for name, part in tensors_of(layout, Centre(weights)).items()}
+        found = self.at(parts, examples)
+        if found is None:
+            return None
+        return np.array(torch.cat([found[name].flatten() for name in layout.names]).float().cpu().numpy())

@@ -20,7 +20,7 @@ from galab.memories import BY_USE, by_use
 from galab.mutation.control import Control
 from galab.mutation.step_size import StepSizeRule
 from galab.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
-from galab.specs import INTRINSIC, parse_factors, parse_fitness, parse_mutations, parse_schedule
+from galab.specs import DIRECTIONAL, INTRINSIC, parse_factors, parse_fitness, parse_mutations, parse_schedule
 from galab.strategies.genetic import GeneticAlgorithm
 
 #: Arguments of mutations that are also hyperparameters of the run, which say what they may be.
@@ -132,8 +132,8 @@ def steps_of(config: RunConfig, layout: Layout) -> Steps:
 def is_low_rank(config: RunConfig) -> bool:
     """Whether every child is one parent with a change of low rank, and scored as such."""
     names = [call.name for call, _ in parse_mutations(config.mutate)]
-    intrinsic = set(INTRINSIC) & set(parse_fitness(config.fitness).names)
-    return names == ["low-rank"] and config.crossover == "none" and not config.norm_penalty and not intrinsic
+    formed = {*INTRINSIC, *DIRECTIONAL} & set(parse_fitness(config.fitness).names)
+    return names == ["low-rank"] and config.crossover == "none" and not config.norm_penalty and not formed
 
 
 def rank_of(config: RunConfig) -> int:

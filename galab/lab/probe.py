@@ -16,7 +16,6 @@ from galab.evaluation.example_scores import COMPUTED, ExampleScores
 from galab.evaluation.fitness import STEADY, Means, means_of, score
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.profile import prepare_device, resolve_device
-from galab.genome.torch_laws import tensors_of
 from galab.lab.gradients import TrueGradient
 from galab.lab.history import History
 from galab.lab.rebuild import Saved
@@ -170,12 +169,10 @@ class Probe:
         Raises:
             UsageError: the task or the network cannot be differentiated.
         """
-        parts = {name: part.to(self.device) for name, part in tensors_of(self.layout, Centre(weights)).items()}
-        found = self._gradient.at(parts, examples)
+        found = self._gradient.flat(self.layout, weights, examples)
         if found is None:
             raise UsageError(
                 f"expected a network and a task with a gradient, got {self.saved.config.model} on {self.task.name}; "
                 "analyse a run of others"
             )
-        flat = torch.cat([found[name].flatten() for name in self.layout.names])
-        return np.array(flat.float().cpu().numpy())
+        return found

@@ -13,6 +13,7 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
+from galab.lab import tables
 from galab.lab import trust as trust_rules
 from galab.lab.experiment import build, network_and_task, own_threads
 from galab.lab.grid import checked_seeds
@@ -210,9 +211,10 @@ def checked(config: RunConfig, seed: int, jobs: int, shared: Shared | None = Non
     """
     threads = config.threads or (max(1, cores() // (jobs * max(1, config.workers))) if jobs > 1 else 0)
     with own_threads():
-        config = pinned_origin(resolve(dataclasses.replace(config, seed=seed, threads=threads)))
+        # Every trial then has the numbers of this table, or says that it cannot.
+        config, law = tables.settle(pinned_origin(resolve(dataclasses.replace(config, seed=seed, threads=threads))))
         module, task = network_and_task(config, shared)
-        experiment = build(config, module, task, founders=origin_founders(config, module))
+        experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
     return config, experiment.founders.layout.size
 
 

@@ -23,14 +23,14 @@ from galab.evaluation.fitness import (
     require_classes,
 )
 from galab.genome.phenotype import Phenotype
-from galab.specs import BASES, INTRINSIC, PER_EXAMPLE, parse_fitness
+from galab.specs import BASES, DIRECTIONAL, INTRINSIC, PER_EXAMPLE, parse_fitness
 
 
 def test_every_base_has_a_value_and_a_score_per_example():
     # A task gives its loss as a sum alone, and memories tell of themselves.
-    assert tuple(FITNESS) == (*EXAMPLE_SCORES, "loss", *INTRINSIC) == BASES
+    assert tuple(FITNESS) == (*EXAMPLE_SCORES, "loss", *INTRINSIC, *DIRECTIONAL) == BASES
     assert tuple(EXAMPLE_SCORES) == PER_EXAMPLE
-    assert set(NEEDS) == {"cross-entropy", "accuracy", "wrong", "loss"}
+    assert set(NEEDS) == {"cross-entropy", "accuracy", "wrong", "loss", *DIRECTIONAL}
 
 
 @pytest.mark.parametrize("examples", [1, 7, 2048, 55_000])
@@ -58,8 +58,9 @@ def test_means_over_examples_join_the_tasks_own():
 
 @pytest.mark.parametrize("base", BASES)
 def test_only_coins_make_a_score_that_does_not_repeat(base):
-    assert repeats(parse_fitness(base)) == (base != "sampled-accuracy")
-    assert repeats(parse_fitness(f"improvement:wrong,{base}" if base != "wrong" else base)) == (base not in STEADY)
+    # Nor does that of a child's step, which it has taken once.
+    assert repeats(parse_fitness(base)) == (base not in ("sampled-accuracy", *DIRECTIONAL))
+    assert repeats(parse_fitness(f"wrong,{base}" if base != "wrong" else base)) == (base not in STEADY)
     assert repeats(parse_fitness(STEADY.get(base, base)))
 
 

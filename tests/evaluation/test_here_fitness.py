@@ -11,7 +11,7 @@ import torch
 from galab.errors import UsageError
 from galab.evaluation.example_scores import EXAMPLE_SCORES
 from galab.genome.phenotype import to_float
-from galab.specs import BASES, INTRINSIC
+from galab.specs import BASES, DIRECTIONAL, INTRINSIC
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,7 +37,7 @@ def oracle(base: str, outputs: torch.Tensor, targets: torch.Tensor, coins: torch
 
 
 @pytest.mark.parametrize("batch", [0, 40])
-@pytest.mark.parametrize("base", [base for base in BASES if base not in INTRINSIC])
+@pytest.mark.parametrize("base", [base for base in BASES if base not in (*INTRINSIC, *DIRECTIONAL)])
 def test_each_fitness_is_that_of_plain_modules_block_by_block(base, batch, bench_of):
     bench = bench_of(fitness=f"improvement:{base}", batch=batch)
     bench.evaluator._blocks.block = 16  # three blocks a chunk and more

@@ -16,7 +16,7 @@ from galab.lab.describe import TIMING
 from galab.lab.experiment import build, network_and_task
 from galab.lab.resolving import resolve
 from galab.lab.run import resume
-from galab.specs import BASES, INTRINSIC
+from galab.specs import BASES, DIRECTIONAL, INTRINSIC
 
 REGRESSION = """
 import torch
@@ -44,7 +44,9 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
 
 
-@pytest.mark.parametrize("fitness", [*(base for base in BASES if base not in INTRINSIC), "wrong,cross-entropy"])
+@pytest.mark.parametrize(
+    "fitness", [*(base for base in BASES if base not in (*INTRINSIC, *DIRECTIONAL)), "wrong,cross-entropy"]
+)
 def test_a_run_says_what_its_fitness_found_and_resumes_exactly(evolve: Any, fitness: str) -> None:
     whole = evolve("whole", fitness=fitness)
     parts = evolve("parts", fitness=fitness, generations=2)

@@ -175,3 +175,15 @@ def test_batches_are_even_and_hold_small_networks_of_one_configuration() -> None
     assert plan(trials, [100_000] * 24, 2) == [[index] for index in range(24)]
     assert [len(batch) for batch in plan(trials[:20], [100] * 20, 1)] == [10, 10]
     assert plan([], [], 1) == []
+
+
+def test_trials_mutate_with_a_distribution_of_their_own(group: Callable[..., Any], evolve: Callable[..., Path]) -> None:
+    """All of them with the numbers of one table, and each as it would be alone."""
+    together = group(distribution="scipy:t(df=5)", seeds=(3, 5))
+    alone = evolve("alone", distribution="scipy:t(df=5)", seed=5)
+    folders = [one.path for one in together.trials]
+    assert {one.state for one in together.trials} == {"finished"}
+    assert outcome(folders[1]) == outcome(alone)
+    saved = {json.loads((one / "config.json").read_text())["hyperparameters"]["distribution"] for one in folders}
+    assert len(saved) == 1
+    assert "#" in saved.pop()

@@ -1,0 +1,57 @@
+"""Which law do gradients follow: normal, as in most mutations, or exponential?
+
+The notes found that gradients fail Shapiro's test for normality and look roughly exponential (Laplace's law). Steps of
+SGD and of Adam are taken from networks along a run, and their updates tested layer by layer. Whether it helps to
+mutate by that law is asked in ``does_copying_the_law_of_gradients_help.py``.
+
+Runs: galab run --task digits --hidden 32 --batch 512 --generations 2000 --seed 1 --name points
+Command: python analysis/which_law_do_gradients_follow.py runs/points [--generations 0,200,2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from galab.lab.rebuild import open_saved
+from galab.questions.gradients import KINDS, gradients
+
+DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "observations" / "which_law_do_gradients_follow.png"
+
+
+def show(values: dict[str, Any], kind: str) -> None:
+    """One line of the table."""
+    found = values["laws"][kind]
+    best = ", ".join(f"{law} {count}" for law, count in found["best"].items() if count)
+    distances = " | ".join(f"{value:.3f}" for value in found["distance"].values())
+    print(
+        f"| {values['generation']:,} | {values['optimizer']} | {kind} | {found['rejected']} of {found['looks']} | "
+        f"{best} | {distances} | {found['kurtosis']:.2f} | {found['freedom']:.1f} | "
+        f"{values['update_sigma']['median']:.2g} | {values['norm_ratio']:.2f} | "
+        f"{values['cosine_with_full_gradient']['median']:.2f} | 10^{values['log10_mutations_for_that_cosine']:.0f} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Look at the run at each generation, print the table; the figure is that of SGD at the last one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--generations", default="0,200,2000")
+    parser.add_argument("--output", type=Path, default=DEFAULT)
+    chosen = parser.parse_args()
+    saved = open_saved(chosen.run)
+    print("| from | optimiser | numbers of | not normal | most likely | KS normal | KS laplace | KS student-t | "
+          "kurtosis | freedom | sigma of an update | times the run's | cosine | mutations |")  # fmt: skip
+    print("|---" * 14 + "|")
+    for optimizer in ("adam", "sgd"):
+        for generation in (int(word) for word in chosen.generations.split(",")):
+            found = gradients(saved, lambda what, share: None, generation=generation, optimizer=optimizer)
+            for kind in KINDS:
+                show(dict(found.values), kind)
+    found.draw(chosen.output)
+
+
+if __name__ == "__main__":
+    main()
