@@ -243,6 +243,9 @@ ANALYSES = Registry(
     "galab.analyses",
     {
         "memory": "galab.questions.memory:memory",
+        "mutation-fitness": "galab.questions.mutation_fitness:mutation_fitness",
+        "replay": "galab.questions.replay:replay",
+        "step-size": "galab.questions.step_size:step_size",
     },
     "galab analyze --help",
 )
