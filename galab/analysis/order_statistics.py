@@ -87,7 +87,8 @@ def best_of(values: Floats, count: int) -> Best:
     expected = expected_best(values, count)
     known = ~np.isnan(drawn).all(axis=1)
     low, high = np.full(conditions, np.nan), np.full(conditions, np.nan)
-    low[known], high[known] = np.nanquantile(drawn[known], [0.025, 0.975], axis=1)
+    if known.any():
+        low[known], high[known] = np.nanquantile(drawn[known], [0.025, 0.975], axis=1)
     if np.isnan(expected).all():
         return Best(expected, low, high, -1, np.empty(0, dtype=np.int64))
     some = drawn[:, ~np.isnan(drawn).all(axis=0)]

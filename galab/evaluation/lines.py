@@ -92,6 +92,7 @@ class _LineMode(TorchFunctionMode):
     def __init__(self, fold: Fold, bundle: Bundle, names: Mapping[int, str], sigma: float) -> None:
         super().__init__()
         self._fold, self._bundle, self._names, self._sigma = fold, bundle, names, sigma
+        self._plain = {id(value) for value in bundle.centre.values()}
         self._used: Counter[str] = Counter()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -105,11 +106,14 @@ class _LineMode(TorchFunctionMode):
         rule = RULES.get(func)
         if rule is None:
             raise NoRuleError(getattr(func, "__name__", str(func)))
-        stacked = [value if name is None else self._stack(name) for value, name in zip(args, named, strict=True)]
-        return rule(
-            self._fold, *stacked,
-            **{word: kwargs[word] if name is None else self._stack(name) for word, name in by_word.items()},
-        )  # fmt: skip
+        stacked = [self._stacked(value, name) for value, name in zip(args, named, strict=True)]
+        return rule(self._fold, *stacked, **{word: self._stacked(kwargs[word], by_word[word]) for word in by_word})
+
+    def _stacked(self, value: Any, name: str | None) -> Any:
+        """A mutated parameter of all members; one that is not mutated beside it, as often as there are members."""
+        if name is not None:
+            return self._stack(name)
+        return value.expand(self._fold.members, *value.shape) if id(value) in self._plain else value
 
     def _stack(self, name: str) -> Tensor:
         return self._bundle.stack(name, self._sigma)
