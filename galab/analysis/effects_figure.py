@@ -140,9 +140,9 @@ def _draw_violins(axes: Axes, sigmas: Sequence[float], violins: Sequence[Violins
     sizes = [unit * 10.0**power for power in range(0, decades + 1, skip)]
     values = np.array([*(-size for size in reversed(sizes)), 0.0, *sizes])
     axes.set_yticks(scaled(values, unit), [f"{value:.0e}" if value else "0" for value in values])
-    ends = [scaled(np.array([f(one.change) for one in violins]), unit) for f in (np.nanmin, np.nanmax)] if farthest else []
-    if ends:
-        axes.set_ylim(min(-1.0, float(ends[0].min())) - 0.5, max(1.0, float(ends[1].max())) + 0.5)
+    if farthest:
+        every = scaled(np.concatenate([one.change.ravel() for one in violins]), unit)
+        axes.set_ylim(min(-1.0, float(np.nanmin(every))) - 0.5, max(1.0, float(np.nanmax(every))) + 0.5)
     handles = [Patch(color=COLOURS[at % len(COLOURS)], label=one.label, alpha=0.7) for at, one in enumerate(violins)]
     axes.legend(
         handles=handles, loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False,

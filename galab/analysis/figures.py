@@ -35,7 +35,9 @@ class Band:
     high: NDArray[np.float64]
 
 
-def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str, title: str) -> None:
+def draw_bands(
+    path: Path, bands: Sequence[Band], *, x_label: str, y_label: str, title: str, log_y: bool = False
+) -> None:
     """Draw curves with their intervals; the x axis is logarithmic where it spans more than a factor of 20.
 
     Args:
@@ -44,6 +46,7 @@ def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str,
         x_label: of the x axis, with its unit.
         y_label: of the y axis.
         title: above the figure.
+        log_y: whether the y axis is logarithmic.
 
     Raises:
         OSError: the file cannot be written.
@@ -65,6 +68,8 @@ def draw_bands(path: Path, bands: Sequence[Band], *, x_label: str, y_label: str,
     if places.size and places.min() > 0 and places.max() > _WIDE * places.min():
         axes.set_xscale("log")
     axes.xaxis.set_major_formatter(EngFormatter())
+    if log_y:
+        axes.set_yscale("log")
     axes.set(xlabel=x_label, ylabel=y_label)
     figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
     axes.grid(alpha=0.25)

@@ -59,7 +59,8 @@ def fates(
     for at, generation in enumerate(generations):
         born.setdefault(generation, []).append(at)
     last_child[[place[birth] for birth in living if birth in place]] = np.iinfo(np.int64).max
-    found = Fates(*(np.full(size, np.nan) for _ in range(4)), {})
+    fixed, lost, first, second = (np.full(size, np.nan) for _ in range(4))
+    found = Fates(fixed, lost, first, second, {})
     alive: list[int] = []
     carried: dict[int, int] = {}  # of each living one, its ancestors and itself as bits counted from `base`
     base, open_bits, common = 0, 0, -1

@@ -55,8 +55,9 @@ def moment_of_mutations(generation: int, sigmas: Sequence[float], change: Floats
     if best.winner < 0 or np.nanmax(best.expected) == np.nanmin(best.expected):
         return Moment(generation, np.nan, np.nan, np.nan, np.nan, steps, best.expected)
     low, high = np.quantile(best.winners, [0.025, 0.975], method="closest_observation").astype(int)
-    worth = float(best.expected[best.winner])
-    return Moment(generation, float(steps[best.winner]), float(steps[low]), float(steps[high]), worth, steps, best.expected)
+    at = best.winner
+    worth = float(best.expected[at])
+    return Moment(generation, float(steps[at]), float(steps[low]), float(steps[high]), worth, steps, best.expected)
 
 
 def moment_of_estimates(generation: int, sigmas: Sequence[float], estimates: Floats, gradient: Floats) -> Moment:

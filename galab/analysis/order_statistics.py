@@ -57,11 +57,11 @@ def weights_of_best(size: int, count: int) -> Floats:
     return found
 
 
-def expected_best(values: Floats, count: int) -> Floats:
+def expected_best(values: Floats | NDArray[np.bool_], count: int) -> Floats:
     """(...) the expected largest of ``count`` draws, estimated from samples without bias.
 
     Args:
-        values: (..., N) samples; NaN is a failure and worse than anything.
+        values: (..., N) samples; NaN is a failure and worse than anything. Of truths it is the chance that one is true.
         count: of how many.
 
     Returns:

@@ -105,7 +105,8 @@ def _draw_sums(axes: Axes, generations: NDArray[np.int64], change: NDArray[np.fl
     order = np.argsort(generations, kind="stable")
     parts = ((np.maximum(known, 0), "gains", COLOURS[2]), (np.minimum(known, 0), "losses", COLOURS[1]))
     for part, label, colour in (*parts, (known, "both", COLOURS[6])):
-        axes.plot(generations[order], np.cumsum(part[order]), label=label, color=colour, linewidth=1.2 if label == "both" else 2.8)
+        width = 1.2 if label == "both" else 2.8  # where nothing is lost, it lies on the gains
+        axes.plot(generations[order], np.cumsum(part[order]), label=label, color=colour, linewidth=width)
 
 
 def _draw_broods(axes: Axes, broods: Sequence[BroodPicture]) -> None:

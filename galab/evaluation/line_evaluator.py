@@ -109,12 +109,8 @@ class LineEvaluator:
     ) -> list[Centre]:
         found = []
         for subset in subsets:
-            mask = np.concatenate(
-                [np.full(size, name in subset) for name, size in zip(self._layout.names, self._layout.sizes, strict=True)]
-            )
-            found += [
-                Centre(centre + np.float32(sigma) * z * mask) for sigma in sigmas for z in directions
-            ]  # fmt: skip
+            mask = np.repeat([name in subset for name in self._layout.names], self._layout.sizes)
+            found += [Centre(centre + np.float32(sigma) * z * mask) for sigma in sigmas for z in directions]
         return found
 
     def _parts(self, values: Floats) -> dict[str, Tensor]:

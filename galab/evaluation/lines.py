@@ -70,11 +70,10 @@ class Bundle:
             found = base, along + _as_bias(noise, along, func)
         elif found is None:
             fold = Fold(self.members, len(x), by_member=True)
-            noise = None if name is None else self.directions[name]
-            along = RULES[func](fold, x, self.directions[key[0]], noise, *rest[0], **rest[1])
-            if name is not None:
-                value = self.centre[name]
-            found = func(x, self.centre[key[0]], value, *rest[0], **rest[1]), along.unflatten(0, (self.members, len(x)))
+            extra = None if name is None else self.directions[name]
+            along = RULES[func](fold, x, self.directions[key[0]], extra, *rest[0], **rest[1])
+            own = value if name is None else self.centre[name]
+            found = func(x, self.centre[key[0]], own, *rest[0], **rest[1]), along.unflatten(0, (self.members, len(x)))
         self._products[*key, name] = found
         return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from galab.analysis.effects_figure import Violins, draw_effects
 from galab.analysis.figures import Band
-from galab.analysis.order_statistics import Best, best_of, share_interval
+from galab.analysis.order_statistics import Best, best_of, expected_best, share_interval
 from galab.distribution import TABLE_HASHES
 from galab.errors import UsageError
 from galab.questions.analysis import Analysis, Heard
@@ -69,22 +69,18 @@ def mutation_fitness(
     mutants = Mutants(probe)
     changes, lethal, before = {}, {}, np.nan
     for number, name in enumerate(laws):
-        heard(f"{name} mutations", 0.8 * number / len(laws))
-        found = mutants.changes(
-            weights, table(name), steps, samples, shown,
-            heard=lambda share, name=name, number=number: heard(f"{name} mutations", 0.8 * (number + share) / len(laws)),
-        )  # fmt: skip
+        tell = partial(_part, heard, f"{name} mutations", 0.8 * number / len(laws), 0.8 / len(laws))
+        found = mutants.changes(weights, table(name), steps, samples, shown, heard=tell)
         changes[name], lethal[name], before = found.change[0], found.lethal[0], found.before
     if not np.isfinite(before):
         raise UsageError(
             f"expected a network with a finite fitness, got {before} on the {split} data; analyse another --generation"
         )
     if single >= count:
-        heard("tensors alone", 0.8)
         names = probe.layout.names
         alone = mutants.changes(
             weights, table(laws[0]), steps, single, shown, subsets=[(name,) for name in names],
-            heard=lambda share: heard("tensors alone", 0.8 + 0.13 * share),
+            heard=partial(_part, heard, "tensors alone", 0.8, 0.13),
         )  # fmt: skip
         changes |= dict(zip(names, alone.change, strict=True))
         lethal |= dict(zip(names, alone.lethal, strict=True))
@@ -97,6 +93,10 @@ def mutation_fitness(
         "shared_products": mutants.together,
     }  # fmt: skip
     return _told(steps, laws, changes, lethal, count, facts, f"{who} of generation {when:,}", data)
+
+
+def _part(heard: Heard, what: str, start: float, width: float, share: float) -> None:
+    heard(what, start + width * share)
 
 
 def children_of(config: RunConfig) -> int:
@@ -125,7 +125,7 @@ def _told(
         hits = (change > 0).sum(axis=1)
         ends = np.array([share_interval(int(hit), change.shape[1]) for hit in hits])
         shares[name] = Band(name, x, hits / change.shape[1], ends[:, 0], ends[:, 1])
-        rows += _rows(name, name in laws, steps, change, lethal[name], best[name], shares[name])
+        rows += _rows(name, name in laws, steps, change, lethal[name], count, best[name], shares[name])
     bands = {name: Band(name, x, one.expected, one.low, one.high) for name, one in best.items()}
     top = max(laws, key=lambda name: np.nan_to_num(best[name].expected, nan=-np.inf).max())
     values = {
@@ -151,7 +151,7 @@ def _told(
 
 def _rows(
     name: str, everything: bool, steps: list[float], change: NDArray[np.float64], lethal: NDArray[np.int64],
-    best: Best, share: Band,
+    count: int, best: Best, share: Band,
 ) -> list[dict[str, Any]]:  # fmt: skip
     found = []
     for at, sigma in enumerate(steps):
@@ -162,7 +162,8 @@ def _rows(
             "sigma": sigma, "mutations": change.shape[1], "lethal": int(lethal[at]),
             "failed": int(change.shape[1] - known.size - lethal[at]), "unchanged": int((known == 0).sum()),
             "improving": float(share.middle[at]), "improving_low": float(share.low[at]),
-            "improving_high": float(share.high[at]), "mean": _or_none(known.mean() if known.size else np.nan),
+            "improving_high": float(share.high[at]), "best_improves": float(expected_best(change[at] > 0, count)),
+            "mean": _or_none(known.mean() if known.size else np.nan),
             "std": _or_none(known.std() if known.size else np.nan), "p05": _or_none(quantiles[0]),
             "median": _or_none(quantiles[1]), "p95": _or_none(quantiles[2]),
             "expected_best": _or_none(best.expected[at]), "expected_best_low": _or_none(best.low[at]),

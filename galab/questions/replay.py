@@ -74,13 +74,13 @@ def replay(
             f"expected a lineage with mutations in it, got only founders up to generation {saved.generation} in "
             f"'{saved.path}'; analyse a longer run, or one of another --strategy"
         )
-    fixation, kinship = _fixation(history, steps, saved.numbers)
+    fixation, kinship = _fixation(history, saved.numbers)
     found = _broods(saved, probe, shown, broods, tolerance, fixation, heard)
     whose = "centre's way" if history.evolution else "champion's line" if who == "champion" else "lines of all parents"
     values: dict[str, Any] = {
         "generation": saved.generation, "who": whose, "split": split, "examples": len(shown),
         "data": probe.task.description, "fitness": probe.base, "tolerance": tolerance, **totals(steps),
-        "failure_modes": failure_modes(steps, found, who), **_spread(steps, fixation, kinship),
+        "failure_modes": failure_modes(steps, found), **_spread(steps, fixation, kinship),
     }  # fmt: skip
     data = f"{len(shown):,} {split} examples of {probe.task.name}"
     title = (
@@ -108,6 +108,7 @@ def _steps(
     history: History, probe: Probe, shown: Examples, who: str, tolerance: float, heard: Heard
 ) -> list[Step]:
     """What each step did, oldest first."""
+    families: dict[int, tuple[int, ...]]
     if history.evolution:
         numbers = list(range(history.generation + 1))
         families = {number: (number - 1,) if number else () for number in numbers}
@@ -141,7 +142,7 @@ def _steps(
     return found
 
 
-def _fixation(history: History, steps: list[Step], living: list[int]) -> tuple[dict[int, tuple[float, ...]], list[float]]:
+def _fixation(history: History, living: list[int]) -> tuple[dict[int, tuple[float, ...]], list[float]]:
     """Birth to (generations until fixed, until lost, share at birth, a generation later); and the ages of ancestors."""
     if history.evolution:
         return {}, []

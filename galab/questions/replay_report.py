@@ -116,25 +116,25 @@ def totals(steps: Sequence[Step]) -> dict[str, Any]:
     return found
 
 
-def failure_modes(steps: Sequence[Step], broods: Sequence[Brood], who: str) -> dict[str, Any]:
-    """How often each way to fail was seen, of how many, and which comes first: see the question's help."""
+def failure_modes(steps: Sequence[Step], broods: Sequence[Brood]) -> dict[str, Any]:
+    """How often each way to fail was seen, and of how many: see the help of the question."""
 
-    def total(name: str, of: Sequence[Brood] = broods) -> int:
-        return sum(int(one.counts[name]) for one in of)
+    def total(name: str) -> int:
+        return sum(int(one.counts[name]) for one in broods)
 
     with_good = [one for one in broods if one.counts["beneficial"]]
-    found = {
+    good, good_selected = total("beneficial"), total("beneficial_selected")
+    return {
         "1_none": _share(len(broods) - len(with_good), len(broods)),
         "2_missed": _share(sum(not one.counts["beneficial_selected"] for one in with_good), len(with_good)),
-        "3_lost": _share(total("beneficial_lost"), total("beneficial_selected")),
+        "3_lost": _share(total("beneficial_lost"), good_selected),
         "4_hitchhiking": _share(sum(one.kind == HARMFUL for one in steps), len(steps)),
-        "beneficial_births": _share(total("beneficial"), total("children")),
-        "beneficial_births_not_selected": _share(total("beneficial") - total("beneficial_selected"), total("beneficial")),
+        "beneficial_births": _share(good, total("children")),
+        "beneficial_births_not_selected": _share(good - good_selected, good),
         "selected_harmful": _share(total("harmful_selected"), total("selected")),
         "best_not_selected": _share(sum(not one.counts["best_selected"] for one in broods), len(broods)),
         "minibatch_best_harmful": _share(sum(one.counts["luckiest_harmful"] for one in broods), len(broods)),
     }
-    return found
 
 
 def _share(hits: int, of: int) -> dict[str, Any]:
@@ -155,9 +155,10 @@ def sentence_of(values: dict[str, Any], broods: Sequence[Brood], data: str) -> s
     if broods:
         text += (
             f"; of {len(broods)} generations made again {modes['1_none']['count']} had no beneficial child and in "
-            f"{modes['2_missed']['count']} none of those was selected, {_told(modes['beneficial_births_not_selected'])} "
-            f"of beneficial births were not selected, {_told(modes['selected_harmful'])} of the selected were harmful, "
-            f"and of the beneficial ones that were selected {_told(modes['3_lost'])} died out"
+            f"{modes['2_missed']['count']} none of those was selected, "
+            f"{_told(modes['beneficial_births_not_selected'])} of beneficial births were not selected, "
+            f"{_told(modes['selected_harmful'])} of the selected were harmful, and of the beneficial ones that were "
+            f"selected {_told(modes['3_lost'])} died out"
         )
     if values.get("fixation_generations") is not None:
         text += f"; a step that spread to all parents took {values['fixation_generations']:.3g} generations (median)"

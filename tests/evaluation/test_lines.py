@@ -45,8 +45,12 @@ class Twice(nn.Module):
 
 NETWORKS: dict[str, Any] = {
     "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 3)),
-    "mlp": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 7), nn.ReLU(), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3)),
-    "conv": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 2, 2), nn.Flatten(), nn.Linear(2, 3)),
+    "mlp": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(36, 7), nn.ReLU(), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3)
+    ),
+    "conv": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 2, 2), nn.Flatten(), nn.Linear(2, 3)
+    ),
     "norm": lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(36), nn.Linear(36, 6), nn.LayerNorm(6), nn.Linear(6, 3)),
     "twice": Twice,
     "residual": Residual,

@@ -10,13 +10,16 @@ import pytest
 from lab_outcome import ENGINE, EVOLUTION
 
 from galab.lab.history import History
-from galab.lab.rebuild import open_saved
 from galab.lab.reborn import reborn, spread
+from galab.lab.rebuild import open_saved
 
 Evolve = Callable[..., Path]
 
 
-@pytest.mark.parametrize("kind", ["plain", "sexual", "union", "improvement", "memories", "islands", "low-rank", "shares"])
+KINDS = ["plain", "sexual", "union", "improvement", "memories", "islands", "low-rank", "shares"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_children_are_those_that_the_run_saw(evolve: Evolve, kind: str) -> None:
     run = evolve(keep="all", **ENGINE.get(kind, {}))
     saved = open_saved(run)
