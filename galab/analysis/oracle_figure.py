@@ -55,11 +55,12 @@ def draw_oracle(
     span = [float(max(1, one.generation)) for one in moments]
     norm = LogNorm(min(span), max(*span, min(span) + 1))
     mapped = ScalarMappable(norm, "viridis")
-    for one in moments:
+    colours = mapped.to_rgba(np.array(span))
+    for colour, one in zip(colours, moments, strict=True):
         # Each moment on its own scale: what can be gained falls by orders of magnitude along a run.
         top = np.nanmax(one.values) if np.isfinite(one.values).any() else np.nan
         share = one.values / top if top > 0 else np.full(len(one.values), np.nan)
-        right.plot(one.sigmas, share, "o-", markersize=3, color=mapped.to_rgba(float(one.generation or 1)))
+        right.plot(one.sigmas, share, "o-", markersize=3, color=tuple(colour))
     right.axhline(0, color="0.4", linewidth=0.8)
     right.set_ylim(-0.25, 1.08)
     right.set_xscale("log")
