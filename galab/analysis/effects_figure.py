@@ -63,7 +63,6 @@ def draw_effects(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
 
     figure = Figure(figsize=(13, 9), layout="constrained")
     FigureCanvasAgg(figure)
@@ -75,7 +74,21 @@ def draw_effects(
     unit = linear_reach([one.change for one in violins])
     _draw_violins(above, sigmas, violins, unit)
     above.set_ylabel(f"change of {fitness}\n(logarithmic beyond ±{unit:.0e})")
-    for axes, bands, label in zip(below, (shares, best, layers), ("", what, what), strict=False):
+    _draw_curves(below, (shares, best, layers), what)
+    for axes in (above, *below):
+        axes.set_axisbelow(True)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_curves(below: Sequence[Axes], groups: Sequence[Sequence[Band]], what: str) -> None:
+    """The shares, the expected best, and that of single tensors."""
+    from matplotlib.ticker import PercentFormatter
+
+    for axes, bands, label in zip(below, groups, ("", what, what), strict=False):
         for number, one in enumerate(bands):
             colour = COLOURS[number % len(COLOURS)]
             style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
@@ -87,18 +100,11 @@ def draw_effects(
     below[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     below[0].set(ylabel="mutations that improve", ylim=(0, None))
     below[0].axhline(0.5, color="0.6", linewidth=0.8)
-    for axes, bands, head in zip(below[1:], (best, layers), ("all weights", "one tensor alone"), strict=False):
+    for axes, bands, head in zip(below[1:], groups[1:], ("all weights", "one tensor alone"), strict=False):
         axes.set_yscale("symlog", linthresh=linear_reach([one.middle for one in bands]))
         axes.axhline(0.0, color="0.4", linewidth=0.8)
         axes.set_title(head, fontsize=9, loc="left")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=8)
-    for axes in (above, *below):
-        axes.set_axisbelow(True)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
 
 
 def linear_reach(parts: Sequence[Floats]) -> float:

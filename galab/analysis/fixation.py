@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,43 +62,35 @@ def fates(
         born.setdefault(generation, []).append(at)
     last_child[[place[birth] for birth in living if birth in place]] = np.iinfo(np.int64).max
     fixed, lost, first, second = (np.full(size, np.nan) for _ in range(4))
-    found = Fates(fixed, lost, first, second, {})
+    kinship: dict[int, float] = {}
     alive: list[int] = []
     carried: dict[int, int] = {}  # of each living one, its ancestors and itself as bits counted from `base`
     base, open_bits, common = 0, 0, -1
     for generation in sorted(born):
         new = born[generation]
         alive = [at for at in alive if last_child[at] > generation]
-        known = {at: carried[at] for at in alive}
-        for at in new:
-            own = 1 << (at - base)
-            for parent in above[at]:
-                own |= carried.get(parent, 0)
-            known[at] = own
-            open_bits |= 1 << (at - base)
-        carried = known
+        own = {at: reduce(or_, (carried.get(one, 0) for one in above[at]), 1 << (at - base)) for at in new}
+        carried = {at: carried[at] for at in alive} | own
         alive = list(carried)
-        everyone, anyone = ~0, 0
-        for bits in carried.values():
-            everyone &= bits
-            anyone |= bits
-        found.first[new] = 1 / len(alive)
+        open_bits |= sum(1 << (at - base) for at in new)
+        everyone, anyone = reduce(and_, carried.values()), reduce(or_, carried.values())
+        first[new] = 1 / len(alive)
         for at in born.get(generation - 1, ()):
             if at >= base:
-                found.second[at] = sum(bits >> (at - base) & 1 for bits in carried.values()) / len(alive)
+                second[at] = sum(bits >> (at - base) & 1 for bits in carried.values()) / len(alive)
         for at in _places(open_bits & everyone, base):
-            found.fixed[at] = generation - generations[at]
+            fixed[at] = generation - generations[at]
             common = max(common, at)
         for at in _places(open_bits & ~anyone, base):
-            found.lost[at] = generation - generations[at]
+            lost[at] = generation - generations[at]
         open_bits &= anyone & ~everyone
-        found.kinship[generation] = generation - generations[common] if common >= 0 else np.nan
+        kinship[generation] = generation - generations[common] if common >= 0 else np.nan
         # Bits of births that are decided, and of which nobody asks next generation, are let go.
         oldest = min([*_places(open_bits & -open_bits, base), *new[:1]])
         carried = {at: bits >> (oldest - base) for at, bits in carried.items()}
         open_bits >>= oldest - base
         base = oldest
-    return found
+    return Fates(fixed, lost, first, second, kinship)
 
 
 def _places(bits: int, base: int) -> list[int]:

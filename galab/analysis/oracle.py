@@ -61,7 +61,10 @@ def moment_of_mutations(generation: int, sigmas: Sequence[float], change: Floats
 
 
 def moment_of_estimates(generation: int, sigmas: Sequence[float], estimates: Floats, gradient: Floats) -> Moment:
-    """The step size whose estimate of the gradient has the largest cosine with it, and the range of those as good.
+    """The largest step size whose estimate of the gradient is about as near to it as the best, and the range of these.
+
+    On a smooth fitness the cosine falls with the step size, and hardly at all at first, so which is the best among
+    small ones is chance; the largest of the good ones is not, and it is the least troubled by rounding.
 
     Args:
         generation: which.
@@ -77,7 +80,7 @@ def moment_of_estimates(generation: int, sigmas: Sequence[float], estimates: Flo
     winner = int(np.nanargmax(cosines))
     good = steps[np.nan_to_num(cosines, nan=-1) >= _AS_GOOD * cosines[winner]]
     worth = float(cosines[winner])
-    return Moment(generation, float(steps[winner]), float(good.min()), float(good.max()), worth, steps, cosines)
+    return Moment(generation, float(good.max()), float(good.min()), float(good.max()), worth, steps, cosines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,7 @@ class Collapse:
     """How far a run's step size was from the oracle's.
 
     Attributes:
-        ratio: median of actual over oracle's at the oracle's moments; a step size inside the range that is as good
-            still counts with its ratio to the best. NaN without an oracle.
+        ratio: median of actual over oracle's at the oracle's moments; NaN without an oracle.
         low: lower end of its bootstrap interval.
         high: upper end.
         collapsed: share of the generations with less than a tenth of the oracle's.

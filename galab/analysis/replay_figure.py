@@ -70,17 +70,8 @@ def draw_replay(
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(3 if broods else 2, 1, height_ratios=(1.3, 1, 1.2)[: 3 if broods else 2]))
     word, title = texts
-    unit = linear_reach([change])
-    which = np.array(kind)
     top, sums = panels[:2]
-    for name, colour in zip(kinds, _KIND_COLOURS, strict=False):
-        own = (which == name) & np.isfinite(change)
-        if own.any():
-            size = float(np.clip(6000 / len(change), 2, 14))
-            label = f"{name} ({int((which == name).sum()):,})"
-            top.scatter(generations[own], change[own], s=size, color=colour, label=label, linewidths=0, alpha=0.7)
-    top.set_yscale("symlog", linthresh=unit)
-    top.axhline(0, color="0.4", linewidth=0.8)
+    _draw_changes(top, generations, change, np.array(kind), kinds)
     top.set_ylabel(f"change of {word}\nby each step")
     _draw_sums(sums, generations, change)
     sums.set_ylabel(f"sum of changes\nof {word}")
@@ -98,6 +89,23 @@ def draw_replay(
     figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _draw_changes(
+    top: Axes,
+    generations: NDArray[np.int64],
+    change: NDArray[np.float64],
+    which: NDArray[np.str_],
+    kinds: Sequence[str],
+) -> None:
+    for name, colour in zip(kinds, _KIND_COLOURS, strict=False):
+        own = (which == name) & np.isfinite(change)
+        if own.any():
+            size = float(np.clip(6000 / len(change), 2, 14))
+            label = f"{name} ({int((which == name).sum()):,})"
+            top.scatter(generations[own], change[own], s=size, color=colour, label=label, linewidths=0, alpha=0.7)
+    top.set_yscale("symlog", linthresh=linear_reach([change]))
+    top.axhline(0, color="0.4", linewidth=0.8)
 
 
 def _draw_sums(axes: Axes, generations: NDArray[np.int64], change: NDArray[np.float64]) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from galab.config import RunConfig
+    from galab.contracts import Examples
+    from galab.lab.probe import Probe
     from galab.lab.rebuild import Saved
 
 
@@ -55,8 +57,6 @@ def mutation_fitness(
     Raises:
         UsageError: a choice makes no sense, or there is no such generation or data.
     """
-    from galab.genome.noise import table
-    from galab.lab.mutants import Mutants
     from galab.lab.probe import Probe
 
     steps = numbers_in(sigmas, "--sigmas")
@@ -66,16 +66,37 @@ def mutation_fitness(
     single = at_least("--layer-samples", layer_samples, 0)
     probe = Probe(saved)
     weights, shown = probe.weights(generation), probe.examples(split, examples)
+    changes, lethal, before, shared = _measured(probe, weights, shown, steps, laws, (samples, single, count), heard)
+    if not np.isfinite(before):
+        raise UsageError(
+            f"expected a network with a finite fitness, got {before} on the {split} data; analyse another --generation"
+        )
+    when = saved.generation if generation is None else generation
+    who = "centre" if "births" not in saved.state["strategy"] else "champion"
+    data = f"{len(shown):,} {split} examples of {probe.task.name}"
+    facts = {
+        "generation": when, "member": who, "split": split, "examples": len(shown), "data": probe.task.description,
+        "fitness": probe.base, "before": before, "samples": samples, "layer_samples": single, "best_of": count,
+        "shared_products": shared,
+    }  # fmt: skip
+    return _told(steps, laws, changes, lethal, count, facts, f"{who} of generation {when:,}", data)
+
+
+def _measured(
+    probe: Probe, weights: NDArray[np.float32], shown: Examples, steps: list[float], laws: list[str],
+    counts: tuple[int, int, int], heard: Heard,
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]], float, bool]:  # fmt: skip
+    """By distribution, and by tensor that is mutated alone: changes (S, N) and lethal (S,); the fitness before."""
+    from galab.genome.noise import table
+    from galab.lab.mutants import Mutants
+
+    samples, single, count = counts
     mutants = Mutants(probe)
     changes, lethal, before = {}, {}, np.nan
     for number, name in enumerate(laws):
         tell = partial(_part, heard, f"{name} mutations", 0.8 * number / len(laws), 0.8 / len(laws))
         found = mutants.changes(weights, table(name), steps, samples, shown, heard=tell)
         changes[name], lethal[name], before = found.change[0], found.lethal[0], found.before
-    if not np.isfinite(before):
-        raise UsageError(
-            f"expected a network with a finite fitness, got {before} on the {split} data; analyse another --generation"
-        )
     if single >= count:
         names = probe.layout.names
         alone = mutants.changes(
@@ -84,15 +105,7 @@ def mutation_fitness(
         )  # fmt: skip
         changes |= dict(zip(names, alone.change, strict=True))
         lethal |= dict(zip(names, alone.lethal, strict=True))
-    when = saved.generation if generation is None else generation
-    who = "centre" if "births" not in saved.state["strategy"] else "champion"
-    data = f"{len(shown):,} {split} examples of {probe.task.name}"
-    facts = {
-        "generation": when, "member": who, "split": split, "examples": len(shown), "data": probe.task.description,
-        "fitness": probe.base, "before": before, "samples": samples, "layer_samples": single, "best_of": count,
-        "shared_products": mutants.together,
-    }  # fmt: skip
-    return _told(steps, laws, changes, lethal, count, facts, f"{who} of generation {when:,}", data)
+    return changes, lethal, before, mutants.together
 
 
 def _part(heard: Heard, what: str, start: float, width: float, share: float) -> None:

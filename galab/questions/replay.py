@@ -34,10 +34,9 @@ def replay(
 ) -> Analysis:
     """Which mutations helped on the whole data, and which were missed.
 
-    Each step of the lineage, crossover and mutation together, is measured on all examples: the champion's line from its
-    founder, all that were ever selected, or the way of an evolution strategy's centre. And whole generations are made
-    again, unselected children too. Four ways to fail are told apart, a birth being beneficial where its fitness on all
-    examples is above the mean of its parents':
+    Each step of the lineage, crossover and mutation together, is measured on all examples. And whole generations are
+    made again, unselected children too, to tell four ways to fail apart. A birth is beneficial where its fitness on all
+    examples is above the mean of its parents'.
 
     1. none: no child of a generation is beneficial;
     2. missed: some are, and none of them is selected (the luck of a minibatch);
@@ -59,13 +58,8 @@ def replay(
     from galab.lab.history import History
     from galab.lab.probe import Probe
 
-    at_least("--broods", broods, 0)
     history = History(saved)
-    if who not in _WHO or (history.evolution and who == "parents") or (not history.evolution and who == "centre"):
-        known = "centre" if history.evolution else "champion or parents"
-        raise UsageError(f"expected --who {known} for --strategy {saved.config.strategy}, got '{who}'; choose that")
-    if not tolerance >= 0:
-        raise UsageError(f"expected --tolerance of at least 0, got {tolerance}; choose a larger one")
+    _check(history, saved, who, broods, tolerance)
     probe = Probe(saved)
     shown = probe.examples(split, examples)
     steps = _steps(history, probe, shown, who, tolerance, heard)
@@ -83,14 +77,20 @@ def replay(
         "failure_modes": failure_modes(steps, found), **_spread(steps, fixation, kinship),
     }  # fmt: skip
     data = f"{len(shown):,} {split} examples of {probe.task.name}"
-    title = (
-        f"Every step of the {whose} up to generation {saved.generation:,}, on {data}. A change of at most "
-        f"{tolerance:g} is neutral."
-    )
+    title = f"Every step of the {whose} up to generation {saved.generation:,}, on {data}; up to {tolerance:g} is neutral."
     return Analysis(
         sentence_of(values, found, data), values | {"broods": [one.to_dict() for one in found]},
         [step.to_row() for step in steps], partial(_draw, steps=steps, broods=found, fitness=probe.base, title=title),
     )  # fmt: skip
+
+
+def _check(history: History, saved: Saved, who: str, broods: int, tolerance: float) -> None:
+    at_least("--broods", broods, 0)
+    if who not in _WHO or (history.evolution and who == "parents") or (not history.evolution and who == "centre"):
+        known = "centre" if history.evolution else "champion or parents"
+        raise UsageError(f"expected --who {known} for --strategy {saved.config.strategy}, got '{who}'; choose that")
+    if not tolerance >= 0:
+        raise UsageError(f"expected --tolerance of at least 0, got {tolerance}; choose a larger one")
 
 
 def _draw(path: Any, steps: list[Step], broods: list[Brood], fitness: str, title: str) -> None:

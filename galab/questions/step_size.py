@@ -160,9 +160,10 @@ def _told(
         "step_size_log2_variance": float(logs.var()), "step_size_first": float(actual[0]),
         "step_size_last": float(actual[-1]),
     }  # fmt: skip
+    band = "within 5 % of the best" if history.evolution else "best of 95 % of resamples"
     title = (
         f"Step sizes of the run up to generation {saved.generation:,} and the oracle's ({rule}, {samples:,} samples of "
-        f"dense noise at each), on {data}. Bands: 95 % of resamples."
+        f"dense noise at each), on {data}. Band: {band}."
     )
     draw = partial(_draw, found=found, generations=generations, actual=actual, title=title)
     return Analysis(_sentence(values, found, data, rule), values, rows, draw)

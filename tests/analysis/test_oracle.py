@@ -27,9 +27,9 @@ def test_a_sphere_has_the_step_size_of_the_expected_maximum() -> None:
 
 def test_estimates_are_judged_by_their_cosine() -> None:
     gradient = np.array([1.0, 0.0])
-    estimates = np.array([[[1.0, 0.0], [0.0, 0.2]], [[1.0, 0.1], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
+    estimates = np.array([[[1.0, 0.0], [0.0, 0.1]], [[1.0, 0.2], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
     found = moment_of_estimates(1, [0.1, 0.2, 0.4], estimates, gradient)
-    np.testing.assert_allclose(found.values, [1 / np.hypot(1, 0.2), 1 / np.hypot(1, 0.1), 0])
+    np.testing.assert_allclose(found.values, [1 / np.hypot(1, 0.1), 1 / np.hypot(1, 0.2), 0])
     assert (found.sigma, found.low, found.high) == (0.2, 0.1, 0.2)
     assert np.isnan(moment_of_estimates(1, [0.1], np.zeros((1, 2, 2)), gradient).sigma)
 
