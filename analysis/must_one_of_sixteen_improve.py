@@ -19,7 +19,7 @@ from galab.lab.run import start
 from galab.questions.mutation_fitness import mutation_fitness
 
 ROOT = Path(__file__).resolve().parents[1]
-SIGMAS = "0.0001,0.0003,0.0006,0.001,0.002,0.003,0.006,0.01,0.03"
+SIGMAS = "0.0001,0.0003,0.0006,0.001,0.002,0.003,0.006,0.01,0.02,0.03"
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def replay(
         "failure_modes": failure_modes(steps, found), **_spread(steps, fixation, kinship),
     }  # fmt: skip
     data = f"{len(shown):,} {split} examples of {probe.task.name}"
-    title = f"Every step of the {whose} up to generation {saved.generation:,}, on {data}; up to {tolerance:g} is neutral."
+    title = f"Every step of the {whose} to generation {saved.generation:,}, on {data}; up to {tolerance:g} is neutral."
     return Analysis(
         sentence_of(values, found, data), values | {"broods": [one.to_dict() for one in found]},
         [step.to_row() for step in steps], partial(_draw, steps=steps, broods=found, fitness=probe.base, title=title),
