@@ -54,6 +54,7 @@ GROUPS = {
     "breeding": Group("Kinds of crossover and step sizes", "breeding", "breeding_rows"),
     "trials": Group("Trials side by side", "trials", "trial_rows"),
     "memories": Group("Memories", "memories", "memory_rows"),
+    "analysis": Group("Analyses of mutations", "analyses", "analysis_rows"),
     "workers": Group("Worker processes", "worker_scaling", "worker_rows"),
 }
 _HERE = Path(__file__).parent

@@ -253,6 +253,9 @@ ANALYSES = Registry(
         "generation-size": "galab.questions.generation_size:generation_size",
         "meeting": "galab.questions.meeting:meeting",
         "neuron": "galab.questions.neuron:neuron",
+        "mutation-fitness": "galab.questions.mutation_fitness:mutation_fitness",
+        "replay": "galab.questions.replay:replay",
+        "step-size": "galab.questions.step_size:step_size",
     },
     "galab analyze --help",
 )

@@ -12,26 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def expected_maximum(sample: ArrayLike, n: int) -> float:
-    """The mean of the largest of n values drawn from a sample without replacement, exactly, over all such draws.
-
-    That is unbiased for the expected maximum of n fresh draws: value i from below, of m, is the largest in
-    ``C(i - 1, n - 1)`` of the ``C(m, n)`` subsets.
-
-    Args:
-        sample: (m,) values; no NaN.
-        n: how many are drawn, from 1 to m.
-
-    Raises:
-        ValueError: n is not in that range, or a value is NaN.
-    """
-    values = np.sort(np.asarray(sample, dtype=np.float64))
-    if not 1 <= n <= len(values) or np.isnan(values).any():
-        raise ValueError(f"expected numbers, and n from 1 to their number {len(values):,}, got n = {n:,}")
-    # Beginning at the first that can be the largest, so that minus infinity times no odds is not met.
-    return float(maximum_odds(len(values), n)[n - 1 :] @ values[n - 1 :])
-
-
 def maximum_odds(m: int, n: int) -> NDArray[np.float64]:
     """The probability of each of m values, in rising order, to be the largest of n of them.
 
@@ -41,8 +21,14 @@ def maximum_odds(m: int, n: int) -> NDArray[np.float64]:
 
     Returns:
         (m,) summing to 1.
+
+    Raises:
+        ValueError: n is not from 1 to m.
     """
     from scipy.special import gammaln
+
+    if not 1 <= n <= m:
+        raise ValueError(f"expected n from 1 to the number of values, {m:,}, got n = {n:,}")
 
     place = np.arange(n, m + 1, dtype=np.float64)
     # log of C(i - 1, n - 1) / C(m, n): the binomials themselves overflow.
@@ -75,8 +61,8 @@ def normal_maximum(n: int) -> float:
 def gains_of_best(scores: ArrayLike, gains: ArrayLike, numbers: Sequence[int]) -> NDArray[np.float64]:
     """What the child that scores best among n is worth, in the mean over all choices of n children from a sample.
 
-    Where scores are the gains themselves that is :func:`expected_maximum`; where they are noisy, as on a minibatch, it
-    is less.
+    Where scores are the gains themselves that is :func:`galab.analysis.best_of.expected_best`; where they are noisy, as
+    on a minibatch, it is less.
 
     Args:
         scores: (m,) by which the best child is chosen; minus infinity for failures, never NaN.

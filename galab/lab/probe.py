@@ -73,6 +73,11 @@ class Probe:
         """Members run at once."""
         return self._evaluator.chunk
 
+    @property
+    def plain(self) -> Evaluator:
+        """What scores members."""
+        return self._evaluator
+
     def weights(self, generation: int | None = None) -> NDArray[np.float32]:
         """(D,) the champion's weights, or the centre's.
 

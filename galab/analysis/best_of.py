@@ -1,0 +1,113 @@
+"""The best of n: what is to be expected of it, from a sample; and shares with their intervals.
+
+The mean over all subsets of n of a sample of N is sum_i x_(i) C(i - 1, n - 1) / C(N, n), without bias: a U-statistic
+(Hoeffding 1948). Interval of a share: Wilson 1927, "Probable inference, the law of succession, and statistical
+inference".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.order_statistics import maximum_odds
+
+Floats = NDArray[np.float64]
+
+#: Key of the resampling, so that the same values always have the same interval.
+_KEY = 0x0BDE5
+RESAMPLES = 500
+_WILSON_Z = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """The expected best of n under several conditions that share their noise.
+
+    Attributes:
+        expected: (S,) the estimate; NaN where the best of n may be a failure.
+        low: (S,) lower end of its bootstrap 95 % interval.
+        high: (S,) upper end.
+        winner: the condition with the largest expectation; -1 where there is none.
+        winners: (R,) the same in every resample.
+    """
+
+    expected: Floats
+    low: Floats
+    high: Floats
+    winner: int
+    winners: NDArray[np.int64]
+
+
+def expected_best(values: Floats | NDArray[np.bool_], count: int) -> Floats:
+    """(...) the expected largest of ``count`` draws, estimated from samples without bias.
+
+    Args:
+        values: (..., N) samples; NaN is a failure and worse than anything. Of truths it is the chance that one is true.
+        count: of how many.
+
+    Returns:
+        (...) NaN where the best of ``count`` may be a failure.
+    """
+    ordered = np.sort(np.where(np.isnan(values), -np.inf, values), axis=-1)
+    weights = maximum_odds(values.shape[-1], count)
+    used = weights > 0
+    total: Floats = np.where(used, ordered, 0.0) @ weights
+    return np.where(np.isfinite(total), total, np.nan)
+
+
+def best_of(values: Floats, count: int) -> Best:
+    """The expected best of ``count`` under several conditions; draws of the same place share their noise.
+
+    Args:
+        values: (S, N) samples.
+        count: of how many.
+    """
+    conditions, size = values.shape
+    picks = _picks(size)
+    drawn = np.stack([expected_best(row[picks], count) for row in values])  # (S, R)
+    expected = expected_best(values, count)
+    known = ~np.isnan(drawn).all(axis=1)
+    low, high = np.full(conditions, np.nan), np.full(conditions, np.nan)
+    if known.any():
+        low[known], high[known] = np.nanquantile(drawn[known], [0.025, 0.975], axis=1)
+    if np.isnan(expected).all():
+        return Best(expected, low, high, -1, np.empty(0, dtype=np.int64))
+    some = drawn[:, ~np.isnan(drawn).all(axis=0)]
+    return Best(expected, low, high, int(np.nanargmax(expected)), np.nanargmax(some, axis=0))
+
+
+def mean_interval(values: Floats) -> tuple[float, float]:
+    """The bootstrap 95 % interval of a mean; NaN of fewer than two values.
+
+    Args:
+        values: (N,).
+    """
+    if len(values) < 2:
+        return math.nan, math.nan
+    low, high = np.quantile(values[_picks(len(values))].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def share_interval(hits: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share; from 0 to 1 where nothing was seen.
+
+    Args:
+        hits: how often it was so.
+        of: in how many.
+    """
+    if not of:
+        return 0.0, 1.0
+    share, square = hits / of, _WILSON_Z**2 / of
+    middle = (share + square / 2) / (1 + square)
+    half = _WILSON_Z / (1 + square) * math.sqrt(share * (1 - share) / of + square / (4 * of))
+    return (0.0 if hits == 0 else middle - half), (1.0 if hits == of else middle + half)
+
+
+def _picks(size: int) -> NDArray[np.intp]:
+    """(R, N) places of resamples, the same ones every time."""
+    bits = np.random.Philox(key=_KEY).random_raw(RESAMPLES * size) >> np.uint64(32)
+    return ((bits * np.uint64(size)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, size)

@@ -1,0 +1,179 @@
+"""Members on straight lines through one network, ``centre + sigma * z``: many step sizes for the price of few.
+
+The first use of a weight is mostly linear in it: ``x @ (W + sigma * Z) = x @ W + sigma * (x @ Z)``. Of an activation
+that has met no mutated weight, both products are made once for all step sizes, and for every subset of the tensors that
+is mutated alone. Whatever comes after is computed for each step size by the rules of ``member_rules.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from galab.evaluation.member_rules import RULES, Fold
+from galab.evaluation.population import NoRuleError
+
+#: Functions of (input, weight, bias, ...) that are linear in weight and bias together, and where their outputs lie.
+_LINEAR = {F.linear: -1, F.conv1d: 1, F.conv2d: 1, F.conv3d: 1}
+
+
+class Bundle:
+    """P lines through one network, and the products that they share on one block of examples.
+
+    Args:
+        centre: name to tensor.
+        directions: name to (P, *shape).
+    """
+
+    def __init__(self, centre: Mapping[str, Tensor], directions: Mapping[str, Tensor]) -> None:
+        self.centre = centre
+        self.directions = {name: part.contiguous() for name, part in directions.items()}
+        self.members = len(next(iter(directions.values())))
+        self._stacks: dict[tuple[str, float], Tensor] = {}
+        self._products: dict[tuple[str, int, str | None], tuple[Tensor, Tensor]] = {}
+
+    def begin(self) -> None:
+        """Another block of examples begins."""
+        self._products.clear()
+
+    def stack(self, name: str, sigma: float) -> Tensor:
+        """(P, *shape) a parameter of all members at a step size."""
+        if (name, sigma) not in self._stacks:
+            self._stacks[name, sigma] = torch.add(self.centre[name], self.directions[name], alpha=sigma)
+        return self._stacks[name, sigma]
+
+    def product(
+        self, key: tuple[str, int], x: Tensor, bias: tuple[str | None, Tensor | None], func: Any, rest: Any
+    ) -> tuple[Tensor, Tensor]:
+        """What a linear function makes of a shared activation: of the centre (B, ...), and of z (P, B, ...).
+
+        Args:
+            key: the weight, and how often it was used before in this forward: where nothing is mutated before it, that
+                says which activation it meets.
+            x: (B, ...) the activation.
+            bias: its name if it is mutated, and itself if there is one.
+            func: one of torch's functions.
+            rest: what it is told besides weight and bias.
+        """
+        name, value = bias
+        found = self._products.get((*key, name))
+        if found is None and (*key, None) in self._products and name is not None:
+            base, along = self._products[*key, None]
+            noise = self.directions[name]
+            found = base, along + _as_bias(noise, along, func)
+        elif found is None:
+            fold = Fold(self.members, len(x), by_member=True)
+            extra = None if name is None else self.directions[name]
+            along = RULES[func](fold, x, self.directions[key[0]], extra, *rest[0], **rest[1])
+            own = value if name is None else self.centre[name]
+            found = func(x, self.centre[key[0]], own, *rest[0], **rest[1]), along.unflatten(0, (self.members, len(x)))
+        self._products[*key, name] = found
+        return found
+
+
+def _as_bias(values: Tensor, y: Tensor, func: Any) -> Tensor:
+    """(P, out) as it is added to (P, B, ...) outputs of a linear function."""
+    shape = [1] * y.dim()
+    shape[0], shape[-1 if _LINEAR[func] == -1 else 2] = values.shape
+    return values.view(shape)
+
+
+class _LineMode(TorchFunctionMode):
+    """Answers torch functions that receive a mutated parameter, for all members at one step size."""
+
+    def __init__(self, fold: Fold, bundle: Bundle, names: Mapping[int, str], sigma: float) -> None:
+        super().__init__()
+        self._fold, self._bundle, self._names, self._sigma = fold, bundle, names, sigma
+        self._plain = {id(value) for value in bundle.centre.values()}
+        self._used: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        named = [self._names.get(id(value)) for value in args]
+        by_word = {word: self._names.get(id(value)) for word, value in kwargs.items()}
+        if not any(named) and not any(by_word.values()):
+            return func(*args, **kwargs)
+        if func in _LINEAR and len(args) >= 2:
+            return self._linear(func, args, kwargs)
+        rule = RULES.get(func)
+        if rule is None:
+            raise NoRuleError(getattr(func, "__name__", str(func)))
+        stacked = [self._stacked(value, name) for value, name in zip(args, named, strict=True)]
+        return rule(self._fold, *stacked, **{word: self._stacked(kwargs[word], by_word[word]) for word in by_word})
+
+    def _stacked(self, value: Any, name: str | None) -> Any:
+        """A mutated parameter of all members; one that is not mutated beside it, as often as there are members."""
+        if name is not None:
+            return self._stack(name)
+        return value.expand(self._fold.members, *value.shape) if id(value) in self._plain else value
+
+    def _stack(self, name: str) -> Tensor:
+        return self._bundle.stack(name, self._sigma)
+
+    def _linear(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """``F.linear`` or a convolution, of which weight, bias or both are mutated."""
+        x, weight, *others = args
+        words = dict(kwargs)
+        bias = others.pop(0) if others else words.pop("bias", None)
+        weight_name, bias_name = self._names.get(id(weight)), self._names.get(id(bias))
+        fold = self._fold
+        if weight_name is not None and fold.is_shared(x):
+            key = (weight_name, self._used[weight_name])
+            self._used[weight_name] += 1
+            base, along = self._bundle.product(key, x, (bias_name, bias), func, (others, words))
+            return torch.add(base, along, alpha=self._sigma).flatten(0, 1)
+        if weight_name is None:
+            y = self._apart(func(x, weight, None, *others, **words), fold.is_shared(x))
+        else:
+            y = self._apart(RULES[func](fold, x, self._stack(weight_name), None, *others, **words), shared=False)
+        if bias is not None:
+            y = y + _as_bias(bias.unsqueeze(0) if bias_name is None else self._stack(bias_name), y, func)
+        return y.flatten(0, 1)
+
+    def _apart(self, y: Tensor, shared: bool) -> Tensor:
+        """(P or 1, B, ...) what one function gave."""
+        return y.unsqueeze(0) if shared else y.unflatten(0, (self._fold.members, self._fold.examples))
+
+
+def along_lines(
+    module: nn.Module,
+    bundle: Bundle,
+    inputs: Tensor,
+    sigmas: Sequence[float],
+    subsets: Sequence[Sequence[str]],
+) -> Tensor:
+    """Outputs of all members.
+
+    Args:
+        module: the network.
+        bundle: P lines.
+        inputs: (B, ...), the same for all.
+        sigmas: S step sizes.
+        subsets: V sets of parameters; in each these alone are mutated.
+
+    Returns:
+        (V * S * P, B, outputs), members fastest, subsets slowest.
+
+    Raises:
+        NoRuleError: the network uses a mutated parameter in an unknown way.
+    """
+    bundle.begin()
+    found = []
+    fold = Fold(bundle.members, len(inputs), by_member=True)
+    for subset in subsets:
+        # Stand-ins without memory: a function that misses its rule fails on them instead of using one member's weights.
+        stand_ins = {name: torch.empty(bundle.centre[name].shape, device="meta") for name in subset}
+        parameters = {**bundle.centre, **stand_ins}
+        names = {id(value): name for name, value in stand_ins.items()}
+        for sigma in sigmas:
+            with _LineMode(fold, bundle, names, sigma):
+                outputs = functional_call(module, parameters, (inputs,))
+            found.append(fold.split(outputs).transpose(0, 1))
+    return torch.cat(found)

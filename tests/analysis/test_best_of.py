@@ -1,0 +1,61 @@
+"""The expected best of n against enumeration and the exact integral for normals; shares against scipy."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from galab.analysis.best_of import best_of, expected_best, mean_interval, share_interval
+from galab.analysis.order_statistics import maximum_odds
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_the_estimate_is_the_mean_over_all_subsets(count: int) -> None:
+    sample = np.array([0.3, -1.0, 2.5, 2.5, 0.0, -7.0, 1.25])
+    by_hand = np.mean([max(subset) for subset in combinations(sample, count)])
+    assert expected_best(sample, count) == pytest.approx(by_hand)
+    assert maximum_odds(len(sample), count).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("count", [2, 16, 32, 256])
+def test_of_a_large_normal_sample_it_is_the_exact_expectation(count: int) -> None:
+    exact = integrate.quad(lambda x: x * count * stats.norm.pdf(x) * stats.norm.cdf(x) ** (count - 1), -12, 12)[0]
+    quantiles = stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    assert expected_best(quantiles, count) == pytest.approx(exact, abs=2e-4)
+
+
+def test_its_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    exact = integrate.quad(lambda x: x * 8 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 7, -12, 12)[0]
+    found = best_of(np.random.default_rng(1).standard_normal((200, 256)), 8)
+    assert 0.88 <= np.mean((found.low <= exact) & (exact <= found.high)) <= 0.99
+
+
+def test_the_failed_are_worse_than_anything() -> None:
+    sample = np.array([np.nan, 1.0, 3.0, np.nan])
+    assert np.isnan(expected_best(sample, 2)), "both failed are a subset of two"
+    assert expected_best(sample, 3) == pytest.approx((3 + 3 + 3 + 1) / 4)
+    nothing = best_of(np.full((2, 5), np.nan), 2)
+    assert nothing.winner == -1
+
+
+def test_the_winner_is_known_where_the_noise_is_shared() -> None:
+    z = np.random.default_rng(0).standard_normal(64)
+    found = best_of(np.stack([0.1 * z, z, 0.5 * z]), 4)
+    assert found.winner == 1
+    assert (found.winners == 1).mean() > 0.99
+
+
+@pytest.mark.parametrize(("hits", "of"), [(0, 10), (10, 10), (1, 1024), (37, 256)])
+def test_shares_have_the_interval_of_scipy(hits: int, of: int) -> None:
+    wilson = stats.binomtest(hits, of).proportion_ci(method="wilson")
+    assert share_interval(hits, of) == pytest.approx((wilson.low, wilson.high))
+
+
+def test_nothing_seen_says_nothing() -> None:
+    assert share_interval(0, 0) == (0.0, 1.0)
+    assert np.isnan(mean_interval(np.array([1.0]))).all()
+    with pytest.raises(ValueError, match="from 1 to the number of values, 3"):
+        maximum_odds(3, 4)

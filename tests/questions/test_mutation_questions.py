@@ -1,0 +1,131 @@
+"""The three analyses of mutations on runs of every kind: an answer, or one clear sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from galab.config import RunConfig
+from galab.errors import UsageError
+from galab.lab.history import History
+from galab.lab.rebuild import Saved, open_saved
+from galab.lab.run import start
+from galab.questions.analysis import Analysis
+from galab.questions.mutation_fitness import mutation_fitness
+from galab.questions.replay import replay
+from galab.questions.step_size import step_size
+from galab.store.files import json_text
+
+SMALL: dict[str, Any] = {
+    "task": "digits", "hidden": "4", "batch": 64, "parents": 3, "children": 6, "seed": 5, "threads": 1,
+    "generations": 6, "save_every": 2, "report_every": 2, "keep": "all", "precision": "float32",
+}  # fmt: skip
+MEMORIES = {"model": "memory(heads=6, bank=random)", "hidden": None, "mutate": "memory-perturb", "sigma": 0.5}
+ES = {"strategy": "eggroll", "population": 16, "lr": 0.1, "sigma": 0.05}
+KINDS: dict[str, dict[str, Any]] = {
+    "ga": {}, "es": ES, "memories": {**MEMORIES, "fitness": "wrong"}, "one": {"generations": 1, "crossover": "row"},
+    "wrong": {"fitness": "wrong", "elites": 1}, "random": {"strategy": "random"},
+}  # fmt: skip
+ASKED: dict[str, Callable[[Saved], Analysis]] = {
+    "mutation-fitness": lambda saved: mutation_fitness(
+        saved, quiet, sigmas="0.001,0.1", distributions="normal,sign", samples=24, layer_samples=16, examples=100
+    ),
+    "replay": lambda saved: replay(saved, quiet, examples=200),
+    "step-size": lambda saved: step_size(saved, quiet, sigmas="0.001,0.01,0.1", samples=16, moments=3, examples=100),
+}
+
+
+def quiet(what: str, share: float) -> None:
+    assert 0 <= share <= 1
+
+
+@pytest.fixture(autouse=True)
+def quick(no_waiting_for_the_disk: None) -> None:
+    """All tests here write run folders."""
+
+
+@pytest.fixture
+def evolve(tmp_path: Path) -> Callable[..., Saved]:
+    def make(**changes: Any) -> Saved:
+        foreign = ("parents", "children") if changes.get("strategy") == "eggroll" else ()
+        options = {name: value for name, value in SMALL.items() if name not in foreign} | changes
+        start(RunConfig(**options), name="run", runs=tmp_path)
+        return open_saved(tmp_path / "run")
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ASKED)
+def test_every_run_has_an_answer_or_a_sentence(evolve: Any, kind: str, name: str, tmp_path: Path) -> None:
+    saved = evolve(**KINDS[kind])
+    if (name, kind) == ("replay", "random"):
+        with pytest.raises(UsageError, match="expected a lineage with mutations"):
+            ASKED[name](saved)
+        return
+    found = ASKED[name](saved)
+    assert found.sentence.endswith(".")
+    assert "train examples of digits" in found.sentence
+    assert json.loads(json_text(dict(found.values)))["examples"] in (100, 200)
+    assert found.rows
+    assert len({tuple(row) for row in found.rows}) == 1
+    found.draw(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert ASKED[name](saved).sentence == found.sentence
+
+
+def test_the_steps_of_a_line_add_up_to_what_the_run_measured(evolve: Any) -> None:
+    saved = evolve(batch=0, crossover="none", generations=9)
+    found = replay(saved, quiet)
+    kinds = [found.values[kind] for kind in ("improving", "neutral", "harmful")]
+    assert sum(one["count"] for one in kinds) == found.values["steps"] == 9
+    place = saved.state["champion"]["place"]
+    last = saved.state["strategy"]["parent_fitness"][place]
+    history = History(saved)
+    from galab.lab.probe import Probe
+
+    probe = Probe(saved)
+    first = probe.fitness([history.member(history.line(history.champion())[0].id)], probe.examples())[0]
+    assert sum(one["sum"] for one in kinds) == pytest.approx(last - first, rel=1e-5)
+    # On the full set, without elites, the best is selected always, and whoever is selected was among the best.
+    broods = found.values["broods"]
+    assert all(one["best_selected"] or one["beneficial"] == 0 for one in broods if one["generation"] > 1)
+    by_generation = {row["generation"]: row["fitness"] for row in found.rows}
+    logged = {line["generation"]: line["fitness_best"] for line in history.log}
+    assert by_generation[9] <= logged[9] + 1e-6
+
+
+def test_updates_of_a_centre_are_those_of_the_log(evolve: Any) -> None:
+    saved = evolve(**ES, batch=0)
+    found = replay(saved, quiet)
+    assert found.values["who"] == "centre's way"
+    assert found.values["broods"] == []
+    assert [row["generation"] for row in found.rows] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(UsageError, match="expected --who centre"):
+        replay(saved, quiet, who="parents")
+
+
+def test_all_that_were_selected_are_replayed(evolve: Any) -> None:
+    saved = evolve()
+    found = replay(saved, quiet, who="parents")
+    assert found.values["steps"] == 18
+    assert set(found.values["selection_coefficient"]) == {"improving", "neutral", "harmful", "failed"}
+
+
+def test_choices_that_make_no_sense_are_one_sentence(evolve: Any) -> None:
+    saved = evolve()
+    for asked, match in (
+        (lambda: mutation_fitness(saved, quiet, samples=5), "--samples of at least 6"),
+        (lambda: mutation_fitness(saved, quiet, sigmas="0.1,x"), "--sigmas"),
+        (lambda: mutation_fitness(saved, quiet, generation=7), "from 0 to 6"),
+        (lambda: replay(saved, quiet, who="centre"), "expected --who champion"),
+        (lambda: replay(saved, quiet, tolerance=np.nan), "--tolerance"),
+        (lambda: step_size(saved, quiet, moments=0), "--moments"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            asked()
