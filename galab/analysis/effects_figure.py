@@ -73,7 +73,7 @@ def draw_effects(
     fitness, what, title = texts
     unit = linear_reach([one.change for one in violins])
     _draw_violins(above, sigmas, violins, unit)
-    above.set_ylabel(f"change of {fitness}\n(logarithmic beyond ±{unit:.0e})")
+    above.set_ylabel(f"change of fitness ({fitness})\n(logarithmic beyond ±{unit:.0e})")
     _draw_curves(below, (shares, best, layers), what)
     for axes in (above, *below):
         axes.set_axisbelow(True)

@@ -72,12 +72,12 @@ def draw_replay(
     word, title = texts
     top, sums = panels[:2]
     _draw_changes(top, generations, change, np.array(kind), kinds)
-    top.set_ylabel(f"change of {word}\nby each step")
+    top.set_ylabel(f"change of fitness ({word})\nby each step")
     _draw_sums(sums, generations, change)
     sums.set_ylabel(f"sum of changes\nof {word}")
     if broods:
         _draw_broods(panels[2], broods)
-        panels[2].set_ylabel(f"change of {word}\nchild against its parents")
+        panels[2].set_ylabel(f"change of fitness ({word}),\nchild against its parents")
     for axes in panels[:2]:
         axes.set_xlabel("generation")
         axes.set_xlim(left=0)

@@ -147,8 +147,8 @@ def _told(
         "best_distribution": top,
     }
     title = (
-        f"Change of {facts['fitness']} by one mutation of the {who}, on {data}; {facts['samples']:,} mutations "
-        f"for each step size, the same noise at all. Bands: 95 % intervals."
+        f"Change of fitness ({facts['fitness']}) by one mutation of the {who}, on {data}; {facts['samples']:,} "
+        f"mutations for each step size, the same noise at all. Bands: 95 % intervals."
     )
     draw = partial(
         draw_effects,
@@ -205,8 +205,8 @@ def _sentence(
     at, low, high = best.winner, *np.quantile(best.winners, [0.025, 0.975], method="closest_observation")
     dead = int(sum(one.sum() for one in lethal.values()))
     return (
-        f"Of {of}, the best of {facts['best_of']:,} is expected to change {facts['fitness']} ({facts['before']:.4g}) "
-        f"by {best.expected[at]:+.3g} (95 % {best.low[at]:+.3g} to {best.high[at]:+.3g}) at {law} noise of sigma "
+        f"Of {of}, the best of {facts['best_of']:,} is expected to change fitness ({facts['fitness']}, "
+        f"{facts['before']:.4g}) by {best.expected[at]:+.3g} (95 % {best.low[at]:+.3g} to {best.high[at]:+.3g}) at {law} noise of sigma "
         f"{steps[at]:g} (best sigma of resamples {steps[int(low)]:g} to {steps[int(high)]:g}), where "
         f"{share.middle[at]:.1%} ({share.low[at]:.1%} to {share.high[at]:.1%}) improve; {dead:,} were lethal."
     )

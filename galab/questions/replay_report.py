@@ -147,8 +147,8 @@ def sentence_of(values: dict[str, Any], broods: Sequence[Brood], data: str) -> s
     good, bad, modes = values[IMPROVING], values[HARMFUL], values["failure_modes"]
     text = (
         f"Of {values['steps']:,} steps on the {values['who']} up to generation {values['generation']:,}, measured on "
-        f"{data}, {_percent(good)} improve {values['fitness']} (together {good['sum']:+.4g}), {_percent(bad)} harm it "
-        f"({bad['sum']:+.4g}) and {values[NEUTRAL]['share']:.1%} are neutral"
+        f"{data}, {_percent(good)} improve fitness ({values['fitness']}; together {good['sum']:+.4g}), "
+        f"{_percent(bad)} harm it ({bad['sum']:+.4g}) and {values[NEUTRAL]['share']:.1%} are neutral"
     )
     if values[FAILED]["count"]:
         text += f" ({values[FAILED]['count']:,} could not be measured)"

@@ -12,14 +12,29 @@ from typing import NamedTuple
 import pytest
 
 from galab.cli.main import main
+from galab.questions.analysis import takes_many
 from galab.registry import ANALYSES
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"
 REFERENCE = {"ga": RUNS / "reference", "eggroll": RUNS / "reference-eggroll"}
 #: What keeps an analysis short here; a person's defaults take longer.
-QUICK: dict[str, list[str]] = {"memory": []}
+QUICK: dict[str, list[str]] = {
+    "gradient-cosine": ["--repeats", "4", "--samples", "32", "--top", "2,8", "--steps", "6", "--examples", "400"],
+    "gradients": ["--steps", "4", "--looks", "2", "--examples", "400"],
+    "landscape": ["--directions", "2", "--examples", "200"],
+    "robustness": ["--mutants", "8", "--ancestors", "6", "--examples", "400"],
+    "generation-size": ["--moments", "2", "--children", "64", "--examples", "400"],
+    "meeting": ["--trials", "20", "--pairs", "50", "--generations", "6"],
+    "mutation-fitness": ["--samples", "32", "--children", "32", "--layer-samples", "8", "--examples", "400"],
+    "step-size": ["--samples", "16", "--moments", "3", "--examples", "400"],
+    "replay": ["--broods", "2", "--examples", "400"],
+}
 #: What an analysis says of a run that it is not for.
-ELSEWHERE = {("memory", "any"): "expected a network with memories"}
+ELSEWHERE = {
+    ("memory", "any"): "expected a network with memories",
+    ("meeting", "eggroll"): "expected --parents and --children, as an evolution strategy",
+    ("variance", "any"): "expected at least 3 runs with different seeds",
+}
 
 Analyze = Callable[[str, Path], "Asked"]
 Made = Callable[[str], Path]
@@ -143,6 +158,15 @@ def test_it_answers_on_the_reference_runs(analyze: Analyze, tmp_path: Path, name
         assert said.answer, said.refusal
     else:
         assert wanted in said.refusal
+
+
+def test_analyses_of_many_runs_answer_on_the_reference_seeds(analyze: Analyze, tmp_path: Path) -> None:
+    several = [name for name in ANALYSES.names() if takes_many(ANALYSES.load(name))]
+    assert several == ["robustness", "variance"]
+    runs = Path(shutil.copytree(RUNS / "reference-seeds", tmp_path / "runs", ignore=shutil.ignore_patterns("analysis")))
+    for name in several:
+        said = analyze(name, runs)
+        assert said.answer, said.refusal
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
