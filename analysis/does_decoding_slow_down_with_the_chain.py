@@ -5,7 +5,7 @@ built anew from all seeds of its chain. Here the decoder keeps parents: a child 
 MLP 784-128-10, by the time that the processor computes.
 
 Runs: none are needed.
-Command: python analysis/does_decoding_slow_down_with_the_chain.py [--rounds 5]
+Command: python analysis/does_decoding_slow_down_with_the_chain.py [--rounds 5] [--longest 10000]
 """
 
 from __future__ import annotations
@@ -45,38 +45,40 @@ def main() -> None:
     """Build a chain, time, draw, answer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--longest", type=int, default=LENGTHS[-1], help="mutations in the longest chain")
     parser.add_argument("--output", type=Path, default=DEFAULT)
     chosen = parser.parse_args()
+    lengths = [length for length in LENGTHS if length <= chosen.longest]
     config = resolve(RunConfig(task="mnist", crossover="none", parents=1, seed=1, precision="float32", threads=1))
     search = build(config, *network_and_task(config)).search
     search.begin()
-    for birth in range(1, max(LENGTHS) + 1):
+    for birth in range(1, max(lengths) + 1):
         search.pedigree.add(Birth(birth, (birth - 1,), birth, 0, snap(0.001), 0, 1))
     seeds, cache = "from the seeds alone", "parent in the cache"
     times: dict[str, list[list[float]]] = {cache: [], seeds: []}
-    for length in LENGTHS:
+    for length in lengths:
         cold, warm = [], []
         for _ in range(chosen.rounds if length < 1000 else 1):
             decoder = Decoder(search.decoder.developer, search.pedigree, cache_bytes=4 << 20)
             cold.append(milliseconds(decoder, length))
-        for child in range(max(LENGTHS) + 1, max(LENGTHS) + 1 + 4 * chosen.rounds):
+        for child in range(max(lengths) + 1, max(lengths) + 1 + 4 * chosen.rounds):
             search.pedigree.add(Birth(child, (length,), length + 1, 0, snap(0.001), 0, 1))
             warm.append(milliseconds(decoder, child))
-        search.pedigree.keep([max(LENGTHS)])
+        search.pedigree.keep([max(lengths)])
         times[cache].append(warm)
         times[seeds].append(cold)
     bands = [
-        Band(kind, np.array(LENGTHS, dtype=float), *np.array([ends(row) for row in seen]).T)
+        Band(kind, np.array(lengths, dtype=float), *np.array([ends(row) for row in seen]).T)
         for kind, seen in times.items()
     ]
     draw_bands(
         chosen.output, bands, x_label="mutations in the chain", y_label="processor time for one child (ms)",
-        title="Making one child of MLP 784-128-10 (101,770 weights). Medians; bands from least to most.", log_y=True,
+        title="Making one child of MLP 784-128-10 (101,770 weights). Medians; bands from least to most.", by_ratio=True,
     )  # fmt: skip
     near, far = (band.middle for band in bands)
     print(
-        f"With its parent in the cache a child takes {near[0]:.2f} ms after {LENGTHS[0]} mutations and "
-        f"{near[-1]:.2f} ms after {LENGTHS[-1]:,}; from its seeds alone {far[0]:.1f} ms and {far[-1]:,.0f} ms."
+        f"With its parent in the cache a child takes {near[0]:.2f} ms after {lengths[0]} mutations and "
+        f"{near[-1]:.2f} ms after {lengths[-1]:,}; from its seeds alone {far[0]:.1f} ms and {far[-1]:,.0f} ms."
     )
 
 

@@ -28,9 +28,10 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=1000)
     parser.add_argument("--samples", type=int, default=1024)
     parser.add_argument("--examples", type=int, default=2000)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "observations" / "one_of_sixteen.png")
     chosen = parser.parse_args()
-    runs = ROOT / "runs" / "questions" / "must_one_of_sixteen_improve"
+    runs = chosen.runs / "questions" / "must_one_of_sixteen_improve"
     name = f"generations_{chosen.generations}"
     if not (runs / name).exists():
         config = RunConfig(

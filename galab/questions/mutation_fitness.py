@@ -206,9 +206,9 @@ def _sentence(
     dead = int(sum(one.sum() for one in lethal.values()))
     return (
         f"Of {of}, the best of {facts['best_of']:,} is expected to change fitness ({facts['fitness']}, "
-        f"{facts['before']:.4g}) by {best.expected[at]:+.3g} (95 % {best.low[at]:+.3g} to {best.high[at]:+.3g}) at {law} noise of sigma "
-        f"{steps[at]:g} (best sigma of resamples {steps[int(low)]:g} to {steps[int(high)]:g}), where "
-        f"{share.middle[at]:.1%} ({share.low[at]:.1%} to {share.high[at]:.1%}) improve; {dead:,} were lethal."
+        f"{facts['before']:.4g}) by {best.expected[at]:+.3g} (95 % {best.low[at]:+.3g} to {best.high[at]:+.3g}) at "
+        f"{law} noise of sigma {steps[at]:g} (best sigma of resamples {steps[int(low)]:g} to {steps[int(high)]:g}), "
+        f"where {share.middle[at]:.1%} ({share.low[at]:.1%} to {share.high[at]:.1%}) improve; {dead:,} were lethal."
     )
 
 
