@@ -48,6 +48,8 @@ def draw_question(
     labels: tuple[str, str, str],
     title: str,
     level: float | None = None,
+    until: float | None = None,
+    logarithmic: tuple[bool, bool, bool] = (False, False, False),
 ) -> None:
     """Draw both panels; a condition has one colour, line style and marker in both.
 
@@ -58,6 +60,8 @@ def draw_question(
         labels: of the left panel's x axis and y axis, and of the right panel's x axis, with their units.
         title: above the figure.
         level: a value marked in the left panel.
+        until: a place marked there: where the right panel is read off.
+        logarithmic: which of the labelled axes are logarithmic.
 
     Raises:
         OSError: the file cannot be written.
@@ -75,7 +79,12 @@ def draw_question(
         left.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0)
     if level is not None:
         left.axhline(level, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
+    if until is not None:
+        left.axvline(until, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
     left.set(xlabel=labels[0], ylabel=textwrap.fill(labels[1], _AXIS_LETTERS))
+    for scale, one in zip((left.set_xscale, left.set_yscale, right.set_xscale), logarithmic, strict=True):
+        if one:
+            scale("log")
     _draw_rows(right, rows)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
     for axes in (left, right):
