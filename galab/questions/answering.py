@@ -133,12 +133,12 @@ def _lengths(question: Question, good: Sequence[Read], wanted: Sequence[int]) ->
         good: trials that count.
         wanted: generations of each condition's trials.
     """
-    if question.axis == "generation":
-        return dict(enumerate(map(float, wanted)))
-    longest: dict[int, float] = {}
+    lengths: dict[int, float] = {}
     for one in good:
-        longest[one.condition] = max(longest.get(one.condition, 0.0), float(one.evaluations[-1]))
-    return longest
+        last = wanted[one.condition] if question.axis == "generation" else float(one.evaluations[-1])
+        lengths[one.condition] = max(lengths.get(one.condition, 0.0), last)
+    on = {number: last for number, last in lengths.items() if not question.conditions[number].converges}
+    return {number: last if number in on or not on else math.inf for number, last in lengths.items()}
 
 
 def _crossings(question: Question, good: Sequence[Read], labels: Sequence[str], until: float) -> tuple[Reached, ...]:
@@ -147,7 +147,9 @@ def _crossings(question: Question, good: Sequence[Read], labels: Sequence[str], 
     for one in good:
         places = one.along(question.axis)
         there = places <= until
-        curves[question.conditions[one.condition].label][one.seed] = places[there], one.values[there]
+        label = question.conditions[one.condition].label
+        if label in curves:
+            curves[label][one.seed] = places[there], one.values[there]
     found = []
     for before, label in pairwise(labels):
         seeds = [seed for seed in curves[label] if seed in curves[before]]

@@ -30,11 +30,14 @@ class Condition:
         label: what figures and answers call it; its folder is made of it.
         options: fields of :class:`galab.config.RunConfig` that it has besides what all have in common.
         length: generations of its trials, as a multiple of the question's.
+        converges: whether its trials have nothing left to learn at their end, as a baseline by gradients; where others
+            go on they stand for longer ones, and others are not cut to their length.
     """
 
     label: str
     options: Mapping[str, Any]
     length: float = 1.0
+    converges: bool = False
 
     @property
     def folder(self) -> str:

@@ -106,6 +106,25 @@ def test_trials_can_be_judged_at_a_place_which_leaves_shorter_conditions_out() -
         answer(dataclasses.replace(QUESTION, until=9.0), reads, 4)
 
 
+def test_what_converged_stands_for_longer_trials() -> None:
+    short = (QUESTION.conditions[0], dataclasses.replace(QUESTION.conditions[1], converges=True))
+    asked = dataclasses.replace(EVALUATIONS, conditions=short)
+    reads = [read(0, 0, [8, 7, 6, 5, 4, 3, 2, 1]), read(1, 0, [3, 2, 1, 0])]
+    found = answer(asked, reads, 4)
+    assert found.until == 80
+    assert [one.end for one in found.findings] == [1, 0]
+    assert answer(dataclasses.replace(asked, axis="generation"), reads, 4).until == 8
+    alone = answer(dataclasses.replace(asked, conditions=short[1:]), [read(0, 0, [3, 2, 1, 0])], 4)
+    assert alone.until == 40
+
+
+def test_a_condition_that_had_measured_nothing_by_then_has_no_answer() -> None:
+    reads = [read(0, 0, [8, 7, 6]), read(1, 0, [5, 4], cost=100.0)]
+    found = answer(dataclasses.replace(EVALUATIONS, crossings=True), reads, 4)
+    assert found.labels == ("8 examples",)
+    assert found.crossings == ()
+
+
 def test_levels_are_reached_in_evaluations_too() -> None:
     reads = [read(0, 0, [8, 7, 6, 5, 4, 3, 2, 1]), read(1, 0, [9, 6, 3, 0], cost=20.0)]
     found = answer(dataclasses.replace(EVALUATIONS, measure="first", level=6.0), reads, 4)
