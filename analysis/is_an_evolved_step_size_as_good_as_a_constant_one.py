@@ -23,6 +23,7 @@ QUESTION = Question(
     ),
     common=DIGITS | {"sigma": 0.03},
     generations=400,
+    crossings=True,
     seeds="0-4",
     **LOSS,
 )
