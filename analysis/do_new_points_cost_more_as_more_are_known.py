@@ -8,8 +8,6 @@ Runs: made by this script in runs/questions/do_new_points_cost_more_as_more_are_
 Command: python analysis/do_new_points_cost_more_as_more_are_known.py [--seeds 0-4] [--generations 1200]
 """
 
-import dataclasses
-
 from galab.cli.asking import ask
 from galab.questions.laboratory import BANK, MOVE_OR_TARGET, NO_GRADIENT, RIGHT
 from galab.questions.question import Condition, Question
@@ -29,8 +27,6 @@ QUESTION = Question(
     level=48.0,
     **RIGHT,
 )
-#: The same runs, when they had as many right.
-OTHERS = [dataclasses.replace(QUESTION, level=float(level)) for level in (16, 24, 32, 40, 56, 60)]
 
 if __name__ == "__main__":
-    ask(QUESTION, *OTHERS)
+    ask(QUESTION, *QUESTION.at(16, 24, 32, 40, 56, 60))

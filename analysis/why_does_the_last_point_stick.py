@@ -7,8 +7,6 @@ Runs: made by this script in runs/questions/why_does_the_last_point_stick.
 Command: python analysis/why_does_the_last_point_stick.py [--seeds 0-4] [--generations 2000]
 """
 
-import dataclasses
-
 from galab.cli.asking import ask
 from galab.questions.laboratory import BANK, MOVE_OR_TARGET, RIGHT
 from galab.questions.question import Condition, Question
@@ -27,8 +25,6 @@ QUESTION = Question(
     level=64.0,
     **RIGHT,
 )
-#: The same runs, when they had as many right.
-BEFORE = [dataclasses.replace(QUESTION, level=float(level)) for level in (32, 48, 56, 60, 62, 63)]
 
 if __name__ == "__main__":
-    ask(QUESTION, *BEFORE)
+    ask(QUESTION, *QUESTION.at(32, 48, 56, 60, 62, 63))

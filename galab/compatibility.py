@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from galab.errors import UsageError
 from galab.evolution_compatibility import check_evolution, check_random, check_strategy, is_evolution, is_random
 from galab.memories import MEMORY_OPERATORS
+from galab.population_compatibility import check_islands, check_population, check_selection
 from galab.registry import MUTATIONS
-from galab.specs import PER_EXAMPLE, hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
+from galab.specs import hidden_sizes, parse_factors, parse_fitness, parse_mutations, parse_schedule
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -66,78 +67,6 @@ def check(config: RunConfig) -> None:
         rule(config)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")
-
-
-def _check_population(config: RunConfig) -> None:
-    if config.elites > config.parents:
-        raise UsageError(
-            f"expected --elites at most --parents ({config.parents}), got {config.elites}; only parents can be elites"
-        )
-    if config.survival == "comma" and config.children + config.elites < config.parents:
-        raise UsageError(
-            f"expected --children plus --elites at least --parents ({config.parents}), got "
-            f"{config.children} + {config.elites}; have more children, or use --survival plus"
-        )
-
-
-def _check_islands(config: RunConfig) -> None:
-    islands = config.islands
-    if islands == 1:
-        return
-    if islands > min(config.parents, config.children):
-        raise UsageError(
-            f"expected --islands at most --parents ({config.parents}) and --children ({config.children}), got "
-            f"{islands}: every island needs a parent and a child; have fewer islands"
-        )
-    if 0 < config.elites < islands:
-        raise UsageError(
-            f"expected --elites 0 or at least one for each of {islands} islands, got {config.elites}; have more"
-        )
-    if config.survival == "comma" and any(
-        _on_island(config.children, islands, island) + _on_island(config.elites, islands, island)
-        < _on_island(config.parents, islands, island)
-        for island in range(islands)
-    ):
-        raise UsageError(
-            f"expected at least as many children and elites as parents on every island, got {config.children} "
-            f"children, {config.elites} elites and {config.parents} parents on {islands} islands; have more children, "
-            "or use --survival plus"
-        )
-    smallest = config.parents // islands
-    if config.migrants > smallest:
-        raise UsageError(
-            f"expected --migrants at most {smallest}, the parents of the smallest island, got {config.migrants}; "
-            "send fewer"
-        )
-
-
-def _on_island(total: int, islands: int, island: int) -> int:
-    """How many of ``total`` places lie on an island (:func:`galab.breeding.islands.island_of`)."""
-    return -(-(island + 1) * total // islands) - -(-island * total // islands)
-
-
-def _check_selection(config: RunConfig) -> None:
-    elites = config.parents if config.survival == "plus" else config.elites
-    competitors = config.children // config.islands + elites // config.islands
-    if config.selection == "tournament" and config.tournament > competitors:
-        raise UsageError(
-            f"expected --tournament at most {competitors}, the children and elites that compete"
-            f"{' on an island' if config.islands > 1 else ''}, got {config.tournament}; have fewer, or use --selection "
-            "truncation"
-        )
-    if config.selection != "lexicase":
-        return
-    if config.niche is not None or config.diversity or config.norm_penalty:
-        raise UsageError(
-            "expected --selection lexicase without --niche, --diversity and --norm-penalty, got both: lexicase looks "
-            "at cases and not at the score that they change; use another selection"
-        )
-    fitness = parse_fitness(config.fitness)
-    if fitness.kind != "absolute" or fitness.bases[0] not in PER_EXAMPLE:
-        raise UsageError(
-            f"expected --selection lexicase with a fitness of single examples, got --fitness {config.fitness}; use "
-            "cross-entropy or accuracy, or another selection"
-        )
 
 
 def _check_sexual(config: RunConfig) -> None:
@@ -295,6 +224,6 @@ def _operators(config: RunConfig) -> list[str]:
 
 
 _GENETIC = (
-    _check_population, _check_islands, _check_selection, _check_sexual, _check_step_size, _check_warm_up,
-    _check_mutation, _check_bounds,
+    check_population, check_islands, check_selection, _check_sexual, _check_step_size, _check_warm_up, _check_mutation,
+    _check_bounds,
 )  # fmt: skip

@@ -24,11 +24,11 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 DOOR = "galab"
 LAYER = {
     **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options", "calls"), 0),
-    **dict.fromkeys(("compatibility", "schedules", "evolution_options", "evolution_compatibility", "memories"), 0),
+    **dict.fromkeys(("schedules", "evolution_options"), 0),
+    **dict.fromkeys(("compatibility", "population_compatibility", "evolution_compatibility", "memories"), 0),
     "store": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
-    **{"strategies": 3, "evaluation": 4},
-    **{"lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},
+    **{"strategies": 3, "evaluation": 4, "lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},
 }
 #: Arrows allowed inside a layer; layer 0 is one room.
 SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome"), ("tasks", "data")}

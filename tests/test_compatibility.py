@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from galab import compatibility
+from galab import compatibility, population_compatibility
 from galab.compatibility import CONTROLS, decided
 from galab.config import RunConfig
 from galab.errors import UsageError
@@ -112,12 +113,12 @@ TAKEN: list[dict[str, Any]] = [
 ]
 
 
-def raised_at(values: dict[str, Any]) -> tuple[str, int]:
-    """The sentence, and the line of ``compatibility.py`` that said it."""
+def raised_at(values: dict[str, Any]) -> tuple[str, tuple[str, int]]:
+    """The sentence, and the file and the line that said it."""
     with pytest.raises(UsageError) as caught:
         RunConfig(**values)
-    lines = [entry.lineno + 1 for entry in caught.traceback if str(entry.path).endswith("compatibility.py")]
-    return str(caught.value), lines[-1]
+    path, line = [(Path(entry.path).name, entry.lineno + 1) for entry in caught.traceback][-1]
+    return str(caught.value), (path, line)
 
 
 @pytest.mark.parametrize(("values", "said"), REFUSED, ids=lambda part: part if isinstance(part, str) else "")
@@ -129,10 +130,12 @@ def test_what_does_not_go_together_is_refused_in_one_sentence(values: dict[str, 
 
 
 def test_every_refusal_is_tested() -> None:
-    tree = ast.parse(inspect.getsource(compatibility))
-    raises = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
     met = {raised_at(values)[1] for values, _ in REFUSED}
-    assert [node.lineno for node in raises if not met & set(range(node.lineno, (node.end_lineno or 0) + 1))] == []
+    for module in (compatibility, population_compatibility):
+        tree, path = ast.parse(inspect.getsource(module)), Path(inspect.getfile(module)).name
+        raises = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
+        lines = [range(node.lineno, (node.end_lineno or 0) + 1) for node in raises]
+        assert [part.start for part in lines if not any((path, line) in met for line in part)] == []
 
 
 @pytest.mark.parametrize("values", TAKEN, ids=str)
@@ -166,4 +169,4 @@ def test_places_on_islands_are_counted_as_they_are_given_out(total: int, islands
     from galab.breeding.islands import island_of
 
     counts = np.bincount(island_of(np.arange(total), total, islands)).tolist()
-    assert [compatibility._on_island(total, islands, island) for island in range(islands)] == counts
+    assert [population_compatibility._on_island(total, islands, island) for island in range(islands)] == counts

@@ -59,8 +59,8 @@ class _Mask(Crossover):
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
         raise NotImplementedError
 
-    def _coins(self, ways: int, birth: int, n: int) -> NDArray[np.uint8]:
-        """(n,) whole numbers below ``ways``, with equal odds."""
+    def coins(self, ways: int, birth: int, n: int) -> NDArray[np.uint8]:
+        """(n,) the number of the parent that each of what is chosen at once comes from, with equal odds."""
         if ways == 2:
             bits = words(self._run_key, birth, Stream.MASK, -(-n // 64)).astype("<u8", copy=False)
             return np.unpackbits(bits.view(np.uint8), count=n)
@@ -71,7 +71,7 @@ class PerParameter(_Mask):
     """A coin for every weight."""
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
-        return self._coins(ways, birth, layout.size)
+        return self.coins(ways, birth, layout.size)
 
 
 class PerRow(_Mask):
@@ -79,7 +79,7 @@ class PerRow(_Mask):
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
         neurons = layout.neurons
-        coins = self.rows(ways, birth, sum(count for count, _ in neurons))
+        coins = self.coins(ways, birth, sum(count for count, _ in neurons))
         sources = np.empty(layout.size, dtype=np.uint8)
         at = 0
         for count, tensors in neurons:
@@ -89,16 +89,11 @@ class PerRow(_Mask):
         return sources
 
 
-    def rows(self, ways: int, birth: int, count: int) -> NDArray[np.uint8]:
-        """(count,) the number of the parent that each neuron comes from, in the order of the layout's."""
-        return self._coins(ways, birth, count)
-
-
 class PerLayer(_Mask):
     """A coin for every layer, its weights and its bias together."""
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
-        coins = self._coins(ways, birth, max(layout.layers, default=-1) + 1)
+        coins = self.coins(ways, birth, max(layout.layers, default=-1) + 1)
         return np.repeat(coins[list(layout.layers)], layout.sizes)
 
 

@@ -16,6 +16,7 @@ from galab.errors import UsageError
 if TYPE_CHECKING:
     from galab.lab.trials import Trials
     from galab.questions.question import Question
+    from galab.questions.running import Read
 
 
 def ask(*questions: Question, arguments: list[str] | None = None) -> None:
@@ -24,8 +25,8 @@ def ask(*questions: Question, arguments: list[str] | None = None) -> None:
     Call it under ``if __name__ == "__main__":``, because trials run in processes that import the script.
 
     Args:
-        questions: what is asked, one after the other; one of the same name as another before looks at the same runs
-            again, and has a line and no figure.
+        questions: what is asked, one after the other; one that is answered by the same runs as another before has a
+            line and no figure, and runs nothing.
         arguments: what was typed; those of this process when absent.
     """
     name = Path(sys.argv[0]).name
@@ -54,17 +55,28 @@ def command_of(question: Question, *others: Question) -> click.Command:
     def answer_it(
         seeds: str, generations: int, jobs: int | None, runs: Path, output: Path | None, quiet: bool
     ) -> int:
-        seen: set[str] = set()
+        """Each question after the other; the exit code."""
+        from galab.lab.grid import parse_seeds
+        from galab.questions.running import read_question
+
+        # A condition that gets nowhere is an answer here and no mistake; what each run warned of is in its log.
+        logging.getLogger("galab").setLevel(logging.ERROR)
+        if output is not None and output.suffix in ("", ".csv"):
+            raise UsageError(f"expected --output as the name of an image such as answer.png, got '{output}'; add .png")
+        numbers = parse_seeds(seeds)
+        known: list[tuple[Question, Trials, list[Read]]] = []
         for number, one in enumerate((question, *others)):
+            before = next((made for made in known if one.has_runs_of(made[0])), None)
+            trials = before[1] if before else _run(one, numbers, generations, jobs=jobs, runs=runs, quiet=quiet)
+            if trials.interrupted:
+                return _interrupted(trials)
+            same = before is not None and (one.follow, one.factor) == (before[0].follow, before[0].factor)
+            reads = before[2] if before and same else read_question(one, trials, generations)
+            known.append((one, trials, reads))
             image = output
             if output is not None and number:
                 image = output.with_name(f"{output.stem}_{number + 1}{output.suffix}")
-            code = _answer(
-                one, seeds, generations, jobs=jobs, runs=runs, output=image, quiet=quiet, draw=one.name not in seen
-            )
-            seen.add(one.name)
-            if code:
-                return code
+            _answer(one, reads, generations, data=trials.data, runs=runs, output=image, draw=before is None)
         return 0
 
     labels = ", ".join(condition.label for condition in question.conditions)
@@ -75,38 +87,37 @@ def command_of(question: Question, *others: Question) -> click.Command:
     )  # fmt: skip
 
 
+def _run(
+    question: Question, seeds: tuple[int, ...], generations: int, *, jobs: int | None, runs: Path, quiet: bool
+) -> Trials:
+    """Run what is missing, with a line of progress."""
+    from galab.questions.running import run_question
+
+    with Summary(len(seeds) * len(question.conditions), quiet=quiet).shown() as summary:
+        return run_question(
+            question, seeds=seeds, generations=generations, runs=runs, jobs=jobs, observe=summary.hear
+        )
+
+
 def _answer(
-    question: Question, seeds: str, generations: int, *, jobs: int | None, runs: Path, output: Path | None,
-    quiet: bool, draw: bool,
-) -> int:  # fmt: skip
-    from galab.lab.grid import parse_seeds
+    question: Question, reads: list[Read], generations: int, *, data: str, runs: Path, output: Path | None, draw: bool
+) -> None:
+    """One line, and the figure where it is the first of these runs."""
     from galab.questions.answering import answer, sentence
     from galab.questions.looking import look_at
     from galab.questions.looking import sentence as seen
-    from galab.questions.running import home, read_question, run_question
+    from galab.questions.running import home
     from galab.questions.writing import write
 
-    # A condition that gets nowhere is an answer here and no mistake; what each run warned of is in its log.
-    logging.getLogger("galab").setLevel(logging.ERROR)
-    numbers = parse_seeds(seeds)
-    if output is not None and output.suffix in ("", ".csv"):
-        raise UsageError(f"expected --output as the name of an image such as answer.png, got '{output}'; add .png")
-    with Summary(len(numbers) * len(question.conditions), quiet=quiet).shown() as summary:
-        trials = run_question(
-            question, seeds=numbers, generations=generations, runs=runs, jobs=jobs, observe=summary.hear
-        )
-    if trials.interrupted:
-        return _interrupted(trials)
-    found = answer(question, read_question(question, trials, generations), generations)
+    found = answer(question, reads, generations)
     click.echo(sentence(found))
     looks = look_at(question.looks, found.reads) if question.looks else {}
     if looks:
         click.echo(seen(looks))
     if not draw:
-        return 0
+        return
     files = write(found, output or home(question, runs) / f"{question.name}.png", looks)
-    click.echo(f"on {trials.data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
-    return 0
+    click.echo(f"on {data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
 
 
 def _interrupted(trials: Trials) -> int:

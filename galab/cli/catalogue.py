@@ -117,5 +117,3 @@ def _data() -> list[tuple[str, str, str]]:
         where = whereabouts(source)
         rows.append((f"data: {source.name}", where or "not here yet", "yes" if where else "downloaded at first use"))
     return rows
-
-

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task, Telling
+from galab.evaluation import tracebacks
 
 #: What memories tell of each example: how near the nearest is, and its number.
 CLOSENESS, HEADS = "closeness", "heads"
@@ -81,8 +82,9 @@ class Blocks:
         for start in range(0, len(examples), self.block):
             inputs = self.cast(examples.inputs[start : start + self.block])
             targets = examples.targets[start : start + self.block].to(self.device)
-            short = shortcut and not each and not self.heads
-            measured = shortcut(Examples(inputs, targets), start) if shortcut and short else None
+            # What memories tell comes example by example too.
+            short = None if each or self.heads else shortcut
+            measured = None if short is None else short(Examples(inputs, targets), start)
             if measured is None:
                 outputs = answer(inputs, start).float()
                 if self.heads:
@@ -113,3 +115,32 @@ def joined(parts: list[Arrays], count: int) -> Arrays:
 def blank(like: NDArray[Any]) -> NDArray[Any]:
     """An array of this shape and kind that says of every member that it failed."""
     return np.full_like(like, np.nan if np.issubdtype(like.dtype, np.floating) else 0)
+
+
+def one_by_one(
+    members: int, size: int, measure: Callable[[int], tuple[Arrays, Arrays]]
+) -> tuple[Arrays, Arrays, dict[int, str]]:
+    """Members of a chunk that raised, measured each alone, so that one bad member fails alone.
+
+    Args:
+        members: how many.
+        size: rows of the result, of which the first ones are theirs.
+        measure: sums and rows of a member, in the first place of arrays of any length.
+
+    Returns:
+        Sums, name to (size,), and rows, name to (size, B), blank where a member failed; and why those failed.
+    """
+    sums: Arrays = {}
+    rows: Arrays = {}
+    failures: dict[int, str] = {}
+    for member in range(members):
+        try:
+            found = measure(member)
+        except Exception as error:
+            failures[member] = f"{type(error).__name__}: {error}"
+            tracebacks.tell(error)
+            continue
+        for into, values in zip((sums, rows), found, strict=True):
+            for name, value in values.items():
+                into.setdefault(name, blank(np.resize(value, (size, *value.shape[1:]))))[member] = value[0]
+    return sums, rows, failures

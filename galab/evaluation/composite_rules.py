@@ -93,6 +93,7 @@ def _cell(step: Step) -> Callable[..., Any]:
         b_ih: Tensor | None = None,
         b_hh: Tensor | None = None,
     ) -> Any:
+        """One step for each member."""
         parts = (hx,) if isinstance(hx, Tensor) else tuple(hx)
         x = product(members, input, _folded(members, input, parts[0], 2), w_ih, b_ih)
         h = product(members, parts[0], _folded(members, parts[0], input, 2), w_hh, b_hh)
@@ -117,6 +118,7 @@ def _layers(step: Step) -> Callable[..., Any]:
         bidirectional: bool,
         batch_first: bool = False,
     ) -> Any:
+        """All layers, one step after the other, for each member."""
         directions = 2 if bidirectional else 1
         if not isinstance(weights, list) or not isinstance(has_biases, bool) or (train and dropout):
             raise NotImplementedError("packed sequences and dropout")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Member, Task
-from galab.evaluation import tracebacks
-from galab.evaluation.blocks import Arrays, Blocks, EachExample, blank, joined
+from galab.evaluation.blocks import Arrays, Blocks, EachExample, joined, one_by_one
 from galab.evaluation.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.population import FORWARDS, block_size, choose_forward
 from galab.evaluation.process import settle_kernels
@@ -155,18 +155,20 @@ class Evaluator:
             each: what to compute example by example besides.
         """
         count = len(members)
-        sums, rows, failures = [], [], {}
+        sums, rows, failures = [], [], dict[int, str]()
         for start in range(0, count, self.chunk):
-            group = list(members[start : start + self.chunk])
-            try:
+            group, found, failed = list(members[start : start + self.chunk]), None, dict[int, str]()
+
+            def alone(place: int, group: list[Member] = group) -> tuple[Arrays, Arrays]:
+                return self._chunk([group[place]], examples, each)
+
+            with suppress(Exception):
                 found = self._chunk(group, examples, each)
-            except Exception:
-                found = None  # and not here, or the error of the whole chunk would be shown as each member's cause
-            if found is None:
-                found, failed = self._one_by_one(group, examples, each)
-                failures.update({start + index: reason for index, reason in failed.items()})
-            sums.append(found[0])
-            rows.append(found[1])
+            # Outside the handler, so that errors of single members are not chained to this one.
+            own, each_own, failed = (*found, failed) if found else one_by_one(len(group), self.chunk, alone)
+            failures |= {start + place: reason for place, reason in failed.items()}
+            sums.append(own)
+            rows.append(each_own)
         means = {name: values / len(examples) for name, values in joined(sums, count).items()}
         return Measurements(means, failures, count * len(examples), joined(rows, count))
 
@@ -188,21 +190,20 @@ class Evaluator:
         """
         module: Any = self.module  # whoever calls has asked whether it can tell
 
-        def chunk(whose: Tensor) -> tuple[Arrays, Arrays]:
-            own, logits = near[whose], classes[whose]
+        def answering(own: Tensor, logits: Tensor) -> tuple[Arrays, Arrays]:
             with torch.inference_mode():
                 return self._blocks.sums(
                     lambda inputs, start: module.reply(own[:, :, start : start + len(inputs)], logits), examples, each
                 )
 
-        count, failures = len(classes), dict[int, str]()
-        every = torch.arange(count, device=near.device)
-        try:
-            sums, rows = chunk(every)
-        except Exception:  # and not here, or the error of the whole chunk would be shown as each member's cause
-            sums = {}
-        if not sums:
-            (sums, rows), failures = _alone(count, lambda place: chunk(torch.full_like(every, place)))
+        def alone(place: int) -> tuple[Arrays, Arrays]:
+            return answering(near[place].expand_as(near), classes[place].expand_as(classes))
+
+        count, found, failures = len(classes), None, dict[int, str]()
+        with suppress(Exception):
+            found = answering(near, classes)
+        # Outside the handler, so that errors of single members are not chained to this one.
+        sums, rows, failures = (*found, failures) if found else one_by_one(count, count, alone)
         means = {name: values / len(examples) for name, values in sums.items()}
         return Measurements(means, failures, count * len(examples), rows)
 
@@ -231,12 +232,6 @@ class Evaluator:
                 lambda inputs, _: self._forward(module, parameters, inputs), examples, each, shortcut
             )
 
-    def _one_by_one(
-        self, group: list[Member], examples: Examples, each: EachExample | None
-    ) -> tuple[tuple[Arrays, Arrays], dict[int, str]]:
-        found, failures = _alone(self.chunk, lambda place: self._chunk([group[place]], examples, each), len(group))
-        return found, failures
-
     def _try_to_compile(self) -> Compiled | None:
         train = self._blocks.task.train
         examples = self.prepared(Examples(train.inputs[: self.block], train.targets[: self.block]))
@@ -248,27 +243,3 @@ class Evaluator:
         """The chunk's weights by name, (P, *shape), in the precision of the forward."""
         weights = zip(self._names, self._weights, strict=True)
         return {name: stack.to(self._blocks.dtype) for name, stack in weights}
-
-
-def _alone(
-    chunk: int, measure: Callable[[int], tuple[Arrays, Arrays]], members: int | None = None
-) -> tuple[tuple[Arrays, Arrays], dict[int, str]]:
-    """Sums and rows of a chunk whose members are measured one by one, and why some failed.
-
-    Args:
-        chunk: members in all.
-        measure: sums and rows of a chunk filled with one member.
-        members: how many of them there are, the first ones; all when absent.
-    """
-    sums, rows, failures = dict[str, Any](), dict[str, Any](), dict[int, str]()
-    for place in range(chunk if members is None else members):
-        try:
-            found = measure(place)
-        except Exception as error:
-            failures[place] = f"{type(error).__name__}: {error}"
-            tracebacks.tell(error)
-            continue
-        for into, values in zip((sums, rows), found, strict=True):
-            for name, value in values.items():
-                into.setdefault(name, blank(value))[place] = value[0]
-    return (sums, rows), failures

@@ -6,21 +6,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from galab.contracts import Cohort, Examples
+from galab.contracts import Examples
 from galab.errors import LethalMutationError
 from galab.evaluation.bases import Lineage
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.evaluator import together
 from galab.evaluation.family_evaluator import FamilyEvaluator
 from galab.evaluation.parts import Part
-from galab.evaluation.sources import Measured, unknown_squares
+from galab.evaluation.sources import Chunked, Measured, unknown_squares
 from galab.genome.decode import Decoder
 from galab.genome.descent import Chain, Change, Descents, unchanged
 from galab.genome.pedigree import Pedigree
 from galab.genome.phenotype import Phenotype
 
 
-class Families:
+class Families(Chunked):
     """Members that are genomes, told apart from their parents by changes of low rank; their weights are not formed.
 
     Args:
@@ -29,22 +29,12 @@ class Families:
         lineage: see :meth:`FamilyEvaluator.bases`.
     """
 
-    #: Memories whose weights are not formed tell nothing.
-    heads = 0
+    _evaluator: FamilyEvaluator
 
     def __init__(self, decoder: Decoder, evaluator: FamilyEvaluator, lineage: Lineage | None) -> None:
         self._decoder = decoder
         self._evaluator = evaluator
         self._bases = evaluator.bases(lineage)
-
-    @property
-    def outputs(self) -> int:
-        """See :class:`galab.evaluation.sources.Source`."""
-        return self._evaluator.outputs
-
-    def starts(self, cohort: Cohort) -> list[int]:
-        """See :class:`galab.evaluation.sources.Source`."""
-        return list(range(0, len(cohort.births), self._evaluator.chunk))
 
     def measured(
         self, parts: Sequence[Part], examples: Examples, each: EachExample | None

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
-from galab.evaluation import tracebacks
 from galab.evaluation.bases import Bases, Lineage, side_by_side
-from galab.evaluation.blocks import Arrays, EachExample, blank, joined
+from galab.evaluation.blocks import Arrays, EachExample, joined, one_by_one
 from galab.evaluation.evaluator import Measurements
 from galab.evaluation.low_rank import Common, LowRank, Stack
 from galab.evaluation.products import Products
@@ -138,7 +137,9 @@ class FamilyEvaluator(Running):
         with suppress(Exception):
             found = self._sums(ready, examples, each)
         if found is None:  # outside the handler, so that errors of single members are not chained to this one
-            sums, rows, failures = self._one_by_one(count, descents, bases, examples, each)
+            sums, rows, failures = one_by_one(
+                count, count, lambda member: self._sums(self._ready(descents, bases, [member]), examples, each)
+            )
         else:
             sums, rows = found
             # Who is told apart from itself has added nothing that its children could follow.
@@ -168,27 +169,6 @@ class FamilyEvaluator(Running):
             {name: values[ready.place] for name, values in sums.items()},
             {name: values[ready.place] for name, values in rows.items()},
         )
-
-    def _one_by_one(
-        self, count: int, descents: Descents, bases: Bases, examples: Examples, each: EachExample | None
-    ) -> tuple[Arrays, Arrays, dict[int, str]]:
-        """A chunk that raises is repeated member by member, so one bad member fails alone."""
-        sums: Arrays = {}
-        rows: Arrays = {}
-        failures: dict[int, str] = {}
-        for member in range(count):
-            ready = self._ready(descents, bases, [member])
-            try:
-                found = self._sums(ready, examples, each)
-            except Exception as error:
-                failures[member] = f"{type(error).__name__}: {error}"
-                tracebacks.tell(error)
-                continue
-            for into, values in zip((sums, rows), found, strict=True):
-                for name, value in values.items():
-                    # As many places as members: a chunk of one is padded to two.
-                    into.setdefault(name, blank(np.resize(value, (count, *value.shape[1:]))))[member] = value[0]
-        return sums, rows, failures
 
     def _stacks(
         self,

@@ -85,19 +85,21 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
 STEADY = {"sampled-accuracy": "expected-accuracy"}
 
 
-def score(base: str, means: Means, examples: int) -> NDArray[np.float64]:
+def score(base: str, means: Means, examples: int, *, steady: bool = False) -> NDArray[np.float64]:
     """A base of a fitness, or a weighted sum of several: (P,).
 
     Args:
         base: as :func:`galab.specs.terms` reads it.
         means: name to (P,).
         examples: over how many they were taken.
+        steady: whether chance has no place, see :data:`STEADY`.
     """
-    (weight, first), *others = terms(base)
-    total = FITNESS[first](means, examples)
+    names = STEADY if steady else {}
+    (weight, first), *others = ((weight, FITNESS[names.get(name, name)]) for weight, name in terms(base))
+    total = first(means, examples)
     total = total if weight == 1 else weight * total
-    for weight, name in others:
-        total = total + weight * FITNESS[name](means, examples)
+    for weight, of in others:
+        total = total + weight * of(means, examples)
     return total
 
 
@@ -142,11 +144,6 @@ def _before_first_error(right: NDArray[np.float32]) -> NDArray[np.float64]:
 def repeats(spec: FitnessSpec) -> bool:
     """Whether a member scores the same whenever it sees the same examples."""
     return not any(name in STEADY for name in spec.names)
-
-
-def steady(base: str) -> str:
-    """The base to use in place of one where chance has no place."""
-    return "+".join(f"{weight!r}*{STEADY.get(name, name)}" for weight, name in terms(base))
 
 
 def mean_squares(members: list[Phenotype]) -> NDArray[np.float64]:

@@ -135,6 +135,7 @@ def convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor:
+        """Base and difference each in one convolution, or the formed weights where that is cheaper."""
         x = input.to(weight.base.dtype)
         options = (stride, padding, dilation)
         if groups != 1 or weight.which is not None:

@@ -121,6 +121,7 @@ class MemberMode(TorchFunctionMode):
         keep = rule in LOW_RANK_RULES.values()
 
         def for_all(value: Any) -> Any:
+            """An argument as a stack of one for each member."""
             if keep and isinstance(self.stack_of(value), LowRank):
                 return self.stack_of(value)
             dense = self._dense(value)
@@ -164,6 +165,7 @@ class MemberMode(TorchFunctionMode):
             return func(*own_args, **own_kwargs)
 
         def outcome(y: Any) -> Any:
+            """What was computed, marked as what it is."""
             if not isinstance(y, Tensor):
                 return y
             if not meets_inputs:

@@ -83,6 +83,7 @@ def convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor:
+        """All members in one convolution."""
         x = input.to(weight.dtype)
         options = (stride, padding, dilation, groups)
         if groups == 1 and fold.is_shared(x):

@@ -76,6 +76,7 @@ def vmapped(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_ow
     factors = {name: (stack.a, stack.every_b()) for name, stack in low.items()}
 
     def one(dense: dict[str, Tensor], factors: dict[str, tuple[Tensor, Tensor]], inputs: Tensor) -> Any:
+        """The outputs of one member, its differences from the base without their axis of members."""
         stand_ins = {name: torch.empty_like(stack.base, device="meta") for name, stack in low.items()}
         stacks = {
             id(stand_ins[name]): LowRank(low[name].base, a.unsqueeze(0), b.unsqueeze(0))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
-from galab.evaluation import tracebacks
 from galab.evaluation.around import members_around, members_at_once
-from galab.evaluation.blocks import DTYPES, Arrays, EachExample, blank
+from galab.evaluation.blocks import DTYPES, Arrays, EachExample, one_by_one
 from galab.evaluation.low_rank import Common, Stack
 from galab.evaluation.products import Products
 from galab.evaluation.runner import Runner, Running
@@ -152,26 +150,16 @@ class PerturbedEvaluator(Running):
         each: EachExample | None,
         antithetic: bool,
     ) -> tuple[Arrays, Arrays, dict[int, str]]:
-        sums: Arrays = {}
-        rows: Arrays = {}
-        failures: dict[int, str] = {}
         count = size_of(noise)
         signed = [(place, sigma) for place in range(count)]
         signed += [(place, -sigma) for place in range(count)] if antithetic else []
-        for index, (place, step) in enumerate(signed):
-            alone = {name: part.part(place, place + 1) for name, part in noise.items()}
-            try:
-                members = self.members(centre, alone, step, antithetic=False)
-                found = self._runner.sums(members, examples, each, Products())
-            except Exception as error:
-                failures[index] = f"{type(error).__name__}: {error}"
-                tracebacks.tell(error)
-                continue
-            for into, values in zip((sums, rows), found, strict=True):
-                for name, value in values.items():
-                    shape = (len(signed), *value.shape[1:])
-                    into.setdefault(name, blank(np.broadcast_to(value, shape)))[index] = value[0]
-        return sums, rows, failures
+
+        def alone(member: int) -> tuple[Arrays, Arrays]:
+            place, step = signed[member]
+            own = {name: part.part(place, place + 1) for name, part in noise.items()}
+            return self._runner.sums(self.members(centre, own, step, antithetic=False), examples, each, Products())
+
+        return one_by_one(len(signed), len(signed), alone)
 
     def _probe_members(
         self,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.breeding.crossover import PerRow
-from galab.contracts import Cohort, Examples, Telling
+from galab.contracts import Examples, Telling
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.evaluator import Evaluator, Measurements, together
 from galab.evaluation.parts import Part
-from galab.evaluation.sources import Measured, unknown_squares
+from galab.evaluation.sources import Chunked, Measured, unknown_squares
 from galab.genome.births import Birth
 from galab.genome.decode import Decoder
 from galab.genome.pedigree import Pedigree
@@ -85,14 +85,16 @@ class _State:
     classes: Tensor
 
 
-class Recalled:
-    """See :class:`galab.evaluation.sources.Source`.
+class Recalled(Chunked):
+    """Members that are genomes, told apart from their parents by one memory.
 
     Args:
         decoder: turns births into weights, of those who survive.
         pedigree: whose births they are.
         evaluator: measures what memories answer.
     """
+
+    _evaluator: Evaluator
 
     def __init__(self, decoder: Decoder, pedigree: Pedigree, evaluator: Evaluator) -> None:
         self._decoder = decoder
@@ -104,20 +106,6 @@ class Recalled:
         self._generation = -1
         self._states: dict[int, _State] = {}
         self._shown: Tensor | None = None
-
-    @property
-    def outputs(self) -> int:
-        """See :class:`galab.evaluation.sources.Source`."""
-        return self._evaluator.outputs
-
-    @property
-    def heads(self) -> int:
-        """See :class:`galab.evaluation.sources.Source`."""
-        return self._evaluator.heads
-
-    def starts(self, cohort: Cohort) -> list[int]:
-        """See :class:`galab.evaluation.sources.Source`."""
-        return list(range(0, len(cohort.births), self._evaluator.chunk))
 
     def measured(
         self, parts: Sequence[Part], examples: Examples, each: EachExample | None
@@ -161,16 +149,12 @@ class Recalled:
         lethal: dict[int, str] = {}
         for mutation in {row.mutation for row, new in zip(rows, born, strict=True) if new}:
             places = [place for place, row in enumerate(rows) if born[place] and row.mutation == mutation]
-            operator: Any = self._decoder.developer.mutations[mutation - 1]
-            for some in [places, *([place] for place in places)]:
-                births = [rows[place] for place in some]
-                changes: HeadChanges | None = operator.changes(births, Inherited(weights, sources[some], self._bank))
-                if changes is not None:
+            operator = self._decoder.developer.mutations[mutation - 1]
+            for some, changes in _changes(operator, rows, places, Inherited(weights, sources, self._bank)):
+                if changes is None:
+                    lethal[some[0]] = _why(self._decoder, rows[some[0]])
+                else:
                     self._enter(some, changes, near, classes, examples)
-                    if some is places:
-                        break
-                elif len(some) == 1:  # those that cannot live are found one by one
-                    lethal[some[0]] = _why(self._decoder, births[0])
         self._states |= {row.id: _State(near[place], classes[place]) for place, row in enumerate(rows)}
         return near, classes, lethal
 
@@ -202,7 +186,7 @@ class Recalled:
         for row, birth, family in zip(found, births, families, strict=True):
             if len(family) > 1 and birth.crossover and isinstance(crossover, PerRow):
                 whose = np.array([people[parent] for parent in family])
-                row[:] = whose[crossover.rows(len(family), birth.id, heads)]
+                row[:] = whose[crossover.coins(len(family), birth.id, heads)]
             else:
                 row[:] = people[family[0]]
         return found
@@ -215,10 +199,8 @@ class Recalled:
 
     def _state_of(self, member: Phenotype, examples: Examples) -> _State:
         """The same from the weights alone."""
-        bank, weights = self._bank, member.weights
-        vectors = weights[bank.vectors : bank.vectors + bank.heads * bank.dims].reshape(bank.heads, bank.dims)
-        logits = weights[bank.classes : bank.classes + bank.heads * bank.outputs].reshape(bank.heads, bank.outputs)
-        near = self._rows(vectors, examples)
+        logits = self._bank.logits_of(member.weights)
+        near = self._rows(self._bank.vectors_of(member.weights), examples)
         return _State(near, torch.from_numpy(logits.astype(np.float32)).mul_(1 / SCALE).to(near.device))
 
     def _rows(self, vectors: NDArray[np.int32], examples: Examples) -> Tensor:
@@ -232,6 +214,27 @@ class Recalled:
                 self._shown = module.shown(examples.inputs)
             stored = torch.from_numpy(padded).to(self._shown.device).split(_TOGETHER)
             return torch.cat([module.rows(some, self._shown) for some in stored])[:count]
+
+
+def _changes(
+    operator: Any, rows: Sequence[Birth], places: list[int], inherited: Inherited
+) -> Iterator[tuple[list[int], HeadChanges | None]]:
+    """The memories that births of one operator change: of all together, or one by one; None of who cannot live.
+
+    Args:
+        operator: of the births at ``places``.
+        rows: P births.
+        places: whose.
+        inherited: what all P inherit.
+    """
+
+    def of(some: list[int]) -> HeadChanges | None:
+        own = replace(inherited, sources=inherited.sources[some])
+        found: HeadChanges | None = operator.changes([rows[place] for place in some], own)
+        return found
+
+    together = of(places)
+    yield from [(places, together)] if together is not None else (([place], of([place])) for place in places)
 
 
 def _why(decoder: Decoder, birth: Birth) -> str:

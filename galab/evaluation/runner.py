@@ -138,6 +138,8 @@ class Runner:
 class Running:
     """What an evaluator hands on of its runner."""
 
+    #: Memories whose weights are not formed tell nothing.
+    heads = 0
     _runner: Runner
 
     @property

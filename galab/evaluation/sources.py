@@ -14,6 +14,7 @@ from galab.contracts import Cohort, Examples
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.evaluator import Evaluator, Measurements
+from galab.evaluation.family_evaluator import FamilyEvaluator
 from galab.evaluation.fitness import mean_squares
 from galab.evaluation.parts import Part
 from galab.evaluation.perturbed_evaluator import Chunk, PerturbedEvaluator
@@ -67,17 +68,10 @@ class Source(Protocol):
         ...
 
 
-class Decoded:
-    """Members that are genomes.
+class Chunked:
+    """What sources of genomes have in common."""
 
-    Args:
-        decoder: turns births into weights.
-        evaluator: scores weights.
-    """
-
-    def __init__(self, decoder: Decoder, evaluator: Evaluator) -> None:
-        self._decoder = decoder
-        self._evaluator = evaluator
+    _evaluator: Evaluator | FamilyEvaluator
 
     @property
     def outputs(self) -> int:
@@ -92,6 +86,21 @@ class Decoded:
     def starts(self, cohort: Cohort) -> list[int]:
         """See :class:`Source`: a chunk is cut before anybody knows who cannot live, and is padded where somebody is."""
         return list(range(0, len(cohort.births), self._evaluator.chunk))
+
+
+class Decoded(Chunked):
+    """Members that are genomes.
+
+    Args:
+        decoder: turns births into weights.
+        evaluator: scores weights.
+    """
+
+    _evaluator: Evaluator
+
+    def __init__(self, decoder: Decoder, evaluator: Evaluator) -> None:
+        self._decoder = decoder
+        self._evaluator = evaluator
 
     def measured(
         self, parts: Sequence[Part], examples: Examples, each: EachExample | None

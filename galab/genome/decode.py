@@ -156,9 +156,11 @@ class Decoder:
             for at in range(0, len(pairs), size):
                 some = pairs[at : at + size]
                 children = self.developer.develop_together([row for row, _ in some], [own for _, own in some])
-                for (row, _), child in zip(some, children or (), strict=bool(children)):
+                if children is None:
+                    continue
+                self.hits += len(some)
+                for (row, _), child in zip(some, children, strict=True):
                     self.insert(row.id, child)
-                self.hits += len(some) if children else 0
 
     def _missing(
         self, birth: int, use_cache: bool
@@ -237,6 +239,7 @@ class _Cache:
         self._pinned: dict[int, Phenotype] = {}
 
     def get(self, birth: int) -> Phenotype | None:
+        """Somebody's phenotype, if it is here."""
         if birth in self._pinned:
             return self._pinned[birth]
         if birth in self._items:
@@ -245,6 +248,7 @@ class _Cache:
         return None
 
     def pinned(self, birth: int) -> bool:
+        """Whether somebody never leaves."""
         return birth in self._pinned
 
     def drop(self) -> None:
@@ -253,6 +257,7 @@ class _Cache:
         self._bytes = 0
 
     def put(self, birth: int, phenotype: Phenotype) -> None:
+        """Keep somebody as long as there is room."""
         if birth in self._items or birth in self._pinned:
             return
         self._items[birth] = phenotype
@@ -262,6 +267,7 @@ class _Cache:
             self._bytes -= evicted.nbytes
 
     def pin(self, phenotypes: dict[int, Phenotype]) -> None:
+        """Keep exactly these for good; who was kept before stays as long as there is room."""
         released = {birth: item for birth, item in self._pinned.items() if birth not in phenotypes}
         self._pinned = phenotypes
         for birth in phenotypes:
@@ -269,4 +275,3 @@ class _Cache:
                 self._bytes -= self._items.pop(birth).nbytes
         for birth, item in released.items():
             self.put(birth, item)
-

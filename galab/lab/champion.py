@@ -16,7 +16,7 @@ from galab.contracts import Divided, Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
-from galab.evaluation.fitness import Means, means_of, score, steady
+from galab.evaluation.fitness import STEADY, Means, means_of, score
 from galab.evolution_compatibility import is_evolution
 from galab.genome.layout import Layout
 from galab.genome.torch_laws import tensors_of
@@ -62,8 +62,9 @@ class Judge:
 
         self._task = task
         self._layout = layout
-        self._base = steady(parse_fitness(config.fitness).bases[0])
-        computed = [name for _, name in terms(self._base) if name in COMPUTED]
+        self._base = parse_fitness(config.fitness).bases[0]
+        measured = [STEADY.get(name, name) for _, name in terms(self._base)]
+        computed = [name for name in measured if name in COMPUTED]
         self._each = ExampleScores(computed) if computed else None
         self._several = evaluator(1 if is_evolution(config) else min(config.parents, 64))
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
@@ -79,7 +80,7 @@ class Judge:
         """
         validation = self._task.validation
         means = means_of(self._several.measure(parents, validation, self._each))
-        fitness = score(self._base, means, len(validation)) if means else np.full(len(parents), np.nan)
+        fitness = score(self._base, means, len(validation), steady=True) if means else np.full(len(parents), np.nan)
         place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
         metrics = named("validation", means, place) | self._divided(parents[place]) | self._inspected(parents[place])
         if test:

@@ -144,6 +144,7 @@ class _Watch:
 
     def _drawn(self, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         def draw(*arguments: Any, **named: Any) -> Iterator[Any]:
+            """The same values, whose making is timed and not what is done between them."""
             values = function(*arguments, **named)
             while True:
                 began = time.perf_counter()

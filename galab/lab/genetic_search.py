@@ -64,6 +64,7 @@ class GeneticSearch:
         evaluator: Evaluator | FamilyEvaluator,
         source: Decoded | Families | Recalled,
         minibatches: Minibatches,
+        memories: MemoryRecords | None = None,
     ) -> None:
         self.config = config
         self.pedigree = strategy.pedigree
@@ -81,7 +82,7 @@ class GeneticSearch:
             use=needs_use(config),
         )
         self._diagnostics: Diagnostics | None = None
-        self._memories: MemoryRecords | None = None
+        self._memories = memories
         self._stock: list[int] = []
 
     @classmethod
@@ -105,10 +106,9 @@ class GeneticSearch:
         rule = step_size_rule(config, run_key)
         strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
         source = _source(parts, decoder, pedigree, evaluator, minibatches)
-        search = cls(config, strategy, decoder, evaluator, source, minibatches)
-        if isinstance(parts.module, Telling):
-            search._memories = MemoryRecords(parts.module, founders.layout, parts.task.train)
-        return search
+        tells = isinstance(parts.module, Telling)
+        memories = MemoryRecords(parts.module, founders.layout, parts.task.train) if tells else None
+        return cls(config, strategy, decoder, evaluator, source, minibatches, memories)
 
     @property
     def record_dtype(self) -> np.dtype[Any]:

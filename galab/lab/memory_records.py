@@ -54,9 +54,9 @@ class MemoryRecords:
         uses, first = [], dict[str, Any]()
         for parent in parents[:_PARENTS]:
             vectors, near = self._look(parent)
-            served = memory.winners(near)
-            uses.append(memory.use(served, near.shape[1]).tolist())
-            first = first or _fields(vectors, near)
+            use = memory.use(memory.winners(near), len(vectors))
+            uses.append(use.tolist())
+            first = first or _fields(vectors, near, use)
         return {**first, USE: uses}
 
     def _look(self, member: Member) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -70,12 +70,14 @@ class MemoryRecords:
             return network.vectors().numpy(), network.nearness(self._inputs).numpy()
 
 
-def _fields(vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any]) -> dict[str, Any]:
-    served, margins, lengths = memory.winners(near), memory.margins(near), memory.norms(vectors)
+def _fields(
+    vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any], use: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    margins, lengths = memory.margins(near), memory.norms(vectors)
     filled = lengths > 0
     found: dict[str, Any] = {
         "memory_filled": int(filled.sum()),
-        "memory_used": int(np.count_nonzero(memory.use(served, len(vectors)))),
+        "memory_used": int(np.count_nonzero(use)),
     }
     if filled.any():
         own = lengths[filled]

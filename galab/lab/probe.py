@@ -13,7 +13,7 @@ from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
-from galab.evaluation.fitness import Means, means_of, score, steady
+from galab.evaluation.fitness import STEADY, Means, means_of, score
 from galab.evaluation.minibatch import Minibatches, fresh_examples
 from galab.evaluation.profile import prepare_device, resolve_device
 from galab.genome.torch_laws import tensors_of
@@ -59,9 +59,9 @@ class Probe:
         self.device = torch.device(name)
         self.base = parse_fitness(saved.config.fitness).bases[0]
         self.smooth = self.base in SMOOTH
-        self._steady = steady(self.base)
         self.run_key = saved.config.seed or 0
-        computed = [one for _, one in terms(self._steady) if one in COMPUTED]
+        names = [STEADY.get(name, name) for _, name in terms(self.base)]
+        computed = [name for name in names if name in COMPUTED]
         self._each = ExampleScores(computed) if computed else None
         self._evaluator = Evaluator(
             self.module, self.layout, self.task,
@@ -133,7 +133,7 @@ class Probe:
         if not len(several):
             return np.empty(0)
         means = self.means(several, examples)
-        return score(self._steady, means, len(examples)) if means else np.full(len(several), np.nan)
+        return score(self.base, means, len(examples), steady=True) if means else np.full(len(several), np.nan)
 
     def fitness_along(self, members: Iterator[Member], examples: Examples) -> Iterator[NDArray[np.float64]]:
         """:meth:`fitness` of many members, a chunk at a time, so that memory does not grow with their number.

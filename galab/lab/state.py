@@ -199,4 +199,3 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "galab": __version__,
     }
-

@@ -144,6 +144,7 @@ class _Crew:
         self._workers: list[_Worker] = []
 
     def run(self, jobs: int) -> dict[int, str | None]:
+        """Until all batches are done; why each trial that was begun failed, or None."""
         told = False
         try:
             self._workers = [_Worker() for _ in range(min(jobs, len(self._waiting)))]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from galab.genome.noise import scaled, table
 from galab.genome.phenotype import SCALE
 from galab.genome.sigma import PER_OCTAVE, sigmas
 from galab.genome.steps import Steps, sum_of_squares
+
+Number = TypeVar("Number", bound=np.generic)
 
 VECTORS = ("memories", "free_memories", "angles")
 #: Logit of the class that a memory stands for: the answer's probability is then 0.86 among ten.
@@ -56,13 +59,24 @@ class Bank:
     plasticity: int | None
     geometry: str
 
-    def vector(self, head: int) -> slice:
-        """The weights of a head's vector."""
-        return slice(self.vectors + head * self.dims, self.vectors + (head + 1) * self.dims)
+    def vectors_of(self, weights: NDArray[Number]) -> NDArray[Number]:
+        """(..., heads, dims) the vectors among weights (..., D), a view."""
+        part = weights[..., self.vectors : self.vectors + self.heads * self.dims]
+        return part.reshape(*weights.shape[:-1], self.heads, self.dims)
 
-    def logits(self, head: int) -> slice:
-        """The weights of a head's class logits."""
-        return slice(self.classes + head * self.outputs, self.classes + (head + 1) * self.outputs)
+    def logits_of(self, weights: NDArray[Number]) -> NDArray[Number]:
+        """(..., heads, outputs) the class logits among weights (..., D), a view."""
+        part = weights[..., self.classes : self.classes + self.heads * self.outputs]
+        return part.reshape(*weights.shape[:-1], self.heads, self.outputs)
+
+    def plasticities_of(self, weights: NDArray[Number]) -> NDArray[Number]:
+        """(..., heads) the plasticities among weights (..., D) that have them, a view."""
+        assert self.plasticity is not None
+        return weights[..., self.plasticity : self.plasticity + self.heads]
+
+    def filled(self, weights: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """(..., heads) which memories of weights (..., D) are filled."""
+        return np.asarray(self.vectors_of(weights).any(axis=-1))
 
 
 @lru_cache(maxsize=64)
@@ -120,16 +134,12 @@ class Children:
     @property
     def vectors(self) -> NDArray[np.int32]:
         """(P, heads, dims), a view."""
-        bank = self.bank
-        part = self.weights[:, bank.vectors : bank.vectors + bank.heads * bank.dims]
-        return part.reshape(-1, bank.heads, bank.dims)
+        return self.bank.vectors_of(self.weights)
 
     @property
     def logits(self) -> NDArray[np.int32]:
         """(P, heads, outputs), a view."""
-        bank = self.bank
-        part = self.weights[:, bank.classes : bank.classes + bank.heads * bank.outputs]
-        return part.reshape(-1, bank.heads, bank.outputs)
+        return self.bank.logits_of(self.weights)
 
     def put_class(self, which: NDArray[np.bool_], classes: NDArray[np.int64]) -> None:
         """One class in the place of the logits of chosen heads.
@@ -160,25 +170,17 @@ class Inherited:
 
     def filled(self) -> NDArray[np.bool_]:
         """(P, heads) whether a memory is filled."""
-        return np.take_along_axis(filled(self.parents, self.bank), self.sources, axis=0)
+        return np.take_along_axis(self.bank.filled(self.parents), self.sources, axis=0)
 
     def plasticity(self) -> NDArray[np.int32]:
         """(P, heads) plasticities."""
-        return np.take_along_axis(plasticity_of(self.parents, self.bank), self.sources, axis=0)
+        return np.take_along_axis(self.bank.plasticities_of(self.parents), self.sources, axis=0)
 
     def take(self, heads: NDArray[np.int64]) -> NDArray[np.int32]:
         """(P, dims + outputs) vector and class logits of one memory (P,) each."""
-        bank = self.bank
-        whose = self.sources[np.arange(len(heads)), heads]
-        vectors = self.parents[:, bank.vectors : bank.vectors + bank.heads * bank.dims]
-        logits = self.parents[:, bank.classes : bank.classes + bank.heads * bank.outputs]
-        return np.concatenate(
-            [
-                vectors.reshape(-1, bank.heads, bank.dims)[whose, heads],
-                logits.reshape(-1, bank.heads, bank.outputs)[whose, heads],
-            ],
-            axis=1,
-        )
+        bank, whose = self.bank, self.sources[np.arange(len(heads)), heads]
+        both = bank.vectors_of(self.parents)[whose, heads], bank.logits_of(self.parents)[whose, heads]
+        return np.concatenate(both, axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,18 +203,6 @@ def is_bank_alone(layout: Layout) -> bool:
     last = [name.rpartition(".")[2] for name in layout.names]
     known = (*VECTORS, "classes", "plasticity")
     return sum(name in VECTORS for name in last) == 1 == last.count("classes") and set(last) <= set(known)
-
-
-def filled(weights: NDArray[np.int32], bank: Bank) -> NDArray[np.bool_]:
-    """(P, heads) whether memories of networks (P, D) are filled."""
-    part = weights[:, bank.vectors : bank.vectors + bank.heads * bank.dims]
-    return np.asarray(part.reshape(-1, bank.heads, bank.dims).any(axis=2))
-
-
-def plasticity_of(weights: NDArray[np.int32], bank: Bank) -> NDArray[np.int32]:
-    """(P, heads) plasticities of networks (P, D) that have them."""
-    assert bank.plasticity is not None
-    return weights[:, bank.plasticity : bank.plasticity + bank.heads]
 
 
 def unit(vectors: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -31,8 +31,6 @@ from galab.mutation.bank import (
     by_plasticity,
     change_plasticity,
     drawn_classes,
-    filled,
-    plasticity_of,
     scale_of,
     unit,
 )
@@ -112,7 +110,7 @@ class _Operator:
     ) -> Children:
         drawn = self._drawn(births)
         chosen = self._chosen(
-            births, drawn, bank.heads, partial(filled, weights, bank), partial(plasticity_of, weights, bank)
+            births, drawn, bank.heads, partial(bank.filled, weights), partial(bank.plasticities_of, weights)
         )
         return Children(weights, births, bank, chosen[:, None], drawn, scale)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from galab.errors import UsageError
@@ -145,6 +145,14 @@ class Question:
                     f"expected the conditions of '{self.name}' to share their seeds and length, got {wrong[0]} among "
                     "the options; give it to the question"
                 )
+
+    def at(self, *levels: float) -> tuple[Question, ...]:
+        """What it takes the same runs to reach other levels."""
+        return tuple(replace(self, level=float(level)) for level in levels)
+
+    def has_runs_of(self, other: Question) -> bool:
+        """Whether another question is answered by the same runs."""
+        return (self.name, self.conditions, self.common) == (other.name, other.conditions, other.common)
 
     def options(self, condition: Condition) -> dict[str, Any]:
         """All hyperparameters of a condition, but for seed and length."""

@@ -138,6 +138,7 @@ def cut(path: Path, generation: int) -> int | None:
     last: int | None = None
 
     def stays(line: bytes) -> bool:
+        """Whether a line is whole and not after the generation."""
         nonlocal last
         value = _object(line)
         number = _generation(value) if value is not None else None

@@ -180,9 +180,14 @@ class GeneticAlgorithm:
         ids = np.concatenate([children, self.parents[elites]])
         fitness = np.array([known.get(birth, np.nan) for birth in ids.tolist()], dtype=np.float64)
         place = {birth: row for row, birth in enumerate(cohort.births["id"].tolist())}
-        stay = [row for row, birth in enumerate(self.parents.tolist()) if birth not in place]
+        # On fixed data parents that are not scored again are what they were.
+        stay = [row for row, one in enumerate(self.parents.tolist()) if self._fixed_data and one not in place]
         place |= {int(self.parents[row]): len(cohort.births) + after for after, row in enumerate(stay)}
-        further, use = _followed(scores.further, self._further, stay), _followed(scores.use, self._use, stay)
+        further, use, behaviour = (
+            _followed(scores.further, self._further, stay),
+            _followed(scores.use, self._use, stay),
+            _followed(scores.behaviour, self._behaviour, stay),
+        )
         rows = [place[birth] for birth in ids.tolist()]
         before = dict(zip(self.parents.tolist(), self._parent_score.tolist(), strict=True))
         competitors = Competitors(
@@ -192,21 +197,20 @@ class GeneticAlgorithm:
             np.concatenate([self.reproduction.islands(), self.islands[elites]]),
             None if further is None else self._scoring.further(further, rows, place, families),
             None if scores.cases is None else scores.cases[rows],
-            None if scores.behaviour is None else scores.behaviour[rows],
+            None if behaviour is None else behaviour[rows],
         )
         chosen, islands = self._survival.choose(competitors, cohort.generation)
         # An island without a finite child keeps its parents, whose scores are then as old as they are.
         stranded = np.flatnonzero(~np.isin(self.islands, islands))
-        left = self.parents[stranded].tolist()
+        seen = [rows[one] for one in chosen.tolist()]
+        # What was seen of them then is true only of the same examples; on others the best stands in for them.
+        seen += [place[birth] if self._fixed_data else seen[0] for birth in self.parents[stranded].tolist()]
         self.parents = np.concatenate([ids[chosen], self.parents[stranded]])
         self.parent_fitness = np.concatenate([fitness[chosen], self.parent_fitness[stranded]])
         self._parent_score = np.concatenate([competitors.score[chosen], self._parent_score[stranded]])
-        if self.config.mate != "random" and competitors.behaviour is not None:
-            self._behaviour = _with_stand_ins(competitors.behaviour[chosen], len(stranded))
-        if use is not None:
-            self._use = _with_stand_ins(use[rows][chosen], len(stranded))
-        if further is not None and self._fixed_data:
-            self._further = np.concatenate([further[rows][chosen], further[[place[birth] for birth in left]]])
+        self._use = None if use is None else use[seen]
+        self._further = further[seen] if further is not None and self._fixed_data else None
+        self._behaviour = behaviour[seen] if behaviour is not None and self.config.mate != "random" else None
         self.islands = np.concatenate([islands, self.islands[stranded]])
         self.pedigree.keep(self.parents.tolist())
         self.reproduction.shares.keep(self.parents.tolist())
@@ -285,11 +289,6 @@ def _followed(measured: NDArray[Kind] | None, kept: NDArray[Kind] | None, rows: 
     return np.concatenate([measured, after])
 
 
-def _with_stand_ins(values: NDArray[Kind], stranded: int) -> NDArray[Kind]:
-    """What was seen of the chosen, and that of the best in the place of those whose own was seen on other examples."""
-    return np.concatenate([values, np.repeat(values[:1], stranded, axis=0)])
-
-
 def _all_failed(cohort: Cohort, scores: Scores) -> str:
     reasons = [scores.failures[index] for index in sorted(scores.failures) if index < cohort.children]
     return (
@@ -297,4 +296,3 @@ def _all_failed(cohort: Cohort, scores: Scores) -> str:
         f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
         "--sigma, or look at the task"
     )
-

@@ -108,8 +108,7 @@ class Reproduction:
             births.append(Birth(birth, lineage, generation, 0, log_sigma, int(len(lineage) > 1), mutation))
         if parents.use is None or not any(self._by_use):
             return births
-        firsts = {birth.id: family[0] for birth, family in zip(births, families, strict=True)}
-        return [self._with_head(birth, firsts[birth.id], parents) for birth in births]
+        return [self._with_head(birth, family[0], parents) for birth, family in zip(births, families, strict=True)]
 
     def _with_head(self, birth: Birth, parent: int, parents: Parents) -> Birth:
         """A birth with the memory that it changes, counted from 1, where that hangs on the examples.

@@ -258,5 +258,3 @@ def test_the_cache_of_genes_stays_within_its_bytes():
         assert peak == n
     assert developed == [0, 1, 2, 1]
     assert cache._bytes == 80
-
-

@@ -41,14 +41,14 @@ def parent_of(layout: Layout, filled: tuple[int, ...] = tuple(range(HEADS))) -> 
     weights = rng.integers(-(2**22), 2**22, layout.size).astype(np.int32)
     bank = bank_of(layout)
     if bank.plasticity is not None:
-        weights[bank.plasticity : bank.plasticity + HEADS] = 0
+        bank.plasticities_of(weights)[:] = 0
     for head in range(HEADS):
-        weights[bank.logits(head)] = 0
+        bank.logits_of(weights)[head] = 0
         if head in filled:
-            weights[bank.vector(head)] = unit(weights[bank.vector(head)])
-            weights[bank.logits(head)][head % OUTPUTS] = int(LOGIT * SCALE)
+            bank.vectors_of(weights)[head] = unit(bank.vectors_of(weights)[head])
+            bank.logits_of(weights)[head][head % OUTPUTS] = int(LOGIT * SCALE)
         else:
-            weights[bank.vector(head)] = 0
+            bank.vectors_of(weights)[head] = 0
     return Phenotype(weights, np.zeros(1, np.int16))
 
 
@@ -64,20 +64,19 @@ def mutated(operator, parent: Phenotype, layout: Layout, number: int, *, head: i
 def changed_heads(before: np.ndarray, after: np.ndarray, layout: Layout) -> tuple[set[int], set[int]]:
     """Heads whose vector changed, and heads whose class did; nothing else may have."""
     bank = bank_of(layout)
-    vectors = {head for head in range(HEADS) if (before[bank.vector(head)] != after[bank.vector(head)]).any()}
-    classes = {head for head in range(HEADS) if (before[bank.logits(head)] != after[bank.logits(head)]).any()}
     elsewhere = before != after
-    for head in range(HEADS):
-        elsewhere[bank.vector(head)] = elsewhere[bank.logits(head)] = False
+    parts = bank.vectors_of(elsewhere), bank.logits_of(elsewhere)
+    vectors, classes = (set(np.flatnonzero(part.any(axis=1)).tolist()) for part in parts)
+    bank.vectors_of(elsewhere)[:] = bank.logits_of(elsewhere)[:] = False
     if bank.plasticity is not None:
-        elsewhere[bank.plasticity : bank.plasticity + HEADS] = False
+        bank.plasticities_of(elsewhere)[:] = False
     assert not elsewhere.any()
     return vectors, classes
 
 
 def lengths(weights: np.ndarray, layout: Layout) -> np.ndarray:
     bank = bank_of(layout)
-    return np.array([np.linalg.norm(weights[bank.vector(head)] / SCALE) for head in range(HEADS)])
+    return np.linalg.norm(bank.vectors_of(weights) / SCALE, axis=1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,7 +130,7 @@ def test_classes_are_one_hot_and_all_of_them_come():
     bank, parent = bank_of(layout), parent_of(layout, ())
     for number in range(400):
         weights = mutated(Replace(KEY, NORMAL), parent, layout, number, head=3)
-        logits = weights[bank.logits(2)]
+        logits = bank.logits_of(weights)[2]
         assert sorted(logits.tolist()) == [0] * (OUTPUTS - 1) + [int(LOGIT * SCALE)]
         seen[int(logits.argmax())] += 1
     assert set(seen) == set(range(OUTPUTS))
@@ -162,7 +161,8 @@ def test_angles_are_drawn_from_the_whole_circle():
     layout = layout_of("angles")
     bank, parent = bank_of(layout), parent_of(layout, ())
     drawn = np.concatenate([
-        mutated(Replace(KEY, NORMAL), parent, layout, number, head=1)[bank.vector(0)] / SCALE for number in range(200)
+        bank.vectors_of(mutated(Replace(KEY, NORMAL), parent, layout, number, head=1))[0] / SCALE
+        for number in range(200)
     ])
     assert np.abs(drawn).max() <= np.pi + 1e-6
     assert np.histogram(drawn, bins=8, range=(-np.pi, np.pi))[0] == pytest.approx(len(drawn) / 8, rel=0.15)
@@ -209,14 +209,14 @@ def test_plasticity_draws_heads_by_powers_of_two_and_changes_with_them():
     layout = layout_of(plastic=True)
     bank, parent = bank_of(layout), parent_of(layout)
     weights = parent.weights.copy()
-    weights[bank.plasticity : bank.plasticity + HEADS] = (np.array([3, 0, 0, 0, 0, -4]) * SCALE).astype(np.int32)
+    bank.plasticities_of(weights)[:] = (np.array([3, 0, 0, 0, 0, -4]) * SCALE).astype(np.int32)
     parent = Phenotype(weights, parent.log_sigma)
     chosen = Counter()
     for number in range(2000):
         child_weights = mutated(Replace(KEY, NORMAL, "plasticity"), parent, layout, number)
         (head,) = changed_heads(weights, child_weights, layout)[0]
         chosen[head] += 1
-        moved = child_weights[bank.plasticity : bank.plasticity + HEADS] - weights[bank.plasticity :][:HEADS]
+        moved = bank.plasticities_of(child_weights) - bank.plasticities_of(weights)
         assert set(np.flatnonzero(moved)) <= {head}
     total = 8 + 4 + 1 / 16
     for head, odds in enumerate([8, 1, 1, 1, 1, 1 / 16]):
@@ -250,7 +250,7 @@ def test_several_births_at_once_are_each_birth_alone(name, vectors):
 def test_a_vector_that_leaves_the_range_is_lethal_and_named():
     layout = layout_of("free_memories")
     weights = parent_of(layout).weights.copy()
-    weights[bank_of(layout).vector(2)] = 2**31 - 1
+    bank_of(layout).vectors_of(weights)[2] = 2**31 - 1
     parent = Phenotype(weights, np.zeros(1, np.int16))
     with pytest.raises(LethalMutationError, match="bank.free_memories"):
         mutated(Perturb(KEY, NORMAL), parent, layout, 1, head=3, point=256)
@@ -262,7 +262,7 @@ def test_frozen_plasticities_stay():
     layout = layout_of(plastic=True)
     bank, steps = bank_of(layout), Steps(layout, frozen=[3])
     weights = Replace(KEY, NORMAL).apply(parent_of(layout), child(3), np.zeros(1, np.int16), steps)
-    assert not weights[bank.plasticity : bank.plasticity + HEADS].any()
+    assert not bank.plasticities_of(weights).any()
 
 
 @given(arrays(np.int32, st.integers(1, 40), elements=st.integers(-(2**31) + 1, 2**31 - 1)))
@@ -282,7 +282,7 @@ def test_a_known_vector_is_scaled_to_known_weights():
     assert unit(np.array([3, 4], np.int32) << 20).tolist() == [round(0.6 * 2**24), round(0.8 * 2**24)]
     # Golden: a mutation means the same weights for ever.
     weights = mutated(Perturb(KEY, NORMAL), parent_of(layout_of()), layout_of(), 7, head=1)
-    assert weights[bank_of(layout_of()).vector(0)][:4].tolist() == [1211841, 405990, 2701394, -1753194]
+    assert bank_of(layout_of()).vectors_of(weights)[0, :4].tolist() == [1211841, 405990, 2701394, -1753194]
 
 
 

@@ -16,6 +16,7 @@ from galab.cli.asking import command_of
 from galab.cli.main import main
 from galab.errors import UsageError
 from galab.lab.trials import resume_trials
+from galab.questions import running
 from galab.questions.answering import answer, sentence
 from galab.questions.question import RARE, Condition, Question
 from galab.questions.running import home, read_question, run_question
@@ -206,3 +207,26 @@ def test_a_script_runs_draws_answers_and_exits(tmp_path: Path, capsys: pytest.Ca
         assert (code, out) == (2, "")
         assert words in err
     assert "4 children, Many children (9)" in script("--help")[1]
+
+
+def test_questions_of_the_same_runs_run_and_read_them_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("run_question", "read_question"):
+        done = getattr(running, name)
+        monkeypatch.setattr(running, name, lambda *a, _n=name, _f=done, **k: (calls.append(_n), _f(*a, **k))[1])
+    low, high = dataclasses.replace(QUESTION, measure="first", level=9.0).at(3, 0.5)
+    test = dataclasses.replace(low, follow="fitness_mean")
+    with pytest.raises(SystemExit) as stop:
+        main(["--runs", str(tmp_path), "--jobs", "1", "-q"], command_of(low, high, test, QUESTION), "twice.py")
+    assert not stop.value.code
+    assert calls == ["run_question", "read_question", "read_question"]
+    said = capsys.readouterr()
+    assert [line.split(", 4 gen")[0] for line in said.out.splitlines()] == [
+        "first generation with training loss of 3", "first generation with training loss of 0.5",
+        "first generation with training loss of 3", "training loss at the end",
+    ]  # fmt: skip
+    assert said.err.count("wrote") == 1
+    other = dataclasses.replace(QUESTION, common={**QUESTION.common, "sigma": 0.5})
+    assert not other.has_runs_of(QUESTION)

@@ -144,3 +144,21 @@ def test_a_state_with_migrants_continues_exactly(tmp_path):
         unbroken.tell(noise(first))
         resumed.tell(noise(second))
         assert unbroken.islands.tolist() == resumed.islands.tolist()
+
+
+@pytest.mark.parametrize("fixed_data", [True, False])
+def test_stranded_parents_keep_what_was_seen_of_them_on_the_same_examples(fixed_data):
+    ga = archipelago(fixed_data=fixed_data, mate="similar", crossover="row", migrate_every=1000)
+    for generation in (1, 2):
+        cohort = ga.ask()
+        ids = cohort.births["id"]
+        dead = np.array([generation == 2 and row in range(4, 8) for row in range(len(ids))])
+        answers = np.stack([ids % 251, ids % 7], axis=1).astype(np.uint8)
+        uses = np.stack([ids, ids + 1], axis=1).astype(np.int32)
+        before = ga.parents[ga.islands == 1]
+        ga.tell(Scores(np.where(dead, NAN, noise(cohort).fitness), behaviour=answers, use=uses))
+    assert sorted(before) == sorted(ga.parents[-2:]) == sorted(ga.parents[ga.islands == 1])
+    whose = [*ga.parents[:-2], *(ga.parents[-2:] if fixed_data else ga.parents[[0, 0]])]
+    state = ga.state_dict()
+    assert state["use"].tolist() == [[one, one + 1] for one in whose]
+    assert state["behaviour"].tolist() == [[one % 251, one % 7] for one in whose]

@@ -1,4 +1,4 @@
-"""The reference run was made by version 0.1.0: whatever is added, it loads, goes on and follows from its seeds."""
+"""A run that version 0.1.0 made: whatever is added, it loads, goes on and follows from its seeds."""
 
 import shutil
 from pathlib import Path
@@ -18,16 +18,16 @@ from galab.lab.verify import verify
 from galab.store.lineage_file import read_rows
 from galab.store.run_folder import RunFolder
 
-REFERENCE = Path(__file__).resolve().parents[2] / "runs" / "reference"
+OLD = Path(__file__).parent / "runs" / "version-0.1.0"
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(REFERENCE, tmp_path / "old"))
+    return Path(shutil.copytree(OLD, tmp_path / "old"))
 
 
 def test_it_is_as_old_as_it_should_be() -> None:
-    state = newest_state(REFERENCE)
+    state = newest_state(OLD)
     assert "granularity" not in state["hyperparameters"]
     assert "log_sigma" not in state
     assert "islands" not in state["strategy"]
