@@ -13,15 +13,16 @@ from dataclasses import replace
 from galab.cli.asking import ask
 from galab.questions.question import Condition, Question
 
-EVOLUTION = {"crossover": "none", "batch": 0, "step_size": "three-point", "children": 64, "report_every": 2}
+EVOLUTION = {
+    "crossover": "none", "batch": 0, "step_size": "three-point", "parents": 16, "children": 64, "report_every": 2,
+}  # fmt: skip
 QUESTION = Question(
     name="how_far_behind_gradients_is_evolution",
     title="How far behind gradients is evolution? MNIST, 4,000 images, 784-16-10; SGD: 64 images a step, rate 0.05, "
     "momentum 0.9.",
     conditions=(
         Condition("SGD", {"strategy": "sgd", "batch": 64, "report_every": 10}, length=10.0, converges=True),
-        Condition("16 parents, 64 children", EVOLUTION | {"parents": 16}),
-        Condition("1 parent, 64 children", EVOLUTION | {"parents": 1}),
+        Condition("evolution, 16 parents, 64 children", EVOLUTION),
     ),
     common={"task": "mnist", "data": "subset", "model": "mlp", "hidden": "16", "threads": 1},
     generations=100,
