@@ -206,12 +206,17 @@ def sentence(found: Answer) -> str:
     return text
 
 
-def measured(question: Question) -> str:
-    """What the trials of a question are judged by, in words."""
+def measured(question: Question, end: str = "end") -> str:
+    """What the trials of a question are judged by, in words.
+
+    Args:
+        question: what is asked.
+        end: what the last place that counts is called.
+    """
     if question.measure == "first":
         where = "generation" if question.axis == "generation" else "number of evaluations"
         return f"first {where} with {question.unit} of {question.level:g}"
-    return f"{question.unit} at the {'end' if question.measure == 'end' else 'best'}"
+    return f"{question.unit} at the {end if question.measure == 'end' else 'best'}"
 
 
 def _amount(found: Answer) -> str:

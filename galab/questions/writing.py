@@ -46,16 +46,17 @@ def write(found: Answer, image: Path, looks: Mapping[str, NDArray[np.float64]] |
         bands.append(Band(f"{label} ({len(own)} seeds)", places.astype(np.float64), rows[0], rows[1], rows[2]))
         for place, row in zip(places.tolist(), rows.T.tolist(), strict=True):
             curves.append({"condition": label, axis: place, "median": row[0], "low": row[1], "high": row[2]})
-    question = found.question
+    question, unequal = found.question, len({band.x[-1] for band in bands}) > 1
+    end = "dashed line" if unequal else "end"
     try:
         draw_question(
             image,
             bands,
             _rows(found, looks or {}),
-            labels=(_AXES[axis], question.unit, question.unit if looks else measured(question)),
+            labels=(_AXES[axis], question.unit, question.unit if looks else measured(question, end)),
             title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
             level=question.level,
-            until=found.until if len({band.x[-1] for band in bands}) > 1 else None,
+            until=found.until if unequal else None,
             logarithmic=(axis == "evaluations", question.logarithmic, question.logarithmic and not looks),
         )
     except ValueError as error:
