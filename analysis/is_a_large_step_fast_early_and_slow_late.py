@@ -17,7 +17,7 @@ QUESTION = Question(
     conditions=tuple(Condition(f"sigma {sigma:g}", {"sigma": sigma}) for sigma in (0.1, 0.05, 0.02, 0.01, 0.005)),
     common=DIGITS | {"step_size": "fixed"},
     generations=400,
-    crossings=True,
+    crossings="neighbour",
     seeds="0-4",
     **LOSS,
 )

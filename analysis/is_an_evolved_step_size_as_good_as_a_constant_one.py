@@ -16,14 +16,14 @@ QUESTION = Question(
     title="Is an evolved step size as good as a constant 0.03? Digits 64-16-10, all 1,257 images, 8 parents, "
     "32 children.",
     conditions=(
-        Condition("log-normal", {"step_size": "log-normal"}),
         Condition("constant", {"step_size": "fixed"}),
+        Condition("log-normal", {"step_size": "log-normal"}),
         Condition("three-point, g = 1.05", {"step_size": "three-point"}),
         Condition("three-point, g = 1.3", {"step_size": "three-point", "step_size_rate": 0.3785}),
     ),
     common=DIGITS | {"sigma": 0.03},
     generations=400,
-    crossings=True,
+    crossings="first",
     seeds="0-4",
     **LOSS,
 )

@@ -22,7 +22,7 @@ QUESTION = Question(
     common=DIGITS | {"parents": 4, "children": 16, "distribution": "laplace", "step_size": "fixed"},
     generations=200,
     seeds="0-4",
-    crossings=True,
+    crossings="neighbour",
     **LOSS,
 )
 

@@ -58,7 +58,8 @@ class Answer:
         labels: of the conditions that have a value, in order.
         comparison: of the conditions.
         reached: who reached the level, and when; None without a level.
-        crossings: of each condition but the first, from where on it was ahead of the one before; empty unless asked.
+        crossings: of each condition but the first, from where on it was ahead of the one that it is watched passing;
+            empty unless asked.
         failed: trials without a result, and why.
     """
 
@@ -142,7 +143,7 @@ def _lengths(question: Question, good: Sequence[Read], wanted: Sequence[int]) ->
 
 
 def _crossings(question: Question, good: Sequence[Read], labels: Sequence[str], until: float) -> tuple[Reached, ...]:
-    """From where on each condition was ahead of the one before it, over the seeds that both have."""
+    """From where on each condition was ahead of the one that it is watched passing, over the seeds that both have."""
     curves: dict[str, dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]] = {label: {} for label in labels}
     for one in good:
         places = one.along(question.axis)
@@ -151,7 +152,7 @@ def _crossings(question: Question, good: Sequence[Read], labels: Sequence[str], 
         if label in curves:
             curves[label][one.seed] = places[there], one.values[there]
     found = []
-    for before, label in pairwise(labels):
+    for before, label in _pairs(question, labels):
         seeds = [seed for seed in curves[label] if seed in curves[before]]
         lower = question.lower_is_better
         found.append(
@@ -225,10 +226,15 @@ def _amount(found: Answer) -> str:
     return f"{found.until:,.0f} generations"
 
 
+def _pairs(question: Question, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Whom each condition but the first is watched passing, and its own label."""
+    return [(labels[0], one) for one in labels[1:]] if question.crossings == "first" else list(pairwise(labels))
+
+
 def _ahead(found: Answer) -> str:
-    """Which condition passes the one before it, and where."""
+    """Which condition passes another, and where."""
     parts = []
-    for (before, label), one in zip(pairwise(found.labels), found.crossings, strict=True):
+    for (before, label), one in zip(_pairs(found.question, found.labels), found.crossings, strict=True):
         if not one.count:
             parts.append(f"{label} never passes {before} for good")
             continue

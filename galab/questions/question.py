@@ -16,6 +16,8 @@ from galab.store.claim import check_name
 RARE = 1000
 #: What a trial is judged by.
 MEASURES = ("end", "best", "first")
+#: Whom conditions are watched passing; the empty word is nobody.
+CROSSINGS = ("", "neighbour", "first")
 #: What trials are compared along: equal generations, or an equal number of evaluations (children x examples).
 AXES = ("generation", "evaluations")
 #: Given by the question or the command line, for all conditions alike.
@@ -88,7 +90,8 @@ class Question:
         axis: what trials are compared along.
         until: the generation, or number of evaluations as the axis is, at which trials are judged; conditions that do
             not go so far are left out. When absent, it is where the shortest condition ends.
-        crossings: whether the answer says from where on each condition is ahead of the one before it.
+        crossings: whom each condition is watched passing, the "neighbour" before it or the "first": the answer says
+            from where on it is ahead for good. Nobody when empty.
         logarithmic: whether what is shown is drawn on a logarithmic scale.
 
     Raises:
@@ -111,7 +114,7 @@ class Question:
     looks: tuple[Look, ...] = ()
     axis: str = "generation"
     until: float | None = None
-    crossings: bool = False
+    crossings: str = ""
     logarithmic: bool = False
 
     def __post_init__(self) -> None:
@@ -131,8 +134,11 @@ class Question:
                 f"expected question '{self.name}' to have a measure among {', '.join(MEASURES)}, and a level for the "
                 f"last, got {self.measure!r} and level {self.level}; correct them"
             )
-        if self.axis not in AXES:
-            raise UsageError(f"expected the axis of '{self.name}' among {', '.join(AXES)}, got {self.axis!r}")
+        for what, value, known in (("axis", self.axis, AXES), ("crossings", self.crossings, CROSSINGS)):
+            if value not in known:
+                raise UsageError(
+                    f"expected {what} of '{self.name}' among {', '.join(filter(None, known))}, got {value!r}"
+                )
         for condition in self.conditions:
             if not 0 < condition.length < float("inf"):
                 raise UsageError(

@@ -120,7 +120,7 @@ def test_what_converged_stands_for_longer_trials() -> None:
 
 def test_a_condition_that_had_measured_nothing_by_then_has_no_answer() -> None:
     reads = [read(0, 0, [8, 7, 6]), read(1, 0, [5, 4], cost=100.0)]
-    found = answer(dataclasses.replace(EVALUATIONS, crossings=True), reads, 4)
+    found = answer(dataclasses.replace(EVALUATIONS, crossings="first"), reads, 4)
     assert found.labels == ("8 examples",)
     assert found.crossings == ()
 
@@ -134,7 +134,7 @@ def test_levels_are_reached_in_evaluations_too() -> None:
 
 def test_the_answer_says_who_passes_whom() -> None:
     same = tuple(Condition(label, {}) for label in ("large", "small", "tiny"))
-    asked = dataclasses.replace(QUESTION, conditions=same, crossings=True)
+    asked = dataclasses.replace(QUESTION, conditions=same, crossings="neighbour")
     reads = [read(0, seed, [8, 4, 4, 4]) for seed in (0, 1)]
     reads += [read(1, 0, [9, 5, 3, 2]), read(1, 1, [9, 3, 2, 1]), read(2, 0, [9, 9, 9, 9]), read(2, 1, [9, 9, 9, 9])]
     found = answer(asked, reads, 4)
@@ -143,7 +143,10 @@ def test_the_answer_says_who_passes_whom() -> None:
     text = sentence(found)
     assert "small is ahead of large for good from generation 2.5 [2, 3] on (in 2 of 2)" in text
     assert text.endswith("tiny never passes small for good.")
-    assert not answer(dataclasses.replace(asked, crossings=False), reads, 4).crossings
+    first = sentence(answer(dataclasses.replace(asked, crossings="first"), reads, 4))
+    assert "small is ahead of large for good from generation 2.5" in first
+    assert first.endswith("tiny never passes large for good.")
+    assert not answer(dataclasses.replace(asked, crossings=""), reads, 4).crossings
 
 
 def test_where_nothing_is_better_nothing_is_called_best() -> None:
@@ -157,6 +160,7 @@ def test_where_nothing_is_better_nothing_is_called_best() -> None:
     ("changes", "words"),
     [
         ({"axis": "seconds"}, "generation, evaluations, got 'seconds'"),
+        ({"crossings": "all"}, "neighbour, first, got 'all'"),
         ({"conditions": (Condition("none", {}, length=0.0),)}, "a length above 0, got 0.0"),
         ({"conditions": (Condition("all", {}, length=INF),)}, "a length above 0, got inf"),
         ({"conditions": (Condition("what", {}, length=NAN),)}, "a length above 0, got nan"),
