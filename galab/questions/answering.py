@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.statistics import Comparison, Interval, compare
-from galab.analysis.trials import Reached, best_so_far, compare_first, first_reaching, passing, reached
+from galab.analysis.trials import Reached, best_so_far, compare_first, first_reaching, reached
 from galab.errors import UsageError
+from galab.questions.passing import crossings_of, watched
 from galab.questions.question import Question
 from galab.questions.running import Read
 
@@ -120,7 +120,7 @@ def answer(question: Question, reads: Sequence[Read], generations: int) -> Answe
         comparison = compare(judged, lower_is_better=question.lower_is_better)
     firsts = [[one.first for one in own if one.first is not None] for own in groups.values()]
     levels = None if question.level is None else tuple(reached(own) for own in firsts)
-    crossings = _crossings(question, counted, labels, until) if question.crossings else ()
+    crossings = crossings_of(question, counted, labels, until) if question.crossings else ()
     return Answer(
         question, generations, until, findings, tuple(counted), labels, comparison, levels, crossings, tuple(failed)
     )
@@ -140,27 +140,6 @@ def _lengths(question: Question, good: Sequence[Read], wanted: Sequence[int]) ->
         lengths[one.condition] = max(lengths.get(one.condition, 0.0), last)
     on = {number: last for number, last in lengths.items() if not question.conditions[number].converges}
     return {number: last if number in on or not on else math.inf for number, last in lengths.items()}
-
-
-def _crossings(question: Question, good: Sequence[Read], labels: Sequence[str], until: float) -> tuple[Reached, ...]:
-    """From where on each condition was ahead of the one that it is watched passing, over the seeds that both have."""
-    curves: dict[str, dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]] = {label: {} for label in labels}
-    for one in good:
-        places = one.along(question.axis)
-        there = places <= until
-        label = question.conditions[one.condition].label
-        if label in curves:
-            curves[label][one.seed] = places[there], one.values[there]
-    found = []
-    for before, label in _pairs(question, labels):
-        seeds = [seed for seed in curves[label] if seed in curves[before]]
-        lower = question.lower_is_better
-        found.append(
-            reached([passing(curves[before][seed], curves[label][seed], lower_is_better=lower) for seed in seeds])
-            if seeds
-            else Reached(0, Interval(0, math.inf, math.nan, math.nan))
-        )
-    return tuple(found)
 
 
 def _finding(question: Question, one: Read, until: float) -> Finding | None:
@@ -226,15 +205,10 @@ def _amount(found: Answer) -> str:
     return f"{found.until:,.0f} generations"
 
 
-def _pairs(question: Question, labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Whom each condition but the first is watched passing, and its own label."""
-    return [(labels[0], one) for one in labels[1:]] if question.crossings == "first" else list(pairwise(labels))
-
-
 def _ahead(found: Answer) -> str:
     """Which condition passes another, and where."""
     parts = []
-    for (before, label), one in zip(_pairs(found.question, found.labels), found.crossings, strict=True):
+    for (before, label), one in zip(watched(found.question, found.labels), found.crossings, strict=True):
         if not one.count:
             parts.append(f"{label} never passes {before} for good")
             continue

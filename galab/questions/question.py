@@ -136,9 +136,8 @@ class Question:
             )
         for what, value, known in (("axis", self.axis, AXES), ("crossings", self.crossings, CROSSINGS)):
             if value not in known:
-                raise UsageError(
-                    f"expected {what} of '{self.name}' among {', '.join(filter(None, known))}, got {value!r}"
-                )
+                words = ", ".join(filter(None, known))
+                raise UsageError(f"expected the {what} of '{self.name}' among {words}, got {value!r}; choose one")
         for condition in self.conditions:
             if not 0 < condition.length < float("inf"):
                 raise UsageError(
