@@ -4,7 +4,7 @@ The notes: the larger the population, the nearer sigma mutation comes to the bes
 survives matters only where the population is small. Each size has the same number of evaluations.
 
 Runs: made by this script in runs/questions/do_elites_matter_only_in_small_populations.
-Command: python analysis/do_elites_matter_only_in_small_populations.py [--seeds 0-4] [--generations 160]
+Command: python analysis/do_elites_matter_only_in_small_populations.py [--seeds 0-4] [--generations 120]
 """
 
 from galab.cli.asking import ask
@@ -27,7 +27,7 @@ QUESTION = Question(
         for elites in (0, 1)
     ),
     common=DIGITS | {"sigma": 0.03},
-    generations=160,
+    generations=120,
     seeds="0-4",
     axis="evaluations",
     **LOSS,

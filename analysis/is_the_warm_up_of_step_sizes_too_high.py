@@ -5,7 +5,7 @@ what comes out is too high ("divide by 10"). Generations of the warm-up count. T
 the warm-up ends with, beside what the others have come to by then.
 
 Runs: made by this script in runs/questions/is_the_warm_up_of_step_sizes_too_high.
-Command: python analysis/is_the_warm_up_of_step_sizes_too_high.py [--seeds 0-4] [--generations 700]
+Command: python analysis/is_the_warm_up_of_step_sizes_too_high.py [--seeds 0-4] [--generations 640]
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ QUESTION = Question(
     ),
     common=DIGITS
     | {"parents": 4, "children": 16, "distribution": "laplace", "step_size": "three-point", "sigma_floor": 0.0005},
-    generations=700,
+    generations=640,
     seeds="0-4",
     **LOSS,
 )

@@ -4,7 +4,7 @@ The notes: the loss goes to 0 with exponential mutations, and not with "one" (ev
 sigma). All laws here have the same variance, so only their shape differs; with a constant and with an evolved step.
 
 Runs: made by this script in runs/questions/which_law_of_mutations_memorises_to_the_end.
-Command: python analysis/which_law_of_mutations_memorises_to_the_end.py [--seeds 0-4] [--generations 400]
+Command: python analysis/which_law_of_mutations_memorises_to_the_end.py [--seeds 0-4] [--generations 300]
 """
 
 from galab.cli.asking import ask
@@ -22,7 +22,7 @@ QUESTION = Question(
     ),
     common=NO_GRADIENT
     | {"fitness": "cross-entropy", "hidden": "16", "parents": 4, "children": 16, "sigma": 0.03, "threads": 1},
-    generations=400,
+    generations=300,
     seeds="0-4",
     logarithmic=True,
     **LOSS,
