@@ -17,10 +17,13 @@ from galab.analysis.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LABEL_LETTERS, _AXIS_LETTERS, _TITLE_LETTERS = 22, 40, 110
+#: Where a logarithmic axis spans no more than a factor, which multiples of powers of ten are marked.
+_LOG_TICKS = ((5, (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)), (30, (1, 2, 3, 5)), (300, (1, 3)))
 #: Rows are one apart; dots of a row lie within this of its middle.
 _JITTER = 0.22
 
@@ -82,10 +85,12 @@ def draw_question(
     if until is not None:
         left.axvline(until, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
     left.set(xlabel=labels[0], ylabel=textwrap.fill(labels[1], _AXIS_LETTERS))
-    for scale, one in zip((left.set_xscale, left.set_yscale, right.set_xscale), logarithmic, strict=True):
-        if one:
-            scale("log")
+    if logarithmic[0]:
+        left.set_xscale("log")
     _draw_rows(right, rows)
+    for axis, one in zip((left.yaxis, right.xaxis), logarithmic[1:], strict=True):
+        if one:
+            _make_logarithmic(axis)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
     for axes in (left, right):
         axes.grid(alpha=0.25)
@@ -95,6 +100,18 @@ def draw_question(
     figure.legend(loc="outside lower left", ncols=_columns([band.label for band in bands]), frameon=False, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _make_logarithmic(axis: Axis) -> None:
+    """A logarithmic scale of plain numbers: as many in a power of ten as there is room for."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = axis.get_view_interval()
+    room = next((many for factor, many in _LOG_TICKS if high <= factor * low), (1,))
+    axis.set_major_locator(LogLocator(subs=room))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _draw_rows(axes: Axes, rows: Sequence[Row]) -> None:
