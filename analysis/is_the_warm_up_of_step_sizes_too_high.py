@@ -27,6 +27,7 @@ QUESTION = Question(
     | {"parents": 4, "children": 16, "distribution": "laplace", "step_size": "three-point", "sigma_floor": 0.0005},
     generations=640,
     seeds="0-4",
+    logarithmic=True,
     **LOSS,
 )
 STEPS = replace(QUESTION, follow="step_size_p50", unit="median step size of the parents", until=500.0, ranked=False)
