@@ -5,7 +5,7 @@ sigma). All laws here have the same variance, so only their shape differs; with 
 on 64 random points that can only be memorised, and on digits for three tenths of the generations.
 
 Runs: made by this script in runs/questions/which_law_of_mutations_memorises_to_the_end and ..._learns_digits_...
-Command: python analysis/which_law_of_mutations_memorises_to_the_end.py [--seeds 0-4] [--generations 1000]
+Command: python analysis/which_law_of_mutations_memorises_to_the_end.py [--seeds 0-4] [--generations 600]
 """
 
 from galab.cli.asking import ask
@@ -25,7 +25,7 @@ MEMORISE = Question(
     title="Which law of mutations memorises 64 points to the end? 128-16-10, cross-entropy, 4 parents, 16 children.",
     conditions=tuple(Condition(label, options) for label, options in LAW_BY_RULE),
     common=NO_GRADIENT | SMALL | {"fitness": "cross-entropy", "hidden": "16"},
-    generations=1000,
+    generations=600,
     seeds="0-4",
     logarithmic=True,
     **LOSS,
@@ -35,7 +35,7 @@ LEARN = Question(
     title="Which law of mutations learns digits to the end? 64-16-10, all 1,257 images, 4 parents, 16 children.",
     conditions=tuple(Condition(label, options, length=0.3) for label, options in LAW_BY_RULE),
     common=DIGITS | SMALL,
-    generations=1000,
+    generations=600,
     seeds="0-4",
     logarithmic=True,
     **LOSS,
