@@ -85,12 +85,13 @@ def draw_question(
     if until is not None:
         left.axvline(until, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
     left.set(xlabel=labels[0], ylabel=textwrap.fill(labels[1], _AXIS_LETTERS))
-    if logarithmic[0]:
-        left.set_xscale("log")
+    for scale, one in zip((left.set_xscale, left.set_yscale, right.set_xscale), logarithmic, strict=True):
+        if one:
+            scale("log")
     _draw_rows(right, rows)
     for axis, one in zip((left.yaxis, right.xaxis), logarithmic[1:], strict=True):
         if one:
-            _make_logarithmic(axis)
+            _mark_plainly(axis)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
     for axes in (left, right):
         axes.grid(alpha=0.25)
@@ -102,11 +103,10 @@ def draw_question(
     figure.savefig(path, dpi=150)
 
 
-def _make_logarithmic(axis: Axis) -> None:
-    """A logarithmic scale of plain numbers: as many in a power of ten as there is room for."""
+def _mark_plainly(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis: as many in a power of ten as there is room for."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = axis.get_view_interval()
     room = next((many for factor, many in _LOG_TICKS if high <= factor * low), (1,))
     axis.set_major_locator(LogLocator(subs=room))

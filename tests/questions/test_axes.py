@@ -84,8 +84,11 @@ def test_conditions_have_lengths_and_are_judged_where_all_still_are(tmp_path: Pa
     assert [(one.generation, one.evaluations) for one in spent.findings] == [(8, 256)] * 2 + [(2, 192)] * 2
     assert "training loss at the end, 256 evaluations, median" in sentence(spent)
 
-    image, table, curves = write(dataclasses.replace(spent), tmp_path / "answer.png")
+    image, table, curves = write(spent, tmp_path / "answer.png")
     assert image.read_bytes().startswith(b"\x89PNG")
+    plain = dataclasses.replace(EVALUATIONS, logarithmic=True)
+    other = write(dataclasses.replace(spent, question=plain), tmp_path / "logarithmic.png")[0]
+    assert other.read_bytes() != image.read_bytes()
     assert [row["evaluations"] for row in csv.DictReader(table.read_text().splitlines())] == [
         "256.0", "256.0", "192.0", "192.0",
     ]  # fmt: skip
