@@ -5,7 +5,7 @@ the full set. An evaluation is one example forward; SGD also goes backwards, whi
 it has converged. The full set is here the 4,000 embedded images of MNIST, so that a generation takes half a second.
 
 Runs: made by this script in runs/questions/how_far_behind_gradients_is_evolution.
-Command: python analysis/how_far_behind_gradients_is_evolution.py [--seeds 0-4] [--generations 300]
+Command: python analysis/how_far_behind_gradients_is_evolution.py [--seeds 0-4] [--generations 100]
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ QUESTION = Question(
         Condition("evolution, 16 parents, 64 children", EVOLUTION),
     ),
     common={"task": "mnist", "data": "subset", "model": "mlp", "hidden": "16", "threads": 1},
-    generations=300,
+    generations=100,
     seeds="0-4",
     follow="test_accuracy",
     unit="share of the test images answered right",
@@ -33,4 +33,4 @@ QUESTION = Question(
 )
 
 if __name__ == "__main__":
-    ask(QUESTION, replace(QUESTION, measure="first", level=0.7))
+    ask(QUESTION, replace(QUESTION, measure="first", level=0.5))
