@@ -17,10 +17,13 @@ from galab.analysis.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LABEL_LETTERS, _AXIS_LETTERS, _TITLE_LETTERS = 22, 40, 110
+#: Where a logarithmic axis spans no more than a factor, which multiples of powers of ten are marked.
+_LOG_TICKS = ((5, (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)), (30, (1, 2, 3, 5)), (300, (1, 3)))
 #: Rows are one apart; dots of a row lie within this of its middle.
 _JITTER = 0.22
 
@@ -49,6 +52,8 @@ def draw_question(
     title: str,
     level: float | None = None,
     scaled: bool = False,
+    until: float | None = None,
+    logarithmic: tuple[bool, bool, bool] = (False, False, False),
 ) -> None:
     """Draw both panels; a condition has one colour, line style and marker in both.
 
@@ -60,6 +65,8 @@ def draw_question(
         title: above the figure.
         level: a value marked in the left panel.
         scaled: whether the left x axis goes by ratio where the curves span much, and has short numbers.
+        until: a place marked there: where the right panel is read off.
+        logarithmic: which of the labelled axes are logarithmic.
 
     Raises:
         OSError: the file cannot be written.
@@ -71,16 +78,21 @@ def draw_question(
     figure = Figure(figsize=(11.5, max(4.4, 3.0 + 0.5 * len(rows))), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    for number, band in enumerate(bands):
-        look = _look(number)
-        left.plot(band.x, band.middle, color=look["color"], linestyle=look["linestyle"], label=band.label, lw=1.8)
-        left.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0)
+    _draw_curves(left, bands)
     if level is not None:
         left.axhline(level, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
     if scaled:
         scale_places(left, bands)
+    if until is not None:
+        left.axvline(until, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
     left.set(xlabel=labels[0], ylabel=textwrap.fill(labels[1], _AXIS_LETTERS))
+    for scale, one in zip((left.set_xscale, left.set_yscale, right.set_xscale), logarithmic, strict=True):
+        if one:
+            scale("log")
     _draw_rows(right, rows)
+    for axis, one in zip((left.yaxis, right.xaxis), logarithmic[1:], strict=True):
+        if one:
+            _mark_plainly(axis)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
     for axes in (left, right):
         axes.grid(alpha=0.25)
@@ -90,6 +102,24 @@ def draw_question(
     figure.legend(loc="outside lower left", ncols=_columns([band.label for band in bands]), frameon=False, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _draw_curves(axes: Axes, bands: Sequence[Band]) -> None:
+    for number, band in enumerate(bands):
+        look = _look(number)
+        axes.plot(band.x, band.middle, color=look["color"], linestyle=look["linestyle"], label=band.label, lw=1.8)
+        axes.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0)
+
+
+def _mark_plainly(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis: as many in a power of ten as there is room for."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    room = next((many for factor, many in _LOG_TICKS if high <= factor * low), (1,))
+    axis.set_major_locator(LogLocator(subs=room))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _draw_rows(axes: Axes, rows: Sequence[Row]) -> None:

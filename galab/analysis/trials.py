@@ -100,6 +100,31 @@ def compare_first(groups: Sequence[ArrayLike]) -> Comparison:
     return Comparison(intervals, found.best, found.h, found.p, found.against_best)
 
 
+def passing(
+    first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], *, lower_is_better: bool = False
+) -> float:
+    """From where on a second trial stays better than a first one to the end of what both have measured.
+
+    Args:
+        first: (n,) rising places and (n,) values of one trial.
+        second: (m,) places and (m,) values of the other.
+        lower_is_better: whether less is better.
+
+    Returns:
+        The first place of those where either was measured; infinity where the second is not ahead at the end, or
+        where one has no value.
+    """
+    ends = [np.asarray(one[0], dtype=np.float64) for one in (first, second)]
+    if not all(len(places) for places in ends):
+        return float("inf")
+    places = np.unique(np.concatenate(ends))
+    places = places[places <= min(one[-1] for one in ends)]
+    a, b = (at_generations(one[0], one[1], places) for one in (first, second))
+    behind = np.flatnonzero(~(b < a if lower_is_better else b > a))
+    start = behind[-1] + 1 if behind.size else 0
+    return float(places[start]) if start < len(places) else float("inf")
+
+
 def at_generations(generations: ArrayLike, values: ArrayLike, wanted: ArrayLike) -> Array:
     """What a trial had last measured at each of some generations.
 
@@ -120,15 +145,16 @@ def at_generations(generations: ArrayLike, values: ArrayLike, wanted: ArrayLike)
     return np.where(places >= 0, found[places.clip(0)], np.nan)
 
 
-def spread_out(last: int, points: int = 120) -> NDArray[np.int64]:
-    """Generations from 1 to the last at which curves are drawn: close together at the start, where they are steep.
+def spread_out(last: int, points: int = 120, first: int = 1) -> NDArray[np.int64]:
+    """Generations up to the last at which curves are drawn: close together at the start, where they are steep.
 
     Args:
-        last: the last generation, at least 1.
+        last: the last generation, at least the first.
         points: about how many.
+        first: the first one, at least 1.
     """
     half = max(2, points // 2)
-    both = np.concatenate([np.geomspace(1, last, half), np.linspace(1, last, half)])
+    both = np.concatenate([np.geomspace(first, last, half), np.linspace(first, last, half)])
     return np.unique(np.rint(both).astype(np.int64))
 
 

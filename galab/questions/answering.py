@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galab.analysis.statistics import Comparison, Interval, compare
 from galab.analysis.trials import Reached, best_so_far, compare_first, first_reaching, reached
 from galab.errors import UsageError
+from galab.questions.passing import crossings_of, watched
 from galab.questions.question import Question
 from galab.questions.running import Read
 
@@ -24,10 +25,12 @@ class Finding:
         condition: its label.
         seed: its key.
         state: how it stands; only finished ones count.
-        generation: the last one with a value.
+        generation: the last one with a value that counts.
+        evaluations: spent by then.
         end: the value then.
         best: the best value up to then.
-        first: the first generation that reached the question's level; infinity is never, None where there is no level.
+        first: where the question's level was first reached, in generations or evaluations as the question's axis is;
+            infinity is never, None where there is no level.
         path: its run folder.
     """
 
@@ -35,6 +38,7 @@ class Finding:
     seed: int
     state: str
     generation: int
+    evaluations: float
     end: float
     best: float
     first: float | None
@@ -47,22 +51,27 @@ class Answer:
 
     Attributes:
         question: what was asked.
-        generations: of each trial.
+        generations: of each trial, but for its condition's length.
+        until: where trials are judged, in generations or evaluations as the question's axis is.
         findings: one per trial that has a value.
         reads: the curves behind them.
         labels: of the conditions that have a value, in order.
         comparison: of the conditions.
         reached: who reached the level, and when; None without a level.
+        crossings: of each condition but the first, from where on it was ahead of the one that it is watched passing;
+            empty unless asked.
         failed: trials without a result, and why.
     """
 
     question: Question
     generations: int
+    until: float
     findings: tuple[Finding, ...]
     reads: tuple[Read, ...]
     labels: tuple[str, ...]
     comparison: Comparison
     reached: tuple[Reached, ...] | None
+    crossings: tuple[Reached, ...]
     failed: tuple[Read, ...]
 
     @property
@@ -82,15 +91,22 @@ def answer(question: Question, reads: Sequence[Read], generations: int) -> Answe
     Args:
         question: what is asked.
         reads: what its trials measured.
-        generations: of each trial.
+        generations: of each trial, but for its condition's length.
 
     Raises:
         UsageError: no trial has a value.
     """
     # What failed later than it was asked for has what was asked for.
-    failed = [one for one in reads if one.state == "failed" and not (one.generations[-1:] >= generations).any()]
+    wanted = [one.generations(generations) for one in question.conditions]
+    failed = [
+        one for one in reads if one.state == "failed" and not (one.generations[-1:] >= wanted[one.condition]).any()
+    ]
     good = [one for one in reads if one not in failed and len(one.values)]
-    findings = tuple(_finding(question, one) for one in good)
+    lengths = _lengths(question, good, wanted)
+    # Where all conditions still are: no trial is judged by what it had more time for than others.
+    until = min(lengths.values(), default=0.0) if question.until is None else question.until
+    counted = [one for one in good if lengths[one.condition] >= until]
+    findings = tuple(found for one in counted if (found := _finding(question, one, until)) is not None)
     present = {one.condition for one in findings}
     labels = tuple(one.label for one in question.conditions if one.label in present)
     if not labels:
@@ -104,21 +120,47 @@ def answer(question: Question, reads: Sequence[Read], generations: int) -> Answe
         comparison = compare(judged, lower_is_better=question.lower_is_better)
     firsts = [[one.first for one in own if one.first is not None] for own in groups.values()]
     levels = None if question.level is None else tuple(reached(own) for own in firsts)
-    return Answer(question, generations, findings, tuple(good), labels, comparison, levels, tuple(failed))
+    crossings = crossings_of(question, counted, labels, until) if question.crossings else ()
+    return Answer(
+        question, generations, until, findings, tuple(counted), labels, comparison, levels, crossings, tuple(failed)
+    )
 
 
-def _finding(question: Question, one: Read) -> Finding:
+def _lengths(question: Question, good: Sequence[Read], wanted: Sequence[int]) -> dict[int, float]:
+    """How far the trials of each condition go on the question's axis.
+
+    Args:
+        question: what is asked.
+        good: trials that count.
+        wanted: generations of each condition's trials.
+    """
+    lengths: dict[int, float] = {}
+    for one in good:
+        last = wanted[one.condition] if question.axis == "generation" else float(one.evaluations[-1])
+        lengths[one.condition] = max(lengths.get(one.condition, 0.0), last)
+    on = {number: last for number, last in lengths.items() if not question.conditions[number].converges}
+    return {number: last if number in on or not on else math.inf for number, last in lengths.items()}
+
+
+def _finding(question: Question, one: Read, until: float) -> Finding | None:
+    """What counts of a trial; None where it had measured nothing by then."""
     lower, level = question.lower_is_better, question.level
+    places = one.along(question.axis)
+    count = int(np.searchsorted(places, until, side="right"))
+    if not count:
+        return None
+    values = one.values[:count]
     first = None
     if level is not None:
-        first = first_reaching(one.generations, one.values, level, lower_is_better=lower)
+        first = first_reaching(places[:count], values, level, lower_is_better=lower)
     return Finding(
         condition=question.conditions[one.condition].label,
         seed=one.seed,
         state=one.state,
-        generation=int(one.generations[-1]),
-        end=float(one.values[-1]),
-        best=float(best_so_far(one.values, lower_is_better=lower)[-1]),
+        generation=int(one.generations[count - 1]),
+        evaluations=float(one.evaluations[count - 1]),
+        end=float(values[-1]),
+        best=float(best_so_far(values, lower_is_better=lower)[-1]),
         first=first,
         path=one.path.as_posix(),
     )
@@ -135,18 +177,44 @@ def sentence(found: Answer) -> str:
         parts.append(part)
     counts = sorted({len(found.values(label)) for label in found.labels})
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    text = f"{measured(question)}, {found.generations:,} generations, median over {seeds} seeds"
-    text += f" [bootstrap 95 %]: {'; '.join(parts)}. {_verdict(found)}"
+    text = f"{measured(question)}, {_amount(found)}, median over {seeds} seeds"
+    text += f" [bootstrap 95 %]: {'; '.join(parts)}. {_verdict(found) if question.ranked else ''}".rstrip()
+    if found.crossings:
+        text += f" {_ahead(found)}"
     if found.failed:
         text += f" Left out: {len(found.failed)} trials that failed (the first: {found.failed[0].message})."
     return text
 
 
-def measured(question: Question) -> str:
-    """What the trials of a question are judged by, in words."""
+def measured(question: Question, end: str = "end") -> str:
+    """What the trials of a question are judged by, in words.
+
+    Args:
+        question: what is asked.
+        end: what the last place that counts is called.
+    """
     if question.measure == "first":
-        return f"first generation with {question.unit} of {question.level:g}"
-    return f"{question.unit} at the {'end' if question.measure == 'end' else 'best'}"
+        where = "generation" if question.axis == "generation" else "number of evaluations"
+        return f"first {where} with {question.unit} of {question.level:g}"
+    return f"{question.unit} at the {end if question.measure == 'end' else 'best'}"
+
+
+def _amount(found: Answer) -> str:
+    if found.question.axis == "evaluations":
+        return f"{found.until:.4g} evaluations"
+    return f"{found.until:,.0f} generations"
+
+
+def _ahead(found: Answer) -> str:
+    """Which condition passes another, and where."""
+    parts = []
+    for (before, label), one in zip(watched(found.question, found.labels), found.crossings, strict=True):
+        if not one.count:
+            parts.append(f"{label} never passes {before} for good")
+            continue
+        where = f"{found.question.axis} {_interval(one.interval)}"
+        parts.append(f"{label} is ahead of {before} for good from {where} on (in {one.count} of {one.interval.count})")
+    return f"{'; '.join(parts)}."
 
 
 def _verdict(found: Answer) -> str:

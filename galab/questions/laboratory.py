@@ -22,3 +22,19 @@ ERRORS: dict[str, Any] = {
 RIGHT: dict[str, Any] = {"follow": "train_accuracy", "factor": 64.0, "unit": "right answers of 64"}
 #: How many are right before the first error.
 BEFORE_DEATH: dict[str, Any] = {"follow": "train_tilldeath", "unit": "right answers before the first error, of 64"}
+#: 1,257 small pictures of digits, all of them in every generation, so that nothing but the search is random:
+#: 64-16-10 (1,210 weights), 8 parents, 32 children of one parent each.
+DIGITS: dict[str, Any] = {
+    "task": "digits", "model": "mlp", "hidden": "16", "batch": 0, "crossover": "none", "parents": 8, "children": 32,
+    "threads": 1,
+}  # fmt: skip
+#: MNIST in a network that is small enough for many trials: 784-16-10 (12,730 weights).
+MNIST: dict[str, Any] = DIGITS | {"task": "mnist", "data": "full"}
+#: How the loss of the champion, chosen on validation images, is shown on test images that nothing was chosen by.
+TEST: dict[str, Any] = {
+    "follow": "test_loss", "lower_is_better": True, "unit": "test cross-entropy of the champion (nats)",
+}  # fmt: skip
+#: How the loss of the best child is shown.
+LOSS: dict[str, Any] = {
+    "follow": "train_loss", "lower_is_better": True, "unit": "training cross-entropy of the best child (nats)",
+}  # fmt: skip

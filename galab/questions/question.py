@@ -16,6 +16,10 @@ from galab.store.claim import check_name
 RARE = 1000
 #: What a trial is judged by.
 MEASURES = ("end", "best", "first")
+#: Whom conditions are watched passing; the empty word is nobody.
+CROSSINGS = ("", "neighbour", "first")
+#: What trials are compared along: equal generations, or an equal number of evaluations (children x examples).
+AXES = ("generation", "evaluations")
 #: Given by the question or the command line, for all conditions alike.
 _NOT_OPTIONS = ("seed", "generations", "seconds")
 
@@ -27,15 +31,24 @@ class Condition:
     Attributes:
         label: what figures and answers call it; its folder is made of it.
         options: fields of :class:`galab.config.RunConfig` that it has besides what all have in common.
+        length: generations of its trials, as a multiple of the question's.
+        converges: whether its trials have nothing left to learn at their end, as a baseline by gradients; where others
+            go on they stand for longer ones, and others are not cut to their length.
     """
 
     label: str
     options: Mapping[str, Any]
+    length: float = 1.0
+    converges: bool = False
 
     @property
     def folder(self) -> str:
         """The name of its folder."""
         return re.sub(r"[^a-z0-9.=+]+", "_", self.label.lower()).strip("_.")
+
+    def generations(self, asked: int) -> int:
+        """Of its trials, where so many are asked of the question; at least one."""
+        return max(1, round(asked * self.length))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +81,18 @@ class Question:
         unit: what that field is in words, with its unit, such as "wrong answers (of 64)".
         factor: times the field is what is shown; -1 makes a number of errors of a fitness.
         lower_is_better: whether less of what is shown is better.
+        ranked: whether the answer says which condition is best; of step sizes, say, none is.
         measure: what a trial is judged by: its value at the "end", the "best" it ever had, or the "first" generation
             that reaches ``level``.
         level: of what is shown; also counts who reached it.
         looks: what analyses find in the trials of the first condition; the figure and the answer then compare these
             numbers instead of the conditions.
+        axis: what trials are compared along.
+        until: the generation, or number of evaluations as the axis is, at which trials are judged; conditions that do
+            not go so far are left out. When absent, it is where the shortest condition ends.
+        crossings: whom each condition is watched passing, the "neighbour" before it or the "first": the answer says
+            from where on it is ahead for good. Nobody when empty.
+        logarithmic: whether what is shown is drawn on a logarithmic scale.
 
     Raises:
         UsageError: the question cannot be asked.
@@ -88,9 +108,14 @@ class Question:
     unit: str = "best fitness of the generation"
     factor: float = 1.0
     lower_is_better: bool = False
+    ranked: bool = True
     measure: str = "end"
     level: float | None = None
     looks: tuple[Look, ...] = ()
+    axis: str = "generation"
+    until: float | None = None
+    crossings: str = ""
+    logarithmic: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -109,6 +134,16 @@ class Question:
                 f"expected question '{self.name}' to have a measure among {', '.join(MEASURES)}, and a level for the "
                 f"last, got {self.measure!r} and level {self.level}; correct them"
             )
+        for what, value, known in (("axis", self.axis, AXES), ("crossings", self.crossings, CROSSINGS)):
+            if value not in known:
+                words = ", ".join(filter(None, known))
+                raise UsageError(f"expected the {what} of '{self.name}' among {words}, got {value!r}; choose one")
+        for condition in self.conditions:
+            if not 0 < condition.length < float("inf"):
+                raise UsageError(
+                    f"expected '{condition.label}' of '{self.name}' to have a length above 0, got {condition.length}; "
+                    "give a multiple of the question's generations"
+                )
         for options in (self.common, *(condition.options for condition in self.conditions)):
             if wrong := [name for name in _NOT_OPTIONS if name in options]:
                 raise UsageError(

@@ -8,6 +8,7 @@ refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,7 @@ class Read:
         state: how it stands, such as ``finished`` or ``failed``.
         message: why it stopped or failed.
         generations: (n,) where the followed field was logged, rising.
+        evaluations: (n,) evaluations (children x examples) spent by then.
         values: (n,) the field times the question's factor.
     """
 
@@ -48,7 +50,12 @@ class Read:
     state: str
     message: str
     generations: NDArray[np.float64]
+    evaluations: NDArray[np.float64]
     values: NDArray[np.float64]
+
+    def along(self, axis: str) -> NDArray[np.float64]:
+        """(n,) where its values lie on an axis of :data:`galab.questions.question.AXES`."""
+        return self.evaluations if axis == "evaluations" else self.generations
 
 
 def home(question: Question, runs: Path) -> Path:
@@ -70,7 +77,7 @@ def run_question(
     Args:
         question: what is asked.
         seeds: of the trials of each condition.
-        generations: of each trial.
+        generations: of each trial, but for its condition's length.
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
         observe: hears how each trial comes along.
@@ -94,6 +101,11 @@ def run_question(
 def read_question(question: Question, trials: Trials, generations: int) -> list[Read]:
     """What each trial has measured up to a generation, in the order of conditions and seeds.
 
+    Args:
+        question: what is asked.
+        trials: its trials.
+        generations: of each trial, but for its condition's length.
+
     Raises:
         UsageError: the followed field is in no log.
         RunFolderError: a log is damaged.
@@ -101,26 +113,27 @@ def read_question(question: Question, trials: Trials, generations: int) -> list[
     places = {one.folder: number for number, one in enumerate(question.conditions)}
     found = []
     for one in trials.trials:
+        where = places[one.path.parent.name]
+        last = question.conditions[where].generations(generations)
         log = journal.read(RunFolder(one.path).log_path)
         points = [
-            (line["generation"], line[question.follow])
+            (line["generation"], line.get("evaluations", math.nan), line[question.follow])
             for line in log
-            if line["generation"] <= generations and _is_number(line.get(question.follow))
+            if line["generation"] <= last and _is_number(line.get(question.follow))
         ]
         if log and not any(question.follow in line for line in log):
             raise UsageError(
                 f"expected a field that runs log to follow, got '{question.follow}'."
                 f"{closest(question.follow, list(log[-1]))} The last line of '{one.path}' has: {', '.join(log[-1])}."
             )
-        rows = np.array(points, dtype=np.float64).reshape(-1, 2)
-        where = places[one.path.parent.name]
-        shown = rows[:, 1] * question.factor + 0.0  # -0.0 becomes 0.0, which reads better
-        found.append(Read(where, one.seed, one.path, one.state, one.message, rows[:, 0], shown))
+        rows = np.array(points, dtype=np.float64).reshape(-1, 3)
+        shown = rows[:, 2] * question.factor + 0.0  # -0.0 becomes 0.0, which reads better
+        found.append(Read(where, one.seed, one.path, one.state, one.message, rows[:, 0], rows[:, 1], shown))
     return found
 
 
 def _config(question: Question, condition: Condition, generations: int) -> RunConfig:
-    return compose({**question.options(condition), "generations": generations})
+    return compose({**question.options(condition), "generations": condition.generations(generations)})
 
 
 def _is_number(value: object) -> bool:

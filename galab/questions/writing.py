@@ -17,6 +17,9 @@ from galab.analysis.statistics import median_interval
 from galab.analysis.trials import at_generations, band_of, spread_out
 from galab.errors import UsageError
 from galab.questions.answering import Answer, measured
+from galab.questions.running import Read
+
+_AXES = {"generation": "generation", "evaluations": "evaluations (children x examples)"}
 
 
 def write(found: Answer, image: Path, looks: Mapping[str, NDArray[np.float64]] | None = None) -> tuple[Path, ...]:
@@ -35,22 +38,26 @@ def write(found: Answer, image: Path, looks: Mapping[str, NDArray[np.float64]] |
         UsageError: the suffix of the image names no known format.
     """
     curves, bands = [], []
-    places = spread_out(found.generations)
+    axis = found.question.axis
     for label in found.labels:
         own = [one for one in found.reads if found.question.conditions[one.condition].label == label]
-        rows = band_of([at_generations(one.generations, one.values, places) for one in own])
+        places = _places(found, own)
+        rows = band_of([at_generations(one.along(axis), one.values, places) for one in own])
         bands.append(Band(f"{label} ({len(own)} seeds)", places.astype(np.float64), rows[0], rows[1], rows[2]))
         for place, row in zip(places.tolist(), rows.T.tolist(), strict=True):
-            curves.append({"condition": label, "generation": place, "median": row[0], "low": row[1], "high": row[2]})
-    question = found.question
+            curves.append({"condition": label, axis: place, "median": row[0], "low": row[1], "high": row[2]})
+    question, unequal = found.question, len({band.x[-1] for band in bands}) > 1
+    end = "dashed line" if unequal else "end"
     try:
         draw_question(
             image,
             bands,
             _rows(found, looks or {}),
-            labels=("generation", question.unit, question.unit if looks else measured(question)),
+            labels=(_AXES[axis], question.unit, question.unit if looks else measured(question, end)),
             title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
             level=question.level,
+            until=found.until if unequal else None,
+            logarithmic=(axis == "evaluations", question.logarithmic, question.logarithmic and not looks),
         )
     except ValueError as error:
         raise UsageError(f"expected --output as the name of an image such as answer.png, got: {error}") from None
@@ -62,6 +69,14 @@ def write(found: Answer, image: Path, looks: Mapping[str, NDArray[np.float64]] |
     seen = image.with_name(f"{image.stem}_looks.csv")
     write_csv(seen, [{"look": label, "value": value} for label, values in looks.items() for value in values.tolist()])
     return image, table, along, seen
+
+
+def _places(found: Answer, own: Sequence[Read]) -> NDArray[np.int64]:
+    """Where the curve of a condition is drawn: to where its trials were to go, even if they were done before."""
+    if found.question.axis == "generation":
+        return spread_out(found.question.conditions[own[0].condition].generations(found.generations))
+    ends = [(int(one.evaluations[0]), int(one.evaluations[-1])) for one in own]
+    return spread_out(max(last for _, last in ends), first=max(1, min(first for first, _ in ends)))
 
 
 def _rows(found: Answer, looks: Mapping[str, NDArray[np.float64]]) -> list[Row]:

@@ -19,6 +19,8 @@ from galab.questions.running import read_question, run_question
 from galab.questions.writing import write
 
 FOLDER = Path(__file__).resolve().parents[2] / "analysis"
+#: Whatever data is at hand: some questions want all of a set that has to be fetched.
+ANYWHERE = {"data": "auto"}
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.asking" in path.read_text())
 
 
@@ -56,7 +58,7 @@ def test_a_script_is_named_as_its_question_and_says_how_to_ask_it(script: Path) 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_condition_can_be_carried_out(script: Path) -> None:
     for one in questions_of(script):
-        configs = [compose({**one.options(condition), "generations": 9}) for condition in one.conditions]
+        configs = [compose({**one.options(condition), **ANYWHERE, "generations": 9}) for condition in one.conditions]
     # Building one takes most of a second, so the simplest and the last, which has most of everything.
     for config in (configs[0], configs[-1]):
         checked(config, 0, 1)
@@ -66,10 +68,10 @@ def test_every_condition_can_be_carried_out(script: Path) -> None:
 def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
     question = dataclasses.replace(questions_of(script)[0], looks=())
     first = question.conditions[0]
-    small = {"report_every": 1, "threads": 1}
+    small: dict[str, Any] = {"report_every": 1, "threads": 1, **ANYWHERE}
     if not has_centre(question.options(first).get("strategy", "ga")):
         small |= {"parents": 2, "children": 4, "islands": 1}
-    small_one = dataclasses.replace(first, options={**first.options, **small})
+    small_one = dataclasses.replace(first, options={**first.options, **small}, length=1.0)
     asked = dataclasses.replace(question, conditions=(small_one,), name="small")
     trials = run_question(asked, seeds=[0], generations=2, runs=tmp_path, jobs=1)
     (read,) = read_question(asked, trials, 2)
