@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from scipy import stats
 
 from galab.analysis.cosines import batch_cosine, density
 from galab.analysis.figures import COLOURS
+from galab.analysis.sheet import save, sheet
 from galab.analysis.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BLUE, _ORANGE, _GREEN, _PINK = COLOURS[:4]
-_TITLE_LETTERS = 130
 _LOOKS = {"full": (_BLUE, "o", "with the full gradient"), "minibatch": (_ORANGE, "s", "with the minibatch gradient")}
 
 
@@ -63,11 +62,7 @@ def draw_cosines(path: Path, *, picture: CosinePicture) -> None:
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 8.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(13, 8.6)
     axes = figure.subplots(2, 2)
     _random(axes[0, 0], picture)
     _kinds(axes[0, 1], picture)
@@ -79,9 +74,7 @@ def draw_cosines(path: Path, *, picture: CosinePicture) -> None:
         if one.get_legend_handles_labels()[1]:
             # Below the axes: inside them a legend hides data sooner or later.
             one.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)
-    figure.suptitle("\n".join(textwrap.wrap(picture.title, _TITLE_LETTERS)), fontsize=11, x=0.01, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, picture.title)
 
 
 def _random(axes: Axes, picture: CosinePicture) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.figures import COLOURS, Band
+from galab.analysis.sheet import save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TITLE_LETTERS = 130
 #: Of a step between two sigmas, what all violins at one of them take together.
 _ROOM = 0.84
 
@@ -61,11 +60,7 @@ def draw_effects(
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(13, 9)
     grid = figure.add_gridspec(2, 6, height_ratios=(1.15, 1))
     above = figure.add_subplot(grid[0, :])
     width = 2 if layers else 3
@@ -79,9 +74,7 @@ def draw_effects(
         axes.set_axisbelow(True)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, title)
 
 
 def _draw_curves(below: Sequence[Axes], groups: Sequence[Sequence[Band]], what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from galab.analysis.sheet import plain, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,6 @@ _WIDE = 20.0
 _DECADE = 10.0
 #: Up to such a span, ticks at 1, 2 and 5 times the powers of ten have room.
 _FEW_DECADES = 2e3
-_TITLE_LETTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,7 @@ def draw_bands(
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(*size)
     axes = figure.add_subplot()
     for number, one in enumerate(bands):
         colour = COLOURS[number % len(COLOURS)]
@@ -80,14 +76,11 @@ def draw_bands(
     if by_ratio:
         _scale_by_ratio(axes)
     axes.set(xlabel=x_label, ylabel=y_label)
-    figure.suptitle("\n".join(textwrap.wrap(title, int(_TITLE_LETTERS * size[0] / 9))), fontsize=10, x=0.01, ha="left")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     # Beside the axes: inside them a legend hides data sooner or later.
     if len(bands) > 1:
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, title)
 
 
 def scale_places(axes: Axes, bands: Sequence[Band]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.figures import COLOURS
+from galab.analysis.sheet import save, sheet
 from galab.analysis.update_laws import LAWS, Shape, density
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TITLE_LETTERS = 130
 _OF_LAW = dict(zip(LAWS, COLOURS[:3], strict=True))
 _STYLES = dict(zip(LAWS, ("--", "-.", "-"), strict=True))
 #: How far out a histogram goes, in root mean squares.
@@ -58,11 +57,7 @@ def draw_updates(path: Path, *, picture: UpdatePicture) -> None:
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(13, 9)
     axes = figure.subplots(2, 2)
     for one, (kind, values) in zip(axes[0], picture.values.items(), strict=True):
         _histogram(one, kind, values, picture.shapes[kind])
@@ -74,9 +69,7 @@ def draw_updates(path: Path, *, picture: UpdatePicture) -> None:
         if one.get_legend_handles_labels()[1]:
             # Below the axes: inside them a legend hides data sooner or later.
             one.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)
-    figure.suptitle("\n".join(textwrap.wrap(picture.title, _TITLE_LETTERS)), fontsize=11, x=0.01, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, picture.title)
 
 
 def _histogram(axes: Axes, kind: str, values: NDArray[np.float64], shape: Shape | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.figures import COLOURS
+from galab.analysis.sheet import save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BLUE, _ORANGE, _GREEN = COLOURS[:3]
-_TITLE_LETTERS = 120
 #: Dots get smaller where there are more of them, down to something that can still be seen.
 _DOTS = 3000.0
 
@@ -54,11 +53,7 @@ def draw_bank(path: Path, bank: BankPicture, *, title: str) -> None:
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 6.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(12, 6.6)
     grid = figure.add_gridspec(3, 2, width_ratios=(1, 1))
     first = figure.add_subplot(grid[0, 0])
     use, norms, margins = first, *(figure.add_subplot(grid[row, 0], sharex=first) for row in (1, 2))
@@ -73,10 +68,8 @@ def draw_bank(path: Path, bank: BankPicture, *, title: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     for axes in (use, norms):
         axes.tick_params(labelbottom=False)
-    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
     figure.legend(loc="outside lower right", ncols=4, frameon=False, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, title)
 
 
 def _draw_memories(use: Axes, norms: Axes, margins: Axes, bank: BankPicture, order: NDArray[np.int64]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 
 from galab.analysis.figures import COLOURS
 from galab.analysis.oracle import COLLAPSED, Moment
-
-_TITLE_LETTERS = 120
+from galab.analysis.sheet import save, sheet
 
 
 def draw_oracle(
@@ -31,13 +29,10 @@ def draw_oracle(
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(12, 5)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     left.plot(generations, actual, color=COLOURS[0], linewidth=1.5, label="the run")
     known = [one for one in moments if np.isfinite(one.sigma)]
@@ -70,6 +65,4 @@ def draw_oracle(
         axes.set_axisbelow(True)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, title)

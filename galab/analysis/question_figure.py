@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.figures import COLOURS, Band, scale_places
+from galab.analysis.sheet import save, sheet
 from galab.analysis.statistics import Interval
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_LABEL_LETTERS, _AXIS_LETTERS, _TITLE_LETTERS = 22, 40, 110
+_LABEL_LETTERS, _AXIS_LETTERS = 22, 40
 #: Where a logarithmic axis spans no more than a factor, which multiples of powers of ten are marked.
 _LOG_TICKS = ((5, (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)), (30, (1, 2, 3, 5)), (300, (1, 3)))
 #: Rows are one apart; dots of a row lie within this of its middle.
@@ -72,11 +73,7 @@ def draw_question(
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11.5, max(4.4, 3.0 + 0.5 * len(rows))), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(11.5, max(4.4, 3.0 + 0.5 * len(rows)))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_curves(left, bands)
     if level is not None:
@@ -97,11 +94,9 @@ def draw_question(
     for axes in (left, right):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=11, x=0.01, ha="left")
     # Below the axes: inside them a legend hides data sooner or later.
     figure.legend(loc="outside lower left", ncols=_columns([band.label for band in bands]), frameon=False, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, title)
 
 
 def _draw_curves(axes: Axes, bands: Sequence[Band]) -> None:

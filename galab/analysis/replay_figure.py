@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 
 from galab.analysis.effects_figure import linear_reach
 from galab.analysis.figures import COLOURS
+from galab.analysis.sheet import save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TITLE_LETTERS = 130
 _KIND_COLOURS = (COLOURS[2], COLOURS[7], COLOURS[1], COLOURS[6])
 
 
@@ -63,11 +62,7 @@ def draw_replay(
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 8.5 if broods else 6.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(12, 8.5 if broods else 6.2)
     panels = list(figure.subplots(3 if broods else 2, 1, height_ratios=(1.3, 1, 1.2)[: 3 if broods else 2]))
     word, title = texts
     top, sums = panels[:2]
@@ -86,9 +81,7 @@ def draw_replay(
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_LETTERS)), fontsize=10, x=0.01, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path, title)
 
 
 def _draw_changes(
