@@ -37,6 +37,7 @@ class Bundle:
         self.directions = {name: part.contiguous() for name, part in directions.items()}
         self.members = len(next(iter(directions.values())))
         self._stacks: dict[tuple[str, float], Tensor] = {}
+        self._rows: dict[str, Tensor] = {}
         self._products: dict[tuple[str, int, str | None], tuple[Tensor, Tensor]] = {}
 
     def begin(self) -> None:
@@ -68,6 +69,8 @@ class Bundle:
             base, along = self._products[*key, None]
             noise = self.directions[name]
             found = base, along + _as_bias(noise, along, func)
+        elif found is None and func is F.linear and x.dim() == 2:
+            found = self._matrices(key[0], x, bias)
         elif found is None:
             fold = Fold(self.members, len(x), by_member=True)
             extra = None if name is None else self.directions[name]
@@ -76,6 +79,18 @@ class Bundle:
             found = func(x, self.centre[key[0]], own, *rest[0], **rest[1]), along.unflatten(0, (self.members, len(x)))
         self._products[*key, name] = found
         return found
+
+    def _matrices(self, weight: str, x: Tensor, bias: tuple[str | None, Tensor | None]) -> tuple[Tensor, Tensor]:
+        """:meth:`product` of one matrix; both results lie feature by feature in memory."""
+        name, value = bias
+        if weight not in self._rows:
+            self._rows[weight] = self.directions[weight].transpose(0, 1).flatten(0, 1)  # (out * P, in), a copy
+        rows, columns = self._rows[weight], x.t()
+        own = value if name is None else self.centre[name]
+        base = self.centre[weight] @ columns if own is None else torch.addmm(own[:, None], self.centre[weight], columns)
+        noise = None if name is None else self.directions[name].t().reshape(-1, 1)
+        along = rows @ columns if noise is None else torch.addmm(noise, rows, columns)
+        return base.t(), along.view(-1, self.members, len(x)).permute(1, 2, 0)
 
 
 def _as_bias(values: Tensor, y: Tensor, func: Any) -> Tensor:
@@ -98,7 +113,7 @@ class _LineMode(TorchFunctionMode):
         kwargs = kwargs or {}
         named = [self._names.get(id(value)) for value in args]
         by_word = {word: self._names.get(id(value)) for word, value in kwargs.items()}
-        if not any(named) and not any(by_word.values()):
+        if not any(named) and not any(by_word.values()) and not (func is F.linear and self._is_flat(args)):
             return func(*args, **kwargs)
         if func in _LINEAR and len(args) >= 2:
             return self._linear(func, args, kwargs)
@@ -128,7 +143,9 @@ class _LineMode(TorchFunctionMode):
             key = (weight_name, self._used[weight_name])
             self._used[weight_name] += 1
             base, along = self._bundle.product(key, x, (bias_name, bias), func, (others, words))
-            return torch.add(base, along, alpha=self._sigma).flatten(0, 1)
+            return torch.add(base, along, alpha=self._sigma, out=torch.empty_like(along)).flatten(0, 1)
+        if func is F.linear and self._is_flat(args):
+            return self._features_first(x, weight, weight_name, bias, bias_name)
         if weight_name is None:
             y = self._apart(func(x, weight, None, *others, **words), fold.is_shared(x))
         else:
@@ -136,6 +153,27 @@ class _LineMode(TorchFunctionMode):
         if bias is not None:
             y = y + _as_bias(bias.unsqueeze(0) if bias_name is None else self._stack(bias_name), y, func)
         return y.flatten(0, 1)
+
+    def _is_flat(self, args: Any) -> bool:
+        """Whether a function's input is one vector for each member and example."""
+        return isinstance(args[0], Tensor) and args[0].dim() == 2 and not self._fold.is_shared(args[0])
+
+    def _features_first(
+        self, x: Tensor, weight: Tensor, weight_name: str | None, bias: Tensor | None, bias_name: str | None
+    ) -> Tensor:
+        """``F.linear`` whose result lies feature by feature, so that products have the examples as their long side."""
+        several = self._fold.members
+        if bias_name is not None:
+            bias = self._stack(bias_name)  # (P, out)
+        if weight_name is None:
+            y = (weight @ x.t()).unflatten(1, (several, -1))  # (out, P, B)
+            return (y if bias is None else y.add_(bias.expand(several, -1).t()[:, :, None])).flatten(1).t()
+        weights, columns = self._stack(weight_name), x.unflatten(0, (several, -1)).transpose(1, 2)  # (P, in, B)
+        if bias is None:
+            y = torch.bmm(weights, columns)
+        else:
+            y = torch.baddbmm(bias.expand(several, -1)[:, :, None], weights, columns)
+        return y.transpose(0, 1).flatten(1).t()
 
     def _apart(self, y: Tensor, shared: bool) -> Tensor:
         """(P or 1, B, ...) what one function gave."""
@@ -175,5 +213,6 @@ def along_lines(
         for sigma in sigmas:
             with _LineMode(fold, bundle, names, sigma):
                 outputs = functional_call(module, parameters, (inputs,))
-            found.append(fold.split(outputs).transpose(0, 1))
-    return torch.cat(found)
+            found.append(fold.split(outputs).transpose(0, 1).movedim(1, -1))
+    # Examples lie beside each other, as measures want them.
+    return torch.cat(found).movedim(-1, 1)
