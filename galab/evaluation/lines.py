@@ -180,6 +180,22 @@ class _LineMode(TorchFunctionMode):
         return y.unsqueeze(0) if shared else y.unflatten(0, (self._fold.members, self._fold.examples))
 
 
+class _Repeated(nn.Module):
+    """Runs a network once at each step size, because putting parameters into it takes as long as a small forward."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, modes: Sequence[_LineMode]) -> list[Tensor]:
+        """Outputs under each mode."""
+        found = []
+        for mode in modes:
+            with mode:
+                found.append(self.network(inputs))
+        return found
+
+
 def along_lines(
     module: nn.Module,
     bundle: Bundle,
@@ -208,11 +224,10 @@ def along_lines(
     for subset in subsets:
         # Stand-ins without memory: a function that misses its rule fails on them instead of using one member's weights.
         stand_ins = {name: torch.empty(bundle.centre[name].shape, device="meta") for name in subset}
-        parameters = {**bundle.centre, **stand_ins}
+        parameters = {f"network.{name}": value for name, value in {**bundle.centre, **stand_ins}.items()}
         names = {id(value): name for name, value in stand_ins.items()}
-        for sigma in sigmas:
-            with _LineMode(fold, bundle, names, sigma):
-                outputs = functional_call(module, parameters, (inputs,))
+        modes = [_LineMode(fold, bundle, names, sigma) for sigma in sigmas]
+        for outputs in functional_call(_Repeated(module), parameters, (inputs, modes)):
             found.append(fold.split(outputs).transpose(0, 1).movedim(1, -1))
     # Examples lie beside each other, as measures want them.
     return torch.cat(found).movedim(-1, 1)
