@@ -99,7 +99,7 @@ class LineEvaluator:
         each: EachExample | None,
     ) -> tuple[Arrays, Arrays]:
         with torch.inference_mode():
-            bundle = Bundle(self._parts(centre), self._parts(directions))
+            bundle = Bundle(self._parts(centre), self._parts(directions), in_place=True)
             return self._blocks.sums(
                 lambda inputs, _: along_lines(self._blocks.module, bundle, inputs, sigmas, subsets), examples, each
             )

@@ -32,7 +32,10 @@ class Bundle:
         directions: name to (P, *shape).
     """
 
-    def __init__(self, centre: Mapping[str, Tensor], directions: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, centre: Mapping[str, Tensor], directions: Mapping[str, Tensor], *, in_place: bool = False
+    ) -> None:
+        self.in_place = in_place
         self.centre = centre
         self.directions = {name: part.contiguous() for name, part in directions.items()}
         self.members = len(next(iter(directions.values())))
@@ -108,15 +111,19 @@ class _LineMode(TorchFunctionMode):
         self._fold, self._bundle, self._names, self._sigma = fold, bundle, names, sigma
         self._plain = {id(value) for value in bundle.centre.values()}
         self._used: Counter[str] = Counter()
+        self._fresh: Tensor | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         named = [self._names.get(id(value)) for value in args]
         by_word = {word: self._names.get(id(value)) for word, value in kwargs.items()}
+        if func is F.relu and self._bundle.in_place and args[0] is self._fresh:
+            return args[0].relu_()
         if not any(named) and not any(by_word.values()) and not (func is F.linear and self._is_flat(args)):
             return func(*args, **kwargs)
         if func in _LINEAR and len(args) >= 2:
-            return self._linear(func, args, kwargs)
+            self._fresh = self._linear(func, args, kwargs)
+            return self._fresh
         rule = RULES.get(func)
         if rule is None:
             raise NoRuleError(getattr(func, "__name__", str(func)))
