@@ -24,28 +24,69 @@ from galab.evaluation.population import NoRuleError
 _LINEAR = {F.linear: -1, F.conv1d: 1, F.conv2d: 1, F.conv3d: 1}
 
 
+class Pixels:
+    """Inputs as columns, without those entries that are the same in all examples, such as the margins of images.
+
+    Args:
+        inputs: (B, ...) all examples.
+    """
+
+    def __init__(self, inputs: Tensor) -> None:
+        flat = inputs.flatten(1)
+        varies = (flat != flat[:1]).any(0)
+        self._varying, self._same = varies.nonzero().squeeze(1), varies.logical_not().nonzero().squeeze(1)
+        self._level = flat[0, self._same]
+        self._columns = flat[:, self._varying].t().contiguous()
+        self._block = inputs[:0]
+        self._start = 0
+
+    def begin(self, block: Tensor, start: int) -> None:
+        """Another block of the examples begins."""
+        self._block, self._start = block, start
+
+    def of(self, x: Tensor) -> Tensor | None:
+        """(entries, B) the columns of a block's examples; None where x (B, K) is not the inputs as they lie there."""
+        if x.data_ptr() != self._block.data_ptr() or x.shape != self._block.flatten(1).shape or not x.is_contiguous():
+            return None
+        return self._columns[:, self._start : self._start + len(x)]
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a matrix (R, K) what meets the columns, and (R, 1) what the other entries add to each product."""
+        return rows.index_select(1, self._varying), (rows[:, self._same] @ self._level)[:, None]
+
+
 class Bundle:
     """P lines through one network, and the products that they share on one block of examples.
 
     Args:
         centre: name to tensor.
         directions: name to (P, *shape).
+        pixels: of all examples, where they are known.
+        in_place: whether a fresh sum may be overwritten by the ReLU that meets it.
     """
 
     def __init__(
-        self, centre: Mapping[str, Tensor], directions: Mapping[str, Tensor], *, in_place: bool = False
+        self,
+        centre: Mapping[str, Tensor],
+        directions: Mapping[str, Tensor],
+        *,
+        pixels: Pixels | None = None,
+        in_place: bool = False,
     ) -> None:
         self.in_place = in_place
+        self._pixels = pixels
         self.centre = centre
         self.directions = {name: part.contiguous() for name, part in directions.items()}
         self.members = len(next(iter(directions.values())))
         self._stacks: dict[tuple[str, float], Tensor] = {}
-        self._rows: dict[str, Tensor] = {}
+        self._rows: dict[tuple[str, bool], tuple[tuple[Tensor, Tensor | None], ...]] = {}
         self._products: dict[tuple[str, int, str | None], tuple[Tensor, Tensor]] = {}
 
-    def begin(self) -> None:
+    def begin(self, inputs: Tensor, start: int) -> None:
         """Another block of examples begins."""
         self._products.clear()
+        if self._pixels is not None:
+            self._pixels.begin(inputs, start)
 
     def stack(self, name: str, sigma: float) -> Tensor:
         """(P, *shape) a parameter of all members at a step size."""
@@ -86,14 +127,29 @@ class Bundle:
     def _matrices(self, weight: str, x: Tensor, bias: tuple[str | None, Tensor | None]) -> tuple[Tensor, Tensor]:
         """:meth:`product` of one matrix; both results lie feature by feature in memory."""
         name, value = bias
-        if weight not in self._rows:
-            self._rows[weight] = self.directions[weight].transpose(0, 1).flatten(0, 1)  # (out * P, in), a copy
-        rows, columns = self._rows[weight], x.t()
+        columns = None if self._pixels is None else self._pixels.of(x)
+        (centre, more), (rows, most) = self._parts(weight, fewer=columns is not None)
+        columns = x.t() if columns is None else columns
         own = value if name is None else self.centre[name]
-        base = self.centre[weight] @ columns if own is None else torch.addmm(own[:, None], self.centre[weight], columns)
-        noise = None if name is None else self.directions[name].t().reshape(-1, 1)
-        along = rows @ columns if noise is None else torch.addmm(noise, rows, columns)
+        base = _product(centre, columns, more, None if own is None else own[:, None])
+        along = _product(rows, columns, most, None if name is None else self.directions[name].t().reshape(-1, 1))
         return base.t(), along.view(-1, self.members, len(x)).permute(1, 2, 0)
+
+    def _parts(self, weight: str, *, fewer: bool) -> tuple[tuple[Tensor, Tensor | None], ...]:
+        """The matrices of the centre (out, in) and of z (out * P, in), and what they add to each product besides."""
+        if (weight, fewer) not in self._rows:
+            both = self.centre[weight], self.directions[weight].transpose(0, 1).flatten(0, 1)
+            if fewer and self._pixels is not None:
+                self._rows[weight, fewer] = tuple(self._pixels.split(one) for one in both)
+            else:
+                self._rows[weight, fewer] = tuple((one, None) for one in both)
+        return self._rows[weight, fewer]
+
+
+def _product(rows: Tensor, columns: Tensor, *offsets: Tensor | None) -> Tensor:
+    """``rows @ columns`` and offsets (R, 1)."""
+    there = [one for one in offsets if one is not None]
+    return torch.addmm(sum(there[1:], there[0]), rows, columns) if there else rows @ columns
 
 
 def _as_bias(values: Tensor, y: Tensor, func: Any) -> Tensor:
@@ -209,6 +265,7 @@ def along_lines(
     inputs: Tensor,
     sigmas: Sequence[float],
     subsets: Sequence[Sequence[str]],
+    start: int = 0,
 ) -> Tensor:
     """Outputs of all members.
 
@@ -218,6 +275,7 @@ def along_lines(
         inputs: (B, ...), the same for all.
         sigmas: S step sizes.
         subsets: V sets of parameters; in each these alone are mutated.
+        start: place of the first of these examples.
 
     Returns:
         (V * S * P, B, outputs), members fastest, subsets slowest.
@@ -225,7 +283,7 @@ def along_lines(
     Raises:
         NoRuleError: the network uses a mutated parameter in an unknown way.
     """
-    bundle.begin()
+    bundle.begin(inputs, start)
     found = []
     fold = Fold(bundle.members, len(inputs), by_member=True)
     for subset in subsets:
