@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from galab.contracts import Examples, Task
 from galab.evaluation.blocks import Arrays, Blocks, EachExample
 from galab.evaluation.evaluator import Evaluator, Measurements
-from galab.evaluation.lines import Bundle, Pixels, along_lines
+from galab.evaluation.lines import Bundle, along_lines
+from galab.evaluation.pixels import Pixels
 from galab.evaluation.population import PROBE_SIZES, first_that_agrees, looped, power_of_two, widest_activation
 from galab.genome.layout import Layout
 from galab.perturbation.centre import Centre

@@ -18,41 +18,11 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from galab.evaluation.member_rules import RULES, Fold
+from galab.evaluation.pixels import Pixels
 from galab.evaluation.population import NoRuleError
 
 #: Functions of (input, weight, bias, ...) that are linear in weight and bias together, and where their outputs lie.
 _LINEAR = {F.linear: -1, F.conv1d: 1, F.conv2d: 1, F.conv3d: 1}
-
-
-class Pixels:
-    """Inputs as columns, without those entries that are the same in all examples, such as the margins of images.
-
-    Args:
-        inputs: (B, ...) all examples.
-    """
-
-    def __init__(self, inputs: Tensor) -> None:
-        flat = inputs.flatten(1)
-        varies = (flat != flat[:1]).any(0)
-        self._varying, self._same = varies.nonzero().squeeze(1), varies.logical_not().nonzero().squeeze(1)
-        self._level = flat[0, self._same]
-        self._columns = flat[:, self._varying].t().contiguous()
-        self._block = inputs[:0]
-        self._start = 0
-
-    def begin(self, block: Tensor, start: int) -> None:
-        """Another block of the examples begins."""
-        self._block, self._start = block, start
-
-    def of(self, x: Tensor) -> Tensor | None:
-        """(entries, B) the columns of a block's examples; None where x (B, K) is not the inputs as they lie there."""
-        if x.data_ptr() != self._block.data_ptr() or x.shape != self._block.flatten(1).shape or not x.is_contiguous():
-            return None
-        return self._columns[:, self._start : self._start + len(x)]
-
-    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a matrix (R, K) what meets the columns, and (R, 1) what the other entries add to each product."""
-        return rows.index_select(1, self._varying), (rows[:, self._same] @ self._level)[:, None]
 
 
 class Bundle:
@@ -173,8 +143,8 @@ class _LineMode(TorchFunctionMode):
         kwargs = kwargs or {}
         named = [self._names.get(id(value)) for value in args]
         by_word = {word: self._names.get(id(value)) for word, value in kwargs.items()}
-        if func is F.relu and self._bundle.in_place and args[0] is self._fresh:
-            return args[0].relu_()
+        if func is F.relu and self._bundle.in_place and self._fresh is not None and args and args[0] is self._fresh:
+            return self._fresh.relu_()
         if not any(named) and not any(by_word.values()) and not (func is F.linear and self._is_flat(args)):
             return func(*args, **kwargs)
         if func in _LINEAR and len(args) >= 2:
@@ -219,7 +189,8 @@ class _LineMode(TorchFunctionMode):
 
     def _is_flat(self, args: Any) -> bool:
         """Whether a function's input is one vector for each member and example."""
-        return isinstance(args[0], Tensor) and args[0].dim() == 2 and not self._fold.is_shared(args[0])
+        x = args[0] if len(args) >= 2 else None
+        return isinstance(x, Tensor) and x.dim() == 2 and not self._fold.is_shared(x)
 
     def _features_first(
         self, x: Tensor, weight: Tensor, weight_name: str | None, bias: Tensor | None, bias_name: str | None
