@@ -15,6 +15,7 @@ from galab.contracts import Examples, Task
 from galab.evaluation.blocks import Arrays, Blocks, EachExample
 from galab.evaluation.evaluator import Evaluator, Measurements
 from galab.evaluation.lines import Bundle, along_lines
+from galab.evaluation.pixels import Pixels
 from galab.evaluation.population import PROBE_SIZES, first_that_agrees, looped, power_of_two, widest_activation
 from galab.genome.layout import Layout
 from galab.perturbation.centre import Centre
@@ -57,6 +58,8 @@ class LineEvaluator:
         self._layout = layout
         self._plain = plain
         self._blocks = Blocks(module, task, precision="float32", device=device)
+        self._pixels: tuple[Tensor | None, Pixels | None] = (None, None)
+        self._in_place = False
         self.together = plain.heads == 0 and self._probed()
 
     def measure(
@@ -99,10 +102,20 @@ class LineEvaluator:
         each: EachExample | None,
     ) -> tuple[Arrays, Arrays]:
         with torch.inference_mode():
-            bundle = Bundle(self._parts(centre), self._parts(directions))
-            return self._blocks.sums(
-                lambda inputs, _: along_lines(self._blocks.module, bundle, inputs, sigmas, subsets), examples, each
+            bundle = Bundle(
+                self._parts(centre), self._parts(directions), pixels=self._pixels_of(examples), in_place=self._in_place
             )
+            run = partial(along_lines, self._blocks.module, bundle, sigmas=sigmas, subsets=subsets)
+            return self._blocks.sums(lambda inputs, start: run(inputs, start=start), examples, each)
+
+    def _pixels_of(self, examples: Examples) -> Pixels | None:
+        """Of these examples, which are mostly those of the call before."""
+        known, pixels = self._pixels
+        if known is not examples.inputs:
+            flat = examples.inputs.dim() > 1 and examples.inputs.is_floating_point() and len(examples.inputs)
+            pixels = Pixels(self._blocks.cast(examples.inputs)) if flat else None
+            self._pixels = examples.inputs, pixels
+        return pixels
 
     def _formed(
         self, centre: Floats, directions: Floats, sigmas: Sequence[float], subsets: Sequence[Sequence[str]]
@@ -125,18 +138,21 @@ class LineEvaluator:
             torch.empty(self._layout.size).uniform_(-0.2, 0.2, generator=generator).numpy() for _ in range(3)
         )
         names = [self._layout.names, self._layout.names[-1:], self._layout.names[:1]]
-        bundle = Bundle(self._parts(centre), self._parts(np.stack(directions)))
+        parts = self._parts(centre), self._parts(np.stack(directions))
+        bundles = {"in place": Bundle(*parts, in_place=True), "lines": Bundle(*parts)}
         formed = np.stack([one.weights for one in self._formed(centre, np.stack(directions), _PROBE, names)])
         module = self._blocks.module
-        run = partial(along_lines, module, bundle, sigmas=_PROBE, subsets=names)
+        ways = {name: partial(along_lines, module, one, sigmas=_PROBE, subsets=names) for name, one in bundles.items()}
         probe = self._blocks.cast(self._blocks.task.train.inputs[: max(PROBE_SIZES)])
         with torch.inference_mode():
             loop = partial(looped, module, self._parts(formed))
-            found = first_that_agrees({"lines": run, "loop": loop}, [probe[:size] for size in PROBE_SIZES])
-            if found == "lines":
+            # A network that looks at a sum again after its ReLU disagrees where that is overwritten.
+            found = first_that_agrees({**ways, "loop": loop}, [probe[:size] for size in PROBE_SIZES])
+            self._in_place = found == "in place"
+            if found != "loop":
                 # Of two members at one step size, so half of it is one's.
-                once = partial(along_lines, module, bundle, probe, _PROBE[:1], names[:1])
+                once = partial(along_lines, module, bundles[found], probe, _PROBE[:1], names[:1])
                 widest = max(1, widest_activation(module, len(probe), once) // 2)
                 fits = power_of_two(_BLOCK_BYTES, 4 * widest * self.chunk)
                 self._blocks.block = min(_MOST, max(_FEWEST, fits))
-        return found == "lines"
+        return found != "loop"

@@ -15,6 +15,7 @@ from galab.evaluation.evaluator import Evaluator
 from galab.evaluation.example_scores import COMPUTED, ExampleScores
 from galab.evaluation.fitness import STEADY, Means, means_of, score
 from galab.evaluation.minibatch import Minibatches, fresh_examples
+from galab.evaluation.process import keep_freed_memory
 from galab.evaluation.profile import prepare_device, resolve_device
 from galab.lab.gradients import TrueGradient
 from galab.lab.history import History
@@ -49,6 +50,7 @@ class Probe:
     """
 
     def __init__(self, saved: Saved, *, chunk: int = 32, device: str = "auto") -> None:
+        keep_freed_memory()
         self.saved = saved
         self.task: Task = saved.task()
         self.module = saved.module()

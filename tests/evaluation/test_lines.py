@@ -43,6 +43,19 @@ class Twice(nn.Module):
         return result
 
 
+class Again(nn.Module):
+    """Looks at a sum again after its ReLU, which therefore must not overwrite it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(36, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        sums = self.first(inputs.flatten(1))
+        result: torch.Tensor = self.last(torch.relu(-sums) + nn.functional.relu(sums) - sums)
+        return result
+
+
 NETWORKS: dict[str, Any] = {
     "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 3)),
     "mlp": lambda: nn.Sequential(
@@ -53,6 +66,7 @@ NETWORKS: dict[str, Any] = {
     ),
     "norm": lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(36), nn.Linear(36, 6), nn.LayerNorm(6), nn.Linear(6, 3)),
     "twice": Twice,
+    "again": Again,
     "residual": Residual,
 }  # fmt: skip
 
@@ -60,6 +74,8 @@ NETWORKS: dict[str, Any] = {
 def evaluators(network: str) -> tuple[LineEvaluator, Evaluator, Layout, Classification]:
     random = np.random.default_rng(0)
     parts = [(random.standard_normal((n, 1, 6, 6)), random.integers(0, 3, n)) for n in (90, 8, 8)]
+    for inputs, _ in parts:
+        inputs[:, :, 2:4, 1] = 1.5  # the same in all examples
     task = Classification(name="noise", train=parts[0], validation=parts[1], test=parts[2], classes=3)
     torch.manual_seed(0)
     module = NETWORKS[network]()
@@ -75,6 +91,7 @@ def evaluators(network: str) -> tuple[LineEvaluator, Evaluator, Layout, Classifi
 def test_mutants_score_what_they_score_one_by_one(network: str) -> None:
     lines, plain, layout, task = evaluators(network)
     assert lines.together == (network != "residual")
+    assert lines._in_place == (network not in ("residual", "again"))
     random = np.random.default_rng(1)
     centre = (0.3 * random.standard_normal(layout.size)).astype(np.float32)
     z = random.standard_normal((4, layout.size)).astype(np.float32)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from galab.errors import UsageError
 from galab.tasks import Classification
+from galab.tasks.classification import loss_and_correct
 
 
 def pair(count=6, classes=3, seed=0):
@@ -53,6 +54,18 @@ def test_measure_equals_torch_member_by_member(members, examples, classes):
         torch.testing.assert_close(sums["loss"][member].double(), expected, rtol=1e-6, atol=1e-5)
         assert sums["correct"][member] == (outputs[member].argmax(1) == targets).sum()
     assert sums["loss"].dtype == sums["correct"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 87.0, 110.0, 1e4])
+def test_that_exponentials_stop_at_the_normal_numbers_moves_no_bit(scale):
+    random = torch.Generator().manual_seed(1)
+    outputs = scale * torch.randn(4, 500, 10, generator=random)
+    targets = torch.randint(0, 10, (500,), generator=random)
+    logits = outputs.transpose(1, 2).contiguous()
+    top = logits.amax(1, keepdim=True)
+    chosen = logits.gather(1, targets.expand(4, 1, -1))
+    wanted = (logits - top).exp().sum(1).log() + (top - chosen).squeeze(1)
+    assert torch.equal(loss_and_correct(outputs, targets)[0], wanted)
 
 
 def test_measure_survives_huge_logits():
