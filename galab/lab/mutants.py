@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from galab.contracts import Member
 from galab.errors import LethalMutationError, UsageError
-from galab.evolution_compatibility import is_evolution
+from galab.evolution_compatibility import breeds
 from galab.genome.births import Birth
 from galab.genome.founders import Founders, TensorLaw
 from galab.genome.noise import Stream, Table, draw, table
@@ -24,7 +24,7 @@ from galab.mutation.shares import Shares
 from galab.perturbation.centre import Centre
 from galab.perturbation.directions import Factors
 from galab.perturbation.directions import draw as directions
-from galab.perturbation.plan import plan_of_ranks
+from galab.perturbation.plan import plan_of, plan_of_ranks
 from galab.schedules import parse_rate_schedule
 from galab.specs import parse_mutations
 
@@ -36,8 +36,9 @@ _AT_ONCE = 16
 class Mutants:
     """Children of one parent by mutation alone, at that parent's own step sizes.
 
-    Of an evolution strategy: its centre, perturbed as its members are. Operators draw from a founder's shares where
-    shares are inherited, and choose a memory at random where a run asks the examples.
+    Of an evolution strategy: its centre, perturbed as its members are; that of a baseline by gradients by full-rank
+    noise of its ``--sigma``. Operators draw from a founder's shares where shares are inherited, and choose a memory at
+    random where a run asks the examples.
 
     Args:
         saved: the run.
@@ -51,8 +52,9 @@ class Mutants:
         self._config = saved.config
         self._run_key = saved.config.seed or 0
         self._law = law_of(saved)
-        if is_evolution(saved.config):
-            self._plan = plan_of_ranks(saved.layout, saved.state["ranks"])
+        if not breeds(saved.config):
+            ranks = saved.state.get("ranks")  # a baseline by gradients has no noise of its own
+            self._plan = plan_of(saved.layout, None) if ranks is None else plan_of_ranks(saved.layout, ranks)
             return
         check(saved.config, trust=saved.trust, names=OPERATORS)
         laws = tuple(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from galab.contracts import Member
 from galab.errors import LethalMutationError, NoViableChildError
-from galab.evolution_compatibility import is_evolution, is_random
+from galab.evolution_compatibility import breeds, is_random
 from galab.lab.contenders import of_run, restore
 from galab.lab.experiment import build, own_threads
 from galab.lab.genetic_search import GeneticSearch
@@ -42,7 +42,7 @@ class Reborn:
 
 def generations_before(saved: Saved) -> list[int]:
     """Generations after which there is a checkpoint and one generation more, up to the one that is opened."""
-    if saved.folder is None or is_evolution(saved.config) or is_random(saved.config):
+    if saved.folder is None or not breeds(saved.config) or is_random(saved.config):
         return []
     return [number for number, _ in checkpoints.list_checkpoints(saved.folder.checkpoints) if number < saved.generation]
 

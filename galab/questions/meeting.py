@@ -115,14 +115,14 @@ def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
 
 def _breeding(saved: Saved, parents: int | None, children: int | None, law: str | None) -> Breeding:
     from galab.compatibility import decided
-    from galab.evolution_compatibility import is_evolution
+    from galab.evolution_compatibility import breeds
 
     config = saved.config
-    evolution = is_evolution(config)
+    evolution = not breeds(config)
     if evolution and (parents is None or children is None):
         raise UsageError(
-            f"expected --parents and --children, as an evolution strategy such as '{saved.path}' has one centre and no "
-            "parents, got none; give both, or analyse a run of a genetic algorithm"
+            f"expected --parents and --children, as '{saved.path}' is a run of --strategy {config.strategy}, which "
+            "has one centre and no parents, got none; give both, or analyse a run of a genetic algorithm"
         )
     if law is not None and law not in LAWS:
         raise UsageError(f"expected --law among {', '.join(LAWS)}, got '{law}'.{closest(law, list(LAWS))}")
@@ -176,10 +176,10 @@ def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int,
 
 def _observed(saved: Saved, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
     """Descent from both in the run's own lineage: that both *could* be carried, and under union are."""
-    from galab.evolution_compatibility import is_evolution
+    from galab.evolution_compatibility import breeds
     from galab.lab.history import History
 
-    if saved.folder is None or is_evolution(saved.config):
+    if saved.folder is None or not breeds(saved.config):
         return {"observed": None, "observed_pairs": 0}
     when, count = descents(History(saved).rows, generations, pairs, saved.config.seed or 0)
     if not count:

@@ -108,7 +108,7 @@ def _following(saved: Saved, name: str, parts: dict[str, Any]) -> Floats | None:
 
 def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
     """The founder's weights in that layer, and those after as many mutations as the line had, unselected."""
-    from galab.evolution_compatibility import is_evolution
+    from galab.evolution_compatibility import breeds
     from galab.genome.sigma import sigma
     from galab.lab.history import History
     from galab.lab.mutants import weights_of
@@ -123,7 +123,7 @@ def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any
     references: dict[str, Floats] = {"its founder" if line else "where it began": founder}
     config = saved.config
     reason = None
-    if is_evolution(config):
+    if not breeds(config):
         reason = "an evolution strategy's centre has no line of mutations"
     elif config.mutate != "dense":
         reason = f"the mutation {config.mutate} does not move every weight by its step size"

@@ -65,7 +65,7 @@ def step_size(
     if not logged:
         raise UsageError(
             f"expected step sizes in the log of '{saved.path}', got none up to generation {saved.generation}; analyse "
-            "a longer run"
+            "a longer run of a search that has step sizes"
         )
     probe = Probe(saved)
     shown, mutants = probe.examples(split, examples), MutationScores(probe)

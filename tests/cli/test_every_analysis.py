@@ -32,7 +32,7 @@ QUICK: dict[str, list[str]] = {
 #: What an analysis says of a run that it is not for.
 ELSEWHERE = {
     ("memory", "any"): "expected a network with memories",
-    ("meeting", "eggroll"): "expected --parents and --children, as an evolution strategy",
+    ("meeting", "eggroll"): "which has one centre and no parents",
     ("variance", "any"): "expected at least 3 runs with different seeds",
 }
 
@@ -128,6 +128,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "plain": [*POPULATION],
         "short": [*POPULATION, "--generations", "1"],
         "memories": [*POPULATION, *BANK],
+        "gradients": ["--strategy", "sgd"],
         "failing": [*POPULATION, "--task", f"{home / 'half.py'}:half"],
     }
     for name, flags in kinds.items():
@@ -177,6 +178,13 @@ def test_one_generation_is_enough_or_said_to_be_too_few(analyze: Analyze, made: 
 @pytest.mark.parametrize("name", ANALYSES.names())
 def test_a_network_of_memories_is_a_network(analyze: Analyze, made: Made, name: str) -> None:
     analyze(name, made("memories"))
+
+
+@pytest.mark.parametrize("name", ANALYSES.names())
+def test_a_baseline_by_gradients_is_a_run(analyze: Analyze, made: Made, name: str) -> None:
+    said = analyze(name, made("gradients"))
+    refused = {"memory", "variance", "meeting", "step-size"}
+    assert bool(said.answer) == (name not in refused), said.refusal
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
