@@ -55,7 +55,7 @@ def generation_size(
     split: str = "train",
     examples: int = 2000,
 ) -> Analysis:
-    """What the best of n children gains, in all and for each child.
+    """What the best of n children gains, in all and each.
 
     Children are made by the run's own mutation at its own step size from one champion; the best is chosen on the
     minibatch of the next generation, or on the examples themselves where the run has none. The parent is not kept.

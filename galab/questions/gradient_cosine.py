@@ -45,7 +45,7 @@ def gradient_cosine(
     repeats: int = 40, top: str = "2,16,64", sigma: float | None = None, sizes: str = "16,64,256,1024",
     examples: int = 0, steps: int = 40,
 ) -> Analysis:  # fmt: skip
-    """Cosine of mutations, of the best, of ES and of SGD with gradients.
+    """Where mutations, estimates and steps taken point.
 
     Each repeat has a minibatch and mutations of its own, around one network. The gradient is that of minus the loss.
 

@@ -34,7 +34,7 @@ def gradients(
     saved: Saved, heard: Heard, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
     steps: int = 20, looks: int = 5, batch: int = 0, examples: int = 0, export: str | None = None,
 ) -> Analysis:  # fmt: skip
-    """The law of SGD's or Adam's updates, and what mutates like them.
+    """Which law an optimiser's updates follow; its export.
 
     Steps are taken from a network of the run along the gradient on its minibatches. Zeros are counted and left out of
     tests and fits, which look at no more than 5,000 numbers of each layer.

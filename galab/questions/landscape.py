@@ -40,7 +40,7 @@ def landscape(
     split: str = "train",
     examples: int = 2000,
 ) -> Analysis:
-    """Loss along lines, in the plane of the history, between champions.
+    """Loss along lines, in a plane, and between champions.
 
     Args:
         saved: the run.

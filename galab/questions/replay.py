@@ -32,7 +32,7 @@ def replay(
     split: str = "train",
     examples: int = 0,
 ) -> Analysis:
-    """Which mutations helped on the whole data, and which were missed.
+    """Which mutations of a lineage helped, on all data.
 
     Each step of the lineage, crossover and mutation together, is measured on all examples. And whole generations are
     made again, unselected children too, to tell four ways to fail apart. A birth is beneficial where its fitness on all

@@ -38,7 +38,7 @@ def robustness(
     split: str = "train",
     examples: int = 2000,
 ) -> Analysis:
-    """How much mutations harm champions, and what they have learned.
+    """What random mutations break of what was learned.
 
     Args:
         runs: whose champions.
