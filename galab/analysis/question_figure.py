@@ -65,7 +65,8 @@ def draw_question(
         labels: of the left panel's x axis and y axis, and of the right panel's x axis, with their units.
         title: above the figure.
         level: a value marked in the left panel.
-        scaled: whether the left x axis goes by ratio where the curves span much, and has short numbers.
+        scaled: whether the left x axis goes by ratio where the curves span much, and has short numbers; its values
+            hold until the next ones.
         until: a place marked there: where the right panel is read off.
         logarithmic: which of the labelled axes are logarithmic.
 
@@ -75,7 +76,7 @@ def draw_question(
     """
     figure = sheet(11.5, max(4.4, 3.0 + 0.5 * len(rows)))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    _draw_curves(left, bands)
+    _draw_curves(left, bands, stepwise=scaled)
     if level is not None:
         left.axhline(level, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
     if scaled:
@@ -99,11 +100,17 @@ def draw_question(
     save(figure, path, title)
 
 
-def _draw_curves(axes: Axes, bands: Sequence[Band]) -> None:
+def _draw_curves(axes: Axes, bands: Sequence[Band], *, stepwise: bool) -> None:
+    """Curves with their bands; step by step where a value holds until the next one is measured."""
     for number, band in enumerate(bands):
         look = _look(number)
-        axes.plot(band.x, band.middle, color=look["color"], linestyle=look["linestyle"], label=band.label, lw=1.8)
-        axes.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0)
+        axes.plot(
+            band.x, band.middle, color=look["color"], linestyle=look["linestyle"], label=band.label, lw=1.8,
+            drawstyle="steps-post" if stepwise else "default",
+        )  # fmt: skip
+        axes.fill_between(
+            band.x, band.low, band.high, color=look["color"], alpha=0.16, linewidth=0, step="post" if stepwise else None
+        )
 
 
 def _mark_plainly(axis: Axis) -> None:

@@ -74,6 +74,7 @@ def generation_size(
     """
     at_least("--moments", moments, 1)
     at_least("--children", children, 2)
+    _require_mutation(saved)
     spots = _spots(saved, moments, generation)
     numbers = [2**power for power in range(children.bit_length()) if 2**power <= children]
     shown = spots[0].probe.examples(split, examples)
@@ -159,6 +160,17 @@ def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
 def _batch(saved: Saved) -> int:
     """Examples that selection sees at once; 0 where it sees all, or where its data are drawn anew."""
     return saved.config.batch
+
+
+def _require_mutation(saved: Saved) -> None:
+    """Refuse a run whose search has no mutation, as there is no generation of it to size."""
+    from galab.evolution_compatibility import is_gradients, is_random
+
+    if is_gradients(saved.config) or is_random(saved.config):
+        raise UsageError(
+            f"expected a run that mutates, got --strategy {saved.config.strategy} in '{saved.path}'; analyse a run of "
+            "a genetic algorithm or of an evolution strategy"
+        )
 
 
 def _own(saved: Saved) -> int:

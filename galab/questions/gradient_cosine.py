@@ -65,9 +65,10 @@ def gradient_cosine(
     Raises:
         UsageError: the task has no gradient, or there is nothing to look at.
     """
+    from galab.lab.mutants import law_of
     from galab.lab.probe import Probe
     from galab.questions.cosine_report import report
-    from galab.questions.trying import law_of, member_of, require_directions, step_size_of
+    from galab.questions.trying import member_of, require_directions, step_size_of
 
     at_least("--samples", samples, 4), at_least("--repeats", repeats, 2), at_least("--steps", steps, 0)
     places = [int(k) for k in numbers_in(top, "--top", whole=True) if k <= samples]

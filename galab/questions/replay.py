@@ -74,7 +74,7 @@ def replay(
     values: dict[str, Any] = {
         "generation": saved.generation, "who": whose, "split": split, "examples": len(shown),
         "data": probe.task.description, "fitness": probe.base, "tolerance": tolerance, **totals(steps),
-        "failure_modes": failure_modes(steps, found), **_spread(steps, fixation, kinship),
+        "failure_modes": failure_modes(steps, found), **_spread(steps, fixation, kinship, unbiased=who == "parents"),
     }  # fmt: skip
     data = f"{len(shown):,} {split} examples of {probe.task.name}"
     title = f"Every step of the {whose} to generation {saved.generation:,}, on {data}; up to {tolerance:g} is neutral."
@@ -136,7 +136,7 @@ def _steps(
     found = []
     for number in numbers:
         parents = [fitness[parent] for parent in families[number] if parent in fitness]
-        if parents and number in fitness:
+        if parents and number in fitness and born[number]:  # under gene laws founders descend from the first of them
             change = fitness[number] - float(np.mean(parents))
             found.append(Step(born[number], number, fitness[number], change, kind_of(change, tolerance)))
     return found
@@ -157,9 +157,13 @@ def _fixation(history: History, living: list[int]) -> tuple[dict[int, tuple[floa
 
 
 def _spread(
-    steps: list[Step], fixation: dict[int, tuple[float, ...]], kinship: list[float]
+    steps: list[Step], fixation: dict[int, tuple[float, ...]], kinship: list[float], *, unbiased: bool
 ) -> dict[str, Any]:
-    """How fast mutations spread, and how old the common ancestor is."""
+    """How fast mutations spread, and how old the common ancestor is.
+
+    Whoever is on the champion's line has survived, so their shares grow whatever they do: ``unbiased`` says whether
+    everybody who was selected is among the steps.
+    """
     if not fixation:
         return {"fixation_generations": None, "common_ancestor_generations": None, "selection_coefficient": None}
     from galab.analysis.fixation import growth
@@ -177,7 +181,7 @@ def _spread(
         "fixation_generations": float(np.median(times)) if times.size else None,
         "fixed": int(times.size),
         "common_ancestor_generations": float(np.median(ages)) if ages.size else None,
-        "selection_coefficient": coefficients,
+        "selection_coefficient": coefficients if unbiased else None,
     }
 
 

@@ -76,7 +76,7 @@ def _of_run(path: Path, heard: Heard, analyses: Sequence[str], doctor: float, tr
     said = verdicts(facts)
     if doctor > 0:
         heard("asking the doctor", 0.8)
-        said += examined(facts, doctor)
+        said += examined(facts, doctor, trust=trust)
     heard("drawing", 0.9)
     home = facts.folder.path if facts.folder else path.parent
     text = page(

@@ -101,20 +101,24 @@ def _estimate(facts: Facts) -> list[Verdict]:
     return [Verdict(True, say)]
 
 
-def examined(facts: Facts, budget: float) -> list[Verdict]:
+def examined(facts: Facts, budget: float, *, trust: bool = False) -> list[Verdict]:
     """What ``galab doctor es`` says of the run's configuration; measured anew, where the run began.
 
     Args:
         facts: the run.
         budget: seconds that it may take, roughly.
+        trust: run code that the run names even if nobody here has run it before.
     """
+    from galab.lab import trust as trust_rules
     from galab.lab.advice import advice
     from galab.lab.doctor import examine
 
     if facts.strategy not in EVOLUTION_STRATEGIES:
         return [Verdict(True, "the doctor knows evolution strategies alone, and this run is none")]
     try:
-        found = advice(examine(RunConfig.from_saved(facts.values), budget=budget))
+        config = RunConfig.from_saved(facts.values)
+        trust_rules.check(config, trust=trust)
+        found = advice(examine(config, budget=budget))
     except GalabError as error:
         return [Verdict(False, f"the doctor could not look at the run: {error}")]
     return [Verdict(one.good, f"doctor, {one.about}: {one.say}") for one in found]

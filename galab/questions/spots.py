@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from galab.errors import UsageError
+from galab.specs import parse_fitness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +102,11 @@ def other_run(path: str, saved: Saved) -> Saved:
     from galab.lab.rebuild import open_saved
 
     other = open_saved(Path(path), trust=saved.trust)
+    if parse_fitness(other.config.fitness).bases[0] != parse_fitness(saved.config.fitness).bases[0]:
+        raise UsageError(
+            f"expected --other as a run of the same fitness, {saved.config.fitness}, got '{path}' with "
+            f"{other.config.fitness}: their losses are not in one unit; name one with the same --fitness"
+        )
     if other.layout != saved.layout:
         raise UsageError(
             f"expected --other as a run of the same network, {_shape(saved)}, got '{path}' with {_shape(other)}; "

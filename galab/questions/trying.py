@@ -66,20 +66,6 @@ def minibatches_of(probe: Probe, full: Examples, size: int) -> Minibatches:
     return probe.minibatches(size)
 
 
-def law_of(saved: Saved) -> Table:
-    """The table of the run's distribution; of a lone checkpoint only if it is built in.
-
-    Raises:
-        UsageError: the table lies in a run folder that is not there.
-    """
-    from galab.genome.noise import table
-    from galab.lab.tables import resolve
-
-    if saved.folder is not None:
-        return resolve(saved.config.distribution, saved.folder)
-    return table(saved.config.distribution)
-
-
 def noise_of(law: Table, run_key: int, repeat: int, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Mutations of unit step size, the same ones every time.
 
@@ -173,7 +159,8 @@ def steps_taken(saved: Saved, most: int) -> Iterator[tuple[int, NDArray[np.float
         if place + 1 not in wanted and place not in wanted:
             continue
         now = member.floats()
-        if place in wanted and before is not None:
+        # Under gene laws founders descend from the first of them, and no examples chose them.
+        if place in wanted and before is not None and generation:
             yield generation, before, now - before
         before = now
 

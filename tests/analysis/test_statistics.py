@@ -49,7 +49,8 @@ def test_mann_whitney_counts_pairs() -> None:
     found = mann_whitney([3, 5, 6], [1, 2, 5])
     assert found.u == 7.5
     assert found.superiority == pytest.approx(7.5 / 9)
-    assert found.p == stats.mannwhitneyu([3, 5, 6], [1, 2, 5], alternative="two-sided").pvalue
+    # Of the 20 ways to choose three of the ranks 1, 2, 3, 4.5, 4.5, 6, six have a sum at least 3 away from 10.5.
+    assert found.p == pytest.approx(6 / 20)
     assert mann_whitney([1, 2, 5], [3, 5, 6]).superiority == pytest.approx(1.5 / 9)
 
 
@@ -104,3 +105,30 @@ def test_a_group_of_one_is_shown_and_not_tested() -> None:
     three = compare([[0.2], [0.1, 0.3], [0.5, 0.6]])
     assert list(three.against_best) == [1]
     assert three.p == mann_whitney([0.5, 0.6], [0.1, 0.3]).p
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [
+        ([1, 1, 1], [2, 2, 2], 0.1),
+        ([25, 25, 25, 25], [np.inf, np.inf, np.inf, np.inf], 2 / 70),
+        ([0, 0], [1, 1], 1 / 3),
+        ([3, 3, 3], [3, 3, 3], 1.0),
+    ],
+)
+def test_equal_values_make_no_run_more_certain(first: list[float], second: list[float], p: float) -> None:
+    """2 / C(n + m, n) is the least p of a complete separation, with ties as without."""
+    assert mann_whitney(first, second).p == pytest.approx(p)
+
+
+def test_exact_p_values_are_scipys() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        a, b = rng.normal(size=6), rng.normal(0.5, size=7)
+        assert mann_whitney(a, b).p == pytest.approx(stats.mannwhitneyu(a, b, method="exact").pvalue)
+    ranks = stats.rankdata(np.round(np.concatenate([a, b])))
+    permuted = stats.permutation_test(
+        (ranks[:6], ranks[6:]), lambda x, y, axis: np.abs(x.sum(axis=axis) - 42), vectorized=True,
+        n_resamples=np.inf, alternative="greater",
+    )  # fmt: skip
+    assert mann_whitney(np.round(a), np.round(b)).p == pytest.approx(permuted.pvalue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -129,11 +130,15 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "short": [*POPULATION, "--generations", "1"],
         "memories": [*POPULATION, *BANK],
         "gradients": ["--strategy", "sgd"],
+        "genes": ["--parents", "3", "--children", "6", "--crossover", "genes-union"],
+        "random": ["--strategy", "random", *POPULATION],
         "failing": [*POPULATION, "--task", f"{home / 'half.py'}:half"],
     }
+    level = logging.getLogger("galab").level  # which the command line sets, for the tests after these too
     for name, flags in kinds.items():
         with pytest.raises(SystemExit, match="0"):
             main(["run", *SMALL, *flags, "--name", name, "--runs", str(home), "-q"])
+    logging.getLogger("galab").setLevel(level)
     return home
 
 
@@ -183,8 +188,15 @@ def test_a_network_of_memories_is_a_network(analyze: Analyze, made: Made, name: 
 @pytest.mark.parametrize("name", ANALYSES.names())
 def test_a_baseline_by_gradients_is_a_run(analyze: Analyze, made: Made, name: str) -> None:
     said = analyze(name, made("gradients"))
-    refused = {"memory", "variance", "meeting", "step-size"}
+    refused = {"memory", "variance", "meeting", "step-size", "generation-size"}
     assert bool(said.answer) == (name not in refused), said.refusal
+
+
+@pytest.mark.parametrize("kind", ["genes", "random"])
+@pytest.mark.parametrize("name", ANALYSES.names())
+def test_other_kinds_of_search_are_runs(analyze: Analyze, made: Made, name: str, kind: str) -> None:
+    said = analyze(name, made(kind))
+    assert said.answer or name in ("memory", "variance") or kind == "random", said.refusal
 
 
 @pytest.mark.parametrize("name", ANALYSES.names())
