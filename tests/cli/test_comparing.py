@@ -59,7 +59,7 @@ def test_effect_sizes_are_those_of_the_values(galab: Any, made_up: list[str]) ->
     slow, fast = np.array([0.3, 0.5, 0.6]), np.array([0.9, 0.8, 0.7])
     row, best = last["groups"]
     assert (last["evaluations"], row["median"], best["median"], best["best"]) == (60, 0.5, 0.8, True)
-    assert row["p"] == mannwhitneyu(fast, slow).pvalue
+    assert row["p"] == pytest.approx(mannwhitneyu(fast, slow).pvalue)
     assert (row["best_is_better"], row["cliffs_delta"], row["difference"]) == (1, 1, pytest.approx(0.3))
     assert row["best_is_better_low"] is None  # complete separation says nothing of the share
     assert 0 < row["difference_low"] < row["difference_high"] < 0.61
@@ -95,7 +95,7 @@ def test_times_to_a_level_with_runs_that_never_reach_it(galab: Any, made_up: lis
     assert (rows["mine/slow"]["low"], rows["mine/slow"]["high"]) == (6, None)  # None is never
     assert (rows["mine/fast"]["reached"], rows["mine/fast"]["median"]) == (3, 4)
     assert (half["watched"], half["shortest"], half["beyond"]) == (6, "mine/slow/seed_0", 0)
-    assert half["test"]["p"] == mannwhitneyu([4, 2, 4], [99, 6, 6]).pvalue
+    assert half["test"]["p"] == pytest.approx(0.1)  # the least that 3 against 3 can have, ties or not
     assert [row["reached"] for row in more["groups"]] == [0, 3]
     assert [row["median"] for row in more["groups"]] == [None, 6]
     said = galab("compare", *made_up, "--axis", "generations", "--to", "0.65").out
