@@ -171,9 +171,14 @@ def test_an_unknown_analysis_is_refused_before_anything_is_made(sentence: Any, e
     assert "found none" in sentence("report", "runs/nothing")
 
 
+SMALL_ES = [
+    "--hidden", "4", "--batch", "32", "--threads", "1", "--generations", "4", "--strategy", "eggroll",
+    "--population", "8", "--report-every", "1",
+]  # fmt: skip
+
+
 def test_an_evolution_strategy_with_its_doctor(galab: Any) -> None:
-    flags = ["--task", "digits", "--hidden", "4", "--batch", "32", "--threads", "1", "--generations", "4"]
-    galab("run", *flags, "--strategy", "eggroll", "--population", "8", "--report-every", "1", "--name", "es", "-q")
+    galab("run", *SMALL_ES, "--task", "digits", "--name", "es", "-q")
     galab("report", "runs/es", "--doctor", "0.01", "-q")
     text = words(read(Path("runs/es/analysis/report.html")))
     for expected in ("of the centre", "(members x examples)", "doctor, estimate:", "--population"):
@@ -265,3 +270,16 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
     run = evolve()
     (run / "analysis").write_text("in the way")
     assert "name a file with -o" in sentence("report", run, "-q")
+
+
+def test_the_doctor_runs_no_code_that_nobody_here_has_run(galab: Any, tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    text = "from galab.tasks import load_task\n\ndef own():\n    return load_task('digits', 'auto', run_key=0)\n"
+    code.write_text(text)
+    galab("run", *SMALL_ES, "--task", f"{code}:own", "--name", "own", "-q")
+    code.write_text(f"{text}\nimport pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    galab("report", "runs/own", "--doctor", "0.01", "-q")
+    assert not (tmp_path / "ran").exists()
+    assert "expected code that you have run before" in words(read(Path("runs/own/analysis/report.html")))
+    galab("report", "runs/own", "--doctor", "0.01", "--trust", "-q")
+    assert (tmp_path / "ran").exists()
