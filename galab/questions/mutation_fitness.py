@@ -264,7 +264,9 @@ def _others(paired: dict[str, float | None]) -> str:
     if not known:
         return ""
     better = [f"{name} (in {share:.1%} of resamples)" for name, share in known.items() if share >= _SURE]
-    return f"; better is {' and '.join(better)}" if better else f"; {' and '.join(known)} are not shown to be better"
+    if better:
+        return f"; better is {' and '.join(better)}"
+    return f"; nothing shows that {' or '.join(known)} is better"
 
 
 def _or_none(value: float) -> float | None:

@@ -36,8 +36,8 @@ def test_p_values_of_few_runs_are_exact() -> None:
     assert spearman([1, 2, 3], [1, 2, 3]).p == pytest.approx(1 / 3)
     assert spearman([1, 2, 3, 4], [8, 6, 4, 2]).p == pytest.approx(1 / 12)
     random = np.random.default_rng(5)
-    for ties in (False, True):
-        a, b = random.normal(size=7), random.normal(size=7)
+    for n, ties in ((7, False), (6, True)):
+        a, b = random.normal(size=n), random.normal(size=n)
         b = np.rint(b) if ties else b
         exact = stats.permutation_test(
             (a,), lambda x, b=b: stats.spearmanr(x, b).statistic, permutation_type="pairings", n_resamples=np.inf
