@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.order_statistics import maximum_odds
+from galab.analysis.order_statistics import enough_for_interval, maximum_odds
 
 Floats = NDArray[np.float64]
 
@@ -29,10 +29,11 @@ class Best:
 
     Attributes:
         expected: (S,) the estimate; NaN where the best of n may be a failure.
-        low: (S,) lower end of its bootstrap 95 % interval.
-        high: (S,) upper end.
+        low: (S,) lower end of its bootstrap 95 % interval; NaN where there are too few samples for one.
+        high: (S,) upper end, or NaN.
         winner: the condition with the largest expectation; -1 where there is none.
-        winners: (R,) the same in every resample.
+        winners: (R,) the same in every resample; empty where there are too few samples.
+        largest: (resamples,) the largest expectation in every resample, NaN where there is none; empty likewise.
     """
 
     expected: Floats
@@ -40,6 +41,15 @@ class Best:
     high: Floats
     winner: int
     winners: NDArray[np.int64]
+    largest: Floats
+
+    @property
+    def range(self) -> tuple[int, int] | None:
+        """The conditions between which 95 % of the resamples' winners lie; None where that is not known."""
+        if not self.winners.size:
+            return None
+        low, high = np.quantile(self.winners, [0.025, 0.975], method="closest_observation")
+        return int(low), int(high)
 
 
 def expected_best(values: Floats | NDArray[np.bool_], count: int) -> Floats:
@@ -67,29 +77,37 @@ def best_of(values: Floats, count: int) -> Best:
         count: of how many.
     """
     conditions, size = values.shape
+    expected = expected_best(values, count)
+    low, high = np.full(conditions, np.nan), np.full(conditions, np.nan)
+    winner = -1 if np.isnan(expected).all() else int(np.nanargmax(expected))
+    if not enough_for_interval(size, count):
+        return Best(expected, low, high, winner, np.empty(0, dtype=np.int64), np.empty(0))
     picks = _picks(size)
     drawn = np.stack([expected_best(row[picks], count) for row in values])  # (S, R)
-    expected = expected_best(values, count)
     known = ~np.isnan(drawn).all(axis=1)
-    low, high = np.full(conditions, np.nan), np.full(conditions, np.nan)
     if known.any():
         low[known], high[known] = np.nanquantile(drawn[known], [0.025, 0.975], axis=1)
-    if np.isnan(expected).all():
-        return Best(expected, low, high, -1, np.empty(0, dtype=np.int64))
-    some = drawn[:, ~np.isnan(drawn).all(axis=0)]
-    return Best(expected, low, high, int(np.nanargmax(expected)), np.nanargmax(some, axis=0))
+    some = ~np.isnan(drawn).all(axis=0)
+    largest = np.full(RESAMPLES, np.nan)
+    largest[some] = np.nanmax(drawn[:, some], axis=0)
+    winners = np.nanargmax(drawn[:, some], axis=0) if winner >= 0 else np.empty(0, dtype=np.int64)
+    return Best(expected, low, high, winner, winners, largest)
 
 
-def mean_interval(values: Floats) -> tuple[float, float]:
-    """The bootstrap 95 % interval of a mean; NaN of fewer than two values.
+def wins(first: Best, second: Best) -> float:
+    """The share of resamples in which the first one's best condition is better than the second one's.
 
     Args:
-        values: (N,).
+        first: of samples that share their noise with those of ``second``; as many.
+        second: of these.
+
+    Returns:
+        NaN where there are too few samples to tell.
     """
-    if len(values) < 2:
-        return math.nan, math.nan
-    low, high = np.quantile(values[_picks(len(values))].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    if not first.largest.size or len(first.largest) != len(second.largest):
+        return math.nan
+    mine, other = (np.nan_to_num(one.largest, nan=-np.inf, posinf=np.inf, neginf=-np.inf) for one in (first, second))
+    return float((mine > other).mean())
 
 
 def share_interval(hits: int, of: int) -> tuple[float, float]:

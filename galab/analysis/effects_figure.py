@@ -43,7 +43,7 @@ def draw_effects(
     best: Sequence[Band],
     layers: Sequence[Band],
     *,
-    texts: tuple[str, str, str],
+    texts: tuple[str, str, str, str],
 ) -> None:
     """Draw violins above, and below shares, the expected best, and the expected best of single tensors.
 
@@ -54,7 +54,7 @@ def draw_effects(
         shares: the share that improves, one per distribution.
         best: the expected best, one per distribution.
         layers: the expected best of mutations of one tensor; may be none.
-        texts: what the fitness is called, what the best is of, and the title.
+        texts: what the fitness is called, what the best is of, the same of single tensors, and the title.
 
     Raises:
         OSError: the file cannot be written.
@@ -65,11 +65,11 @@ def draw_effects(
     above = figure.add_subplot(grid[0, :])
     width = 2 if layers else 3
     below = [figure.add_subplot(grid[1, width * at : width * (at + 1)]) for at in range(6 // width)]
-    fitness, what, title = texts
+    fitness, what, alone, title = texts
     unit = linear_reach([one.change for one in violins])
     _draw_violins(above, sigmas, violins, unit)
     above.set_ylabel(f"change of fitness ({fitness})\n(logarithmic beyond ±{unit:.0e})")
-    _draw_curves(below, (shares, best, layers), what)
+    _draw_curves(below, (shares, best, layers), ("", what, alone))
     for axes in (above, *below):
         axes.set_axisbelow(True)
         axes.grid(alpha=0.25)
@@ -77,11 +77,11 @@ def draw_effects(
     save(figure, path, title)
 
 
-def _draw_curves(below: Sequence[Axes], groups: Sequence[Sequence[Band]], what: str) -> None:
+def _draw_curves(below: Sequence[Axes], groups: Sequence[Sequence[Band]], labels: Sequence[str]) -> None:
     """The shares, the expected best, and that of single tensors."""
     from matplotlib.ticker import PercentFormatter
 
-    for axes, bands, label in zip(below, groups, ("", what, what), strict=False):
+    for axes, bands, label in zip(below, groups, labels, strict=False):
         for number, one in enumerate(bands):
             colour = COLOURS[number % len(COLOURS)]
             style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]

@@ -26,8 +26,9 @@ class Moment:
     Attributes:
         generation: which.
         sigma: the best step size; NaN where none is better than another.
-        low: lower end of its interval: the best of resamples, or the smallest that is about as good.
-        high: upper end.
+        low: lower end of its interval: the best of resamples, or the smallest that is about as good; NaN where
+            there are too few samples for one.
+        high: upper end, or NaN.
         worth: (scalar) what it gives: the expected best change, or the cosine.
         sigmas: (S,) the step sizes that were tried.
         values: (S,) what each gives.
@@ -43,7 +44,7 @@ class Moment:
 
 
 def moment_of_mutations(generation: int, sigmas: Sequence[float], change: Floats, count: int) -> Moment:
-    """The step size with the largest expected best of ``count``, and those that win in 95 % of resamples.
+    """The step size with the largest expected best of ``count``, and those that win in 95 % of resamples, if known.
 
     Args:
         generation: which.
@@ -54,10 +55,9 @@ def moment_of_mutations(generation: int, sigmas: Sequence[float], change: Floats
     steps, best = np.array(sigmas), best_of(change, count)
     if best.winner < 0 or np.nanmax(best.expected) == np.nanmin(best.expected):
         return Moment(generation, np.nan, np.nan, np.nan, np.nan, steps, best.expected)
-    low, high = np.quantile(best.winners, [0.025, 0.975], method="closest_observation").astype(int)
-    at = best.winner
-    worth = float(best.expected[at])
-    return Moment(generation, float(steps[at]), float(steps[low]), float(steps[high]), worth, steps, best.expected)
+    low, high = (np.nan, np.nan) if best.range is None else (float(steps[at]) for at in best.range)
+    worth = float(best.expected[best.winner])
+    return Moment(generation, float(steps[best.winner]), low, high, worth, steps, best.expected)
 
 
 def moment_of_estimates(generation: int, sigmas: Sequence[float], estimates: Floats, gradient: Floats) -> Moment:
@@ -69,12 +69,12 @@ def moment_of_estimates(generation: int, sigmas: Sequence[float], estimates: Flo
     Args:
         generation: which.
         sigmas: S step sizes.
-        estimates: (S, parts, D) sums that add up to the estimate.
+        estimates: (S, D) of the gradient, of any length.
         gradient: (D,) the true one.
     """
-    steps, whole = np.array(sigmas), estimates.sum(axis=1)
-    lengths = np.linalg.norm(whole, axis=1) * np.linalg.norm(gradient)
-    cosines = np.where(lengths > 0, whole @ gradient / np.where(lengths > 0, lengths, 1), np.nan)
+    steps = np.array(sigmas)
+    lengths = np.linalg.norm(estimates, axis=1) * np.linalg.norm(gradient)
+    cosines = np.where(lengths > 0, estimates @ gradient / np.where(lengths > 0, lengths, 1), np.nan)
     if np.isnan(cosines).all() or np.nanmax(cosines) <= 0:
         return Moment(generation, np.nan, np.nan, np.nan, np.nan, steps, cosines)
     winner = int(np.nanargmax(cosines))

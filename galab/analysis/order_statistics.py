@@ -11,6 +11,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: The bootstrap knows nothing beyond its sample's largest values, on which the best of n hangs: of normal samples its
+#: "95 %" interval holds the expectation in 39 % of cases with N = n = 64, in 66 % with N = 2 n, in 90 % with N = 8 n.
+SAMPLES_PER_DRAW = 8
+
+
+def enough_for_interval(samples: int, n: int) -> bool:
+    """Whether there are samples enough for an interval of the expected best of n.
+
+    Args:
+        samples: how many there are.
+        n: of how many the best is expected.
+    """
+    return samples >= SAMPLES_PER_DRAW * n
+
 
 def maximum_odds(m: int, n: int) -> NDArray[np.float64]:
     """The probability of each of m values, in rising order, to be the largest of n of them.
@@ -94,7 +108,7 @@ def gains_interval(
         confidence: share of the resampled values inside the interval.
 
     Returns:
-        Lower and upper ends, one for each n.
+        Lower and upper ends, one for each n; NaN where the sample is too small for an interval.
     """
     from galab.analysis.resampling import picks
 
@@ -107,4 +121,6 @@ def gains_interval(
         for number in range(resamples):
             found[number] = odds @ worth[np.sort(picks(m, 1, number)[0])]
     low, high = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    few = np.array([not enough_for_interval(m, n) for n in numbers])
+    low[few] = high[few] = np.nan
     return low, high

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.oracle import Collapse, Moment, collapse, interpolated, moment_of_estimates, moment_of_mutations
+from galab.analysis.order_statistics import SAMPLES_PER_DRAW, enough_for_interval
 from galab.errors import UsageError
 from galab.questions.analysis import Analysis, Heard
 from galab.questions.choices import at_least, numbers_in
@@ -37,16 +38,16 @@ def step_size(
 
     At several generations the oracle tries step sizes on the champion, with the same noise at all of them. Of a genetic
     algorithm the best one has the largest expected fitness of the best of as many dense mutations as the run has
-    children. An evolution strategy has no best child: there the oracle estimates the gradient from dense pairs, and the
-    best step size is the one whose estimate has the largest cosine with the true gradient; on a smooth fitness all
-    small ones are about as good, and the range of those within 5 % of the best is told, too.
+    children, or as there are samples. An evolution strategy has no best child: there the oracle estimates the gradient
+    from dense pairs, and the best step size is the one whose estimate has the largest cosine with the true gradient; on
+    a smooth fitness all small ones are about as good, and the range of those within 5 % of the best is told, too.
 
     Args:
         saved: the run.
         heard: hears how it comes along.
         sigmas: step sizes that the oracle tries, joined by commas.
         moments: at how many generations, evenly spread over their logarithms.
-        samples: mutations, or pairs, for each step size.
+        samples: mutations, or pairs, for each step size; an interval of the best of n takes 8 n.
         split: the data that it is measured on: train, validation or test.
         examples: the first so many of them; 0 is all.
 
@@ -60,7 +61,8 @@ def step_size(
     steps = numbers_in(sigmas, "--sigmas")
     at_least("--moments", moments, 1)
     history = History(saved)
-    count = min(children_of(saved.config), at_least("--samples", samples, 2))
+    children = children_of(saved.config)
+    count = min(children, at_least("--samples", samples, 2))
     logged = [line for line in history.log if _known(line.get("step_size"))]
     if not logged:
         raise UsageError(
@@ -78,7 +80,7 @@ def step_size(
     actual = np.array([line["step_size"] for line in logged], dtype=np.float64)
     generations = np.array([line["generation"] for line in logged])
     report = collapse(generations, actual, found, floor_share=_floor_shares(logged))
-    return _told(saved, history, steps, found, generations, actual, report, count, samples, shown, split, probe)
+    return _told(saved, history, steps, found, generations, actual, report, children, samples, shown, split, probe)
 
 
 def _known(value: Any) -> bool:
@@ -109,7 +111,9 @@ def _mutated(
     probe: Probe, mutants: MutationScores, weights: NDArray[np.float32], steps: list[float], shown: Examples,
     generation: int, count: int, samples: int,
 ) -> Moment:  # fmt: skip
-    changes = mutants.changes(weights, _law(probe), steps, samples, shown)
+    from galab.lab.mutants import law_of
+
+    changes = mutants.changes(weights, law_of(probe.saved), steps, samples, shown)
     return moment_of_mutations(generation, steps, changes.change[0], count)
 
 
@@ -117,30 +121,27 @@ def _estimated(
     probe: Probe, mutants: MutationScores, weights: NDArray[np.float32], steps: list[float], shown: Examples,
     generation: int, pairs: int, samples: int,
 ) -> Moment:  # fmt: skip
+    from galab.lab.mutants import law_of
+
     gradient = probe.gradient(weights, shown).astype(np.float64)
     both = [*steps, *(-sigma for sigma in steps)]
-    estimates = np.zeros((len(steps), 2, len(weights)))  # of each half of the pairs, for an interval
-    for at, (z, fitness) in enumerate(mutants.drawn(weights, _law(probe), both, samples, shown)):
-        odd = np.nan_to_num(fitness[0, : len(steps)] - fitness[0, len(steps) :])
-        estimates[:, at % 2] += odd @ z
+    estimates = np.zeros((len(steps), len(weights)))
+    for z, fitness in mutants.drawn(weights, law_of(probe.saved), both, samples, shown):
+        estimates += np.nan_to_num(fitness[0, : len(steps)] - fitness[0, len(steps) :]) @ z
     return moment_of_estimates(generation, steps, estimates, gradient)
-
-
-def _law(probe: Probe) -> Any:
-    from galab.distribution import TABLE_HASHES
-    from galab.genome.noise import table
-
-    named = probe.saved.config.distribution
-    return table(named if named in TABLE_HASHES else "normal")
 
 
 def _told(
     saved: Saved, history: History, steps: list[float], found: list[Moment], generations: NDArray[np.int64],
-    actual: NDArray[np.float64], report: Collapse, count: int, samples: int, shown: Examples, split: str, probe: Probe,
+    actual: NDArray[np.float64], report: Collapse, children: int, samples: int, shown: Examples, split: str,
+    probe: Probe,
 ) -> Analysis:  # fmt: skip
     logs = np.log2(actual)
     data = f"{len(shown):,} {split} examples of {probe.task.name}"
-    rule = "cosine with the gradient" if history.evolution else f"expected best of {count:,}"
+    count = min(children, samples)
+    fewer = "" if count == children else f", as {samples:,} samples are too few for the run's {children:,}"
+    best = not history.evolution
+    rule = f"expected best of {count:,}{fewer}" if best else "cosine with the gradient"
     rows = [
         {
             "generation": one.generation, "oracle": _or_none(one.sigma), "oracle_low": _or_none(one.low),
@@ -152,7 +153,7 @@ def _told(
     ]  # fmt: skip
     values: dict[str, Any] = {
         "generation": saved.generation, "split": split, "examples": len(shown), "data": probe.task.description,
-        "oracle": rule, "samples": samples, "sigmas": steps,
+        "oracle": rule, "samples": samples, "best_of": count if best else None, "children": children, "sigmas": steps,
         "ratio_median": _or_none(report.ratio), "ratio_low": _or_none(report.low), "ratio_high": _or_none(report.high),
         "below_a_tenth_share": _or_none(report.collapsed), "below_a_tenth_longest": report.longest,
         "at_floor_share": _or_none(report.at_floor), "step_size_mean": float(actual.mean()),
@@ -160,10 +161,12 @@ def _told(
         "step_size_log2_variance": float(logs.var()), "step_size_first": float(actual[0]),
         "step_size_last": float(actual[-1]),
     }  # fmt: skip
-    band = "within 5 % of the best" if history.evolution else "best of 95 % of resamples"
+    band = "Band: best of 95 % of resamples" if best else "Band: within 5 % of the best"
+    if best and not enough_for_interval(samples, count):
+        band = f"No band: an interval takes {SAMPLES_PER_DRAW * count:,} samples"
     title = (
         f"Step sizes of the run up to generation {saved.generation:,} and the oracle's ({rule}, {samples:,} samples of "
-        f"dense noise at each), on {data}. Band: {band}."
+        f"dense noise at each), on {data}. {band}."
     )
     draw = partial(_draw, found=found, generations=generations, actual=actual, title=title)
     return Analysis(_sentence(values, found, data, rule), values, rows, draw)

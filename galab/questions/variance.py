@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from galab.analysis.statistics import holm
 from galab.errors import UsageError, closest
 from galab.questions.analysis import Analysis, Heard
 from galab.questions.choices import numbers_in
+from galab.questions.comparing import lower_is_better
 
 if TYPE_CHECKING:
     from galab.lab.rebuild import Saved
@@ -30,7 +32,7 @@ def variance(
     Args:
         runs: of one configuration with different seeds, such as `galab run --seeds 0-9` makes.
         heard: hears how it comes along.
-        metric: a field of the log; where it is a loss, lower is better.
+        metric: a field of the log; where it is a loss or an error, lower is better.
         early: moments that are compared with the end, in percent of the generations that all runs have.
 
     Raises:
@@ -54,7 +56,7 @@ def variance(
             "run them longer, or with one --report-every"
         )
     table = np.array([[curve[generation] for generation in shared] for curve in curves], dtype=np.float64)
-    down = "loss" in metric
+    down = lower_is_better(metric)
     heard("comparing starts and ends", 0.5)
     found = foretold(-table if down else table, shared, shares)
     over = spread(table)
@@ -110,9 +112,11 @@ def _curve(saved: Saved, metric: str) -> dict[int, float]:
 def _values(
     table: NDArray[np.float64], over: NDArray[np.float64], found: Sequence[Early], shared: Sequence[int], metric: str
 ) -> dict[str, Any]:
-    tested = [one.correlation.p for one in found if np.isfinite(one.correlation.p)]
-    corrected = iter(holm(tested).tolist())
+    # Two shares of a short run may fall on the same generation, which is one test.
+    tested = {one.generation: one.correlation.p for one in found if np.isfinite(one.correlation.p)}
+    corrected = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
     return {
+        "tests": len(tested),
         "runs": len(table),
         "metric": metric,
         "generations": shared[-1],
@@ -124,7 +128,7 @@ def _values(
                 "share": one.share, "generation": one.generation, "rho": _number(one.correlation.rho),
                 "low": _number(one.correlation.low), "high": _number(one.correlation.high),
                 "p": _number(one.correlation.p),
-                "p_holm": next(corrected) if np.isfinite(one.correlation.p) else None,
+                "p_holm": corrected.get(one.generation),
                 "runs": one.correlation.pairs, "explained": _number(one.explained),
                 "variance": _number(over[shared.index(one.generation)]),
             }
@@ -155,21 +159,35 @@ def _sentence(values: dict[str, Any]) -> str:
     def words(one: dict[str, Any]) -> str:
         if one["rho"] is None:
             return f"at {one['share']:.0%} (generation {one['generation']:,}) all are alike"
+        around = (
+            f"({'the same' if one['rho'] > 0 else 'the reverse'} order, no interval)"
+            if one["low"] is None
+            else f"[{one['low']:.2f}, {one['high']:.2f}]"
+        )
         return (
-            f"at {one['share']:.0%} (generation {one['generation']:,}) it is {one['rho']:.2f} "
-            f"[{one['low']:.2f}, {one['high']:.2f}], p = {one['p']:.2g}, and explains {one['explained']:.0%} of the "
-            "final variance"
+            f"at {one['share']:.0%} (generation {one['generation']:,}) it is {one['rho']:.2f} {around}, "
+            f"p = {one['p']:.2g}, and explains {one['explained']:.0%} of the final variance"
         )
 
     sure = [one for one in values["early"] if one["p_holm"] is not None and one["p_holm"] < _LEVEL and one["rho"] > 0]
-    verdict = (
-        f"those that are better at {' and '.join(format(one['share'], '.0%') for one in sure)} of the run end better"
-        if sure
-        else "nothing shows that the best starts end best"
-    ) + f" (p < {_LEVEL} after Holm's correction for {len(values['early'])} moments)"
+    tests = values["tests"]
+    corrected = "" if tests < 2 else f" after Holm's correction for {tests} moments"
+    if sure:
+        shares = " and ".join(format(one["share"], ".0%") for one in sure)
+        verdict = f"those that are better at {shares} of the run end better (p < {_LEVEL}{corrected})"
+    else:
+        verdict = "nothing shows that the best starts end best"
+        if tests:
+            verdict += f" (no p below {_LEVEL}{corrected}{_too_few(values['early'], tests)})"
     chosen = values["early"][:: max(1, len(values["early"]) - 1)]
     return (
         f"In {values['runs']} runs of one configuration over {values['generations']:,} generations, {verdict}: "
-        f"Spearman's correlation of early and final {values['metric']} [bootstrap 95 %]: "
+        f"Spearman's correlation of early and final {values['metric']} [bootstrap 95 %, permutation p]: "
         f"{'; '.join(map(words, chosen))}."
     )
+
+
+def _too_few(early: Sequence[dict[str, Any]], tests: int) -> str:
+    """Said where not even a complete order could be told from chance: two of n! orders are complete."""
+    pairs = max(one["runs"] for one in early)
+    return ", which so few runs cannot have" if tests * 2 / math.factorial(min(pairs, 20)) >= _LEVEL else ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from galab.analysis.best_of import best_of, expected_best, mean_interval, share_interval
+from galab.analysis.best_of import best_of, expected_best, share_interval, wins
 from galab.analysis.order_statistics import maximum_odds
 
 
@@ -31,6 +31,30 @@ def test_its_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     exact = integrate.quad(lambda x: x * 8 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 7, -12, 12)[0]
     found = best_of(np.random.default_rng(1).standard_normal((200, 256)), 8)
     assert 0.88 <= np.mean((found.low <= exact) & (exact <= found.high)) <= 0.99
+
+
+def test_at_the_fewest_samples_the_interval_still_holds_the_truth() -> None:
+    exact = integrate.quad(lambda x: x * 32 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 31, -12, 12)[0]
+    found = best_of(np.random.default_rng(2).standard_normal((200, 256)), 32)
+    assert 0.85 <= np.mean((found.low <= exact) & (exact <= found.high)) <= 1
+
+
+def test_too_few_samples_have_no_interval() -> None:
+    sample = np.random.default_rng(3).standard_normal((3, 255))
+    few, more = best_of(sample, 32), best_of(sample, 31)
+    assert np.isfinite(few.expected).all()
+    assert np.isnan([few.low, few.high]).all()
+    assert (few.range, few.winners.size, np.isnan(wins(few, few))) == (None, 0, True)
+    assert np.isfinite([more.low, more.high]).all()
+    assert more.range is not None
+
+
+def test_one_is_better_than_another_where_all_resamples_say_so() -> None:
+    z = np.random.default_rng(4).standard_normal((2, 64))
+    better, worse = best_of(z + 0.01, 8), best_of(z, 8)
+    assert (wins(better, worse), wins(worse, better), wins(worse, worse)) == (1, 0, 0)
+    failed = best_of(np.full((2, 64), np.nan), 8)
+    assert (wins(worse, failed), wins(failed, worse)) == (1, 0)
 
 
 def test_the_failed_are_worse_than_anything() -> None:
@@ -56,6 +80,5 @@ def test_shares_have_the_interval_of_scipy(hits: int, of: int) -> None:
 
 def test_nothing_seen_says_nothing() -> None:
     assert share_interval(0, 0) == (0.0, 1.0)
-    assert np.isnan(mean_interval(np.array([1.0]))).all()
     with pytest.raises(ValueError, match="from 1 to the number of values, 3"):
         maximum_odds(3, 4)

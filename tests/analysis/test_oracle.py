@@ -27,15 +27,22 @@ def test_a_sphere_has_the_step_size_of_the_expected_maximum() -> None:
 
 def test_estimates_are_judged_by_their_cosine() -> None:
     gradient = np.array([1.0, 0.0])
-    estimates = np.array([[[1.0, 0.0], [0.0, 0.1]], [[1.0, 0.2], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
+    estimates = np.array([[1.0, 0.1], [1.0, 0.2], [0.0, 1.0]])
     found = moment_of_estimates(1, [0.1, 0.2, 0.4], estimates, gradient)
     np.testing.assert_allclose(found.values, [1 / np.hypot(1, 0.1), 1 / np.hypot(1, 0.2), 0])
     assert (found.sigma, found.low, found.high) == (0.2, 0.1, 0.2)
-    assert np.isnan(moment_of_estimates(1, [0.1], np.zeros((1, 2, 2)), gradient).sigma)
+    assert np.isnan(moment_of_estimates(1, [0.1], np.zeros((1, 2)), gradient).sigma)
 
 
 def test_ties_everywhere_have_no_best() -> None:
     assert np.isnan(moment_of_mutations(0, SIGMAS, np.zeros((len(SIGMAS), 32)), 4).sigma)
+
+
+def test_too_few_samples_have_a_best_and_no_interval() -> None:
+    change = np.outer([1.0, 3.0, 2.0], np.random.default_rng(1).standard_normal(31))
+    few, enough = (moment_of_mutations(0, [0.1, 0.2, 0.4], change, count) for count in (4, 3))
+    assert (few.sigma, enough.sigma, enough.low, enough.high) == (0.2, 0.2, 0.2, 0.2)
+    assert np.isnan([few.low, few.high]).all()
 
 
 def moment(generation: int, sigma: float) -> Moment:

@@ -53,6 +53,12 @@ def test_a_linear_fitness_gains_sigma_times_slope_times_the_coefficient() -> Non
         assert below < one < above
 
 
+def test_too_few_children_have_no_interval() -> None:
+    gains = np.random.default_rng(3).normal(size=128)
+    low, high = gains_interval(gains, gains, [1, 16, 17, 128], resamples=50)
+    assert np.isnan(low).tolist() == np.isnan(high).tolist() == [False, False, True, True]
+
+
 def test_failed_children_are_never_chosen_before_others() -> None:
     scores = np.array([-np.inf, 1.0, 2.0])
     assert gains_of_best(scores, scores, [2, 3]).tolist() == pytest.approx([5 / 3, 2])

@@ -203,6 +203,14 @@ def test_starts_and_ends_of_seeds(evolve: Evolve, tmp_path: Path) -> None:
     for place, one in zip((0, 2), found.values["early"], strict=True):
         other = spearmanr([log[place] for log in logs], [log[-1] for log in logs])
         assert (one["generation"], one["rho"]) == (place + 1, pytest.approx(other.statistic))
+    both = [one["p"] for one in found.values["early"]]
+    assert [one["p_holm"] for one in found.values["early"]] == pytest.approx(
+        [min(1, 2 * p) if p == min(both) else min(1, max(p, 2 * min(both))) for p in both]
+    )
+    once = variance(runs, unheard, early="15,20,60").values  # the first two are one generation, which is one test
+    assert [one["generation"] for one in once["early"]] == [1, 1, 3]
+    assert (once["tests"], once["early"][1:]) == (2, found.values["early"])
+    assert "which so few runs cannot have" in found.sentence, "the smallest p of 4 runs is 1/12"
     loss = variance(runs, unheard, early="20", metric="train_loss").values["early"][0]["rho"]
     assert loss == pytest.approx(found.values["early"][0]["rho"])
     for wrong, words in (

@@ -120,7 +120,7 @@ def test_all_that_were_selected_are_replayed(evolve: Any) -> None:
 def test_choices_that_make_no_sense_are_one_sentence(evolve: Any) -> None:
     saved = evolve()
     for asked, match in (
-        (lambda: mutation_fitness(saved, quiet, samples=5), "--samples of at least 6"),
+        (lambda: mutation_fitness(saved, quiet, samples=0), "--samples of at least 1"),
         (lambda: mutation_fitness(saved, quiet, sigmas="0.1,x"), "--sigmas"),
         (lambda: mutation_fitness(saved, quiet, generation=7), "from 0 to 6"),
         (lambda: replay(saved, quiet, who="centre"), "expected --who champion"),
@@ -129,3 +129,65 @@ def test_choices_that_make_no_sense_are_one_sentence(evolve: Any) -> None:
     ):
         with pytest.raises(UsageError, match=match):
             asked()
+
+
+def test_too_few_mutations_are_said_and_not_refused(evolve: Any, tmp_path: Path) -> None:
+    saved = evolve()
+    asked: dict[str, Any] = {"sigmas": "0.001,0.1", "distributions": "normal", "examples": 100}
+    found = mutation_fitness(saved, quiet, samples=4, layer_samples=3, **asked)
+    facts = found.values
+    assert (facts["children"], facts["best_of"], facts["layer_best_of"]) == (6, 4, 3)
+    assert "too few for the best of 6 children" in found.sentence
+    assert "no interval: that takes 32 mutations" in found.sentence
+    assert any(row["mutated"] != "all" for row in found.rows), "the tensors alone are there all the same"
+    assert {row["expected_best_low"] for row in found.rows} == {None}
+    found.draw(tmp_path / "few.png")
+    known = mutation_fitness(saved, quiet, samples=48, layer_samples=0, **asked)
+    assert known.values["best_sigma"]["normal"]["low"] is not None
+    assert "no interval" not in known.sentence
+    assert "--samples" not in known.sentence
+    few = step_size(saved, quiet, sigmas="0.001,0.01", samples=4, moments=2, examples=100)
+    assert "expected best of 4, as 4 samples are too few for the run's 6" in few.sentence
+
+
+def test_samples_grow_with_the_children(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("galab.questions.mutation_fitness._SAMPLES", 16)
+    monkeypatch.setattr("galab.questions.mutation_fitness._LAYER_SAMPLES", 16)
+    saved = evolve()
+    asked: dict[str, Any] = {"sigmas": "0.001", "distributions": "normal", "examples": 50}
+    facts = mutation_fitness(saved, quiet, **asked).values
+    assert (facts["samples"], facts["layer_samples"], facts["best_of"]) == (48, 48, 6)
+    monkeypatch.setattr("galab.questions.mutation_fitness._MOST_SAMPLES", 20)
+    facts = mutation_fitness(saved, quiet, children=30, **asked).values
+    assert (facts["samples"], facts["layer_samples"], facts["best_of"]) == (20, 20, 20)
+
+
+def test_the_answer_is_of_the_runs_own_distribution(evolve: Any) -> None:
+    saved = evolve(distribution="sign")
+    asked: dict[str, Any] = {"sigmas": "0.001,100", "samples": 48, "layer_samples": 16, "examples": 100}
+    found = mutation_fitness(saved, quiet, distributions="normal,sign", **asked)
+    assert found.values["distribution"] == "sign"
+    assert "at sign noise" in found.sentence
+    assert set(found.values["better_in_resamples"]) == {"normal"}
+    assert mutation_fitness(saved, quiet, distributions="laplace,normal", **asked).values["distribution"] == "laplace"
+    own = [row for row in found.rows if (row["mutated"], row["distribution"]) == ("all", "sign")]
+    (best,) = [row for row in own if row["sigma"] == found.values["best_sigma"]["sign"]["sigma"]]
+    assert f"improve and {best['lethal']:,} are lethal" in found.sentence
+    assert found.values["lethal"] == sum(row["lethal"] for row in found.rows) > best["lethal"]
+
+
+def test_the_oracle_draws_from_the_runs_own_table(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from galab.lab.mutants import law_of
+    from galab.lab.mutation_scores import MutationScores
+
+    used = []
+    plain = MutationScores.drawn
+
+    def spied(self: Any, weights: Any, law: Any, *others: Any, **named: Any) -> Any:
+        used.append(law)
+        return plain(self, weights, law, *others, **named)
+
+    monkeypatch.setattr(MutationScores, "drawn", spied)
+    saved = evolve(distribution="scipy:logistic")
+    step_size(saved, quiet, sigmas="0.01", samples=8, moments=1, examples=50)
+    assert {law.name for law in used} == {law_of(saved).name} != {"normal"}
