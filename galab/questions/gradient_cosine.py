@@ -78,9 +78,7 @@ def gradient_cosine(
     require_directions(probe)
     weights, full = member.floats(), probe.examples("train", at_least("--examples", examples, 0))
     size = _batch(saved, batch, len(full))
-    step_size = step_size_of(saved, member) if sigma is None else sigma
-    if not 0 < step_size < math.inf:
-        raise UsageError(f"expected --sigma above 0, got {step_size}; choose a step size")
+    step_size = _positive(step_size_of(saved, member) if sigma is None else sigma)
     uphill = _gradient(probe, weights, full)
     found, law = _Found(), law_of(saved)
     for repeat in range(repeats):
@@ -167,6 +165,12 @@ def _minibatches(
         slope = probe.gradient(weights, minibatches.of(number))
         found.batches.setdefault(size, []).append(float(cosines(slope[None], uphill)[0]))
         found.squares.setdefault(size, []).append(float(np.square(slope, dtype=np.float64).sum()))
+
+
+def _positive(step_size: float) -> float:
+    if not 0 < step_size < math.inf:
+        raise UsageError(f"expected --sigma above 0, got {step_size}; choose a step size")
+    return step_size
 
 
 def _follow(found: _Found, saved: Saved, probe: Probe, full: Examples, most: int) -> str:
