@@ -16,7 +16,6 @@ from galab.analysis.statistics import holm
 from galab.errors import UsageError, closest
 from galab.questions.analysis import Analysis, Heard
 from galab.questions.choices import numbers_in
-from galab.questions.comparing import lower_is_better
 
 if TYPE_CHECKING:
     from galab.lab.rebuild import Saved
@@ -38,6 +37,8 @@ def variance(
     Raises:
         UsageError: there are fewer than three runs, or they have other configurations or no such metric.
     """
+    from galab.questions.comparing import lower_is_better
+
     shares = [percent / 100 for percent in numbers_in(early, "--early")]
     if shares[-1] >= 1:
         raise UsageError(f"expected --early below 100 percent, got {100 * shares[-1]:g}; leave it out")
