@@ -20,16 +20,19 @@ RUNS = Path(__file__).resolve().parents[2] / "runs"
 REFERENCE = {"ga": RUNS / "reference", "eggroll": RUNS / "reference-eggroll"}
 #: What keeps an analysis short here; a person's defaults take longer.
 QUICK: dict[str, list[str]] = {
-    "gradient-cosine": ["--repeats", "4", "--samples", "32", "--top", "2,8", "--steps", "6", "--examples", "400"],
-    "gradients": ["--steps", "4", "--looks", "2", "--examples", "400"],
-    "landscape": ["--directions", "2", "--examples", "200"],
-    "robustness": ["--mutants", "8", "--ancestors", "6", "--examples", "400"],
-    "generation-size": ["--moments", "2", "--children", "64", "--examples", "400"],
-    "meeting": ["--trials", "20", "--pairs", "50", "--generations", "6"],
-    "mutation-fitness": ["--samples", "32", "--children", "32", "--layer-samples", "8", "--examples", "400"],
-    "step-size": ["--samples", "16", "--moments", "3", "--examples", "400"],
-    "replay": ["--broods", "2", "--examples", "400"],
-}
+    "gradient-cosine": ["--repeats", "2", "--samples", "16", "--top", "2,8", "--steps", "3", "--examples", "300"],
+    "gradients": ["--steps", "3", "--looks", "2", "--examples", "300"],
+    "landscape": ["--directions", "2", "--examples", "100"],
+    "robustness": ["--mutants", "6", "--ancestors", "4", "--examples", "300"],
+    "generation-size": ["--moments", "2", "--children", "32", "--examples", "300"],
+    "meeting": ["--trials", "5", "--pairs", "20", "--generations", "4"],
+    "mutation-fitness": [
+        "--samples", "16", "--children", "16", "--layer-samples", "4", "--examples", "300",
+        "--sigmas", "0.001,0.1", "--distributions", "normal,sign",
+    ],
+    "step-size": ["--samples", "8", "--moments", "2", "--examples", "300", "--sigmas", "0.001,0.01,0.1"],
+    "replay": ["--broods", "1", "--examples", "300"],
+}  # fmt: skip
 #: What an analysis says of a run that it is not for.
 ELSEWHERE = {
     ("memory", "any"): "expected a network with memories",
