@@ -1,8 +1,7 @@
-"""The best of n: what is to be expected of it, from a sample; and shares with their intervals.
+"""The best of n: what is to be expected of it, from a sample.
 
 The mean over all subsets of n of a sample of N is sum_i x_(i) C(i - 1, n - 1) / C(N, n), without bias: a U-statistic
-(Hoeffding 1948). Interval of a share: Wilson 1927, "Probable inference, the law of succession, and statistical
-inference".
+(Hoeffding 1948).
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.order_statistics import enough_for_interval, maximum_odds
+from galab.analysis.resampling import picks
 
 Floats = NDArray[np.float64]
 
-#: Key of the resampling, so that the same values always have the same interval.
-_KEY = 0x0BDE5
 RESAMPLES = 500
-_WILSON_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +79,8 @@ def best_of(values: Floats, count: int) -> Best:
     winner = -1 if np.isnan(expected).all() else int(np.nanargmax(expected))
     if not enough_for_interval(size, count):
         return Best(expected, low, high, winner, np.empty(0, dtype=np.int64), np.empty(0))
-    picks = _picks(size)
-    drawn = np.stack([expected_best(row[picks], count) for row in values])  # (S, R)
+    chosen = picks(size, RESAMPLES, 0)
+    drawn = np.stack([expected_best(row[chosen], count) for row in values])  # (S, R)
     known = ~np.isnan(drawn).all(axis=1)
     if known.any():
         low[known], high[known] = np.nanquantile(drawn[known], [0.025, 0.975], axis=1)
@@ -108,24 +105,3 @@ def wins(first: Best, second: Best) -> float:
         return math.nan
     mine, other = (np.nan_to_num(one.largest, nan=-np.inf, posinf=np.inf, neginf=-np.inf) for one in (first, second))
     return float((mine > other).mean())
-
-
-def share_interval(hits: int, of: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; from 0 to 1 where nothing was seen.
-
-    Args:
-        hits: how often it was so.
-        of: in how many.
-    """
-    if not of:
-        return 0.0, 1.0
-    share, square = hits / of, _WILSON_Z**2 / of
-    middle = (share + square / 2) / (1 + square)
-    half = _WILSON_Z / (1 + square) * math.sqrt(share * (1 - share) / of + square / (4 * of))
-    return (0.0 if hits == 0 else middle - half), (1.0 if hits == of else middle + half)
-
-
-def _picks(size: int) -> NDArray[np.intp]:
-    """(R, N) places of resamples, the same ones every time."""
-    bits = np.random.Philox(key=_KEY).random_raw(RESAMPLES * size) >> np.uint64(32)
-    return ((bits * np.uint64(size)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, size)

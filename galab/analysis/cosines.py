@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from galab.analysis.statistics import share_interval
 from galab.strategies.shaping import centred_ranks, pair_weights, raw, single_weights, without_failures
 
 Floats = NDArray[np.float64]
@@ -154,7 +155,7 @@ class Share:
 
 
 def share_of(happened: NDArray[np.bool_]) -> Share:
-    """A share with its binomial interval (Wilson, "Probable inference, the law of succession ...", 1927).
+    """A share with its interval, see :func:`galab.analysis.statistics.share_interval`.
 
     Args:
         happened: (R,) whether it did.
@@ -162,8 +163,7 @@ def share_of(happened: NDArray[np.bool_]) -> Share:
     count, total = int(np.count_nonzero(happened)), len(happened)
     if not total:
         return Share(0, 0, math.nan, math.nan, math.nan)
-    ends = stats.binomtest(count, total).proportion_ci(method="wilson")
-    return Share(count, total, count / total, float(ends.low), float(ends.high))
+    return Share(count, total, count / total, *share_interval(count, total))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

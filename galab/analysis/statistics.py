@@ -2,6 +2,7 @@
 
 Bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), the percentile interval. Rank tests: Mann
 and Whitney 1947; Kruskal and Wallis 1952. Probability of superiority: Vargha and Delaney 2000. Correction: Holm 1979.
+Interval of a share: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 #: Key of the resampling, so that the same values always have the same interval.
 _KEY = 0x6A1AB
 RESAMPLES = 10_000
+_WILSON_Z = 1.959963984540054
 #: Of so many splits into two groups all are looked at: those of 10 and 8 values, or fewer.
 _MOST_SPLITS = 50_000
 
@@ -203,3 +205,18 @@ def compare(groups: Sequence[ArrayLike], *, lower_is_better: bool = False) -> Co
     return Comparison(
         intervals, best, h, p, {index: RankTest(test.u, q, test.superiority) for index, test, q in pairs}
     )
+
+
+def share_interval(hits: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share; from 0 to 1 where nothing was seen.
+
+    Args:
+        hits: how often it was so.
+        of: in how many.
+    """
+    if not of:
+        return 0.0, 1.0
+    share, square = hits / of, _WILSON_Z**2 / of
+    middle = (share + square / 2) / (1 + square)
+    half = _WILSON_Z / (1 + square) * math.sqrt(share * (1 - share) / of + square / (4 * of))
+    return (0.0 if hits == 0 else middle - half), (1.0 if hits == of else middle + half)

@@ -14,7 +14,7 @@ from galab.evolution_compatibility import breeds
 from galab.genome.births import Birth
 from galab.genome.founders import Founders, TensorLaw
 from galab.genome.noise import Stream, Table, draw, table
-from galab.genome.phenotype import Phenotype, to_float
+from galab.genome.phenotype import Phenotype
 from galab.genome.sigma import sigma
 from galab.lab import tables
 from galab.lab.operators import developer
@@ -146,8 +146,3 @@ def random_directions(run_key: int, size: int, count: int, *, start: int = 0) ->
     for number in range(start, start + count):
         one = draw(table("normal"), run_key, FAR + number, Stream.CHOICE, size).astype(np.float64)
         yield one / np.linalg.norm(one)
-
-
-def weights_of(member: Member) -> NDArray[np.float32]:
-    """(D,) float32 weights of any member."""
-    return to_float(member.weights) if isinstance(member, Phenotype) else member.floats()

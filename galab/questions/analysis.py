@@ -11,6 +11,7 @@ at or below the paths that a person names.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,11 @@ class Option:
     kind: type
     default: Any
     help: str
+
+
+def or_none(value: Any) -> float | None:
+    """A finite number as plain data; None where it is none, as JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None
 
 
 def summary_of(analysis: Callable[..., Analysis]) -> str:

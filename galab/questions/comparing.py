@@ -16,6 +16,7 @@ from galab.analysis.targets import times_to
 from galab.analysis.trials import compare_first, reached
 from galab.errors import UsageError
 from galab.lab.curves import Curves
+from galab.questions.analysis import or_none
 
 Values = dict[str, NDArray[np.float64]]
 #: Words in metrics of which less is better.
@@ -93,7 +94,7 @@ def _to(found: Curves, level: float) -> dict[str, Any]:
     shortest = None if times.shortest is None else found.curves[times.shortest].path.as_posix()
     return {
         "level": level,
-        "watched": _or_none(times.horizon),
+        "watched": or_none(times.horizon),
         "shortest": shortest,
         "beyond": times.beyond,
         "groups": [
@@ -114,9 +115,9 @@ def _rows(values: Values, result: Comparison, *, lower: bool) -> list[dict[str, 
             {
                 "group": name,
                 "seeds": interval.count,
-                "median": _or_none(interval.median),
-                "low": _or_none(interval.low),
-                "high": _or_none(interval.high),
+                "median": or_none(interval.median),
+                "low": or_none(interval.low),
+                "high": or_none(interval.high),
                 "best": place == result.best,
                 "p": versus.p if versus else None,
                 **_effect(effect(best, own, lower_is_better=lower) if versus else None),
@@ -132,12 +133,12 @@ def _effect(found: Effect | None) -> dict[str, Any]:
         return dict.fromkeys((*names, "difference", "difference_low", "difference_high"))
     return {
         "best_is_better": found.superiority,
-        "best_is_better_low": _or_none(found.superiority_low),
-        "best_is_better_high": _or_none(found.superiority_high),
+        "best_is_better_low": or_none(found.superiority_low),
+        "best_is_better_high": or_none(found.superiority_high),
         "cliffs_delta": found.delta,
-        "difference": _or_none(found.difference),
-        "difference_low": _or_none(found.difference_low),
-        "difference_high": _or_none(found.difference_high),
+        "difference": or_none(found.difference),
+        "difference_low": or_none(found.difference_low),
+        "difference_high": or_none(found.difference_high),
     }
 
 
@@ -177,7 +178,3 @@ def _reach(found: Curves) -> str:
     last = max(float(curve.places[-1]) for curve in found.curves)
     first = min(float(curve.places[0]) for curve in found.curves)
     return f"they have values from {number(first)} to {number(last)}"
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from galab.analysis.generation_size_figure import Moment, draw_generation_sizes
 from galab.analysis.order_statistics import gains_interval, gains_of_best, normal_maximum
 from galab.errors import UsageError
-from galab.questions.analysis import Analysis, Heard
+from galab.questions.analysis import Analysis, Heard, or_none
 from galab.questions.choices import at_least
 from galab.questions.spots import Spot, spot_of
 
@@ -90,9 +90,9 @@ def generation_size(
         pictures.append(picture)
         values["moments"].append(_moment(litter, picture, numbers))
         rows += [
-            {"generation": spot.generation, "children": n, "gain": _number(picture.gains[k]),
-             "low": _number(picture.low[k]), "high": _number(picture.high[k]),
-             "per_child": _number(picture.gains[k] / n), "linear": _number(picture.linear[k])}
+            {"generation": spot.generation, "children": n, "gain": or_none(picture.gains[k]),
+             "low": or_none(picture.low[k]), "high": or_none(picture.high[k]),
+             "per_child": or_none(picture.gains[k] / n), "linear": or_none(picture.linear[k])}
             for k, n in enumerate(numbers)
         ]  # fmt: skip
     batch = _batch(saved)
@@ -123,7 +123,7 @@ def _spots(saved: Saved, moments: int, generation: int | None) -> list[Spot]:
 
 
 def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
-    from galab.lab.mutants import Mutants, weights_of
+    from galab.lab.mutants import Mutants
 
     mutants, probe, batch = Mutants(spot.saved), spot.probe, _batch(spot.saved)
     chooser = probe.minibatches(batch).of(spot.generation + 1) if batch else shown
@@ -145,7 +145,7 @@ def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
         gains[part] = probe.fitness(group, shown) - here
         scores[part] = probe.fitness(group, chooser) if batch else gains[part]
         if slope is not None:
-            first[part] = [(weights_of(child).astype(np.float64) - spot.weights) @ slope for child in group]
+            first[part] = [(child.floats().astype(np.float64) - spot.weights) @ slope for child in group]
         tell((start + size) / count)
     good = np.isfinite(gains) & np.isfinite(scores)
     known = first[np.isfinite(first)]
@@ -196,18 +196,14 @@ def _moment(litter: Litter, picture: Moment, numbers: list[int]) -> dict[str, An
         "step_size": litter.step_size,
         "share_improving": float((litter.gains > 0).mean()),
         "failed": litter.failed,
-        "gain_mean": _number(litter.gains.mean()),
-        "gain_deviation": _number(litter.gains.std()),
-        "linear_deviation": _number(litter.linear),
+        "gain_mean": or_none(litter.gains.mean()),
+        "gain_deviation": or_none(litter.gains.std()),
+        "linear_deviation": or_none(litter.linear),
         "best_per_child": numbers[best] if each[best] > 0 else None,
-        "gains": {str(n): _number(gain) for n, gain in zip(numbers, picture.gains, strict=True)},
-        "low": {str(n): _number(gain) for n, gain in zip(numbers, picture.low, strict=True)},
-        "high": {str(n): _number(gain) for n, gain in zip(numbers, picture.high, strict=True)},
+        "gains": {str(n): or_none(gain) for n, gain in zip(numbers, picture.gains, strict=True)},
+        "low": {str(n): or_none(gain) for n, gain in zip(numbers, picture.low, strict=True)},
+        "high": {str(n): or_none(gain) for n, gain in zip(numbers, picture.high, strict=True)},
     }
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _sentence(values: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from galab.analysis.cosines import log10_mutations_for
 from galab.analysis.gradients_figure import UpdatePicture
 from galab.analysis.statistics import Interval, median_interval
 from galab.analysis.update_laws import LAWS, Shape
+from galab.questions.analysis import or_none
 
 if TYPE_CHECKING:
     from galab.lab.probe import Probe
@@ -53,8 +54,8 @@ def report(
         "update_sigma": _plain(sizes),
         "norm_ratio": sizes.median / moment["sigma"],
         "cosine_with_full_gradient": _plain(cosine),
-        "log10_mutations_for_that_cosine": _finite(log10_mutations_for(cosine.median, size)),
-        "log10_mutations_by_the_normal_law": _finite(log10_mutations_for(cosine.median, size, normal=True)),
+        "log10_mutations_for_that_cosine": or_none(log10_mutations_for(cosine.median, size)),
+        "log10_mutations_by_the_normal_law": or_none(log10_mutations_for(cosine.median, size, normal=True)),
         "sizes": lengths,
     }
     picture = UpdatePicture(
@@ -108,12 +109,8 @@ def _middle(values: list[float]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _plain(one: Interval) -> dict[str, Any]:
-    return {"median": one.median, "low": _finite(one.low), "high": _finite(one.high), "count": one.count}
+    return {"median": one.median, "low": or_none(one.low), "high": or_none(one.high), "count": one.count}
 
 
 def _title(moment: dict[str, Any], probe: Probe) -> str:

@@ -13,7 +13,7 @@ from galab.analysis.landscape import barrier, principal_plane, slope_at_zero, sy
 from galab.analysis.landscape_figure import Lines, Slice, Way, draw_landscape
 from galab.analysis.resampling import mean_interval
 from galab.errors import UsageError
-from galab.questions.analysis import Analysis, Heard
+from galab.questions.analysis import Analysis, Heard, or_none
 from galab.questions.choices import at_least
 from galab.questions.perceptrons import is_perceptron, layers_of, weights_in
 from galab.questions.spots import Spot, other_run, spot_of
@@ -91,10 +91,10 @@ def landscape(
 
 
 def _who(spot: Spot, split: str, count: int, reach: float) -> dict[str, Any]:
-    from galab.lab.mutants import Mutants, weights_of
+    from galab.lab.mutants import Mutants
 
     children = Mutants(spot.saved).children(spot.member, 16, generation=spot.generation)
-    lengths = [float(np.linalg.norm(weights_of(child) - spot.weights)) for child in children]
+    lengths = [float(np.linalg.norm(child.floats() - spot.weights)) for child in children]
     return {
         "generation": spot.generation,
         "number": spot.number,
@@ -112,11 +112,11 @@ def _lines(
     spot: Spot, shown: Examples, steps: Floats, count: int, run: int, runs: int
 ) -> list[Lines]:
     """The loss along directions of every kind, all of length 1."""
-    from galab.lab.mutants import Mutants, random_directions, weights_of
+    from galab.lab.mutants import Mutants, random_directions
 
     own = []
     for child in Mutants(spot.saved).children(spot.member, count, generation=spot.generation, start=16):
-        change = weights_of(child).astype(np.float64) - spot.weights
+        change = child.floats().astype(np.float64) - spot.weights
         if np.isfinite(change).all() and change.any():
             own.append(change / np.linalg.norm(change))
     kinds: dict[str, list[Floats]] = {"mutation": own, "gradient": []}
@@ -155,19 +155,19 @@ def _numbers(lines: list[Lines], steps: Floats, prefix: str) -> dict[str, Any]:
         here = one.losses[:, middle]
         rises = ((one.losses[:, 0] + one.losses[:, -1]) / 2 - here)[np.isfinite(one.losses[:, [0, -1]]).all(axis=1)]
         rise = mean_interval(rises)
-        found[f"{prefix}loss"] = _number(here[0])
-        found[f"{prefix}{kind}_rise"] = _number(rise.value)
-        found[f"{prefix}{kind}_rise_low"] = _number(rise.low)
-        found[f"{prefix}{kind}_rise_high"] = _number(rise.high)
-        found[f"{prefix}{kind}_lowest"] = _number(np.nanmin(one.losses)) if np.isfinite(one.losses).any() else None
+        found[f"{prefix}loss"] = or_none(here[0])
+        found[f"{prefix}{kind}_rise"] = or_none(rise.value)
+        found[f"{prefix}{kind}_rise_low"] = or_none(rise.low)
+        found[f"{prefix}{kind}_rise_high"] = or_none(rise.high)
+        found[f"{prefix}{kind}_lowest"] = or_none(np.nanmin(one.losses)) if np.isfinite(one.losses).any() else None
         if kind == "gradient":
-            found[f"{prefix}gradient_slope"] = _number(slope_at_zero(steps, one.losses[0]))
+            found[f"{prefix}gradient_slope"] = or_none(slope_at_zero(steps, one.losses[0]))
     return found
 
 
 def _rows(lines: list[Lines], run: int) -> list[dict[str, Any]]:
     return [
-        {"kind": _KINDS[one.colour], "run": run, "direction": number, "step": float(step), "loss": _number(loss)}
+        {"kind": _KINDS[one.colour], "run": run, "direction": number, "step": float(step), "loss": or_none(loss)}
         for one in lines
         for number, losses in enumerate(one.losses)
         for step, loss in zip(one.steps, losses, strict=True)
@@ -176,7 +176,7 @@ def _rows(lines: list[Lines], run: int) -> list[dict[str, Any]]:
 
 def _way_rows(ways: list[Way]) -> list[dict[str, Any]]:
     return [
-        {"kind": f"way {way.label}", "run": 0, "direction": 0, "step": float(share), "loss": _number(loss)}
+        {"kind": f"way {way.label}", "run": 0, "direction": 0, "step": float(share), "loss": or_none(loss)}
         for way in ways
         for share, loss in zip(np.linspace(0, 1, len(way.losses)), way.losses, strict=True)
     ]
@@ -186,18 +186,16 @@ def _slice(spot: Spot, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
     """The plane of the first two principal components of the champion's line and the parents, through the champion."""
     from galab.lab.history import History
     from galab.lab.members import candidates_of
-    from galab.lab.mutants import weights_of
-
     saved = spot.saved
     way: list[NDArray[np.float32]] = []
     if saved.folder is not None:
         history = History(saved)
         line = range(spot.number + 1) if history.evolution else [birth.id for birth in history.line(spot.number)]
         places = np.unique(np.linspace(0, len(line) - 1, min(len(line), _ANCESTORS)).astype(int))
-        way = [weights_of(member) for _, member in history.walk([line[place] for place in places.tolist()])]
+        way = [member.floats() for _, member in history.walk([line[place] for place in places.tolist()])]
     parents = []
     if spot.generation == saved.generation and len(saved.numbers) > 1:
-        parents = [weights_of(member) for member in candidates_of(saved.state)]
+        parents = [member.floats() for member in candidates_of(saved.state)]
     points = np.array([*parents, *(way or [spot.weights])], dtype=np.float64)
     plane = principal_plane(points, origin=spot.weights)
     if not plane.axes[1].any():
@@ -231,7 +229,7 @@ def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, A
 
     ways = [way("as they are", end)]
     told: dict[str, Any] = {
-        "barrier": _number(barrier(ways[0].losses)),
+        "barrier": or_none(barrier(ways[0].losses)),
         "distance": float(np.linalg.norm(spot.weights - end)),
         "barrier_aligned": None,
         "not_aligned_because": None,
@@ -247,14 +245,10 @@ def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, A
     if not np.isclose(after.losses[-1], ways[0].losses[-1], rtol=1e-3, atol=1e-5, equal_nan=True):
         told["not_aligned_because"] = "its layers do not follow one another, as exchanging neurons changes its loss"
         return ways, told
-    told["barrier_aligned"] = _number(barrier(after.losses))
+    told["barrier_aligned"] = or_none(barrier(after.losses))
     told["distance_aligned"] = distance(first, moved)
     told["neurons_moved"] = int(sum((order != np.arange(len(order))).sum() for order in orders))
     return [*ways, after], told
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _sentence(values: dict[str, Any], spot: Spot) -> str:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from galab.analysis.meeting import LAWS, MOST_PARENTS, SELECTIONS, Breeding, meeting_odds, one_generation
 from galab.analysis.meeting_figure import BySize, Curve, draw_meetings
 from galab.analysis.meeting_simulation import descents, meetings
+from galab.analysis.statistics import share_interval
 from galab.errors import UsageError, closest
-from galab.questions.analysis import Analysis, Heard
+from galab.questions.analysis import Analysis, Heard, or_none
 from galab.questions.choices import at_least
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ def _calculated(breeding: Breeding, generations: int, values: dict[str, Any]) ->
 
 def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
     return [
-        {"what": one.label, "generation": place + 1, "odds": float(odds), "low": _number(one.low[place]),
-         "high": _number(one.high[place])}
+        {"what": one.label, "generation": place + 1, "odds": float(odds), "low": or_none(one.low[place]),
+         "high": or_none(one.high[place])}
         for one in curves
         for place, odds in enumerate(one.odds)
     ]  # fmt: skip
@@ -166,11 +167,8 @@ def _line(label: str, odds: Floats, colour: int, selection: str) -> Curve:
 
 def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int, selection: str) -> Curve:
     """The share that has met by each generation, with Wilson's binomial interval."""
-    from scipy.stats import binomtest
-
     met = [(when > 0) & (when <= one) for one in range(1, generations + 1)]
-    found = [binomtest(int(one.sum()), len(when)).proportion_ci(method="wilson") for one in met]
-    low, high = np.array([one.low for one in found]), np.array([one.high for one in found])
+    low, high = np.array([share_interval(int(one.sum()), len(when)) for one in met]).T
     return Curve(label, np.array([one.mean() for one in met]), low, high, colour, selection)
 
 
@@ -200,10 +198,6 @@ def _by_size(breeding: Breeding, generations: int) -> list[BySize]:
             ]
             found.append(BySize(f"{_NAMES[law]}, {selection}", _SIZES, odds, number, selection))
     return found
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _sentence(values: dict[str, Any], breeding: Breeding, generations: int, calculated: bool) -> str:

@@ -15,8 +15,8 @@ from galab.analysis.memory_figure import BankPicture, draw_bank
 from galab.analysis.memory_space import free_directions, free_subspace
 from galab.contracts import Telling
 from galab.errors import UsageError
-from galab.questions.analysis import Analysis, Heard
-from galab.questions.memory_report import STEPS, Bank, median_of, or_none, rows_of, sentence_of, summary_of
+from galab.questions.analysis import Analysis, Heard, or_none
+from galab.questions.memory_report import STEPS, Bank, median_of, rows_of, sentence_of, summary_of
 
 if TYPE_CHECKING:
     import torch

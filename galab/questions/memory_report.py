@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from galab.analysis import memory as bank_of
 from galab.analysis.memory_figure import BankPicture
+from galab.questions.analysis import or_none
 
 #: Lengths of the steps that a bank is tested with, as shares of its median length.
 STEPS = (0.1, 0.3, 1.0)
@@ -106,8 +107,3 @@ def median_of(values: NDArray[np.float64]) -> float | None:
     """The median of the finite values; None without any."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if known.size else None
-
-
-def or_none(value: float) -> float | None:
-    """A number, or None where it is none."""
-    return float(value) if np.isfinite(value) else None

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galab.analysis.best_of import Best, best_of, expected_best, share_interval, wins
+from galab.analysis.best_of import Best, best_of, expected_best, wins
 from galab.analysis.effects_figure import Violins, draw_effects
 from galab.analysis.figures import Band
 from galab.analysis.order_statistics import SAMPLES_PER_DRAW, enough_for_interval
+from galab.analysis.statistics import share_interval
 from galab.distribution import TABLE_HASHES
 from galab.errors import UsageError
-from galab.questions.analysis import Analysis, Heard
+from galab.questions.analysis import Analysis, Heard, or_none
 from galab.questions.choices import at_least, names_in, numbers_in
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _told(
         shares[name] = Band(name, x, hits / change.shape[1], ends[:, 0], ends[:, 1])
         rows += _rows(name, name in laws, steps, change, lethal[name], count, best[name], shares[name])
     bands = {name: Band(name, x, one.expected, one.low, one.high) for name, one in best.items()}
-    paired = {name: _or_none(wins(best[name], best[law])) for name in laws if name != law}
+    paired = {name: or_none(wins(best[name], best[law])) for name in laws if name != law}
     values = {
         **facts,
         "best_sigma": {name: _best_sigma(steps, one) for name, one in best.items()},
@@ -214,11 +215,11 @@ def _rows(
             "failed": int(change.shape[1] - known.size - lethal[at]), "unchanged": int((known == 0).sum()),
             "improving": float(share.middle[at]), "improving_low": float(share.low[at]),
             "improving_high": float(share.high[at]), "best_improves": float(expected_best(change[at] > 0, count)),
-            "mean": _or_none(known.mean() if known.size else np.nan),
-            "std": _or_none(known.std() if known.size else np.nan), "p05": _or_none(quantiles[0]),
-            "median": _or_none(quantiles[1]), "p95": _or_none(quantiles[2]),
-            "expected_best": _or_none(best.expected[at]), "expected_best_low": _or_none(best.low[at]),
-            "expected_best_high": _or_none(best.high[at]),
+            "mean": or_none(known.mean() if known.size else np.nan),
+            "std": or_none(known.std() if known.size else np.nan), "p05": or_none(quantiles[0]),
+            "median": or_none(quantiles[1]), "p95": or_none(quantiles[2]),
+            "expected_best": or_none(best.expected[at]), "expected_best_low": or_none(best.low[at]),
+            "expected_best_high": or_none(best.high[at]),
         })  # fmt: skip
     return found
 
@@ -267,7 +268,3 @@ def _others(paired: dict[str, float | None]) -> str:
     if better:
         return f"; better is {' and '.join(better)}"
     return f"; nothing shows that {' or '.join(known)} is better"
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

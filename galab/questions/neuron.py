@@ -111,15 +111,13 @@ def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any
     from galab.evolution_compatibility import breeds
     from galab.genome.sigma import sigma
     from galab.lab.history import History
-    from galab.lab.mutants import weights_of
-
     saved = spot.saved
     if saved.folder is None:
         return {}, {"no_drift_because": "a lone checkpoint has no lineage"}
     history = History(saved)
     line = [] if history.evolution else history.line(spot.number)
     first = history.member(line[0].id if line else 0)
-    founder = saved.layout.split(weights_of(first))[name].astype(np.float64).ravel()
+    founder = saved.layout.split(first.floats())[name].astype(np.float64).ravel()
     references: dict[str, Floats] = {"its founder" if line else "where it began": founder}
     config = saved.config
     reason = None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.best_of import share_interval
+from galab.analysis.statistics import share_interval
+from galab.questions.analysis import or_none
 
 IMPROVING, NEUTRAL, HARMFUL, FAILED = "improving", "neutral", "harmful", "failed"
 KINDS = (IMPROVING, NEUTRAL, HARMFUL, FAILED)
@@ -36,7 +37,7 @@ class Step:
     def to_row(self) -> dict[str, Any]:
         """For the CSV file; None where a fitness failed."""
         row = asdict(self)
-        return row | {name: _or_none(row[name]) for name in ("fitness", "change")}
+        return row | {name: or_none(row[name]) for name in ("fitness", "change")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +172,3 @@ def _percent(part: dict[str, Any]) -> str:
 
 def _told(part: dict[str, Any]) -> str:
     return "none" if part["share"] is None else f"{part['share']:.0%} ({part['low']:.0%} to {part['high']:.0%})"
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -114,8 +114,6 @@ def _champion(spot: Spot, shown: Examples, shares: Sequence[float], mutants: int
 def _ancestors(spot: Spot, count: int) -> tuple[list[int], Floats]:
     """Generations and weights of some of a champion's line, evenly spaced in the logarithm of the generation."""
     from galab.lab.history import History
-    from galab.lab.mutants import weights_of
-
     history = History(spot.saved)
     if history.evolution:
         line = {generation: generation for generation in range(spot.generation)}
@@ -124,7 +122,7 @@ def _ancestors(spot: Spot, count: int) -> tuple[list[int], Floats]:
     numbers = list(line)
     wanted = np.unique(np.rint(np.geomspace(1, max(len(numbers), 1), count)).astype(int)) - 1
     chosen = [numbers[place] for place in wanted.tolist() if place < len(numbers)]
-    walked = [(line[number], weights_of(member)) for number, member in history.walk(chosen)]
+    walked = [(line[number], member.floats()) for number, member in history.walk(chosen)]
     return [generation for generation, _ in walked], np.array([w for _, w in walked], dtype=np.float64)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galab.analysis.resampling import mean_interval
 from galab.analysis.robustness_figure import Side
 from galab.analysis.statistics import mann_whitney, median_interval
+from galab.questions.analysis import or_none
 from galab.questions.spots import Spot
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ def values_of(
             "failed": int(sum(np.isinf(one.lost).sum() for one in group)),
             "by_age": [
                 {"first": age.first, "last": age.last, "examples": age.examples, "kept": age.kept.value,
-                 "low": _known(age.kept.low), "high": _known(age.kept.high)}
+                 "low": or_none(age.kept.low), "high": or_none(age.kept.high)}
                 for age in side.by_age
             ],
         })  # fmt: skip
@@ -91,7 +92,8 @@ def _interval(values: Floats) -> dict[str, Any]:
     if not known.size:
         return {"median": None, "low": None, "high": None, "mean": None}
     one = median_interval(known)
-    return {"median": one.median, "low": _known(one.low), "high": _known(one.high), "mean": mean_interval(known).value}
+    low, high = or_none(one.low), or_none(one.high)
+    return {"median": one.median, "low": low, "high": high, "mean": mean_interval(known).value}
 
 
 def _test(first: Floats, second: Floats) -> dict[str, Any] | None:
@@ -100,10 +102,6 @@ def _test(first: Floats, second: Floats) -> dict[str, Any] | None:
         return None
     found = mann_whitney(a, b)
     return {"p": found.p, "superiority": found.superiority}
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def rows_of(found: list[list[Found]], shares: Sequence[float]) -> list[dict[str, Any]]:
@@ -115,8 +113,8 @@ def rows_of(found: list[list[Found]], shares: Sequence[float]) -> list[dict[str,
             "generation": one.spot.generation,
             "size": share,
             "mutant": mutant,
-            "fitness_lost": _known(one.lost[place, mutant]),
-            "kept": _known(one.kept[place, mutant]),
+            "fitness_lost": or_none(one.lost[place, mutant]),
+            "kept": or_none(one.kept[place, mutant]),
         }
         for side, group in enumerate(found)
         for one in group

@@ -59,7 +59,6 @@ def spot_of(saved: Saved, generation: int | None = None, level: float | None = N
         UsageError: both are given, the level was never reached, or the generation is not in the run's history.
     """
     from galab.lab.history import History
-    from galab.lab.mutants import weights_of
     from galab.lab.probe import Probe
 
     if level is not None:
@@ -69,11 +68,11 @@ def spot_of(saved: Saved, generation: int | None = None, level: float | None = N
     if generation is None or generation == saved.generation:
         place = saved.place(None)
         member = saved.member()
-        return Spot(saved, Probe(saved), saved.generation, saved.numbers[place], member, weights_of(member))
+        return Spot(saved, Probe(saved), saved.generation, saved.numbers[place], member, member.floats())
     history = History(saved)
     number = history.champion(generation)
     member = history.member(number)
-    return Spot(saved, Probe(saved), generation, number, member, weights_of(member))
+    return Spot(saved, Probe(saved), generation, number, member, member.floats())
 
 
 def _first_at(saved: Saved, level: float) -> int:

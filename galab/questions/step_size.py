@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from galab.analysis.oracle import Collapse, Moment, collapse, interpolated, moment_of_estimates, moment_of_mutations
 from galab.analysis.order_statistics import SAMPLES_PER_DRAW, enough_for_interval
 from galab.errors import UsageError
-from galab.questions.analysis import Analysis, Heard
+from galab.questions.analysis import Analysis, Heard, or_none
 from galab.questions.choices import at_least, numbers_in
 from galab.questions.mutation_fitness import children_of
 
@@ -144,9 +144,9 @@ def _told(
     rule = f"expected best of {count:,}{fewer}" if best else "cosine with the gradient"
     rows = [
         {
-            "generation": one.generation, "oracle": _or_none(one.sigma), "oracle_low": _or_none(one.low),
-            "oracle_high": _or_none(one.high), "worth": _or_none(one.worth), "actual": actual_at,
-            "ratio": _or_none(actual_at / one.sigma),
+            "generation": one.generation, "oracle": or_none(one.sigma), "oracle_low": or_none(one.low),
+            "oracle_high": or_none(one.high), "worth": or_none(one.worth), "actual": actual_at,
+            "ratio": or_none(actual_at / one.sigma),
         }
         for one in found
         for actual_at in [float(interpolated(generations, actual, [one.generation])[0])]
@@ -154,9 +154,9 @@ def _told(
     values: dict[str, Any] = {
         "generation": saved.generation, "split": split, "examples": len(shown), "data": probe.task.description,
         "oracle": rule, "samples": samples, "best_of": count if best else None, "children": children, "sigmas": steps,
-        "ratio_median": _or_none(report.ratio), "ratio_low": _or_none(report.low), "ratio_high": _or_none(report.high),
-        "below_a_tenth_share": _or_none(report.collapsed), "below_a_tenth_longest": report.longest,
-        "at_floor_share": _or_none(report.at_floor), "step_size_mean": float(actual.mean()),
+        "ratio_median": or_none(report.ratio), "ratio_low": or_none(report.low), "ratio_high": or_none(report.high),
+        "below_a_tenth_share": or_none(report.collapsed), "below_a_tenth_longest": report.longest,
+        "at_floor_share": or_none(report.at_floor), "step_size_mean": float(actual.mean()),
         "step_size_variance": float(actual.var()), "step_size_log2_mean": float(logs.mean()),
         "step_size_log2_variance": float(logs.var()), "step_size_first": float(actual[0]),
         "step_size_last": float(actual[-1]),
@@ -198,7 +198,3 @@ def _draw(
     from galab.analysis.oracle_figure import draw_oracle
 
     draw_oracle(path, found, generations, actual, title=title)
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

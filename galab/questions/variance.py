@@ -14,7 +14,7 @@ from galab.analysis.starts import Early, foretold, spread
 from galab.analysis.starts_figure import draw_starts
 from galab.analysis.statistics import holm
 from galab.errors import UsageError, closest
-from galab.questions.analysis import Analysis, Heard
+from galab.questions.analysis import Analysis, Heard, or_none
 from galab.questions.choices import numbers_in
 
 if TYPE_CHECKING:
@@ -121,21 +121,21 @@ def _values(
         "runs": len(table),
         "metric": metric,
         "generations": shared[-1],
-        "final_mean": _number(np.nanmean(table[:, -1])) if np.isfinite(table[:, -1]).any() else None,
-        "final_variance": _number(over[-1]),
-        "first_variance": _number(over[0]),
+        "final_mean": or_none(np.nanmean(table[:, -1])) if np.isfinite(table[:, -1]).any() else None,
+        "final_variance": or_none(over[-1]),
+        "first_variance": or_none(over[0]),
         "early": [
             {
-                "share": one.share, "generation": one.generation, "rho": _number(one.correlation.rho),
-                "low": _number(one.correlation.low), "high": _number(one.correlation.high),
-                "p": _number(one.correlation.p),
+                "share": one.share, "generation": one.generation, "rho": or_none(one.correlation.rho),
+                "low": or_none(one.correlation.low), "high": or_none(one.correlation.high),
+                "p": or_none(one.correlation.p),
                 "p_holm": corrected.get(one.generation),
-                "runs": one.correlation.pairs, "explained": _number(one.explained),
-                "variance": _number(over[shared.index(one.generation)]),
+                "runs": one.correlation.pairs, "explained": or_none(one.explained),
+                "variance": or_none(over[shared.index(one.generation)]),
             }
             for one in found
         ],
-        "variance": [_number(one) for one in over],
+        "variance": [or_none(one) for one in over],
         "at": list(shared),
     }  # fmt: skip
 
@@ -146,14 +146,10 @@ def _rows(
     sign = -1 if down else 1
     return [
         {"run": name, "seed": saved.config.seed}
-        | {f"at_{one.share:g}": _number(sign * one.early[place]) for one in found}
-        | {"final": _number(table[place, -1])}
+        | {f"at_{one.share:g}": or_none(sign * one.early[place]) for one in found}
+        | {"final": or_none(table[place, -1])}
         for place, (name, saved) in enumerate(zip(names, runs, strict=True))
     ]
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _sentence(values: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from galab.analysis.best_of import best_of, expected_best, share_interval, wins
+from galab.analysis.best_of import best_of, expected_best, wins
 from galab.analysis.order_statistics import maximum_odds
+from galab.analysis.statistics import share_interval
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -11,7 +11,7 @@ from lab_outcome import ENGINE, EVOLUTION
 
 from galab.genome.phenotype import Phenotype
 from galab.lab.history import History
-from galab.lab.mutants import Mutants, random_directions, weights_of
+from galab.lab.mutants import Mutants, random_directions
 from galab.lab.probe import Probe
 from galab.lab.rebuild import open_saved
 
@@ -21,7 +21,7 @@ Evolve = Callable[..., Path]
 def children(run: Path, count: int, start: int = 0) -> np.ndarray:
     saved = open_saved(run)
     found = Mutants(saved).children(saved.member(), count, generation=saved.generation, start=start)
-    return np.stack([weights_of(child) for child in found])
+    return np.stack([child.floats() for child in found])
 
 
 @pytest.mark.parametrize("kind", ["plain", "parameter", "momentum", "shares", "memories", "low-rank", "union"])
