@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/do_closeness_and_answers_want_one_st
 Command: python analysis/do_closeness_and_answers_want_one_step_size.py [--seeds 0-4] [--generations 500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, ERRORS, MOVE_OR_TARGET
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, ERRORS, MOVE_OR_TARGET, Condition, Question
+from galab.cli.question_script import ask
 
 SIGMAS = tuple(Condition(f"sigma {sigma:g}", {"sigma": sigma}) for sigma in (0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0))
 CLOSENESS = Question(

@@ -10,9 +10,8 @@ Command: python analysis/do_elites_matter_only_in_small_populations.py [--seeds 
 
 from dataclasses import replace
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import DIGITS, LOSS
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import DIGITS, LOSS, Condition, Question
+from galab.cli.question_script import ask
 
 #: Parents, children, and how many times the question's generations.
 SIZES = ((1, 16, 2.0), (8, 32, 1.0), (64, 256, 0.5))

@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/do_evolved_rates_solve_till_death.
 Command: python analysis/do_evolved_rates_solve_till_death.py [--seeds 0-4] [--generations 600]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, BEFORE_DEATH, MOVE_OR_TARGET
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, BEFORE_DEATH, MOVE_OR_TARGET, Condition, Question
+from galab.cli.question_script import ask
 
 RATES = (
     ("no rate (sigma 1)", {"step_size": "fixed"}),

@@ -10,9 +10,8 @@ Command: python analysis/do_larger_batches_end_better.py [--seeds 0-4] [--genera
 
 from dataclasses import replace
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import MNIST, TEST
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import MNIST, TEST, Condition, Question
+from galab.cli.question_script import ask
 
 EVALUATIONS = Question(
     name="do_larger_batches_end_better",

@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/do_more_parents_help_memorising.
 Command: python analysis/do_more_parents_help_memorising.py [--seeds 0-9] [--generations 500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import ERRORS, NO_GRADIENT
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import ERRORS, NO_GRADIENT, Condition, Question
+from galab.cli.question_script import ask
 
 SIZES = ((1, 16), (1, 32), (2, 32), (8, 32), (16, 64))
 QUESTION = Question(

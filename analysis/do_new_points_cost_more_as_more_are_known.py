@@ -8,9 +8,8 @@ Runs: made by this script in runs/questions/do_new_points_cost_more_as_more_are_
 Command: python analysis/do_new_points_cost_more_as_more_are_known.py [--seeds 0-4] [--generations 1200]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, MOVE_OR_TARGET, NO_GRADIENT, RIGHT
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, MOVE_OR_TARGET, NO_GRADIENT, RIGHT, Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="do_new_points_cost_more_as_more_are_known",

@@ -10,8 +10,8 @@ Command: python analysis/does_a_lucky_network_generalise.py [--seeds 0-4] [--gen
 
 import dataclasses
 
-from galab.cli.asking import ask
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="does_a_lucky_network_generalise",

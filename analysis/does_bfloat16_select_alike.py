@@ -23,13 +23,21 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from galab.analysis.precision import cosine, in_common, progress_kept, run_off, spearman, survivors
-from galab.analysis.statistics import Interval, median_interval
-from galab.config import RunConfig
-from galab.evolution_compatibility import is_evolution
-from galab.lab.precisions import Twice, cohorts_twice
-from galab.store.checkpoints import list_checkpoints
-from galab.store.run_folder import RunFolder
+from galab.analysis.precision import (
+    Twice,
+    cohorts_twice,
+    cosine,
+    in_common,
+    progress_kept,
+    run_off,
+    spearman,
+    survivors,
+)
+from galab.config.fields import RunConfig
+from galab.config.strategy_kinds import is_evolution
+from galab.stats.intervals import Interval, median_interval
+from galab.storage.checkpoints import list_checkpoints
+from galab.storage.run_folder import RunFolder
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

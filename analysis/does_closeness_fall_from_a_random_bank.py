@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/does_closeness_fall_from_a_random_ba
 Command: python analysis/does_closeness_fall_from_a_random_bank.py [--seeds 0-4] [--generations 500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, MOVE_OR_TARGET
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, MOVE_OR_TARGET, Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="does_closeness_fall_from_a_random_bank",

@@ -9,8 +9,8 @@ Runs: galab run --task digits --hidden 32 --batch 256 --crossover none --generat
 Command: python analysis/does_copying_the_law_of_gradients_help.py [--seeds 0-4] [--generations 400]
 """
 
-from galab.cli.asking import ask
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import Condition, Question
+from galab.cli.question_script import ask
 
 EMPIRICAL = "table:runs/sgd_updates.npy"
 QUESTION = Question(

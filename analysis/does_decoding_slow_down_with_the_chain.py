@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from galab.analysis.figures import Band, draw_bands
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.genome.births import Birth
-from galab.genome.decode import Decoder
-from galab.genome.sigma import snap
-from galab.lab.experiment import build, network_and_task
-from galab.lab.resolving import resolve
+from galab.genome.decoder import Decoder
+from galab.genome.step_sizes import snap
+from galab.stats.plots import Band, draw_bands
+from galab.training.build import build, network_and_task
+from galab.training.resolve import resolve
 
 LENGTHS = (10, 30, 100, 300, 1000, 3000, 10_000)
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "observations" / "decoding.png"

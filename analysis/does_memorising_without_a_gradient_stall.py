@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/does_memorising_without_a_gradient_s
 Command: python analysis/does_memorising_without_a_gradient_stall.py [--seeds 0-4] [--generations 1500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import ERRORS, NO_GRADIENT
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import ERRORS, NO_GRADIENT, Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="does_memorising_without_a_gradient_stall",

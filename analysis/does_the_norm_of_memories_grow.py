@@ -8,9 +8,8 @@ Runs: made by this script in runs/questions/does_the_norm_of_memories_grow.
 Command: python analysis/does_the_norm_of_memories_grow.py [--seeds 0-4] [--generations 1000]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, MOVE_OR_TARGET
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, MOVE_OR_TARGET, Condition, Question
+from galab.cli.question_script import ask
 
 GROWING = {"mutate": "row", "sigma": 0.1}
 QUESTION = Question(

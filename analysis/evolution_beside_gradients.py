@@ -14,10 +14,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from galab.config import RunConfig
-from galab.evolution_compatibility import called
-from galab.store import journal
-from galab.store.groups import runs_below
+from galab.config.fields import RunConfig
+from galab.config.strategy_kinds import called
+from galab.storage import log
+from galab.storage.groups import runs_below
 
 LEVELS = (0.95, 0.97, 0.973)
 
@@ -37,7 +37,7 @@ def main() -> None:
     print("|---" * (len(LEVELS) + 3) + "|")
     for folder in (run for path in chosen.runs for run in runs_below(path)):
         config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
-        lines = [line for line in journal.read(folder.log_path) if "test_accuracy" in line]
+        lines = [line for line in log.read(folder.log_path) if "test_accuracy" in line]
         rows = [(line["evaluations"], line["seconds"], line["test_accuracy"]) for line in lines]
         levels = " | ".join(first(level, rows) for level in LEVELS)
         name = f"{called(config.strategy)}, seed {config.seed}"

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from galab.analysis.cosines import BEST, ESTIMATES, mean_of_best
-from galab.analysis.figures import Band, draw_bands
-from galab.lab.rebuild import open_saved
-from galab.questions.gradient_cosine import MINIBATCH, gradient_cosine
+from galab.analysis.gradient_cosine import MINIBATCH, gradient_cosine
+from galab.saved_runs.saved_run import open_saved
+from galab.stats.plots import Band, draw_bands
 
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "observations" / "how_do_mutations_point.png"
 STEPS = (BEST, mean_of_best(2), mean_of_best(64), ESTIMATES[2], MINIBATCH)

@@ -10,8 +10,8 @@ Command: python analysis/how_far_behind_gradients_is_evolution.py [--seeds 0-4] 
 
 from dataclasses import replace
 
-from galab.cli.asking import ask
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import Condition, Question
+from galab.cli.question_script import ask
 
 EVOLUTION = {
     "crossover": "none", "batch": 0, "step_size": "three-point", "parents": 16, "children": 64, "report_every": 2,

@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/how_fast_are_64_points_learned.
 Command: python analysis/how_fast_are_64_points_learned.py [--seeds 0-9] [--generations 600]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, MOVE_OR_TARGET, RIGHT
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, MOVE_OR_TARGET, RIGHT, Condition, Question
+from galab.cli.question_script import ask
 
 UNUSED = "memory-replace(heads=unused):0.3,memory-perturb:0.5,memory-target:0.2"
 REWARD = {"fitness": "wrong+1*closeness"}

@@ -11,8 +11,8 @@ Command: python analysis/how_many_steps_does_sgd_need.py [--seeds 0-4] [--genera
 
 import dataclasses
 
-from galab.cli.asking import ask
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import Condition, Question
+from galab.cli.question_script import ask
 
 STEPS = Question(
     name="how_many_steps_does_sgd_need",

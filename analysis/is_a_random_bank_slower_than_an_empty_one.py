@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/is_a_random_bank_slower_than_an_empt
 Command: python analysis/is_a_random_bank_slower_than_an_empty_one.py [--seeds 0-9] [--generations 500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, ERRORS, MOVE_OR_TARGET
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, ERRORS, MOVE_OR_TARGET, Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="is_a_random_bank_slower_than_an_empty_one",

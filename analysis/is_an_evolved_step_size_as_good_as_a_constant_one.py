@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/is_an_evolved_step_size_as_good_as_a
 Command: python analysis/is_an_evolved_step_size_as_good_as_a_constant_one.py [--seeds 0-4] [--generations 400]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import DIGITS, LOSS
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import DIGITS, LOSS, Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="is_an_evolved_step_size_as_good_as_a_constant_one",

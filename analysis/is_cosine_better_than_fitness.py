@@ -9,8 +9,8 @@ Runs: made by this script in runs/questions/is_cosine_better_than_fitness.
 Command: python analysis/is_cosine_better_than_fitness.py [--seeds 0-4] [--generations 600]
 """
 
-from galab.cli.asking import ask
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import Condition, Question
+from galab.cli.question_script import ask
 
 COSINE = {"fitness": "gradient-cosine", "children": 32}
 QUESTION = Question(

@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/is_replacing_memories_slower_than_le
 Command: python analysis/is_replacing_memories_slower_than_letting_them_grow.py [--seeds 0-4] [--generations 1000]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, ERRORS
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, ERRORS, Condition, Question
+from galab.cli.question_script import ask
 
 GROWING = {"model": "memory(norm=free)", "mutate": "row"}
 QUESTION = Question(

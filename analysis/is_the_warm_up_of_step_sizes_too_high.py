@@ -10,9 +10,8 @@ Command: python analysis/is_the_warm_up_of_step_sizes_too_high.py [--seeds 0-4] 
 
 from dataclasses import replace
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import DIGITS, LOSS
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import DIGITS, LOSS, Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="is_the_warm_up_of_step_sizes_too_high",

@@ -10,9 +10,8 @@ Command: python analysis/must_an_evolved_step_size_start_too_small.py [--seeds 0
 
 from dataclasses import replace
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import DIGITS, LOSS
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import DIGITS, LOSS, Condition, Question
+from galab.cli.question_script import ask
 
 STARTS = (("1/10 of it", 0.002), ("at it", 0.02), ("10 times", 0.2), ("100 times", 2.0))
 QUESTION = Question(

@@ -17,8 +17,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from galab.analysis.drift import Drift, drift, with_rounding
-from galab.mutation.step_size import LogNormal, MeanReverting, predicted_spread
+from galab.analysis.step_size_drift import Drift, drift, with_rounding
+from galab.operators.step_size import LogNormal, MeanReverting, predicted_spread
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -9,9 +9,8 @@ Runs: made by this script in runs/questions/what_does_one_planted_memory_break.
 Command: python analysis/what_does_one_planted_memory_break.py [--seeds 0-4] [--generations 1500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, RIGHT
-from galab.questions.question import Condition, Look, Question
+from galab.analysis.questions.question import BANK, RIGHT, Condition, Look, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="what_does_one_planted_memory_break",

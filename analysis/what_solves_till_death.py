@@ -9,9 +9,8 @@ Runs: made by this script in runs/questions/what_solves_till_death.
 Command: python analysis/what_solves_till_death.py [--seeds 0-9] [--generations 1500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, BEFORE_DEATH, MOVE_OR_TARGET
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, BEFORE_DEATH, MOVE_OR_TARGET, Condition, Question
+from galab.cli.question_script import ask
 
 IDLE = {"mutate": "memory-replace(heads=unused):0.3,memory-perturb:0.5,memory-target:0.2"}
 SEX = {"crossover": "row"}

@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/which_exponential_step_size_is_best.
 Command: python analysis/which_exponential_step_size_is_best.py [--seeds 0-4] [--generations 200]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import DIGITS, LOSS
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import DIGITS, LOSS, Condition, Question
+from galab.cli.question_script import ask
 
 #: lambda to sqrt(2) / lambda.
 SIGMAS = {28: 0.0505, 89: 0.01589, 136: 0.0104, 182: 0.00777, 466: 0.003035, 976: 0.001449}

@@ -14,8 +14,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from galab.lab.rebuild import open_saved
-from galab.questions.gradients import KINDS, gradients
+from galab.analysis.gradients import KINDS, gradients
+from galab.saved_runs.saved_run import open_saved
 
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "observations" / "which_law_do_gradients_follow.png"
 

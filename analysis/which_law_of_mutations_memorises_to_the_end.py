@@ -8,9 +8,8 @@ Runs: made by this script in runs/questions/which_law_of_mutations_memorises_to_
 Command: python analysis/which_law_of_mutations_memorises_to_the_end.py [--seeds 0-4] [--generations 600]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import DIGITS, LOSS, NO_GRADIENT
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import DIGITS, LOSS, NO_GRADIENT, Condition, Question
+from galab.cli.question_script import ask
 
 LAWS = {"normal": "normal", "exponential": "laplace", "uniform": "uniform", "one": "sign"}
 RULES = (("constant 0.03", "fixed"), ("evolved", "log-normal"))

@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/which_step_size_learns_memories.
 Command: python analysis/which_step_size_learns_memories.py [--seeds 0-4] [--generations 500]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, ERRORS, MOVE_OR_TARGET
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, ERRORS, MOVE_OR_TARGET, Condition, Question
+from galab.cli.question_script import ask
 
 QUESTION = Question(
     name="which_step_size_learns_memories",

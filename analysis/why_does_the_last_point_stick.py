@@ -7,9 +7,8 @@ Runs: made by this script in runs/questions/why_does_the_last_point_stick.
 Command: python analysis/why_does_the_last_point_stick.py [--seeds 0-4] [--generations 2000]
 """
 
-from galab.cli.asking import ask
-from galab.questions.laboratory import BANK, MOVE_OR_TARGET, RIGHT
-from galab.questions.question import Condition, Question
+from galab.analysis.questions.question import BANK, MOVE_OR_TARGET, RIGHT, Condition, Question
+from galab.cli.question_script import ask
 
 SIZES = ((4, 16), (8, 32), (16, 64))
 QUESTION = Question(

@@ -13,16 +13,16 @@ from peers import clock
 from timing import Row, interleaved, ratio_row
 from torch.func import functional_call
 
-from galab.config import RunConfig
+from galab.analysis.replay import replay
+from galab.config.fields import RunConfig
 from galab.contracts import Examples
-from galab.genome.noise import Stream, draw, table
-from galab.genome.torch_laws import tensors_of
-from galab.lab.mutation_scores import MutationScores
-from galab.lab.probe import Probe
-from galab.lab.rebuild import Saved, open_saved
-from galab.lab.run import start
-from galab.perturbation.centre import Centre
-from galab.questions.replay import replay
+from galab.genome.initial import tensors_of
+from galab.genome.random import Stream, draw, table
+from galab.operators.es_noise import Centre
+from galab.saved_runs.mutants import MutationScores
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved, open_saved
+from galab.training.start import start
 
 _SIGMAS = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 _MUTATIONS, _IMAGES, _GENERATIONS = 1024, 10_000, 5000

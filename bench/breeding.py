@@ -11,13 +11,13 @@ import torch
 from peers import clock
 from timing import Row
 
-from galab.config import RunConfig
-from galab.lab.champion import Champion
-from galab.lab.describe import Totals
-from galab.lab.experiment import build, network_and_task
-from galab.lab.resolving import resolve
-from galab.lab.state import capture
-from galab.store import plain
+from galab.config.fields import RunConfig
+from galab.storage import pickle_format
+from galab.training.build import build, network_and_task
+from galab.training.champion import Champion
+from galab.training.checkpoint import capture
+from galab.training.log_fields import Totals
+from galab.training.resolve import resolve
 
 ASEXUAL = {"crossover": "none"}
 GENE_LAWS = ("genes-independent", "genes-union", "genes-aligned")
@@ -95,5 +95,5 @@ def _checkpoint_rows() -> list[Row]:
     state = capture(experiment, champion, Totals(), {}, lineage={"births": 8, "sha256": ""})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gen.pkl"
-        plain.dump(state, path)
+        pickle_format.dump(state, path)
         return [Row("checkpoint with a step size per parameter", path.stat().st_size / 1e6, "MB", 5.2)]

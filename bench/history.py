@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from timing import Row, interleaved
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Scores
 from galab.genome.births import BIRTH
-from galab.genome.decode import Decoder
-from galab.genome.noise import table
-from galab.genome.torch_laws import founders_of
-from galab.lab.champion import Champion
-from galab.lab.describe import Totals
-from galab.lab.experiment import build, network_and_task
-from galab.lab.operators import developer, step_size_rule
-from galab.lab.resolving import resolve
-from galab.lab.state import capture
-from galab.store import plain
-from galab.store.lineage_file import LineageFile
+from galab.genome.decoder import Decoder
+from galab.genome.initial import founders_of
+from galab.genome.random import table
+from galab.storage import pickle_format
+from galab.storage.lineage import LineageFile
+from galab.strategies.build_operators import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
+from galab.training.build import build, network_and_task
+from galab.training.champion import Champion
+from galab.training.checkpoint import capture
+from galab.training.log_fields import Totals
+from galab.training.resolve import resolve
 
 CONFIG = RunConfig(
     seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1
@@ -104,9 +104,9 @@ def _checkpoint_rows(
     path = folder / "gen.pkl"
 
     def save() -> None:
-        plain.dump(capture(experiment, champion, Totals(), {}, lineage=where), path)
+        pickle_format.dump(capture(experiment, champion, Totals(), {}, lineage=where), path)
 
-    times = interleaved({"save": save, "load": lambda: plain.load(path)}, rounds=15)
+    times = interleaved({"save": save, "load": lambda: pickle_format.load(path)}, rounds=15)
     return [
         Row(f"checkpoint at generation {strategy.generation:,}", path.stat().st_size / 1e6, "MB", 3.5),
         Row("checkpoint saves in", times["save"], "ms", 100),

@@ -13,16 +13,15 @@ from evolution import CONFIG, IMAGES
 from sides import experiment, generation, images
 from timing import Row, interleaved
 
-from galab.evaluation.around import members_around
-from galab.evaluation.perturbed import folded
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.genome.torch_laws import tensors_of
-from galab.lab.experiment import build, network_and_task
-from galab.lab.resolving import resolve
+from galab.evaluation.batched.forward import folded
+from galab.evaluation.es_evaluator import members_around
+from galab.genome.initial import tensors_of
+from galab.genome.random import table
+from galab.genome.weights import Layout
 from galab.models import build_model
-from galab.perturbation.directions import draw
-from galab.perturbation.plan import plan_of
+from galab.operators.es_noise import draw, plan_of
+from galab.training.build import build, network_and_task
+from galab.training.resolve import resolve
 
 
 def inference_rows(rounds: int) -> list[Row]:

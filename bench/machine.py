@@ -38,7 +38,7 @@ def use_cores(count: int | None) -> int:
 
 def has_bfloat16() -> bool:
     """Whether the processor has matrix units for bfloat16; without them it is emulated and slower than float32."""
-    from galab.evaluation.profile import resolve_precision
+    from galab.evaluation.numeric_profile import resolve_precision
 
     return resolve_precision("auto", "cpu") == "bfloat16"
 

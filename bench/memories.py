@@ -11,10 +11,10 @@ from typing import Any
 
 from timing import Row, interleaved
 
-from galab.config import RunConfig
-from galab.lab.experiment import Experiment, build, network_and_task
-from galab.lab.resolving import resolve
-from galab.lab.trials import cores, start_trials
+from galab.config.fields import RunConfig
+from galab.training.build import Experiment, build, network_and_task
+from galab.training.resolve import resolve
+from galab.training.trials.trials import cores, start_trials
 
 _TRIALS = 16
 #: Generations of a short and of a long group of trials, whose difference knows no start of processes.

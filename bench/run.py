@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(group: str, rounds: int) -> list[Row]:
     """The rows of a group, which leaves torch the threads that it found."""
-    from galab.lab.experiment import own_threads
+    from galab.training.build import own_threads
 
     _, module, function, size = GROUPS[group]
     rows = getattr(importlib.import_module(module), function)

@@ -22,16 +22,16 @@ from peers import clock
 from sides import experiment, generation, images
 from timing import Row, interleaved
 
-from galab.config import RunConfig
-from galab.genome import noise
-from galab.genome.decode import Decoder
-from galab.lab.experiment import Experiment
-from galab.perturbation import directions
+from galab.config.fields import RunConfig
+from galab.genome import random
+from galab.genome.decoder import Decoder
+from galab.operators import es_noise
+from galab.training.build import Experiment
 
 _NOISE_BAR, _PEAK_BAR = 15.0, 45.0
 _IMAGES = 512
 #: Whose time is noise: the decoder, and whatever turns seeds into numbers.
-_DRAWS = (noise.words, noise.words_at, noise.codes, noise.draw, noise.draw_all, directions.draw)
+_DRAWS = (random.words, random.words_at, random.codes, random.draw, random.draw_all, es_noise.draw)
 
 
 class Stopwatch:

@@ -16,15 +16,15 @@ from peers.problem import Problem
 from torch import nn
 from torch.func import functional_call
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Cohort, Examples, Task
-from galab.genome.torch_laws import tensors_of
-from galab.lab.experiment import Experiment, build, network_and_task
-from galab.lab.genetic_search import GeneticSearch
-from galab.lab.resolving import resolve
-from galab.perturbation.directions import Dense, Factors
+from galab.genome.initial import tensors_of
+from galab.operators.es_noise import Dense, Factors
 from galab.strategies.evolution import EvolutionStrategy
 from galab.tasks import Classification
+from galab.training.build import Experiment, build, network_and_task
+from galab.training.genetic_search import GeneticSearch
+from galab.training.resolve import resolve
 
 #: Tensors by the names of the parameters.
 Weights = dict[str, torch.Tensor]

@@ -10,15 +10,14 @@ from pathlib import Path
 
 from timing import Row, interleaved
 
-from galab.config import RunConfig
-from galab.lab.batch import one_by_one
-from galab.lab.experiment import network_and_task, own_threads
-from galab.lab.resolving import resolve
-from galab.lab.run import Steps
-from galab.lab.search import Shared
-from galab.lab.trials import plan
-from galab.lab.turns import Scored
-from galab.lab.workers import Trial
+from galab.config.fields import RunConfig
+from galab.training.build import network_and_task, own_threads
+from galab.training.loop import Scored
+from galab.training.resolve import resolve
+from galab.training.search import Shared
+from galab.training.start import Steps
+from galab.training.trials.processes import Trial, one_by_one
+from galab.training.trials.trials import plan
 
 _TRIALS = 16
 _GENERATIONS = 5

@@ -12,30 +12,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galab.config import RunConfig as RunConfig
-    from galab.lab.api import load as load
-    from galab.lab.api import resume as resume
-    from galab.lab.api import run as run
-    from galab.lab.api import run_trials as run_trials
-    from galab.lab.ask_tell import Search as Search
-    from galab.lab.es_optimizer import ESOptimizer as ESOptimizer
-    from galab.lab.trainer import Trainer as Trainer
+    from galab.api.evolution import ESOptimizer as ESOptimizer
+    from galab.api.genetic import Search as Search
+    from galab.api.run import load as load
+    from galab.api.run import resume as resume
+    from galab.api.run import run as run
+    from galab.api.run import run_trials as run_trials
+    from galab.api.trainer import Trainer as Trainer
+    from galab.config.fields import RunConfig as RunConfig
     from galab.strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from galab.tasks.classification import Classification as Classification
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "run": "galab.lab.api",
-    "run_trials": "galab.lab.api",
-    "resume": "galab.lab.api",
-    "load": "galab.lab.api",
-    "Search": "galab.lab.ask_tell",
-    "ESOptimizer": "galab.lab.es_optimizer",
-    "Trainer": "galab.lab.trainer",
+    "run": "galab.api.run",
+    "run_trials": "galab.api.run",
+    "resume": "galab.api.run",
+    "load": "galab.api.run",
+    "Search": "galab.api.genetic",
+    "ESOptimizer": "galab.api.evolution",
+    "Trainer": "galab.api.trainer",
     "GeneticAlgorithm": "galab.strategies.genetic",
     "Classification": "galab.tasks.classification",
-    "RunConfig": "galab.config",
+    "RunConfig": "galab.config.fields",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -86,7 +86,7 @@ class Generated(Protocol):
 
         Args:
             run_key: the run's key; all random bits derive from it and the generation, with
-                ``galab.genome.noise.Stream.EXAMPLES``.
+                ``galab.genome.random.Stream.EXAMPLES``.
             generation: its number, from 1.
             size: how many examples.
 

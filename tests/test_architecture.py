@@ -235,29 +235,29 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
     [
         ("galab.genome.births", "from galab.strategies import genetic", "strategies"),
         ("galab.genome.births", "from galab import mutation", "mutation"),
-        ("galab.genome.births", "import galab.breeding.ranking as r", "breeding"),
+        ("galab.genome.births", "import galab.operators.selection as r", "breeding"),
         ("galab.genome.births", "import galab", "galab"),
         ("galab.genome.births", "from galab import run", "galab"),
-        ("galab.mutation.dense", "from galab.tasks.images import mnist", "tasks"),
-        ("galab.mutation.dense", "from galab.breeding import ranking", "breeding"),
-        ("galab.breeding.ranking", "from galab.data import idx", "data"),
+        ("galab.operators.mutation.dense", "from galab.tasks.images import mnist", "tasks"),
+        ("galab.operators.mutation.dense", "from galab.operators import ranking", "breeding"),
+        ("galab.operators.selection", "from galab.tasks.data import idx", "data"),
         ("galab.models.mlp", "from galab.genome import births", "genome"),
-        ("galab.data.idx", "from ..tasks import images", "tasks"),
+        ("galab.tasks.data.idx", "from ..tasks import images", "tasks"),
         ("galab.tasks.images", "from galab.models.mlp import MLP", "models"),
         ("galab.tasks.images", "from galab.genome import births", "genome"),
-        ("galab.store.plain", "from galab.genome.births import BIRTH", "genome"),
-        ("galab.evaluation.here", "def late():\n    from galab.lab import loop", "lab"),
-        ("galab.evaluation.here", "class A:\n    def late(self):\n        import galab.lab.loop", "lab"),
-        ("galab.lab.loop", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from galab.cli import x", "cli"),
-        ("galab.lab.loop", "try:\n    import galab.cli\nexcept ImportError:\n    pass", "cli"),
-        ("galab.lab.loop", "import importlib\nimportlib.import_module('galab.cli')", "cli"),
-        ("galab.lab.loop", "from galab.analysis import curves", "analysis"),
-        ("galab.lab.loop", "from analysis import does_sex_help", "analysis"),
-        ("galab.lab.loop", "from galab.questions import question", "questions"),
-        ("galab.questions.running", "from galab.cli import asking", "cli"),
-        ("galab.registry", "def late():\n    import torch", "torch"),
+        ("galab.storage.pickle_format", "from galab.genome.births import BIRTH", "genome"),
+        ("galab.evaluation.executors.local", "def late():\n    from galab.training import loop", "lab"),
+        ("galab.evaluation.executors.local", "class A:\n    def late(self):\n        import galab.training.loop", "lab"),
+        ("galab.training.loop", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from galab.cli import x", "cli"),
+        ("galab.training.loop", "try:\n    import galab.cli\nexcept ImportError:\n    pass", "cli"),
+        ("galab.training.loop", "import importlib\nimportlib.import_module('galab.cli')", "cli"),
+        ("galab.training.loop", "from galab.analysis import curves", "analysis"),
+        ("galab.training.loop", "from analysis import does_sex_help", "analysis"),
+        ("galab.training.loop", "from galab.analysis.questions import question", "questions"),
+        ("galab.analysis.questions.trials", "from galab.cli import asking", "cli"),
+        ("galab.config.registry", "def late():\n    import torch", "torch"),
         ("galab.contracts", "import torch", "torch"),
-        ("galab.config", "if TYPE_CHECKING:\n    import torch", "torch"),
+        ("galab.config.fields", "if TYPE_CHECKING:\n    import torch", "torch"),
         ("galab.errors", "from .store import plain", "store"),
         ("galab.presets.tuned", "import json", "presets"),
     ],
@@ -270,15 +270,15 @@ def test_the_checker_sees_a_planted_arrow(module: str, line: str, culprit: str) 
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("galab.mutation.dense", "from galab.genome import noise"),
-        ("galab.breeding.ranking", "from ..genome.births import BIRTH"),
-        ("galab.genome.births", "from . import noise\nfrom .noise import codes\nfrom galab.store import plain"),
-        ("galab.tasks.images", "from galab.data import idx\nfrom galab.genome.noise import draw"),
-        ("galab.config", "from galab.errors import UsageError\nfrom galab import registry\nimport numpy as np"),
+        ("galab.operators.mutation.dense", "from galab.genome import noise"),
+        ("galab.operators.selection", "from ..genome.births import BIRTH"),
+        ("galab.genome.births", "from . import noise\nfrom .noise import codes\nfrom galab.storage import plain"),
+        ("galab.tasks.images", "from galab.tasks.data import idx\nfrom galab.genome.random import draw"),
+        ("galab.config.fields", "from galab.errors import UsageError\nfrom galab import registry\nimport numpy as np"),
         ("galab.contracts", "if typing.TYPE_CHECKING:\n    import torch\n    from numpy.typing import NDArray"),
-        ("galab.cli.main", "from galab import __version__\nfrom galab.lab import loop"),
-        ("galab", "def run():\n    from galab.lab import loop"),
-        ("galab.lab.loop", "import torch\nfrom galab import __version__"),
+        ("galab.cli.main", "from galab import __version__\nfrom galab.training import loop"),
+        ("galab", "def run():\n    from galab.training import loop"),
+        ("galab.training.loop", "import torch\nfrom galab import __version__"),
     ],
 )
 def test_the_checker_lets_honest_arrows_pass(module: str, line: str) -> None:
@@ -286,8 +286,8 @@ def test_the_checker_lets_honest_arrows_pass(module: str, line: str) -> None:
 
 
 def test_a_package_resolves_its_dots_one_level_less() -> None:
-    assert layer_violations("from ..cli import x", "galab.lab", is_package=True)
-    assert not layer_violations("from .loop import x", "galab.lab", is_package=True)
+    assert layer_violations("from ..cli import x", "galab.training", is_package=True)
+    assert not layer_violations("from .loop import x", "galab.training", is_package=True)
 
 
 def test_the_checkers_of_style_see_planted_faults() -> None:

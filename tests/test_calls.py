@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.calls import Call, arguments_for, parse_call, split_outside
+from galab.config.parsing import Call, arguments_for, labels, parse_call, parse_mutations, split_outside
+from galab.config.registry import CROSSOVERS, MODELS
 from galab.errors import UsageError
-from galab.registry import CROSSOVERS, MODELS
-from galab.specs import labels, parse_mutations
 
 WORDS = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True).filter(lambda word: word.isidentifier())
 NUMBERS = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from galab import compatibility, population_compatibility
-from galab.compatibility import CONTROLS, decided
-from galab.config import RunConfig
+from galab.config import rules
+from galab.config.fields import RunConfig
+from galab.config.rules import CONTROLS, decided
 from galab.errors import UsageError
 
 SEXUAL: dict[str, Any] = {"crossover": "row"}
@@ -131,7 +131,7 @@ def test_what_does_not_go_together_is_refused_in_one_sentence(values: dict[str, 
 
 def test_every_refusal_is_tested() -> None:
     met = {raised_at(values)[1] for values, _ in REFUSED}
-    for module in (compatibility, population_compatibility):
+    for module in (rules, rules):
         tree, path = ast.parse(inspect.getsource(module)), Path(inspect.getfile(module)).name
         raises = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
         lines = [range(node.lineno, (node.end_lineno or 0) + 1) for node in raises]
@@ -166,7 +166,7 @@ def test_what_is_not_said_is_decided_by_the_others(values: dict[str, Any], name:
 def test_places_on_islands_are_counted_as_they_are_given_out(total: int, islands: int) -> None:
     import numpy as np
 
-    from galab.breeding.islands import island_of
+    from galab.operators.islands import island_of
 
     counts = np.bincount(island_of(np.arange(total), total, islands)).tolist()
-    assert [population_compatibility._on_island(total, islands, island) for island in range(islands)] == counts
+    assert [rules._on_island(total, islands, island) for island in range(islands)] == counts

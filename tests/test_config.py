@@ -11,12 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from galab.config import RunConfig, field_type, flag
+from galab.config.fields import EvolutionOptions, RunConfig, field_type, flag
+from galab.config.option import default_of
+from galab.config.parsing import hidden_sizes
+from galab.config.registry import Registry
 from galab.errors import UsageError
-from galab.evolution_options import EvolutionOptions
-from galab.options import default_of
-from galab.registry import Registry
-from galab.specs import hidden_sizes
 
 FIELDS = {item.name: item for item in dataclasses.fields(RunConfig)}
 NUMBERS = [name for name in FIELDS if field_type(name) in (int, float)]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.config.strategy_kinds import EVOLUTION_STRATEGIES, is_evolution
 from galab.errors import UsageError
-from galab.evolution_compatibility import EVOLUTION_STRATEGIES, is_evolution
 
 ES: dict[str, Any] = {"strategy": "eggroll"}
 REFUSED: list[tuple[dict[str, Any], str]] = [

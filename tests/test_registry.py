@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from galab import registry
+from galab.config import registry
+from galab.config.registry import MODELS, TASKS, Registry
 from galab.errors import UsageError
-from galab.registry import MODELS, TASKS, Registry
 
 ALL = {name: value for name, value in vars(registry).items() if isinstance(value, Registry)}
 ENTRIES = [(group, name) for group, table in ALL.items() for name in table.names()]

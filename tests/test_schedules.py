@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galab.config.schedules import RateSchedule, parse_rate_schedule
 from galab.errors import UsageError
-from galab.schedules import RateSchedule, parse_rate_schedule
 
 
 def factor(text: str, generation: int, generations: int | None = 101) -> float:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galab.config.parsing import BASES, DIRECTIONAL, RELATIVE, FitnessSpec, parse_fitness
 from galab.errors import UsageError
-from galab.specs import BASES, DIRECTIONAL, RELATIVE, FitnessSpec, parse_fitness
 
 SPACES = st.sampled_from(["", " ", "  "])
 

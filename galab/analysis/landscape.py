@@ -1,4 +1,6 @@
-"""Shapes of a loss landscape: a plane through points in weight space, the height of a barrier, spread of several lines.
+"""The loss around a champion: along lines, in the plane of its history, and on the way to another champion.
+
+Shapes of a loss landscape: a plane through points in weight space, the height of a barrier, spread of several lines.
 
 Slices along directions: Goodfellow, Vinyals and Saxe 2015; Li et al. 2018, "Visualizing the Loss Landscape of Neural
 Nets", who take the plane of the first two principal components of a training's way. Barrier: Frankle et al. 2020,
@@ -8,12 +10,22 @@ Nets", who take the plane of the first two principal components of a training's 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from galab.analysis.alignment import aligned, distance, is_perceptron, layers_of, permuted, weights_in
+from galab.analysis.base import Analysis, Heard, at_least, or_none
+from galab.analysis.landscape_figure import Lines, Slice, Way, draw_landscape
+from galab.errors import UsageError
+from galab.saved_runs.probe import Spot, other_run, spot_of
+from galab.stats.intervals import mean_interval
 
+if TYPE_CHECKING:
+    from galab.contracts import Examples
+    from galab.saved_runs.saved_run import Saved
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
@@ -100,3 +112,264 @@ def slope_at_zero(steps: ArrayLike, values: ArrayLike) -> float:
     x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
     middle = len(x) // 2
     return float((y[middle + 1] - y[middle - 1]) / (x[middle + 1] - x[middle - 1]))
+
+
+Floats = NDArray[np.float64]
+#: Steps to each side of a line, points on the way to another champion, points to each side of the plane, ancestors.
+_STEPS, _WAY, _GRID, _ANCESTORS = 16, 25, 10, 60
+_KINDS = ("mutation", "gradient", "random")
+
+
+def landscape(
+    saved: Saved,
+    heard: Heard,
+    *,
+    other: str | None = None,
+    generation: int | None = None,
+    level: float | None = None,
+    directions: int = 6,
+    reach: float = 0.0,
+    split: str = "train",
+    examples: int = 2000,
+) -> Analysis:
+    """Loss along lines, in a plane, and between champions.
+
+    Args:
+        saved: the run.
+        heard: hears how it comes along.
+        other: another run of the same network, to look at in the same way and to go to, with and without aligning its
+            hidden neurons.
+        generation: of the champion; that of the checkpoint when absent.
+        level: look at the first reported champion whose generation had this best fitness, in both runs.
+        directions: mutations and random directions that the loss is followed along, of each kind.
+        reach: how far to follow them, in weight units; 0 is a quarter of the length of the champion's weights.
+        split: the data: train, validation or test.
+        examples: the first so many of them; 0 is all.
+
+    Raises:
+        UsageError: there is no such data, generation or level, or the other network has other parameters.
+    """
+    at_least("--directions", directions, 1)
+    if not np.isfinite(reach) or reach < 0:
+        raise UsageError(f"expected --reach of at least 0, got {reach:g}; choose a length in weight units")
+    heard("loading the champion", 0.0)
+    spots = [spot_of(saved, generation, level)]
+    if other is not None:
+        spots.append(spot_of(other_run(other, saved), generation if level is None else None, level))
+    spot = spots[0]
+    shown = spot.probe.examples(split, examples)
+    reach = reach or 0.25 * float(np.linalg.norm(spot.weights)) or 1.0
+    steps = symmetric_steps(reach, _STEPS)
+    values, lines, rows = _who(spot, split, len(shown), reach), list[Lines](), list[dict[str, Any]]()
+    for number, one in enumerate(spots):
+        heard("along lines", 0.1 + 0.2 * number)
+        found = _lines(one, shown, steps, directions, number, len(spots))
+        values |= _numbers(found, steps, "other_" if number else "")
+        lines, rows = lines + found, rows + _rows(found, number)
+    heard("in the plane of its history", 0.5)
+    plane, told = _slice(spot, shown)
+    ways = list[Way]()
+    if other is not None:
+        heard("on the way to the other champion", 0.8)
+        ways, between = _between(spots, shown)
+        told |= {"other": other, "other_generation": spots[1].generation, **between}
+        rows += _way_rows(ways)
+    values |= told
+    who = f"{spot.generation:,} of {saved.path.name}"
+    title = f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {spot.probe.task.name}"
+    own, loss = values["own_step"], spot.loss_name
+    draw = partial(draw_landscape, lines=lines, plane=plane, ways=ways, own_step=own, loss=loss, title=title)
+    return Analysis(_sentence(values, spot), values, rows, draw)
+
+
+def _who(spot: Spot, split: str, count: int, reach: float) -> dict[str, Any]:
+    from galab.saved_runs.mutants import Mutants
+
+    children = Mutants(spot.saved).children(spot.member, 16, generation=spot.generation)
+    lengths = [float(np.linalg.norm(child.floats() - spot.weights)) for child in children]
+    return {
+        "generation": spot.generation,
+        "number": spot.number,
+        "split": split,
+        "examples": count,
+        "data": spot.probe.task.description,
+        "loss_is": spot.loss_name,
+        "weights_length": float(np.linalg.norm(spot.weights)),
+        "reach": reach,
+        "own_step": float(np.nanmedian(lengths)) if np.isfinite(lengths).any() else float("nan"),
+    }
+
+
+def _lines(
+    spot: Spot, shown: Examples, steps: Floats, count: int, run: int, runs: int
+) -> list[Lines]:
+    """The loss along directions of every kind, all of length 1."""
+    from galab.saved_runs.mutants import Mutants, random_directions
+
+    own = []
+    for child in Mutants(spot.saved).children(spot.member, count, generation=spot.generation, start=16):
+        change = child.floats().astype(np.float64) - spot.weights
+        if np.isfinite(change).all() and change.any():
+            own.append(change / np.linalg.norm(change))
+    kinds: dict[str, list[Floats]] = {"mutation": own, "gradient": []}
+    try:
+        slope = spot.probe.gradient(spot.weights, shown).astype(np.float64)
+        if np.isfinite(slope).all() and slope.any():
+            kinds["gradient"] = [slope / np.linalg.norm(slope)]
+    except UsageError:
+        pass  # a task without a gradient has the other lines
+    kinds["random"] = list(random_directions(spot.probe.run_key, len(spot.weights), count))
+    labels = {"mutation": f"{len(own)} own mutations", "gradient": "the gradient, uphill in fitness",
+              "random": f"{count} random directions"}  # fmt: skip
+    found = []
+    for kind, several in kinds.items():
+        if several:
+            points = spot.weights.astype(np.float64) + np.stack(several)[:, None, :] * steps[None, :, None]
+            losses = _losses(spot, points.reshape(-1, len(spot.weights)), shown).reshape(len(several), len(steps))
+            label = labels[kind] + (f", {spot.saved.path.name}" if runs > 1 else "")
+            found.append(Lines(label, steps, losses, _KINDS.index(kind), run))
+    return found
+
+
+def _losses(spot: Spot, points: Floats, shown: Examples) -> Floats:
+    """(n,) minus the fitness of weights (n, D), in groups so that memory stays small; NaN where one failed."""
+    return np.concatenate([
+        -spot.probe.fitness(points[start : start + 32].astype(np.float32), shown)
+        for start in range(0, len(points), 32)
+    ])  # fmt: skip
+
+
+def _numbers(lines: list[Lines], steps: Floats, prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    middle = len(steps) // 2
+    for one in lines:
+        kind = _KINDS[one.colour]
+        here = one.losses[:, middle]
+        rises = ((one.losses[:, 0] + one.losses[:, -1]) / 2 - here)[np.isfinite(one.losses[:, [0, -1]]).all(axis=1)]
+        rise = mean_interval(rises)
+        found[f"{prefix}loss"] = or_none(here[0])
+        found[f"{prefix}{kind}_rise"] = or_none(rise.value)
+        found[f"{prefix}{kind}_rise_low"] = or_none(rise.low)
+        found[f"{prefix}{kind}_rise_high"] = or_none(rise.high)
+        found[f"{prefix}{kind}_lowest"] = or_none(np.nanmin(one.losses)) if np.isfinite(one.losses).any() else None
+        if kind == "gradient":
+            found[f"{prefix}gradient_slope"] = or_none(slope_at_zero(steps, one.losses[0]))
+    return found
+
+
+def _rows(lines: list[Lines], run: int) -> list[dict[str, Any]]:
+    return [
+        {"kind": _KINDS[one.colour], "run": run, "direction": number, "step": float(step), "loss": or_none(loss)}
+        for one in lines
+        for number, losses in enumerate(one.losses)
+        for step, loss in zip(one.steps, losses, strict=True)
+    ]
+
+
+def _way_rows(ways: list[Way]) -> list[dict[str, Any]]:
+    return [
+        {"kind": f"way {way.label}", "run": 0, "direction": 0, "step": float(share), "loss": or_none(loss)}
+        for way in ways
+        for share, loss in zip(np.linspace(0, 1, len(way.losses)), way.losses, strict=True)
+    ]
+
+
+def _slice(spot: Spot, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
+    """The plane of the first two principal components of the champion's line and the parents, through the champion."""
+    from galab.saved_runs.history import History
+    from galab.training.individuals import candidates_of
+    saved = spot.saved
+    way: list[NDArray[np.float32]] = []
+    if saved.folder is not None:
+        history = History(saved)
+        line = range(spot.number + 1) if history.evolution else [birth.id for birth in history.line(spot.number)]
+        places = np.unique(np.linspace(0, len(line) - 1, min(len(line), _ANCESTORS)).astype(int))
+        way = [member.floats() for _, member in history.walk([line[place] for place in places.tolist()])]
+    parents = []
+    if spot.generation == saved.generation and len(saved.numbers) > 1:
+        parents = [member.floats() for member in candidates_of(saved.state)]
+    points = np.array([*parents, *(way or [spot.weights])], dtype=np.float64)
+    plane = principal_plane(points, origin=spot.weights)
+    if not plane.axes[1].any():
+        return None, {"plane": None}
+    where, old = plane.coordinates(points), len(parents)
+    low, high = where.min(axis=0), where.max(axis=0)
+    middle, half = (low + high) / 2, max(0.62 * float((high - low).max()), 1e-6)
+    x, y = (np.linspace(one - half, one + half, 2 * _GRID + 1) for one in middle)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    losses = _losses(spot, plane.points(grid), shown).reshape(len(y), len(x))
+    picture = Slice(
+        x, y, losses, where[old:] if way else np.empty((0, 2)), where[:old], np.zeros(2), plane.shares
+    )
+    told = {
+        "plane_share_first": float(plane.shares[0]),
+        "plane_share_second": float(plane.shares[1]),
+        "plane_furthest_point": float(plane.distances(points).max()),
+        "plane_points": len(points),
+    }
+    return picture if np.isfinite(losses).any() else None, {"plane": told}
+
+
+def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, Any]]:
+    """The straight way to the other champion, as it is and with its hidden neurons in the first one's order."""
+    spot, end = spots[0], spots[1].weights
+    shares = np.linspace(0, 1, _WAY)[:, None]
+
+    def way(label: str, there: NDArray[np.float32]) -> Way:
+        points = (1 - shares) * spot.weights.astype(np.float64) + shares * there.astype(np.float64)
+        return Way(label, _losses(spot, points, shown))
+
+    ways = [way("as they are", end)]
+    told: dict[str, Any] = {
+        "barrier": or_none(barrier(ways[0].losses)),
+        "distance": float(np.linalg.norm(spot.weights - end)),
+        "barrier_aligned": None,
+        "not_aligned_because": None,
+    }
+    layout = spot.saved.layout
+    if not is_perceptron(spot.saved.module()):
+        told["not_aligned_because"] = f"the hidden neurons of {spot.saved.config.model} are not those of linear layers"
+        return ways, told
+    first, second = layers_of(layout, spot.weights), layers_of(layout, end)
+    orders = aligned(first, second, key=spot.probe.run_key)
+    moved = permuted(second, orders)
+    after = way("with hidden neurons aligned", weights_in(moved, layout))
+    if not np.isclose(after.losses[-1], ways[0].losses[-1], rtol=1e-3, atol=1e-5, equal_nan=True):
+        told["not_aligned_because"] = "its layers do not follow one another, as exchanging neurons changes its loss"
+        return ways, told
+    told["barrier_aligned"] = or_none(barrier(after.losses))
+    told["distance_aligned"] = distance(first, moved)
+    told["neurons_moved"] = int(sum((order != np.arange(len(order))).sum() for order in orders))
+    return [*ways, after], told
+
+
+def _sentence(values: dict[str, Any], spot: Spot) -> str:
+    def rise(kind: str, prefix: str = "") -> str:
+        middle, low, high = (values.get(f"{prefix}{kind}_rise{end}") for end in ("", "_low", "_high"))
+        if middle is None:
+            return "unknown"
+        return f"{middle:.3g}" + ("" if low is None else f" [bootstrap 95 %: {low:.3g}, {high:.3g}]")
+
+    here = "unknown" if values.get("loss") is None else f"{values['loss']:.4g}"
+    text = (
+        f"Around the champion of generation {spot.generation:,}, whose loss ({values['loss_is']}) is {here} on "
+        f"{values['examples']:,} {values['split']} examples, a step of {values['reach']:.3g} weight units, "
+        f"{values['reach'] / max(values['own_step'], 1e-30):.3g} of its own mutations, costs {rise('mutation')} along "
+        f"its mutations and {rise('random')} along random directions"
+    )
+    if values.get("gradient_rise") is not None:
+        text += f", and {values['gradient_rise']:.3g} along the gradient (mean of both ways)"
+    if "barrier" in values:
+        text += (
+            f"; along the other champion's mutations (generation {values['other_generation']:,}) it costs "
+            f"{rise('mutation', 'other_')}; the barrier between the two is {_barrier(values['barrier'])}"
+        )
+        if values["not_aligned_because"]:
+            text += f", and they were not aligned, because {values['not_aligned_because']}"
+        else:
+            text += f", and {_barrier(values['barrier_aligned'])} with hidden neurons aligned"
+    return text + "."
+
+
+def _barrier(value: float | None) -> str:
+    return "infinite" if value is None else f"{value:.3g}"

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.figures import COLOURS
-from galab.analysis.sheet import plain, save, sheet
+from galab.stats.plots import COLOURS, plain, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

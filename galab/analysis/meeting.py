@@ -1,149 +1,340 @@
-"""The probability that two mutations which arise in different individuals meet in one descendant.
+"""How soon two mutations of different individuals meet in one: calculated, bred, and observed in the run's lineage.
 
-One of N parents carries A, another one B. A Markov chain whose state is how many parents carry A alone and B alone;
-it ends when a child carries both. In the chain's first generation the probability is that of the laboratory's notes,
-1 - (1 - q 2 / (N (N - 1)))^children, q the odds that a child of the two carries both. That recombination is of use
-because it brings mutations of different lines together: Fisher 1930; Muller 1932, "Some Genetic Aspects of Sex".
-
-A gene law passes on what one of two parents carries alone: ``genes-independent`` by a coin for each mutation,
-``genes-union`` always, ``genes-aligned`` by a coin for each generation of birth, so that mutations born in the same
-generation never meet. Selection: ``neutral``, the next parents are any of the children; ``ranked``, those that carry
-A or B come before those that carry neither, as under truncation when both are worth the same and nothing else matters.
+The figure of meetings: how soon two mutations meet, and how that hangs on the number of parents.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from galab.analysis.base import Analysis, Heard, at_least, or_none
+from galab.analysis.meeting_theory import (
+    LAWS,
+    MOST_PARENTS,
+    SELECTIONS,
+    Breeding,
+    descents,
+    meeting_odds,
+    meetings,
+    one_generation,
+)
+from galab.errors import UsageError, closest
+from galab.stats.intervals import share_interval
+from galab.stats.plots import COLOURS, plain, save, sheet
 
-LAWS = ("none", "genes-independent", "genes-union", "genes-aligned")
-SELECTIONS = ("neutral", "ranked")
-#: Parents up to which the chain is computed: it has (N + 1) (N + 2) / 2 states.
-MOST_PARENTS = 64
+if TYPE_CHECKING:
+    from galab.saved_runs.saved_run import Saved
+
+_STYLES = {"neutral": "-", "ranked": "--"}
 
 
-@dataclass(frozen=True, slots=True)
-class Breeding:
-    """How a population breeds.
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A probability by generation.
 
     Attributes:
-        parents: N, of whom each child has two different ones; drawn uniformly.
-        children: per generation; the next parents are chosen among them.
-        law: one of :data:`LAWS`; ``none`` is one parent.
-        rate: share of the children that have two parents; the others copy their first.
-        selection: one of :data:`SELECTIONS`.
+        label: what the legend says.
+        odds: (G,) of generations 1 to G; of a simulation or an observation a share.
+        low: (G,) lower end of its interval; NaN where it is calculated.
+        high: (G,) its upper end.
+        colour: number among the colours.
+        selection: ``neutral`` or ``ranked``; empty for what was observed.
     """
 
-    parents: int
-    children: int
-    law: str = "genes-independent"
-    rate: float = 1.0
-    selection: str = "neutral"
+    label: str
+    odds: Floats
+    low: Floats
+    high: Floats
+    colour: int
+    selection: str
 
     @property
-    def alone(self) -> float:
-        """Probability that a mutation which one of the two parents carries is passed on."""
-        return 1.0 if self.law == "genes-union" else 0.5
-
-    @property
-    def both(self) -> float:
-        """Probability that a child of an A and a B carries both."""
-        return {"genes-union": 1.0, "genes-independent": 0.25}.get(self.law, 0.0)
+    def counted(self) -> bool:
+        """Whether it was simulated or observed, and not calculated."""
+        return bool(np.isfinite(self.low).any())
 
 
-def child_odds(breeding: Breeding, a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-    """What a child carries.
+@dataclass(frozen=True, slots=True, eq=False)
+class BySize:
+    """A probability by the number of parents.
 
-    Args:
-        breeding: how the population breeds.
-        a: (S,) parents that carry A alone.
-        b: (S,) parents that carry B alone; nobody carries both.
-
-    Returns:
-        (S,) each: the probabilities of A alone, of B alone, and of both.
+    Attributes:
+        label: what the legend says.
+        parents: (k,) how many.
+        odds: (k,) the probability.
+        colour: number among the colours.
+        selection: ``neutral`` or ``ranked``.
     """
-    n = breeding.parents
-    copied = 1.0 if breeding.law == "none" or n < 2 else 1.0 - breeding.rate
-    mixed = 1.0 - copied
-    pairs = max(n * (n - 1), 1)
-    alike_a, alike_b = a * (a - 1) / pairs, b * (b - 1) / pairs
-    nobody = n - a - b
-    with_a, with_b = 2 * a * nobody / pairs, 2 * b * nobody / pairs
-    different = 2 * a * b / pairs
-    both = different * breeding.both
-    # Of A and B in one child each is there with the odds of passing on; what is left over of A is A alone.
-    only = breeding.alone - breeding.both
-    one = alike_a + breeding.alone * with_a + only * different
-    other = alike_b + breeding.alone * with_b + only * different
-    return copied * a / n + mixed * one, copied * b / n + mixed * other, mixed * both
+
+    label: str
+    parents: Sequence[int]
+    odds: Sequence[float]
+    colour: int
+    selection: str
 
 
-def meeting_odds(breeding: Breeding, generations: int) -> Floats:
-    """The probability that a child with both mutations has been born, by generation.
+def draw_meetings(
+    path: Path, curves: Sequence[Curve], sizes: Sequence[BySize], *, parents: int, generations: int, title: str
+) -> None:
+    """Draw both panels: lines are calculated, points with bars are counted.
 
     Args:
-        breeding: how the population breeds; from 2 to :data:`MOST_PARENTS` parents.
-        generations: G.
-
-    Returns:
-        (G,) cumulative probabilities of generations 1 to G after both arose; exact, but for rounding.
+        path: the image to write; its suffix decides the format.
+        curves: by generation.
+        sizes: by number of parents.
+        parents: the run's own, marked on the right.
+        generations: after which the right panel looks.
+        title: above the figure.
 
     Raises:
-        ValueError: there are too few or too many parents, or fewer children than parents.
+        OSError: the file cannot be written.
+        ValueError: the suffix names no known format.
     """
-    n = breeding.parents
-    if not 2 <= n <= MOST_PARENTS or breeding.children < n:
-        raise ValueError(f"expected 2 to {MOST_PARENTS} parents and no fewer children, got {n}, {breeding.children}")
-    a, b = (side.ravel() for side in np.mgrid[: n + 1, : n + 1])
-    a, b = a[a + b <= n], b[a + b <= n]
-    one, other, both = child_odds(breeding, a, b)
-    nobody_both = (1.0 - both) ** breeding.children
-    onward = _transitions(breeding, one, other, both, a, b) * nobody_both[:, None]
-    now = ((a == 1) & (b == 1)).astype(np.float64)
-    met, found = 0.0, np.empty(generations)
-    for generation in range(generations):
-        met += float(now @ (1.0 - nobody_both))
-        found[generation] = met
-        now = now @ onward
+    from matplotlib.ticker import MaxNLocator
+
+    figure = sheet(12.5, 5.6)
+    left, right = figure.subplots(1, 2)
+    for one in curves:
+        x, colour = np.arange(1, len(one.odds) + 1), COLOURS[one.colour]
+        if one.counted:
+            marker = {"neutral": "o", "ranked": "s"}.get(one.selection, "D")
+            left.errorbar(
+                x, one.odds, yerr=np.abs(np.stack([one.odds - one.low, one.high - one.odds])), color=colour,
+                marker=marker, markersize=4.5, linestyle="none", linewidth=1.0, label=one.label, alpha=0.85,
+            )  # fmt: skip
+        else:
+            left.plot(x, one.odds, color=colour, linestyle=_STYLES[one.selection], linewidth=1.8, label=one.label)
+    for size in sizes:
+        right.plot(
+            size.parents, size.odds, color=COLOURS[size.colour], linestyle=_STYLES[size.selection], marker=".",
+            linewidth=1.6,
+        )  # fmt: skip
+    right.axvline(parents, color="black", linewidth=0.9, linestyle=":")
+    right.set_xscale("log", base=2)
+    right.set_xticks([2**power for power in range(1, 7)], [str(2**power) for power in range(1, 7)])
+    left.set(xlabel="generations since both arose", ylabel="probability that a child has carried both")
+    right.set(
+        xlabel="parents (dotted: this run), with as many children for each",
+        ylabel=f"the same after {generations} generations",
+    )
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (left, right):
+        axes.set_ylim(-0.03, 1.03)
+    plain(left, right)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    save(figure, path, title)
+
+
+Floats = NDArray[np.float64]
+_NAMES = {
+    "none": "one parent", "genes-independent": "independent (1/2 each)", "genes-union": "union",
+    "genes-aligned": "aligned (both born in one generation)",
+}  # fmt: skip
+_SIZES = (2, 4, 8, 16, 32, 64)
+
+
+def meeting(
+    saved: Saved,
+    heard: Heard,
+    *,
+    generations: int = 20,
+    trials: int = 200,
+    pairs: int = 1000,
+    parents: int | None = None,
+    children: int | None = None,
+    law: str | None = None,
+) -> Analysis:
+    """How soon do two mutations of different individuals meet?
+
+    A Markov chain over the numbers of parents that carry A alone and B alone, against populations bred with galab's own
+    operators; and in the run's lineage, how soon somebody descends from both of two parents of one generation.
+
+    Args:
+        saved: the run.
+        heard: hears how it comes along.
+        generations: how far to look.
+        trials: populations that are bred, for each way of selection.
+        pairs: pairs of parents that are followed in the run's lineage.
+        parents: how many there are; the run's when absent.
+        children: of a generation; the run's when absent.
+        law: none, genes-independent, genes-union or genes-aligned; the run's when absent, and genes-independent where a
+            run crosses weights.
+
+    Raises:
+        UsageError: an evolution strategy has no parents and none are given, or the numbers are impossible.
+    """
+    for option, value in (("--generations", generations), ("--trials", trials), ("--pairs", pairs)):
+        at_least(option, value, 1)
+    breeding = _breeding(saved, parents, children, law)
+    heard("calculating", 0.0)
+    calculated = breeding.parents <= MOST_PARENTS
+    values: dict[str, Any] = _who(saved, breeding, generations)
+    curves = _calculated(breeding, generations, values) if calculated else []
+    colour = max(LAWS.index(breeding.law) - 1, 0)
+    for number, selection in enumerate(SELECTIONS):
+        bred = []
+        for one in meetings(_with(breeding, selection=selection), generations, trials, saved.config.seed or 0):
+            bred.append(one)
+            heard("breeding", 0.1 + 0.35 * (number + len(bred) / trials))
+        curve = _counted(np.array(bred), generations, f"bred, {_NAMES[breeding.law]}, {selection}", colour, selection)
+        values[f"bred_{selection}"] = curve.odds.tolist()
+        curves.append(curve)
+    heard("the run's lineage", 0.85)
+    values |= _observed(saved, generations, pairs, curves)
+    sizes = _by_size(breeding, generations)
+    values["by_parents"] = _size_rows(sizes)
+    title = (
+        f"Two mutations of different parents, {breeding.parents} parents and {breeding.children} children; lines are "
+        f"calculated, points are counted with binomial 95 % intervals ({trials:,} bred populations)"
+    )
+    draw = partial(
+        draw_meetings, curves=curves, sizes=sizes, parents=breeding.parents, generations=generations, title=title
+    )
+    return Analysis(_sentence(values, breeding, generations, calculated), values, _rows(curves), draw)
+
+
+def _size_rows(sizes: list[BySize]) -> list[dict[str, Any]]:
+    return [
+        {"law": LAWS[1 + one.colour], "selection": one.selection, "parents": n, "odds": odds}
+        for one in sizes
+        for n, odds in zip(one.parents, one.odds, strict=True)
+    ]
+
+
+def _calculated(breeding: Breeding, generations: int, values: dict[str, Any]) -> list[Curve]:
+    curves = []
+    for number, name in enumerate(LAWS[1:3]):
+        for selection in SELECTIONS:
+            odds = meeting_odds(_with(breeding, law=name, selection=selection), generations)
+            values[f"calculated_{name}_{selection}"] = odds.tolist()
+            curves.append(_line(f"{_NAMES[name]}, {selection}", odds, number, selection))
+    return curves
+
+
+def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
+    return [
+        {"what": one.label, "generation": place + 1, "odds": float(odds), "low": or_none(one.low[place]),
+         "high": or_none(one.high[place])}
+        for one in curves
+        for place, odds in enumerate(one.odds)
+    ]  # fmt: skip
+
+
+def _breeding(saved: Saved, parents: int | None, children: int | None, law: str | None) -> Breeding:
+    from galab.config.rules import decided
+    from galab.config.strategy_kinds import breeds
+
+    config = saved.config
+    evolution = not breeds(config)
+    if evolution and (parents is None or children is None):
+        raise UsageError(
+            f"expected --parents and --children, as '{saved.path}' is a run of --strategy {config.strategy}, which "
+            "has one centre and no parents, got none; give both, or analyse a run of a genetic algorithm"
+        )
+    if law is not None and law not in LAWS:
+        raise UsageError(f"expected --law among {', '.join(LAWS)}, got '{law}'.{closest(law, list(LAWS))}")
+    own = "none" if evolution else config.crossover
+    chosen = law or (own if own in LAWS else "genes-independent")
+    n, count = parents or config.parents, children or config.children
+    if not 2 <= n <= count:
+        raise UsageError(
+            f"expected at least 2 parents, as one alone holds no two individuals' mutations, and as many children, got "
+            f"{n} and {count}; choose them with --parents and --children"
+        )
+    ways = 2 if evolution else decided(config)["parents_per_child"]
+    rate = 1.0 if evolution or ways != 2 or own == "none" else config.crossover_rate
+    return Breeding(n, count, chosen, rate)
+
+
+def _with(breeding: Breeding, **changes: Any) -> Breeding:
+    import dataclasses
+
+    return dataclasses.replace(breeding, **changes)
+
+
+def _who(saved: Saved, breeding: Breeding, generations: int) -> dict[str, Any]:
+    return {
+        "generation": saved.generation,
+        "parents": breeding.parents,
+        "children": breeding.children,
+        "law": breeding.law,
+        "crossover": saved.config.crossover,
+        "crossover_rate": breeding.rate,
+        "generations": generations,
+        "next_generation": one_generation(breeding),
+        "states": (breeding.parents + 1) * (breeding.parents + 2) // 2,
+    }
+
+
+def _line(label: str, odds: Floats, colour: int, selection: str) -> Curve:
+    nothing = np.full(len(odds), np.nan)
+    return Curve(label, odds, nothing, nothing, colour, selection)
+
+
+def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int, selection: str) -> Curve:
+    """The share that has met by each generation, with Wilson's binomial interval."""
+    met = [(when > 0) & (when <= one) for one in range(1, generations + 1)]
+    low, high = np.array([share_interval(int(one.sum()), len(when)) for one in met]).T
+    return Curve(label, np.array([one.mean() for one in met]), low, high, colour, selection)
+
+
+def _observed(saved: Saved, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
+    """Descent from both in the run's own lineage: that both *could* be carried, and under union are."""
+    from galab.config.strategy_kinds import breeds
+    from galab.saved_runs.history import History
+
+    if saved.folder is None or not breeds(saved.config):
+        return {"observed": None, "observed_pairs": 0}
+    when, count = descents(History(saved).rows, generations, pairs, saved.config.seed or 0)
+    if not count:
+        return {"observed": None, "observed_pairs": 0}
+    curve = _counted(when, generations, f"this run: a later parent descends from both ({count:,} pairs)", 3, "")
+    curves.append(curve)
+    return {"observed": curve.odds.tolist(), "observed_pairs": count}
+
+
+def _by_size(breeding: Breeding, generations: int) -> list[BySize]:
+    each = max(1, round(breeding.children / breeding.parents))
+    found = []
+    for number, law in enumerate(LAWS[1:3]):
+        for selection in SELECTIONS:
+            odds = [
+                float(meeting_odds(Breeding(n, each * n, law, breeding.rate, selection), generations)[-1])
+                for n in _SIZES
+            ]
+            found.append(BySize(f"{_NAMES[law]}, {selection}", _SIZES, odds, number, selection))
     return found
 
 
-def _transitions(
-    breeding: Breeding, one: Floats, other: Floats, both: Floats, a: NDArray[np.int64], b: NDArray[np.int64]
-) -> Floats:
-    """(S, S) probabilities of the next parents' state, given that no child carries both."""
-    from scipy.special import xlogy
-    from scipy.stats import binom
-
-    left = np.maximum(1.0 - both, 1e-300)
-    x, y = np.minimum(one / left, 1.0), np.minimum(other / left, 1.0)
-    n = breeding.parents
-    if breeding.selection == "neutral":
-        rest = np.maximum(1.0 - x - y, 0.0)
-        ways = _log_factorials(n)
-        logs = ways[n] - ways[a] - ways[b] - ways[n - a - b]
-        terms = xlogy(a, x[:, None]) + xlogy(b, y[:, None]) + xlogy(n - a - b, rest[:, None])
-        return np.exp(logs + terms)
-    carriers = np.minimum(x + y, 1.0)
-    # As many of the parents carry one of them as there are such children, up to all of the parents.
-    counts = np.arange(n + 1)
-    odds = binom.pmf(counts, breeding.children, carriers[:, None])
-    odds[:, n] = binom.sf(n - 1, breeding.children, carriers)
-    share = np.where(carriers > 0, x / np.where(carriers > 0, carriers, 1.0), 0.0)
-    found: Floats = odds[:, a + b] * binom.pmf(a, a + b, share[:, None])
-    return found
-
-
-def _log_factorials(n: int) -> Floats:
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-
-
-def one_generation(breeding: Breeding) -> float:
-    """The notes' probability: that the two meet in the very next generation."""
-    n = breeding.parents
-    share = 0.0 if breeding.law == "none" else breeding.rate
-    return float(1.0 - (1.0 - share * breeding.both * 2.0 / (n * (n - 1))) ** breeding.children)
+def _sentence(values: dict[str, Any], breeding: Breeding, generations: int, calculated: bool) -> str:
+    name = f"calculated_{breeding.law}"
+    parts = []
+    for selection, words in (("neutral", "without selection"), ("ranked", "where their carriers are selected")):
+        bred = values[f"bred_{selection}"][-1]
+        odds = values.get(f"{name}_{selection}")
+        told = 0.0 if odds is None and calculated else None if odds is None else odds[-1]
+        parts.append(
+            f"{words} {'not calculated' if told is None else format(told, '.3f')} (bred with galab's operators: "
+            f"{bred:.3f})"
+        )
+    text = (
+        f"With {breeding.parents} parents, {breeding.children} children and the law {_NAMES[breeding.law]}, two "
+        f"mutations of different parents meet in the next generation with probability {values['next_generation']:.3f} "
+        f"and within {generations} generations {', '.join(parts)}"
+    )
+    if not calculated:
+        text += f"; beyond {MOST_PARENTS} parents the chain is not calculated"
+    if values["observed"] is not None:
+        text += (
+            f"; in this run (crossover {values['crossover']}) a later parent descends from both of two parents within "
+            f"{generations} generations in {values['observed'][-1]:.1%} of {values['observed_pairs']:,} pairs "
+            "(its lineage holds the selected children alone)"
+        )
+    return text + "."

@@ -10,16 +10,13 @@ from typing import Any
 import click
 
 from galab import __version__
-from galab.cli.analyzing import analyze
-from galab.cli.benching import bench
-from galab.cli.catalogue import completion, models, tasks
-from galab.cli.comparing import compare
-from galab.cli.doctoring import doctor
-from galab.cli.listing import list_runs, show
-from galab.cli.reporting import report
-from galab.cli.running import resume, run
-from galab.cli.sweeping import sweep
-from galab.cli.using import evaluate, export, verify
+from galab.cli.analyze import analyze, report
+from galab.cli.bench import bench
+from galab.cli.compare import compare
+from galab.cli.doctor import completion, doctor, models, tasks
+from galab.cli.inspect import evaluate, export, list_runs, show, verify
+from galab.cli.run import resume, run
+from galab.cli.trials import sweep
 from galab.errors import GalabError, closest
 
 _TRACEBACK_HINT = "add --debug right after `galab` for the traceback"

@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from galab.config import MUTATION, POPULATION, PROBLEM, RunConfig, field_type, flag
-from galab.evolution_options import EVOLUTION
-from galab.registry import Registry
+from galab.config.fields import EVOLUTION, MUTATION, POPULATION, PROBLEM, RunConfig, field_type, flag
+from galab.config.registry import Registry
 
 #: Headings of the options that begin a search; all others follow as they come.
 _ORDER = (PROBLEM, POPULATION, MUTATION, EVOLUTION)

@@ -1,7 +1,11 @@
-"""Many trials on the terminal: one live summary while they run, one table at the end."""
+"""Many trials on the terminal: one live summary while they run, one table at the end.
+
+``galab sweep``.
+"""
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -15,13 +19,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
 from galab.cli.output import emit, program, text
+from galab.errors import UsageError
 
 if TYPE_CHECKING:
-    from galab.config import RunConfig
-    from galab.lab.recorders import Progress
-    from galab.lab.standing import Ended
-    from galab.lab.trials import Trials
+    from galab.config.fields import RunConfig
+    from galab.training.tensorboard import Progress
+    from galab.training.trials.trials import Ended, Trials
 
 _PLAIN_SECONDS = 10.0
 _METRICS = ("validation_accuracy", "test_accuracy")
@@ -31,8 +36,8 @@ def run_trials(
     config: RunConfig, seeds: str, *, name: str | None, runs: Path, jobs: int | None, quiet: bool
 ) -> int:
     """``galab run --seeds``."""
-    from galab.lab.grid import parse_seeds
-    from galab.lab.trials import start_trials
+    from galab.training.trials.grid import parse_seeds
+    from galab.training.trials.trials import start_trials
 
     numbers = parse_seeds(seeds)
     with Summary(len(numbers), quiet=quiet).shown() as summary:
@@ -42,8 +47,8 @@ def run_trials(
 
 def resume_trials(path: Path, changes: dict[str, Any], *, jobs: int | None, quiet: bool, **how: bool) -> int:
     """``galab resume`` of a group or a sweep."""
-    from galab.lab.trials import resume_trials as go_on
-    from galab.store.groups import runs_below
+    from galab.storage.groups import runs_below
+    from galab.training.trials.trials import resume_trials as go_on
 
     with Summary(len(runs_below(path)), quiet=quiet).shown() as summary:
         trials = go_on(path, changes, jobs=jobs, observe=summary.hear, **how)
@@ -127,9 +132,8 @@ def report(trials: Trials) -> int:
 
 def show_trials(path: Path, style: str) -> None:
     """``galab show`` of a group or a sweep."""
-    from galab.lab.standing import data_in, stand
-    from galab.lab.trials import Trials, cells, members
-    from galab.store.groups import GroupFolder
+    from galab.storage.groups import GroupFolder
+    from galab.training.trials.trials import Trials, cells, data_in, members, stand
 
     ended = [
         stand(folder, one.seed or 0)
@@ -178,7 +182,7 @@ def _table(trials: Sequence[Ended], path: Path) -> None:
 
 def _median_sentence(trials: Sequence[Ended]) -> str:
     """The medians of a group's finished trials, with how far they may be off and on how many evaluations."""
-    from galab.analysis.statistics import median_interval
+    from galab.stats.intervals import median_interval
 
     finished = [one for one in trials if one.state == "finished"]
     parts = []
@@ -201,3 +205,50 @@ def _median_sentence(trials: Sequence[Ended]) -> str:
 def _by(trials: Trials) -> str:
     fields = [part.partition("=")[0] for part in trials.trials[0].path.parent.name.split(",")]
     return "".join(f" --by {field}" for field in fields)
+
+
+@click.command(cls=GroupedCommand)
+@click.option(
+    "--grid", multiple=True, metavar="FIELD=V,V", required=True,
+    help="A hyperparameter and its values; repeat it for more fields. ';' separates values that hold commas.",
+)  # fmt: skip
+@click.option("--seeds", metavar="LIST", default="0-4", show_default=True, help="Trials of each cell, such as 0-15.")
+@config_options()
+@click.option("--name", help="Name of the sweep's folder; <task>-sweep when absent.")
+@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@beginning_options
+@jobs_option
+@trust_option
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def sweep(
+    grid: tuple[str, ...],
+    seeds: str,
+    name: str | None,
+    runs: Path,
+    preset: str | None,
+    config_file: Path | None,
+    jobs: int | None,
+    trust: bool,
+    quiet: bool,
+    **flags: Any,
+) -> int:
+    """Run every cell of a small grid with every seed; the same command continues a sweep.
+
+    Each cell is a group of trials in runs/NAME/FIELD=VALUE,.... Finished trials are skipped.
+    """
+    from galab.training.compose import compose
+    from galab.training.trials.grid import parse_grid, parse_seeds
+    from galab.training.trials.sweep import sweep as run_sweep
+
+    values = parse_grid(grid)
+    own = given(flags)
+    if "seed" in own:
+        raise UsageError(f"expected --seeds for the seeds of a sweep, got --seed {own['seed']}; write --seeds")
+    if twice := sorted(values.keys() & own.keys()):
+        raise UsageError(f"expected '{twice[0]}' in --grid or as a flag, got both; drop one of them")
+    numbers = parse_seeds(seeds)
+    config = compose(own, preset=preset, config_file=config_file, trust=trust)
+    count = len(numbers) * math.prod(map(len, values.values()))
+    with Summary(count, quiet=quiet).shown() as summary:
+        trials = run_sweep(config, values, numbers, name=name, runs=runs, jobs=jobs, observe=summary.hear)
+    return report(trials)

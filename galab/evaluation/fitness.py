@@ -1,20 +1,103 @@
-"""From what was measured to one number per member and base, higher is better."""
+"""From what was measured to one number per member and base, higher is better.
+
+What each member makes of each example: scores and answers, from its outputs and the class numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from galab.config.parsing import FitnessSpec, terms
 from galab.contracts import Examples, Task
 from galab.errors import UsageError
 from galab.evaluation.blocks import CLOSENESS, HEADS
-from galab.evaluation.evaluator import Measurements
-from galab.evaluation.example_scores import COMPUTED
-from galab.genome.phenotype import SCALE, Phenotype
-from galab.specs import FitnessSpec, terms
-from galab.tasks.checks import check_classes
+from galab.evaluation.dense_evaluator import Measurements
+from galab.genome.weights import SCALE, Phenotype
+from galab.tasks.classification import check_classes, loss_and_correct
+
+
+def log_likelihood(outputs: Tensor, targets: Tensor, coins: Tensor | None) -> Tensor:
+    """The negated cross-entropy: (P, B) float32 in nats."""
+    return -loss_and_correct(outputs, targets)[0]
+
+
+def right(outputs: Tensor, targets: Tensor, coins: Tensor | None) -> Tensor:
+    """1 where the largest output is the class's, else 0: (P, B) float32."""
+    return loss_and_correct(outputs, targets)[1].float()
+
+
+def right_probability(outputs: Tensor, targets: Tensor, coins: Tensor | None) -> Tensor:
+    """The probability that the softmax of the outputs gives to the class: (P, B) float32."""
+    return loss_and_correct(outputs, targets)[0].neg_().exp_()
+
+
+def right_by_coin(outputs: Tensor, targets: Tensor, coins: Tensor | None) -> Tensor:
+    """1 where an answer drawn from the softmax of the outputs is the class, else 0: (P, B) float32.
+
+    The cumulative distribution, in class order, is inverted: the answer is the first class at which it exceeds the
+    coin.
+    """
+    assert coins is not None
+    # Classes on the middle axis, as in loss_and_correct.
+    cumulative = outputs.transpose(1, 2).softmax(1).cumsum(1)  # (P, C, B)
+    # The last class takes what rounding leaves below one.
+    answers = (cumulative[:, :-1] <= coins).sum(1)  # (P, B)
+    # A NaN exceeds nothing, and would otherwise read as the answer 0.
+    return torch.where(cumulative[:, -1].isnan(), torch.nan, (answers == targets).float())
+
+
+#: What a base makes of outputs (P, B, C), class numbers (B,) and coins (B,): (P, B). A task's own loss is known as a
+#: sum over the examples alone.
+EXAMPLE_SCORES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    "cross-entropy": log_likelihood,
+    "accuracy": right,
+    "wrong": right,
+    "expected-accuracy": right_probability,
+    "sampled-accuracy": right_by_coin,
+    "tilldeath": right,
+}
+#: The bases that no task measures.
+COMPUTED = ("expected-accuracy", "sampled-accuracy", "tilldeath")
+#: The name of the answers among the results.
+ANSWERS = "answers"
+
+
+class ExampleScores:
+    """Computes scores and answers example by example.
+
+    Args:
+        bases: the bases whose scores are wanted.
+        answers: whether to give the class that each example is answered with, too.
+        coins: (B,) numbers between 0 and 1 for all examples of the generation, which ``sampled-accuracy`` needs.
+    """
+
+    def __init__(self, bases: Sequence[str], *, answers: bool = False, coins: Tensor | None = None) -> None:
+        self._bases = tuple(dict.fromkeys(bases))
+        self._answers = answers
+        self._coins = coins
+
+    def __call__(self, outputs: Tensor, targets: Tensor, start: int) -> dict[str, Tensor]:
+        """One block of examples.
+
+        Args:
+            outputs: (P, b, C) float32.
+            targets: (b,) class numbers; never looked at where only answers are wanted.
+            start: place of the block's first example.
+
+        Returns:
+            base to (P, b) float32 scores, and ``answers`` to (P, b) int32 classes.
+        """
+        coins = None if self._coins is None else self._coins[start : start + outputs.shape[1]]
+        found = {base: EXAMPLE_SCORES[base](outputs, targets, coins) for base in self._bases}
+        if self._answers:
+            found[ANSWERS] = outputs.argmax(2).int()
+        return found
+
 
 Means = dict[str, NDArray[np.float64]]
 
@@ -71,7 +154,6 @@ def gradient_cosine(means: Means, examples: int) -> NDArray[np.float64]:
 
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
 NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss", "gradient-cosine": "loss"}
-
 #: By the names that ``--fitness`` takes; each is told the means and over how many examples they were taken.
 FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "cross-entropy": loss,
@@ -86,7 +168,6 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "unused": unused,
     "gradient-cosine": gradient_cosine,
 }
-
 #: What is measured in place of a base that a network does not have for good: by chance, or as one generation's child.
 STEADY = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}
 
@@ -95,7 +176,7 @@ def score(base: str, means: Means, examples: int, *, steady: bool = False) -> ND
     """A base of a fitness, or a weighted sum of several: (P,).
 
     Args:
-        base: as :func:`galab.specs.terms` reads it.
+        base: as :func:`galab.config.parsing.terms` reads it.
         means: name to (P,).
         examples: over how many they were taken.
         steady: whether chance has no place, see :data:`STEADY`.

@@ -5,8 +5,7 @@ A class is given those of ``input_shape``, ``outputs``, ``hidden`` and ``activat
 
 from galab.models.build import build_model
 from galab.models.conv import ConvPolicy
-from galab.models.linear import Linear
-from galab.models.mlp import MLP
+from galab.models.mlp import MLP, Linear
 from galab.models.resnet import ResNet
 
 __all__ = ["MLP", "ConvPolicy", "Linear", "ResNet", "build_model"]

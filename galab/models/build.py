@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from galab.calls import Call, arguments_for
+from galab.config.parsing import Call, arguments_for
+from galab.config.registry import MODELS
 from galab.errors import GalabError, UsageError
-from galab.registry import MODELS
 
 GIVEN = {
     "input_shape": "the task says it", "outputs": "the task says it", "hidden": "use --hidden",

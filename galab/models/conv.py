@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from galab.errors import UsageError
-from galab.models.activations import activation_named
+from galab.models.mlp import activation_named
 
 CHANNELS = (32, 64, 64)
 #: Shortest side of the image, kernels, strides: the first row that fits is used. The first is the paper's; the

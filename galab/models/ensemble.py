@@ -10,8 +10,8 @@ import inspect
 import torch
 from torch import Tensor, nn
 
+from galab.config.registry import MODELS
 from galab.errors import UsageError
-from galab.registry import MODELS
 
 COMBINE = ("max", "gated")
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from galab.errors import UsageError
-from galab.models.activations import activation_named
+from galab.models.mlp import activation_named
 
 #: Step of a fresh network's rule; its coefficients are zero, so nothing changes until they have moved.
 RATE = 1.0

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from galab.errors import UsageError
-from galab.genome.noise import Stream, below, draw, table
+from galab.genome.random import Stream, below, draw, table
 
 #: Parameter that holds the vectors, by how they may lie; operators tell from its name what they have to keep.
 GEOMETRY = {"sphere": "memories", "free": "free_memories", "normalised": "free_memories", "torus": "angles"}
@@ -37,7 +37,7 @@ class Memory(nn.Module):
         outputs: number of classes.
         run_key: key of the projection and of a random bank.
         heads: number of memories.
-        norm: ``sphere``, vectors of length 1, which the operators of ``galab.mutation.memory`` keep; ``free``, vectors
+        norm: ``sphere``, vectors of length 1, which the operators of ``galab.operators.mutation.memory`` keep; ``free``, vectors
             anywhere; ``normalised``, the same, scaled to length 1 before they are compared; ``torus``, angles whose
             cosines and sines are the vector.
         closeness: ``dot``, the inner product, so that longer vectors win more; ``distance``, minus the squared

@@ -1,14 +1,60 @@
-"""A multilayer perceptron: linear layers with biases and a non-linearity between them."""
+"""A multilayer perceptron: linear layers with biases and a non-linearity between them.
+
+One linear layer and nothing else: the network whose optimum is known in closed form.
+
+Non-linearities by name.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from galab.models.activations import activation_named
+from galab.errors import UsageError, closest
+
+
+class Linear(nn.Module):
+    """Flattens its input and multiplies it by one matrix, without a bias.
+
+    Args:
+        input_shape: shape of one input.
+        outputs: number of outputs.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.output = nn.Linear(math.prod(input_shape), outputs, bias=False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Outputs (B, outputs) of inputs (B, ...)."""
+        result: torch.Tensor = self.output(inputs.flatten(1))
+        return result
+
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": functional.relu,
+    "tanh": torch.tanh,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "sigmoid": torch.sigmoid,
+}
+
+
+def activation_named(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The non-linearity called ``name``.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in ACTIVATIONS:
+        names = list(ACTIVATIONS)
+        raise UsageError(f"expected --activation to be one of {', '.join(names)}, got '{name}'.{closest(name, names)}")
+    return ACTIVATIONS[name]
 
 
 class MLP(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from galab.errors import UsageError
-from galab.models.activations import activation_named
+from galab.models.mlp import activation_named
 
 #: Residual blocks per stage.
 BLOCKS = 2

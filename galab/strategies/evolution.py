@@ -6,11 +6,22 @@ Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652.
 What ``.grad`` gets is minus an estimate of the gradient of the (shaped) fitness, (1 / (N sigma)) sum_i s_i E_i with E
 of unit variance: with raw fitness and SGD a learning rate means what it means in gradient descent. The paper's alpha
 (Eq. 6) is lr / sigma; the official code's learning rate is lr / (sigma^2 sqrt(N)).
+
+The estimate of a gradient from weighted directions: one product of matrices for each tensor, no direction formed.
+
+Source: Sarkar et al., arXiv 2511.16652, section 4: sum_p w_p A_p B_p^T = A^T diag(w) B with the factors of all
+directions side by side. Sums are float32 in a fixed order; memory does not depend on the population, as directions come
+by the group.
+
+From the fitness of a population to one weight for each of its directions.
+
+An estimate of the gradient is (1 / (n sigma)) sum over directions of weight times direction, n directions in all.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +30,120 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.config.schedules import parse_rate_schedule
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import GalabError, NoViableChildError
-from galab.genome.layout import Layout
-from galab.perturbation.directions import Directions
-from galab.schedules import parse_rate_schedule
-from galab.strategies.estimate import estimate
+from galab.genome.weights import Layout
+from galab.operators.es_noise import Dense, Directions, Factors
 from galab.strategies.optimizers import Optimizers
-from galab.strategies.scoring import answered
-from galab.strategies.shaping import SHAPINGS, pair_weights, single_weights, without_failures
+from galab.strategies.survival import answered
+
+
+def estimate(
+    directions: Directions, generation: int, weights: NDArray[np.float64], sigma: float, device: torch.device
+) -> dict[str, Tensor]:
+    """``(1 / (n sigma)) sum_i weights[i] E_i`` for the first n directions of a generation.
+
+    Args:
+        directions: where the noise comes from.
+        generation: whose noise.
+        weights: (n,) one for each direction.
+        sigma: the step size that the directions were tried with, in weight units.
+        device: where to compute.
+
+    Returns:
+        Name of each parameter to a float32 tensor of its shape: an estimate of the fitness's gradient.
+    """
+    plan = directions.plan
+    sums = {tensor.name: torch.zeros(tensor.shape, device=device) for tensor in plan.tensors}
+    scale = 1 / (len(weights) * sigma)
+    factors = torch.from_numpy((weights * scale).astype(np.float32)).to(device)
+    for first, noise in directions.between(generation, 0, len(weights)):
+        for name, part in noise.items():
+            sums[name] += _weighted_sum(part, factors[first : first + part.count]).view_as(sums[name])
+    return sums
+
+
+def _weighted_sum(noise: Factors | Dense, weights: Tensor) -> Tensor:
+    """sum_q weights[q] E_q: the tensor as an (m, n) matrix, or flat."""
+    if isinstance(noise, Dense):
+        return weights @ noise.values.flatten(1)
+    count, rows, rank = noise.a.shape
+    left = noise.a * (weights / rank**0.5).view(-1, 1, 1)
+    # All directions and ranks side by side: (m, Q r) times (Q r, n).
+    return left.transpose(1, 2).reshape(count * rank, rows).t() @ noise.b.transpose(1, 2).reshape(count * rank, -1)
+
+
+Fitness = NDArray[np.float64]
+#: From (N,) finite fitness, and how many groups of members lie one after the other, to (N,) scores.
+Shaping = Callable[[Fitness, int], Fitness]
+
+
+def raw(fitness: Fitness, groups: int) -> Fitness:
+    """The fitness as it is: the estimate is that of the fitness's own gradient."""
+    return fitness
+
+
+def z_score(fitness: Fitness, groups: int) -> Fitness:
+    """Standard deviations from the mean of the member's group.
+
+    The standard deviation is that of the whole population about the group means, so all groups weigh alike
+    (arXiv 2511.16652, section 6.3). Equal fitness everywhere scores 0.
+    """
+    centred = _about_group_means(fitness, groups)
+    deviation = float(np.sqrt(np.mean(np.square(centred))))
+    # Equal fitness differs from its mean by rounding, which no score may be made of.
+    rounding = 1e-12 * float(np.abs(fitness).max(initial=0.0))
+    return centred / deviation if deviation > rounding else np.zeros_like(centred)
+
+
+def centred_ranks(fitness: Fitness, groups: int) -> Fitness:
+    """Ranks within the member's group, from -1/2 to 1/2; equal fitness shares its mean rank.
+
+    Source: Salimans et al., "Evolution Strategies as a Scalable Alternative to Reinforcement Learning", 2017.
+    """
+    from scipy.stats import rankdata  # scipy.stats takes a second to import
+
+    by_group = fitness.reshape(groups, -1)
+    ranks = rankdata(by_group, axis=1) - 1
+    most = max(by_group.shape[1] - 1, 1)
+    return np.asarray(ranks / most - 0.5, dtype=np.float64).reshape(-1)
+
+
+def _about_group_means(fitness: Fitness, groups: int) -> Fitness:
+    by_group = fitness.reshape(groups, -1)
+    return (by_group - by_group.mean(axis=1, keepdims=True)).reshape(-1)
+
+
+#: By the names that ``--shaping`` takes; ``sign`` works on pairs and is applied in :func:`pair_weights`.
+SHAPINGS: dict[str, Shaping] = {"raw": raw, "z-score": z_score, "centred-ranks": centred_ranks, "sign": raw}
+
+
+def pair_weights(scores: Fitness, *, sign: bool = False) -> Fitness:
+    """Weights of antithetic pairs.
+
+    Args:
+        scores: (2 P,) shaped scores, plus and minus of each pair side by side.
+        sign: only which of the two is better counts: +1, -1, or 0 for a tie.
+
+    Returns:
+        (P,) half the difference of each pair, or its sign.
+    """
+    odd = (scores[0::2] - scores[1::2]) / 2
+    return np.sign(odd) if sign else odd
+
+
+def single_weights(scores: Fitness, groups: int) -> Fitness:
+    """Weights of members without a mirror image: the score minus the mean of the member's group, (N,)."""
+    return _about_group_means(scores, groups)
+
+
+def without_failures(fitness: Fitness) -> Fitness:
+    """The fitness with failures ranked last: each counts as the worst member that has a finite fitness."""
+    finite = np.isfinite(fitness)
+    return np.where(finite, fitness, fitness[finite].min()) if finite.any() else fitness
+
 
 #: A member of a cohort: the number of its direction and the sign of the step along it.
 MEMBER = np.dtype([("id", "<i8"), ("sign", "i1")])

@@ -2,6 +2,11 @@
 
 (mu, lambda) and (mu + lambda) selection after Schwefel 1995; first parents are drawn uniformly with replacement, as in
 Such et al. 2017, "Deep Neuroevolution". Births are made in ``reproduction.py``, survivors chosen in ``survival.py``.
+
+Random search: draw networks until one is good, and keep the best.
+
+What any search must beat at equal evaluations; and whether a network that fits the examples by luck alone generalises.
+Source of the question: P. Chiang et al., "Loss landscapes are all you need", ICLR 2023 ("guess and check").
 """
 
 from __future__ import annotations
@@ -11,21 +16,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.breeding.islands import island_of
-from galab.compatibility import decided, needs_behaviour
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.config.rules import decided, needs_behaviour, needs_use
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import GalabError, NoViableChildError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.pedigree import Pedigree
-from galab.genome.sigma import snap
-from galab.memories import needs_use
-from galab.mutation.control import Control
-from galab.mutation.step_size import StepSizeRule
-from galab.strategies.reproduction import Parents, Reproduction
-from galab.strategies.scoring import Scoring, answered, parents_mean
-from galab.strategies.sigma_search import SigmaSearch
-from galab.strategies.survival import Competitors, Survival
+from galab.genome.step_sizes import snap
+from galab.operators.islands import island_of
+from galab.operators.step_size import StepSizeRule
+from galab.operators.step_size_control import Control
+from galab.strategies.reproduction import Parents, Reproduction, SigmaSearch
+from galab.strategies.survival import Competitors, Scoring, Survival, answered, parents_mean
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -296,3 +298,15 @@ def _all_failed(cohort: Cohort, scores: Scores) -> str:
         f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
         "--sigma, or look at the task"
     )
+
+
+class RandomSearch(GeneticAlgorithm):
+    """A genetic algorithm without heredity: every child is a fresh founder, and the best of all so far survive.
+
+    Its arguments and attributes are those of :class:`galab.strategies.genetic.GeneticAlgorithm`.
+    """
+
+    def _born(self, generation: int) -> list[Birth]:
+        step = snap(self.config.sigma)  # of no consequence, but a birth has one
+        ids = range(self._next_id, self._next_id + self.config.children)
+        return [Birth(birth, (), generation, 0, step, 0, 0) for birth in ids]

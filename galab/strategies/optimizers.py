@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from galab.calls import parse_call
+from galab.config.parsing import parse_call
 from galab.errors import UsageError, closest
 
 #: These need a closure that computes the loss again, or gradients of another kind.

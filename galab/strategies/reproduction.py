@@ -2,6 +2,12 @@
 
 A child's step size mutates before it is used (Beyer and Schwefel 2002). Step sizes finer than one number are decoded
 with the weights (``genome/develop.py``); then the birth holds 0.
+
+A search for the best step size with common random numbers: the same noise at every step size of a grid.
+
+Warming up by selection overshoots, as the best of many children rewards a lucky large step. Here each noise is tried at
+every step size, and the step size wins whose best of as many children as a generation has is expected to gain most over
+the parents; repeated, it draws the curve of the best step size over a run.
 """
 
 from __future__ import annotations
@@ -13,22 +19,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.breeding.islands import island_of
-from galab.breeding.mating import partners
-from galab.breeding.niching import distances
-from galab.compatibility import decided
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.config.parsing import parse_mutations
+from galab.config.rules import by_use, decided
+from galab.contracts import Cohort
 from galab.genome.births import Birth
-from galab.genome.layout import Layout
-from galab.genome.noise import Stream, below, codes
 from galab.genome.pedigree import Pedigree
-from galab.genome.sigma import snap
-from galab.genome.steps import Steps
-from galab.memories import by_use
-from galab.mutation.control import Control
-from galab.mutation.shares import Shares
-from galab.mutation.step_size import Fixed, StepSizeRule
-from galab.specs import parse_mutations
+from galab.genome.random import Stream, below, codes
+from galab.genome.step_sizes import PER_OCTAVE, Steps, snap
+from galab.genome.weights import Layout
+from galab.operators.diversity import distances
+from galab.operators.islands import island_of, partners
+from galab.operators.mutation.base import Shares
+from galab.operators.step_size import Fixed, StepSizeRule
+from galab.operators.step_size_control import Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +191,68 @@ class Reproduction:
         if self._control is not None:
             self._control.load_state_dict(state["control"])
         self.shares.restore(parents.tolist(), state["shares"])
+
+
+#: Offsets of the grid from where the search begins, in octaves.
+_OCTAVES = range(-5, 4)
+
+
+class SigmaSearch:
+    """Makes the probes of a search and reads their scores; nobody of them lives on.
+
+    Args:
+        config: the resolved configuration; ``sigma_search`` 0 is never.
+        steps: bounds of a step size.
+    """
+
+    def __init__(self, config: RunConfig, steps: Steps) -> None:
+        assert config.seed is not None
+        self._every = config.sigma_search
+        self._draws = config.children
+        self._run_key = config.seed
+        self._steps = steps
+
+    def due(self, generation: int) -> bool:
+        """Whether a generation is a search."""
+        return self._every > 0 and (generation - 1) % self._every == 0
+
+    def grid(self, centre: int) -> list[int]:
+        """The step sizes that are tried, as grid points."""
+        points = [min(max(centre + step * PER_OCTAVE, self._steps.low), self._steps.high) for step in _OCTAVES]
+        return list(dict.fromkeys(points))
+
+    def probes(self, generation: int, next_id: int, centre: int, parents: NDArray[np.int64]) -> list[Birth]:
+        """Births that repeat one set of noises, and of parents, at each step size."""
+        draws = self._draws
+        chosen = parents[below(len(parents), self._run_key, generation, Stream.BREEDING, draws)].tolist()
+        return [
+            Birth(next_id + row * draws + draw, (chosen[draw],), generation, row * draws, log_sigma, 0, 1)
+            for row, log_sigma in enumerate(self.grid(centre))
+            for draw in range(draws)
+        ]
+
+    def best(self, cohort: Cohort, gain: NDArray[np.float64], centre: int) -> int:
+        """The step size with the best expected gain of the best child, as a grid point; ``centre`` where none is known.
+
+        Args:
+            cohort: the probes.
+            gain: (probes,) fitness minus the parent's; NaN is a failure.
+            centre: where the grid was centred.
+        """
+        grid = self.grid(centre)
+        tables = gain.reshape(len(grid), self._draws)
+        expected = [expected_best(np.where(np.isfinite(row), row, -np.inf), self._draws) for row in tables]
+        best = int(np.argmax(expected))
+        return grid[best] if np.isfinite(expected[best]) else centre
+
+
+def expected_best(gains: NDArray[np.float64], children: int) -> float:
+    """The expected largest of ``children`` draws with replacement from observed gains.
+
+    The i-th smallest of m is the largest with probability (i/m)^children - ((i - 1)/m)^children.
+    """
+    edges = (np.arange(len(gains) + 1) / len(gains)) ** children
+    weights = np.diff(edges)
+    ordered = np.sort(gains)
+    alive = np.isfinite(ordered)
+    return float(ordered[alive] @ weights[alive] / weights[alive].sum()) if alive.any() else -np.inf

@@ -1,4 +1,13 @@
-"""Classification of fixed examples: cross-entropy and the count of right answers, for many members at once."""
+"""Classification of fixed examples: cross-entropy and the count of right answers, for many members at once.
+
+What the data of a task must be; each check says in one sentence what is wrong with it.
+
+Fixed divisions of examples into parts, the same on every machine and with every version of NumPy.
+
+Only the raw bits of the counter-based generator Philox are used, which NumPy guarantees, never a method of
+``numpy.random.Generator``, whose stream may change. Source: J. Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", SC 2011.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +21,63 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from galab.contracts import Examples
 from galab.errors import UsageError
-from galab.tasks.checks import check_classes, check_examples
+
+
+def check_examples(task: str, split: str, examples: Examples) -> None:
+    """Refuse inputs that are not float32, not finite or not as many as the targets, and a split without examples.
+
+    Args:
+        task: the task's name, for messages.
+        split: ``train``, ``validation`` or ``test``, for messages.
+        examples: inputs (B, ...) and targets (B,).
+
+    Raises:
+        UsageError: one of these.
+    """
+    where = f"task '{task}', {split}"
+    inputs, targets = examples.inputs, examples.targets
+    if inputs.dtype != torch.float32:
+        raise UsageError(f"{where}: expected inputs of dtype float32, got {_dtype(inputs)}; convert them")
+    if inputs.ndim < 2:
+        raise UsageError(
+            f"{where}: expected inputs of shape (B, ...) with an axis per example and one more, "
+            f"got {tuple(inputs.shape)}; reshape them"
+        )
+    if targets.ndim < 1 or len(inputs) != len(targets):
+        got = f"{len(inputs)} inputs and targets of shape {tuple(targets.shape)}"
+        raise UsageError(f"{where}: expected as many targets as inputs, got {got}; give one target per input")
+    if inputs.numel() == 0:
+        raise UsageError(f"{where}: expected at least one example, got inputs of shape {tuple(inputs.shape)}; add some")
+    # One pass without a temporary: a NaN or an infinity anywhere shows in the extremes.
+    if not torch.stack(torch.aminmax(inputs)).isfinite().all():
+        count = int((~inputs.isfinite()).sum())
+        raise UsageError(f"{where}: expected finite inputs, got {count:,} that are NaN or infinite; clean the data")
+
+
+def check_classes(task: str, split: str, targets: torch.Tensor, classes: int) -> None:
+    """Refuse targets (B,) that are not class numbers from 0 to ``classes - 1``.
+
+    Raises:
+        UsageError: they are not.
+    """
+    where = f"task '{task}', {split}"
+    if targets.ndim != 1:
+        raise UsageError(f"{where}: expected targets of shape (B,), got {tuple(targets.shape)}; give class numbers")
+    if targets.dtype == torch.bool or targets.is_floating_point() or targets.is_complex():
+        raise UsageError(f"{where}: expected targets of an integer dtype, got {_dtype(targets)}; give class numbers")
+    if len(targets) == 0:
+        return
+    low, high = (int(value) for value in torch.aminmax(targets))
+    if low < 0 or high >= classes:
+        raise UsageError(
+            f"{where}: expected targets between 0 and {classes - 1} ({classes} classes), got {low} to {high}; "
+            "correct the targets or classes"
+        )
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
 
 Array = NDArray[Any] | torch.Tensor
 #: Among fewer than one answer in so many, possible ties are looked at one by one.
@@ -187,3 +252,35 @@ def _tensor(task: str, split: str, values: Array) -> torch.Tensor:
     except TypeError as error:
         kind = type(values).__name__
         raise UsageError(f"task '{task}', {split}: expected an array of numbers, got {kind}; convert it") from error
+
+
+#: Key of the generator; another one would be another split, and every fingerprint would change.
+SPLIT_KEY = 0x67616C6162
+
+
+def permutation(count: int) -> NDArray[np.int64]:
+    """The numbers 0 to ``count - 1`` in a fixed random order."""
+    bits = np.random.Philox(key=[SPLIT_KEY, 0]).random_raw(count)
+    return np.argsort(bits, kind="stable")
+
+
+def stratified(labels: NDArray[np.integer], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Indices of parts in which every class has its share, each part in a fixed random order.
+
+    Args:
+        labels: (B,) class numbers.
+        sizes: size of each part but the last, which takes the rest.
+
+    Returns:
+        ``len(sizes) + 1`` arrays of indices, together every example once.
+    """
+    order = permutation(len(labels))
+    shuffled = labels[order]
+    # An example's place is its rank within its class over the size of the class: cutting the examples sorted by place
+    # takes the same share of every class.
+    place = np.empty(len(labels), dtype=np.float64)
+    for label in np.unique(labels):
+        where = np.flatnonzero(shuffled == label)
+        place[where] = (np.arange(len(where)) + 0.5) / len(where)
+    by_place = np.argsort(place, kind="stable")
+    return [order[np.sort(part)] for part in np.split(by_place, np.cumsum(sizes))]

@@ -1,6 +1,6 @@
 """Classification of small grey images: MNIST, Fashion-MNIST and the 8x8 digits.
 
-Sources: see ``galab.data.sources`` and ``galab.data.embedded``. Inputs are (B, 1, height, width): pixels scaled to 0..1
+Sources: see ``galab.tasks.data.download`` and ``galab.tasks.data.datasets``. Inputs are (B, 1, height, width): pixels scaled to 0..1
 less the mean of the training set, over its standard deviation; both are constants, so the inputs never change.
 """
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.data import (
+from galab.tasks.classification import Classification, permutation, stratified
+from galab.tasks.data import (
     FASHION_MNIST,
     MNIST,
     Source,
@@ -20,8 +21,6 @@ from galab.data import (
     load_or_subset,
     mnist_subset,
 )
-from galab.tasks.classification import Classification
-from galab.tasks.split import permutation, stratified
 
 #: Mean and standard deviation of the pixels, scaled to 0..1.
 MNIST_PIXELS = (0.1307, 0.3081)

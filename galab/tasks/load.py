@@ -10,12 +10,11 @@ from typing import Any, cast
 
 import torch
 
-from galab.calls import Call, arguments_for
+from galab.config.parsing import Call, arguments_for
+from galab.config.registry import TASKS
 from galab.contracts import Examples, Generated, Task
 from galab.errors import GalabError, UsageError
-from galab.registry import TASKS
-from galab.tasks.checks import check_classes, check_examples
-from galab.tasks.classification import Classification
+from galab.tasks.classification import Classification, check_classes, check_examples
 
 SPLITS = ("train", "validation", "test")
 GIVEN = {"data": "use --data", "run_key": "use --seed"}

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from galab.contracts import Examples
-from galab.genome.noise import Stream, draw, scaled, table, words
-from galab.tasks.drawn import FIXED, at_least
+from galab.genome.random import Stream, draw, scaled, table, words
+from galab.tasks.synthetic import FIXED, at_least
 
 #: Episodes of each fixed set.
 EPISODES = 256

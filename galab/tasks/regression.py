@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from galab.contracts import Examples
-from galab.genome.noise import Stream, draw, table
+from galab.genome.random import Stream, draw, table
 
 INPUTS, OUTPUTS = 64, 16
 #: Examples of each fixed set.

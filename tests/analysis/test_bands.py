@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galab.analysis.curves import band, default_budgets, value_at
-from galab.analysis.figures import Band, draw_bands
-from galab.analysis.statistics import median_interval
+from galab.stats.curves import band, default_budgets, value_at
+from galab.stats.intervals import median_interval
+from galab.stats.plots import Band, draw_bands
 
 
 @pytest.mark.parametrize(

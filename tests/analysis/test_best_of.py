@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from galab.analysis.best_of import best_of, expected_best, wins
-from galab.analysis.order_statistics import maximum_odds
-from galab.analysis.statistics import share_interval
+from galab.stats.intervals import share_interval
+from galab.stats.order_statistics import best_of, expected_best, maximum_odds, wins
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -10,10 +10,10 @@ import pytest
 from scipy import integrate, stats
 
 from galab.analysis import cosines as of
-from galab.analysis.cosine_figure import CosinePicture, draw_cosines
-from galab.analysis.statistics import Interval
-from galab.genome.noise import Stream, draw, table
-from galab.perturbation import law
+from galab.analysis.cosines import CosinePicture, draw_cosines
+from galab.genome.random import Stream, draw, table
+from galab.operators import es_noise
+from galab.stats.intervals import Interval
 
 
 def noise(count: int, size: int, name: str = "normal") -> np.ndarray:
@@ -132,8 +132,8 @@ def test_estimates_on_a_quadratic_have_the_cosine_of_their_law() -> None:
     some, slope = tried(count, size, 1.0)
     found = of.directions(some, [2, 400])
     cosine = {name: float(of.cosines(one[None], slope)[0]) for name, one in found.items()}
-    assert cosine["ES antithetic"] == pytest.approx(law.cosine(size + 1, count / 2), abs=0.06)
-    expected = law.one_sided_cosine(size + 1, count, of.even_to_odd(some))
+    assert cosine["ES antithetic"] == pytest.approx(es_noise.cosine(size + 1, count / 2), abs=0.06)
+    expected = es_noise.one_sided_cosine(size + 1, count, of.even_to_odd(some))
     assert cosine["ES one-sided"] == pytest.approx(expected, abs=0.06)
     # By hand: sum over pairs of (f(+) - f(-)) / 2 E is sum of <g, E> E, whatever the curvature.
     by_hand = (some.noise[: count // 2] @ slope) @ some.noise[: count // 2]

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from galab.analysis.drift import drift, with_rounding
-from galab.mutation.step_size import Fixed, LogNormal, MeanReverting, ThreePoint, predicted_spread
+from galab.analysis.step_size_drift import drift, with_rounding
+from galab.operators.step_size import Fixed, LogNormal, MeanReverting, ThreePoint, predicted_spread
 
 GENERATIONS = 10_000
 SIZE = 1_000

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from galab.analysis.effects import effect
-from galab.analysis.statistics import resampled
+from galab.stats.effect_size import effect
+from galab.stats.intervals import resampled
 
 INF = math.inf
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galab.analysis.fixation import fates, growth
+from galab.analysis.replay import fates, growth
 
 
 def test_a_tree_by_hand() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galab.analysis.incoming import compared, drifted, picture_of, strengths
+from galab.analysis.neuron import compared, drifted, picture_of, strengths
 
 
 def test_strength_is_the_length_of_what_goes_out() -> None:

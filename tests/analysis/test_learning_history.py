@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galab.analysis.learned import kept_by_age, learned_since
-from galab.analysis.starts import explained, foretold, spread
+from galab.analysis.robustness_report import kept_by_age, learned_since
+from galab.analysis.variance import explained, foretold, spread
 
 
 def test_an_example_is_learned_when_it_is_right_for_good() -> None:

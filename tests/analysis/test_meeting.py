@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from galab.analysis.meeting import LAWS, SELECTIONS, Breeding, child_odds, meeting_odds, one_generation
-from galab.analysis.meeting_simulation import descents, meetings
+from galab.analysis.meeting_theory import (
+    LAWS,
+    SELECTIONS,
+    Breeding,
+    child_odds,
+    descents,
+    meeting_odds,
+    meetings,
+    one_generation,
+)
 from galab.genome.births import Birth, to_rows
 
 

@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.analysis.memory import margins, norms, planted, right, smallest_margins, use, winners
-from galab.analysis.memory_space import free_directions, free_subspace
+from galab.models.memory_metrics import (
+    free_directions,
+    free_subspace,
+    margins,
+    norms,
+    planted,
+    right,
+    smallest_margins,
+    use,
+    winners,
+)
 
 INF, NAN = float("inf"), float("nan")
 #: Four inputs and three memories with class 0, 1 and 1; the third is empty.

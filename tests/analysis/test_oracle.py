@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galab.analysis.oracle import Moment, collapse, interpolated, moment_of_estimates, moment_of_mutations
+from galab.analysis.step_size import Moment, collapse, interpolated, moment_of_estimates, moment_of_mutations
 
 SIGMAS = [2.0**power for power in range(-8, 3)]
 

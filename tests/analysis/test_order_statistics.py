@@ -7,8 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from galab.analysis.best_of import expected_best
-from galab.analysis.order_statistics import gains_interval, gains_of_best, normal_maximum
+from galab.stats.order_statistics import expected_best, gains_interval, gains_of_best, normal_maximum
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.analysis.resampling import mean_interval, picks, spearman
+from galab.stats.intervals import mean_interval, picks, spearman
 
 
 def test_the_interval_of_a_mean_is_scipys() -> None:

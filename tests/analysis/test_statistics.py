@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.analysis.statistics import compare, holm, kruskal_wallis, mann_whitney, median_interval
+from galab.stats.intervals import compare, holm, kruskal_wallis, mann_whitney, median_interval
 
 
 def test_the_interval_is_the_same_each_time_and_near_scipys_bootstrap() -> None:

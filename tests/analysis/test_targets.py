@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from galab.analysis.targets import times_to
+from galab.stats.curves import times_to
 
 INF = math.inf
 

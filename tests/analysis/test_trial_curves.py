@@ -5,16 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galab.analysis.statistics import median_interval
-from galab.analysis.trials import (
-    at_generations,
-    band_of,
-    best_so_far,
-    compare_first,
-    first_reaching,
-    reached,
-    spread_out,
-)
+from galab.stats.curves import at_generations, band_of, best_so_far, compare_first, first_reaching, reached, spread_out
+from galab.stats.intervals import median_interval
 
 INF, NAN = float("inf"), float("nan")
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from galab.analysis.update_laws import FEWEST, MOST, density, fits_of, sampled, shape_of, unit_quantiles
-from galab.genome import quantiles
+from galab.genome import quantile_tables
 
 COUNT = 4000
 DRAWN = {
@@ -103,9 +103,9 @@ def test_no_more_than_5_000_are_looked_at_and_always_the_same() -> None:
 def test_an_exported_law_has_the_quantiles_of_its_numbers(count: int, tmp_path: Path) -> None:
     values = 3e-4 * numbers("student-t", count)
     file = tmp_path / "law.npy"
-    np.save(file, unit_quantiles(values, quantiles.LEVELS))
-    law = quantiles.make(f"table:{file}").quantiles.astype(np.float64)
+    np.save(file, unit_quantiles(values, quantile_tables.LEVELS))
+    law = quantile_tables.make(f"table:{file}").quantiles.astype(np.float64)
     assert (law.mean(), law.std()) == (pytest.approx(0, abs=2e-3), pytest.approx(1, abs=1e-3))
     for level in (0.01, 0.1, 0.25, 0.5, 0.9, 0.99):
         expected = (np.quantile(values, level, method="hazen") - values.mean()) / values.std()
-        assert law[int(level * quantiles.LEVELS)] == pytest.approx(expected, abs=0.02)
+        assert law[int(level * quantile_tables.LEVELS)] == pytest.approx(expected, abs=0.02)

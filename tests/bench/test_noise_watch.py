@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from galab.genome import decode, noise
-from galab.genome.noise import table
-from galab.mutation import dense
-from galab.perturbation import directions
+from galab.genome import decoder, random
+from galab.genome.random import table
+from galab.operators import es_noise
+from galab.operators.mutation import dense
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
@@ -22,11 +22,11 @@ def shares(monkeypatch):
 
 
 def test_draws_are_counted_under_every_name_and_all_is_as_before_afterwards(shares):
-    names = [(noise, "draw"), (directions, "draw"), (decode.Decoder, "decode_all")]
+    names = [(random, "draw"), (es_noise, "draw"), (decoder.Decoder, "decode_all")]
     before = [getattr(owner, name) for owner, name in names]
     with shares.noise_timed() as watch:
         assert all(getattr(owner, name) is not one for (owner, name), one in zip(names, before, strict=True))
-        dense.draw(table("normal"), 1, 2, noise.Stream.WEIGHTS, 1000)
+        dense.draw(table("normal"), 1, 2, random.Stream.WEIGHTS, 1000)
         assert watch.seconds > 0
     assert [getattr(owner, name) for owner, name in names] == before
 

@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy import stats
 
-from galab.breeding.ranking import rank
-from galab.breeding.selection import Field, Selection
+from galab.operators.selection import Field, Selection, rank
 
 #: Few values, so that ties are common; failures of every kind and the largest numbers among them.
 SCORES = st.sampled_from([-1e308, -2.0, -1.0, 0.0, -0.0, 5e-324, 1.0, 1e308, np.nan, np.inf, -np.inf])

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.breeding.crossover import Mean, PerLayer, PerParameter, PerRow
+from galab.config.registry import CROSSOVERS
 from galab.genome.births import Birth
-from galab.genome.layout import Layout
-from galab.genome.phenotype import Gene, Phenotype
-from galab.registry import CROSSOVERS
+from galab.genome.weights import Gene, Layout, Phenotype
+from galab.operators.crossover import Mean, PerLayer, PerParameter, PerRow
 
 LAYOUT = Layout(
     ("0.weight", "0.bias", "norm.weight", "1.weight", "1.bias", "1.none"),

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.breeding.gene_laws import Aligned, Independent, Union
+from galab.config.registry import CROSSOVERS
 from galab.genome.births import Birth
-from galab.genome.decode import Decoder
+from galab.genome.decoder import Decoder
 from galab.genome.develop import Developer
-from galab.genome.founders import Founders, TensorLaw
-from galab.genome.noise import Stream, codes, table
+from galab.genome.initial import Founders, TensorLaw
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Gene, Phenotype
-from galab.genome.steps import Steps
-from galab.mutation.dense import Dense
-from galab.registry import CROSSOVERS
+from galab.genome.random import Stream, codes, table
+from galab.genome.step_sizes import Steps
+from galab.genome.weights import Gene, Phenotype
+from galab.operators.crossover import Aligned, Independent, Union
+from galab.operators.mutation.dense import Dense
 
 BIRTHS = 100_000
 LAWS = [name for name in CROSSOVERS.names() if name.startswith("genes-")]

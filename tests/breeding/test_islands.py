@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.breeding.islands import Migration, island_of
 from galab.errors import UsageError
+from galab.operators.islands import Migration, island_of
 
 WORLDS = st.lists(st.lists(st.integers(0, 15), unique=True, max_size=6), min_size=1, max_size=5)
 

@@ -13,8 +13,8 @@ from fields import assert_drawn_by, exact_sets, field, fields, frequencies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.breeding.lexicase import Lexicase
 from galab.errors import UsageError
+from galab.operators.selection import Lexicase
 
 
 def epsilons(cases):

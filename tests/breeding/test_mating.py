@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from galab.breeding.mating import RULES, partners
 from galab.errors import UsageError
+from galab.operators.islands import RULES, partners
 
 LINE = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
 

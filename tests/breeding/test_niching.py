@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from galab.breeding.niching import distances, diversity, local, shared
 from galab.errors import UsageError
+from galab.operators.diversity import distances, diversity, local, shared
 
 FITNESS = st.sampled_from([-1e308, -3.0, -1.0, 0.0, -0.0, 1e-300, 0.1, 0.3, 2.0, 1e308, math.nan, math.inf, -math.inf])
 SCORES = {

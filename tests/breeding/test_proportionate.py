@@ -11,9 +11,9 @@ from fields import assert_drawn_by, exact_sets, field, fields, frequencies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.breeding import proportionate
-from galab.breeding.proportionate import LinearRanking, Proportional
 from galab.errors import UsageError
+from galab.operators import selection
+from galab.operators.selection import LinearRanking, Proportional
 
 
 def wheel(weights):
@@ -80,7 +80,7 @@ def test_extreme_numbers_do_not_break_the_wheel(fitness):
 
 
 def test_the_dependence_on_scale_is_said_once(caplog):
-    proportionate._warn.cache_clear()
+    selection._warn.cache_clear()
     with caplog.at_level(logging.WARNING, logger="galab"):
         LinearRanking()(field([1.0, 2.0]), 1)
         assert not caplog.records

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.breeding.ranking import rank
+from galab.operators.selection import rank
 
 #: Few values, so that ties are common; failures of every kind among them.
 SCORES = st.sampled_from([-1e308, -2.0, -1.0, 0.0, -0.0, 1.0, 1e308, math.nan, math.inf, -math.inf])

@@ -11,9 +11,9 @@ from fields import assert_drawn_by, exact_sets, field, fields, frequencies, shuf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.breeding.selection import Tournament, Truncation, make
+from galab.config.registry import SELECTIONS
 from galab.errors import UsageError
-from galab.registry import SELECTIONS
+from galab.operators.selection import Tournament, Truncation, make
 
 NAMES = SELECTIONS.names()
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from galab.questions.analysis import takes_many
-from galab.registry import ANALYSES
+from galab.analysis.base import takes_many
+from galab.config.registry import ANALYSES
 
 
 def test_a_parameter_called_runs_takes_many() -> None:

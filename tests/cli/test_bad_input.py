@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from galab.store import plain
+from galab.storage import pickle_format
 
 TASK = """
 import numpy as np
@@ -73,16 +73,16 @@ def hostile(path: Path) -> None:
     import hashlib
 
     data = pickle.dumps({"format": 1, "trap": Trap()}, protocol=5)
-    path.write_bytes(data + plain.MAGIC + hashlib.sha256(data).digest())
+    path.write_bytes(data + pickle_format.MAGIC + hashlib.sha256(data).digest())
 
 
 def later_format(path: Path) -> None:
     import hashlib
 
-    data = path.read_bytes()[: -plain.TRAILER_BYTES]
+    data = path.read_bytes()[: -pickle_format.TRAILER_BYTES]
     at = data.index(b"format") + 6
     data = data[:at] + b"J" + struct.pack("<i", 99) + data[at + (5 if data[at : at + 1] == b"J" else 2) :]
-    path.write_bytes(data + plain.MAGIC + hashlib.sha256(data).digest())
+    path.write_bytes(data + pickle_format.MAGIC + hashlib.sha256(data).digest())
 
 
 @pytest.mark.parametrize("command", ["resume", "evaluate", "show", "verify", "export", "run --from"])
@@ -157,7 +157,7 @@ def test_a_data_file_with_the_wrong_checksum(
 def test_no_network_and_no_extra(sentence: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GALAB_DATA", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
-    monkeypatch.setattr("galab.data.download.PAUSE", 0.0)
+    monkeypatch.setattr("galab.tasks.data.download.PAUSE", 0.0)
 
     def refuse(**_: Any) -> None:
         raise ConnectionError("no route to host")
@@ -185,7 +185,7 @@ def test_a_taken_name(sentence: Any, evolve: Any) -> None:
 
 
 def test_a_run_in_use(sentence: Any, evolve: Any) -> None:
-    from galab.store.run_folder import RunFolder
+    from galab.storage.run_folder import RunFolder
 
     run = evolve()
     with RunFolder(run).lock():
@@ -196,9 +196,9 @@ def test_a_lone_checkpoint_and_data_of_another(sentence: Any, evolve: Any) -> No
     run = evolve()
     shutil.copy(run / "checkpoints" / "gen_000005.pkl", "lone.pkl")
     assert "`galab run --from lone.pkl`" in sentence("resume", "lone.pkl", code=2)
-    state = plain.load(run / "checkpoints" / "gen_000005.pkl")
+    state = pickle_format.load(run / "checkpoints" / "gen_000005.pkl")
     state["task"]["fingerprint"] = "f" * 64
-    plain.dump(state, run / "checkpoints" / "gen_000005.pkl")
+    pickle_format.dump(state, run / "checkpoints" / "gen_000005.pkl")
     for command in ("resume", "evaluate"):
         assert "fingerprint ffffffffffff" in sentence(command, run)
 
@@ -260,10 +260,10 @@ def test_a_read_only_folder(sentence: Any, evolve: Any, monkeypatch: pytest.Monk
         raise OSError(errno.EACCES, "Permission denied")
 
     run = evolve()
-    monkeypatch.setattr("galab.store.claim.write_json_atomic", refuse)
+    monkeypatch.setattr("galab.storage.run_folder.write_json_atomic", refuse)
     said = sentence("run", "--task", "digits", "--generations", 1)
     assert "Permission denied'; make its folder writable or choose another one" in said
-    monkeypatch.setattr("galab.store.files.os.replace", refuse)
+    monkeypatch.setattr("galab.storage.files.os.replace", refuse)
     assert "make its folder writable" in sentence("export", run, "--to", "torch", "-o", "out.pt")
     assert not list(Path().glob(".out*"))
 
@@ -278,7 +278,7 @@ def test_an_error_that_nobody_foresaw_says_how_to_see_more(sentence: Any, monkey
     def broken(*_: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("galab.lab.rebuild.open_saved", broken)
+    monkeypatch.setattr("galab.saved_runs.saved_run.open_saved", broken)
     said = sentence("show", "x")
     assert "unexpected RuntimeError: a bug" in said
     assert "--debug right after `galab`" in said

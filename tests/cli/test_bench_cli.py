@@ -20,14 +20,14 @@ QUICK = ["--vary", "chunk", "--budget", "60", "-q"]  # so much is never needed, 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """One generation a turn: nobody looks at the times."""
-    monkeypatch.setattr("galab.lab.race.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("galab.doctor.interleaved_timing.TURN_SECONDS", 0.0)
 
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 2 are twice as fast as all others."""
-    from galab.lab.contenders import Prepared
-    from galab.lab.race import Lap
+    from galab.doctor.benchmark import Prepared
+    from galab.doctor.interleaved_timing import Lap
 
     def lap(self: Any) -> Lap:
         return Lap(0.002, 0.010 if self.numerics["chunk"] == 2 else 0.022, 0.0, 192.0)

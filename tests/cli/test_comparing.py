@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from galab.analysis.statistics import median_interval
-from galab.store import journal
+from galab.stats.intervals import median_interval
+from galab.storage import log as journal
 
 #: Accuracy after generations 2, 4 and 6 of each made-up run.
 CURVES = {

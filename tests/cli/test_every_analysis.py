@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
+from galab.analysis.base import takes_many
 from galab.cli.main import main
-from galab.questions.analysis import takes_many
-from galab.registry import ANALYSES
+from galab.config.registry import ANALYSES
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"
 REFERENCE = {"ga": RUNS / "reference", "eggroll": RUNS / "reference-eggroll"}

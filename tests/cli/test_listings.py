@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from galab.cli.listing import sparkline
-from galab.registry import MODELS, TASKS
-from galab.store import journal
+from galab.cli.inspect import sparkline
+from galab.config.registry import MODELS, TASKS
+from galab.storage import log as journal
 
 
 def rows_of(text: str, style: str) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ def test_doctor_names_what_is_wrong_instead_of_failing(galab: Any, monkeypatch: 
 
 def test_figures_that_are_no_numbers_are_valid_json(galab: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = evolve()
-    monkeypatch.setattr("galab.lab.champion.Judge.score", lambda *_: {"test_accuracy": float("nan")})
+    monkeypatch.setattr("galab.training.champion.Judge.score", lambda *_: {"test_accuracy": float("nan")})
     assert rows_of(galab("evaluate", run, "-f", "json").out, "json")[0]["test_accuracy"] is None
 
 

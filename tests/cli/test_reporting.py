@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from galab.registry import ANALYSES
-from galab.store import journal
+from galab.config.registry import ANALYSES
+from galab.storage import log as journal
 
 ALONE = ("meta", "img", "br", "!doctype")
 EVIL = "<script>alert('x')</script>\"'&"
@@ -130,8 +130,8 @@ def test_texts_of_a_run_are_escaped_wherever_they_stand(galab: Any, evolve: Any)
 
 
 MADE_UP = """
-from galab.analysis.figures import draw_bands
-from galab.questions.analysis import Analysis
+from galab.stats.plots import draw_bands
+from galab.analysis.base import Analysis
 
 def good(saved, heard):
     rows = [{"place": number} for number in range(300)]

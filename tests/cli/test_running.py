@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.cli.live import LiveLine
-from galab.lab.describe import Totals
-from galab.lab.export import read_genome
-from galab.lab.rebuild import open_saved
-from galab.lab.stop import StopRules
+from galab.cli.output import LiveLine
+from galab.saved_runs.export import read_genome
+from galab.saved_runs.saved_run import open_saved
+from galab.training.log_fields import Totals
+from galab.training.stop import StopRules
 
 FLAGS = [
     "--task", "digits", "--hidden", "4", "--batch", "32", "--parents", "3", "--children", "6", "--threads", "1",
@@ -139,7 +139,7 @@ def line_of(generation: int, **more: Any) -> dict[str, Any]:
 
 
 def test_the_live_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("galab.cli.live._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("galab.cli.output._PLAIN_SECONDS", 0.0)
     live = LiveLine(StopRules(generations=4), Totals(), 0)
     live.record(line_of(1), np.zeros(3))
     live.record(line_of(2, champion=7, validation_accuracy=0.25), np.zeros(3))
@@ -169,7 +169,7 @@ def test_a_terminal_gets_one_line_that_is_cleared_also_after_an_error(
         def stop(self) -> None:
             stopped.append(self.texts)
 
-    monkeypatch.setattr("galab.cli.live.Live", Live)
+    monkeypatch.setattr("galab.cli.output.Live", Live)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     galab("run", *FLAGS)
     assert len(stopped) == 1
@@ -178,6 +178,6 @@ def test_a_terminal_gets_one_line_that_is_cleared_also_after_an_error(
     def full(*_: Any) -> None:
         raise OSError("the disk burns")
 
-    monkeypatch.setattr("galab.store.journal.Journal.append", full)
+    monkeypatch.setattr("galab.storage.log.Journal.append", full)
     assert "the disk burns" in galab("run", *FLAGS, code=1).err
     assert len(stopped) == 2, "the cursor of the terminal would stay hidden"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galab.data import IdxFile, Source
+from galab.tasks.data import IdxFile, Source
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -61,6 +61,6 @@ def cache(tmp_path, monkeypatch) -> Path:
     """An empty cache; ``GALAB_DATA`` unset; downloads do not pause between rounds."""
     folder = tmp_path / "cache"
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(folder))
-    monkeypatch.setattr("galab.data.download.PAUSE", 0.0)
+    monkeypatch.setattr("galab.tasks.data.download.PAUSE", 0.0)
     monkeypatch.delenv("GALAB_DATA", raising=False)
     return folder

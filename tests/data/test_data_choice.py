@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from galab.data import FASHION_MNIST, MNIST, digit_images, load_or_subset, mnist_subset
-from galab.data.download import UnavailableError
 from galab.errors import DataError, UsageError
+from galab.tasks.data import FASHION_MNIST, MNIST, digit_images, load_or_subset, mnist_subset
+from galab.tasks.data.download import UnavailableError
 
 
 def unavailable() -> str:

@@ -7,8 +7,8 @@ import gzip
 import numpy as np
 import pytest
 
-from galab.data import parse_idx, read_idx
 from galab.errors import DataError
+from galab.tasks.data import parse_idx, read_idx
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "float32", "float64"])

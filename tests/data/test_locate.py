@@ -13,9 +13,9 @@ import numpy as np
 import pooch
 import pytest
 
-from galab.data import load_full
-from galab.data.download import UnavailableError
 from galab.errors import DataError
+from galab.tasks.data import load_full
+from galab.tasks.data.download import UnavailableError
 
 
 @pytest.fixture

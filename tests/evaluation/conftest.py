@@ -10,18 +10,17 @@ import torch
 from noise_task import classification
 from torch import nn
 
-from galab.config import RunConfig
-from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.here import Here
-from galab.evaluation.minibatch import Minibatches
+from galab.config.fields import RunConfig
+from galab.evaluation.blocks import Minibatches
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.executors.local import Here
 from galab.evaluation.sources import Decoded
-from galab.genome.decode import Decoder
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.genome.phenotype import Phenotype, from_float
-from galab.genome.torch_laws import founders_given, founders_of
-from galab.lab.operators import developer, step_size_rule
+from galab.genome.decoder import Decoder
+from galab.genome.initial import founders_given, founders_of
+from galab.genome.random import table
+from galab.genome.weights import Layout, Phenotype, from_float
 from galab.models import MLP
+from galab.strategies.build_operators import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks.classification import Classification
 

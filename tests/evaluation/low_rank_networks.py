@@ -10,7 +10,7 @@ import torch
 from stacks import NETWORKS, Lambda
 from torch import Tensor, nn
 
-from galab.evaluation.low_rank import LowRank, low_rank
+from galab.evaluation.batched.low_rank import LowRank, low_rank
 
 
 def perturbed(module: nn.Module, members: int, *, rank: int = 1, antithetic: bool = False) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from galab.contracts import Examples
-from galab.evaluation.evaluator import Evaluator
-from galab.genome.phenotype import Phenotype, to_float
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.genome.weights import Phenotype, to_float
 from galab.models import MLP, ConvPolicy
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from galab.evaluation.example_scores import ANSWERS, EXAMPLE_SCORES, ExampleScores
+from galab.evaluation.fitness import ANSWERS, EXAMPLE_SCORES, ExampleScores
 
 P, B, C = 5, 60, 7
 

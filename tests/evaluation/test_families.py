@@ -10,20 +10,18 @@ import torch
 from noise_task import classification
 from torch import nn
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Scores
-from galab.evaluation import bases
-from galab.evaluation.compiled import compiler
-from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.families import Families
-from galab.evaluation.family_evaluator import FamilyEvaluator
-from galab.evaluation.parts import cut
-from galab.evaluation.products import outer_product
-from galab.evaluation.sources import Decoded
+from galab.evaluation.batched import product_cache
+from galab.evaluation.batched.compiled import compiler
+from galab.evaluation.batched.product_cache import outer_product
+from galab.evaluation.delta_evaluator import Families, FamilyEvaluator
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.sources import Decoded, cut
 from galab.genome.births import Birth
-from galab.lab.experiment import Experiment, build
-from galab.lab.resolving import resolve
 from galab.models import MLP
+from galab.training.build import Experiment, build
+from galab.training.resolve import resolve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +42,7 @@ NETWORKS = {
 
 
 def test_what_is_remembered_of_children_is_bounded(monkeypatch):
-    monkeypatch.setattr(bases, "_MOST_BORN_BYTES", 1000)
+    monkeypatch.setattr(product_cache, "_MOST_BORN_BYTES", 1000)
     side = experiment(batch=0)
     side.search.begin()
     for _ in range(3):
@@ -154,7 +152,7 @@ def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
     side = sides[0]
     side.search.begin()
     made: list[int] = []
-    monkeypatch.setattr(bases, "outer_product", lambda *args, **kw: made.append(1) or outer_product(*args, **kw))
+    monkeypatch.setattr(product_cache, "outer_product", lambda *args, **kw: made.append(1) or outer_product(*args, **kw))
     counts = []
     for _ in range(17):
         made.clear()
@@ -288,7 +286,7 @@ LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}
 )
 @pytest.mark.parametrize("room", [256 << 20, 0], ids=["for all", "for a chunk"])
 def test_scores_hang_neither_on_the_chunk_nor_on_who_else_has_room(sizes, changes, batch, room, monkeypatch):
-    monkeypatch.setattr("galab.evaluation.family_evaluator._BASES_BYTES", room)
+    monkeypatch.setattr("galab.evaluation.delta_evaluator._BASES_BYTES", room)
     parents, children, chunk = sizes
     side = experiment(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
     side.search.begin()

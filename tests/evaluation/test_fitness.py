@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from galab.config.parsing import BASES, DIRECTIONAL, INTRINSIC, PER_EXAMPLE, parse_fitness
 from galab.contracts import Examples
 from galab.errors import UsageError
-from galab.evaluation.evaluator import Measurements
-from galab.evaluation.example_scores import EXAMPLE_SCORES
+from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.fitness import (
+    EXAMPLE_SCORES,
     FITNESS,
     NEEDS,
     STEADY,
@@ -22,8 +23,7 @@ from galab.evaluation.fitness import (
     repeats,
     require_classes,
 )
-from galab.genome.phenotype import Phenotype
-from galab.specs import BASES, DIRECTIONAL, INTRINSIC, PER_EXAMPLE, parse_fitness
+from galab.genome.weights import Phenotype
 
 
 def test_every_base_has_a_value_and_a_score_per_example():

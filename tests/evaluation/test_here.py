@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Cohort
 from galab.errors import LethalMutationError
-from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.here import Here
-from galab.evaluation.minibatch import Minibatches
+from galab.evaluation.blocks import Minibatches
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.executors.local import Here
 from galab.evaluation.sources import Decoded
-from galab.genome.decode import Decoder
-from galab.genome.noise import table
-from galab.genome.torch_laws import founders_of
-from galab.lab.operators import developer, step_size_rule
+from galab.genome.decoder import Decoder
+from galab.genome.initial import founders_of
+from galab.genome.random import table
+from galab.strategies.build_operators import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 
 pytestmark = pytest.mark.usefixtures("one_thread")

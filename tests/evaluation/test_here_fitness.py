@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from galab.config.parsing import BASES, DIRECTIONAL, INTRINSIC
 from galab.errors import UsageError
-from galab.evaluation.example_scores import EXAMPLE_SCORES
-from galab.genome.phenotype import to_float
-from galab.specs import BASES, DIRECTIONAL, INTRINSIC
+from galab.evaluation.fitness import EXAMPLE_SCORES
+from galab.genome.weights import to_float
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.line_evaluator import LineEvaluator
-from galab.genome.layout import Layout
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.sigma_line_evaluator import LineEvaluator
+from galab.genome.weights import Layout
 from galab.tasks import Classification
 
 SIGMAS = (1e-3, 0.03, 0.5)

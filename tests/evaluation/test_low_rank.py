@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from galab.evaluation.low_rank import LowRank, low_rank
+from galab.evaluation.batched.low_rank import LowRank, low_rank
 
 
 def weight_of(members: int, shape: tuple[int, ...], rank: int, antithetic: bool) -> LowRank:

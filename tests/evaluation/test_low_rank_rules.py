@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from galab.evaluation.low_rank import LowRank, low_rank
-from galab.evaluation.low_rank_rules import LOW_RANK_RULES
-from galab.evaluation.member_rules import Fold
+from galab.evaluation.batched.dense import Fold
+from galab.evaluation.batched.layer_rules import LOW_RANK_RULES
+from galab.evaluation.batched.low_rank import LowRank, low_rank
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galab.contracts import Examples
-from galab.evaluation.minibatch import Minibatches, fresh_examples
-from galab.genome.noise import Stream, codes, permutation
+from galab.evaluation.blocks import Minibatches, fresh_examples
+from galab.genome.random import Stream, codes, permutation
 
 
 def examples(count: int = 20) -> Examples:

@@ -7,19 +7,17 @@ import pytest
 import torch
 
 from galab.contracts import Cohort, Scores
-from galab.evaluation.here import Here
-from galab.evaluation.low_rank_names import low_rank_names
-from galab.evaluation.minibatch import Minibatches
-from galab.evaluation.parts import cut, joined
-from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
-from galab.evaluation.sources import Around
-from galab.evaluation.spread import spread, votes
+from galab.evaluation.batched.layer_rules import low_rank_names
+from galab.evaluation.blocks import Minibatches
+from galab.evaluation.es_evaluator import PerturbedEvaluator
+from galab.evaluation.executors.local import Here
+from galab.evaluation.executors.worker_pool import spread, votes
+from galab.evaluation.sources import Around, cut, joined
 from galab.genome.births import Birth, to_rows
-from galab.genome.layout import Layout
-from galab.genome.noise import table
+from galab.genome.random import table
+from galab.genome.weights import Layout
 from galab.models import MLP
-from galab.perturbation.directions import Directions
-from galab.perturbation.plan import plan_of
+from galab.operators.es_noise import Directions, plan_of
 from galab.strategies.evolution import MEMBER
 
 pytestmark = pytest.mark.usefixtures("one_thread")

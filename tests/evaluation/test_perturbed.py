@@ -11,9 +11,9 @@ from stacks import TOKENS, Lambda, ready
 from torch import Tensor, nn
 
 from galab.errors import GalabError
-from galab.evaluation.low_rank import LowRank
-from galab.evaluation.perturbed import PERTURBED_FORWARDS, choose_perturbed_forward, folded, vmapped
-from galab.evaluation.population import fitting_block
+from galab.evaluation.batched.dense import fitting_block
+from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward, folded, vmapped
+from galab.evaluation.batched.low_rank import LowRank
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -8,12 +8,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from galab.evaluation.compiled import compiler
-from galab.evaluation.perturbed_evaluator import PerturbedEvaluator
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.perturbation.directions import Dense, draw
-from galab.perturbation.plan import plan_of
+from galab.evaluation.batched.compiled import compiler
+from galab.evaluation.es_evaluator import PerturbedEvaluator
+from galab.genome.random import table
+from galab.genome.weights import Layout
+from galab.operators.es_noise import Dense, draw, plan_of
 
 SIGMA = 0.2
 
@@ -152,7 +151,7 @@ def test_a_compiled_forward_scores_like_the_eager_one_in_pairs_and_alone(task):
 
 
 def test_a_network_that_cannot_be_compiled_runs_eager_and_says_why(task, monkeypatch, caplog):
-    monkeypatch.setattr("galab.evaluation.compiled.make_fx", lambda function: 1 / 0)
+    monkeypatch.setattr("galab.evaluation.batched.compiled.make_fx", lambda function: 1 / 0)
     module, plan, _ = parts(1)
     with caplog.at_level("WARNING", logger="galab"):
         evaluator = PerturbedEvaluator(
@@ -169,7 +168,7 @@ def test_products_too_large_to_keep_are_made_for_each_chunk(task, monkeypatch):
     )
     noise = draw(plan, table("normal"), 3, 7, 0, 6)
     kept = all_sums(evaluator, centre, noise, task, True)
-    monkeypatch.setattr("galab.evaluation.products._MOST_BYTES", 0)
+    monkeypatch.setattr("galab.evaluation.batched.product_cache._MOST_BYTES", 0)
     made = all_sums(evaluator, centre, noise, task, True)
     for key, sums in kept.items():
         assert made[key]["loss"] == pytest.approx(sums["loss"], rel=1e-5)

@@ -10,7 +10,7 @@ from stacks import MEMBERS, NETWORKS, make_inputs, one_by_one, ready, stacked
 from torch import nn
 
 from galab.errors import GalabError
-from galab.evaluation.population import FORWARDS, block_size, choose_forward, folded, looped
+from galab.evaluation.batched.dense import FORWARDS, block_size, choose_forward, folded, looped
 from galab.models import MLP, ConvPolicy, Linear, ResNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from galab.evaluation import process
+from galab.evaluation import numeric_profile
 
 SCRIPT = """
 import torch
@@ -13,7 +13,7 @@ called = []
 for name in ("exp", "log", "tanh"):
     real = getattr(torch, name)
     setattr(torch, name, lambda x, real=real, name=name: called.append((name, x.numel(), x.dtype)) or real(x))
-import galab.evaluation.process as process
+import galab.evaluation.numeric_profile as process
 process.settle_kernels()
 process.settle_kernels()
 print(sorted(called, key=str))
@@ -28,21 +28,21 @@ def test_every_function_is_called_on_one_number_first():
 
 
 def test_an_evaluator_settles_the_kernels_before_its_first_chunk(monkeypatch):
-    from galab.evaluation import evaluator
-    from galab.genome.torch_laws import founders_of
+    from galab.evaluation import dense_evaluator
+    from galab.genome.initial import founders_of
     from galab.models import MLP
     from galab.tasks import Classification
 
     order = []
-    monkeypatch.setattr(evaluator, "settle_kernels", lambda: order.append("settled"))
-    monkeypatch.setattr(evaluator, "choose_forward", lambda *_: order.append("probed") or "loop")
+    monkeypatch.setattr(dense_evaluator, "settle_kernels", lambda: order.append("settled"))
+    monkeypatch.setattr(dense_evaluator, "choose_forward", lambda *_: order.append("probed") or "loop")
     split = torch.zeros(4, 3), torch.tensor([0, 1, 0, 1])
     task = Classification(name="toy", train=split, validation=split, test=split, classes=2)
     module = MLP((3,), 2, hidden=(2,)).eval().requires_grad_(False)
     layout = founders_of(module, 1).layout
-    evaluator.Evaluator(module, layout, task, chunk=2, precision="float32", device=torch.device("cpu"))
+    dense_evaluator.Evaluator(module, layout, task, chunk=2, precision="float32", device=torch.device("cpu"))
     assert order == ["settled", "probed"]
 
 
 def test_keeping_memory_never_raises():
-    assert process.keep_freed_memory() in (True, False)
+    assert numeric_profile.keep_freed_memory() in (True, False)

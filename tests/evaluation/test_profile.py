@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from galab.errors import UsageError
-from galab.evaluation.profile import default_threads, differences, numeric_profile, resolve_device
+from galab.evaluation.numeric_profile import default_threads, differences, numeric_profile, resolve_device
 
 SETTINGS = {"device": "cpu", "precision": "float32", "chunk": 32, "threads": 2, "forward": "folded", "block": 64}
 

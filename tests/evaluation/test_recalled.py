@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from galab.config import RunConfig
-from galab.evaluation.evaluator import Evaluator
-from galab.evaluation.recalled import Recalled
+from galab.config.fields import RunConfig
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.memory_evaluator import Recalled
 from galab.evaluation.sources import Decoded
-from galab.genome.layout import Layout
-from galab.lab.experiment import Experiment, build, network_and_task
-from galab.lab.resolving import resolve
-from galab.mutation.bank import is_bank_alone
+from galab.genome.weights import Layout
+from galab.operators.mutation.memory_bank import is_bank_alone
+from galab.training.build import Experiment, build, network_and_task
+from galab.training.resolve import resolve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COMMON: dict[str, Any] = {

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from galab.evaluation.towards import cosine
+from galab.evaluation.gradient_cosine import cosine
 
 
 @pytest.mark.parametrize(

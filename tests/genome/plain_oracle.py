@@ -8,7 +8,7 @@ import numpy as np
 import philox_oracle
 from random_lineages import table
 
-from galab.genome.layout import Layout
+from galab.genome.weights import Layout
 
 WEIGHTS, MASK = 2, 4
 

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.genome.births import Birth
-from galab.genome.decode import Decoder
+from galab.genome.decoder import Decoder
 from galab.genome.develop import Developer
-from galab.genome.founders import GIVEN, Founders, TensorLaw
-from galab.genome.noise import table as built_in
+from galab.genome.initial import GIVEN, Founders, TensorLaw
 from galab.genome.pedigree import Pedigree
-from galab.genome.steps import Steps
-from galab.mutation.dense import Dense
+from galab.genome.random import table as built_in
+from galab.genome.step_sizes import Steps
+from galab.operators.mutation.dense import Dense
 
 LAWS = ("normal", "laplace", "uniform", "sign")
 

@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from galab.compatibility import CONTEXT, CONTROLS
+from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES
+from galab.config.rules import CONTEXT, CONTROLS, MEMORY_OPERATORS
 from galab.genome.births import Birth
-from galab.genome.decode import Decoder
+from galab.genome.decoder import Decoder
 from galab.genome.develop import Developer
-from galab.genome.founders import GIVEN, Founders, TensorLaw
-from galab.genome.noise import table
+from galab.genome.initial import GIVEN, Founders, TensorLaw
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Phenotype
-from galab.genome.steps import GRANULARITIES, Steps
-from galab.memories import MEMORY_OPERATORS
-from galab.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES
+from galab.genome.random import table
+from galab.genome.step_sizes import GRANULARITIES, Steps
+from galab.genome.weights import Phenotype
 
 LAWS = (
     TensorLaw("a.weight", (3, 4), "uniform", 0.25),

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.genome.ancestry import Ancestry, Kinship
 from galab.genome.births import Birth
-from galab.genome.pedigree import Pedigree
+from galab.genome.pedigree import Ancestry, Kinship, Pedigree
 
 FOUNDERS = 3
 

@@ -11,14 +11,14 @@ import pytest
 
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
-from galab.genome.decode import Decoder
+from galab.genome.decoder import Decoder
 from galab.genome.develop import Developer
-from galab.genome.founders import GIVEN, Founders, TensorLaw
-from galab.genome.noise import table
+from galab.genome.initial import GIVEN, Founders, TensorLaw
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Phenotype, add
-from galab.genome.steps import Steps
-from galab.mutation.dense import Dense
+from galab.genome.random import table
+from galab.genome.step_sizes import Steps
+from galab.genome.weights import Phenotype, add
+from galab.operators.mutation.dense import Dense
 
 FOUNDERS = Founders(9, (TensorLaw("w", (5, 8), "uniform", 0.25),), np.empty((1, 0), np.int32))
 STEPS = Steps(FOUNDERS.layout)

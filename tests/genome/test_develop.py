@@ -9,17 +9,17 @@ import plain_oracle as plain
 import pytest
 from random_populations import LAWS
 
+from galab.config.registry import CROSSOVERS
 from galab.genome.births import Birth
 from galab.genome.develop import Developer
-from galab.genome.founders import Founders
-from galab.genome.noise import table
-from galab.genome.phenotype import Gene, Phenotype
-from galab.genome.steps import GRANULARITIES, Steps
-from galab.mutation.dense import Dense
-from galab.mutation.low_rank import LowRank
-from galab.mutation.momentum import Momentum
-from galab.mutation.step_size import Fixed, MeanReverting
-from galab.registry import CROSSOVERS
+from galab.genome.initial import Founders
+from galab.genome.random import table
+from galab.genome.step_sizes import GRANULARITIES, Steps
+from galab.genome.weights import Gene, Phenotype
+from galab.operators.mutation.dense import Dense
+from galab.operators.mutation.low_rank import LowRank
+from galab.operators.mutation.momentum import Momentum
+from galab.operators.step_size import Fixed, MeanReverting
 
 KEY = 77
 FOUNDERS = Founders(KEY, LAWS, np.arange(5, dtype=np.int32)[None] * 2**20)

@@ -7,8 +7,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from galab.genome.device_noise import numbers_on, words_on
-from galab.genome.noise import Stream, table, words_at
+from galab.genome.random import Stream, numbers_on, table, words_at, words_on
 
 CPU = torch.device("cpu")
 KEYS = st.integers(0, 2**64 - 1)

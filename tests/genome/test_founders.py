@@ -11,8 +11,8 @@ import pytest
 
 from galab.errors import CheckpointError, LethalMutationError
 from galab.genome.births import Birth
-from galab.genome.founders import GIVEN, Founders, TensorLaw
-from galab.genome.noise import Stream, codes, table
+from galab.genome.initial import GIVEN, Founders, TensorLaw
+from galab.genome.random import Stream, codes, table
 
 LAWS = (
     TensorLaw("a", (3, 4), "uniform", float(np.float32(0.2))),

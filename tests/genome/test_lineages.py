@@ -14,9 +14,9 @@ import random_lineages
 from random_lineages import Lineage, by_arithmetic, decoder_of, digest, random_lineage
 
 from galab.genome.births import from_rows, to_rows
-from galab.genome.founders import Founders
-from galab.genome.phenotype import Phenotype
-from galab.store import plain
+from galab.genome.initial import Founders
+from galab.genome.weights import Phenotype
+from galab.storage import pickle_format
 
 COUNT = 1000
 
@@ -84,9 +84,9 @@ def test_a_checkpoint_carries_the_same_bits(lineages, cold, tmp_path: Path):
         }
         for lineage in lineages
     ]
-    plain.dump({"lineages": content}, tmp_path / "checkpoint.pkl")
+    pickle_format.dump({"lineages": content}, tmp_path / "checkpoint.pkl")
     for lineage, weights, saved in zip(
-        lineages, cold, plain.load(tmp_path / "checkpoint.pkl")["lineages"], strict=True
+        lineages, cold, pickle_format.load(tmp_path / "checkpoint.pkl")["lineages"], strict=True
     ):
         founders, births = Founders.from_dict(saved["founders"]), from_rows(saved["births"])
         assert births == lineage.births

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from galab.distribution import TABLE_HASHES
+from galab.config.distribution import TABLE_HASHES
 from galab.errors import GalabError, UsageError
-from galab.genome import make_tables, noise
-from galab.genome.noise import Stream, below, codes, draw, draw_all, permutation, scaled, table, words
+from galab.genome import make_tables, random
+from galab.genome.random import Stream, below, codes, draw, draw_all, permutation, scaled, table, words
 
 KEYS = st.integers(0, 2**63 - 1)
 LAWS = ["normal", "laplace", "uniform", "sign", "cauchy"]
@@ -172,13 +172,13 @@ def test_a_table_file_that_was_changed_is_refused(tmp_path: Path, monkeypatch: p
     data = bytearray(table("normal").quantiles.astype("<f4").tobytes())
     folder = tmp_path / "tables"
     folder.mkdir()
-    monkeypatch.setattr(noise.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(random.resources, "files", lambda package: tmp_path)
     (folder / "normal.f32").write_bytes(data)
-    assert noise.table.__wrapped__("normal").sha256 == table("normal").sha256
+    assert random.table.__wrapped__("normal").sha256 == table("normal").sha256
     data[1000] ^= 1
     (folder / "normal.f32").write_bytes(data)
     with pytest.raises(GalabError, match="expected the quantile table 'normal' to have hash 8babbcaf9656.*reinstall"):
-        noise.table.__wrapped__("normal")
+        random.table.__wrapped__("normal")
 
 
 def test_an_unknown_distribution_gets_the_closest_match():

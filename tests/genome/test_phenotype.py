@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galab.errors import LethalMutationError, UsageError
-from galab.genome.layout import Layout
-from galab.genome.phenotype import SCALE, Phenotype, add, from_float, picked, step, to_change, to_float
+from galab.genome.weights import SCALE, Layout, Phenotype, add, from_float, picked, step, to_change, to_float
 
 LAYOUT = Layout(("first.weight", "first.bias", "empty", "last.weight"), ((2, 3), (2,), (0, 4), (1, 2)))
 TOP, BOTTOM = 2**31 - 1, -(2**31)

@@ -13,23 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_populations import Population, allowed_granularities, digest, digests, random_population
 
-from galab.breeding.crossover import PerParameter
+from galab.config.registry import CROSSOVERS
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth, birth_dtype, to_rows
-from galab.genome.develop import Developer
-from galab.genome.founders import Founders, TensorLaw
-from galab.genome.genes import GeneCache, recombined
-from galab.genome.layout import Layout
-from galab.genome.noise import table
+from galab.genome.develop import Developer, GeneCache, recombined
+from galab.genome.initial import Founders, TensorLaw
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import Gene, Phenotype
-from galab.genome.steps import Steps
-from galab.lab.members import members_of, members_to_state
-from galab.lab.verify import develop_all
-from galab.mutation.dense import Dense
-from galab.mutation.step_size import Fixed
-from galab.registry import CROSSOVERS
-from galab.store import plain
+from galab.genome.random import table
+from galab.genome.step_sizes import Steps
+from galab.genome.weights import Gene, Layout, Phenotype
+from galab.operators.crossover import PerParameter
+from galab.operators.mutation.dense import Dense
+from galab.operators.step_size import Fixed
+from galab.saved_runs.verify import develop_all
+from galab.storage import pickle_format
+from galab.training.individuals import members_of, members_to_state
 
 SEEDS = st.integers(0, 2**32)
 NAMES = st.sampled_from(CROSSOVERS.names())
@@ -143,11 +141,11 @@ def test_a_checkpoint_continues_with_the_same_bits(seed, crossover, stop, cache_
     births = {birth.id: birth for birth in population.births}
     file = tmp_path_factory.mktemp("saved") / "state.pkl"
     members = members_to_state([decoder.decode(birth) for birth in living], dtype)
-    plain.dump({"strategy": {"births": to_rows((births[birth] for birth in living), dtype)}, **members}, file)
+    pickle_format.dump({"strategy": {"births": to_rows((births[birth] for birth in living), dtype)}, **members}, file)
     later = [birth for birth in population.births if birth.generation > stop]
     resumed = population.decoder(cache_bytes)
     resumed._pedigree = Pedigree([births[birth] for birth in living] + later)
-    resumed.adopt(dict(zip(living, members_of(plain.load(file)), strict=True)))
+    resumed.adopt(dict(zip(living, members_of(pickle_format.load(file)), strict=True)))
     for generation, parents in enumerate(population.parents[stop + 1 :], stop + 1):
         for child in population.generation(generation):
             assert digest(resumed.decode(child.id)) == expected[child.id]

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from galab.distribution import parse
+from galab.config.distribution import parse
 from galab.errors import UsageError
-from galab.genome.noise import Table, table
-from galab.genome.quantiles import LEVELS, load, make, pack, unpack
+from galab.genome.quantile_tables import LEVELS, load, make, pack, unpack
+from galab.genome.random import Table, table
 
 LEVELS_OF = (np.arange(65_536) + 0.5) / 65_536
 FROZEN = {

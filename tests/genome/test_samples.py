@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from galab.errors import UsageError
-from galab.genome.quantiles import make
+from galab.genome.quantile_tables import make
 
 LEVELS = (np.arange(65_536) + 0.5) / 65_536
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.genome.sigma import (
+from galab.genome.step_sizes import (
     FINE_PER_OCTAVE,
     HIGHEST,
     LOWEST,

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.genome.layout import Layout
-from galab.genome.sigma import HIGHEST, LOWEST, sigma
-from galab.genome.steps import GRANULARITIES, Steps, log_rms, sum_of_squares
+from galab.genome.step_sizes import GRANULARITIES, HIGHEST, LOWEST, Steps, log_rms, sigma, sum_of_squares
+from galab.genome.weights import Layout
 
 LAYOUT = Layout(("0.weight", "0.bias", "empty", "1.weight", "scale"), ((3, 4), (3,), (0, 5), (2, 2, 2), ()))
 D = 24

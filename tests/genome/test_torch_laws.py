@@ -11,9 +11,8 @@ from torch import nn
 
 from galab.errors import UsageError
 from galab.genome.births import Birth
-from galab.genome.founders import GIVEN, Founders
-from galab.genome.phenotype import to_float
-from galab.genome.torch_laws import founders_fixed, founders_given, founders_of
+from galab.genome.initial import GIVEN, Founders, founders_fixed, founders_given, founders_of
+from galab.genome.weights import to_float
 
 
 def founder(founders: Founders, number: int) -> dict[str, np.ndarray]:

@@ -50,8 +50,8 @@ def small() -> dict[str, Any]:
 @pytest.fixture
 def evolve(tmp_path: Path) -> Callable[..., Path]:
     """Makes a small run: ``evolve("name", children=9)`` is its folder."""
-    from galab.config import RunConfig
-    from galab.lab.run import start
+    from galab.config.fields import RunConfig
+    from galab.training.start import start
 
     def make(name: str = "first", *, hooks: Any = (), **changes: Any) -> Path:
         start(RunConfig(**merged(SMALL, changes)), name=name, runs=tmp_path, hooks=hooks)

@@ -23,9 +23,9 @@ torch.set_num_threads(1)
 
 from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, generations_of, merged, outcome  # noqa: E402
 
-from galab.config import RunConfig  # noqa: E402
-from galab.lab.run import resume, start  # noqa: E402
-from galab.store import journal, lineage_file  # noqa: E402
+from galab.config.fields import RunConfig  # noqa: E402
+from galab.storage import lineage, log  # noqa: E402
+from galab.training.start import resume, start  # noqa: E402
 
 LONG = {
     "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "elites": 1, "generations": 30,
@@ -162,8 +162,8 @@ def die_at(place: int) -> None:
 
     for name in ("replace", "rename", "fsync", "unlink", "mkdir"):
         setattr(os, name, around(getattr(os, name)))
-    journal.append_whole = torn(journal.append_whole)  # type: ignore[assignment]
-    lineage_file.append_whole = torn(lineage_file.append_whole)  # type: ignore[assignment]
+    log.append_whole = torn(log.append_whole)  # type: ignore[assignment]
+    lineage.append_whole = torn(lineage.append_whole)  # type: ignore[assignment]
 
 
 def unbroken(root: Path, config: dict[str, Any]) -> tuple[dict[str, Any], float]:

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from galab.config import RunConfig
-from galab.lab.describe import TIMING
-from galab.lab.state import records_of
-from galab.lab.verify import verify
-from galab.store import checkpoints, journal, plain
-from galab.store.run_folder import RunFolder
+from galab.config.fields import RunConfig
+from galab.saved_runs.verify import verify
+from galab.storage import checkpoints, log, pickle_format
+from galab.storage.run_folder import RunFolder
+from galab.training.checkpoint import records_of
+from galab.training.log_fields import TIMING
 
 #: Kinds of runs that have a state of their own in a checkpoint, or births of their own in the lineage.
 ENGINE: dict[str, dict[str, Any]] = {
@@ -76,13 +76,13 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
     """The log without what depends on the machine's speed."""
-    lines = journal.read(RunFolder(folder).log_path)
+    lines = log.read(RunFolder(folder).log_path)
     return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
 
 
 def newest_state(folder: Path) -> dict[str, Any]:
     """The content of the newest checkpoint."""
-    return plain.load(checkpoints.list_checkpoints(folder / "checkpoints")[-1][1])
+    return pickle_format.load(checkpoints.list_checkpoints(folder / "checkpoints")[-1][1])
 
 
 def generations_of(folder: Path) -> list[int]:

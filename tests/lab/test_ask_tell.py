@@ -9,7 +9,7 @@ import torch
 
 from galab import Search
 from galab.errors import GalabError, LethalMutationError, NoViableChildError, UsageError
-from galab.store import plain
+from galab.storage import pickle_format
 
 
 def vector(module: torch.nn.Module) -> torch.Tensor:
@@ -59,9 +59,9 @@ def test_it_continues_from_its_state(elites: int) -> None:
 
 def test_its_state_is_plain_data(tmp_path) -> None:
     state = evolved(3).state_dict()
-    plain.dump(state, tmp_path / "state.pkl")
+    pickle_format.dump(state, tmp_path / "state.pkl")
     again = Search(torch.nn.Linear(4, 2), seed=1, sigma=0.1)
-    again.load_state_dict(plain.load(tmp_path / "state.pkl"))
+    again.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
     assert torch.equal(vector(again.best()), vector(evolved(3).best()))
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from galab.contracts import Scores
-from galab.lab.batch import one_by_one, together
-from galab.lab.recorders import Clock
-from galab.lab.turns import Scored, Turn, drive
+from galab.training.loop import Scored, Turn, drive
+from galab.training.tensorboard import Clock
+from galab.training.trials.processes import one_by_one, together
 
 
 class Double:

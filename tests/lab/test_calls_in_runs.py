@@ -10,23 +10,23 @@ import pytest
 import torch
 
 import galab
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import CheckpointError, UsageError
-from galab.genome.noise import table
-from galab.lab.curves import read_curves
-from galab.lab.experiment import network_and_task
-from galab.lab.export import export
-from galab.lab.operators import is_low_rank, mutation, rank_of
-from galab.lab.rebuild import evaluate, open_saved
-from galab.lab.run import resume, start
-from galab.lab.search import Shared
-from galab.lab.trials import resume_trials, start_trials
+from galab.genome.random import table
+from galab.saved_runs.export import export
+from galab.saved_runs.saved_run import evaluate, open_saved
+from galab.strategies.build_operators import is_low_rank, mutation, rank_of
+from galab.training.build import network_and_task
+from galab.training.search import Shared
+from galab.training.start import resume, start
+from galab.training.trials.curves import read_curves
+from galab.training.trials.trials import resume_trials, start_trials
 
 OWN = """
 import numpy as np
 import torch
 from torch import nn
-from galab.mutation.dense import Dense
+from galab.operators.mutation.dense import Dense
 from galab.tasks import Classification
 
 def points(run_key, size: int = 60, noise: float = 0.1) -> Classification:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from lab_outcome import log_of, newest_state, outcome
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Scores
-from galab.lab.conditions import observed, warnings_of
-from galab.lab.describe import Totals
-from galab.lab.run import resume
+from galab.training.log_fields import Totals, observed, warnings_of
+from galab.training.start import resume
 
 NOBODY_FAILED = Scores(np.zeros(8))
 #: A population that nobody needs to hear of.

@@ -13,11 +13,10 @@ import torch
 from lab_outcome import merged
 from torch import nn
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.doctor.benchmark import of_options, of_run, operations_per_second, work_of
 from galab.errors import UsageError
-from galab.lab.contenders import of_options, of_run
-from galab.lab.peak import operations_per_second, work_of
-from galab.store import journal
+from galab.storage import log
 from galab.tasks import load_task
 
 ES: dict[str, Any] = {
@@ -38,7 +37,7 @@ def config(small: dict[str, Any], **changes: Any) -> RunConfig:
 
 @pytest.mark.parametrize("changes", [{}, ES], ids=["ga", "es"])
 def test_a_contender_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[str, Any], tmp_path: Path) -> None:
-    from galab.lab.run import start
+    from galab.training.start import start
 
     shared = {"task": "digits", "hidden": "4", "batch": 32, "seed": 5, "threads": 1, "save_every": 2, "report_every": 2}
     own = {"parents": 3, "children": 6, "generations": 4} if not changes else {k: v for k, v in changes.items() if v}
@@ -48,7 +47,7 @@ def test_a_contender_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[
     contender.first()
     lap = contender.lap()
     assert content_of(path) == before
-    line = journal.last(path / "log.jsonl")
+    line = log.last(path / "log.jsonl")
     assert line is not None
     search = contender._experiment.search
     assert search.strategy.generation == line["generation"] == 4

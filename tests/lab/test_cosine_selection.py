@@ -12,14 +12,14 @@ import torch
 from lab_outcome import log_of, outcome
 from torch.nn import functional
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Examples
 from galab.errors import UsageError
-from galab.evaluation.minibatch import Minibatches
-from galab.genome.phenotype import SCALE
-from galab.lab.experiment import build, network_and_task
-from galab.lab.resolving import resolve
-from galab.lab.run import resume
+from galab.evaluation.blocks import Minibatches
+from galab.genome.weights import SCALE
+from galab.training.build import build, network_and_task
+from galab.training.resolve import resolve
+from galab.training.start import resume
 
 Evolve = Callable[..., Path]
 FITNESS = "gradient-cosine"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from galab.errors import RunFolderError, UsageError
-from galab.lab.curves import read_curves
-from galab.store import journal
+from galab.storage import log as journal
+from galab.training.trials.curves import read_curves
 
 
 def test_groups_by_hyperparameter_and_by_argument(evolve: Any, tmp_path: Path) -> None:

@@ -10,16 +10,13 @@ import numpy as np
 import pytest
 from lab_outcome import newest_state
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.genome.layout import Layout
-from galab.genome.sigma import sigma, snap
-from galab.genome.steps import Steps
-from galab.lab.compose import compose
-from galab.lab.dependents import decides_itself, without_dependents
-from galab.lab.resolving import default_floor, resolve
-from galab.lab.run import resume, start
-from galab.lab.step_sizes import reached, typical
+from galab.genome.step_sizes import Steps, reached, sigma, snap, typical
+from galab.genome.weights import Layout
+from galab.training.compose import compose, decides_itself, without_dependents
+from galab.training.resolve import default_floor, resolve
+from galab.training.start import resume, start
 
 LAYOUT = Layout(("one.weight", "one.bias", "two.weight"), ((2, 3), (2,), (4, 2)))
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from lab_outcome import log_of
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
-from galab.genome.decode import Decoder
-from galab.genome.phenotype import to_float
-from galab.lab import diagnostics
-from galab.lab.diagnostics import Diagnostics, distance, success_rate
-from galab.lab.experiment import Experiment, build, network_and_task
-from galab.lab.resolving import resolve
-from galab.lab.run import resume
+from galab.genome.decoder import Decoder
+from galab.genome.weights import to_float
+from galab.training import diagnostics
+from galab.training.build import Experiment, build, network_and_task
+from galab.training.diagnostics import Diagnostics, distance, success_rate
+from galab.training.resolve import resolve
+from galab.training.start import resume
 
 PREFIXES = ("step_size", "selection_", "diversity_", "warnings")
 SEXUAL = {"crossover": "genes-independent", "crossover_rate": 0.5}

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from galab.config import RunConfig
-from galab.lab.advice import advice, content_of, starting_rate
-from galab.lab.doctor import examine
-from galab.lab.findings import AtRank, AtSigma, Findings
-from galab.perturbation.law import cosine, one_sided_cosine
+from galab.config.fields import RunConfig
+from galab.doctor.advice import advice, content_of, starting_rate
+from galab.doctor.measure import AtRank, AtSigma, Findings, examine
+from galab.operators.es_noise import cosine, one_sided_cosine
 
 SMALL: dict[str, Any] = {
     "task": "linear-regression", "model": "linear", "strategy": "eggroll", "population": 256, "sigma": 0.1,

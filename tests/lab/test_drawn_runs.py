@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from galab.lab.describe import TIMING
-from galab.lab.rebuild import evaluate
-from galab.lab.run import resume
+from galab.saved_runs.saved_run import evaluate
+from galab.training.log_fields import TIMING
+from galab.training.start import resume
 
 STORE: dict[str, Any] = {"task": "memorize(points=6, dims=8, classes=2)", "batch": 0}
 MIXED: dict[str, Any] = {"task": "mixed(points=8, examples=64)", "batch": 0}

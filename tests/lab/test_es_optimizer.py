@@ -16,7 +16,7 @@ from torch import nn
 import galab
 from galab import ESOptimizer
 from galab.errors import NoViableChildError, UsageError
-from galab.store import plain
+from galab.storage import pickle_format
 
 X = torch.linspace(-1, 1, 6 * 40).view(40, 6).sin()
 
@@ -146,10 +146,10 @@ def test_one_seed_gives_one_search_and_another_gives_another() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd(momentum=0.9)", "adam"])
 def test_it_continues_from_its_state_which_is_plain_data(optimizer: str, tmp_path) -> None:
     first = searched(3, optimizer=optimizer)
-    plain.dump(first.state_dict(), tmp_path / "state.pkl")
+    pickle_format.dump(first.state_dict(), tmp_path / "state.pkl")
     assert pickle.loads(pickle.dumps(first.state_dict())).keys() == first.state_dict().keys()
     second = searched(0, optimizer=optimizer)
-    second.load_state_dict(plain.load(tmp_path / "state.pkl"))
+    second.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
     assert second.generation == 3
     assert torch.equal(vector(searched(3, first).module), vector(searched(3, second).module))
     with pytest.raises(UsageError, match=r"another \(they differ at '0.weight': \(5, 6\) here, \(2, 6\) there\)"):

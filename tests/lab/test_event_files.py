@@ -8,9 +8,8 @@ from lab_outcome import log_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from galab.lab.events import EventFile
-from galab.lab.recorders import tag
-from galab.lab.run import resume
+from galab.training.start import resume
+from galab.training.tensorboard import EventFile, tag
 
 CURVES = {
     "fitness/best", "fitness/mean", "fitness/worst", "fitness/std", "train/loss", "train/accuracy", "validation/loss",

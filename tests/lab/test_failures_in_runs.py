@@ -10,9 +10,10 @@ import torch
 from lab_outcome import generations_of, log_of, newest_state, outcome
 
 from galab.errors import GalabError, NoViableChildError, UsageError
-from galab.lab.rebuild import open_saved
-from galab.lab.run import resume, start
-from galab.store import checkpoints, journal, plain
+from galab.saved_runs.saved_run import open_saved
+from galab.storage import checkpoints, pickle_format
+from galab.storage import log as journal
+from galab.training.start import resume, start
 
 #: A member fails whose first answer to the first example is positive: about half of them.
 HALF = """
@@ -37,7 +38,7 @@ def test_a_failed_member_never_breeds(evolve: Any, clouds: Any, value: str, chan
     saved = open_saved(folder)
     first = saved.task().train.inputs[:1]
     for generation, path in checkpoints.list_checkpoints(folder / "checkpoints")[1:]:
-        state = plain.load(path)
+        state = pickle_format.load(path)
         assert np.isfinite(state["strategy"]["parent_fitness"]).all(), generation
         for place in range(len(state["weights"])):
             module = open_saved(path).module_with(open_saved(path).member(place))
@@ -130,7 +131,7 @@ def test_one_far_outlier_fits_into_the_histogram(evolve: Any, clouds: Any) -> No
 
 
 def test_a_second_run_with_a_taken_name_changes_nothing(evolve: Any, tmp_path: Path) -> None:
-    from galab.config import RunConfig
+    from galab.config.fields import RunConfig
 
     before = outcome(evolve())
     with pytest.raises(GalabError, match="--name"):

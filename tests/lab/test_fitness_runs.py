@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.config.parsing import BASES, DIRECTIONAL, INTRINSIC
 from galab.errors import UsageError
-from galab.lab.champion import Judge
-from galab.lab.describe import TIMING
-from galab.lab.experiment import build, network_and_task
-from galab.lab.resolving import resolve
-from galab.lab.run import resume
-from galab.specs import BASES, DIRECTIONAL, INTRINSIC
+from galab.training.build import build, network_and_task
+from galab.training.champion import Judge
+from galab.training.log_fields import TIMING
+from galab.training.resolve import resolve
+from galab.training.start import resume
 
 REGRESSION = """
 import torch

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.lab.describe import TIMING
-from galab.lab.experiment import build, network_and_task
-from galab.lab.rebuild import evaluate, open_saved
-from galab.lab.recorders import tag
-from galab.lab.resolving import resolve
-from galab.lab.run import resume
+from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.tasks.regression import LinearRegression
+from galab.training.build import build, network_and_task
+from galab.training.log_fields import TIMING
+from galab.training.resolve import resolve
+from galab.training.start import resume
+from galab.training.tensorboard import tag
 
 LINE: dict[str, Any] = {"task": "linear-regression", "model": "linear", "hidden": None, "fitness": "loss"}
 

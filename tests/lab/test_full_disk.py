@@ -9,9 +9,9 @@ import pytest
 from lab_outcome import generations_of, outcome
 
 from galab.errors import RunFolderError
-from galab.lab import events
-from galab.lab.run import resume
-from galab.store import checkpoints, files, journal, lineage_file, plain
+from galab.storage import checkpoints, files, lineage, log, pickle_format
+from galab.training import tensorboard
+from galab.training.start import resume
 
 FULL = "No space left on device"
 
@@ -61,7 +61,7 @@ class _Full:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Any:
     def of(room: int) -> Disk:
         disk = Disk(room)
-        for module in (journal, lineage_file, events):
+        for module in (log, lineage, tensorboard):
             monkeypatch.setattr(module, "append_whole", disk.append_whole)
         monkeypatch.setattr(files, "os", _Os(disk))
         return disk
@@ -97,7 +97,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
         folder = tmp_path / f"full-{room}"
         hits.add(Path(str(error.value).split("'")[1]).name.split(".tfevents")[0])
         for generation in generations_of(folder):
-            plain.load(checkpoints.checkpoint_path(folder / "checkpoints", generation))
+            pickle_format.load(checkpoints.checkpoint_path(folder / "checkpoints", generation))
         resume(folder)
         assert outcome(folder) == expected, f"room for {room} writes"
     assert {"log.jsonl", "events.out", "lineage.bin"} <= hits, hits

@@ -13,20 +13,20 @@ import torch
 from lab_outcome import GRADIENTS, log_of, merged, newest_state, outcome
 from torch import nn
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.config.strategy_kinds import plans_its_end
 from galab.errors import NoViableChildError, UsageError
-from galab.evaluation.minibatch import Minibatches
-from galab.evolution_compatibility import plans_its_end
-from galab.lab.compose import compose
-from galab.lab.experiment import build, network_and_task
-from galab.lab.export import export
-from galab.lab.rebuild import evaluate, open_saved
-from galab.lab.resolving import resolve
-from galab.lab.run import resume, start
-from galab.lab.trials import start_trials
-from galab.lab.verify import conclusion, verify
-from galab.store import checkpoints, journal, plain
-from galab.store.run_folder import RunFolder
+from galab.evaluation.blocks import Minibatches
+from galab.saved_runs.export import export
+from galab.saved_runs.saved_run import evaluate, open_saved
+from galab.saved_runs.verify import conclusion, verify
+from galab.storage import checkpoints, log, pickle_format
+from galab.storage.run_folder import RunFolder
+from galab.training.build import build, network_and_task
+from galab.training.compose import compose
+from galab.training.resolve import resolve
+from galab.training.start import resume, start
+from galab.training.trials.trials import start_trials
 
 STEPS = 12
 #: Hyperparameters here, and what makes the same optimiser of torch.
@@ -84,14 +84,14 @@ def test_steps_are_those_of_torch(evolve: Any, small: dict[str, Any], kind: str)
         losses.append(loss.item())
     folder = evolve(generations=STEPS, **values)
     weights = nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
-    lines = journal.read(RunFolder(folder).log_path)
+    lines = log.read(RunFolder(folder).log_path)
     assert [-line["fitness_best"] for line in lines] == pytest.approx(losses, rel=1e-5)
     assert np.abs(newest_state(folder)["weights"][0] - weights).max() < 1e-7
 
 
 def test_the_first_step_is_minus_the_learning_rate_times_the_gradient(evolve: Any) -> None:
     folder = evolve(generations=1, keep="all", strategy="sgd", optimizer="sgd", lr=0.25)
-    before, after = (plain.load(path)["weights"][0] for _, path in checkpoints.list_checkpoints(folder / "checkpoints"))
+    before, after = (pickle_format.load(path)["weights"][0] for _, path in checkpoints.list_checkpoints(folder / "checkpoints"))
     (line,) = log_of(folder)
     assert line["estimate_change"] == pytest.approx(0.25 * line["gradient_norm"], rel=1e-4)
     assert np.linalg.norm((after - before).astype(np.float64)) == pytest.approx(line["estimate_change"], rel=1e-5)
@@ -144,10 +144,10 @@ def test_verify_computes_again_and_finds_a_changed_weight(evolve: Any) -> None:
     assert [verdict.generation for verdict in verdicts] == [0, 2, 4, 5]
     assert conclusion(verdicts) == "every checkpoint follows from the seed and the data"
     path = folder / "checkpoints" / "gen_000004.pkl"
-    state = plain.load(path)
+    state = pickle_format.load(path)
     state["weights"] = np.array(state["weights"])
     state["weights"][0, 3] += 1e-6
-    plain.dump(state, path)
+    pickle_format.dump(state, path)
     bad = [verdict for verdict in verify(RunFolder.open(folder)) if not verdict.good]
     assert [(one.generation, one.weights - one.identical) for one in bad] == [(4, 1)]
     assert conclusion(bad) == "a checkpoint does not follow from the seed and the data"
@@ -175,7 +175,7 @@ def test_a_run_begins_where_one_of_another_kind_has_come(evolve: Any, tmp_path: 
     assert (config.lr, config.optimizer) == (usual.lr, usual.optimizer)
     assert (config.batch, config.hidden) == (kind.get("batch", 32), "4")
     start(config, name="next", runs=tmp_path)
-    begun = plain.load(tmp_path / "next" / "checkpoints" / "gen_000000.pkl")["weights"][0]
+    begun = pickle_format.load(tmp_path / "next" / "checkpoints" / "gen_000000.pkl")["weights"][0]
     scale = 1.0 if begun.dtype.kind == "f" else 2.0**-24
     reached = newest_state(folder)["weights"][0]
     old = reached * (1.0 if reached.dtype.kind == "f" else 2.0**-24)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from galab.errors import UsageError
-from galab.lab.grid import cells_of, checked_seeds, parse_grid, parse_seeds
+from galab.training.trials.grid import cells_of, checked_seeds, parse_grid, parse_seeds
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from lab_outcome import ENGINE, EVOLUTION, GRADIENTS
 
 from galab.errors import CheckpointError, UsageError
-from galab.lab.history import History
-from galab.lab.rebuild import open_saved
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.history import History
+from galab.saved_runs.saved_run import open_saved
+from galab.storage.run_folder import RunFolder
 
 Evolve = Callable[..., Path]
 

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from lab_outcome import ENGINE, EVOLUTION, merged
 
-from galab.config import RunConfig
+from galab.analysis.alignment import is_perceptron, layers_of, weights_in
+from galab.analysis.base import Analysis
+from galab.analysis.generation_size import generation_size
+from galab.analysis.landscape import landscape
+from galab.analysis.meeting import meeting
+from galab.analysis.neuron import neuron
+from galab.analysis.robustness import robustness
+from galab.analysis.variance import variance
+from galab.config.fields import RunConfig
 from galab.errors import GalabError, UsageError
-from galab.genome.sigma import sigma
-from galab.lab.history import History
-from galab.lab.probe import Probe
-from galab.lab.rebuild import open_below, open_saved
-from galab.lab.run import start
-from galab.questions.analysis import Analysis
-from galab.questions.generation_size import generation_size
-from galab.questions.landscape import landscape
-from galab.questions.meeting import meeting
-from galab.questions.neuron import neuron
-from galab.questions.perceptrons import is_perceptron, layers_of, weights_in
-from galab.questions.robustness import robustness
-from galab.questions.variance import variance
+from galab.genome.step_sizes import sigma
+from galab.saved_runs.history import History
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import open_below, open_saved
+from galab.training.start import start
 
 Evolve = Callable[..., Path]
 
@@ -64,8 +64,8 @@ SMALL: dict[Any, dict[str, Any]] = {
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer points in pictures."""
     for name, value in (("_STEPS", 3), ("_GRID", 2), ("_WAY", 5)):
-        monkeypatch.setattr(f"galab.questions.landscape.{name}", value)
-    monkeypatch.setattr("galab.questions.meeting._SIZES", (2, 4))
+        monkeypatch.setattr(f"galab.analysis.landscape.{name}", value)
+    monkeypatch.setattr("galab.analysis.meeting._SIZES", (2, 4))
 
 
 @pytest.mark.usefixtures("coarse")
@@ -225,7 +225,7 @@ def test_starts_and_ends_of_seeds(evolve: Evolve, tmp_path: Path) -> None:
 
 
 def test_the_gain_of_one_child_is_the_mean_gain(evolve: Evolve, tmp_path: Path) -> None:
-    from galab.lab.mutants import Mutants
+    from galab.saved_runs.mutants import Mutants
 
     run = open_saved(evolve(batch=0))
     found = generation_size(run, unheard, children=16, moments=1, examples=0)

@@ -15,9 +15,8 @@ import pytest
 from lab_outcome import log_of
 
 from galab.errors import UsageError
-from galab.perturbation.law import cosine, variance
-from galab.perturbation.plan import plan_of_ranks
-from galab.store import journal
+from galab.operators.es_noise import cosine, plan_of_ranks, variance
+from galab.storage import log
 
 PROBLEM: dict[str, Any] = {
     "task": "linear-regression", "model": "linear", "hidden": None, "strategy": "eggroll", "fitness": "loss",
@@ -29,8 +28,8 @@ PROBLEM: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
     """The log of a run, made once for the tests that look at it."""
-    from galab.config import RunConfig
-    from galab.lab.run import start
+    from galab.config.fields import RunConfig
+    from galab.training.start import start
 
     root, known = tmp_path_factory.mktemp("linear"), {}
 
@@ -38,7 +37,7 @@ def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[st
         key = str(sorted(changes.items()))
         if key not in known:
             result = start(RunConfig(**PROBLEM | {"seed": 1, "threads": 1} | changes), runs=root)
-            known[key] = journal.read(result.folder.log_path)
+            known[key] = log.read(result.folder.log_path)
         return known[key]
 
     return make
@@ -112,6 +111,6 @@ def test_a_rank_that_does_not_fit_is_refused_before_anything_is_written(evolve: 
 
 
 def _layout() -> Any:
-    from galab.genome.layout import Layout
+    from galab.genome.weights import Layout
 
     return Layout(("output.weight",), ((16, 64),))

@@ -10,12 +10,12 @@ import pytest
 from lab_outcome import log_of, outcome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.lab.experiment import build, network_and_task
-from galab.lab.rebuild import open_saved
-from galab.lab.resolving import resolve
-from galab.lab.run import start
+from galab.saved_runs.saved_run import open_saved
+from galab.training.build import build, network_and_task
+from galab.training.resolve import resolve
+from galab.training.start import start
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_waiting_for_the_disk")
 COMMON: dict[str, Any] = {
@@ -109,7 +109,7 @@ def test_an_empty_bank_uses_no_memory(tmp_path: Path) -> None:
 
 def test_a_class_that_chooses_by_use_has_to_be_announced(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
-        "from galab.mutation.memory import Perturb\nclass Mine(Perturb):\n    _heads = 'used'\n"
+        "from galab.operators.mutation.memory import Perturb\nclass Mine(Perturb):\n    _heads = 'used'\n"
     )
     config = resolve(RunConfig(**COMMON | {"generations": 5, "mutate": f"{tmp_path}/own.py:Mine"}))
     parts = network_and_task(config)

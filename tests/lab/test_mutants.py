@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from lab_outcome import ENGINE, EVOLUTION
 
-from galab.genome.phenotype import Phenotype
-from galab.lab.history import History
-from galab.lab.mutants import Mutants, random_directions
-from galab.lab.probe import Probe
-from galab.lab.rebuild import open_saved
+from galab.genome.weights import Phenotype
+from galab.saved_runs.history import History
+from galab.saved_runs.mutants import Mutants, random_directions
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import open_saved
 
 Evolve = Callable[..., Path]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from lab_outcome import ENGINE, EVOLUTION
 
-from galab.genome.noise import Stream, draw, table
-from galab.lab.mutation_scores import MutationScores
-from galab.lab.probe import Probe
-from galab.lab.rebuild import open_saved
+from galab.genome.random import Stream, draw, table
+from galab.saved_runs.mutants import MutationScores
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import open_saved
 
 Evolve = Callable[..., Path]
 

@@ -10,13 +10,13 @@ from lab_outcome import log_of, newest_state
 
 from galab.errors import UsageError
 from galab.genome.births import BIRTH
-from galab.lab.compose import compose
-from galab.lab.export import export, read_genome
-from galab.lab.rebuild import evaluate, open_saved
-from galab.lab.run import resume
-from galab.lab.verify import verify
-from galab.store.lineage_file import read_rows
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.export import export, read_genome
+from galab.saved_runs.saved_run import evaluate, open_saved
+from galab.saved_runs.verify import verify
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import RunFolder
+from galab.training.compose import compose
+from galab.training.start import resume
 
 OLD = Path(__file__).parent / "runs" / "version-0.1.0"
 

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.genome.founders import Founders, TensorLaw
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.genome.sigma import snap
-from galab.lab.operators import crossover, developer, mutation, step_size_rule, steps_of
-from galab.mutation.control import Control
+from galab.genome.initial import Founders, TensorLaw
+from galab.genome.random import table
+from galab.genome.step_sizes import snap
+from galab.genome.weights import Layout
+from galab.operators.step_size_control import Control
+from galab.strategies.build_operators import crossover, developer, mutation, step_size_rule, steps_of
 
 LAYOUT = Layout(("one.weight", "one.bias", "two.weight"), ((2, 3), (2,), (4, 2)))
 FOUNDERS = Founders(1, (TensorLaw("w", (4, 5), "uniform", 1.0),), np.empty((1, 0), np.int32))
 OWN = """
-from galab.breeding.gene_laws import Union
-from galab.mutation.dense import Dense
+from galab.operators.crossover import Union
+from galab.operators.mutation.dense import Dense
 
 class Law(Union):
     pass
@@ -70,7 +70,7 @@ def test_a_rule_is_told_from_a_control_by_what_it_can_do(values: dict[str, Any],
     assert isinstance(step_size_rule(RunConfig(**values), 1), Control) is control
 
 
-@pytest.mark.parametrize("name", ["shutil:rmtree", "galab.config:RunConfig"])
+@pytest.mark.parametrize("name", ["shutil:rmtree", "galab.config.fields:RunConfig"])
 def test_what_is_no_crossover_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="expected a class with a method combine"):
         crossover(name, 1)

@@ -9,23 +9,23 @@ import pytest
 import torch
 from lab_outcome import newest_state, outcome
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
 from galab.genome.births import from_rows
-from galab.genome.phenotype import from_float
-from galab.genome.sigma import sigma
-from galab.lab.compose import compose
-from galab.lab.rebuild import open_saved
-from galab.lab.resolving import resolve
-from galab.lab.run import resume, start
-from galab.lab.verify import verify
-from galab.store import plain
-from galab.store.run_folder import RunFolder
+from galab.genome.step_sizes import sigma
+from galab.genome.weights import from_float
+from galab.saved_runs.saved_run import open_saved
+from galab.saved_runs.verify import verify
+from galab.storage import pickle_format
+from galab.storage.run_folder import RunFolder
+from galab.training.compose import compose
+from galab.training.resolve import resolve
+from galab.training.start import resume, start
 
 
 def founders_in(folder: Path) -> np.ndarray:
     """Weights of generation 0, best first as the strategy lists them."""
-    return plain.load(folder / "checkpoints" / "gen_000000.pkl")["weights"]
+    return pickle_format.load(folder / "checkpoints" / "gen_000000.pkl")["weights"]
 
 
 def test_the_founders_are_the_parents_of_the_origin(evolve: Any, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_run_from_an_origin_resumes_without_it(evolve: Any, tmp_path: Path) ->
 def test_a_single_checkpoint_is_an_origin_too(evolve: Any, tmp_path: Path) -> None:
     old = evolve("origin", keep="all") / "checkpoints" / "gen_000002.pkl"
     start(compose({"origin": str(old), "generations": 1}), name="new", runs=tmp_path)
-    assert np.array_equal(founders_in(tmp_path / "new"), plain.load(old)["weights"])
+    assert np.array_equal(founders_in(tmp_path / "new"), pickle_format.load(old)["weights"])
 
 
 def test_the_step_size_is_inherited_and_a_flag_wins(evolve: Any) -> None:

@@ -10,10 +10,10 @@ import pytest
 from lab_outcome import ENGINE, EVOLUTION
 
 from galab.errors import UsageError
-from galab.lab.history import History
-from galab.lab.probe import Probe
-from galab.lab.rebuild import evaluate, open_saved
-from galab.perturbation.centre import Centre
+from galab.operators.es_noise import Centre
+from galab.saved_runs.history import History
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import evaluate, open_saved
 
 Evolve = Callable[..., Path]
 

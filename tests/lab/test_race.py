@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from galab.lab.race import MOST_ROUNDS, Lap, median_lap, race, ratio
+from galab.doctor.interleaved_timing import MOST_ROUNDS, Lap, median_lap, race, ratio
 
 
 @dataclass

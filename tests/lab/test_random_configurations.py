@@ -18,14 +18,14 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from lab_outcome import outcome
 
-from galab.config import EVALUATION, MUTATION, POPULATION, RunConfig
+from galab.config.fields import EVALUATION, MUTATION, POPULATION, RunConfig
+from galab.config.registry import Registry
 from galab.errors import UsageError
-from galab.lab.export import export, read_genome
-from galab.lab.rebuild import open_saved
-from galab.lab.run import resume, start
-from galab.lab.verify import verify
-from galab.registry import Registry
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.export import export, read_genome
+from galab.saved_runs.saved_run import open_saved
+from galab.saved_runs.verify import verify
+from galab.storage.run_folder import RunFolder
+from galab.training.start import resume, start
 
 EXAMPLES = int(os.environ.get("GALAB_EXAMPLES", "25"))
 FIELDS = {

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
 from galab.genome.births import Birth
-from galab.lab.compose import compose
-from galab.lab.experiment import build, network_and_task
-from galab.lab.rebuild import evaluate, open_saved
-from galab.lab.resolving import resolve
-from galab.lab.verify import verify
-from galab.store.lineage_file import read_rows
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.saved_run import evaluate, open_saved
+from galab.saved_runs.verify import verify
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import RunFolder
+from galab.training.build import build, network_and_task
+from galab.training.compose import compose
+from galab.training.resolve import resolve
 
 RANDOM: dict[str, Any] = {"strategy": "random", "batch": 0, "precision": "float32"}
 GIVEN = """

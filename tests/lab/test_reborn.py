@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from lab_outcome import ENGINE, EVOLUTION
 
-from galab.lab.history import History
-from galab.lab.reborn import reborn, spread
-from galab.lab.rebuild import open_saved
+from galab.saved_runs.history import History, reborn, spread
+from galab.saved_runs.saved_run import open_saved
 
 Evolve = Callable[..., Path]
 

@@ -13,13 +13,13 @@ from lab_outcome import EVOLUTION
 
 from galab.cli.main import main
 from galab.errors import CheckpointError
-from galab.lab import evolution_search
-from galab.lab.run import resume
-from galab.lab.verify import conclusion, verify
-from galab.store import plain
-from galab.store.lineage_file import read_rows
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.verify import conclusion, verify
+from galab.storage import pickle_format
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import RunFolder
 from galab.strategies.evolution import record_dtype
+from galab.training import evolution_search
+from galab.training.start import resume
 
 ROW = record_dtype(16)
 
@@ -43,9 +43,9 @@ def rewrite(folder: Path, change: Callable[[Any], None]) -> None:
 def edit(folder: Path, generation: int, change: Callable[[dict[str, Any]], None]) -> None:
     """Change a checkpoint and give it a right trailer again."""
     path = folder / "checkpoints" / f"gen_{generation:06d}.pkl"
-    state = plain.load(path)
+    state = pickle_format.load(path)
     change(state)
-    plain.dump(state, path)
+    pickle_format.dump(state, path)
 
 
 @pytest.mark.parametrize("kind", EVOLUTION)
@@ -58,7 +58,7 @@ def test_scores_alone_rebuild_the_training(evolve: Any, monkeypatch: pytest.Monk
     assert all(verdict.identical == verdict.weights > 300 for verdict in verdicts)
     assert all(verdict.good and not verdict.profile and verdict.difference == 0 for verdict in verdicts)
     assert conclusion(verdicts) == "every checkpoint follows from the seed and the scores"
-    first, last = (plain.load(verdict.path)["weights"] for verdict in (verdicts[0], verdicts[-1]))
+    first, last = (pickle_format.load(verdict.path)["weights"] for verdict in (verdicts[0], verdicts[-1]))
     assert np.abs(first - last).max() > 0.01, "nothing was learned, so nothing was proved"
 
 

@@ -11,17 +11,17 @@ from lab_outcome import generations_of, log_of, newest_state, outcome
 
 from galab.errors import CheckpointError, GalabError, NumericProfileError, RunFolderError, UsageError
 from galab.genome.births import BIRTH
-from galab.lab.rebuild import evaluate
-from galab.lab.run import resume
-from galab.store import checkpoints, plain
-from galab.store.lineage_file import read_rows
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.saved_run import evaluate
+from galab.storage import checkpoints, pickle_format
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import RunFolder
+from galab.training.start import resume
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
     """Change the newest checkpoint and give it a right trailer again."""
     path = checkpoints.list_checkpoints(folder / "checkpoints")[-1][1]
-    plain.dump(plain.load(path) | changes, path)
+    pickle_format.dump(pickle_format.load(path) | changes, path)
 
 
 @pytest.mark.parametrize(

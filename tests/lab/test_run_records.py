@@ -10,9 +10,9 @@ import pytest
 from lab_outcome import generations_of, log_of, newest_state, outcome
 
 from galab.genome.births import BIRTH
-from galab.lab.describe import TIMING
-from galab.store import journal
-from galab.store.lineage_file import read_rows
+from galab.storage import log as journal
+from galab.storage.lineage import read_rows
+from galab.training.log_fields import TIMING
 
 FIELDS = {
     "generation", "members", "evaluations", "fitness_best", "fitness_mean", "fitness_worst", "fitness_std", "best",

@@ -17,15 +17,15 @@ from test_resume_exact import Crash, crash_at
 
 import galab
 from galab.errors import CheckpointError, GalabError, UsageError
-from galab.genome import quantiles
-from galab.genome.noise import table
-from galab.lab import tables
-from galab.lab.compose import compose
-from galab.lab.export import export, read_genome
-from galab.lab.rebuild import evaluate, open_saved
-from galab.lab.run import resume, start
-from galab.lab.verify import verify
-from galab.store.run_folder import RunFolder
+from galab.genome import quantile_tables
+from galab.genome.random import table
+from galab.saved_runs.export import export, read_genome
+from galab.saved_runs.saved_run import evaluate, open_saved
+from galab.saved_runs.verify import verify
+from galab.storage.run_folder import RunFolder
+from galab.training import origin
+from galab.training.compose import compose
+from galab.training.start import resume, start
 
 SCIPY = "scipy:t(df=5)"
 
@@ -52,7 +52,7 @@ def forget(monkeypatch: pytest.MonkeyPatch, samples: Path) -> Callable[[str], No
             np.save(samples, np.arange(1000.0))
         else:
             samples.unlink()
-        monkeypatch.delitem(sys.modules, "galab.genome.scipy_laws", raising=False)
+        monkeypatch.delitem(sys.modules, "galab.genome.quantile_tables", raising=False)
         monkeypatch.setitem(sys.modules, "scipy.stats", None)
 
     return call
@@ -65,7 +65,7 @@ def stored(folder: Path) -> Path:
 
 def test_the_table_is_stored_by_its_hash_and_everything_names_it(evolve: Any, law: str) -> None:
     folder = evolve(distribution=law)
-    made = quantiles.make(law)
+    made = quantile_tables.make(law)
     assert stored(folder).name == f"{made.sha256}.f32"
     assert stored(folder).read_bytes() == made.quantiles.astype("<f4").tobytes()
     pinned = f"{law}#{made.sha256}"
@@ -110,7 +110,7 @@ def test_a_run_killed_before_its_first_checkpoint_has_its_table(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr("galab.lab.run._sit", killed)
+        patch.setattr("galab.training.start._sit", killed)
         with pytest.raises(Crash):
             evolve("killed", distribution=law)
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoints", "config.json", "tables"]
@@ -233,8 +233,8 @@ def test_an_origin_with_a_damaged_table_is_refused(evolve: Any, tmp_path: Path) 
 def test_a_saved_distribution_must_name_its_table(evolve: Any) -> None:
     folder = RunFolder(evolve(distribution=SCIPY))
     with pytest.raises(CheckpointError, match="to end with # and the hash of its table"):
-        tables.resolve(SCIPY, folder)
-    assert tables.resolve("cauchy", folder) is table("cauchy")
+        origin.resolve(SCIPY, folder)
+    assert origin.resolve("cauchy", folder) is table("cauchy")
 
 
 def test_nothing_is_written_where_there_is_no_table(evolve: Any, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_genome_decodes_where_there_is_no_scipy_and_no_file(
     assert (tmp_path / "genome.json").stat().st_size < 100_000
     samples.unlink()
     script = (
-        "import hashlib, pathlib, sys\nsys.modules['scipy'] = None\nfrom galab.lab.export import read_genome\n"
+        "import hashlib, pathlib, sys\nsys.modules['scipy'] = None\nfrom galab.saved_runs.export import read_genome\n"
         "weights = read_genome(pathlib.Path(sys.argv[1]))[1].weights\n"
         "sys.stdout.write(hashlib.sha256(weights.tobytes()).hexdigest())"
     )
@@ -266,7 +266,7 @@ def test_a_genome_with_another_table_is_refused(evolve: Any, tmp_path: Path) -> 
     path = tmp_path / "genome.json"
     export(open_saved(evolve(distribution=SCIPY)), "genome", path)
     good = json.loads(path.read_text())
-    other = quantiles.pack(quantiles.make("scipy:t(df=6)"))
+    other = quantile_tables.pack(quantile_tables.make("scipy:t(df=6)"))
     without = {name: value for name, value in good.items() if name != "quantiles"}
     for content in (good | {"quantiles": other}, good | {"quantiles": "no base64!"}, good | {"quantiles": 7}, without):
         path.write_text(json.dumps(content))

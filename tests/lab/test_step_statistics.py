@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.genome.layout import Layout
-from galab.genome.phenotype import SCALE, Phenotype
-from galab.genome.sigma import snap
-from galab.genome.steps import Steps
-from galab.lab.step_statistics import layer_of, quantiles, step_size_shares, step_sizes
+from galab.genome.step_sizes import Steps, snap
+from galab.genome.weights import SCALE, Layout, Phenotype
+from galab.training.diagnostics import layer_of, quantiles, step_size_shares, step_sizes
 
 LAYOUT = Layout(("hidden.0.weight", "hidden.0.bias", "output.weight", "scale"), ((3, 4), (3,), (2, 3), ()))
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from lab_outcome import outcome
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import RunFolderError, UsageError
-from galab.lab.sweep import sweep
-from galab.lab.trials import resume_trials
+from galab.training.trials.sweep import sweep
+from galab.training.trials.trials import resume_trials
 
 GRID = {"sigma": [0.01, 0.05], "children": [6, 7]}
 

@@ -14,8 +14,8 @@ from lab_outcome import log_of, newest_state
 
 import galab
 from galab.errors import CheckpointError, GalabError, UsageError
-from galab.lab.export import export, read_genome
-from galab.lab.rebuild import evaluate, open_saved
+from galab.saved_runs.export import export, read_genome
+from galab.saved_runs.saved_run import evaluate, open_saved
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_genome_decodes_to_the_same_bits(run: Path, tmp_path: Path, keyframe: 
 def test_a_genome_decodes_in_another_process_without_the_run(run: Path, tmp_path: Path) -> None:
     export(open_saved(run), "genome", tmp_path / "genome.json")
     script = (
-        "import hashlib, pathlib, sys\nfrom galab.lab.export import read_genome\n"
+        "import hashlib, pathlib, sys\nfrom galab.saved_runs.export import read_genome\n"
         "weights = read_genome(pathlib.Path(sys.argv[1]))[1].weights\n"
         "sys.stdout.write(hashlib.sha256(weights.tobytes()).hexdigest())"
     )

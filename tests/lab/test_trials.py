@@ -13,13 +13,13 @@ import pytest
 from lab_outcome import outcome
 
 import galab
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import RunFolderError, UsageError
-from galab.lab import trials as module
-from galab.lab.run import resume
-from galab.lab.trials import plan, resume_trials, start_trials
-from galab.lab.workers import Trial
-from galab.store import checkpoints
+from galab.storage import checkpoints
+from galab.training.start import resume
+from galab.training.trials import trials as module
+from galab.training.trials.processes import Trial
+from galab.training.trials.trials import plan, resume_trials, start_trials
 
 
 @pytest.fixture

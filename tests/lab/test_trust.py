@@ -9,11 +9,11 @@ import torch
 
 import galab
 from galab.errors import UsageError
-from galab.lab import trust
-from galab.lab.compose import compose
-from galab.lab.export import export
-from galab.lab.rebuild import evaluate, open_saved
-from galab.lab.run import resume
+from galab.saved_runs.export import export
+from galab.saved_runs.saved_run import evaluate, open_saved
+from galab.training import trust
+from galab.training.compose import compose
+from galab.training.start import resume
 
 NET = """
 import pathlib
@@ -132,6 +132,6 @@ def test_an_exported_genome_is_a_network(evolve: Any, net: Path, tmp_path: Path)
 
 def test_a_network_needs_no_data(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = evolve()
-    monkeypatch.setattr("galab.lab.rebuild.load_task", lambda *_: pytest.fail("the data was loaded"))
+    monkeypatch.setattr("galab.saved_runs.saved_run.load_task", lambda *_: pytest.fail("the data was loaded"))
     assert galab.load(folder)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     shutil.rmtree(folder)

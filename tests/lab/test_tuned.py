@@ -11,18 +11,18 @@ import pytest
 import torch
 from lab_outcome import merged
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.doctor.apply import best_settings, check_free, write_file, write_into
+from galab.doctor.benchmark import of_options, of_run
+from galab.doctor.interleaved_timing import Lap, Ratio
+from galab.doctor.tuning import Found, Row
 from galab.errors import NumericProfileError, RunFolderError, UsageError
-from galab.lab.compose import compose
-from galab.lab.contenders import of_options, of_run
-from galab.lab.race import Lap, Ratio
-from galab.lab.rebuild import open_saved
-from galab.lab.run import resume, start
-from galab.lab.tuned import best_settings, check_free, write_file, write_into
-from galab.lab.tuning import Found, Row
-from galab.lab.verify import verify
-from galab.store import checkpoints, journal
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.saved_run import open_saved
+from galab.saved_runs.verify import verify
+from galab.storage import checkpoints, log
+from galab.storage.run_folder import RunFolder
+from galab.training.compose import compose
+from galab.training.start import resume, start
 
 LAP = Lap(0.0, 1.0, 0.0, 1.0)
 
@@ -56,7 +56,7 @@ def test_a_run_that_has_begun_needs_to_be_told(evolve: Callable[..., Path]) -> N
     with pytest.raises(NumericProfileError, match="chunk 6 -> 2.*--allow-numeric-change"):
         resume(path, {"generations": 7})
     resume(path, {"generations": 7}, allow_numeric_change=True)
-    lines = list(journal.read(path / "log.jsonl"))
+    lines = list(log.read(path / "log.jsonl"))
     assert [line.get("numeric_change") for line in lines] == [None] * 5 + ["chunk 6 -> 2", None]
     resume(path, {"generations": 8})  # from now on these are the run's own
 
@@ -123,7 +123,7 @@ def test_a_gain_that_is_noise_changes_nothing(small: dict[str, Any]) -> None:
 def test_real_generations_are_measured_and_torch_gets_its_threads_back(
     small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galab.lab.race.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("galab.doctor.interleaved_timing.TURN_SECONDS", 0.0)
 
     before, heard = torch.get_num_threads(), []
     measured = best_settings(of_options(RunConfig(**small)), vary=("chunk",), budget=60.0, observe=heard.append)

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
+from galab.doctor.interleaved_timing import Lap
+from galab.doctor.tuning import Found, Machine, Tuner, alike, candidates, counts, parse_settings, short
 from galab.errors import GalabError, UsageError
-from galab.lab.race import Lap
-from galab.lab.settings import Machine, candidates, counts, parse_settings, short
-from galab.lab.tuning import Found, Tuner, alike
 
 GA = RunConfig(seed=1, threads=2, chunk=32, precision="float32", device="cpu", compile="off")
 ES = RunConfig(seed=1, strategy="eggroll", threads=2, precision="float32", device="cpu", compile="off")

@@ -9,10 +9,10 @@ import pytest
 
 from galab.errors import CheckpointError
 from galab.genome.births import BIRTH
-from galab.lab.verify import verify
-from galab.store import plain
-from galab.store.lineage_file import read_rows
-from galab.store.run_folder import RunFolder
+from galab.saved_runs.verify import verify
+from galab.storage import pickle_format
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_a_true_run_is_good(run: Path) -> None:
 
 def test_one_bit_of_one_weight_is_found(run: Path) -> None:
     path = run / "checkpoints" / "gen_000004.pkl"
-    state = plain.load(path)
+    state = pickle_format.load(path)
     state["weights"][1, 7] ^= 1
-    plain.dump(state, path)
+    pickle_format.dump(state, path)
     assert good(run) == [True, True, False, True, True]
     assert verify(RunFolder(run))[2].identical == 2
 
@@ -63,10 +63,10 @@ def test_one_field_of_one_birth_is_found(run: Path, field: str, value: Any) -> N
 def test_one_bit_of_what_else_an_individual_carries_is_found(evolve: Any, field: str, options: dict[str, Any]) -> None:
     folder = evolve(generations=4, keep="all", **options)
     path = folder / "checkpoints" / "gen_000004.pkl"
-    state = plain.load(path)
+    state = pickle_format.load(path)
     state[field][1, 0] ^= 1
     assert good(folder) == [True, True, True]
-    plain.dump(state, path)
+    pickle_format.dump(state, path)
     assert good(folder) == [True, True, False]
 
 
@@ -106,7 +106,7 @@ def test_anothers_founders_are_found(run: Path, evolve: Any) -> None:
 
 
 def test_changed_founders_are_refused(run: Path) -> None:
-    plain.dump(plain.load(run / "founders.pkl") | {"run_key": 6}, run / "founders.pkl")
+    pickle_format.dump(pickle_format.load(run / "founders.pkl") | {"run_key": 6}, run / "founders.pkl")
     with pytest.raises(CheckpointError, match="the file was changed"):
         verify(RunFolder(run))
 
@@ -127,17 +127,17 @@ def test_a_run_without_checkpoints_is_one_sentence(run: Path) -> None:
 def test_a_strangers_run_calls_no_function_of_its_choice(run: Path, tmp_path: Path) -> None:
     """``mutate`` and the founders' key are the stranger's: here they spell shutil.rmtree(victim, "normal")."""
     from galab.errors import UsageError
-    from galab.genome.founders import Founders
+    from galab.genome.initial import Founders
 
     victim = tmp_path / "victim"
     victim.mkdir()
-    content = plain.load(run / "founders.pkl")
+    content = pickle_format.load(run / "founders.pkl")
     hostile = Founders.of_laws(str(victim), content["laws"], content["given"]).to_dict()  # type: ignore[arg-type]
-    plain.dump(content | hostile, run / "founders.pkl")
+    pickle_format.dump(content | hostile, run / "founders.pkl")
     for path in (run / "checkpoints").iterdir():
-        state = plain.load(path)
+        state = pickle_format.load(path)
         state["hyperparameters"]["mutate"] = "shutil:rmtree"
-        plain.dump(state, path)
+        pickle_format.dump(state, path)
     with pytest.raises(UsageError, match="expected a class with a method apply"):
         verify(RunFolder(run), trust=True)  # even where somebody trusts it
     assert victim.is_dir()

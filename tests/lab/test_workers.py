@@ -11,11 +11,11 @@ import pytest
 from lab_outcome import ENGINE, EVOLUTION, outcome
 
 from galab.errors import GalabError
-from galab.evaluation import processes
-from galab.lab.evolution_search import EvolutionSearch
-from galab.lab.resolving import resolve
-from galab.lab.run import resume
-from galab.lab.trials import start_trials
+from galab.evaluation.executors import worker_pool
+from galab.training.evolution_search import EvolutionSearch
+from galab.training.resolve import resolve
+from galab.training.start import resume
+from galab.training.trials.trials import start_trials
 
 ASEXUAL = {"crossover": "none", "elites": 1}
 LEXICASE = {"selection": "lexicase", "cases": "classes", "islands": 2, "parents": 4, "children": 7, "elites": 2}
@@ -97,7 +97,7 @@ def test_a_worker_that_is_killed_at_work_is_replaced_and_failures_are_told_once(
 def test_members_over_which_workers_die_again_and_again_stop_the_run(
     evolve: Any, clouds: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "MOST_DEATHS", 2)
+    monkeypatch.setattr(worker_pool, "MOST_DEATHS", 2)
     # A whole chunk has three members, whatever tries the task before has fewer.
     task = clouds(f"if len(outputs) == 3 and {IN_A_WORKER}:\n    __import__('os')._exit(7)\nreturn loss")
     with pytest.raises(GalabError, match="members 0 to 2, but 2 workers died over them, .* with code 7; the last"):
@@ -166,7 +166,7 @@ def test_workers_that_begin_in_the_middle_know_the_lineage_that_products_follow(
 
 
 def test_trials_in_processes_may_have_workers(tmp_path: Path, small: dict[str, Any], evolve: Any) -> None:
-    from galab.config import RunConfig
+    from galab.config.fields import RunConfig
 
     config = RunConfig(**small | {"chunk": 3, "workers": 1})
     done = start_trials(config, (5, 6), name="group", runs=tmp_path, jobs=2)
@@ -175,9 +175,9 @@ def test_trials_in_processes_may_have_workers(tmp_path: Path, small: dict[str, A
 
 
 def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from galab.config import RunConfig
+    from galab.config.fields import RunConfig
 
-    monkeypatch.setattr("galab.lab.resolving.default_threads", lambda: 8)
+    monkeypatch.setattr("galab.training.resolve.default_threads", lambda: 8)
     assert [resolve(RunConfig(workers=workers)).threads for workers in (0, 1, 3, 20)] == [8, 8, 2, 1]
     assert resolve(RunConfig(workers=3, threads=5)).threads == 5
     assert resolve(RunConfig(workers=3)).chunk == resolve(RunConfig()).chunk

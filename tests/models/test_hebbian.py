@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from galab.errors import UsageError
-from galab.evaluation.population import choose_forward, vmapped
+from galab.evaluation.batched.dense import choose_forward, vmapped
 from galab.models import build_model
 from galab.tasks import load_task
 

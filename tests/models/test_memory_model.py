@@ -9,7 +9,7 @@ import torch
 
 from galab.contracts import Telling
 from galab.errors import UsageError
-from galab.evaluation.population import FORWARDS, choose_forward
+from galab.evaluation.batched.dense import FORWARDS, choose_forward
 from galab.models import build_model
 from galab.models.memory import GEOMETRY, Memory
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
 from galab.models import MLP, ConvPolicy, Linear, ResNet, build_model
-from galab.models.activations import ACTIVATIONS
+from galab.models.mlp import ACTIVATIONS
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv", "linear", "resnet"])

@@ -8,12 +8,12 @@ import math
 import numpy as np
 import pytest
 
-from galab.compatibility import CONTROLS
-from galab.genome.noise import Stream, codes, table
-from galab.genome.sigma import snap
-from galab.mutation.control import GroupElite, OneFifth, Schedule, SuccessHistory
-from galab.registry import STEP_SIZE_RULES
-from galab.store import plain
+from galab.config.registry import STEP_SIZE_RULES
+from galab.config.rules import CONTROLS
+from galab.genome.random import Stream, codes, table
+from galab.genome.step_sizes import snap
+from galab.operators.step_size_control import GroupElite, OneFifth, Schedule, SuccessHistory
+from galab.storage import pickle_format
 
 START = snap(0.02)
 NAN = float("nan")
@@ -124,9 +124,9 @@ def test_every_control_keeps_the_contract(name, tmp_path):
     stop = int(rng.integers(2, 19))
     half = kind(5, start=START)
     history(half, 1, stop)
-    plain.dump(half.state_dict(), tmp_path / "state.pkl")
+    pickle_format.dump(half.state_dict(), tmp_path / "state.pkl")
     resumed = kind(5, start=START - 77)
-    resumed.load_state_dict(plain.load(tmp_path / "state.pkl"))
+    resumed.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
     if name != "schedule":
         assert history(resumed, stop, 20) == whole[stop - 1 :]
 

@@ -7,15 +7,13 @@ import hashlib
 import numpy as np
 import pytest
 
-from galab.distribution import TABLE_HASHES
+from galab.config.distribution import TABLE_HASHES
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
-from galab.genome.layout import Layout
-from galab.genome.noise import Stream, codes, table
-from galab.genome.phenotype import Phenotype
-from galab.genome.sigma import sigma, snap
-from galab.genome.steps import Steps
-from galab.mutation.dense import Dense
+from galab.genome.random import Stream, codes, table
+from galab.genome.step_sizes import Steps, sigma, snap
+from galab.genome.weights import Layout, Phenotype
+from galab.operators.mutation.dense import Dense
 
 LAYOUT = Layout(("w", "b"), ((70, 90), (7,)))
 LAWS = list(TABLE_HASHES)

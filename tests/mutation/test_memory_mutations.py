@@ -12,16 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from galab.config.registry import MUTATIONS
+from galab.config.rules import BY_GENOME
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.genome.phenotype import SCALE, Phenotype
-from galab.genome.steps import GRANULARITIES, Steps
-from galab.memories import BY_GENOME
-from galab.mutation.bank import LOGIT, bank_of, unit
-from galab.mutation.memory import Activate, All, Delete, Perturb, Replace, Target
-from galab.registry import MUTATIONS
+from galab.genome.random import table
+from galab.genome.step_sizes import GRANULARITIES, Steps
+from galab.genome.weights import SCALE, Layout, Phenotype
+from galab.operators.mutation.memory import Activate, All, Delete, Perturb, Replace, Target
+from galab.operators.mutation.memory_bank import LOGIT, bank_of, unit
 
 HEADS, DIMS, OUTPUTS, KEY, NORMAL = 6, 32, 10, 11, table("normal")
 ONE_HEAD = (Replace, Perturb, Target, Activate, Delete)

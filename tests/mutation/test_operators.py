@@ -8,22 +8,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.compatibility import CONTEXT
+from galab.config.registry import MUTATIONS
+from galab.config.rules import CONTEXT, MEMORY_OPERATORS
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
-from galab.genome.layout import Layout
-from galab.genome.noise import Stream, codes, table
-from galab.genome.phenotype import Phenotype, to_float
-from galab.genome.sigma import sigma
-from galab.genome.steps import GRANULARITIES, Steps
-from galab.memories import MEMORY_OPERATORS
-from galab.mutation.few_weights import FewWeights
-from galab.mutation.layer import Layer
-from galab.mutation.low_rank import LowRank
-from galab.mutation.momentum import Momentum
-from galab.mutation.row import Row
-from galab.mutation.scaled import Normalised, NormPreserving, Relative
-from galab.registry import MUTATIONS
+from galab.genome.random import Stream, codes, table
+from galab.genome.step_sizes import GRANULARITIES, Steps, sigma
+from galab.genome.weights import Layout, Phenotype, to_float
+from galab.operators.mutation.few_weights import FewWeights
+from galab.operators.mutation.low_rank import LowRank
+from galab.operators.mutation.momentum import Momentum
+from galab.operators.mutation.one_layer import Layer
+from galab.operators.mutation.one_neuron import Row
+from galab.operators.mutation.scaled import Normalised, NormPreserving, Relative
 
 NORMAL = table("normal")
 LAYOUT = Layout(("0.weight", "0.bias", "norm.weight", "1.weight", "1.bias"), ((20, 30), (20,), (9,), (4, 5, 2), (4,)))

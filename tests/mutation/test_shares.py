@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.genome.noise import Stream, codes
-from galab.mutation.shares import Shares
+from galab.genome.random import Stream, codes
+from galab.operators.mutation.base import Shares
 
 
 def test_fixed_shares_are_the_odds():

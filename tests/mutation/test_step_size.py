@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from galab.compatibility import CONTROLS
-from galab.genome.layout import Layout
-from galab.genome.noise import Stream, codes, table
-from galab.genome.sigma import HIGHEST, LOWEST, PER_OCTAVE, snap
-from galab.genome.steps import GRANULARITIES, Steps
-from galab.mutation.step_size import Fixed, LogNormal, MeanReverting, SelfAdaptive, ThreePoint, predicted_spread
-from galab.registry import STEP_SIZE_RULES
+from galab.config.registry import STEP_SIZE_RULES
+from galab.config.rules import CONTROLS
+from galab.genome.random import Stream, codes, table
+from galab.genome.step_sizes import GRANULARITIES, HIGHEST, LOWEST, PER_OCTAVE, Steps, snap
+from galab.genome.weights import Layout
+from galab.operators.step_size import Fixed, LogNormal, MeanReverting, SelfAdaptive, ThreePoint, predicted_spread
 
 BIRTHS = range(1, 10_001)
 START = snap(0.02)

@@ -16,17 +16,15 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Cohort, Scores
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.lab.describe import Totals, generation_line
-from galab.lab.evolution_search import EvolutionSearch, cosine_between, shares_of
-from galab.lab.experiment import Experiment, build, network_and_task
-from galab.perturbation.directions import Dense, Directions, Noise
-from galab.perturbation.law import cosine, variance
-from galab.perturbation.plan import plan_of
+from galab.genome.random import table
+from galab.genome.weights import Layout
+from galab.operators.es_noise import Dense, Directions, Noise, cosine, plan_of, variance
 from galab.strategies.evolution import EvolutionStrategy
+from galab.training.build import Experiment, build, network_and_task
+from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
+from galab.training.log_fields import Totals, generation_line
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {

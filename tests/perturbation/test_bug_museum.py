@@ -26,44 +26,46 @@ from museum_checks import (
     sigma_is_in_weight_units,
 )
 
-from galab.evaluation import low_rank_rules, perturbed_evaluator
-from galab.evaluation.low_rank import LowRank
-from galab.lab import evolution_search
-from galab.perturbation import directions
-from galab.perturbation.directions import Factors
-from galab.strategies import estimate, evolution
+from galab.evaluation import es_evaluator
+from galab.evaluation.batched import layer_rules
+from galab.evaluation.batched.low_rank import LowRank
+from galab.operators import es_noise
+from galab.operators.es_noise import Factors
+from galab.strategies import evolution
+from galab.strategies import evolution as estimate
+from galab.training import evolution_search
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
 
-EVALUATOR = perturbed_evaluator.PerturbedEvaluator
+EVALUATOR = es_evaluator.PerturbedEvaluator
 
 
 def words(change: Callable[..., tuple[int, int, int, int]]) -> Plant:
     """Take the raw bits of a direction from another place: (key, generation, tensor, first block)."""
 
     def plant(patch: Patch) -> None:
-        true = directions.words_at
+        true = es_noise.words_at
 
         def wrong(key: int, generation: int, tensor: int, stream: Any, block: int, n: int) -> Any:
             key, generation, tensor, block = change(key, generation, tensor, block)
             return true(key, generation, tensor, stream, block, n)
 
-        patch.setattr(directions, "words_at", wrong)
+        patch.setattr(es_noise, "words_at", wrong)
 
     return plant
 
 
 def one_for_all(patch: Patch) -> None:
     """Each member is member 0."""
-    true = directions._numbers
+    true = es_noise._numbers
 
     def wrong(*arguments: Any) -> Any:
         found = true(*arguments)
         return found[:1].repeat(len(found), 1)
 
-    patch.setattr(directions, "_numbers", wrong)
+    patch.setattr(es_noise, "_numbers", wrong)
 
 
 def frozen_by_the_strategy(patch: Patch) -> None:
@@ -112,8 +114,8 @@ def unscaled_everywhere(patch: Patch) -> None:
 
 def wide_law(patch: Patch) -> None:
     """Noise of another variance than 1."""
-    true = directions._numbers
-    patch.setattr(directions, "_numbers", lambda *arguments: 2 * true(*arguments))
+    true = es_noise._numbers
+    patch.setattr(es_noise, "_numbers", lambda *arguments: 2 * true(*arguments))
 
 
 def unscaled_by_inputs(stack: LowRank, _: int) -> LowRank:
@@ -123,13 +125,13 @@ def unscaled_by_inputs(stack: LowRank, _: int) -> LowRank:
 
 def wrong_rule(patch: Patch) -> None:
     """The low-rank forward of a layer is not that of its weights."""
-    true = low_rank_rules.LOW_RANK_RULES[F.linear]
+    true = layer_rules.LOW_RANK_RULES[F.linear]
 
     def wrong(fold: Any, x: Any, weight: LowRank, bias: Any = None) -> Any:
         larger = LowRank(weight.base, weight.a * weight.columns**0.5, weight.b, weight.common)
         return true(fold, x, larger, bias)
 
-    patch.setitem(low_rank_rules.LOW_RANK_RULES, F.linear, wrong)
+    patch.setitem(layer_rules.LOW_RANK_RULES, F.linear, wrong)
 
 
 def signs_lost_in_the_estimate(patch: Patch) -> None:

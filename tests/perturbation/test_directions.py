@@ -12,10 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.genome.layout import Layout
-from galab.genome.noise import Stream, table
-from galab.perturbation.directions import Dense, Directions, Factors, Noise, draw, size_of
-from galab.perturbation.plan import plan_of
+from galab.genome.random import Stream, table
+from galab.genome.weights import Layout
+from galab.operators.es_noise import Dense, Directions, Factors, Noise, draw, plan_of, size_of
 
 LAYOUT = Layout(("first", "bias", "second"), ((6, 5), (6,), (3, 6)))
 RANKED = plan_of(LAYOUT, 2, ("first", "second"))

@@ -5,11 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.perturbation.directions import Dense, draw
-from galab.perturbation.law import cosine, one_sided_cosine, pairs_for, tensor_variance, variance
-from galab.perturbation.plan import Plan, plan_of
+from galab.genome.random import table
+from galab.genome.weights import Layout
+from galab.operators.es_noise import (
+    Dense,
+    Plan,
+    cosine,
+    draw,
+    one_sided_cosine,
+    pairs_for,
+    plan_of,
+    tensor_variance,
+    variance,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NET = Layout(("first", "bias", "second"), ((8, 6), (8,), (4, 8)))

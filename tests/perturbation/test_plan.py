@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from galab.errors import UsageError
-from galab.genome.layout import Layout
-from galab.perturbation.plan import TensorPlan, plan_of, plan_of_ranks
+from galab.genome.weights import Layout
+from galab.operators.es_noise import TensorPlan, plan_of, plan_of_ranks
 
 LAYOUT = Layout(("convolution", "bias", "head"), ((8, 3, 3, 3), (8,), (4, 8)))
 MATRICES = ("convolution", "head")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galab.analysis.trials import passing, spread_out
+from galab.analysis.questions.answer import answer, sentence
+from galab.analysis.questions.files import write
+from galab.analysis.questions.question import Condition, Question
+from galab.analysis.questions.trials import Read, read_question, run_question
 from galab.errors import UsageError
-from galab.questions.answering import answer, sentence
-from galab.questions.question import Condition, Question
-from galab.questions.running import Read, read_question, run_question
-from galab.questions.writing import write
+from galab.stats.curves import passing, spread_out
 
 INF, NAN = float("inf"), float("nan")
 QUESTION = Question(

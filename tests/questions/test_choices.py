@@ -2,8 +2,8 @@
 
 import pytest
 
+from galab.analysis.base import at_least, names_in, numbers_in
 from galab.errors import UsageError
-from galab.questions.choices import at_least, names_in, numbers_in
 
 
 def test_numbers_come_sorted_and_once() -> None:

@@ -14,17 +14,16 @@ import pytest
 import torch
 from lab_runs import CLOUDS_WITHOUT_GRADIENT, KINDS, SMALL
 
-from galab.config import RunConfig
+from galab.analysis.base import Analysis
+from galab.analysis.gradient_cosine import gradient_cosine
+from galab.analysis.gradients import gradients
+from galab.analysis.sampling import gradient_steps, noise_of, steps_taken, tried
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.lab.gradient_steps import gradient_steps
-from galab.lab.history import History
-from galab.lab.probe import Probe
-from galab.lab.rebuild import Saved, open_saved
-from galab.lab.run import start
-from galab.questions.analysis import Analysis
-from galab.questions.gradient_cosine import gradient_cosine
-from galab.questions.gradients import gradients
-from galab.questions.trying import noise_of, steps_taken, tried
+from galab.saved_runs.history import History
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved, open_saved
+from galab.training.start import start
 
 QUICK: dict[str, Any] = {"samples": 8, "repeats": 2, "top": "2,4", "sizes": "16", "steps": 3}
 
@@ -104,7 +103,7 @@ def test_gains_are_those_of_single_networks(runs: Callable[[str], Path]) -> None
 
 
 def _normal() -> Any:
-    from galab.genome.noise import table
+    from galab.genome.random import table
 
     return table("normal")
 

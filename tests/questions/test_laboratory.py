@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.evolution_compatibility import has_centre
-from galab.lab.compose import compose
-from galab.lab.trials import checked
-from galab.questions.looking import look_at, sentence
-from galab.questions.question import Look, Question
-from galab.questions.running import read_question, run_question
-from galab.questions.writing import write
+from galab.analysis.questions.answer import look_at
+from galab.analysis.questions.answer import sentence_of_looking as sentence
+from galab.analysis.questions.files import write
+from galab.analysis.questions.question import Look, Question
+from galab.analysis.questions.trials import read_question, run_question
+from galab.config.strategy_kinds import has_centre
+from galab.training.compose import compose
+from galab.training.trials.trials import checked
 
 FOLDER = Path(__file__).resolve().parents[2] / "analysis"
 #: Whatever data is at hand: some questions want all of a set that has to be fetched.
 ANYWHERE = {"data": "auto"}
-SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.asking" in path.read_text())
+SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.question_script" in path.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,6 @@ def test_runs_are_looked_at_through_an_analysis(tmp_path: Path) -> None:
 
 
 def _answer(question: Question, reads: Any) -> Any:
-    from galab.questions.answering import answer
+    from galab.analysis.questions.answer import answer
 
     return answer(question, reads, 3)

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galab.analysis import memory as bank_of
-from galab.analysis.memory_figure import BankPicture, draw_bank
-from galab.questions.analysis import Analysis, Heard, Option, options_of, summary_of
-from galab.questions.memory_report import Bank, sentence_of
-from galab.questions.memory_report import summary_of as numbers_of
-from galab.registry import ANALYSES
+from galab.analysis.base import Analysis, Heard, Option, options_of, summary_of
+from galab.analysis.memory import Bank, BankPicture, draw_bank, sentence_of
+from galab.analysis.memory import summary_of as numbers_of
+from galab.config.registry import ANALYSES
+from galab.models import memory_metrics as bank_of
 
 
 def example(saved: object, heard: Heard, *, rate: float = 0.5, split: str = "train") -> Analysis:

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.config import RunConfig
+from galab.analysis.base import Analysis
+from galab.analysis.mutation_fitness import mutation_fitness
+from galab.analysis.replay import replay
+from galab.analysis.step_size import step_size
+from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.lab.history import History
-from galab.lab.rebuild import Saved, open_saved
-from galab.lab.run import start
-from galab.questions.analysis import Analysis
-from galab.questions.mutation_fitness import mutation_fitness
-from galab.questions.replay import replay
-from galab.questions.step_size import step_size
-from galab.store.files import json_text
+from galab.saved_runs.history import History
+from galab.saved_runs.saved_run import Saved, open_saved
+from galab.storage.files import json_text
+from galab.training.start import start
 
 SMALL: dict[str, Any] = {
     "task": "digits", "hidden": "4", "batch": 64, "parents": 3, "children": 6, "seed": 5, "threads": 1,
@@ -87,7 +87,7 @@ def test_the_steps_of_a_line_add_up_to_what_the_run_measured(evolve: Any) -> Non
     place = saved.state["champion"]["place"]
     last = saved.state["strategy"]["parent_fitness"][place]
     history = History(saved)
-    from galab.lab.probe import Probe
+    from galab.saved_runs.probe import Probe
 
     probe = Probe(saved)
     first = probe.fitness([history.member(history.line(history.champion())[0].id)], probe.examples())[0]
@@ -151,13 +151,13 @@ def test_too_few_mutations_are_said_and_not_refused(evolve: Any, tmp_path: Path)
 
 
 def test_samples_grow_with_the_children(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("galab.questions.mutation_fitness._SAMPLES", 16)
-    monkeypatch.setattr("galab.questions.mutation_fitness._LAYER_SAMPLES", 16)
+    monkeypatch.setattr("galab.analysis.mutation_fitness._SAMPLES", 16)
+    monkeypatch.setattr("galab.analysis.mutation_fitness._LAYER_SAMPLES", 16)
     saved = evolve()
     asked: dict[str, Any] = {"sigmas": "0.001", "distributions": "normal", "examples": 50}
     facts = mutation_fitness(saved, quiet, **asked).values
     assert (facts["samples"], facts["layer_samples"], facts["best_of"]) == (48, 48, 6)
-    monkeypatch.setattr("galab.questions.mutation_fitness._MOST_SAMPLES", 20)
+    monkeypatch.setattr("galab.analysis.mutation_fitness._MOST_SAMPLES", 20)
     facts = mutation_fitness(saved, quiet, children=30, **asked).values
     assert (facts["samples"], facts["layer_samples"], facts["best_of"]) == (20, 20, 20)
 
@@ -177,8 +177,7 @@ def test_the_answer_is_of_the_runs_own_distribution(evolve: Any) -> None:
 
 
 def test_the_oracle_draws_from_the_runs_own_table(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from galab.lab.mutants import law_of
-    from galab.lab.mutation_scores import MutationScores
+    from galab.saved_runs.mutants import MutationScores, law_of
 
     used = []
     plain = MutationScores.drawn

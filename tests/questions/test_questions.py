@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.analysis.statistics import median_interval
-from galab.cli.asking import command_of
+from galab.analysis.questions import trials as running
+from galab.analysis.questions.answer import answer, sentence
+from galab.analysis.questions.files import write
+from galab.analysis.questions.question import RARE, Condition, Question
+from galab.analysis.questions.trials import home, read_question, run_question
 from galab.cli.main import main
+from galab.cli.question_script import command_of
 from galab.errors import UsageError
-from galab.lab.trials import resume_trials
-from galab.questions import running
-from galab.questions.answering import answer, sentence
-from galab.questions.question import RARE, Condition, Question
-from galab.questions.running import home, read_question, run_question
-from galab.questions.writing import write
-from galab.store import journal
+from galab.stats.intervals import median_interval
+from galab.storage import log as journal
+from galab.training.trials.trials import resume_trials
 
 INF = float("inf")
 QUESTION = Question(

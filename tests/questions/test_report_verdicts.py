@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from galab.lab.choices import choices_of, command_of
-from galab.questions.markup import element, table
-from galab.questions.report_facts import Facts
-from galab.questions.report_verdicts import series, verdicts
+from galab.analysis.report.facts import Facts, series, verdicts
+from galab.analysis.report.html import element, table
+from galab.training.compose import choices_of, command_of
 
 
 def facts(log: list[dict[str, Any]], state: str = "finished", message: str = "", **others: Any) -> Facts:

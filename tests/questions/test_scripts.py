@@ -31,7 +31,7 @@ def quick(no_waiting_for_the_disk: None) -> None:
 
 
 def test_every_script_is_tried_here_or_asks_a_question() -> None:
-    asking = {path.stem for path in FOLDER.glob("*.py") if "galab.cli.asking" in path.read_text()}
+    asking = {path.stem for path in FOLDER.glob("*.py") if "galab.cli.question_script" in path.read_text()}
     assert {path.stem for path in FOLDER.glob("*.py")} - asking == set(ARGUMENTS)
 
 

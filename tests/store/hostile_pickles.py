@@ -2,7 +2,7 @@
 
 import struct
 
-from galab.store.arrays import MARK
+from galab.storage.pickle_format import MARK
 
 
 def text(word: str) -> bytes:

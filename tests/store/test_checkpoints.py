@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galab.errors import CheckpointError, RunFolderError, UsageError
-from galab.store import checkpoints
+from galab.storage import checkpoints
 
 GENERATIONS = st.sets(st.integers(0, 10_000_000), max_size=60)
 

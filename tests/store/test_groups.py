@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from galab.errors import RunFolderError, UsageError
-from galab.store.groups import GroupFolder, is_group, runs_below
-from galab.store.run_folder import RunFolder, locate
+from galab.storage.groups import GroupFolder, is_group, runs_below
+from galab.storage.run_folder import RunFolder, locate
 
 
 def test_a_group_is_made_once_and_appears_with_its_content(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 from hostile_pickles import ARRAYS, HOSTILE, array, text, top
 
 from galab.errors import CheckpointError
-from galab.store import plain
-from galab.store.opcodes import Writer
+from galab.storage import pickle_format
+from galab.storage.pickle_format import Writer
 
 EXECUTED: list[str] = []
 
@@ -44,13 +44,13 @@ class Shell:
 
 def seal(path: Path, payload: bytes) -> Path:
     """A file whose trailer is right, whatever the payload."""
-    path.write_bytes(payload + plain.MAGIC + hashlib.sha256(payload).digest())
+    path.write_bytes(payload + pickle_format.MAGIC + hashlib.sha256(payload).digest())
     return path
 
 
 def refused(path: Path, **options: int) -> str:
     with pytest.raises(CheckpointError) as caught:
-        plain.load(path, **options)
+        pickle_format.load(path, **options)
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
@@ -62,7 +62,7 @@ def refused(path: Path, **options: int) -> str:
 def good(tmp_path: Path) -> Path:
     path = tmp_path / "good.pkl"
     state = {"weights": np.arange(500, dtype=np.int32), "config": {"task": "mnist", "sigma": 0.02}, "ids": [1, 2**40]}
-    plain.dump(state, path)
+    pickle_format.dump(state, path)
     return path
 
 
@@ -92,11 +92,11 @@ def test_500_random_corruptions_are_each_refused(good: Path, tmp_path: Path) -> 
 
 
 def test_random_payloads_under_a_right_trailer_never_raise_anything_else(good: Path, tmp_path: Path) -> None:
-    content, path = good.read_bytes()[: -plain.TRAILER_BYTES], tmp_path / "bad.pkl"
+    content, path = good.read_bytes()[: -pickle_format.TRAILER_BYTES], tmp_path / "bad.pkl"
     for seed in range(1500):
         seal(path, damage(content, random.Random(seed)))
         try:
-            found = plain.load(path)
+            found = pickle_format.load(path)
         except CheckpointError:
             continue
         assert found["format"] == 1  # a changed number is legal, as the trailer vouches for it
@@ -221,7 +221,7 @@ def test_a_reader_deep_in_the_callers_stack_still_answers_with_a_sentence(good: 
         if depth:
             return sink(depth - 1)
         with contextlib.suppress(CheckpointError):
-            plain.load(good)
+            pickle_format.load(good)
         return None
 
     frame, used = sys._getframe(), 0

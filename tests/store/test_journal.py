@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from galab.errors import RunFolderError
-from galab.store import journal
-from galab.store.journal import Journal
+from galab.storage import log as journal
+from galab.storage.log import Journal
 
 
 def write(path: Path, *generations: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from galab.errors import CheckpointError, RunFolderError
-from galab.store.lineage_file import LineageFile, read_rows
+from galab.storage.lineage import LineageFile, read_rows
 
 ROW = np.dtype([("id", "<i8"), ("parents", "<i8", (2,)), ("log_sigma", "<i2")])
 

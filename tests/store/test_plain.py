@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from galab.errors import CheckpointError, RunFolderError
-from galab.store import opcodes, plain
-from galab.store.arrays import FORMATS, MARK, NotPlain, element_type
-from galab.store.opcodes import Reader, Writer
+from galab.storage import pickle_format
+from galab.storage.pickle_format import FORMATS, MARK, NotPlain, Reader, Writer, element_type
 
 BIRTH = np.dtype([("id", "<i8"), ("parents", "<i8", (2,)), ("generation", "<u4"), ("log_sigma", "<i2")])
 
@@ -78,8 +77,8 @@ def test_a_file_comes_back_with_format_and_version(tmp_path: Path) -> None:
     births = np.zeros(3, BIRTH)
     births["parents"] = [[1, 2], [3, 4], [5, 6]]
     path = tmp_path / "a.pkl"
-    plain.dump({"births": births, "scalar": np.float64(0.5), "pair": (1, 2), "zero_d": np.array(7)}, path)
-    found = plain.load(path)
+    pickle_format.dump({"births": births, "scalar": np.float64(0.5), "pair": (1, 2), "zero_d": np.array(7)}, path)
+    found = pickle_format.load(path)
     assert found["format"] == 1
     assert isinstance(found["galab_version"], str)
     assert same(found["births"], births)
@@ -90,16 +89,16 @@ def test_a_file_comes_back_with_format_and_version(tmp_path: Path) -> None:
     assert found["zero_d"] == 7
     found["births"]["id"] = 9  # fresh and writable
     assert found["births"].flags.aligned
-    plain.dump(found, path)  # what was loaded can be saved again
-    assert plain.load(path)["births"]["id"].tolist() == [9, 9, 9]
+    pickle_format.dump(found, path)  # what was loaded can be saved again
+    assert pickle_format.load(path)["births"]["id"].tolist() == [9, 9, 9]
 
 
 def test_plain_pickle_load_ignores_the_trailer(tmp_path: Path) -> None:
     path = tmp_path / "a.pkl"
-    plain.dump({"weights": np.arange(3, dtype=np.int32)}, path)
+    pickle_format.dump({"weights": np.arange(3, dtype=np.int32)}, path)
     with open(path, "rb") as handle:
         found = pickle.load(handle)
-        assert len(handle.read()) == plain.TRAILER_BYTES
+        assert len(handle.read()) == pickle_format.TRAILER_BYTES
     assert found["weights"] == {MARK: "<i4", "shape": [3], "data": np.arange(3, dtype="<i4").tobytes()}
 
 
@@ -137,7 +136,7 @@ def test_padding_is_not_stored() -> None:
 )
 def test_what_is_not_plain_is_refused_with_its_place(value: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="expected plain data for") as caught:
-        plain.dump(value, tmp_path / "a.pkl")
+        pickle_format.dump(value, tmp_path / "a.pkl")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -147,7 +146,7 @@ def test_a_value_that_contains_itself_is_refused(tmp_path: Path) -> None:
     loop: dict[str, Any] = {}
     loop["again"] = [loop]
     with pytest.raises(CheckpointError, match="nested deeper than 64"):
-        plain.dump(loop, tmp_path / "a.pkl")
+        pickle_format.dump(loop, tmp_path / "a.pkl")
 
 
 def test_reader_and_writer_have_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +159,7 @@ def test_reader_and_writer_have_the_same_limits(monkeypatch: pytest.MonkeyPatch)
     deepest = max(depth for depth in range(64) if _fits(nested(depth)))
     assert deepest > 50
     assert same(Reader(memoryview(encoded(nested(deepest)))).read(), nested(deepest))
-    monkeypatch.setattr(opcodes, "MAX_VALUES", 20)
+    monkeypatch.setattr(pickle_format, "MAX_VALUES", 20)
     most = max(count for count in range(64) if _fits({"a": [1] * count, "b": np.zeros(2)}))
     assert len(Reader(memoryview(encoded({"a": [1] * most, "b": np.zeros(2)}))).read()["a"]) == most
 
@@ -179,7 +178,7 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
     path = tmp_path / "gen_000100.pkl"
-    plain.dump({"generation": 1}, path)
+    pickle_format.dump({"generation": 1}, path)
     before = path.read_bytes()
 
     def fail(*_: object, **__: object) -> None:
@@ -188,7 +187,7 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(
     with monkeypatch.context() as patch:
         patch.setattr(builtins if call == "open" else os, call, fail)
         with pytest.raises(RunFolderError) as caught:
-            plain.dump({"generation": 2}, path)
+            pickle_format.dump({"generation": 2}, path)
     assert str(path) in str(caught.value)
     assert os.strerror(code) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -200,7 +199,7 @@ def test_a_disk_that_fills_up_in_mid_write_leaves_the_older_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.pkl"
-    plain.dump({"generation": 1}, path)
+    pickle_format.dump({"generation": 1}, path)
     real = builtins.open
 
     def small_disk(*args: object, **options: object) -> object:
@@ -222,8 +221,8 @@ def test_a_disk_that_fills_up_in_mid_write_leaves_the_older_file(
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "open", small_disk)
         with pytest.raises(RunFolderError, match="free some space"):
-            plain.dump({"generation": 2}, path)
-    assert plain.load(path)["generation"] == 1
+            pickle_format.dump({"generation": 2}, path)
+    assert pickle_format.load(path)["generation"] == 1
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -233,13 +232,13 @@ def test_ctrl_c_in_mid_write_leaves_no_temporary_file(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        plain.dump({}, tmp_path / "a.pkl")
+        pickle_format.dump({}, tmp_path / "a.pkl")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="check that its folder is still there"):
-        plain.dump({}, tmp_path / "gone" / "a.pkl")
+        pickle_format.dump({}, tmp_path / "gone" / "a.pkl")
 
 
 def test_element_types_are_exactly_the_allowed_ones() -> None:
@@ -250,12 +249,12 @@ def test_element_types_are_exactly_the_allowed_ones() -> None:
 
 def test_the_format_is_told_apart_from_later_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.pkl"
-    monkeypatch.setattr(plain, "FORMAT", 2)
-    monkeypatch.setattr(plain, "version", lambda _: "9.1")
-    plain.dump({"later": 1}, path)
+    monkeypatch.setattr(pickle_format, "FORMAT", 2)
+    monkeypatch.setattr(pickle_format, "version", lambda _: "9.1")
+    pickle_format.dump({"later": 1}, path)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"expected checkpoint format 1 in .*a.pkl', got 2, written by galab 9.1"):
-        plain.load(path)
+        pickle_format.load(path)
 
 
 def golden() -> dict[str, Any]:
@@ -274,8 +273,8 @@ def test_a_checkpoint_of_format_1_is_read_and_written_the_same_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = Path(__file__).with_name("format_1.pkl")
-    found = plain.load(stored)
+    found = pickle_format.load(stored)
     assert same({"format": 1, "galab_version": "0.1.0", **golden()}, found)
-    monkeypatch.setattr(plain, "version", lambda _: "0.1.0")
-    plain.dump(golden(), tmp_path / "again.pkl")
+    monkeypatch.setattr(pickle_format, "version", lambda _: "0.1.0")
+    pickle_format.dump(golden(), tmp_path / "again.pkl")
     assert (tmp_path / "again.pkl").read_bytes() == stored.read_bytes()

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from galab.errors import RunFolderError, UsageError
-from galab.store import checkpoints, claim, files
-from galab.store.run_folder import RunFolder, free_name, list_runs, locate
+from galab.storage import checkpoints, files, run_folder
+from galab.storage.run_folder import RunFolder, free_name, list_runs, locate
 
 CONFIG = {"task": "mnist", "sigma": 0.02, "seconds": None}
 HOLDER = """
 import sys, time
 from pathlib import Path
-from galab.store.run_folder import RunFolder
+from galab.storage.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1])).lock():
     print("locked", flush=True)
     time.sleep(60)
@@ -28,7 +28,7 @@ RACER = """
 import sys
 from pathlib import Path
 from galab.errors import RunFolderError
-from galab.store.run_folder import RunFolder
+from galab.storage.run_folder import RunFolder
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -42,7 +42,7 @@ print(RunFolder.create_free(Path(sys.argv[1]), "auto", {}).name)
 
 def start(script: str, *arguments: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    root = str(Path(claim.__file__).parents[2])
+    root = str(Path(run_folder.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
     return subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment)
 
@@ -272,6 +272,6 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_store_does_not_import_torch() -> None:
-    script = "import sys, galab.store.run_folder, galab.store.checkpoints, galab.store.journal, "
-    script += "galab.store.lineage_file; print('torch' in sys.modules)"
+    script = "import sys, galab.storage.run_folder, galab.storage.checkpoints, galab.storage.log, "
+    script += "galab.storage.lineage; print('torch' in sys.modules)"
     assert start(script).communicate(timeout=60)[0] == "False\n"

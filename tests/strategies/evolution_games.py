@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Outcome, Scores
-from galab.genome.layout import Layout
-from galab.genome.noise import table
-from galab.perturbation.directions import Dense, Directions, Noise
-from galab.perturbation.plan import Plan, plan_of
+from galab.genome.random import table
+from galab.genome.weights import Layout
+from galab.operators.es_noise import Dense, Directions, Noise, Plan, plan_of
 from galab.strategies.evolution import EvolutionStrategy
 
 LAYOUT = Layout(("first.weight", "first.bias", "second.weight"), ((6, 5), (6,), (3, 6)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from galab.config import RunConfig
-from galab.lab.operators import step_size_rule
+from galab.config.fields import RunConfig
+from galab.strategies.build_operators import step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 
 

@@ -9,12 +9,9 @@ import pytest
 import torch
 from evolution_games import CPU, LAYOUT, MATRICES, all_formed, directions_of
 
-from galab.genome.layout import Layout
-from galab.perturbation.directions import Dense, Directions
-from galab.perturbation.law import cosine, one_sided_cosine, variance
-from galab.perturbation.plan import Plan, plan_of
-from galab.strategies.estimate import estimate
-from galab.strategies.shaping import pair_weights, single_weights
+from galab.genome.weights import Layout
+from galab.operators.es_noise import Dense, Directions, Plan, cosine, one_sided_cosine, plan_of, variance
+from galab.strategies.evolution import estimate, pair_weights, single_weights
 
 MATRIX = Layout(("weight",), ((16, 64),))
 RANKS = (1, 4, 16, None)

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from strategy_games import algorithm
 
-from galab.config import RunConfig
+from galab.config.fields import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import GalabError
 from galab.genome.births import from_rows
-from galab.genome.decode import Decoder
-from galab.genome.founders import Founders, TensorLaw
-from galab.genome.noise import table
+from galab.genome.decoder import Decoder
+from galab.genome.initial import Founders, TensorLaw
 from galab.genome.pedigree import Pedigree
-from galab.genome.phenotype import to_float
-from galab.genome.sigma import sigma, snap
-from galab.lab.operators import developer
-from galab.mutation.step_size import LogNormal
-from galab.store import plain
+from galab.genome.random import table
+from galab.genome.step_sizes import sigma, snap
+from galab.genome.weights import to_float
+from galab.operators.step_size import LogNormal
+from galab.storage import pickle_format
+from galab.strategies.build_operators import developer
 from galab.strategies.genetic import GeneticAlgorithm
 
 
@@ -107,13 +107,13 @@ def test_a_state_that_was_saved_continues_as_if_nothing_had_happened(options, mi
     play(unbroken, 7)
     if mid_generation:
         unbroken.ask()
-    plain.dump(unbroken.state_dict(), tmp_path / "state.pkl")
+    pickle_format.dump(unbroken.state_dict(), tmp_path / "state.pkl")
     if mid_generation:
         unbroken.tell(noise_of(unbroken._asked))
     else:
         play(unbroken, 1)
     resumed = algorithm(5, **options)
-    resumed.load_state_dict(plain.load(tmp_path / "state.pkl"))
+    resumed.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
     assert resumed.generation == 7
     play(resumed, 1)
     for _ in range(10):

@@ -8,7 +8,7 @@ from strategy_games import algorithm
 
 from galab.contracts import Cohort, Scores
 from galab.genome.births import from_rows
-from galab.store import plain
+from galab.storage import pickle_format
 from galab.strategies.genetic import GeneticAlgorithm
 
 NAN = float("nan")
@@ -135,9 +135,9 @@ def test_a_state_with_migrants_continues_exactly(tmp_path):
     unbroken = archipelago(crossover="row", migrate_every=2, elites=3)
     for _ in range(4):
         unbroken.tell(noise(unbroken.ask()))
-    plain.dump(unbroken.state_dict(), tmp_path / "state.pkl")
+    pickle_format.dump(unbroken.state_dict(), tmp_path / "state.pkl")
     resumed = archipelago(crossover="row", migrate_every=2, elites=3)
-    resumed.load_state_dict(plain.load(tmp_path / "state.pkl"))
+    resumed.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
     for _ in range(5):
         first, second = unbroken.ask(), resumed.ask()
         assert first.births.tobytes() == second.births.tobytes()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from galab.errors import UsageError
-from galab.store import plain
+from galab.storage import pickle_format
 from galab.strategies.optimizers import Optimizers, known, parse
 
 OFFERED = sorted(known())
@@ -46,9 +46,9 @@ def test_each_moves_every_weight_and_continues_from_plain_data(name: str, tmp_pa
     steps(one, whole, 0, 7)
     assert all((now != before).all() for now, before in zip(whole, start, strict=True))
     steps(first, broken, 0, 4)
-    plain.dump({"state": first.state()}, tmp_path / "state.pkl")
+    pickle_format.dump({"state": first.state()}, tmp_path / "state.pkl")
     second = Optimizers(name, broken, 0.1, 0.0)
-    second.load_state(plain.load(tmp_path / "state.pkl")["state"])
+    second.load_state(pickle_format.load(tmp_path / "state.pkl")["state"])
     steps(second, broken, 4, 7)
     assert words(broken) == words(whole)
     for ours, theirs in zip(second.state(), one.state(), strict=True):

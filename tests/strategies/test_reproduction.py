@@ -8,11 +8,11 @@ from strategy_games import algorithm
 
 from galab.contracts import Scores
 from galab.genome.births import Birth, from_rows
-from galab.genome.decode import Decoder
-from galab.genome.founders import Founders, TensorLaw
-from galab.genome.noise import table
-from galab.genome.sigma import snap
-from galab.lab.operators import developer
+from galab.genome.decoder import Decoder
+from galab.genome.initial import Founders, TensorLaw
+from galab.genome.random import table
+from galab.genome.step_sizes import snap
+from galab.strategies.build_operators import developer
 from galab.strategies.genetic import GeneticAlgorithm
 
 FOUNDERS = Founders(1, (TensorLaw("w", (4, 5), "uniform", 1.0),), np.empty((1, 0), np.int32))

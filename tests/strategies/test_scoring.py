@@ -10,7 +10,7 @@ from strategy_games import algorithm
 
 from galab.contracts import Cohort, Scores
 from galab.genome.births import from_rows
-from galab.strategies.scoring import WORST, Scoring, improvement, inherited, levelled, parents_mean
+from galab.strategies.survival import WORST, Scoring, improvement, inherited, levelled, parents_mean
 
 NAN, INF = float("nan"), float("inf")
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import galab
+from galab.api.genetic import Search
 from galab.errors import GalabError, NoViableChildError, UsageError
-from galab.lab.ask_tell import Search
-from galab.store import plain
+from galab.storage import pickle_format
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUTS = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -157,10 +157,10 @@ def test_a_state_that_was_saved_continues_as_if_nothing_had_happened(options, tm
 
     for _ in range(6):
         play(unbroken)
-    plain.dump(unbroken.state_dict(), tmp_path / "state.pkl")
+    pickle_format.dump(unbroken.state_dict(), tmp_path / "state.pkl")
     resumed = small(**options)
     play(resumed)
-    resumed.load_state_dict(plain.load(tmp_path / "state.pkl"))
+    resumed.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
     assert resumed.generation == 6
     assert bits(resumed.best()) == bits(unbroken.best())
     for _ in range(6):

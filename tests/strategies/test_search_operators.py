@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 import galab
-from galab.compatibility import CONTROLS
-from galab.genome.steps import GRANULARITIES
-from galab.memories import MEMORY_OPERATORS
+from galab.config.registry import CROSSOVERS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES
+from galab.config.rules import CONTROLS, MEMORY_OPERATORS
+from galab.genome.step_sizes import GRANULARITIES
 from galab.models.memory import Memory
-from galab.registry import CROSSOVERS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES
-from galab.store import plain
+from galab.storage import pickle_format
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,10 +111,10 @@ def test_a_state_that_was_saved_continues_as_if_nothing_had_happened(options: di
             hunt.tell([-loss(network) for network in hunt.ask()])
 
     play(unbroken, 4)
-    plain.dump(unbroken.state_dict(), tmp_path / "state.pkl")
+    pickle_format.dump(unbroken.state_dict(), tmp_path / "state.pkl")
     resumed = search(**options)
     play(resumed, 1)
-    resumed.load_state_dict(plain.load(tmp_path / "state.pkl"))
+    resumed.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
     for _ in range(4):
         play(unbroken, 1)
         play(resumed, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galab.strategies.shaping import (
+from galab.strategies.evolution import (
     SHAPINGS,
     centred_ranks,
     pair_weights,

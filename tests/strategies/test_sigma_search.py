@@ -11,8 +11,8 @@ from strategy_games import algorithm
 from galab.contracts import Scores
 from galab.errors import NoViableChildError
 from galab.genome.births import from_rows
-from galab.genome.sigma import sigma, snap
-from galab.strategies.sigma_search import expected_best
+from galab.genome.step_sizes import sigma, snap
+from galab.strategies.reproduction import expected_best
 
 NAN = float("nan")
 

@@ -10,8 +10,7 @@ from galab.contracts import Divided, Keyed
 from galab.errors import UsageError
 from galab.tasks import load_task
 from galab.tasks.classification import Classification
-from galab.tasks.drawn import normals
-from galab.tasks.shapes import SIDE, bitmaps
+from galab.tasks.synthetic import SIDE, bitmaps, normals
 
 GOLDEN = {
     "memorize": "18c87584c6433f3665127378695207c4457f15ae31ad4a7dce50d553249d0633",

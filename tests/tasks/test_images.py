@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from galab.data import FASHION_MNIST, RawImages
 from galab.errors import DataError, UsageError
 from galab.tasks import images
-from galab.tasks.split import permutation, stratified
+from galab.tasks.classification import permutation, stratified
+from galab.tasks.data import FASHION_MNIST, RawImages
 
 
 def sizes(task):
@@ -71,7 +71,7 @@ def test_no_network_and_no_files_fall_back_to_the_subset(monkeypatch, tmp_path, 
     monkeypatch.delenv("GALAB_DATA", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path))
     monkeypatch.setattr("pooch.retrieve", no_network)
-    monkeypatch.setattr("galab.data.download.PAUSE", 0.0)
+    monkeypatch.setattr("galab.tasks.data.download.PAUSE", 0.0)
     assert sizes(images.mnist()) == (4_000, 500, 500)
     assert "mnist: using the 5,000 embedded images instead of the full set" in caplog.text
     with pytest.raises(DataError, match=r"none of 3 mirrors \(no connection\); connect .*, or choose --data subset"):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from galab.contracts import Generated, Inspected
-from galab.genome.noise import Stream, codes, table
+from galab.genome.random import Stream, codes, table
 from galab.tasks import load_task
 from galab.tasks.regression import KEY, LinearRegression
 

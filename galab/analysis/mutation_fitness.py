@@ -1,0 +1,268 @@
+"""What single mutations do to a saved network's fitness, for several step sizes and distributions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from galab.analysis.base import Analysis, Heard, at_least, names_in, numbers_in, or_none
+from galab.analysis.mutation_fitness_figure import Violins, draw_effects
+from galab.config.distribution import TABLE_HASHES
+from galab.errors import UsageError
+from galab.stats.intervals import share_interval
+from galab.stats.order_statistics import SAMPLES_PER_DRAW, Best, best_of, enough_for_interval, expected_best, wins
+from galab.stats.plots import Band
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from galab.config.fields import RunConfig
+    from galab.contracts import Examples
+    from galab.saved_runs.probe import Probe
+    from galab.saved_runs.saved_run import Saved
+
+#: Mutations for each step size and distribution, and of single tensors, where neither is given.
+_SAMPLES, _LAYER_SAMPLES = 1024, 256
+#: More than these are not taken unasked.
+_MOST_SAMPLES = 8192
+#: In so many resamples another distribution has to be better.
+_SURE = 0.975
+
+
+def mutation_fitness(
+    saved: Saved,
+    heard: Heard,
+    *,
+    sigmas: str = "0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1",
+    distributions: str = "normal,laplace,uniform,sign",
+    samples: int | None = None,
+    layer_samples: int | None = None,
+    children: int | None = None,
+    generation: int | None = None,
+    split: str = "train",
+    examples: int = 10_000,
+) -> Analysis:
+    """What single mutations do to the fitness, by step size.
+
+    Each mutation moves every weight of the champion, or of the centre, by sigma times noise; the same noise at every
+    sigma, so that step sizes can be compared. Then tensors are mutated alone, with noise of the first distribution. The
+    answer is that of the run's own distribution, where it is among them, and of the first one else.
+
+    Args:
+        saved: the run.
+        heard: hears how it comes along.
+        sigmas: step sizes, joined by commas.
+        distributions: laws of the noise, of unit variance.
+        samples: mutations for each step size and distribution; when absent 1,024, or the 8 per child that an interval
+            takes, at most 8,192.
+        layer_samples: mutations of each tensor alone for each step size, 0 for none; when absent 256, or as many more.
+        children: of how many the best is expected; those of the run when absent.
+        generation: whose champion; that of the checkpoint when absent.
+        split: the data that it is measured on: train, validation or test.
+        examples: the first so many of them; 0 is all.
+
+    Raises:
+        UsageError: a choice makes no sense, or there is no such generation or data.
+    """
+    from galab.saved_runs.probe import Probe
+
+    steps = numbers_in(sigmas, "--sigmas")
+    laws = names_in(distributions, "--distributions", list(TABLE_HASHES))
+    count = children_of(saved.config) if children is None else at_least("--children", children, 1)
+    taken = _taken("--samples", samples, _SAMPLES, count, 1)
+    single = _taken("--layer-samples", layer_samples, _LAYER_SAMPLES, count, 0)
+    probe = Probe(saved)
+    weights, shown = probe.weights(generation), probe.examples(split, examples)
+    changes, lethal, before, shared = _measured(probe, weights, shown, steps, laws, (taken, single), heard)
+    if not np.isfinite(before):
+        raise UsageError(
+            f"expected a network with a finite fitness, got {before} on the {split} data; analyse another --generation"
+        )
+    when = saved.generation if generation is None else generation
+    who = "centre" if "births" not in saved.state["strategy"] else "champion"
+    data = f"{len(shown):,} {split} examples of {probe.task.name}"
+    facts = {
+        "generation": when, "member": who, "split": split, "examples": len(shown), "data": probe.task.description,
+        "fitness": probe.base, "before": before, "samples": taken, "layer_samples": single, "children": count,
+        "best_of": min(count, taken), "layer_best_of": min(count, single), "shared_products": shared,
+    }  # fmt: skip
+    # The sentence is of one distribution, chosen before anything is measured: the best of several would be flattered.
+    law = saved.config.distribution if saved.config.distribution in laws else laws[0]
+    return _told(steps, laws, changes, lethal, law, facts, f"{who} of generation {when:,}", data)
+
+
+def _taken(option: str, given: int | None, usual: int, count: int, least: int) -> int:
+    """How many mutations are taken: enough for an interval of the best of ``count``, unless that is too many."""
+    if given is not None:
+        return at_least(option, given, least)
+    return max(usual, min(SAMPLES_PER_DRAW * count, _MOST_SAMPLES))
+
+
+def _measured(
+    probe: Probe, weights: NDArray[np.float32], shown: Examples, steps: list[float], laws: list[str],
+    counts: tuple[int, int], heard: Heard,
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]], float, bool]:  # fmt: skip
+    """By distribution, and by tensor that is mutated alone: changes (S, N) and lethal (S,); the fitness before."""
+    from galab.genome.random import table
+    from galab.saved_runs.mutants import MutationScores
+
+    samples, single = counts
+    mutants = MutationScores(probe)
+    changes, lethal, before = {}, {}, np.nan
+    for number, name in enumerate(laws):
+        tell = partial(_part, heard, f"{name} mutations", 0.8 * number / len(laws), 0.8 / len(laws))
+        found = mutants.changes(weights, table(name), steps, samples, shown, heard=tell)
+        changes[name], lethal[name], before = found.change[0], found.lethal[0], found.before
+    if single:
+        names = probe.layout.names
+        alone = mutants.changes(
+            weights, table(laws[0]), steps, single, shown, subsets=[(name,) for name in names],
+            heard=partial(_part, heard, "tensors alone", 0.8, 0.13),
+        )  # fmt: skip
+        changes |= dict(zip(names, alone.change, strict=True))
+        lethal |= dict(zip(names, alone.lethal, strict=True))
+    return changes, lethal, before, mutants.together
+
+
+def _part(heard: Heard, what: str, start: float, width: float, share: float) -> None:
+    heard(what, start + width * share)
+
+
+def children_of(config: RunConfig) -> int:
+    """Of how many a generation of a run is made: children, or members of a population."""
+    from galab.config.strategy_kinds import is_evolution
+
+    return int(config.population if is_evolution(config) else config.children)
+
+
+def _told(
+    steps: list[float],
+    laws: list[str],
+    changes: dict[str, NDArray[np.float64]],
+    lethal: dict[str, NDArray[np.int64]],
+    law: str,
+    facts: dict[str, Any],
+    who: str,
+    data: str,
+) -> Analysis:
+    """Numbers, rows, sentence and figure."""
+    rows: list[dict[str, Any]] = []
+    best, shares = dict[str, Best](), dict[str, Band]()
+    x = np.array(steps)
+    for name, change in changes.items():
+        count = facts["best_of" if name in laws else "layer_best_of"]
+        best[name] = best_of(change, count)
+        hits = (change > 0).sum(axis=1)
+        ends = np.array([share_interval(int(hit), change.shape[1]) for hit in hits])
+        shares[name] = Band(name, x, hits / change.shape[1], ends[:, 0], ends[:, 1])
+        rows += _rows(name, name in laws, steps, change, lethal[name], count, best[name], shares[name])
+    bands = {name: Band(name, x, one.expected, one.low, one.high) for name, one in best.items()}
+    paired = {name: or_none(wins(best[name], best[law])) for name in laws if name != law}
+    values = {
+        **facts,
+        "best_sigma": {name: _best_sigma(steps, one) for name, one in best.items()},
+        "distribution": law,
+        "better_in_resamples": paired,
+        "lethal": int(sum(one.sum() for one in lethal.values())),
+    }
+    title = (
+        f"Change of fitness ({facts['fitness']}) by one mutation of the {who}, on {data}; {facts['samples']:,} "
+        f"mutations for each step size, the same noise at all{_alone(facts)}. Bands: 95 % intervals"
+        f"{_bandless(facts)}."
+    )
+    draw = partial(
+        draw_effects,
+        sigmas=steps,
+        violins=[Violins(name, changes[name]) for name in laws],
+        shares=[shares[name] for name in laws],
+        best=[bands[name] for name in laws],
+        layers=[bands[name] for name in changes if name not in laws],
+        texts=(
+            str(facts["fitness"]), f"expected best of {facts['best_of']:,}",
+            f"expected best of {facts['layer_best_of']:,}", title,
+        ),
+    )
+    sentence = _sentence(steps, best[law], shares[law], lethal[law], values, who, data)
+    return Analysis(sentence, values, rows, draw)
+
+
+def _alone(facts: dict[str, Any]) -> str:
+    return f", {facts['layer_samples']:,} of each tensor alone" if facts["layer_samples"] else ", no tensors alone"
+
+
+def _bandless(facts: dict[str, Any]) -> str:
+    """Which of the expected bests have no interval."""
+    pairs = ((facts["samples"], facts["best_of"]), (facts["layer_samples"], facts["layer_best_of"]))
+    few = [f"{n:,} of {samples:,}" for samples, n in pairs if samples and not enough_for_interval(samples, n)]
+    return f" (none of the best of {' and '.join(dict.fromkeys(few))}: too few mutations)" if few else ""
+
+
+def _rows(
+    name: str, everything: bool, steps: list[float], change: NDArray[np.float64], lethal: NDArray[np.int64],
+    count: int, best: Best, share: Band,
+) -> list[dict[str, Any]]:  # fmt: skip
+    found = []
+    for at, sigma in enumerate(steps):
+        known = change[at][np.isfinite(change[at])]
+        quantiles = np.quantile(known, [0.05, 0.5, 0.95]) if known.size else np.full(3, np.nan)
+        found.append({
+            "mutated": "all" if everything else name, "distribution": name if everything else "",
+            "sigma": sigma, "mutations": change.shape[1], "lethal": int(lethal[at]),
+            "failed": int(change.shape[1] - known.size - lethal[at]), "unchanged": int((known == 0).sum()),
+            "improving": float(share.middle[at]), "improving_low": float(share.low[at]),
+            "improving_high": float(share.high[at]), "best_improves": float(expected_best(change[at] > 0, count)),
+            "mean": or_none(known.mean() if known.size else np.nan),
+            "std": or_none(known.std() if known.size else np.nan), "p05": or_none(quantiles[0]),
+            "median": or_none(quantiles[1]), "p95": or_none(quantiles[2]),
+            "expected_best": or_none(best.expected[at]), "expected_best_low": or_none(best.low[at]),
+            "expected_best_high": or_none(best.high[at]),
+        })  # fmt: skip
+    return found
+
+
+def _best_sigma(steps: list[float], best: Best) -> dict[str, float | None]:
+    if best.winner < 0:
+        return {"sigma": None, "low": None, "high": None, "expected_best": None}
+    low, high = (None, None) if best.range is None else (steps[at] for at in best.range)
+    return {
+        "sigma": steps[best.winner], "low": low, "high": high,
+        "expected_best": float(best.expected[best.winner]),
+    }  # fmt: skip
+
+
+def _sentence(
+    steps: list[float], best: Best, share: Band, lethal: NDArray[np.int64], facts: dict[str, Any], who: str, data: str
+) -> str:
+    samples, count, law = facts["samples"], facts["best_of"], facts["distribution"]
+    of = f"{samples:,} single mutations of the {who} for each of {len(steps)} step sizes, measured on {data}"
+    if count < facts["children"]:
+        of += f" (too few for the best of {facts['children']:,} children)"
+    if best.winner < 0:
+        return f"Of {of}, so many failed that the best of {count:,} is nothing to expect of {law} noise."
+    at = best.winner
+    around = (
+        f"no interval: that takes {SAMPLES_PER_DRAW * count:,} mutations"
+        if np.isnan(best.low[at])
+        else f"95 % {best.low[at]:+.3g} to {best.high[at]:+.3g}"
+    )
+    ends = None if best.range is None else [format(steps[place], "g") for place in best.range]
+    near = "" if ends is None else f" (best sigma of resamples {' to '.join(ends)})"
+    return (
+        f"Of {of}, the best of {count:,} is expected to change fitness ({facts['fitness']}, {facts['before']:.4g}) by "
+        f"{best.expected[at]:+.3g} ({around}) at {law} noise of sigma {steps[at]:g}{near}, where "
+        f"{share.middle[at]:.1%} ({share.low[at]:.1%} to {share.high[at]:.1%}) improve and {lethal[at]:,} are lethal"
+        f"{_others(facts['better_in_resamples'])}."
+    )
+
+
+def _others(paired: dict[str, float | None]) -> str:
+    """Whether another distribution is better, by resamples that share their noise."""
+    known = {name: share for name, share in paired.items() if share is not None}
+    if not known:
+        return ""
+    better = [f"{name} (in {share:.1%} of resamples)" for name, share in known.items() if share >= _SURE]
+    if better:
+        return f"; better is {' and '.join(better)}"
+    return f"; nothing shows that {' or '.join(known)} is better"

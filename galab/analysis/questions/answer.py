@@ -1,0 +1,330 @@
+"""The answer to a question: a row per seed, a comparison of the conditions, and one line.
+
+Which condition passes which: from where on one is ahead of another for good.
+
+What analyses find in the finished trials of a question: a number for each trial and look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.base import Analysis
+from galab.analysis.questions.question import Look, Question
+from galab.analysis.questions.trials import Read
+from galab.config.registry import ANALYSES
+from galab.errors import UsageError
+from galab.saved_runs.saved_run import open_saved
+from galab.stats.curves import Reached, best_so_far, compare_first, first_reaching, passing, reached
+from galab.stats.intervals import Comparison, Interval, compare, median_interval
+
+
+def watched(question: Question, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Whom each condition but the first is watched passing, and its own label."""
+    return [(labels[0], one) for one in labels[1:]] if question.crossings == "first" else list(pairwise(labels))
+
+
+def crossings_of(question: Question, reads: Sequence[Read], labels: Sequence[str], until: float) -> tuple[Reached, ...]:
+    """From where on each condition was ahead of the one that it is watched passing, over the seeds that both have.
+
+    Args:
+        question: what is asked.
+        reads: trials that count.
+        labels: of the conditions that have an answer.
+        until: where trials are judged, in generations or evaluations as the question's axis is.
+    """
+    curves = {(question.conditions[one.condition].label, one.seed): one for one in reads}
+    found = []
+    for before, label in watched(question, labels):
+        seeds = [seed for name, seed in curves if name == label and (before, seed) in curves]
+        places = [_passing(question, curves[before, seed], curves[label, seed], until) for seed in seeds]
+        found.append(reached(places) if places else Reached(0, Interval(0, math.inf, math.nan, math.nan)))
+    return tuple(found)
+
+
+def _passing(question: Question, first: Read, second: Read, until: float) -> float:
+    cut = []
+    for one in (first, second):
+        places = one.along(question.axis)
+        cut.append((places[places <= until], one.values[places <= until]))
+    return passing(cut[0], cut[1], lower_is_better=question.lower_is_better)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One trial.
+
+    Attributes:
+        condition: its label.
+        seed: its key.
+        state: how it stands; only finished ones count.
+        generation: the last one with a value that counts.
+        evaluations: spent by then.
+        end: the value then.
+        best: the best value up to then.
+        first: where the question's level was first reached, in generations or evaluations as the question's axis is;
+            infinity is never, None where there is no level.
+        path: its run folder.
+    """
+
+    condition: str
+    seed: int
+    state: str
+    generation: int
+    evaluations: float
+    end: float
+    best: float
+    first: float | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the trials of a question say.
+
+    Attributes:
+        question: what was asked.
+        generations: of each trial, but for its condition's length.
+        until: where trials are judged, in generations or evaluations as the question's axis is.
+        findings: one per trial that has a value.
+        reads: the curves behind them.
+        labels: of the conditions that have a value, in order.
+        comparison: of the conditions.
+        reached: who reached the level, and when; None without a level.
+        crossings: of each condition but the first, from where on it was ahead of the one that it is watched passing;
+            empty unless asked.
+        failed: trials without a result, and why.
+    """
+
+    question: Question
+    generations: int
+    until: float
+    findings: tuple[Finding, ...]
+    reads: tuple[Read, ...]
+    labels: tuple[str, ...]
+    comparison: Comparison
+    reached: tuple[Reached, ...] | None
+    crossings: tuple[Reached, ...]
+    failed: tuple[Read, ...]
+
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """Median and interval of each condition's measure."""
+        return self.comparison.intervals
+
+    def values(self, label: str) -> NDArray[np.float64]:
+        """(n,) each seed's measure in one condition."""
+        own = [one for one in self.findings if one.condition == label]
+        return np.array([getattr(one, self.question.measure) for one in own], dtype=np.float64)
+
+
+def answer(question: Question, reads: Sequence[Read], generations: int) -> Answer:
+    """Compare the conditions.
+
+    Args:
+        question: what is asked.
+        reads: what its trials measured.
+        generations: of each trial, but for its condition's length.
+
+    Raises:
+        UsageError: no trial has a value.
+    """
+    # What failed later than it was asked for has what was asked for.
+    wanted = [one.generations(generations) for one in question.conditions]
+    failed = [
+        one for one in reads if one.state == "failed" and not (one.generations[-1:] >= wanted[one.condition]).any()
+    ]
+    good = [one for one in reads if one not in failed and len(one.values)]
+    lengths = _lengths(question, good, wanted)
+    # Where all conditions still are: no trial is judged by what it had more time for than others.
+    until = min(lengths.values(), default=0.0) if question.until is None else question.until
+    counted = [one for one in good if lengths[one.condition] >= until]
+    findings = tuple(found for one in counted if (found := _finding(question, one, until)) is not None)
+    present = {one.condition for one in findings}
+    labels = tuple(one.label for one in question.conditions if one.label in present)
+    if not labels:
+        why = next((one.message for one in reads if one.message), "nothing was logged")
+        raise UsageError(f"expected trials of '{question.name}' with a result, got none ({why}); correct its options")
+    groups = {label: [one for one in findings if one.condition == label] for label in labels}
+    judged = [[getattr(one, question.measure) for one in own] for own in groups.values()]
+    if question.measure == "first":
+        comparison = compare_first(judged)
+    else:
+        comparison = compare(judged, lower_is_better=question.lower_is_better)
+    firsts = [[one.first for one in own if one.first is not None] for own in groups.values()]
+    levels = None if question.level is None else tuple(reached(own) for own in firsts)
+    crossings = crossings_of(question, counted, labels, until) if question.crossings else ()
+    return Answer(
+        question, generations, until, findings, tuple(counted), labels, comparison, levels, crossings, tuple(failed)
+    )
+
+
+def _lengths(question: Question, good: Sequence[Read], wanted: Sequence[int]) -> dict[int, float]:
+    """How far the trials of each condition go on the question's axis.
+
+    Args:
+        question: what is asked.
+        good: trials that count.
+        wanted: generations of each condition's trials.
+    """
+    lengths: dict[int, float] = {}
+    for one in good:
+        last = wanted[one.condition] if question.axis == "generation" else float(one.evaluations[-1])
+        lengths[one.condition] = max(lengths.get(one.condition, 0.0), last)
+    on = {number: last for number, last in lengths.items() if not question.conditions[number].converges}
+    return {number: last if number in on or not on else math.inf for number, last in lengths.items()}
+
+
+def _finding(question: Question, one: Read, until: float) -> Finding | None:
+    """What counts of a trial; None where it had measured nothing by then."""
+    lower, level = question.lower_is_better, question.level
+    places = one.along(question.axis)
+    count = int(np.searchsorted(places, until, side="right"))
+    if not count:
+        return None
+    values = one.values[:count]
+    first = None
+    if level is not None:
+        first = first_reaching(places[:count], values, level, lower_is_better=lower)
+    return Finding(
+        condition=question.conditions[one.condition].label,
+        seed=one.seed,
+        state=one.state,
+        generation=int(one.generations[count - 1]),
+        evaluations=float(one.evaluations[count - 1]),
+        end=float(values[-1]),
+        best=float(best_so_far(values, lower_is_better=lower)[-1]),
+        first=first,
+        path=one.path.as_posix(),
+    )
+
+
+def sentence(found: Answer) -> str:
+    """The answer in one line, with numbers and how sure they are."""
+    question = found.question
+    parts = []
+    for place, label in enumerate(found.labels):
+        part = f"{label}: {_interval(found.intervals[place])}"
+        if found.reached is not None:
+            part += f" ({found.reached[place].count} of {len(found.values(label))} reached {question.level:g})"
+        parts.append(part)
+    counts = sorted({len(found.values(label)) for label in found.labels})
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    text = f"{measured(question)}, {_amount(found)}, median over {seeds} seeds"
+    text += f" [bootstrap 95 %]: {'; '.join(parts)}. {_verdict(found) if question.ranked else ''}".rstrip()
+    if found.crossings:
+        text += f" {_ahead(found)}"
+    if found.failed:
+        text += f" Left out: {len(found.failed)} trials that failed (the first: {found.failed[0].message})."
+    return text
+
+
+def measured(question: Question, end: str = "end") -> str:
+    """What the trials of a question are judged by, in words.
+
+    Args:
+        question: what is asked.
+        end: what the last place that counts is called.
+    """
+    if question.measure == "first":
+        where = "generation" if question.axis == "generation" else "number of evaluations"
+        return f"first {where} with {question.unit} of {question.level:g}"
+    return f"{question.unit} at the {end if question.measure == 'end' else 'best'}"
+
+
+def _amount(found: Answer) -> str:
+    if found.question.axis == "evaluations":
+        return f"{found.until:.4g} evaluations"
+    return f"{found.until:,.0f} generations"
+
+
+def _ahead(found: Answer) -> str:
+    """Which condition passes another, and where."""
+    parts = []
+    for (before, label), one in zip(watched(found.question, found.labels), found.crossings, strict=True):
+        if not one.count:
+            parts.append(f"{label} never passes {before} for good")
+            continue
+        where = f"{found.question.axis} {_interval(one.interval)}"
+        parts.append(f"{label} is ahead of {before} for good from {where} on (in {one.count} of {one.interval.count})")
+    return f"{'; '.join(parts)}."
+
+
+def _verdict(found: Answer) -> str:
+    """Which condition is best, and how sure that is."""
+    best, others = found.labels[found.comparison.best], found.comparison.against_best
+    if len(set(_medians(found))) == 1 and len(found.labels) > 1:
+        return "The medians are equal."
+    if not others:
+        return f"Best median: {best}; no test is possible." if len(found.labels) > 1 else ""
+    tests = ", ".join(f"{found.labels[place]} p = {_p(test.p)}" for place, test in others.items())
+    rule = ", Holm" if len(others) > 1 else ""
+    return f"Best median: {best}; against it (Mann-Whitney{rule}): {tests}."
+
+
+def _medians(found: Answer) -> list[float]:
+    return [interval.median for interval in found.intervals]
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def _number(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _interval(one: Interval) -> str:
+    around = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
+    return _number(one.median) + around
+
+
+def look_at(looks: Sequence[Look], reads: Sequence[Read]) -> dict[str, NDArray[np.float64]]:
+    """The number of each look in each finished trial.
+
+    Args:
+        looks: what to look for.
+        reads: the trials.
+
+    Returns:
+        label to (n,) numbers, those of trials that have none left out.
+
+    Raises:
+        UsageError: an analysis is unknown, or cannot be made of these runs.
+    """
+    found: dict[str, list[float]] = {look.label: [] for look in looks}
+    for read in reads:
+        if read.state != "finished":
+            continue
+        saved, made = open_saved(read.path), dict[str, Analysis]()
+        for look in looks:
+            if look.analysis not in made:
+                made[look.analysis] = ANALYSES.load(look.analysis)(saved, lambda what, share: None)
+            value = _value(made[look.analysis].values, look.value)
+            if isinstance(value, (int, float)):
+                found[look.label].append(float(value))
+    return {label: np.array(values, dtype=np.float64) for label, values in found.items()}
+
+
+def sentence_of_looking(found: dict[str, NDArray[np.float64]]) -> str:
+    """Medians and intervals of all looks, in one line."""
+    parts = [f"{label}: {_words(median_interval(values))}" for label, values in found.items() if len(values)]
+    seeds = max((len(values) for values in found.values()), default=0)
+    return f"In {seeds} finished trials, medians [bootstrap 95 %]: {'; '.join(parts)}."
+
+
+def _value(values: Any, path: str) -> Any:
+    for name in path.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+def _words(one: Interval) -> str:
+    return f"{one.median:.4g} [{one.low:.4g}, {one.high:.4g}]" if one.count > 1 else f"{one.median:.4g}"

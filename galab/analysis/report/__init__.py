@@ -1,0 +1,1 @@
+"""``galab compare`` and ``galab report``."""

@@ -1,0 +1,165 @@
+"""How much random mutations harm champions, overall and in what they have learned, by when they learned it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.analysis.base import Analysis, Heard, at_least, numbers_in
+from galab.analysis.robustness_report import (
+    Found,
+    Side,
+    draw_robustness,
+    kept_by_age,
+    learned_since,
+    rows_of,
+    sentence_of,
+    values_of,
+)
+from galab.saved_runs.probe import Spot, spot_of
+
+if TYPE_CHECKING:
+    from galab.contracts import Examples
+    from galab.saved_runs.saved_run import Saved
+
+Floats = NDArray[np.float64]
+_AT_ONCE = 64
+
+
+def robustness(
+    runs: Sequence[Saved],
+    heard: Heard,
+    *,
+    other: str | None = None,
+    sizes: str = "0.01,0.03,0.1,0.2,0.5",
+    mutants: int = 64,
+    ancestors: int = 24,
+    generation: int | None = None,
+    level: float | None = None,
+    split: str = "train",
+    examples: int = 2000,
+) -> Analysis:
+    """What random mutations break of what was learned.
+
+    Args:
+        runs: whose champions.
+        heard: hears how it comes along.
+        other: a run or a group of runs to compare them with, such as lineages of more parents.
+        sizes: lengths of the random mutations, as shares of the length of the weights.
+        mutants: of each champion, per size.
+        ancestors: how many of a champion's line are asked since when it knows each answer.
+        generation: of the champions; that of the checkpoints when absent.
+        level: the first reported champion of each run whose generation had this best fitness.
+        split: the data: train, validation or test.
+        examples: the first so many of them; 0 is all.
+
+    Raises:
+        UsageError: there is no such data, generation or level.
+    """
+    from galab.saved_runs.saved_run import open_below
+
+    shares = numbers_in(sizes, "--sizes")
+    at_least("--mutants", mutants, 2)
+    at_least("--ancestors", ancestors, 2)
+    groups = [list(runs)]
+    if other is not None:
+        groups.append(open_below([Path(other)], trust=any(saved.trust for saved in runs)))
+    number, total, sides, found = 0, sum(map(len, groups)), list[Side](), list[list[Found]]()
+    middle = len(shares) // 2
+    for group in groups:
+        each = []
+        for saved in group:
+            heard(f"mutants of {saved.path.name}", 0.9 * number / total)
+            spot = spot_of(saved, generation, level)
+            each.append(_champion(spot, spot.probe.examples(split, examples), shares, mutants, ancestors))
+            number += 1
+        found.append(each)
+        sides.append(_side(each, middle))
+    values = values_of(found, sides, shares, middle, split)
+    first = found[0][0]
+    title = (
+        f"Random mutations of champions of {first.spot.probe.task.name} (generation "
+        f"{first.spot.generation:,}), {mutants} of each size, {len(first.since):,} {split} examples"
+    )
+    draw = partial(
+        draw_robustness, sizes=shares, sides=sides, base=first.spot.probe.base, size=shares[middle], title=title
+    )
+    return Analysis(sentence_of(values), values, rows_of(found, shares), draw)
+
+
+def _champion(spot: Spot, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> Found:
+    from galab.saved_runs.mutants import random_directions
+
+    weights = spot.weights.astype(np.float64)
+    length = float(np.linalg.norm(weights))
+    fitness, right = _scored(spot, weights[None], shown)
+    known = right is not None and bool(right[0].any())
+    lost, kept = np.empty((len(shares), mutants)), np.full((len(shares), mutants), np.nan)
+    each = np.full((len(shares), len(shown)), np.nan)
+    directions = np.stack(list(random_directions(spot.probe.run_key, len(weights), mutants)))
+    for place, share in enumerate(shares):
+        after, still = _scored(spot, weights + share * length * directions, shown)
+        lost[place] = np.where(np.isfinite(after), fitness[0] - after, np.inf)
+        if known and right is not None and still is not None:
+            kept[place] = still[:, right[0]].mean(axis=1)
+            each[place, right[0]] = still[:, right[0]].mean(axis=0)
+    since = np.full(len(shown), np.nan)
+    if known and right is not None and spot.saved.folder is not None:
+        generations, line = _ancestors(spot, ancestors)
+        answers = _scored(spot, line, shown)[1]
+        if answers is not None:
+            since = learned_since(np.concatenate([answers, right]), [*generations, spot.generation])
+    return Found(spot, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since)
+
+
+def _ancestors(spot: Spot, count: int) -> tuple[list[int], Floats]:
+    """Generations and weights of some of a champion's line, evenly spaced in the logarithm of the generation."""
+    from galab.saved_runs.history import History
+    history = History(spot.saved)
+    if history.evolution:
+        line = {generation: generation for generation in range(spot.generation)}
+    else:
+        line = {birth.id: birth.generation for birth in history.line(spot.number)[:-1]}
+    numbers = list(line)
+    wanted = np.unique(np.rint(np.geomspace(1, max(len(numbers), 1), count)).astype(int)) - 1
+    chosen = [numbers[place] for place in wanted.tolist() if place < len(numbers)]
+    walked = [(line[number], member.floats()) for number, member in history.walk(chosen)]
+    return [generation for generation, _ in walked], np.array([w for _, w in walked], dtype=np.float64)
+
+
+def _scored(spot: Spot, points: Floats, shown: Examples) -> tuple[Floats, NDArray[np.bool_] | None]:
+    """(n,) fitness of weights (n, D), and (n, B) whether each answers each example right, if there is a right."""
+    if not len(points):
+        return np.empty(0), None
+    fitness, rows = [], []
+    for start in range(0, len(points), _AT_ONCE):
+        part = points[start : start + _AT_ONCE].astype(np.float32)
+        fitness.append(spot.probe.fitness(part, shown))
+        rows.append(spot.probe.right(part, shown))
+    answers = [row for row in rows if row is not None]
+    return np.concatenate(fitness), np.concatenate(answers) if len(answers) == len(rows) else None
+
+
+def _side(each: list[Found], middle: int) -> Side:
+    with np.errstate(invalid="ignore"):
+        lost = np.array([np.where(np.isfinite(one.lost), one.lost, np.nan) for one in each])
+        kept = np.array([one.kept for one in each])
+    since = np.concatenate([one.since for one in each])
+    by_age = kept_by_age(since, np.concatenate([one.kept_each[middle] for one in each]))
+    names = [one.spot.saved.path.name for one in each]
+    home = each[0].spot.saved.path
+    label = names[0] if len(names) == 1 else home.parent.name
+    return Side(label, _mean(lost), _mean(kept), by_age)
+
+
+def _mean(values: Floats) -> Floats:
+    """The mean over the last axis of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

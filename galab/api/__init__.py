@@ -1,0 +1,1 @@
+"""The Python interface: ``galab.run``, ``Search``, ``ESOptimizer``, ``Trainer``."""

@@ -1,0 +1,321 @@
+"""Evolution strategies by hand: your own module, your own fitness, your own loop.
+
+Sources: Salimans et al., arXiv 1703.03864 (OpenAI-ES); Sarkar et al., arXiv 2511.16652 (EGGROLL).
+
+The arguments of an ESOptimizer: their names, and sentences about them.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from galab.api.population import Population, filled
+from galab.config.fields import EVOLUTION, RunConfig
+from galab.contracts import Scores
+from galab.errors import NoViableChildError, UsageError, closest
+from galab.genome.quantile_tables import make
+from galab.genome.weights import Layout
+from galab.operators.es_noise import Directions, Plan, plan_of
+from galab.strategies.evolution import EvolutionStrategy, without_failures
+
+#: Names of ``galab run`` that are called otherwise here.
+_IN_PYTHON = {
+    "population": "population_size", "lr": "learning_rate", "pairs": "antithetic", "shaping": "reward_shaping_fn",
+}  # fmt: skip
+_SAID = {
+    "--strategy openai-es": "rank=None",
+    "--pairs antithetic": "antithetic=True",
+    "--pairs one-sided": "antithetic=False",
+    "--pairs auto": 'antithetic="auto"',
+}
+#: What only a run with a task can do.
+_NEEDS_TASK = ("groups",)
+_FURTHER = ("sigma_schedule", "distribution", "generations")
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what is no argument of an :class:`galab.ESOptimizer`.
+
+    Raises:
+        UsageError: the unknown name, and the closest one.
+    """
+    fields = RunConfig.__dataclass_fields__
+    own = [
+        name
+        for name, item in fields.items()
+        if (item.metadata["group"] == EVOLUTION or name in _FURTHER) and name not in (*_IN_PYTHON, *_NEEDS_TASK)
+    ]
+    for name in options:
+        if name not in own:
+            hint = f" Did you mean '{_IN_PYTHON[name]}'?" if name in _IN_PYTHON else ""
+            known = ["sigma", "seed", *_IN_PYTHON.values(), *own]
+            raise UsageError(f"no argument of an ESOptimizer is called '{name}'.{hint or closest(name, known)}")
+
+
+def in_python(message: str) -> str:
+    """A sentence about flags of the command line, about arguments."""
+
+    def name(flag: re.Match[str]) -> str:
+        word = flag[1].replace("-", "_")
+        return _IN_PYTHON.get(word, word)
+
+    for flags, argument in _SAID.items():
+        message = message.replace(flags, argument)
+    return re.sub(r"--([a-z][a-z-]*[a-z])", name, message)
+
+
+logger = logging.getLogger("galab")
+#: From the (N,) finite fitness as a float64 tensor on the CPU to (N,) scores.
+RewardShaping = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What ``tell`` made of a generation.
+
+    Attributes:
+        generation: its number, from 1.
+        fitness_mean, fitness_best, fitness_std: over the members with a finite fitness.
+        failures: members without one.
+        estimate_norm: length of the estimated gradient.
+        change: length of the centre's step, in weight units.
+    """
+
+    generation: int
+    fitness_mean: float
+    fitness_best: float
+    fitness_std: float
+    failures: int
+    estimate_norm: float
+    change: float
+
+
+class ESOptimizer:
+    """Ask for a population, tell its fitness, and the weights move along the estimated gradient.
+
+    Example::
+
+        optimizer = galab.ESOptimizer(module, population_size=256, sigma=0.05, learning_rate=0.1)
+        for generation in range(100):
+            population = optimizer.ask()
+            optimizer.tell(-((population.outputs(x) - y) ** 2).mean((1, 2)))
+        trained = optimizer.module
+
+    Args:
+        module: any ``nn.Module``; it is not changed. The search begins at its weights and stays on its device;
+            parameters with ``requires_grad=False`` are left alone.
+        population_size: members of a generation.
+        sigma: how far members lie from the centre: standard deviation of a weight's noise, in weight units.
+        learning_rate: of the optimiser, on the estimated gradient; with ``"sgd"`` and no shaping it means what it
+            means in gradient descent.
+        rank: r of EGGROLL's perturbations of matrices; None for noise of full rank (OpenAI-ES).
+        optimizer: any of ``torch.optim`` by name, such as ``"adam"`` or ``"sgd(momentum=0.9)"``.
+        reward_shaping_fn: what the estimate is made of: a function of the (N,) fitness, a tensor, that gives (N,)
+            scores; or ``"raw"``, ``"z-score"``, ``"centred-ranks"``, ``"sign"``; None is raw. Failures have got the
+            fitness of the worst before.
+        antithetic: whether each direction is tried both ways; ``"auto"`` measures which is better.
+        seed: key of all randomness.
+        options: ``weight_decay``, ``clip``, ``lr_schedule``, ``sigma_schedule``, ``generations`` (how many, for the
+            schedules that need it), ``noise_reuse``, ``distribution``, as ``galab run`` has them.
+
+    Raises:
+        UsageError: an argument is unknown, or wrong.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        population_size: int = 256,
+        sigma: float = 0.02,
+        learning_rate: float = 0.1,
+        rank: int | None = 1,
+        optimizer: str = "sgd",
+        reward_shaping_fn: RewardShaping | str | None = None,
+        antithetic: bool | str = True,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        shaping = reward_shaping_fn if isinstance(reward_shaping_fn, str) else "raw"
+        self._shape = None if reward_shaping_fn is None or isinstance(reward_shaping_fn, str) else reward_shaping_fn
+        pairs = antithetic if isinstance(antithetic, str) else "antithetic" if antithetic else "one-sided"
+        check_options(options)
+        moved = {name: value for name, value in module.named_parameters() if value.requires_grad}
+        self._layout = Layout(tuple(moved), tuple(tuple(value.shape) for value in moved.values()))
+        if not moved:
+            raise UsageError(
+                "expected a module with parameters to train, got none with requires_grad; call requires_grad_() on it"
+            )
+        device = next(iter(moved.values())).device
+        start = torch.cat([value.detach().float().flatten() for value in moved.values()]).cpu().numpy()
+        try:
+            self.config = RunConfig(
+                strategy="openai-es" if rank is None else "eggroll", population=population_size, sigma=sigma,
+                lr=learning_rate, rank=1 if rank is None else rank, optimizer=optimizer, shaping=shaping, pairs=pairs,
+                seed=seed, **options,
+            )  # fmt: skip
+            plan = _plan(self._layout, rank)
+            law, cache = make(self.config.distribution), self.config.cache_mb << 20
+            self._directions = Directions(plan, law, seed, device, cache)
+            self._strategy = EvolutionStrategy(self.config, self._layout, start, self._directions, device)
+        except UsageError as error:
+            raise UsageError(in_python(str(error))) from None
+        self._template = copy.deepcopy(module).eval().requires_grad_(False)
+        self._asked: Population | None = None
+        self._last: tuple[Population, int] | None = None
+
+    @property
+    def generation(self) -> int:
+        """Generations done."""
+        return self._strategy.generation
+
+    @property
+    def module(self) -> nn.Module:
+        """The module with the weights of the centre, in ``eval()``: a new copy each time."""
+        return filled(copy.deepcopy(self._template), self._strategy.parameters)
+
+    def current_parameters(self) -> dict[str, Tensor]:
+        """The centre: name to tensor, copies."""
+        return {name: value.detach().clone() for name, value in self._strategy.parameters.items()}
+
+    def write_to(self, module: nn.Module) -> None:
+        """Put the centre's weights into a module like the one that the search was made with."""
+        filled(module, self._strategy.parameters)
+
+    def ask(self) -> Population:
+        """The population to score; asked again before ``tell``, the same one."""
+        if self._asked is None:
+            members = len(self._strategy.ask().births)
+            generation = self.generation + 1
+            self._asked = Population(
+                self._template, self.current_parameters(), self._directions,
+                noise=self._strategy.noise_of(generation), sigma=self._strategy.sigma(generation), members=members,
+                antithetic=self._strategy.antithetic,
+            )  # fmt: skip
+        return self._asked
+
+    def tell(self, fitness: ArrayLike | Tensor | Sequence[Any], failures: Mapping[int, str] | None = None) -> Told:
+        """Move the centre.
+
+        Args:
+            fitness: one number per member of the last ``ask``, in its order; higher is better, and what is not finite
+                is a failure, which counts as the worst of the others.
+            failures: why members failed, by their place, where that is known.
+
+        Raises:
+            UsageError: ``ask`` was not called, or these are not that many numbers.
+            NoViableChildError: not one of them is finite; the centre stays and the same population may be told again.
+        """
+        if self._asked is None:
+            raise UsageError("expected ask() before tell(), got tell(); call ask() and score the population it gives")
+        values = self._numbers(fitness)
+        finite = np.isfinite(values)
+        reasons = dict(failures or {})
+        reason = f" ({next(iter(reasons.values()))})" if reasons else ""
+        generation = self.generation + 1
+        if not finite.any():
+            raise NoViableChildError(
+                f"generation {generation}: expected a finite fitness from one member at least, got none of "
+                f"{len(values)}{reason}; the centre has not moved: look at the fitness function, or try a smaller sigma"
+            )
+        failed = len(values) - int(finite.sum())
+        if failed:
+            logger.warning(
+                "generation %d: %d of %d members have no finite fitness%s; they count as the worst of the others",
+                generation, failed, len(values), reason,
+            )  # fmt: skip
+        self._strategy.tell(Scores(self._shaped(np.where(finite, values, np.nan))))
+        self._last, self._asked = (self._asked, int(np.argmax(np.where(finite, values, -np.inf)))), None
+        step, good = self._strategy.step, values[finite]
+        assert step is not None
+        best, mean, deviation = float(good.max()), float(good.mean()), float(good.std())
+        return Told(generation, mean, best, deviation, failed, step.norm, step.change)
+
+    def best_member(self) -> nn.Module:
+        """The member of the last generation that scored best, itself and not the centre.
+
+        Raises:
+            UsageError: nothing was told yet.
+        """
+        if self._last is None:
+            raise UsageError("expected tell() before best_member(), got no generation yet; module is the centre")
+        population, place = self._last
+        return population[place]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue, as plain data."""
+        centre = {name: value.detach().cpu().numpy().copy() for name, value in self._strategy.parameters.items()}
+        return {"centre": centre, "strategy": self._strategy.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state_dict``; the optimiser must have been made with the same arguments.
+
+        Raises:
+            UsageError: the state is that of another network.
+        """
+        shapes = {name: tuple(np.shape(value)) for name, value in state["centre"].items()}
+        own = dict(zip(self._layout.names, self._layout.shapes, strict=True))
+        if shapes != own:
+            other = next(name for name in (*own, *shapes) if own.get(name) != shapes.get(name))
+            raise UsageError(
+                f"expected the state of a network like this one, got another (they differ at '{other}': "
+                f"{own.get(other)} here, {shapes.get(other)} there); make the optimiser with the module it came from"
+            )
+        flat = [np.asarray(state["centre"][name], dtype=np.float32).ravel() for name in self._layout.names]
+        self._strategy.load_centre(np.concatenate(flat))
+        self._strategy.load_state_dict(state["strategy"])
+        self._asked = self._last = None
+
+    def _numbers(self, fitness: Any) -> NDArray[np.float64]:
+        """What was told, as (N,) numbers."""
+        expected = len(self._asked or ())
+        try:
+            values = (
+                fitness.detach().double().cpu().numpy()
+                if isinstance(fitness, Tensor)
+                else np.asarray(fitness if isinstance(fitness, np.ndarray) else [*map(float, fitness)], np.float64)
+            )
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"expected {expected} numbers, one per member of the last ask(), got {error}") from None
+        if values.shape != (expected,):
+            got = f"{len(values)}" if values.ndim == 1 else f"an array of shape {values.shape}"
+            raise UsageError(
+                f"expected {expected} fitness values, one per member of the last ask(), got {got}; give one number for "
+                "each member, in the population's order"
+            )
+        return values
+
+    def _shaped(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The caller's own shaping, where there is one."""
+        if self._shape is None:
+            return fitness
+        given = self._shape(torch.from_numpy(without_failures(fitness)))
+        scores = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+        if scores.shape != fitness.shape or not np.isfinite(scores).all():
+            got = f"shape {scores.shape}" if scores.shape != fitness.shape else "numbers that are not finite"
+            raise UsageError(
+                f"expected reward_shaping_fn to give {len(fitness)} finite scores, one for each fitness, got {got}; "
+                "correct it"
+            )
+        return scores
+
+
+def _plan(layout: Layout, rank: int | None) -> Plan:
+    """Factors for every matrix: a network whose functions have no low-rank rule is run with its weights formed."""
+    # A matrix has more than one row and more than one column, the axes after the first taken together.
+    matrices = [
+        name
+        for name, shape in zip(layout.names, layout.shapes, strict=True)
+        if len(shape) > 1 and shape[0] > 1 and np.prod(shape[1:]) > 1
+    ]
+    return plan_of(layout, rank, matrices)

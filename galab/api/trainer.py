@@ -1,0 +1,126 @@
+"""Training a module by an evolution strategy, given a Python function that scores it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from galab.api.evolution import ESOptimizer, Told
+from galab.api.population import Population
+from galab.errors import NoViableChildError
+
+logger = logging.getLogger("galab")
+
+#: Called with one entry of the history.
+Callback = Callable[[dict[str, Any]], Any]
+
+
+class Trainer:
+    """Trains a module of yours by a fitness function of yours.
+
+    Example::
+
+        def fitness(model):
+            return -float(torch.nn.functional.mse_loss(model(x), y))
+
+        history = galab.Trainer(model, fitness, population_size=256, sigma=0.05).train(100)
+
+    Args:
+        model: any ``nn.Module``. **It is changed**: when :meth:`train` ends, it holds the trained weights.
+        fitness_fn: scores one network, higher is better; with ``batched``, a whole
+            :class:`galab.api.population.Population`, of which it gives (N,) numbers. What it raises for some
+            members counts as their failure.
+        batched: whether ``fitness_fn`` takes the population; its ``outputs(inputs)`` is much faster than a loop.
+        options: those of :class:`galab.ESOptimizer`.
+
+    Attributes:
+        optimizer: the search.
+        history: what :meth:`train` has given so far, over all its calls.
+    """
+
+    def __init__(
+        self, model: nn.Module, fitness_fn: Callable[[Any], Any], *, batched: bool = False, **options: Any
+    ) -> None:
+        self.optimizer = ESOptimizer(model, **options)
+        self.history: list[dict[str, Any]] = []
+        self._model = model
+        self._fitness = fitness_fn
+        self._batched = batched
+        self._said: set[str] = set()
+
+    def train(self, generations: int, *, callback: Callback | None = None) -> list[dict[str, Any]]:
+        """Train, and put the weights that were reached into the model.
+
+        The model gets them also where an error or Ctrl-C ends the training early. Called again, training goes on.
+
+        Args:
+            generations: how many more.
+            callback: called with each entry of the history.
+
+        Returns:
+            The history of this call, a dict for each generation: ``generation``, ``fitness_mean``, ``fitness_best``,
+            ``fitness_std``, ``failures``, ``seconds``.
+
+        Raises:
+            NoViableChildError: not one member got a finite fitness; if ``fitness_fn`` raised, its error is named.
+        """
+        history: list[dict[str, Any]] = []
+        try:
+            for _ in range(generations):
+                began = time.perf_counter()
+                told = self._generation()
+                history.append(
+                    {
+                        "generation": told.generation,
+                        "fitness_mean": told.fitness_mean,
+                        "fitness_best": told.fitness_best,
+                        "fitness_std": told.fitness_std,
+                        "failures": told.failures,
+                        "seconds": time.perf_counter() - began,
+                    }
+                )
+                self.history.append(history[-1])
+                if callback is not None:
+                    callback(history[-1])
+        finally:
+            self.optimizer.write_to(self._model)
+            logger.info("the model has the weights of generation %d", self.optimizer.generation)
+        return history
+
+    def best_member(self) -> nn.Module:
+        """See :meth:`ESOptimizer.best_member`."""
+        return self.optimizer.best_member()
+
+    def _generation(self) -> Told:
+        population = self.optimizer.ask()
+        if self._batched:
+            return self.optimizer.tell(self._fitness(population))
+        scores, errors = self._scored(population)
+        if len(errors) == len(population):
+            first = errors[0]
+            raise NoViableChildError(
+                f"generation {self.optimizer.generation + 1}: fitness_fn raised for every one of {len(population)} "
+                f"members, first {_named(first)}; the model has not moved: correct fitness_fn"
+            ) from first
+        return self.optimizer.tell(scores)
+
+    def _scored(self, population: Population) -> tuple[list[float], dict[int, Exception]]:
+        scores, errors = [], {}
+        for place, member in enumerate(population):
+            try:
+                scores.append(float(self._fitness(member)))
+            except Exception as error:  # whatever is wrong with one member, the others count
+                scores.append(float("nan"))
+                errors[place] = error
+                if (reason := _named(error)) not in self._said:
+                    self._said.add(reason)
+                    logger.warning("fitness_fn raised %s: a failure; this reason is told once", reason)
+        return scores, errors
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

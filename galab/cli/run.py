@@ -1,0 +1,183 @@
+"""``galab run`` and ``galab resume``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
+from galab.cli.output import best_name, program, text
+from galab.cli.trials import resume_trials, run_trials
+from galab.config.strategy_kinds import evaluations_of, is_evolution, is_gradients, is_random
+from galab.contracts import Generated
+from galab.errors import UsageError
+
+if TYPE_CHECKING:
+    from galab.config.fields import RunConfig
+    from galab.storage.run_folder import RunFolder
+    from galab.training.build import Experiment
+    from galab.training.log_fields import Totals
+    from galab.training.loop import Result
+    from galab.training.stop import StopRules
+    from galab.training.tensorboard import Recorder
+
+
+@click.command(cls=GroupedCommand)
+@config_options()
+@click.option("--name", help="Name of the run's folder; made of task and strategy when absent.")
+@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@beginning_options
+@click.option("--seeds", metavar="LIST", help="Many trials, such as 0-15 or 0,3,7-9; each in runs/NAME/seed_K.")
+@jobs_option
+@trust_option
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def run(
+    name: str | None,
+    runs: Path,
+    preset: str | None,
+    config_file: Path | None,
+    seeds: str | None,
+    jobs: int | None,
+    trust: bool,
+    quiet: bool,
+    **flags: Any,
+) -> int:
+    """Evolve networks; everything lands in runs/NAME.
+
+    A run without a stop rule ends after 1,000 generations. Ctrl-C finishes the generation and saves.
+    """
+    from galab.training.compose import compose
+    from galab.training.start import start
+
+    _explain(quiet)
+    if seeds is not None and flags["seed"] is not None:
+        raise UsageError(f"expected --seed or --seeds, got both ({flags['seed']} and {seeds}); drop one of them")
+    if seeds is None and jobs is not None:
+        raise UsageError("expected --jobs with --seeds, got a single run; share its generations with --workers")
+    config = compose(given(flags), preset=preset, config_file=config_file, trust=trust)
+    if seeds is not None:
+        return run_trials(config, seeds, name=name, runs=runs, jobs=jobs, quiet=quiet)
+    return _report(start(config, name=name, runs=runs, recorders=_recorders(quiet)))
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("path", metavar="RUN_OR_PKL", type=click.Path(path_type=Path))
+@config_options(changeable_only=True)
+@click.option("--allow-numeric-change", is_flag=True, help="Continue although scores differ in the last bits here.")
+@jobs_option
+@trust_option
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def resume(
+    path: Path, allow_numeric_change: bool, jobs: int | None, trust: bool, quiet: bool, **flags: Any
+) -> int:
+    """Continue a run from its newest checkpoint, bit for bit; or every unfinished trial of a group.
+
+    Stop rules given here replace the old ones. An older checkpoint continues as a new run beside its own.
+    """
+    from galab.storage.groups import is_group
+    from galab.training.start import resume as continue_run
+
+    _explain(quiet)
+    changes, recorders = given(flags), _recorders(quiet)
+    if is_group(path):
+        how = {"allow_numeric_change": allow_numeric_change, "trust": trust}
+        return resume_trials(path, changes, jobs=jobs, quiet=quiet, **how)
+    return _report(
+        continue_run(path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders)
+    )
+
+
+def _recorders(quiet: bool) -> Any:
+    def make(folder: RunFolder, experiment: Experiment, stop: StopRules, totals: Totals) -> list[Recorder]:
+        from galab.cli.output import LiveLine
+
+        generation = experiment.strategy.generation
+        if not quiet:
+            _introduce(folder, experiment, stop, generation)
+        return [LiveLine(stop, totals, generation, quiet=quiet)]
+
+    return make
+
+
+def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, generation: int) -> None:
+    config = experiment.config
+    train = len(experiment.task.train)
+    if isinstance(experiment.task, Generated):
+        batch = f"{config.batch or train:,} fresh examples a generation"
+    elif 0 < config.batch < train:
+        batch = f"{config.batch:,} of {train:,} examples a generation"
+    else:
+        batch = f"all {train:,} examples a generation"
+    compiled = ", compiled" if experiment.search.numerics["compiled"] else ""
+    workers = f", {config.workers:,} workers" if config.workers else ""
+    lines = [
+        f"{experiment.task.description}",
+        f"{config.model} with {experiment.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
+        f"{config.precision}{compiled}, seed {config.seed}{workers}",
+        f"{'continuing at generation ' + text(generation) + ' in' if generation else 'in'} {folder.path}"
+        f" until {_until(stop)}",
+    ]
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def _searchers(config: RunConfig) -> str:
+    """Who searches, in words."""
+    if is_random(config):
+        return f"{config.children:,} networks drawn a generation, the best {config.parents:,} of all kept"
+    if is_gradients(config):
+        return f"gradient descent, a baseline that uses gradients: {config.optimizer} with lr {config.lr:g}"
+    if not is_evolution(config):
+        return f"{config.parents} parents, {config.children} children"
+    rank = "full-rank noise" if config.strategy == "openai-es" else f"rank {config.rank}"
+    pairs = {"antithetic": "in pairs", "one-sided": "one-sided", "auto": "in pairs where they are worth it"}
+    return (
+        f"{config.strategy}, population {config.population:,} {pairs[config.pairs]}, {rank}, sigma {config.sigma:g}, "
+        f"{config.optimizer} with lr {config.lr:g}"
+    )
+
+
+def _until(stop: StopRules) -> str:
+    rules = []
+    if stop.generations is not None:
+        rules.append(f"generation {stop.generations:,}")
+    if stop.seconds is not None:
+        rules.append(f"{stop.seconds:g} seconds")
+    if stop.target is not None:
+        rules.append(f"validation accuracy {stop.target:g}")
+    return " or ".join(rules) or "Ctrl-C"
+
+
+def _report(result: Result) -> int:
+    """Print where everything is and what to type next; 130 when a person stopped it."""
+    path = result.folder.path
+    click.echo(
+        f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
+        f"({evaluations_of(result.strategy)}), {result.seconds:.1f} s, seed {result.seed}"
+    )
+    metrics, who = result.metrics, best_name(result.strategy, result.champion)
+    if "test_accuracy" in metrics:
+        click.echo(
+            f"{who}: test accuracy {metrics['test_accuracy']:.2%}, "
+            f"validation accuracy {metrics['validation_accuracy']:.2%} on {result.data}"
+        )
+        metrics = {name: value for name, value in metrics.items() if name.startswith("weights_")}
+    if metrics:
+        click.echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
+    # Who stopped a run wants to go on as planned; who let it end needs a new limit.
+    further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"
+    click.echo(
+        f"next:\n  {program('galab')} show {path}\n  {program('galab')} evaluate {path}\n"
+        f"  {program('galab')} resume {path}{further}\n"
+        f"  {program('tensorboard')} --logdir {path.parent}"
+    )
+    return 130 if result.interrupted else 0
+
+
+def _explain(quiet: bool) -> None:
+    """Silence the library's warnings when asked to be quiet."""
+    if quiet:
+        logging.getLogger("galab").setLevel(logging.ERROR)

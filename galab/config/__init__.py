@@ -1,0 +1,1 @@
+"""Hyperparameters: their declarations, the rules among them, and the registries of names."""

@@ -1,0 +1,261 @@
+"""Names of everything that can be chosen: tasks, models, strategies, operators.
+
+A registry is a table ``name -> "module:attribute"``; the module is imported when the name is used and not before, so
+listing names costs nothing. Other packages add names through entry points (groups ``galab.tasks``, ``galab.models``,
+...). A reference with a colon is taken as it stands: ``my_package.nets:Net`` or ``nets.py:Net``. Tasks, models and
+mutations may be named with arguments, ``memory(heads=128)`` (:mod:`galab.config.parsing`), which whoever makes one reads.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from galab.config.parsing import Call, parse_call
+from galab.errors import UsageError, closest
+
+
+class Registry:
+    """A table of names for one kind of thing.
+
+    Args:
+        kind: the word for one entry in messages, such as ``"task"``.
+        group: the entry-point group that plugins use, such as ``"galab.tasks"``.
+        table: name to ``"module:attribute"``.
+        listing: the command that prints the names.
+        called: whether a name may have arguments in brackets.
+    """
+
+    def __init__(
+        self, kind: str, group: str, table: dict[str, str], listing: str, *, called: bool = False
+    ) -> None:
+        self.kind = kind
+        self.called = called
+        self.group = group
+        self.listing = listing
+        self._table = dict(table)
+
+    def names(self) -> list[str]:
+        """Every known name, built-in ones first, then those of installed plugins."""
+        return list(self._table) + [name for name in self._plugins if name not in self._table]
+
+    def parse(self, text: str) -> Call:
+        """A name, and its arguments where names of this kind may have some.
+
+        Raises:
+            UsageError: the arguments cannot be read.
+        """
+        return parse_call(text, f"the {self.kind}") if self.called else Call(text)
+
+    def load(self, text: str) -> Any:
+        """The object behind a name, whatever its arguments.
+
+        Raises:
+            UsageError: the name is unknown, or the module or attribute it refers to does not exist.
+        """
+        name = self.parse(text).name
+        if ":" in name:
+            return _import(name, self.kind)
+        if name in self._table:
+            return _import(self._table[name], self.kind)
+        plugins = self._plugins
+        if name in plugins:
+            return plugins[name].load()
+        raise UsageError(self.unknown(name))
+
+    def check(self, text: str) -> None:
+        """Raise the error of :meth:`load` for an unknown name, without importing anything."""
+        name = self.parse(text).name
+        # The built-in table first: looking for plugins reads the metadata of every installed package.
+        if ":" not in name and name not in self._table and name not in self.names():
+            raise UsageError(self.unknown(name))
+
+    def unknown(self, name: str) -> str:
+        """The sentence that answers a name nobody knows."""
+        names = self.names()
+        return f"no {self.kind} is called '{name}'.{closest(name, names)} `{self.listing}` lists the names."
+
+    @functools.cached_property
+    def _plugins(self) -> dict[str, Any]:
+        return {entry.name: entry for entry in entry_points(group=self.group)}
+
+
+def _import(reference: str, kind: str) -> Any:
+    """Import ``module:attribute`` or ``file.py:attribute``."""
+    module_name, _, attribute = reference.rpartition(":")
+    if not module_name or not attribute or (module_name.startswith(".") and not module_name.endswith(".py")):
+        raise UsageError(f"expected a {kind} as NAME, module:Name or FILE.py:Name, got '{reference}'")
+    try:
+        module = _from_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{kind} '{reference}' needs the module '{error.name}', which is absent; install it, or check the name"
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        known = [name for name in vars(module) if not name.startswith("_")]
+        raise UsageError(
+            f"{kind} '{reference}': {module_name} has no '{attribute}'.{closest(attribute, known)}"
+        ) from None
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"expected a Python file at '{path}', found none; give a path relative to {Path.cwd()}")
+    name = "galab_user_" + path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(
+            f"expected '{path}' to be a Python file that runs, got {type(error).__name__}: {error}; correct the file"
+        ) from error
+    return module
+
+
+TASKS = Registry(
+    "task",
+    "galab.tasks",
+    {
+        "mnist": "galab.tasks.images:mnist",
+        "fashion-mnist": "galab.tasks.images:fashion_mnist",
+        "digits": "galab.tasks.images:digits",
+        "linear-regression": "galab.tasks.regression:linear_regression",
+        "memorize": "galab.tasks.synthetic:memorize",
+        "memorize-images": "galab.tasks.synthetic:memorize_images",
+        "count-ones": "galab.tasks.synthetic:count_ones",
+        "shapes": "galab.tasks.synthetic:shapes",
+        "mixed": "galab.tasks.synthetic:mixed",
+        "plasticity": "galab.tasks.plasticity:plasticity",
+    },
+    "galab tasks",
+    called=True,
+)
+MODELS = Registry(
+    "model",
+    "galab.models",
+    {
+        "mlp": "galab.models.mlp:MLP",
+        "conv": "galab.models.conv:ConvPolicy",
+        "linear": "galab.models.mlp:Linear",
+        "resnet": "galab.models.resnet:ResNet",
+        "memory": "galab.models.memory:Memory",
+        "ensemble": "galab.models.ensemble:Ensemble",
+        "hebbian": "galab.models.hebbian:Hebbian",
+    },
+    "galab models",
+    called=True,
+)
+STRATEGIES = Registry(
+    "strategy",
+    "galab.strategies",
+    {
+        "ga": "galab.strategies.genetic:GeneticAlgorithm",
+        "random": "galab.strategies.genetic:RandomSearch",
+        "openai-es": "galab.strategies.evolution:EvolutionStrategy",
+        "eggroll": "galab.strategies.evolution:EvolutionStrategy",
+        "sgd": "galab.strategies.gradient_descent:GradientDescent",
+        "adam": "galab.strategies.gradient_descent:GradientDescent",
+    },
+    "galab run --help",
+)
+MUTATIONS = Registry(
+    "mutation",
+    "galab.mutations",
+    {
+        "dense": "galab.operators.mutation.dense:Dense",
+        "layer": "galab.operators.mutation.one_layer:Layer",
+        "weights": "galab.operators.mutation.few_weights:FewWeights",
+        "row": "galab.operators.mutation.one_neuron:Row",
+        "new-row": "galab.operators.mutation.one_neuron:NewRow",
+        "low-rank": "galab.operators.mutation.low_rank:LowRank",
+        "normalised": "galab.operators.mutation.scaled:Normalised",
+        "relative": "galab.operators.mutation.scaled:Relative",
+        "norm-preserving": "galab.operators.mutation.scaled:NormPreserving",
+        "momentum": "galab.operators.mutation.momentum:Momentum",
+        "net": "galab.operators.mutation.one_layer:Net",
+        "memory-replace": "galab.operators.mutation.memory:Replace",
+        "memory-perturb": "galab.operators.mutation.memory:Perturb",
+        "memory-target": "galab.operators.mutation.memory:Target",
+        "memory-activate": "galab.operators.mutation.memory:Activate",
+        "memory-delete": "galab.operators.mutation.memory:Delete",
+        "memory-all": "galab.operators.mutation.memory:All",
+    },
+    "galab run --help",
+    called=True,
+)
+CROSSOVERS = Registry(
+    "crossover",
+    "galab.crossovers",
+    {
+        "none": "galab.operators.crossover:Crossover",
+        "parameter": "galab.operators.crossover:PerParameter",
+        "row": "galab.operators.crossover:PerRow",
+        "layer": "galab.operators.crossover:PerLayer",
+        "blend": "galab.operators.crossover:Mean",
+        "mean": "galab.operators.crossover:Mean",
+        "genes-independent": "galab.operators.crossover:Independent",
+        "genes-union": "galab.operators.crossover:Union",
+        "genes-aligned": "galab.operators.crossover:Aligned",
+    },
+    "galab run --help",
+)
+STEP_SIZE_RULES = Registry(
+    "step-size rule",
+    "galab.step_size_rules",
+    {
+        "fixed": "galab.operators.step_size:Fixed",
+        "schedule": "galab.operators.step_size_control:Schedule",
+        "three-point": "galab.operators.step_size:ThreePoint",
+        "log-normal": "galab.operators.step_size:LogNormal",
+        "mean-reverting": "galab.operators.step_size:MeanReverting",
+        "one-fifth": "galab.operators.step_size_control:OneFifth",
+        "samr": "galab.operators.step_size:SelfAdaptive",
+        "gesmr": "galab.operators.step_size_control:GroupElite",
+        "success-history": "galab.operators.step_size_control:SuccessHistory",
+    },
+    "galab run --help",
+)
+SELECTIONS = Registry(
+    "selection",
+    "galab.selections",
+    {
+        "truncation": "galab.operators.selection:Truncation",
+        "tournament": "galab.operators.selection:Tournament",
+        "rank": "galab.operators.selection:LinearRanking",
+        "proportional": "galab.operators.selection:Proportional",
+        "lexicase": "galab.operators.selection:Lexicase",
+    },
+    "galab run --help",
+)
+ANALYSES = Registry(
+    "analysis",
+    "galab.analyses",
+    {
+        "gradient-cosine": "galab.analysis.gradient_cosine:gradient_cosine",
+        "gradients": "galab.analysis.gradients:gradients",
+        "memory": "galab.analysis.memory:memory",
+        "landscape": "galab.analysis.landscape:landscape",
+        "robustness": "galab.analysis.robustness:robustness",
+        "variance": "galab.analysis.variance:variance",
+        "generation-size": "galab.analysis.generation_size:generation_size",
+        "meeting": "galab.analysis.meeting:meeting",
+        "neuron": "galab.analysis.neuron:neuron",
+        "mutation-fitness": "galab.analysis.mutation_fitness:mutation_fitness",
+        "replay": "galab.analysis.replay:replay",
+        "step-size": "galab.analysis.step_size:step_size",
+    },
+    "galab analyze --help",
+)

@@ -1,0 +1,398 @@
+"""Which settings are the fastest for one configuration on this machine: one setting after the other, in turns.
+
+Nothing here knows of torch or of time: contenders and the clock are given.
+
+The settings that change how fast a run is and not what it searches for, and their values worth trying.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.config.fields import RunConfig, flag
+from galab.config.strategy_kinds import is_evolution
+from galab.doctor.interleaved_timing import LEAST_ROUNDS, Clock, Lap, Ratio, Runner, median_lap, race, ratio
+from galab.errors import GalabError, UsageError, closest
+
+#: In the order in which they are tried: each later one is tried with the best of those before. Compiling takes longest.
+SETTINGS = ("precision", "threads", "workers", "chunk", "compile")
+_FEW_CORES = 4
+Changes = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Machine:
+    """What decides which values are worth trying.
+
+    Attributes:
+        cores: that this process may use.
+        fast_bfloat16: whether there are units for it.
+        compiler: whether forwards can be compiled.
+    """
+
+    cores: int
+    fast_bfloat16: bool
+    compiler: bool
+
+
+def parse_settings(text: str) -> tuple[str, ...]:
+    """Names of settings, separated by commas.
+
+    Raises:
+        UsageError: one of them is none.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names or ("",):
+        if name not in SETTINGS:
+            hint = closest(name, list(SETTINGS))
+            raise UsageError(f"expected --vary to name some of {', '.join(SETTINGS)}, got '{name}'.{hint}")
+    return names
+
+
+def candidates(
+    name: str, config: RunConfig, numerics: Mapping[str, Any], machine: Machine, *, asked: bool = False
+) -> list[Changes]:
+    """What to try besides a configuration's own value of a setting.
+
+    Args:
+        name: one of :data:`SETTINGS`.
+        config: the best configuration so far.
+        numerics: its ``chunk`` and ``compiled``, as they really are, and the ``members`` of a generation.
+        machine: where it runs.
+        asked: whether the setting was asked for by name; then slow values are tried too.
+    """
+    if name == "precision":
+        other = "float32" if config.precision == "bfloat16" else "bfloat16"
+        return [{name: other}] if asked or machine.fast_bfloat16 or other == "float32" else []
+    if name == "compile":
+        if not (machine.compiler or config.device == "cuda"):
+            return []
+        return [{name: "off" if config.compile == "on" else "on"}]
+    if name == "workers":
+        # None is this process alone; a single one would only wait for its orders.
+        wanted = [0, *counts(machine.cores)[1:]]
+        found = [{name: count, "threads": max(1, machine.cores // max(1, count))} for count in wanted]
+        for changes in found:
+            share = -(-numerics["members"] // max(1, changes[name]))
+            if share < numerics["chunk"]:  # else some would have nothing to do
+                changes["chunk"] = share + (share % 2 if is_evolution(config) else 0)
+        return [changes for changes in found if changes[name] != getattr(config, name)]
+    if name == "threads":
+        # With worker processes, threads are those of each.
+        most = max(1, machine.cores // max(1, config.workers))
+        return [{name: count} for count in counts(most) if count != config.threads]
+    return [{name: chunk} for chunk in _chunks(config, numerics["chunk"], numerics["members"])]
+
+
+def counts(most: int) -> list[int]:
+    """1 to as many as there are, or powers of two and that number where there are many."""
+    if most <= _FEW_CORES:
+        return list(range(1, most + 1))
+    return sorted({*(1 << power for power in range(most.bit_length())), most})
+
+
+def _chunks(config: RunConfig, chunk: int, members: int) -> list[int]:
+    """A half, a quarter and twice of a chunk, within what a generation fills: more would be nobody's work."""
+    wanted = {-(-chunk // 4), -(-chunk // 2), min(2 * chunk, members)}
+    if is_evolution(config):  # pairs lie in one chunk
+        wanted = {one + one % 2 for one in wanted}
+    return sorted(wanted - {chunk})
+
+
+def short(config: RunConfig, numerics: Mapping[str, Any]) -> str:
+    """A configuration's settings in words, such as "chunk 40, float32, 2 threads"."""
+    parts = [f"chunk {numerics['chunk']}", config.precision]
+    parts.append("compiled" if numerics.get("compiled") else "eager")
+    parts += [f"{config.workers} workers"] if config.workers else []
+    return ", ".join([*parts, f"{config.threads} thread{'s' if config.threads > 1 else ''}"])
+
+
+def changes_of(config: RunConfig, default: RunConfig) -> Changes:
+    """The settings in which a configuration differs from the default one."""
+    return {name: getattr(config, name) for name in SETTINGS if getattr(config, name) != getattr(default, name)}
+
+
+def flags_of(changes: Mapping[str, Any]) -> list[str]:
+    """Changes as they are typed."""
+    return [word for name, value in changes.items() for word in (flag(name), str(value))]
+
+
+logger = logging.getLogger("galab")
+#: How far the losses of one generation may lie from the default's, as a share of the largest.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
+#: Less than this gain is noise, or not worth a change.
+WORTH = 1.05
+#: Less than this is no reason to go on with another setting than the one before.
+_BETTER = 1.02
+#: The share of the time that is kept for the last duel, and its rounds.
+_DUEL_SHARE, _DUEL_ROUNDS = 0.25, 7
+#: What compiling is taken to cost before it was tried.
+_COMPILING_SECONDS = 10.0
+DEFAULT = "default"
+
+
+class Contender(Runner, Protocol):
+    """A configuration that can be measured."""
+
+    @property
+    def numerics(self) -> Mapping[str, Any]:
+        """``chunk``, ``compiled`` and the like as they really are, and ``members``, those of a generation."""
+        ...
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """The numeric profile."""
+        ...
+
+    def first(self) -> NDArray[np.float64]:
+        """Carry out the first generation, which is slow: (P,) the loss of its members, NaN for failures."""
+        ...
+
+    def peak(self) -> float | None:
+        """Multiplications and additions a second of one large product of matrices; None without such layers."""
+        ...
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions for one (member, example) pair, were all members dense."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting, measured.
+
+    Attributes:
+        changes: against the default.
+        setting: all settings in words.
+        lap: medians of a generation.
+        gain: how many times as fast as the default it is; None for the default itself.
+        peak: see :meth:`Contender.peak`.
+        operations: see :attr:`Contender.operations`.
+        rounds: laps behind it.
+    """
+
+    changes: Changes
+    setting: str
+    lap: Lap
+    gain: Ratio | None
+    peak: float | None
+    operations: int
+    rounds: int
+
+    @property
+    def name(self) -> str:
+        """What is other than in the default, as flags."""
+        return " ".join(flags_of(self.changes)) or DEFAULT
+
+
+@dataclass(slots=True)
+class Found:
+    """What a search for the best settings found.
+
+    Attributes:
+        default: the configuration as it was.
+        rows: by setting, in the order of trial; the default first, with the medians of all its laps.
+        best: the row of the best one, measured in a last duel with the default; the default's own if nothing else won.
+        profile: the numeric profile of the best one.
+        notes: what was not tried, and why.
+    """
+
+    default: RunConfig
+    rows: list[Row]
+    best: Row
+    profile: dict[str, Any]
+    notes: list[str]
+
+    def seconds(self, row: Row) -> float:
+        """Of a generation under a row's settings, had it been measured when the default was.
+
+        The machine itself is slower and faster at times, so only the ratio to the default is carried over.
+        """
+        return self.rows[0].lap.seconds / (1.0 if row.gain is None else row.gain.median)
+
+    @property
+    def worth(self) -> bool:
+        """Whether the best settings are worth a change: the gain is clear of what the rounds differ by, and of 5 %."""
+        gain = self.best.gain
+        return gain is not None and gain.median >= WORTH and gain.low > 1
+
+    @property
+    def changes(self) -> Changes:
+        """What should be changed; nothing where the default is as good."""
+        return self.best.changes if self.worth else {}
+
+
+def alike(found: NDArray[np.float64], expected: NDArray[np.float64], precision: str) -> bool:
+    """Whether losses are the same but for rounding.
+
+    Args:
+        found: (P,) of a contender.
+        expected: (P,) of the default.
+        precision: the coarser one of both.
+    """
+    if found.shape != expected.shape:
+        return False
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = float(finite.max(initial=0.0))
+    return bool(np.allclose(found, expected, rtol=0.0, atol=TOLERANCE[precision] * scale, equal_nan=True))
+
+
+@dataclass(slots=True)
+class _Side:
+    config: RunConfig
+    contender: Contender
+
+
+@dataclass(slots=True)
+class Tuner:
+    """Looks for the best settings, coordinate by coordinate.
+
+    Args:
+        default: a resolved configuration.
+        make: makes a contender of a configuration.
+        machine: where it runs.
+        settings: which to vary, in this order.
+        asked: which of them were asked for by name.
+        until: when to end, on the clock, roughly.
+        clock: gives seconds.
+        observe: hears how it comes along.
+    """
+
+    default: RunConfig
+    make: Callable[[RunConfig], Contender]
+    machine: Machine
+    settings: Collection[str]
+    asked: Collection[str]
+    until: float
+    clock: Clock
+    observe: Callable[[str], None] = lambda sentence: None
+    _rows: dict[str, Row] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
+    _losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _seconds: dict[str, float] = field(default_factory=dict)
+    _defaults: list[Lap] = field(default_factory=list)
+    _lap: float = 0.0
+
+    def search(self) -> Found:
+        """Measure.
+
+        Raises:
+            GalabError: the default configuration cannot be carried out.
+        """
+        self.observe("making the default ready")
+        began = self.clock()
+        base = best = _Side(self.default, self.make(self.default))
+        try:
+            self._losses = base.contender.first()
+            # The first time the compiler itself has to get ready, which is about half of it.
+            self._seconds[self.default.compile] = (self.clock() - began) / (2 if self.default.compile == "on" else 1)
+            left = max(0.0, self.until - self.clock())
+            self._lap = base.contender.lap().seconds
+            ends = self.until - min(max(_DUEL_SHARE * left, _DUEL_ROUNDS * 2 * self._lap), left / 2)
+            for place, name in enumerate(self.settings):
+                now = self.clock()
+                share = max(0.0, ends - now) / (len(self.settings) - place)
+                best = self._coordinate(name, base, best, now + share, ends)
+            return self._duel(base, best)
+        finally:
+            for side in (base, best):
+                side.contender.close()
+
+    def _coordinate(self, name: str, base: _Side, best: _Side, until: float, ends: float) -> _Side:
+        """The best side after one setting was varied, until its share of the time is over; none may go beyond ends."""
+        sides = {DEFAULT: base}
+        if best is not base:
+            sides[self._name(best.config)] = best
+        known = set(sides)
+        asked = name in self.asked
+        for changes in candidates(name, best.config, best.contender.numerics, self.machine, asked=asked):
+            # What goes with a setting stays where it is not to be varied.
+            own = {key: value for key, value in changes.items() if key == name or key in self.settings}
+            config = dataclasses.replace(best.config, **own)
+            if self._name(config) not in {*self._rows, *sides}:
+                # One is tried in any case, if the time of those after it allows it.
+                rounds = LEAST_ROUNDS * (len(sides) + 1) * self._lap
+                side = self._made(config, (ends if set(sides) == known else until) - rounds)
+                sides |= {self._name(config): side} if side else {}
+        if set(sides) == known:
+            return best
+        self.observe(f"{name}: {len(sides)} settings in turn")
+        laps = race({key: side.contender for key, side in sides.items()}, until=until, clock=self.clock, keep=known)
+        self._enter(sides, laps)
+        before = DEFAULT if best is base else self._name(best.config)
+        # Who lost early is compared by the rounds that it had.
+        gains = {key: ratio(laps[before], laps[key]) for key in sides if key not in known}
+        better = [key for key, gain in gains.items() if gain.median > _BETTER and gain.low > 1]
+        chosen = sides[max(better, key=lambda key: gains[key].median)] if better else best
+        for side in sides.values():
+            if side not in (base, chosen):
+                side.contender.close()
+        return chosen
+
+    def _made(self, config: RunConfig, until: float) -> _Side | None:
+        """A contender whose losses are the default's, or None with a note."""
+        name = self._name(config)
+        unknown = max(self._seconds.values()) + (_COMPILING_SECONDS if config.compile == "on" else 0.0)
+        cost = self._seconds.get(config.compile, unknown)
+        if self.clock() + cost > until:
+            self._notes.append(f"{name}: not tried, as the time was over; give it more with --budget")
+            return None
+        self.observe(f"making {name} ready")
+        began = self.clock()
+        try:
+            contender = self.make(config)
+            found = contender.first()
+        except (GalabError, RuntimeError, MemoryError) as error:
+            self._notes.append(f"{name}: not possible here: {str(error).splitlines()[0] if str(error) else 'memory'}")
+            return None
+        self._seconds[config.compile] = self.clock() - began
+        coarser = "bfloat16" if "bfloat16" in (config.precision, self.default.precision) else "float32"
+        if config.compile == "on" and not contender.numerics.get("compiled", True):
+            self._notes.append(f"{name}: not possible here: the forward could not be compiled")
+        elif not alike(found, self._losses, coarser):
+            self._notes.append(f"{name}: left out, as its losses differ from the default's by more than rounding does")
+        else:
+            return _Side(config, contender)
+        contender.close()
+        return None
+
+    def _enter(self, sides: dict[str, _Side], laps: dict[str, list[Lap]]) -> None:
+        self._defaults += laps[DEFAULT]
+        for key, side in sides.items():
+            self._rows[key] = self._row(side, laps[DEFAULT], self._defaults if key == DEFAULT else laps[key])
+
+    def _row(self, side: _Side, reference: list[Lap], laps: list[Lap]) -> Row:
+        changes, contender = changes_of(side.config, self.default), side.contender
+        gain = ratio(reference, laps) if changes else None
+        contender.settle()
+        setting = short(side.config, contender.numerics)
+        return Row(changes, setting, median_lap(laps), gain, contender.peak(), contender.operations, len(laps))
+
+    def _duel(self, base: _Side, best: _Side) -> Found:
+        """The best against the default once more: the best of many measurements flatters itself."""
+        sides = {self._name(side.config): side for side in (base, best)}
+        self.observe("the best against the default" if best is not base else "the default once more")
+        # Alone there is nothing to compare, and a few rounds do.
+        until, least = (self.until, _DUEL_ROUNDS) if best is not base else (self.clock(), LEAST_ROUNDS)
+        if best is not base or DEFAULT not in self._rows:
+            runners = {key: side.contender for key, side in sides.items()}
+            laps = race(runners, until=until, clock=self.clock, keep=sides, least=least)
+            self._enter(sides, laps)
+        rows = [self._rows.pop(DEFAULT), *self._rows.values()]
+        row = next(row for row in rows if row.changes == changes_of(best.config, self.default))
+        return Found(self.default, rows, row, best.contender.profile, self._notes)
+
+    def _name(self, config: RunConfig) -> str:
+        return " ".join(flags_of(changes_of(config, self.default))) or DEFAULT

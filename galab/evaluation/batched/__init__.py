@@ -1,0 +1,1 @@
+"""One forward pass for all members of a generation."""

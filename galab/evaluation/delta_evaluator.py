@@ -1,0 +1,302 @@
+"""Scores children without forming their weights: each is its parent with a change of low rank.
+
+The children of one parent share its products with the examples in every layer that the examples reach unchanged, so a
+first layer costs one product a parent and two vectors a child. Source of the factored forward: Sarkar et al.,
+"Evolution Strategies at the Hyperscale", arXiv 2511.16652.
+
+Members that are told apart from their parents: the source of cohorts whose mutations are all of low rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from galab.contracts import Examples, Task
+from galab.errors import LethalMutationError
+from galab.evaluation.batched.low_rank import Common, LowRank, Stack
+from galab.evaluation.batched.product_cache import Bases, Lineage, Products, side_by_side
+from galab.evaluation.blocks import Arrays, EachExample, joined, one_by_one
+from galab.evaluation.dense_evaluator import Measurements, together
+from galab.evaluation.es_evaluator import Runner, Running
+from galab.evaluation.sources import Chunked, Measured, Part, unknown_squares
+from galab.genome.decoder import Decoder
+from galab.genome.deltas import Chain, Change, Descents, Factors, unchanged
+from galab.genome.pedigree import Pedigree
+from galab.genome.weights import Layout, Phenotype
+
+#: What a child's weights differ by from its parent's, about, when the forward is chosen.
+_PROBE_SIGMA = 0.1
+_COMPILED = "children"
+#: Weights that all the individuals of a cohort that members are told apart from may have together; beyond, those of a
+#: chunk at a time.
+_BASES_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """A chunk that can be run.
+
+    Attributes:
+        stacks: its parameters by name.
+        products: what its members have in common.
+        place: (width,) where each member lies among the rows.
+    """
+
+    stacks: dict[str, Stack]
+    products: Products
+    place: NDArray[np.int64]
+
+
+class FamilyEvaluator(Running):
+    """Runs members that are told apart from others.
+
+    Args:
+        module: the network; only its structure and buffers are used.
+        layout: where each parameter lies in a flat weight vector.
+        task: gives ``measure`` and the shape of the examples.
+        chunk: members evaluated at once; fewer are padded to exactly this number, because float results differ in
+            the last bits between group sizes.
+        parents: how many individuals the members of a cohort are told apart from, in general.
+        rank: of their changes.
+        batch: examples of a generation; 0 for all.
+        precision: ``float32`` or ``bfloat16``.
+        device: a torch device.
+        compile: ``on`` or ``off``.
+
+    Attributes:
+        chunk: see above.
+        rank: see above.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layout: Layout,
+        task: Task,
+        *,
+        chunk: int,
+        parents: int,
+        rank: int,
+        batch: int,
+        precision: str,
+        device: torch.device,
+        compile: str = "off",
+    ) -> None:
+        self.chunk = chunk
+        # Of one member alone, hidden activations would pass for such as all members share.
+        self._width = max(chunk, 2)
+        self.rank = rank
+        self._layout = layout
+        self._device = device
+        self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self._slots = parents if 4 * parents * layout.size <= _BASES_BYTES else min(parents, chunk)
+        self._outputs_first = False
+        few = self._probe_members(4, 2, Products())
+        self._runner = Runner(module, task, precision=precision, device=device, probes=few)
+        batch = min(batch or len(task.train), len(task.train))
+        self._runner.fit(self._width, batch, compiled=compile == "on")
+        if compile == "on":
+            self._outputs_first = True
+            products = Products(outputs_first=True)
+            members = self._probe_members(self._width, self._slots, products)
+            self._outputs_first = self._runner.compile(_COMPILED, members, products)
+
+    def bases(self, lineage: Lineage | None = None) -> Bases:
+        """Room for the individuals that the members of a cohort are told apart from.
+
+        Args:
+            lineage: knows how they came about; None where generations see different examples.
+        """
+        return Bases(
+            self._layout, self._slots, self._width, dtype=self._dtype, device=self._device,
+            outputs_first=self._outputs_first, lineage=lineage,
+        )  # fmt: skip
+
+    def measure(
+        self,
+        numbers: Sequence[int],
+        descents: Descents,
+        bases: Bases,
+        examples: Examples,
+        each: EachExample | None = None,
+    ) -> Measurements:
+        """Mean metrics of each member over the examples.
+
+        Args:
+            numbers: of the members; at most ``chunk``.
+            descents: what they are.
+            bases: where those are kept whom they are told apart from.
+            examples: on what.
+            each: what to compute example by example besides.
+        """
+        count, found = len(numbers), None
+        failures: dict[int, str] = {}
+        ready = self._ready(descents, bases, range(count))
+        with suppress(Exception):
+            found = self._sums(ready, examples, each)
+        if found is None:  # outside the handler, so that errors of single members are not chained to this one
+            sums, rows, failures = one_by_one(
+                count, count, lambda member: self._sums(self._ready(descents, bases, [member]), examples, each)
+            )
+        else:
+            sums, rows = found
+            # Who is told apart from itself has added nothing that its children could follow.
+            children = {numbers[m]: int(ready.place[m]) for m in range(count) if descents.bases[m] != numbers[m]}
+            factors = {name: stack.a for name, stack in ready.stacks.items() if isinstance(stack, LowRank)}
+            bases.remember(children, factors, ready.products)
+        means = {name: values / len(examples) for name, values in joined([sums], count).items()}
+        return Measurements(means, failures, count * len(examples), joined([rows], count))
+
+    def _ready(self, descents: Descents, bases: Bases, members: Sequence[int]) -> _Ready:
+        """These members' parameters, padded with the last one."""
+        wanted = {descents.bases[member]: descents.phenotypes[descents.bases[member]] for member in members}
+        slots = bases.place(wanted)
+        # Children of one parent side by side: what they share is then still in the processor's cache.
+        padded = np.array([*members, *[members[-1]] * (self._width - len(members))])
+        slot_of = np.array([slots[descents.bases[member]] for member in padded])
+        order = np.argsort(slot_of, kind="stable")
+        which = torch.from_numpy(slot_of[order]).to(self._device)
+        products = Products(outputs_first=self._outputs_first, outers=bases)
+        stacks = self._stacks(bases.stacks, descents.changes, padded[order], which, products)
+        return _Ready(stacks, products, np.argsort(order))
+
+    def _sums(self, ready: _Ready, examples: Examples, each: EachExample | None) -> tuple[Arrays, Arrays]:
+        """Sums over the examples, name to (width,), and what ``each`` gave, name to (width, B), in the given order."""
+        sums, rows = self._runner.sums(ready.stacks, examples, each, ready.products, _COMPILED)
+        return (
+            {name: values[ready.place] for name, values in sums.items()},
+            {name: values[ready.place] for name, values in rows.items()},
+        )
+
+    def _stacks(
+        self,
+        bases: Mapping[str, Tensor],
+        changes: Sequence[Change],
+        members: NDArray[np.int64],
+        which: Tensor,
+        products: Products,
+    ) -> dict[str, Stack]:
+        """The members' parameters by name."""
+        stacks: dict[str, Stack] = {}
+        for (name, base), change in zip(bases.items(), changes, strict=True):
+            if isinstance(change, Factors):
+                a, b = self._moved(change.a[members]), self._moved(change.b[members])
+                stacks[name] = LowRank(base, a, b, Common(products, name, b, 0), which)
+            else:
+                added = torch.from_numpy(np.ascontiguousarray(change[members])).to(self._device)
+                stacks[name] = (base[which].float() + added.view(-1, *base.shape[1:])).to(self._dtype)
+        return stacks
+
+    def _moved(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).to(self._dtype)
+
+    def _probe_members(self, members: int, slots: int, products: Products) -> dict[str, Stack]:
+        """Members unlike each other."""
+        generator = torch.Generator().manual_seed(0)
+        weights = torch.rand(slots, self._layout.size, generator=generator) * 0.4 - 0.2
+        bases = side_by_side(weights.to(self._dtype).to(self._device), self._layout)
+        changes = unchanged(self._layout, self.rank, members)
+        for change in changes:
+            for values in (change.a, change.b) if isinstance(change, Factors) else (change,):
+                values[...] = torch.randn(values.shape, generator=generator).numpy() * _PROBE_SIGMA**0.5
+        which = (torch.arange(members) % slots).to(self._device)
+        return self._stacks(bases, changes, np.arange(members), which, products)
+
+
+class Families(Chunked):
+    """Members that are genomes, told apart from their parents by changes of low rank; their weights are not formed.
+
+    Args:
+        decoder: turns births into weights, and into what they add to their parents.
+        evaluator: scores these.
+        lineage: see :meth:`FamilyEvaluator.bases`.
+    """
+
+    _evaluator: FamilyEvaluator
+
+    def __init__(self, decoder: Decoder, evaluator: FamilyEvaluator, lineage: Lineage | None) -> None:
+        self._decoder = decoder
+        self._evaluator = evaluator
+        self._bases = evaluator.bases(lineage)
+
+    def measured(
+        self, parts: Sequence[Part], examples: Examples, each: EachExample | None
+    ) -> Iterator[Measured]:
+        """See :class:`galab.evaluation.sources.Source`."""
+        decoder, evaluator = self._decoder, self._evaluator
+        hits, misses = decoder.hits, decoder.misses
+        every = [decoder.descents(part.births["id"].tolist(), part.generation, evaluator.rank) for part in parts]
+        self._bases.begin({number: who for descents in every for number, who in descents.phenotypes.items()})
+        cache = decoder.hits - hits, decoder.misses - misses
+        for part, descents in zip(parts, every, strict=True):
+            births = part.births["id"].tolist()
+            lethal = self._lethal(births, descents)
+            measured = evaluator.measure(births, descents, self._bases, examples, each)
+            alive = [place for place in range(len(part)) if place not in lethal]
+            measurements = measured.of(alive, len(part)) if lethal else measured
+            yield Measured(alive, measurements, examples, unknown_squares, lethal, cache)
+            cache = 0, 0
+
+    def of(
+        self, indices: list[int], members: list[Phenotype], examples: Examples, each: EachExample | None
+    ) -> Measured:
+        """Decoded members, measured as the members of a cohort are."""
+        evaluator, parts = self._evaluator, []
+        size = self._bases.slots
+        for start in range(0, len(members), size):
+            some = dict(enumerate(members[start : start + size]))
+            descents = Descents(list(some), some, unchanged(self._decoder.layout, evaluator.rank, len(some)))
+            parts.append((evaluator.measure(list(some), descents, evaluator.bases(), examples, each), len(some)))
+        return Measured(indices, together(parts), examples, unknown_squares)
+
+    def _lethal(self, births: list[int], descents: Descents) -> dict[int, str]:
+        """Place to the parameter that left the representable range."""
+        lethal = {}
+        for place in np.flatnonzero(descents.doubtful()).tolist():
+            try:
+                self._decoder.decode(births[place])
+            except LethalMutationError as error:
+                lethal[place] = error.parameter
+        return lethal
+
+
+class Lines:
+    """See :class:`galab.evaluation.batched.product_cache.Lineage`.
+
+    Args:
+        decoder: of the individuals.
+        pedigree: of the individuals.
+        period: those born in generations divisible by it are anchors.
+    """
+
+    def __init__(self, decoder: Decoder, pedigree: Pedigree, period: int) -> None:
+        self._decoder = decoder
+        self._pedigree = pedigree
+        self._period = period
+
+    def is_anchor(self, number: int) -> bool:
+        """See :class:`galab.evaluation.batched.product_cache.Lineage`."""
+        return self._pedigree[number].generation % self._period == 0
+
+    def chain(self, number: int) -> Chain:
+        """See :class:`galab.evaluation.batched.product_cache.Lineage`."""
+        births, ancestor = 0, number
+        while not self.is_anchor(ancestor):
+            births, ancestor = births + 1, self.parent(ancestor)
+        return self._decoder.chain(number, births)
+
+    def parent(self, number: int) -> int:
+        """See :class:`galab.evaluation.batched.product_cache.Lineage`."""
+        (parent,) = self._pedigree[number].parents
+        return parent
+
+    def change(self, number: int) -> list[Change]:
+        """See :class:`galab.evaluation.batched.product_cache.Lineage`."""
+        return self._decoder.chain(number, 1).changes[0]

@@ -1,0 +1,1 @@
+"""What carries out the evaluation of a generation: this process, or a pool of workers."""

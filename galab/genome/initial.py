@@ -1,0 +1,198 @@
+"""Founders: individuals without parents, drawn from stored laws or made of given weights.
+
+Founder laws of a ``torch.nn.Module``, following torch's own initialisation of each layer kind.
+
+Linear and convolution layers: uniform on +-1/sqrt(fan in), weights and biases alike (what ``kaiming_uniform_`` with
+a = sqrt(5) comes to; He et al. 2015). Embeddings: standard normal. Every other parameter, norm weights among them,
+keeps the value that the module came with. This is the only file of the genome that knows torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from galab.contracts import Member
+from galab.errors import CheckpointError, UsageError
+from galab.genome.births import Birth
+from galab.genome.random import Stream, draw, table
+from galab.genome.weights import Layout, from_float, step
+
+#: The law of a tensor whose values are stored instead of drawn.
+GIVEN = "given"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorLaw:
+    """How the founders' values of one parameter tensor come about.
+
+    Attributes:
+        name: the parameter's name in the module.
+        shape: its shape.
+        law: a distribution of ``noise.py``, or ``"given"``.
+        scale: standard deviation of a drawn tensor, a float32 number.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    law: str
+    scale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Founders:
+    """The recipe for every founder of a run.
+
+    Attributes:
+        run_key: the run's key.
+        laws: one law per tensor, in the module's order.
+        given: (F, G) int32: the stored values of all ``given`` tensors in order; founder i takes row i mod F.
+    """
+
+    run_key: int
+    laws: tuple[TensorLaw, ...]
+    given: NDArray[np.int32]
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of the tensors."""
+        return Layout(tuple(law.name for law in self.laws), tuple(law.shape for law in self.laws))
+
+    def decode(self, birth: Birth) -> NDArray[np.int32]:
+        """(D,) the weights of a birth without parents."""
+        layout = self.layout
+        weights = np.empty(layout.size, dtype=np.int32)
+        given = self.given[birth.id % len(self.given)] if self.given.size else self.given
+        taken = 0
+        # One draw covers the whole vector, so a tensor's noise depends only on its place, not on its neighbours' laws.
+        noise = {
+            law: draw(table(law), self.run_key, birth.id, Stream.FOUNDER, layout.size)
+            for law in dict.fromkeys(law.law for law in self.laws if law.law != GIVEN)
+        }
+        for law, start, size in zip(self.laws, layout.starts, layout.sizes, strict=True):
+            part = slice(start, start + size)
+            if law.law == GIVEN:
+                weights[part] = given[taken : taken + size]
+                taken += size
+            else:
+                alone = Layout((law.name,), (law.shape,))
+                peak = table(law.law).peak
+                weights[part] = step(noise[law.law][part], np.float32(law.scale), peak, alone, birth.id)
+        return weights
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``founders.pkl`` and exported genomes."""
+        laws = [[law.name, list(law.shape), law.law, law.scale] for law in self.laws]
+        return {"run_key": self.run_key, "laws": laws, "given": self.given, "sha256": self.sha256}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Founders:
+        """The recipe from plain data.
+
+        Raises:
+            CheckpointError: the stored hash does not fit the stored values.
+        """
+        founders = cls.of_laws(values["run_key"], values["laws"], np.asarray(values["given"], dtype=np.int32))
+        if founders.sha256 != values["sha256"]:
+            raise CheckpointError(
+                f"expected founders with hash {values['sha256'][:12]}, got {founders.sha256[:12]}: the file was "
+                "changed; restore it from a copy"
+            )
+        return founders
+
+    @classmethod
+    def of_laws(cls, run_key: int, laws: list[list[Any]], given: NDArray[np.int32]) -> Founders:
+        """The recipe from plain rows ``[name, shape, law, scale]``."""
+        parsed = tuple(TensorLaw(name, tuple(shape), law, scale) for name, shape, law, scale in laws)
+        return cls(run_key, parsed, given)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that decides what a founder is (hex)."""
+        described = repr((self.run_key, [(law.name, law.shape, law.law, law.scale.hex()) for law in self.laws]))
+        tables = "".join(table(law.law).sha256 for law in self.laws if law.law != GIVEN)
+        header = f"{described}{tables}{self.given.shape}".encode()
+        return hashlib.sha256(header + self.given.astype("<i4").tobytes()).hexdigest()
+
+
+_FAN_IN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def founders_of(module: nn.Module, run_key: int) -> Founders:
+    """Founders drawn as torch would initialise this module; tied parameters are one tensor."""
+    drawn = _drawn_laws(module)
+    laws, given = [], [np.empty(0, dtype=np.int32)]
+    for name, parameter in module.named_parameters():
+        law, scale = drawn.get(id(parameter), (GIVEN, 0.0))
+        laws.append(TensorLaw(name, tuple(parameter.shape), law, scale))
+        if law == GIVEN:
+            given.append(_fixed_point(name, parameter))
+    return Founders(run_key, tuple(laws), np.concatenate(given)[None])
+
+
+def founders_given(module: nn.Module, state: Mapping[str, torch.Tensor], run_key: int) -> Founders:
+    """Founders that all have the weights of a ``state_dict``.
+
+    Raises:
+        UsageError: a parameter is missing, has another shape, or holds a value outside +-128.
+    """
+    given = []
+    for name, parameter in module.named_parameters():
+        if name not in state:
+            raise UsageError(f"expected the parameter '{name}' among the given weights, got {', '.join(state)}")
+        if state[name].shape != parameter.shape:
+            raise UsageError(
+                f"expected the given weights of '{name}' to have shape {tuple(parameter.shape)}, "
+                f"got {tuple(state[name].shape)}; choose the model that they were trained with"
+            )
+        given.append(_fixed_point(name, state[name]))
+    return founders_fixed(module, np.concatenate(given)[None], run_key)
+
+
+def founders_fixed(module: nn.Module, weights: NDArray[np.int32], run_key: int) -> Founders:
+    """Founders that are given individuals.
+
+    Args:
+        module: the network, for the names and shapes.
+        weights: (F, D) int32 in units of 2^-24; founder i is row i mod F.
+        run_key: the run's key.
+    """
+    laws = tuple(TensorLaw(name, tuple(value.shape), GIVEN) for name, value in module.named_parameters())
+    return Founders(run_key, laws, weights)
+
+
+def tensors_of(layout: Layout, member: Member) -> dict[str, torch.Tensor]:
+    """A network's parameters by name, float32."""
+    parts = layout.split(member.floats())
+    return {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
+
+
+def _drawn_laws(module: nn.Module) -> dict[int, tuple[str, float]]:
+    """Law and standard deviation of every parameter whose layer kind has a rule, by the parameter's identity."""
+    laws: dict[int, tuple[str, float]] = {}
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding):
+            laws.setdefault(id(layer.weight), ("normal", 1.0))
+        elif isinstance(layer, _FAN_IN_LAYERS):
+            fan_in = layer.weight[0].numel()
+            # Uniform on +-b has variance b^2 / 3; the scale is stored as the float32 that decoding multiplies by.
+            scale = float(np.float32(math.sqrt(1 / (3 * fan_in))))
+            laws.setdefault(id(layer.weight), ("uniform", scale))
+            if layer.bias is not None:
+                laws.setdefault(id(layer.bias), ("uniform", scale))
+    return laws
+
+
+def _fixed_point(name: str, values: torch.Tensor) -> NDArray[np.int32]:
+    try:
+        return from_float(values.detach().cpu().double().numpy().ravel())
+    except UsageError as error:
+        raise UsageError(f"parameter '{name}': {error}") from None

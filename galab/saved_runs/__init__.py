@@ -1,0 +1,1 @@
+"""A saved run: open, verify, replay, export."""

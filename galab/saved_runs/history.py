@@ -1,0 +1,277 @@
+"""A run's past, made again from its seeds: whoever was ever a parent, and wherever a centre ever was.
+
+Generations of a run made again with all their children, selected or not, from the checkpoints before them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.config.strategy_kinds import breeds, has_centre, is_gradients, is_random
+from galab.contracts import Member
+from galab.doctor.benchmark import of_run, restore
+from galab.errors import CheckpointError, LethalMutationError, NoViableChildError, UsageError
+from galab.genome.births import Birth
+from galab.genome.weights import Phenotype
+from galab.operators.es_noise import Centre
+from galab.saved_runs.es_replay import Replay
+from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.verify import centres_again, develop_all
+from galab.storage import checkpoints
+from galab.storage import log as journal
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import RunFolder
+from galab.strategies.build_operators import developer
+from galab.training import origin
+from galab.training.build import build, own_threads
+from galab.training.checkpoint import LINEAGE, SCORES, births_dtype, load_founders
+from galab.training.genetic_search import GeneticSearch
+from galab.training.individuals import lineage_of
+from galab.training.trust import OPERATORS, check
+
+logger = logging.getLogger("galab")
+
+
+class History:
+    """What came before a checkpoint.
+
+    Of a genetic algorithm: its individuals, of whom those that were selected are known. Of an evolution strategy: its
+    centre, generation by generation. Of a baseline that uses gradients, too, but its steps are computed from the data
+    once more.
+
+    Args:
+        saved: the checkpoint; what the run did after it is not looked at.
+
+    Attributes:
+        folder: the run.
+        generation: the checkpoint's.
+        evolution: whether it is that of a centre: of an evolution strategy, or of a baseline that uses gradients.
+
+    Raises:
+        UsageError: it is a lone checkpoint, without the run around it.
+    """
+
+    def __init__(self, saved: Saved) -> None:
+        if saved.folder is None:
+            raise UsageError(
+                f"expected a run folder, as the lineage lies in it, got the lone checkpoint '{saved.path}'; give the "
+                "folder of its run, or the checkpoint inside it"
+            )
+        self.folder: RunFolder = saved.folder
+        self.generation = saved.generation
+        self.evolution = has_centre(saved.config.strategy)
+        self._saved = saved
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the log up to the checkpoint, oldest first."""
+        return [line for line in journal.read(self.folder.log_path) if line["generation"] <= self.generation]
+
+    @cached_property
+    def rows(self) -> NDArray[np.void]:
+        """The births that were selected, oldest first, as the lineage file has them; not of an evolution strategy."""
+        rows = read_rows(self.folder.path / LINEAGE, births_dtype(self._saved.config))
+        return rows[: self._saved.state["lineage"]["births"]]
+
+    def champion(self, generation: int | None = None) -> int:
+        """The champion's birth, or the generation of the centre.
+
+        Args:
+            generation: the champion at the last report up to this generation; that of the checkpoint when absent.
+
+        Raises:
+            UsageError: the generation is not in this history, or lies before the first report.
+        """
+        if generation is None or generation == self.generation:
+            return int(self._saved.state["champion"]["id"]) if not self.evolution else self.generation
+        if not 0 <= generation <= self.generation:
+            raise UsageError(
+                f"expected a generation from 0 to {self.generation:,}, which '{self._saved.path}' stands at, got "
+                f"{generation}; choose another"
+            )
+        if self.evolution:
+            return generation
+        if generation == 0:
+            return int(self.rows["id"][0])
+        named = [line for line in self.log if line["generation"] <= generation and line.get("champion") is not None]
+        if not named:
+            first = next((line["generation"] for line in self.log if line.get("champion") is not None), None)
+            raise UsageError(
+                f"expected a generation whose champion is in the log, got {generation}; the first one is {first}"
+            )
+        return int(named[-1]["champion"])
+
+    def member(self, number: int) -> Member:
+        """An individual by its birth, or the centre of a generation.
+
+        Raises:
+            UsageError: no such individual was ever selected.
+        """
+        found = next((member for _, member in self.walk([number])), None)
+        if found is None:
+            raise UsageError(f"expected an individual that was selected once, got number {number}; choose another")
+        return found
+
+    def line(self, birth: int) -> list[Birth]:
+        """How an individual descends, oldest first, from a founder to itself; of two parents, from the first one."""
+        known = {one.id: one for one in lineage_of(self.rows, [birth])}
+        found = []
+        while birth in known:
+            found.append(known[birth])
+            parents = known[birth].parents
+            birth = parents[0] if parents else -1
+        return found[::-1]
+
+    def selected(self) -> dict[int, list[int]]:
+        """Generation to the births of it that became parents, in order of birth."""
+        found: dict[int, list[int]] = {}
+        for number, generation in zip(self.rows["id"].tolist(), self.rows["generation"].tolist(), strict=True):
+            found.setdefault(generation, []).append(number)
+        return found
+
+    def walk(self, numbers: Sequence[int]) -> Iterator[tuple[int, Member]]:
+        """Individuals by their births, or centres by their generations; one mutation, or one update, a step.
+
+        Args:
+            numbers: whom to make again.
+
+        Yields:
+            (number, member), oldest first; those that nobody knows are left out.
+
+        Raises:
+            CheckpointError: the lineage holds what cannot be.
+        """
+        return self._centres(set(numbers)) if self.evolution else self._individuals(list(numbers))
+
+    def trajectory(self) -> Iterator[tuple[int, Member]]:
+        """The line of the checkpoint's champion, or the way of the centre: (generation, member), oldest first."""
+        if self.evolution:
+            yield from self._centres(set(range(self.generation + 1)))
+            return
+        line = self.line(self.champion())
+        generations = {birth.id: birth.generation for birth in line}
+        for number, member in self._individuals(list(generations)):
+            yield generations[number], member
+
+    def _individuals(self, numbers: list[int]) -> Iterator[tuple[int, Phenotype]]:
+        saved, folder = self._saved, self.folder
+        check(saved.config, trust=saved.trust, names=OPERATORS)
+        births_by = developer(
+            saved.config, load_founders(folder.founders_path), origin.resolve(saved.config.distribution, folder)
+        )
+        try:
+            yield from develop_all(births_by, lineage_of(self.rows, numbers), set(numbers))
+        except (LethalMutationError, LookupError, ValueError, ArithmeticError) as error:
+            raise CheckpointError(
+                f"expected births in '{folder.path / LINEAGE}' that lead to the checkpoint, got {error!r}; restore the "
+                f"file from a copy, and see `galab verify {folder.path}`"
+            ) from error
+
+    def _centres(self, generations: set[int]) -> Iterator[tuple[int, Centre]]:
+        for generation, centre in self._way(last=max(generations, default=-1)):
+            if generation in generations:
+                yield generation, Centre(centre)
+
+    def _way(self, *, last: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        saved, folder = self._saved, self.folder
+        if is_gradients(saved.config):
+            return centres_again(folder, saved.state, saved.config, last=last, trust=saved.trust)
+        founders, law = load_founders(folder.founders_path), origin.resolve(saved.config.distribution, folder)
+        return Replay(folder.path / SCORES, saved.config, founders, law, saved.state).centres(last=last)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reborn:
+    """One generation of a genetic algorithm.
+
+    Attributes:
+        generation: its number.
+        births: (C,) ids of its children.
+        families: (C,) places in ``members`` of each child's parents.
+        fitness: (C,) as the run measured it, on the examples of the generation; NaN for failures.
+        selected: (C,) which became parents.
+        members: the children, and after them their parents; None for the lethal.
+    """
+
+    generation: int
+    births: list[int]
+    families: list[list[int]]
+    fitness: NDArray[np.float64]
+    selected: NDArray[np.bool_]
+    members: list[Member | None]
+
+
+def generations_before(saved: Saved) -> list[int]:
+    """Generations after which there is a checkpoint and one generation more, up to the one that is opened."""
+    if saved.folder is None or not breeds(saved.config) or is_random(saved.config):
+        return []
+    return [number for number, _ in checkpoints.list_checkpoints(saved.folder.checkpoints) if number < saved.generation]
+
+
+def spread(values: list[int], count: int) -> list[int]:
+    """At most ``count`` of the values, evenly spread over their order, first and last among them."""
+    if count < 1 or not values:
+        return []
+    places = np.unique(np.rint(np.linspace(0, len(values) - 1, min(count, len(values)))).astype(int))
+    return [values[place] for place in places]
+
+
+@own_threads()
+def reborn(saved: Saved, count: int) -> Iterator[Reborn]:
+    """Generations that follow checkpoints, as they were: their births are determined by the run's key and their ids.
+
+    Those that only try step sizes, and those in which nobody lived, are left out.
+
+    Args:
+        saved: the run; it is only read.
+        count: how many generations at the most.
+    """
+    chosen = spread(generations_before(saved), count)
+    if not chosen or saved.folder is None:
+        return
+    files = dict(checkpoints.list_checkpoints(saved.folder.checkpoints))
+    bench = of_run(files[chosen[0]], trust=saved.trust)
+    config = dataclasses.replace(bench.config, workers=0)
+    for number in chosen:
+        experiment = build(config, bench.module, bench.task, law=bench.law, founders=bench.founders)
+        restore(experiment, saved.folder, files[number])
+        assert isinstance(experiment.search, GeneticSearch)
+        if (found := _again(experiment.search)) is not None:
+            yield found
+
+
+def _again(search: GeneticSearch) -> Reborn | None:
+    strategy = search.strategy
+    cohort = strategy.ask()
+    scores = search.executor.score(cohort)
+    rows = cohort.births[: cohort.children]
+    births = rows["id"].tolist()
+    families = [[parent for parent in several if parent >= 0] for several in rows["parents"].tolist()]
+    parents = list(dict.fromkeys(parent for several in families for parent in several))
+    members = [_decoded(search, birth) for birth in [*births, *parents]]
+    try:
+        outcome = strategy.tell(scores)
+    except NoViableChildError:
+        return None
+    if not len(outcome.records):
+        return None
+    place = {parent: len(births) + at for at, parent in enumerate(parents)}
+    return Reborn(
+        cohort.generation, births, [[place[parent] for parent in several] for several in families],
+        scores.fitness[: cohort.children].copy(), np.isin(births, outcome.parents), members,
+    )  # fmt: skip
+
+
+def _decoded(search: GeneticSearch, birth: int) -> Member | None:
+    try:
+        return search.decoder.decode(birth)
+    except LethalMutationError:
+        return None

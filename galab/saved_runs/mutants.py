@@ -1,0 +1,297 @@
+"""A run's own mutations, tried on any of its individuals: children that were never born.
+
+A saved network's mutants: what its fitness becomes at ``weights + sigma * z``, with the same z for every sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab.config.parsing import parse_mutations, terms
+from galab.config.schedules import parse_rate_schedule
+from galab.config.strategy_kinds import breeds
+from galab.contracts import Examples, Member
+from galab.errors import LethalMutationError, UsageError
+from galab.evaluation.fitness import COMPUTED, STEADY, ExampleScores, means_of, score
+from galab.evaluation.sigma_line_evaluator import LineEvaluator
+from galab.genome.births import Birth
+from galab.genome.initial import Founders, TensorLaw
+from galab.genome.random import Stream, Table, draw, table
+from galab.genome.step_sizes import sigma
+from galab.genome.weights import Phenotype
+from galab.operators.es_noise import Centre, Factors, plan_of, plan_of_ranks
+from galab.operators.es_noise import draw as directions
+from galab.operators.mutation.base import Shares
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved
+from galab.strategies.build_operators import developer
+from galab.training import origin
+from galab.training.trust import OPERATORS, check
+
+#: Births and generations from here on belong to analyses: no run comes so far.
+FAR = 1 << 40
+_AT_ONCE = 16
+
+
+class Mutants:
+    """Children of one parent by mutation alone, at that parent's own step sizes.
+
+    Of an evolution strategy: its centre, perturbed as its members are; that of a baseline by gradients by full-rank
+    noise of its ``--sigma``. Operators draw from a founder's shares where shares are inherited, and choose a memory at
+    random where a run asks the examples.
+
+    Args:
+        saved: the run.
+
+    Raises:
+        UsageError: its distribution lies in a run folder that is not there, or it is code that is not trusted.
+    """
+
+    def __init__(self, saved: Saved) -> None:
+        self._saved = saved
+        self._config = saved.config
+        self._run_key = saved.config.seed or 0
+        self._law = law_of(saved)
+        if not breeds(saved.config):
+            ranks = saved.state.get("ranks")  # a baseline by gradients has no noise of its own
+            self._plan = plan_of(saved.layout, None) if ranks is None else plan_of_ranks(saved.layout, ranks)
+            return
+        check(saved.config, trust=saved.trust, names=OPERATORS)
+        laws = tuple(
+            TensorLaw(name, shape, "normal", 1.0)
+            for name, shape in zip(saved.layout.names, saved.layout.shapes, strict=True)
+        )
+        founders = Founders(self._run_key, laws, np.empty((0, 0), dtype=np.int32))
+        self._developer = developer(saved.config, founders, self._law)
+        shares = [share for _, share in parse_mutations(saved.config.mutate)]
+        self._shares = Shares(self._run_key, shares, inherited=False)
+
+    def step_size(self, member: Member, generation: int) -> float:
+        """The step size that children are born with, in weight units; the root mean square where there are several."""
+        if isinstance(member, Phenotype):
+            sizes = np.array([float(sigma(int(k))) for k in member.log_sigma])
+            return float(np.sqrt(np.mean(sizes**2)))
+        schedule = parse_rate_schedule(self._config.sigma_schedule or "constant", "--sigma-schedule")
+        return float(self._config.sigma * schedule.factor(generation, self._config.generations))
+
+    def children(self, member: Member, count: int, *, generation: int, start: int = 0) -> Iterator[Member]:
+        """Children of one parent; the same number has the same noise whoever the parent is.
+
+        Args:
+            member: the parent.
+            count: how many.
+            generation: the parent's, on which step sizes of evolution strategies may hang.
+            start: number of the first.
+
+        Yields:
+            The next child; one of NaN weights where it cannot live.
+        """
+        if isinstance(member, Phenotype):
+            for number in range(start, start + count):
+                yield self._child(member, FAR + number, generation + 1)
+            return
+        size = self.step_size(member, generation)
+        for first in range(start, start + count, _AT_ONCE):
+            yield from self._perturbed(member.floats(), size, first, min(_AT_ONCE, start + count - first))
+
+    def _child(self, parent: Phenotype, number: int, generation: int) -> Member:
+        log_sigma = int(parent.log_sigma[0]) if self._config.granularity == "global" else 0
+        operator = self._shares.choose(number, (0,))
+        birth = Birth(number, (0,), generation, 0, log_sigma, 0, operator)
+        try:
+            return self._developer.develop(birth, [parent])
+        except LethalMutationError:
+            return Centre(np.full(len(parent.weights), np.nan, dtype=np.float32))
+
+    def _perturbed(self, centre: NDArray[np.float32], size: float, first: int, count: int) -> Iterator[Member]:
+        noise = directions(self._plan, self._law, self._run_key, FAR, first, count)
+        parts = []
+        for part in noise.values():
+            if isinstance(part, Factors):
+                values = torch.einsum("qmr,qnr->qmn", part.a, part.b) / part.a.shape[2] ** 0.5
+            else:
+                values = part.values
+            parts.append(values.reshape(count, -1).numpy())
+        whole = np.concatenate(parts, axis=1)
+        for row in whole:
+            yield Centre(centre + np.float32(size) * row)
+
+
+def law_of(saved: Saved) -> Table:
+    """The table of a run's distribution.
+
+    Raises:
+        UsageError: it lies in a run folder, and this is a lone checkpoint.
+    """
+    if saved.folder is not None:
+        return origin.resolve(saved.config.distribution, saved.folder)
+    try:
+        return table(saved.config.distribution)
+    except UsageError as error:
+        raise UsageError(
+            f"expected the run folder of '{saved.path}', as its distribution {saved.config.distribution} lies there, "
+            "got the lone checkpoint; give the checkpoint inside its run"
+        ) from error
+
+
+def random_directions(run_key: int, size: int, count: int, *, start: int = 0) -> Iterator[NDArray[np.float64]]:
+    """Directions of length 1, all equally likely; the same ones for the same key.
+
+    Args:
+        run_key: the key.
+        size: D.
+        count: how many.
+        start: number of the first.
+    """
+    for number in range(start, start + count):
+        one = draw(table("normal"), run_key, FAR + number, Stream.CHOICE, size).astype(np.float64)
+        yield one / np.linalg.norm(one)
+
+
+#: Weights live inside +-128.
+_LIMIT = 128.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """What mutations did to the fitness.
+
+    Attributes:
+        before: of the network itself.
+        change: (V, S, N) by how much N mutations change it, at S step sizes, in V subsets of the tensors; NaN for the
+            lethal and for failures.
+        lethal: (V, S) how many left the range of weights.
+    """
+
+    before: float
+    change: NDArray[np.float64]
+    lethal: NDArray[np.int64]
+
+
+class MutationScores:
+    """Scores mutants of one network as :class:`Probe` would, many at once.
+
+    Mutation n has the noise of birth n in the stream ``OPERATOR`` of the run, which dense mutations never use: nobody
+    of the run's own is met, and the answer is the same every time. Of all distributions it has the same quantiles.
+
+    Args:
+        probe: the run.
+        chunk: directions at once.
+    """
+
+    def __init__(self, probe: Probe, *, chunk: int = 16) -> None:
+        self._probe = probe
+        self._base = probe.base
+        names = [STEADY.get(name, name) for _, name in terms(probe.base)]
+        computed = [name for name in names if name in COMPUTED]
+        self._each = ExampleScores(computed) if computed else None
+        self._lines = LineEvaluator(
+            probe.module, probe.layout, probe.task, probe.plain, device=probe.device, chunk=chunk
+        )
+
+    @property
+    def together(self) -> bool:
+        """Whether step sizes share their products."""
+        return self._lines.together
+
+    def changes(
+        self,
+        weights: NDArray[np.float32],
+        law: Table,
+        sigmas: Sequence[float],
+        samples: int,
+        examples: Examples,
+        *,
+        subsets: Sequence[Sequence[str]] = (),
+        heard: Callable[[float], None] = lambda share: None,
+    ) -> Changes:
+        """What N = ``samples`` mutations do.
+
+        Args:
+            weights: (D,) whose.
+            law: of the noise.
+            sigmas: S step sizes.
+            samples: N.
+            examples: on what.
+            subsets: V sets of parameters; in each these alone are mutated. All of them when there is none.
+            heard: hears how much is done.
+        """
+        before = self._scores(weights, np.zeros((self._lines.chunk, len(weights)), np.float32), [1.0], examples, ())
+        parts, lethal = [], np.zeros((max(1, len(subsets)), len(sigmas)), dtype=np.int64)
+        for z, fitness in self.drawn(weights, law, sigmas, samples, examples, subsets=subsets):
+            outside = self._outside(weights, z, sigmas, subsets)
+            lethal += outside.sum(axis=2)
+            parts.append(np.where(outside, np.nan, fitness - before[0, 0, 0]))
+            heard(sum(part.shape[2] for part in parts) / samples)
+        return Changes(float(before[0, 0, 0]), np.concatenate(parts, axis=2), lethal)
+
+    def drawn(
+        self,
+        weights: NDArray[np.float32],
+        law: Table,
+        sigmas: Sequence[float],
+        samples: int,
+        examples: Examples,
+        *,
+        subsets: Sequence[Sequence[str]] = (),
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        """The mutations chunk by chunk: their noise (P, D) and their fitness (V, S, P).
+
+        Args:
+            weights: (D,) whose.
+            law: of the noise.
+            sigmas: S step sizes; negative ones are allowed.
+            samples: N.
+            examples: on what.
+            subsets: see :meth:`changes`.
+        """
+        chunk = self._lines.chunk
+        for start in range(0, samples, chunk):
+            numbers = range(start, min(start + chunk, samples))
+            # At least so many zeros as complete the chunk, because results differ by its size in the last bits.
+            z = np.zeros((chunk, len(weights)), dtype=np.float32)
+            for row, number in enumerate(numbers):
+                draw(law, self._probe.run_key, number, Stream.OPERATOR, len(weights), out=z[row])
+            yield z[: len(numbers)], self._scores(weights, z, sigmas, examples, subsets)[:, :, : len(numbers)]
+
+    def _scores(
+        self,
+        weights: NDArray[np.float32],
+        z: NDArray[np.float32],
+        sigmas: Sequence[float],
+        examples: Examples,
+        subsets: Sequence[Sequence[str]],
+    ) -> NDArray[np.float64]:
+        """(V, S, P) fitness; not finite ones are NaN."""
+        shape = (max(1, len(subsets)), len(sigmas), len(z))
+        measured = self._lines.measure(weights, z, sigmas, examples, subsets=subsets, each=self._each)
+        if not measured.means:
+            return np.full(shape, np.nan)
+        fitness = score(self._base, means_of(measured), len(examples), steady=True).reshape(shape)
+        return np.where(np.isfinite(fitness), fitness, np.nan)
+
+    def _outside(
+        self,
+        weights: NDArray[np.float32],
+        z: NDArray[np.float32],
+        sigmas: Sequence[float],
+        subsets: Sequence[Sequence[str]],
+    ) -> NDArray[np.bool_]:
+        """(V, S, P) which mutants have a weight that cannot be represented."""
+        layout = self._probe.layout
+        found = np.zeros((max(1, len(subsets)), len(sigmas), len(z)), dtype=bool)
+        reach = float(np.abs(z).max(initial=0.0))
+        for row, subset in enumerate(subsets or [layout.names]):
+            for name in subset:
+                at = layout.names.index(name)
+                part = slice(layout.starts[at], layout.starts[at] + layout.sizes[at])
+                far = float(np.abs(weights[part]).max(initial=0.0))
+                for place, sigma in enumerate(sigmas):
+                    if far + abs(sigma) * reach >= _LIMIT:  # else nobody's does
+                        found[row, place] |= (np.abs(weights[part] + sigma * z[:, part]) >= _LIMIT).any(axis=1)
+        return found

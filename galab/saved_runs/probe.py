@@ -1,0 +1,293 @@
+"""One network of a saved run, to be asked: what do these weights score here, where does the gradient point?
+
+A champion to look at: of a checkpoint, of a generation, or of the moment when a fitness was reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab.config.parsing import SMOOTH, parse_fitness, terms
+from galab.contracts import Examples, Member, Task
+from galab.errors import UsageError
+from galab.evaluation.blocks import Minibatches, fresh_examples
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.fitness import COMPUTED, STEADY, ExampleScores, Means, means_of, score
+from galab.evaluation.numeric_profile import keep_freed_memory, prepare_device, resolve_device
+from galab.operators.es_noise import Centre
+from galab.saved_runs.history import History
+from galab.saved_runs.saved_run import Saved
+from galab.training.true_gradient import TrueGradient
+
+if TYPE_CHECKING:
+    from galab.contracts import Member
+
+#: The splits of a task's data.
+SPLITS = ("train", "validation", "test")
+
+
+class Probe:
+    """Scores any weights of a saved run's network as the run would, in float32, and differentiates its loss.
+
+    Fitness is the first base of the run's ``--fitness`` as it stands, also where selection looks at improvement;
+    ``sampled-accuracy`` is replaced by ``expected-accuracy``, its mean over all coins.
+
+    Args:
+        saved: the run.
+        chunk: members run at once.
+        device: where to compute.
+
+    Attributes:
+        saved: the run.
+        task: its task.
+        module: its network.
+        layout: where each parameter lies in a weight vector.
+        device: where it computes.
+        base: what fitness is here, such as ``cross-entropy``.
+        smooth: whether that is minus a mean loss; else gradients are those of minus the task's loss.
+        run_key: the run's key.
+    """
+
+    def __init__(self, saved: Saved, *, chunk: int = 32, device: str = "auto") -> None:
+        keep_freed_memory()
+        self.saved = saved
+        self.task: Task = saved.task()
+        self.module = saved.module()
+        self.layout = saved.layout
+        name = resolve_device(device)
+        prepare_device(name)
+        self.device = torch.device(name)
+        self.base = parse_fitness(saved.config.fitness).bases[0]
+        self.smooth = self.base in SMOOTH
+        self.run_key = saved.config.seed or 0
+        names = [STEADY.get(name, name) for _, name in terms(self.base)]
+        computed = [name for name in names if name in COMPUTED]
+        self._each = ExampleScores(computed) if computed else None
+        self._evaluator = Evaluator(
+            self.module, self.layout, self.task,
+            chunk=chunk, precision="float32", device=self.device, telling=True,
+        )  # fmt: skip
+        self._gradient = TrueGradient(self.module, self.task, self.base if self.smooth else "loss", self.device)
+
+    @property
+    def chunk(self) -> int:
+        """Members run at once."""
+        return self._evaluator.chunk
+
+    @property
+    def plain(self) -> Evaluator:
+        """What scores members."""
+        return self._evaluator
+
+    def weights(self, generation: int | None = None) -> NDArray[np.float32]:
+        """(D,) the champion's weights, or the centre's.
+
+        Args:
+            generation: of which generation, see :meth:`History.champion`; of the checkpoint when absent.
+
+        Raises:
+            UsageError: the generation is not in the run's history.
+        """
+        if generation is None or generation == self.saved.generation:
+            return self.saved.member().floats()
+        history = History(self.saved)
+        return history.member(history.champion(generation)).floats()
+
+    def examples(self, split: str = "train", count: int = 0) -> Examples:
+        """The first examples of a split, on the device.
+
+        Args:
+            split: one of :data:`SPLITS`.
+            count: how many; 0 or too many is all of them.
+
+        Raises:
+            UsageError: there is no such split, or it is empty.
+        """
+        if split not in SPLITS or count < 0:
+            raise UsageError(
+                f"expected --split {', '.join(SPLITS)} and a number of examples, got '{split}' and {count}; correct it"
+            )
+        whole: Examples = getattr(self.task, split)
+        size = min(count, len(whole)) or len(whole)
+        if not size:
+            raise UsageError(f"expected {split} examples in {self.task.description}, got none; choose another --split")
+        return self._evaluator.prepared(Examples(whole.inputs[:size], whole.targets[:size]))
+
+    def minibatches(self, size: int) -> Minibatches:
+        """The run's minibatches: those of a size, in the order that a run with this seed and ``--batch`` sees them."""
+        prepared = self._evaluator.prepared
+        return Minibatches(prepared(self.task.train), size, self.run_key, fresh_examples(self.task, prepared))
+
+    def means(self, members: Sequence[Member], examples: Examples) -> Means:
+        """What the task measures of members, means over the examples: name to (P,); NaN where a member failed.
+
+        Args:
+            members: P of them.
+            examples: on what.
+        """
+        return means_of(self._evaluator.measure(members, examples, self._each))
+
+    def fitness(self, members: Sequence[Member] | NDArray[np.float32], examples: Examples) -> NDArray[np.float64]:
+        """(P,) fitness of members, higher is better; NaN where one failed.
+
+        Args:
+            members: P of them, or their weights (P, D) float32.
+            examples: on what.
+        """
+        several = [Centre(row) for row in members] if isinstance(members, np.ndarray) else members
+        if not len(several):
+            return np.empty(0)
+        means = self.means(several, examples)
+        return score(self.base, means, len(examples), steady=True) if means else np.full(len(several), np.nan)
+
+    def right(self, members: Sequence[Member] | NDArray[np.float32], examples: Examples) -> NDArray[np.bool_] | None:
+        """(P, B) whether members answer each example right; a failed one answers none right.
+
+        Args:
+            members: P of them, or their weights (P, D) float32.
+            examples: on what.
+
+        Returns:
+            None where the task is no classification.
+        """
+        if examples.targets.ndim != 1 or examples.targets.is_floating_point():
+            return None
+        several = [Centre(row) for row in members] if isinstance(members, np.ndarray) else members
+        found = self._evaluator.measure(several, examples, ExampleScores(["accuracy"])).examples.get("accuracy")
+        return np.zeros((len(several), len(examples)), dtype=np.bool_) if found is None else found == 1
+
+    def fitness_along(self, members: Iterator[Member], examples: Examples) -> Iterator[NDArray[np.float64]]:
+        """:meth:`fitness` of many members, a chunk at a time, so that memory does not grow with their number.
+
+        Yields:
+            (P,) fitness of the next members, at most :attr:`chunk` of them.
+        """
+        while group := list(islice(members, self.chunk)):
+            yield self.fitness(group, examples)
+
+    def gradient(self, weights: NDArray[np.float32], examples: Examples) -> NDArray[np.float32]:
+        """(D,) the gradient of the fitness, or of minus the task's loss where fitness has none; it points uphill.
+
+        Args:
+            weights: (D,) where.
+            examples: on what; the mean over them.
+
+        Raises:
+            UsageError: the task or the network cannot be differentiated.
+        """
+        found = self._gradient.flat(self.layout, weights, examples)
+        if found is None:
+            raise UsageError(
+                f"expected a network and a task with a gradient, got {self.saved.config.model} on {self.task.name}; "
+                "analyse a run of others"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """A champion, or a centre, of a run.
+
+    Attributes:
+        saved: the run.
+        probe: scores weights as the run would.
+        generation: of the champion.
+        number: its birth, or the generation of the centre.
+        member: it itself.
+        weights: (D,) its weights.
+    """
+
+    saved: Saved
+    probe: Probe
+    generation: int
+    number: int
+    member: Member
+    weights: NDArray[np.float32]
+
+    @property
+    def loss_name(self) -> str:
+        """What minus the fitness is, in words."""
+        base = self.probe.base
+        return {"cross-entropy": "cross-entropy in nats", "wrong": "wrong answers", "loss": "the task's loss"}.get(
+            base, f"minus the fitness, {base}"
+        )
+
+
+def spot_of(saved: Saved, generation: int | None = None, level: float | None = None) -> Spot:
+    """The champion to look at.
+
+    Args:
+        saved: the run.
+        generation: its champion at that generation; that of the checkpoint when absent.
+        level: the champion at the first report whose best fitness was at least this, in place of a generation.
+
+    Raises:
+        UsageError: both are given, the level was never reached, or the generation is not in the run's history.
+    """
+    from galab.saved_runs.history import History
+    pass  # MERGED
+
+    if level is not None:
+        if generation is not None:
+            raise UsageError(f"expected --generation or --level, got both ({generation} and {level}); drop one")
+        generation = _first_at(saved, level)
+    if generation is None or generation == saved.generation:
+        place = saved.place(None)
+        member = saved.member()
+        return Spot(saved, Probe(saved), saved.generation, saved.numbers[place], member, member.floats())
+    history = History(saved)
+    number = history.champion(generation)
+    member = history.member(number)
+    return Spot(saved, Probe(saved), generation, number, member, member.floats())
+
+
+def _first_at(saved: Saved, level: float) -> int:
+    from galab.saved_runs.history import History
+
+    best = None
+    for line in History(saved).log:
+        fitness = line.get("fitness_best")
+        if line.get("champion") is None or not isinstance(fitness, (int, float)):
+            continue
+        best = fitness if best is None else max(best, fitness)
+        if fitness >= level:
+            return int(line["generation"])
+    raise UsageError(
+        f"expected a --level that a report of '{saved.path}' has reached, got {level:g}; the best fitness of its "
+        f"reports is {'unknown' if best is None else format(best, '.6g')}"
+    )
+
+
+def other_run(path: str, saved: Saved) -> Saved:
+    """A second run of the same network, to compare with the first.
+
+    Raises:
+        UsageError: its network has other parameters, or there is nothing at that path.
+    """
+    from galab.saved_runs.saved_run import open_saved
+
+    other = open_saved(Path(path), trust=saved.trust)
+    if parse_fitness(other.config.fitness).bases[0] != parse_fitness(saved.config.fitness).bases[0]:
+        raise UsageError(
+            f"expected --other as a run of the same fitness, {saved.config.fitness}, got '{path}' with "
+            f"{other.config.fitness}: their losses are not in one unit; name one with the same --fitness"
+        )
+    if other.layout != saved.layout:
+        raise UsageError(
+            f"expected --other as a run of the same network, {_shape(saved)}, got '{path}' with {_shape(other)}; "
+            "name one with the same --model and --hidden"
+        )
+    return other
+
+
+def _shape(saved: Saved) -> str:
+    parts = zip(saved.layout.names, saved.layout.shapes, strict=True)
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in list(parts)[:4])

@@ -1,0 +1,364 @@
+"""A run's folder: where everything lies, who may write in it, and how the run is doing.
+
+Names of runs, and how one of many processes takes a name: all or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from galab.errors import RunFolderError, UsageError
+from galab.storage.files import TEMPORARY_SUFFIX, folder_error, read_json, sync_folder, write_atomic, write_json_atomic
+
+_STAGING_SUFFIX = ".galab-new"
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+
+
+def free_name(runs: Path, stem: str) -> str:
+    """``stem``, or the first of ``stem-2``, ``stem-3``, ... that nobody has taken yet.
+
+    Another process may take it at any time: :meth:`RunFolder.create_free` tries again then.
+    """
+    name, number = stem, 1
+    while os.path.lexists(Path(runs) / name):
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a run folder's.
+
+    Raises:
+        UsageError: it is empty, too long, hidden, looks like a flag, or holds a separator or an invisible character.
+    """
+    fine = name.isprintable() and name == name.strip() and 1 <= len(name.encode("utf-8", "replace")) <= 200
+    if not fine or name[0] in ".-" or any(letter in name for letter in '/\\:*?"<>|'):
+        raise UsageError(
+            f"expected a run's name as a plain word (such as mnist-2), got {name!r:.80}; leave out separators, a "
+            "leading '.' or '-', and have at most 200 letters"
+        )
+
+
+def claim(
+    path: Path, config: dict[str, Any], *, file: str = "config.json", files: Mapping[str, bytes] | None = None
+) -> bool:
+    """Make the folder with its ``config.json``, or say False because the name is taken.
+
+    Args:
+        path: the folder to make; an empty one counts as free.
+        config: plain data for the file.
+        file: another name than ``config.json``, for a folder that is no run's.
+        files: content of further files by their path in the folder.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    if os.path.lexists(path) and not _is_empty(path):
+        return False
+    # A hidden folder beside it becomes the run by one rename, so that nobody ever sees a run without a config.json.
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir()
+        if file == "config.json":
+            (staging / "checkpoints").mkdir()
+        write_json_atomic(staging / file, config)
+        for name, data in (files or {}).items():
+            (staging / name).parent.mkdir(exist_ok=True)
+            write_atomic(staging / name, [data])
+        os.rename(staging, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        reason = error.__cause__ if isinstance(error, RunFolderError) else error
+        if not isinstance(reason, OSError):
+            raise
+        if reason.errno in _TAKEN and os.path.lexists(path):
+            return False
+        raise folder_error(path, reason) from reason  # in the name of the run, not of the hidden folder
+    return True
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not path.is_symlink() and path.is_dir() and not any(path.iterdir())
+    except OSError:
+        return False
+
+
+__all__ = ["STATES", "RunFolder", "check_name", "free_name", "list_runs", "locate"]
+#: What ``status.json`` may say of a run.
+STATES = ("running", "finished", "stopped", "failed")
+_LOCK_SECONDS = 0.25  # `in_use` holds the lock for a moment; a writer must not mistake that for another writer
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """``config.json``, the hyperparameters."""
+        return self.path / "config.json"
+
+    @property
+    def log_path(self) -> Path:
+        """``log.jsonl``, see :mod:`galab.storage.log`."""
+        return self.path / "log.jsonl"
+
+    @property
+    def lineage_path(self) -> Path:
+        """``lineage.bin``, see :mod:`galab.storage.lineage`."""
+        return self.path / "lineage.bin"
+
+    @property
+    def founders_path(self) -> Path:
+        """``founders.pkl``, in the checkpoint format."""
+        return self.path / "founders.pkl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """``checkpoints/``, see :mod:`galab.storage.checkpoints`."""
+        return self.path / "checkpoints"
+
+    def table_path(self, sha256: str) -> Path:
+        """``tables/<sha256>.f32``, the quantiles of a distribution that is not built in."""
+        return self.path / "tables" / f"{sha256}.f32"
+
+    @property
+    def analysis(self) -> Path:
+        """``analysis/``, figures and answers."""
+        return self.path / "analysis"
+
+    @property
+    def status_path(self) -> Path:
+        """``status.json``, how the run is doing."""
+        return self.path / "status.json"
+
+    @property
+    def lock_path(self) -> Path:
+        """``.lock``, which stays when nobody holds it."""
+        return self.path / ".lock"
+
+    @classmethod
+    def create(
+        cls, runs: Path, name: str, config: dict[str, Any], *, files: Mapping[str, bytes] | None = None
+    ) -> RunFolder:
+        """Make a run's folder, which appears at once with ``config.json`` in it; of many who try, one succeeds.
+
+        Args:
+            runs: the folder of all runs, made when it is missing.
+            name: the new folder's name.
+            config: plain data for ``config.json``.
+            files: content of further files by their path in the folder; they appear together with it.
+
+        Raises:
+            UsageError: the name cannot be a folder's.
+            RunFolderError: the name is taken, or the folder cannot be written.
+        """
+        check_name(name)
+        path = Path(runs) / name
+        if not claim(path, config, files=files):
+            raise RunFolderError(
+                f"expected '{path}' to be free for a new run, got one that exists; continue it with "
+                f"`galab resume {path}` or choose another --name"
+            )
+        return cls(path)
+
+    @classmethod
+    def create_free(
+        cls, runs: Path, stem: str, config: dict[str, Any], *, files: Mapping[str, bytes] | None = None
+    ) -> RunFolder:
+        """Make a folder called ``stem``, ``stem-2``, ...: the first name that nobody has taken.
+
+        Raises:
+            UsageError: the stem cannot be a folder's name.
+            RunFolderError: the folder cannot be written.
+        """
+        check_name(stem)
+        while True:
+            path = Path(runs) / free_name(runs, stem)
+            if claim(path, config, files=files):  # else another process was quicker
+                return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run folder at ``path``, which may also be a checkpoint inside one.
+
+        Raises:
+            RunFolderError: there is none.
+        """
+        folder, _ = locate(path)
+        if folder is None:
+            raise RunFolderError(
+                f"expected a run folder at '{path}', got a checkpoint outside any run; copy it into its run's "
+                "checkpoints folder"
+            )
+        return folder
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of ``config.json``.
+
+        Raises:
+            RunFolderError: the file is missing or damaged.
+        """
+        return _object(self.config_path)
+
+    def read_status(self) -> dict[str, Any] | None:
+        """The content of ``status.json``, or None before the first was written.
+
+        Raises:
+            RunFolderError: the file is damaged.
+        """
+        return _object(self.status_path) if self.status_path.exists() else None
+
+    def write_status(
+        self, state: str, *, generation: int, message: str = "", result: dict[str, float] | None = None
+    ) -> None:
+        """Say how the run is doing; the time and this process's number are added.
+
+        Args:
+            state: one of :data:`STATES`.
+            generation: how far the run has come.
+            message: one sentence, such as why it stopped.
+            result: the champion's metrics, once the run has ended.
+
+        Raises:
+            ValueError: the state is unknown.
+            RunFolderError: the file cannot be written.
+        """
+        if state not in STATES:
+            raise ValueError(f"expected a state among {', '.join(STATES)}, got '{state}'")
+        updated = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        write_json_atomic(
+            self.status_path,
+            {
+                "state": state,
+                "generation": generation,
+                "updated": updated,
+                "message": message,
+                "pid": os.getpid(),
+                "result": result or {},
+            },
+        )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only writer; the operating system gives the lock back even when this process is killed.
+
+        Raises:
+            RunFolderError: another process writes here, or the folder is read-only.
+        """
+        lock = _acquire(self.lock_path)
+        if lock is None:
+            raise RunFolderError(
+                f"expected to be the only writer of '{self.path}', got a run folder in use by another process; "
+                "wait until it ends or stop it"
+            )
+        try:
+            _sweep(self.path)
+            _sweep(self.checkpoints)
+            yield
+        finally:
+            lock.release()
+
+    def in_use(self) -> bool:
+        """Whether another process writes here now: a run that is "running" and not in use was killed."""
+        if not self.lock_path.exists():
+            return False
+        try:
+            lock = _acquire(self.lock_path)
+        except RunFolderError:  # a folder that we may not write says nothing
+            return False
+        if lock is None:
+            return True
+        lock.release()
+        return False
+
+
+def locate(path: Path) -> tuple[RunFolder | None, Path | None]:
+    """What a path on the command line means.
+
+    Returns:
+        (folder, None) for a run folder; (folder, file) for a ``.pkl`` inside one; (None, file) for any other ``.pkl``.
+
+    Raises:
+        RunFolderError: it is none of these.
+    """
+    path = Path(path)
+    if path.suffix == ".pkl" and path.is_file():
+        home = path.absolute().parent
+        if home.name == "checkpoints":
+            home = home.parent
+        return (RunFolder(home) if (home / "config.json").is_file() else None), path
+    if (path / "config.json").is_file():
+        return RunFolder(path), None
+    if (path / "group.json").is_file():
+        raise RunFolderError(f"expected one run or checkpoint, got the group '{path}'; name one, such as {path}/seed_0")
+    got = "a folder without config.json" if path.is_dir() else "another file" if path.exists() else "nothing"
+    raise RunFolderError(f"expected a run folder or a checkpoint at '{path}', got {got}; `galab list` shows the runs")
+
+
+def list_runs(runs: Path) -> list[RunFolder]:
+    """Every run folder in a folder, by name; none when it is missing.
+
+    Raises:
+        RunFolderError: the folder cannot be read.
+    """
+    runs = Path(runs)
+    if not runs.is_dir():
+        return []
+    try:
+        names = sorted(entry.name for entry in runs.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise RunFolderError(f"expected to read '{runs}', got '{error.strerror or error}'") from error
+    return [RunFolder(runs / name) for name in names if (runs / name / "config.json").is_file()]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise RunFolderError(f"expected a JSON object in '{path}', got a {type(value).__name__}; restore the file")
+    return value
+
+
+def _acquire(path: Path) -> filelock.BaseFileLock | None:
+    """The lock, or None when another process has it."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS, poll_interval=0.05)
+    except filelock.Timeout:
+        return None
+    except (OSError, NotImplementedError) as error:
+        raise folder_error(path, error if isinstance(error, OSError) else OSError(errno.ENOTSUP, str(error))) from error
+    return lock
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files of writers that were killed."""
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,0 +1,235 @@
+"""Operators by name, for runs and for what comes from strangers."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from galab.config.fields import RunConfig
+from galab.config.parsing import (
+    DIRECTIONAL,
+    INTRINSIC,
+    Call,
+    arguments_for,
+    parse_factors,
+    parse_fitness,
+    parse_mutations,
+    parse_schedule,
+)
+from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
+from galab.config.rules import BY_USE, CONTROLS, by_use, decided
+from galab.errors import UsageError
+from galab.genome.develop import Developer, Mutation, Recombination
+from galab.genome.initial import Founders
+from galab.genome.random import Table
+from galab.genome.step_sizes import Steps, snap
+from galab.genome.weights import Layout
+from galab.operators.step_size import StepSizeRule
+from galab.operators.step_size_control import Control
+from galab.strategies.genetic import GeneticAlgorithm
+
+#: Arguments of mutations that are also hyperparameters of the run, which say what they may be.
+_OPTIONS = {"count": "mutate_count", "rank": "mutate_rank", "beta": "momentum"}
+_GIVEN = {"run_key": "use --seed", "law": "use --distribution"}
+
+
+def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
+    """What carries out the births of a run.
+
+    Args:
+        config: the run's configuration.
+        founders: the recipe for generation 0.
+        law: the table of its mutations' distribution.
+
+    Raises:
+        UsageError: an operator is unknown or is none, ``--mutate-count`` is larger than the network, or there are too
+            many or too few ``--sigma-factors``.
+    """
+    steps = steps_of(config, founders.layout)
+    run_key = founders.run_key
+    rule = step_size_rule(config, run_key)
+    mutations = [mutation(str(call), run_key, law, config) for call, _ in parse_mutations(config.mutate)]
+    for (call, _), operator in zip(parse_mutations(config.mutate), mutations, strict=True):
+        heads = getattr(operator, "heads", None)
+        if heads in BY_USE and heads != by_use(call):
+            raise UsageError(
+                f"expected '{call.name}' to say in brackets that the search chooses memories, as in "
+                f"'{call.name}(heads={heads})', got a class that does so by itself; write it into --mutate"
+            )
+        if (check := getattr(operator, "check", None)) is not None:
+            check(founders.layout)
+    recombination = crossover(config.crossover, run_key)
+    _check_own_gene_law(config, recombination, mutations)
+    _check_count(config, steps)
+    return Developer(
+        founders,
+        steps,
+        mutations,
+        crossover=recombination,
+        rule=None if config.granularity == "global" or isinstance(rule, Control) else rule,
+        inherit=config.step_size_inherit,
+        gene_bytes=config.cache_mb << 20,
+    )
+
+
+def _check_count(config: RunConfig, steps: Steps) -> None:
+    """Refuse more moving weights than there are before a run begins; the operator itself runs too late for that."""
+    size = sum(part.stop - part.start for part in steps.free)
+    counts = [_with(call, config).mutate_count for call, _ in parse_mutations(config.mutate) if call.name == "weights"]
+    if max(counts, default=0) > size:
+        raise UsageError(
+            f"expected --mutate-count at most {size}, the number of weights that may move, got {max(counts)}; lower it"
+        )
+
+
+def _check_own_gene_law(config: RunConfig, crossover: Recombination | None, mutations: list[Mutation]) -> None:
+    """Refuse what a gene law cannot do; those of the registry are told by their names, before anything is loaded."""
+    if crossover is None or not crossover.genetic:
+        return
+    if decided(config)["founders"] != "clones":
+        raise UsageError(
+            f"expected --founders clones with the gene law --crossover {config.crossover}, got distinct: gene laws add "
+            "mutations to one base; name --founders clones"
+        )
+    if not all(operator.context_free for operator in mutations):
+        raise UsageError(
+            f"expected a mutation that is the same in every individual with the gene law --crossover "
+            f"{config.crossover}, got {config.mutate}; use dense"
+        )
+
+
+def steps_of(config: RunConfig, layout: Layout) -> Steps:
+    """How step sizes lie over the network's weights.
+
+    Raises:
+        UsageError: ``--sigma-factors`` does not have one factor per layer, or every parameter is frozen.
+    """
+    frozen = [number for number, shape in enumerate(layout.shapes) if len(shape) < 2 and config.mutate_biases == "off"]
+    if len(frozen) == len(layout.shapes):
+        raise UsageError(
+            "expected a parameter with two axes or more with --mutate-biases off, got none, so nothing would move; "
+            "use --mutate-biases on"
+        )
+    factors = None
+    if config.sigma_factors is not None:
+        given, layers = parse_factors(config.sigma_factors), layout.layers
+        if len(given) != max(layers) + 1:
+            raise UsageError(
+                f"expected one --sigma-factors for each of {max(layers) + 1} layers, got {len(given)}; the layers are "
+                f"{', '.join(dict.fromkeys(name.rpartition('.')[0] or name for name in layout.names))}"
+            )
+        factors = [snap(given[layer]) for layer in layers]
+    floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
+    return Steps(
+        layout,
+        config.granularity,
+        factors=factors,
+        frozen=frozen,
+        low=snap(floor),
+        high=snap(config.sigma_ceiling),
+        relative=(
+            None if config.floor_rms is None else snap(config.floor_rms),
+            None if config.ceiling_rms is None else snap(config.ceiling_rms),
+        ),
+    )
+
+
+def is_low_rank(config: RunConfig) -> bool:
+    """Whether every child is one parent with a change of low rank, and scored as such."""
+    names = [call.name for call, _ in parse_mutations(config.mutate)]
+    formed = {*INTRINSIC, *DIRECTIONAL} & set(parse_fitness(config.fitness).names)
+    return names == ["low-rank"] and config.crossover == "none" and not config.norm_penalty and not formed
+
+
+def rank_of(config: RunConfig) -> int:
+    """The rank of a run whose only operator is ``low-rank``."""
+    (call, _), *_ = parse_mutations(config.mutate)
+    return _with(call, config).mutate_rank
+
+
+def mutation(name: str, run_key: int, law: Table, config: RunConfig) -> Mutation:
+    """The mutation operator behind a name; it is given those of the run's options that its constructor names.
+
+    Arguments in brackets, ``weights(count=3)``, come before the run's options.
+
+    Raises:
+        UsageError: the name is unknown or is no mutation, or it has no such arguments.
+    """
+    call, kind = MUTATIONS.parse(name), _class(MUTATIONS, name, "apply")
+    own = arguments_for(call, kind, "mutation", _GIVEN)
+    config = _with(call, config)
+    options = {argument: getattr(config, name) for argument, name in _OPTIONS.items()}
+    operator: Mutation = _made(kind, (run_key, law), options | own, call.name)
+    return operator
+
+
+def _with(call: Call, config: RunConfig) -> RunConfig:
+    """The configuration that one operator of a mix sees; the bounds of the run's options hold for it too."""
+    own = {name: call.arguments[argument] for argument, name in _OPTIONS.items() if argument in call.arguments}
+    return dataclasses.replace(config, **own) if own else config
+
+
+def crossover(name: str, run_key: int) -> Recombination | None:
+    """The crossover behind a name; none for ``none``.
+
+    Raises:
+        UsageError: the name is unknown or is no crossover.
+    """
+    if name == "none":
+        return None
+    operator: Recombination = _class(CROSSOVERS, name, "combine")(run_key)
+    return operator
+
+
+def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
+    """The rule that adapts step sizes.
+
+    Raises:
+        UsageError: the name is unknown or is no such rule.
+    """
+    name = decided(config)["step_size"]
+    options: dict[str, Any] = {
+        "down": config.step_size_down,
+        "reversion": config.step_size_reversion,
+        "groups": config.step_size_groups,
+        "start": snap(config.sigma),
+        "points": parse_schedule(config.sigma_schedule) if config.sigma_schedule else (),
+    }
+    kind = _class(STEP_SIZE_RULES, name, "propose" if name in CONTROLS else "mutate")
+    rule: StepSizeRule | Control = _made(kind, (run_key, config.step_size_rate), options, name)
+    return rule
+
+
+def strategy_class(name: str) -> type[GeneticAlgorithm]:
+    """The search behind a name.
+
+    Raises:
+        UsageError: the name is unknown or is no search.
+    """
+    kind: type[GeneticAlgorithm] = _class(STRATEGIES, name, "from_config")
+    return kind
+
+
+def _made(kind: Any, arguments: tuple[Any, ...], options: dict[str, Any], called: str) -> Any:
+    known = inspect.signature(kind).parameters
+    try:
+        return kind(*arguments, **{name: value for name, value in options.items() if name in known})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"expected '{called}' to build, got {type(error).__name__}: {error}; correct it or its arguments"
+        ) from error
+
+
+def _class(registry: Registry, name: str, method: str) -> Any:
+    """The class behind a name.
+
+    The name may come out of somebody else's checkpoint or genome and must not make us call any function there is,
+    such as ``shutil:rmtree`` with a "run key" of their choice; so it must lead to a class with the method.
+    """
+    kind = registry.load(name)
+    if not (inspect.isclass(kind) and callable(getattr(kind, method, None))):
+        raise UsageError(
+            f"{registry.kind} '{name}': expected a class with a method {method}, got {kind!r:.80}; name such a class"
+        )
+    return kind

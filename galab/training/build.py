@@ -1,0 +1,212 @@
+"""Everything that a run computes with, built from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from galab.config.fields import RunConfig
+from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
+from galab.config.rules import needs_behaviour, needs_use
+from galab.config.strategy_kinds import kind_of
+from galab.contracts import Executor, Keyed, Strategy, Task, Telling
+from galab.errors import UsageError
+from galab.evaluation import numeric_profile as tracebacks
+from galab.evaluation.fitness import COMPUTED, NEEDS, require_classes
+from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, settle_kernels
+from galab.genome.initial import Founders, founders_given, founders_of
+from galab.genome.random import Table, table
+from galab.genome.weights import Layout
+from galab.models import build_model
+from galab.tasks import Classification, load_task
+from galab.training.evolution_search import EvolutionSearch
+from galab.training.genetic_search import GeneticSearch
+from galab.training.gradient_search import GradientSearch
+from galab.training.search import Parts, Search, Shared
+
+#: By the kind of search; all others breed.
+_SEARCHES: dict[str, Any] = {"evolution": EvolutionSearch, "gradients": GradientSearch}
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Give torch its number of threads back at the end: a run on one thread must not slow down what comes after it."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The parts of one run, wired together.
+
+    Attributes:
+        config: the configuration, with every "auto" decided.
+        task: what is learned.
+        module: the network's structure and buffers.
+        founders: the recipe for generation 0.
+        law: the table of the noise's distribution.
+        search: the strategy, and what runs it.
+        pool: the workers that carry out evaluations; None where this process does.
+    """
+
+    config: RunConfig
+    task: Task
+    module: nn.Module
+    founders: Founders
+    law: Table
+    search: Search
+    pool: Executor | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Where each parameter lies in a weight vector."""
+        return self.founders.layout
+
+    @property
+    def strategy(self) -> Strategy:
+        """Whom to evaluate, and what follows from the scores."""
+        return self.search.strategy
+
+    @property
+    def executor(self) -> Executor:
+        """Carries out a generation's evaluation."""
+        return self.search.executor if self.pool is None else self.pool
+
+
+def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
+    """The task with its data, and a network that fits it."""
+    known = {} if shared is None else shared.tasks
+    run_key = config.seed or 0
+    one, all_seeds = ((config.task, config.data, key) for key in (run_key, None))
+    task = known.get(all_seeds) or known.get(one) or load_task(config.task, config.data, run_key=run_key)
+    if type(task) is Classification:  # a task of somebody's own may count its calls
+        known[one if isinstance(task, Keyed) else all_seeds] = task
+    hidden = hidden_sizes(config.hidden)
+    module = build_model(
+        config.model, task.input_shape, task.outputs, hidden, config.activation, run_key=run_key
+    )
+    return module, task
+
+
+def build(
+    config: RunConfig,
+    module: nn.Module,
+    task: Task,
+    *,
+    law: Table | None = None,
+    founders: Founders | None = None,
+    shared: Shared | None = None,
+) -> Experiment:
+    """Wire up a run.
+
+    Args:
+        config: a resolved configuration.
+        module: the network.
+        task: what is learned.
+        law: the table of the mutations' distribution; the built-in one when absent.
+        founders: the recipe for generation 0, where it is known already (a resumed run, or one with an origin).
+        shared: what other trials in this process have built already.
+
+    Raises:
+        UsageError: ``--init`` names a file that does not hold weights for this network.
+    """
+    run_key = config.seed
+    assert run_key is not None
+    keep_freed_memory()
+    settle_kernels()
+    tracebacks.forget()
+    _check_metrics(config, task)
+    _check_memories(config, module)
+    prepare_device(config.device)
+    torch.set_num_threads(config.threads)
+    if founders is None and config.init is not None:
+        weights = _read_weights(Path(config.init))
+        founders = founders_given(module, weights, run_key)
+        _take_buffers(module, weights)
+    elif founders is None:
+        founders = founders_of(module, run_key)
+    law = table(config.distribution) if law is None else law
+    parts = Parts(config, task, module, founders, law, shared or Shared())
+    search: Search = _SEARCHES.get(kind_of(config.strategy), GeneticSearch).build(parts)
+    experiment = Experiment(config, task, module, founders, law, search)
+    parts.shared.like = parts.shared.like or experiment
+    return experiment
+
+
+def profile_of(experiment: Experiment) -> dict[str, Any]:
+    """The numeric profile of an experiment on this machine."""
+    config: RunConfig = experiment.config
+    numerics = experiment.search.numerics
+    return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
+
+
+def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """A trained network is its parameters and its buffers."""
+    for name, buffer in module.named_buffers():
+        if name in weights:
+            if weights[name].shape != buffer.shape:
+                raise UsageError(
+                    f"expected the given buffer '{name}' to have shape {tuple(buffer.shape)}, got "
+                    f"{tuple(weights[name].shape)}; choose the model that it was made with"
+                )
+            buffer.copy_(weights[name])
+
+
+def _check_metrics(config: RunConfig, task: Task) -> None:
+    """Refuse a task that does not measure what the fitness or the target needs, before anything is written."""
+    names, option = parse_fitness(config.fitness).names, f"--fitness {config.fitness}"
+    if any(name in COMPUTED for name in names):
+        require_classes(task, option)
+    if config.selection == "lexicase":
+        require_classes(task, "--selection lexicase")
+    if needs_behaviour(config):
+        require_classes(task, "--niche, --diversity or --mate")
+    try:
+        measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
+    except Exception:  # who fails here fails in the first generation too, where each member is told apart
+        return
+    wanted = {NEEDS[name]: option for name in names if name in NEEDS}
+    if config.target is not None:
+        wanted["correct"] = "--target"
+    for name, option in wanted.items():
+        if name not in measured:
+            raise UsageError(
+                f"expected task '{config.task}' to measure '{name}', which {option} needs, got "
+                f"{', '.join(measured) or 'nothing'}; return it from measure(), or choose another fitness"
+            )
+
+
+def _check_memories(config: RunConfig, module: nn.Module) -> None:
+    """Refuse a network that cannot tell of its memories where that is asked for."""
+    asked = [name for name in parse_fitness(config.fitness).names if name in INTRINSIC]
+    option = f"--fitness {config.fitness}" if asked else f"--mutate {config.mutate}"
+    if (asked or needs_use(config)) and not isinstance(module, Telling):
+        raise UsageError(
+            f"expected a network of memories with {option}, got --model {config.model}; use --model memory, or drop it"
+        )
+
+
+def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
+    """A ``state_dict`` from a ``.pt`` file, read without running code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"expected weights at '{path}' (--init), found no file; check the path") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"expected --init '{path}' to be a state_dict saved by torch.save, got: {reason}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UsageError(
+            f"expected --init '{path}' to hold a state_dict (name to tensor), got {type(state).__name__}; "
+            "save it with torch.save(module.state_dict(), path)"
+        )
+    return state

@@ -1,0 +1,122 @@
+"""The champion: the living parent that is best on validation data, or the centre that a search moves.
+
+Selection never sees that data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from galab.config.fields import RunConfig
+from galab.config.parsing import parse_fitness, terms
+from galab.config.strategy_kinds import breeds
+from galab.contracts import Divided, Examples, Inspected, Member, Task
+from galab.errors import UsageError
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.fitness import COMPUTED, STEADY, ExampleScores, Means, means_of, score
+from galab.genome.initial import tensors_of
+from galab.genome.weights import Layout
+
+#: How a task's sums read once they are means.
+_NAMES = {"correct": "accuracy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The parent that ``evaluate`` and ``export`` use.
+
+    Attributes:
+        id: its birth.
+        place: its rank among the parents by fitness, from 0.
+        metrics: ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``, ...; ``train_PART_...``
+            where the task has parts; and ``weights_...``, what it says of the weights themselves.
+    """
+
+    id: int
+    place: int
+    metrics: dict[str, float]
+
+
+class Judge:
+    """Scores parents on validation data, and the best of them on test data; always in float32.
+
+    Best is by the first base of the fitness as it stands, also where selection looks at improvement or inheritance;
+    ``sampled-accuracy`` is replaced by ``expected-accuracy``, its mean over all coins.
+
+    Args:
+        config: the run's configuration.
+        module: the network.
+        layout: where each parameter lies.
+        task: the data.
+    """
+
+    def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
+        def evaluator(chunk: int) -> Evaluator:
+            device = torch.device(config.device)
+            return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device, telling=True)
+
+        self._task = task
+        self._layout = layout
+        self._base = parse_fitness(config.fitness).bases[0]
+        measured = [STEADY.get(name, name) for _, name in terms(self._base)]
+        computed = [name for name in measured if name in COMPUTED]
+        self._each = ExampleScores(computed) if computed else None
+        self._several = evaluator(min(config.parents, 64) if breeds(config) else 1)
+        # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
+        self._single = evaluator(1)
+
+    def judge(self, ids: list[int], parents: Sequence[Member], *, test: bool) -> Champion:
+        """The best parent on validation; equal ones in order of fitness.
+
+        Args:
+            ids: the parents' births, best first.
+            parents: their weights.
+            test: whether to score it on the test data too.
+        """
+        validation = self._task.validation
+        means = means_of(self._several.measure(parents, validation, self._each))
+        fitness = score(self._base, means, len(validation), steady=True) if means else np.full(len(parents), np.nan)
+        place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
+        metrics = named("validation", means, place) | self._divided(parents[place]) | self._inspected(parents[place])
+        if test:
+            metrics |= self.score(parents[place], "test")
+        return Champion(ids[place], place, metrics)
+
+    def score(self, member: Member, split: str) -> dict[str, float]:
+        """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``; and of its weights."""
+        examples: Examples = getattr(self._task, split)
+        metrics = self._measured(split, member, examples)
+        return metrics | (self._divided(member) if split == "train" else {}) | self._inspected(member)
+
+    def _measured(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
+        return named(name, means_of(self._single.measure([member], examples, self._each)), 0)
+
+    def _divided(self, member: Member) -> dict[str, float]:
+        """The same metrics on each part of the training examples, where the task says that there are parts."""
+        found: dict[str, float] = {}
+        if isinstance(self._task, Divided):
+            for part, examples in self._task.parts.items():
+                found |= self._measured(f"train_{part}", member, examples)
+        return found
+
+    def _inspected(self, member: Member) -> dict[str, float]:
+        """What the task says of a member's weights themselves, where it says something."""
+        if not isinstance(self._task, Inspected):
+            return {}
+        try:
+            found = self._task.inspect(tensors_of(self._layout, member))
+            return {f"weights_{name}": float(value) for name, value in found.items()}
+        except Exception as error:
+            raise UsageError(
+                f"task '{self._task.name}': expected inspect(parameters) to return a mapping of names to numbers, got "
+                f"{type(error).__name__}: {error}; correct inspect"
+            ) from error
+
+
+def named(split: str, means: Means, index: int) -> dict[str, float]:
+    """One member's metrics under their names in the log."""
+    return {f"{split}_{_NAMES.get(name, name)}": float(values[index]) for name, values in means.items()}

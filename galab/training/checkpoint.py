@@ -1,0 +1,201 @@
+"""A run's state: what a checkpoint holds, and how a run continues from it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab import __version__
+from galab.config.fields import RunConfig
+from galab.config.rules import decided
+from galab.config.strategy_kinds import breeds, is_evolution
+from galab.contracts import Keyed, Task
+from galab.errors import CheckpointError, UsageError
+from galab.genome.births import birth_dtype
+from galab.genome.initial import Founders
+from galab.genome.weights import Layout
+from galab.storage import pickle_format
+from galab.strategies.evolution import record_dtype
+
+if TYPE_CHECKING:
+    from galab.training.build import Experiment
+    from galab.training.champion import Champion
+    from galab.training.log_fields import Totals
+
+#: Births that were selected, of a genetic algorithm; scores of all members, of a search with a centre.
+LINEAGE, SCORES = "lineage.bin", "scores.bin"
+#: What a checkpoint of a run has at the least, with its type.
+_KEYS = {
+    "hyperparameters": dict,
+    "task": dict,
+    "numeric_profile": dict,
+    "generation": int,
+    "totals": dict,
+    "strategy": dict,
+    "layout": dict,
+    "weights": np.ndarray,
+    "buffers": dict,
+    "state_names": dict,
+    "champion": dict,
+    "founders": str,
+    "lineage": dict,
+}
+
+
+def capture(
+    experiment: Experiment, champion: Champion, totals: Totals, profile: dict[str, Any], *, lineage: dict[str, Any]
+) -> dict[str, Any]:
+    """A keyframe: everything needed to continue, as plain data.
+
+    Args:
+        experiment: the run's parts, between two generations.
+        champion: the best parent on validation.
+        totals: what the run has spent.
+        profile: the numeric profile.
+        lineage: ``{"births": rows, "sha256": digest}`` of the records, the lineage file or the score log.
+    """
+    layout = experiment.layout
+    return {
+        "kind": "galab run",
+        "versions": versions(),
+        "hyperparameters": experiment.config.to_dict(),
+        "task": data_of(experiment.task),
+        "numeric_profile": profile,
+        "generation": experiment.strategy.generation,
+        "totals": asdict(totals),
+        "strategy": experiment.strategy.state_dict(),
+        "layout": {"names": list(layout.names), "shapes": [list(shape) for shape in layout.shapes]},
+        **experiment.search.state(),
+        "buffers": buffers_of(experiment.module),
+        "state_names": state_names(experiment.module),
+        "champion": asdict(champion),
+        "founders": experiment.founders.sha256,
+        "lineage": lineage,
+    }
+
+
+def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
+    """Name of the file in which a run writes down what it is rebuilt from, and the type of a row."""
+    if breeds(config):
+        return LINEAGE, births_dtype(config)
+    return SCORES, record_dtype(config.population if is_evolution(config) else 1)
+
+
+def births_dtype(config: RunConfig) -> np.dtype[np.void]:
+    """The row of a birth in a run's lineage file."""
+    return birth_dtype(decided(config)["parents_per_child"])
+
+
+def layout_of(state: dict[str, Any]) -> Layout:
+    """Names and shapes of the parameters in a checkpoint."""
+    return Layout(tuple(state["layout"]["names"]), tuple(tuple(shape) for shape in state["layout"]["shapes"]))
+
+
+def data_of(task: Task) -> dict[str, Any]:
+    """What identifies a task's data and fits a network to it, as plain data."""
+    return {
+        "description": task.description,
+        "fingerprint": task.fingerprint,
+        "input_shape": list(task.input_shape),
+        "outputs": task.outputs,
+        **({"run_key": task.run_key} if isinstance(task, Keyed) else {}),
+    }
+
+
+def check_layout(layout: Layout, module: torch.nn.Module, name: str) -> None:
+    """Refuse weights that belong to another network.
+
+    Args:
+        layout: the parameters that the weights were made for.
+        module: the network here.
+        name: where the weights come from, for the message.
+
+    Raises:
+        UsageError: a parameter is missing, superfluous or of another shape.
+    """
+    expected = tuple((parameter, tuple(value.shape)) for parameter, value in module.named_parameters())
+    got = tuple(zip(layout.names, layout.shapes, strict=True))
+    if got != expected:
+        different = next((part for part in (*expected, *got) if part not in expected or part not in got), got[0])
+        raise UsageError(
+            f"expected '{name}' to hold a network like {type(module).__name__} here, got another one (they differ at "
+            f"'{different[0]}' with shape {different[1]}); choose the model and sizes that it was made with"
+        )
+
+
+def check_data(task: Task, state: dict[str, Any], name: str) -> None:
+    """Refuse to continue on other data.
+
+    Raises:
+        CheckpointError: the data here is not the data that the run was made with.
+    """
+    saved = state["task"]
+    if task.fingerprint != saved["fingerprint"]:
+        raise CheckpointError(
+            f"expected the data of '{name}' ({saved['description']}, fingerprint {saved['fingerprint'][:12]}), got "
+            f"{task.description}, fingerprint {task.fingerprint[:12]}; provide that data, or start a new run on this "
+            f"one with `galab run --from {name}`"
+        )
+
+
+def config_of(state: dict[str, Any], path: Path) -> RunConfig:
+    """The configuration in a checkpoint.
+
+    Raises:
+        CheckpointError: the file is plain data, but no checkpoint of a run.
+    """
+    if state.get("kind") != "galab run" or any(not isinstance(state.get(key), kind) for key, kind in _KEYS.items()):
+        raise CheckpointError(f"expected the checkpoint of a run in '{path}', got other data; choose another file")
+    return RunConfig.from_saved(state["hyperparameters"])
+
+
+def save_founders(path: Path, founders: Founders) -> None:
+    """Write ``founders.pkl``: the recipe of generation 0."""
+    pickle_format.dump({"kind": "galab founders", **founders.to_dict()}, path)
+
+
+def load_founders(path: Path) -> Founders:
+    """Read ``founders.pkl``.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or changed.
+    """
+    content = pickle_format.load(path)
+    if content.get("kind") != "galab founders":
+        raise CheckpointError(f"expected the founders of a run in '{path}', got other data; restore the file")
+    return Founders.from_dict(content)
+
+
+def buffers_of(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
+    """The module's frozen buffers as arrays."""
+    return {name: buffer.detach().cpu().numpy() for name, buffer in module.named_buffers()}
+
+
+def state_names(module: torch.nn.Module) -> dict[str, str]:
+    """Each key of the module's ``state_dict`` with the parameter or buffer behind it: tied ones have two keys."""
+    named = {id(value): name for name, value in (*module.named_buffers(), *module.named_parameters())}
+    return {key: named[id(value)] for key, value in module.state_dict(keep_vars=True).items() if id(value) in named}
+
+
+def load_buffers(module: torch.nn.Module, buffers: dict[str, NDArray[Any]]) -> None:
+    """Give a freshly built module the run's buffers."""
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            if name in buffers:
+                buffer.copy_(torch.from_numpy(np.array(buffers[name])))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    return {
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "torch": str(torch.__version__),
+        "galab": __version__,
+    }

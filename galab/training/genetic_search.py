@@ -1,0 +1,285 @@
+"""A genetic algorithm with its decoder: the search whose individuals are seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab.config.fields import RunConfig
+from galab.config.parsing import DIRECTIONAL, parse_fitness
+from galab.config.rules import needs_behaviour, needs_use
+from galab.config.strategy_kinds import is_random
+from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
+from galab.errors import UsageError
+from galab.evaluation.blocks import Minibatches, fresh_examples
+from galab.evaluation.delta_evaluator import Families, FamilyEvaluator, Lines
+from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.executors.local import Here
+from galab.evaluation.fitness import repeats
+from galab.evaluation.gradient_cosine import Towards
+from galab.evaluation.memory_evaluator import Recalled, can_recall
+from galab.evaluation.sources import Decoded
+from galab.genome.births import from_rows, to_rows
+from galab.genome.decoder import Decoder
+from galab.genome.initial import GIVEN, Founders
+from galab.genome.pedigree import Pedigree
+from galab.strategies.build_operators import developer, is_low_rank, rank_of, step_size_rule, strategy_class
+from galab.strategies.genetic import GeneticAlgorithm
+from galab.training.checkpoint import LINEAGE
+from galab.training.diagnostics import Diagnostics
+from galab.training.individuals import lineage_of, members_of, members_to_state
+from galab.training.log_fields import MemoryRecords, genetic_fields
+from galab.training.search import Parts
+from galab.training.true_gradient import TrueGradient
+
+#: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
+#: less in them than in one product, and bfloat16 keeps 8 bits.
+_FOLLOWED = {"float32": 16, "bfloat16": 4}
+
+
+class GeneticSearch:
+    """See :class:`galab.training.search.Search`.
+
+    Attributes:
+        config: the configuration.
+        pedigree: the living and their ancestors; shared by the strategy and the decoder.
+        strategy: whom to evaluate, and what follows from the scores.
+        decoder: births to weights.
+        evaluator: scores members for selection.
+        executor: carries out a generation's evaluation.
+    """
+
+    records = LINEAGE
+
+    def __init__(
+        self,
+        config: RunConfig,
+        strategy: GeneticAlgorithm,
+        decoder: Decoder,
+        evaluator: Evaluator | FamilyEvaluator,
+        source: Decoded | Families | Recalled | Towards,
+        minibatches: Minibatches,
+        memories: MemoryRecords | None = None,
+    ) -> None:
+        self.config = config
+        self.pedigree = strategy.pedigree
+        self.strategy = strategy
+        self.decoder = decoder
+        self.evaluator = evaluator
+        self.decoded = source
+        self.executor = Here(
+            source,
+            minibatches,
+            fitness=config.fitness,
+            norm_penalty=config.norm_penalty,
+            cases=config.cases if config.selection == "lexicase" else None,
+            behaviour=needs_behaviour(config),
+            use=needs_use(config),
+        )
+        self._diagnostics: Diagnostics | None = None
+        self._memories = memories
+        self._stock: list[int] = []
+
+    @classmethod
+    def build(cls, parts: Parts) -> GeneticSearch:
+        """The search of a run.
+
+        Raises:
+            UsageError: an operator is unknown or does not fit the network.
+        """
+        config, founders, shared = parts.config, parts.founders, parts.shared
+        pedigree = Pedigree()
+        births = developer(config, founders, parts.law)
+        cache_bytes = max(int(shared.cache_share * (config.cache_mb << 20)), _cohort_bytes(config, founders))
+        decoder = Decoder(births, pedigree, cache_bytes=cache_bytes)
+        evaluator, examples = _evaluation(parts)
+        run_key = founders.run_key
+        minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(parts.task, evaluator.prepared))
+        # A score that hangs on coins does not stay true for another generation, whatever the examples.
+        fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
+        _check_drawn(config, founders)
+        rule = step_size_rule(config, run_key)
+        strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
+        source = _source(parts, decoder, pedigree, evaluator, minibatches)
+        tells = isinstance(parts.module, Telling)
+        memories = MemoryRecords(parts.module, founders.layout, parts.task.train) if tells else None
+        return cls(config, strategy, decoder, evaluator, source, minibatches, memories)
+
+    @property
+    def record_dtype(self) -> np.dtype[Any]:
+        """A birth, as the lineage file has it."""
+        return self.strategy.births_dtype
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """See :class:`galab.training.search.Search`."""
+        evaluator = self.evaluator
+        kind = {Families: "children ", Recalled: "memories "}.get(type(self.decoded), "")
+        return {
+            "chunk": evaluator.chunk,
+            "forward": f"{kind}{evaluator.forward_name}",
+            "block": evaluator.block,
+            "compiled": evaluator.compiled,
+        }
+
+    def begin(self) -> NDArray[Any]:
+        """The founders' births."""
+        founders = self.strategy.parents.tolist()
+        self.decoder.pin(founders)
+        return to_rows((self.pedigree[birth] for birth in founders), self.record_dtype)
+
+    def candidates(self) -> tuple[list[int], Sequence[Member]]:
+        """The living parents."""
+        parents = self.strategy.parents.tolist()
+        return parents, [self.decoder.decode(birth) for birth in parents]
+
+    def before(self, cohort: Cohort) -> None:
+        """Parents that die now can be decoded for the last time."""
+        if self._diagnostics is None:  # made late, because a resumed run is restored after it was built
+            self._diagnostics = Diagnostics(self)
+        self._diagnostics.before(cohort)
+
+    def after(self, outcome: Outcome) -> None:
+        """Keep those whom the next children are decoded from."""
+        self.decoder.pin(self.strategy.stock)
+
+    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+        """Step sizes, the cache, the lineage, and what the diagnostics say."""
+        assert self._diagnostics is not None
+        fields = genetic_fields(self.strategy, self.decoder, scores, records)
+        if self.evaluator.compiled:
+            fields["recompilations"] = self.evaluator.recompilations
+        if self._memories is not None and cohort.generation % self.config.report_every == 0:
+            fields |= self._memories.line(self.candidates()[1])
+        return fields | self._diagnostics.line(cohort, scores, outcome)
+
+    def state(self) -> dict[str, Any]:
+        """The parents' weights, step sizes, and what else they carry."""
+        parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
+        return members_to_state(parents, self.record_dtype)
+
+    def recent(self) -> NDArray[Any]:
+        """The living and those of their ancestors whose products theirs may follow from."""
+        oldest = self.strategy.generation - _FOLLOWED[self.config.precision]
+        family = self.pedigree.ancestors(self.strategy.stock)
+        return to_rows((birth for birth in family if birth.generation >= oldest), self.record_dtype)
+
+    def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
+        """Continue; only ancestors of the living are taken from the lineage."""
+        ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
+        for ancestor in lineage_of(records, ids):
+            self.pedigree.add(ancestor)
+        self.strategy.load_state_dict(state["strategy"])
+        parents = self.strategy.parents.tolist()
+        self.decoder.adopt(dict(zip(parents, members_of(state), strict=True)))
+        self._stock = self.strategy.stock
+        self.decoder.pin(self._stock)
+
+    def news(self) -> dict[str, Any]:
+        """The births of all those whom children are decoded from."""
+        stock = self.strategy.stock
+        return {"births": to_rows((self.pedigree[birth] for birth in stock), self.record_dtype)}
+
+    def heard(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing: who survives is in the next news."""
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Take over the stock, and decode as much of it as these members need: themselves, and their parents.
+
+        Under a gene law that is all of it, as genes are told apart from what all the living have in common.
+        """
+        stock = from_rows(news["births"])
+        for birth in stock:
+            self.pedigree.add(birth)
+        before, self._stock = self._stock, [birth.id for birth in stock]
+        self.pedigree.keep(self._stock)
+        for rows in births:
+            for birth in from_rows(rows):
+                self.pedigree.add(birth)
+        named = {int(birth) for rows in births for field in ("id", "parents") for birth in rows[field].ravel()}
+        needed = [*before, *(birth for birth in self._stock if birth in named)]
+        self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
+        return True
+
+    def settle(self) -> None:
+        """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
+        self.decoder.pin(self._stock)
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """Nothing, see :meth:`heard`."""
+
+
+def _check_drawn(config: RunConfig, founders: Founders) -> None:
+    if is_random(config) and all(law.law == GIVEN for law in founders.laws):
+        raise UsageError(
+            f"expected a model whose weights can be drawn with --strategy random, got {config.model}, whose weights "
+            "are all given; use --strategy ga, or layers of torch.nn such as Linear"
+        )
+
+
+def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
+    """The least that a trial's cache holds: a generation that does not fit would be decoded twice."""
+    return min(config.cache_mb << 20, 8 * founders.layout.size * (config.children + config.parents))
+
+
+def _source(
+    parts: Parts,
+    decoder: Decoder,
+    pedigree: Pedigree,
+    evaluator: Evaluator | FamilyEvaluator,
+    minibatches: Minibatches,
+) -> Decoded | Families | Recalled | Towards:
+    config = parts.config
+    if isinstance(evaluator, Evaluator):
+        if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
+            return _towards(parts, decoder, evaluator, minibatches)
+        members = config.children + 2 * config.parents
+        recalls = minibatches.fixed and config.precision == "float32" and not config.norm_penalty
+        if recalls and can_recall(parts.module, decoder, parts.task.train, members):
+            return Recalled(decoder, pedigree, evaluator)
+        return Decoded(decoder, evaluator)
+    # From generation to generation products are kept only where a birth says all that is needed to follow them.
+    follows = minibatches.fixed and config.granularity == "global"
+    return Families(decoder, evaluator, Lines(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None)
+
+
+def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches) -> Towards:
+    config, layout = parts.config, parts.founders.layout
+    truth = TrueGradient(parts.module, parts.task, "loss", torch.device(config.device))
+    if config.sigma_search:
+        raise UsageError(
+            f"expected no --sigma-search with --fitness {config.fitness}, got {config.sigma_search}: the direction of "
+            "a step is the same at every step size; drop one of them"
+        )
+    if truth.flat(layout, np.zeros(layout.size, np.float32), minibatches.of(1)) is None:
+        raise UsageError(
+            f"expected a network and a task with a gradient with --fitness {config.fitness}, got --model "
+            f"{config.model} and --task {config.task}; use another fitness"
+        )
+    return Towards(Decoded(decoder, evaluator), decoder, partial(truth.flat, layout))
+
+
+def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
+    """The evaluator and the training data as it wants them; those of another trial if they are the same."""
+    config, like = parts.config, parts.twin
+    if like is not None and isinstance(like.search, GeneticSearch):
+        return like.search.evaluator, like.search.executor.examples
+    evaluator: Evaluator | FamilyEvaluator
+    layout, device = parts.founders.layout, torch.device(config.device)
+    if is_low_rank(config):
+        evaluator = FamilyEvaluator(
+            parts.module, layout, parts.task,
+            chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,
+            precision=config.precision, device=device, compile=config.compile,
+        )  # fmt: skip
+    else:
+        evaluator = Evaluator(
+            parts.module, layout, parts.task, chunk=config.chunk, precision=config.precision, device=device,
+            compile=config.compile, telling=True,
+        )  # fmt: skip
+    return evaluator, evaluator.prepared(parts.task.train)

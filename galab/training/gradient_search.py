@@ -1,0 +1,200 @@
+"""Gradient descent with its network and its minibatches: the baseline that searches without gradients stand beside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab.config.fields import RunConfig
+from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Task
+from galab.errors import GalabError, UsageError
+from galab.evaluation import numeric_profile
+from galab.evaluation.blocks import Minibatches, fresh_examples
+from galab.operators.es_noise import Centre
+from galab.strategies.gradient_descent import GradientDescent
+from galab.training.checkpoint import SCORES
+from galab.training.evolution_search import start_of
+from galab.training.search import Parts
+from galab.training.true_gradient import TrueGradient
+
+logger = logging.getLogger("galab")
+
+
+class Backwards:
+    """The executor that computes the centre's loss on a generation's minibatch, and leaves its gradient in ``.grad``.
+
+    Args:
+        gradient: differentiates the loss.
+        parameters: the centre's tensors.
+        minibatches: the examples of each generation.
+    """
+
+    def __init__(
+        self, gradient: TrueGradient, parameters: dict[str, torch.nn.Parameter], minibatches: Minibatches
+    ) -> None:
+        self._gradient = gradient
+        self._parameters = parameters
+        self._minibatches = minibatches
+
+    @property
+    def examples(self) -> Examples:
+        """The training data, where the centre is."""
+        return self._minibatches.examples
+
+    @property
+    def size(self) -> int:
+        """Examples of a generation."""
+        return self._minibatches.size
+
+    def score(self, cohort: Cohort) -> Scores:
+        """See :class:`galab.contracts.Executor`."""
+        examples = self._minibatches.of(cohort.generation)
+        try:
+            means, gradient = self._gradient.measured(self._parameters, examples)
+        except Exception as error:
+            numeric_profile.tell(error)
+            return Scores(np.array([np.nan]), {0: f"{type(error).__name__}: {error}"}, evaluations=len(examples))
+        for name, parameter in self._parameters.items():
+            parameter.grad = gradient[name]
+        loss, failures = means["loss"], dict[int, str]()
+        if not np.isfinite(loss):
+            loss, failures = np.nan, {0: f"the loss is {loss}"}
+        metrics = {name: np.array([value]) for name, value in means.items()}
+        return Scores(np.array([-loss]), failures, metrics=metrics, evaluations=len(examples))
+
+
+class GradientSearch:
+    """See :class:`galab.training.search.Search`; it has no workers, as each step follows from the one before.
+
+    Attributes:
+        config: the configuration.
+        strategy: makes the steps.
+        executor: computes losses and gradients.
+    """
+
+    records = SCORES
+
+    def __init__(self, config: RunConfig, strategy: GradientDescent, executor: Backwards) -> None:
+        self.config = config
+        self.strategy = strategy
+        self.executor = executor
+
+    @classmethod
+    def build(cls, parts: Parts) -> GradientSearch:
+        """The search of a run.
+
+        Raises:
+            UsageError: the task or the network has no gradient, or torch refuses the optimiser's arguments.
+        """
+        config, task, founders = parts.config, parts.task, parts.founders
+        device = torch.device(config.device)
+        strategy = GradientDescent(config, founders.layout, start_of(founders), device)
+        gradient = TrueGradient(parts.module, task, config.fitness, device)
+
+        def prepared(examples: Examples) -> Examples:
+            return Examples(examples.inputs.to(device), examples.targets.to(device))
+
+        twin = parts.twin
+        shared = twin is not None and isinstance(twin.search, GradientSearch)
+        examples = twin.search.executor.examples if shared else prepared(task.train)  # type: ignore[union-attr]
+        minibatches = Minibatches(examples, config.batch, founders.run_key, fresh_examples(task, prepared))
+        _check_gradient(config, task, gradient, strategy, prepared(_few(task.train)))
+        return cls(config, strategy, Backwards(gradient, strategy.parameters, minibatches))
+
+    @property
+    def record_dtype(self) -> np.dtype[Any]:
+        """The loss of a generation, as the score log has it."""
+        return self.strategy.record_dtype
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """See :class:`galab.training.search.Search`."""
+        return {"chunk": 1, "forward": "backpropagation", "block": self.executor.size, "compiled": False}
+
+    def begin(self) -> NDArray[Any]:
+        """Nothing: the centre begins at the first founder."""
+        return np.zeros(0, dtype=self.record_dtype)
+
+    def candidates(self) -> tuple[list[int], Sequence[Member]]:
+        """The centre, numbered by its generation."""
+        return [self.strategy.generation], [Centre(self.strategy.centre)]
+
+    def before(self, cohort: Cohort) -> None:
+        """Nothing has to be kept."""
+
+    def after(self, outcome: Outcome) -> None:
+        """Nothing has to be kept."""
+
+    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+        """The step, and how many examples were run backwards, which no search without gradients has."""
+        step = self.strategy.step
+        assert step is not None
+        line: dict[str, Any] = {
+            "learning_rate": self.strategy.learning_rate(cohort.generation),
+            "gradient_norm": step.norm,
+            "gradient_evaluations": cohort.generation * self.executor.size,
+            "estimate_change": step.change,
+        }
+        if cohort.generation % self.config.report_every == 0:
+            line["weights_norm"] = float(np.linalg.norm(self.strategy.centre.astype(np.float64)))
+        return line
+
+    def state(self) -> dict[str, Any]:
+        """The centre."""
+        return {"weights": self.strategy.centre[None]}
+
+    def recent(self) -> NDArray[Any]:
+        """None: a centre has no ancestors."""
+        return np.zeros(0, dtype=self.record_dtype)
+
+    def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
+        """Continue; the score log is not needed for it."""
+        self.strategy.load_centre(np.asarray(state["weights"], dtype=np.float32)[0])
+        self.strategy.load_state_dict(state["strategy"])
+
+    def news(self) -> NoReturn:
+        """There are no workers."""
+        raise GalabError("expected no workers with gradients, got one; use --workers 0")
+
+    def heard(self, fitness: NDArray[np.float64]) -> NoReturn:
+        """There are no workers."""
+        self.news()
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> NoReturn:
+        """There are no workers."""
+        self.news()
+
+    def settle(self) -> None:
+        """There are no workers."""
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """There are no workers."""
+
+
+def _few(examples: Examples) -> Examples:
+    return Examples(examples.inputs[:8], examples.targets[:8])
+
+
+def _check_gradient(
+    config: RunConfig, task: Task, gradient: TrueGradient, strategy: GradientDescent, examples: Examples
+) -> None:
+    """Refuse what cannot be differentiated before anything is written."""
+    try:
+        _, found = gradient.measured(strategy.parameters, examples)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"expected a task and a network with a gradient with --strategy {config.strategy}, got task '{task.name}' "
+            f"and model '{config.model}' ({reason}); use a strategy that needs none, such as ga or eggroll"
+        ) from error
+    still = [name for name, part in found.items() if not part.any()]
+    if len(still) == len(found):
+        logger.warning(
+            "the gradient of the loss is zero for every parameter on the first examples: steps along it may lead "
+            "nowhere; if they do, use a strategy that needs no gradient, such as ga or eggroll"
+        )

@@ -1,0 +1,312 @@
+"""One line of the log: what happened in a generation, as plain numbers.
+
+Conditions that a person should hear of, in words: once each, until they end.
+
+Whether a condition holds is read off one generation's log line; since when it holds, and whether somebody was warned,
+is kept in the checkpoint's totals. So a resumed run warns where an unbroken one does.
+
+What a run logs of its memories on report generations: how often each is used, how long it is, by how much it wins.
+
+The matrix of uses, parents by memories, is an image in TensorBoard.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from galab.config.fields import RunConfig
+from galab.config.rules import decided
+from galab.config.strategy_kinds import is_evolution
+from galab.contracts import Cohort, Examples, Member, Scores, Telling
+from galab.genome.decoder import Decoder
+from galab.genome.initial import tensors_of
+from galab.genome.step_sizes import sigma, typical
+from galab.genome.weights import Layout
+from galab.models import memory_metrics
+from galab.strategies.genetic import GeneticAlgorithm
+from galab.training.champion import named
+
+#: Fields that depend on the machine's speed; all others are identical when a run is repeated or resumed.
+TIMING = ("seconds", "generation_seconds", "evaluations_per_second")
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run has spent so far.
+
+    Attributes:
+        members: individuals scored, elites scored again included.
+        evaluations: (member, example) pairs.
+        seconds: wall time over all sittings.
+        began: each condition that holds, with the generation in which that was first seen (``conditions.py``).
+        warned: those of them that somebody was warned of.
+    """
+
+    members: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    began: dict[str, int] = field(default_factory=dict)
+    warned: list[str] = field(default_factory=list)
+
+
+def _reasons(scores: Scores) -> dict[str, Any]:
+    """Why members failed, where some did: counts by parameter, and the first few different reasons."""
+    if not scores.failures:
+        return {}
+    reasons = list(dict.fromkeys(scores.failures[index] for index in sorted(scores.failures)))[:3]
+    return {"lethal_parameters": dict(Counter(scores.lethal.values())), "failure_reasons": reasons}
+
+
+def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str, Any]:
+    """What every search's log line has, but for its champion and its timing.
+
+    Args:
+        cohort: who was evaluated.
+        scores: what they scored.
+        totals: what the run has spent, this generation included.
+    """
+    finite = scores.fitness[np.isfinite(scores.fitness)]
+    best = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf)))
+    return {
+        "generation": cohort.generation,
+        "members": totals.members,
+        "evaluations": totals.evaluations,
+        "fitness_best": float(finite.max()),
+        "fitness_mean": float(finite.mean()),
+        "fitness_worst": float(finite.min()),
+        "fitness_std": float(finite.std()),
+        "best": int(cohort.births["id"][best]),
+        **named("train", scores.metrics, best),
+        "failures": len(scores.failures),
+        "lethal": len(scores.lethal),
+        **_reasons(scores),
+    }
+
+
+def genetic_fields(
+    strategy: GeneticAlgorithm, decoder: Decoder, scores: Scores, lineage: int
+) -> dict[str, Any]:
+    """A genetic algorithm's step sizes, cache and lineage.
+
+    Args:
+        strategy: after selection.
+        decoder: has the parents.
+        scores: of the cohort, with what decoding it found in the cache.
+        lineage: rows in the lineage file.
+    """
+    lie = decoder.developer.steps
+    steps = np.array([typical(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
+    return {
+        "step_size": float(sigma(round(float(steps.mean())))),
+        "step_size_min": float(sigma(round(float(steps.min())))),
+        "step_size_max": float(sigma(round(float(steps.max())))),
+        "cache_hits": scores.cache_hits,
+        "cache_misses": scores.cache_misses,
+        "lineage_births": lineage,
+        "lineage_bytes": lineage * strategy.births_dtype.itemsize,
+    }
+
+
+logger = logging.getLogger("galab")
+#: Generations for which a condition must hold before anybody is warned; at once where it is not named.
+PATIENCE = {"floor": 100, "no-success": 100}
+#: Generations without a change of the best parent.
+STALE = 50
+#: Age of the common ancestor, in generations per parent; unselected lines of descent meet after about one or two.
+APART = 20
+#: Rules under which step sizes do what they were told.
+_TOLD = ("fixed", "schedule")
+
+
+def warnings_of(
+    config: RunConfig, line: dict[str, Any], scores: Scores, children: int, totals: Totals
+) -> dict[str, list[str]]:
+    """What is to be said in this generation: ``{"warnings": sentences}``, or nothing; it is logged too.
+
+    Args:
+        config: the run's configuration.
+        line: the generation's log line.
+        scores: of its cohort.
+        children: how many of the cohort are children.
+        totals: where it is noted which conditions hold; changed.
+    """
+    generation = line["generation"]
+    said = []
+    for name, sentence in observed(config, line, scores, children).items():
+        if sentence is None:
+            totals.began.pop(name, None)
+            totals.warned[:] = [other for other in totals.warned if other != name]
+            continue
+        lasted = generation - totals.began.setdefault(name, generation)
+        if lasted >= PATIENCE.get(name, 0) and name not in totals.warned:
+            totals.warned.append(name)
+            said.append(sentence)
+            logger.warning("generation %d: %s", generation, sentence)
+    return {"warnings": said} if said else {}
+
+
+def observed(config: RunConfig, line: dict[str, Any], scores: Scores, children: int) -> dict[str, str | None]:
+    """The conditions that this generation can tell of: a sentence for each that holds, None for each that does not."""
+    found: dict[str, str | None] = {"failures": _failures(config, scores, children)}
+    free = config.sigma_floor is not None and config.sigma_floor < config.sigma_ceiling
+    if "step_size_at_floor" in line and free and decided(config)["step_size"] not in _TOLD:
+        found["floor"] = _floor(config, line["step_size_at_floor"])
+    if line.get("selection_success_rate") is not None:
+        found["no-success"] = _no_success(line["selection_success_rate"])
+    if "selection_age_best" in line:
+        found["stale"] = _stale(line["selection_age_best"])
+    if "diversity_common_ancestor" in line and config.parents > 1:
+        found["apart"] = _apart(config, line)
+    if "diversity_distance" in line and config.parents > 1:
+        found["alike"] = _alike(line["diversity_distance"])
+    return found
+
+
+def _failures(config: RunConfig, scores: Scores, children: int) -> str | None:
+    failed = [index for index in sorted(scores.failures) if index < children]
+    if 2 * len(failed) < children:
+        return None
+    if is_evolution(config):
+        return (
+            f"{len(failed)} of {children} members have no finite fitness ({scores.failures[failed[0]]}): the estimate "
+            "hardly knows where to go; try a smaller --sigma or --lr, or look at the task"
+        )
+    return (
+        f"{len(failed)} of {children} children have no finite fitness ({scores.failures[failed[0]]}): selection has "
+        "little left to choose from; try a smaller --sigma or --sigma-ceiling, or look at the task"
+    )
+
+
+def _floor(config: RunConfig, share: float) -> str | None:
+    if share < 0.5:
+        return None
+    return (
+        f"half of the step sizes or more have been at their floor, {config.sigma_floor:.3g}, for {PATIENCE['floor']} "
+        "generations: selection favours children that hardly move, as it does where gains drown in the luck of the "
+        "minibatch, or near an optimum; try a larger --batch or --fitness improvement, then a lower --sigma-floor"
+    )
+
+
+def _no_success(rate: float) -> str | None:
+    if rate > 0:
+        return None
+    return (
+        f"in {PATIENCE['no-success']} generations no child was better than its parents, wherever that was measured: "
+        "steps are too large, or too small to change a score; look at step_size and step_size_share, and try a smaller "
+        "--sigma-ceiling or, if step sizes are tiny, a higher --sigma-floor"
+    )
+
+
+def _stale(age: int) -> str | None:
+    if age < STALE:
+        return None
+    return (
+        f"the best parent was born {age} generations ago and no child has replaced it: steps may be too large for "
+        "where it stands, or it is a local optimum; try a smaller --sigma-ceiling, more --children, or --elites 0"
+    )
+
+
+def _apart(config: RunConfig, line: dict[str, Any]) -> str | None:
+    age = line["diversity_common_ancestor"]
+    if (line["generation"] if age is None else age) <= APART * config.parents:
+        return None
+    found = f"had their last common ancestor {age} generations ago"
+    when = "have no common ancestor that is known" if age is None else found
+    advice = (
+        "raise --migrants or lower --migrate-every"
+        if config.islands > 1
+        else "try more --children for each parent, or drop what protects lines of descent, such as --elites or --niche"
+    )
+    return (
+        f"the parents {when}, more than {APART} for each parent: lines of descent run side by side and a success in "
+        f"one does not reach the others; if you did not ask for that, {advice}"
+    )
+
+
+def _alike(distance: float) -> str | None:
+    if distance > 0:
+        return None
+    return (
+        "all parents have the same weights: the search stands on one point, and crossover does nothing; try a higher "
+        "--sigma-floor or more --parents"
+    )
+
+
+#: More examples than that would take longer than they tell; more parents make no image that can be read.
+_EXAMPLES, _PARENTS = 4096, 64
+#: The field of the log that holds the matrix of uses.
+USE = "memory_use"
+
+
+class MemoryRecords:
+    """Looks into the parents of a generation.
+
+    Args:
+        module: a network of memories.
+        layout: where each parameter lies.
+        examples: the training data.
+    """
+
+    def __init__(self, module: nn.Module, layout: Layout, examples: Examples) -> None:
+        assert isinstance(module, Telling)
+        self._module = copy.deepcopy(module).float().cpu()
+        self._layout = layout
+        self._inputs = examples.inputs[:_EXAMPLES].float().cpu()
+
+    def line(self, parents: Sequence[Member]) -> dict[str, Any]:
+        """The fields of a report generation.
+
+        Args:
+            parents: best first.
+
+        Returns:
+            Of the best parent ``memory_filled`` and ``memory_used``, numbers of memories that hold a vector and that
+            answer an example; ``memory_norm``, ``..._min`` and ``..._max`` of filled ones; ``memory_margin`` and
+            ``..._min``, by how much the nearest memory is nearer than the next, mean and least over the examples; and
+            ``memory_use``, for each parent a list of the examples that each of its memories answers.
+        """
+        uses, first = [], dict[str, Any]()
+        for parent in parents[:_PARENTS]:
+            vectors, near = self._look(parent)
+            use = memory_metrics.use(memory_metrics.winners(near), len(vectors))
+            uses.append(use.tolist())
+            first = first or _fields(vectors, near, use)
+        return {**first, USE: uses}
+
+    def _look(self, member: Member) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Vectors (heads, dims) and nearness (B, heads)."""
+        network = self._module
+        with torch.inference_mode():
+            values = tensors_of(self._layout, member)
+            for name, parameter in network.named_parameters():
+                parameter.copy_(values[name])
+            assert isinstance(network, Telling)
+            return network.vectors().numpy(), network.nearness(self._inputs).numpy()
+
+
+def _fields(
+    vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any], use: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    margins, lengths = memory_metrics.margins(near), memory_metrics.norms(vectors)
+    filled = lengths > 0
+    found: dict[str, Any] = {
+        "memory_filled": int(filled.sum()),
+        "memory_used": int(np.count_nonzero(use)),
+    }
+    if filled.any():
+        own = lengths[filled]
+        found |= {"memory_norm": float(own.mean()), "memory_norm_min": float(own.min())}
+        found["memory_norm_max"] = float(own.max())
+    if np.isfinite(margins).any():
+        own = margins[np.isfinite(margins)]
+        found |= {"memory_margin": float(own.mean()), "memory_margin_min": float(own.min())}
+    return found

@@ -1,0 +1,275 @@
+"""The loop of a run: ask, score, tell, record, save.
+
+One generation's evaluation, handed to whoever computes it: alone, or together with those of other trials.
+
+A run is a generator. It yields a :class:`Turn`, is sent a :class:`Scored`, and returns its result at the end; so the
+same code runs one trial by itself and many side by side, and what a trial computes cannot depend on its company.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from galab.contracts import Cohort, Scores
+from galab.storage import checkpoints
+from galab.storage.lineage import LineageFile
+from galab.storage.log import Journal
+from galab.storage.run_folder import RunFolder
+from galab.training.build import Experiment, profile_of
+from galab.training.champion import Champion, Judge
+from galab.training.checkpoint import capture
+from galab.training.log_fields import Totals, generation_line, warnings_of
+from galab.training.stop import StopRules
+from galab.training.tensorboard import Clock, Recorder
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A cohort that waits for its scores.
+
+    Attributes:
+        experiment: the trial's parts, its executor among them.
+        cohort: who is to be evaluated.
+    """
+
+    experiment: Experiment
+    cohort: Cohort
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The answer to a turn.
+
+    Attributes:
+        scores: of the turn's cohort.
+        seconds: the trial's share of the time that scoring took.
+    """
+
+    scores: Scores
+    seconds: float
+
+
+def drive(steps: Generator[Turn, Scored, T]) -> T:
+    """Run one trial alone to its end."""
+    try:
+        turn = next(steps)
+        while True:
+            began = time.perf_counter()
+            try:
+                scores = turn.experiment.executor.score(turn.cohort)
+            except BaseException as error:
+                turn = steps.throw(error)
+            else:
+                turn = steps.send(Scored(scores, time.perf_counter() - began))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()
+
+
+logger = logging.getLogger("galab")
+Hook = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        folder: where everything lies.
+        generation: generations done.
+        evaluations: (member, example) pairs scored, over all sittings.
+        seconds: wall time over all sittings.
+        reason: why it stopped, in words.
+        interrupted: whether a person stopped it.
+        champion: birth of the parent that is best on validation data.
+        metrics: its ``validation_...``, ``test_...`` and ``weights_...`` metrics.
+        data: the data set in words.
+        seed: the run's key.
+        strategy: how it searched.
+    """
+
+    folder: RunFolder
+    generation: int
+    evaluations: int
+    seconds: float
+    reason: str
+    interrupted: bool
+    champion: int
+    metrics: dict[str, float]
+    data: str
+    seed: int
+    strategy: str = "ga"
+
+
+class Loop:
+    """One sitting of a run.
+
+    Args:
+        experiment: what to compute with, at the generation to continue from.
+        folder: where to write; its lock is held by the caller.
+        totals: what earlier sittings have spent.
+        stop: when to end.
+        accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
+        recorders: who hears of every generation, besides ``log.jsonl``; the caller closes them after an error.
+        hooks: called with each log line.
+
+    Attributes:
+        notes: what the next line of the log says besides.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        totals: Totals,
+        *,
+        stop: StopRules,
+        accuracy: float | None = None,
+        recorders: Sequence[Recorder] = (),
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        self._experiment = experiment
+        self._folder = folder
+        self._totals = totals
+        self._stop = stop
+        self._accuracy = accuracy
+        self._recorders = recorders
+        self._hooks = hooks
+        self._judge = Judge(experiment.config, experiment.module, experiment.layout, experiment.task)
+        self._profile = profile_of(experiment)
+        with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
+            self._journal = opened.enter_context(Journal(folder.log_path))
+            search = experiment.search
+            self._records = opened.enter_context(LineageFile(folder.path / search.records, search.record_dtype))
+            opened.pop_all()
+        self.notes: dict[str, str] = {}
+        self._counted = totals.evaluations
+        self._saved = -1
+        self._judged: tuple[int, Champion] | None = None
+
+    def begin(self) -> None:
+        """Record the founders and write checkpoint 0, which precedes generation 1."""
+        self._records.append(self._experiment.search.begin())
+        self.save()
+
+    def steps(self) -> Generator[Turn, Scored, Result]:
+        """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
+        config, strategy = self._experiment.config, self._experiment.strategy
+        clock, began = Clock(), strategy.generation
+        while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
+            cohort = strategy.ask()
+            clock.pause()
+            scored = yield Turn(self._experiment, cohort)
+            clock.go_on(scored.seconds)
+            scores = scored.scores
+            line = self._hear(cohort, scores)
+            if strategy.generation % config.report_every == 0:
+                champion = self._champion(test=True)
+                line |= {"champion": champion.id, **champion.metrics}
+                self._accuracy = champion.metrics.get("validation_accuracy")
+            line |= self._timing(clock, line["evaluations"]) | self.notes
+            self.notes = {}
+            self._journal.append(line)
+            for recorder in self._recorders:
+                recorder.record(line, scores.fitness)
+            if strategy.generation % config.save_every == 0:
+                self.save()
+            for hook in self._hooks:
+                hook(line)
+        result = self._finish(reason)
+        # A finished run that is resumed as it is ends here at once, and should say so.
+        return result if strategy.generation > began else replace(result, reason=f"nothing left to do, {reason}")
+
+    def _hear(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
+        experiment = self._experiment
+        for reason in dict.fromkeys(scores.failures.values()):
+            logger.info("generation %d: a member failed: %s", cohort.generation, reason)
+        self._totals.members += len(cohort.births)
+        self._totals.evaluations += scores.evaluations
+        search = experiment.search
+        search.before(cohort)
+        outcome = search.strategy.tell(scores)
+        search.after(outcome)
+        self._records.append(outcome.records)
+        line = generation_line(cohort, scores, self._totals)
+        line |= search.line(cohort, scores, outcome, self._records.length)
+        line |= warnings_of(experiment.config, line, scores, cohort.children, self._totals)
+        return line
+
+    def _timing(self, clock: Clock, evaluations: int) -> dict[str, float]:
+        lap = clock.lap()
+        self._totals.seconds += lap
+        before, self._counted = self._counted, evaluations
+        return {
+            "seconds": round(self._totals.seconds, 3),
+            "generation_seconds": round(lap, 6),
+            "evaluations_per_second": round((evaluations - before) / lap, 1),
+        }
+
+    def _champion(self, *, test: bool) -> Champion:
+        """The best candidate; judged once a generation, however often it is asked for."""
+        generation = self._experiment.strategy.generation
+        numbers, members = self._experiment.search.candidates()
+        if self._judged is None or self._judged[0] != generation:
+            self._judged = generation, self._judge.judge(numbers, members, test=test)
+        champion = self._judged[1]
+        if test and not any(name.startswith("test_") for name in champion.metrics):
+            champion.metrics.update(self._judge.score(members[champion.place], "test"))
+        return champion
+
+    def save(self) -> None:
+        """Write the checkpoint of this generation, once."""
+        generation = self._experiment.strategy.generation
+        if generation == self._saved:
+            return
+        # What a checkpoint counts on must survive a power cut before the checkpoint itself does.
+        self._records.sync()
+        self._journal.sync()
+        lineage = {"births": self._records.length, "sha256": self._records.digest}
+        judged = self._champion(test=False)
+        # A checkpoint names its champion alike whether or not a report fell on the same generation.
+        kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
+        champion = replace(judged, metrics=kept)
+        state = capture(self._experiment, champion, self._totals, self._profile, lineage=lineage)
+        checkpoints.save(self._folder.checkpoints, generation, state)
+        checkpoints.prune(self._folder.checkpoints, self._experiment.config.keep)
+        self._folder.write_status("running", generation=generation)
+        self._saved = generation
+
+    def _finish(self, reason: str) -> Result:
+        self.save()
+        champion = self._champion(test=True)
+        interrupted = self._stop.interrupted.is_set()
+        state = "stopped" if interrupted else "finished"
+        generation = self._experiment.strategy.generation
+        self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
+        for recorder in self._recorders:
+            recorder.close(champion.metrics)
+        self.close()
+        return Result(
+            self._folder,
+            generation,
+            self._totals.evaluations,
+            self._totals.seconds,
+            reason,
+            interrupted,
+            champion.id,
+            champion.metrics,
+            self._experiment.task.description,
+            self._experiment.founders.run_key,
+            self._experiment.config.strategy,
+        )
+
+    def close(self, result: dict[str, Any] | None = None) -> None:
+        """Close the files; the result is for recorders alone."""
+        self._journal.close()
+        self._records.close()

@@ -1,0 +1,380 @@
+"""Starting, resuming and continuing runs.
+
+What may differ between a run and its continuation.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from galab.config.fields import RunConfig, flag
+from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
+from galab.evaluation.numeric_profile import differences
+from galab.storage import checkpoints, log
+from galab.storage.lineage import LineageFile
+from galab.storage.run_folder import RunFolder, locate
+from galab.training import origin
+from galab.training import trust as trust_rules
+from galab.training.build import Experiment, build, network_and_task, own_threads, profile_of
+from galab.training.checkpoint import (
+    check_data,
+    check_layout,
+    config_of,
+    data_of,
+    layout_of,
+    load_buffers,
+    load_founders,
+    save_founders,
+)
+from galab.training.compose import without_dependents
+from galab.training.log_fields import Totals
+from galab.training.loop import Hook, Loop, Result, Scored, Turn, drive
+from galab.training.origin import branch, newest, origin_founders, pinned_origin, repeats
+from galab.training.resolve import default_name, resolve
+from galab.training.search import Shared
+from galab.training.stop import StopRules, interruptible
+from galab.training.tensorboard import Recorder, TensorBoard
+from galab.training.workers import check_workers, with_workers
+
+#: Hyperparameters that say when a run ends; new ones replace all old ones.
+STOP_RULES = ("generations", "seconds", "target")
+_ORIGINS = ("origin", "init")
+
+
+def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> RunConfig:
+    """The saved configuration with those changes that a resumed run may make.
+
+    Raises:
+        UsageError: a change would make it another run; the sentence holds the command that works.
+    """
+    if not changes:
+        return config
+    if changes.keys() & set(STOP_RULES):
+        # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
+        changes = dict.fromkeys(STOP_RULES) | changes
+    if repeats(changes.get("distribution", ""), config.distribution):
+        changes = {**changes, "distribution": config.distribution}
+    new = RunConfig.from_dict(without_dependents(config.to_dict(), changes) | changes)
+    # As saved: repeating the flag that a run was started with, such as a --sigma that is off the grid, is no change.
+    resolved = resolve(new)
+    # Resolved on both sides: a checkpoint of an earlier version leaves out what was not there to decide.
+    different = resolve(config).changed(resolved)
+    fields = RunConfig.__dataclass_fields__
+    refused = {name: pair for name, pair in different.items() if not fields[name].metadata["changeable"]}
+    if refused:
+        # What follows from a change needs no flag.
+        refused = {name: pair for name, pair in refused.items() if name in changes} or refused
+        was = ", ".join(f"{flag(name)} {_short(before)}" for name, (before, _) in refused.items() if before is not None)
+        got = ", ".join(f"{flag(name)} {_short(getattr(new, name))}" for name in refused)
+        command = ["galab", "run"]
+        if not refused.keys() & set(_ORIGINS):
+            command += ["--from", str(folder.path)]
+        for name in refused:
+            command += [flag(name), str(getattr(new, name))]
+        raise UsageError(
+            f"expected {was or 'no such flag'} as the run was started with, got {got}: a resumed run keeps its "
+            f"hyperparameters; start a new one with `{shlex.join(command)}`"
+        )
+    return resolved
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def on_this_machine(config: RunConfig, allow: bool) -> RunConfig:
+    """The configuration on a device that is there.
+
+    Raises:
+        NumericProfileError: the run used a GPU, there is none here, and no other device was allowed.
+    """
+    if config.device != "cuda" or torch.cuda.is_available():
+        return config
+    if not allow:
+        raise NumericProfileError(
+            "expected a CUDA device, on which the run was started, found none: scores would differ in the last bits; "
+            "continue all the same on the CPU with --allow-numeric-change"
+        )
+    return config.on("cpu")
+
+
+def check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) -> dict[str, str]:
+    """Refuse to continue where scores would not be bit-identical.
+
+    Returns:
+        What the next line of the log says about an allowed change.
+
+    Raises:
+        NumericProfileError: the numeric profile is another one, and that was not allowed.
+    """
+    different = differences(saved, profile_of(experiment))
+    if not different:
+        return {}
+    if not allow:
+        raise NumericProfileError(
+            f"expected the numeric profile that the run was started with, got {'; '.join(different)}: scores would "
+            "differ in the last bits; continue all the same with --allow-numeric-change"
+        )
+    logger.warning("the numeric profile changed (%s): scores are no longer bit-identical", "; ".join(different))
+    return {"numeric_change": "; ".join(different)}
+
+
+logger = logging.getLogger("galab")
+#: Makes the recorders of a sitting, given the folder, the experiment, the stop rules and what was spent before.
+MakeRecorders = Callable[[RunFolder, Experiment, StopRules, Totals], Sequence[Recorder]]
+#: A run by the turn, see :mod:`galab.training.loop`.
+Steps = Generator[Turn, Scored, Result]
+
+
+@own_threads()
+def start(
+    config: RunConfig,
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+) -> Result:
+    """A new run in a folder of its own.
+
+    Args:
+        config: what to do; "auto" values are decided here and saved.
+        name: the folder's name in ``runs``; made of the task and the strategy when absent.
+        runs: the folder of all runs.
+        recorders: further recorders, such as a live line.
+        hooks: called with each log line.
+
+    Raises:
+        UsageError: the configuration cannot be carried out; nothing was written then.
+        RunFolderError: the folder is taken or cannot be written.
+    """
+    return drive(starting(config, name=name, runs=runs, recorders=recorders, hooks=hooks))
+
+
+def starting(
+    config: RunConfig,
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+    shared: Shared | None = None,
+) -> Steps:
+    """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
+    config, law = origin.settle(pinned_origin(resolve(config)))
+    trust_rules.remember(config)
+    check_workers(config)
+    module, task = network_and_task(config, shared)
+    experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
+    content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
+    files = origin.files_of(config.distribution, law)
+    create, called = (RunFolder.create, name) if name else (RunFolder.create_free, default_name(config))
+    folder = create(runs, called, content, files=files)
+    return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, shared=shared))
+
+
+@own_threads()
+def resume(
+    path: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    allow_numeric_change: bool = False,
+    trust: bool = False,
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+) -> Result:
+    """Continue a run from its newest checkpoint, bit for bit.
+
+    Args:
+        path: a run folder, or one of its checkpoints; an older one continues as a new run beside it.
+        changes: stop rules and other hyperparameters that do not change what the run means.
+        allow_numeric_change: continue where scores can no longer be bit-identical.
+        trust: run code that the run names even if nobody here has run it before.
+        recorders: further recorders.
+        hooks: called with each log line.
+
+    Raises:
+        UsageError: a hyperparameter that may not change was changed.
+        CheckpointError: the checkpoint is damaged, or the data is not the run's.
+        NumericProfileError: this machine computes scores differently in the last bits.
+        RunFolderError: the folder is missing or in use.
+    """
+    return drive(
+        resuming(
+            path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders, hooks=hooks
+        )
+    )
+
+
+def resuming(
+    path: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    allow_numeric_change: bool = False,
+    trust: bool = False,
+    recorders: MakeRecorders | None = None,
+    hooks: Sequence[Hook] = (),
+    shared: Shared | None = None,
+) -> Steps:
+    """:func:`resume` by the turn; ``shared`` is what the trials of this process have in common."""
+    folder, file = locate(path)
+    if folder is None:
+        raise UsageError(
+            f"expected a run folder, got the lone checkpoint '{path}', which cannot be resumed without its lineage; "
+            f"start a new run from it with `galab run --from {path}`"
+        )
+    if file is not None and file.resolve() != newest(folder).resolve():
+        folder = branch(folder, file)
+        logger.warning("%s is not the newest checkpoint of its run: continuing as the new run %s", file, folder.path)
+    with folder.lock():
+        return (yield from _resume(folder, changes or {}, allow_numeric_change, trust, recorders, hooks, shared))
+
+
+def _resume(
+    folder: RunFolder,
+    changes: dict[str, Any],
+    allow_numeric_change: bool,
+    trust: bool,
+    recorders: MakeRecorders | None,
+    hooks: Sequence[Hook],
+    shared: Shared | None,
+) -> Steps:
+    present = checkpoints.list_checkpoints(folder.checkpoints)
+    if not present:
+        # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
+        _refuse_lost_checkpoints(folder)
+        config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
+        trust_rules.check(config, trust=trust)
+        check_workers(config)
+        module, task = network_and_task(config, shared)
+        check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
+        law = origin.resolve(config.distribution, folder)
+        experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
+        (folder.path / experiment.search.records).unlink(missing_ok=True)
+        folder.log_path.unlink(missing_ok=True)
+        return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True, shared=shared))
+    state = checkpoints.load_checked(present[-1][1])
+    config = changed(on_this_machine(config_of(state, present[-1][1]), allow_numeric_change), changes, folder)
+    trust_rules.check(config, trust=trust)
+    check_workers(config)
+    module, task = network_and_task(config, shared)
+    check_data(task, state, str(folder.path))
+    check_layout(layout_of(state), module, str(folder.path))
+    load_buffers(module, state["buffers"])
+    founders = load_founders(folder.founders_path)
+    if founders.sha256 != state["founders"]:
+        raise CheckpointError(
+            f"expected '{folder.founders_path}' to hold the founders of this run, got others; restore the file"
+        )
+    law = origin.resolve(config.distribution, folder)
+    experiment = build(config, module, task, law=law, founders=founders, shared=shared)
+    notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
+    lineage = state["lineage"]
+    with LineageFile(folder.path / experiment.search.records, experiment.search.record_dtype) as file:
+        file.cut(lineage["births"], lineage["sha256"])
+        records = file.read()
+    if (log.cut(folder.log_path, state["generation"]) or 0) < state["generation"]:
+        raise RunFolderError(
+            f"expected '{folder.log_path}' to reach generation {state['generation']} as its checkpoint does, got fewer "
+            "lines; restore the file, or use an older checkpoint"
+        )
+    experiment.search.restore(state, records)
+    totals = Totals(**state["totals"])
+    return (yield from _sit(folder, experiment, totals, state, recorders, hooks, notes, locked=True, shared=shared))
+
+
+def _sit(
+    folder: RunFolder,
+    experiment: Experiment,
+    totals: Totals,
+    state: dict[str, Any] | None,
+    make: MakeRecorders | None,
+    hooks: Sequence[Hook],
+    notes: dict[str, str] | None = None,
+    *,
+    locked: bool = False,
+    shared: Shared | None = None,
+) -> Steps:
+    """One sitting: from the state, or from generation 0, to a stop rule."""
+    config, generation = experiment.config, experiment.strategy.generation
+    stop = StopRules.of(config)
+    with ExitStack() as stack:
+        if not locked:
+            stack.enter_context(folder.lock())
+        if shared is not None and shared.interrupted is not None:
+            stop.interrupted = shared.interrupted
+        else:
+            stack.enter_context(interruptible(stop.interrupted))
+        experiment = stack.enter_context(with_workers(experiment))
+        parts: list[Recorder | Loop] = []
+        try:
+            folder.write_status("running", generation=generation)
+            board = TensorBoard(folder.path, config.to_dict(), generation=generation, evaluations=totals.evaluations)
+            parts.append(board)
+            recorders = [board, *(make(folder, experiment, stop, totals) if make else ())]
+            parts[:] = recorders
+            accuracy = _last_accuracy(state, config)
+            loop = Loop(experiment, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
+            loop.notes = notes or {}
+            parts.append(loop)
+            if state is None:
+                save_founders(folder.founders_path, experiment.founders)
+                loop.begin()
+            elif state["hyperparameters"] != config.to_dict():
+                loop.save()  # so that new limits outlive a kill
+            return (yield from loop.steps())
+        except BaseException as error:
+            _abandon(folder, experiment.strategy.generation, error, parts)
+            raise
+
+
+def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | None:
+    """What the last report found on validation, if it was made in the checkpoint's own generation.
+
+    An unbroken run may stop at ``--target`` there, so a run that was killed after that checkpoint must too.
+    """
+    if state is None or state["generation"] == 0 or state["generation"] % config.report_every:
+        return None
+    accuracy: float | None = state["champion"]["metrics"].get("validation_accuracy")
+    return accuracy
+
+
+def _abandon(folder: RunFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
+    """Say what ended the run and close everything; on a full disk neither may hide the error itself."""
+    interrupted = isinstance(error, (KeyboardInterrupt, GeneratorExit))
+    message = "interrupted" if interrupted else str(error) or type(error).__name__
+    with suppress(Exception):
+        folder.write_status("stopped" if interrupted else "failed", generation=generation, message=message)
+    for part in parts:
+        with suppress(Exception):
+            part.close({})
+
+
+def _refuse_lost_checkpoints(folder: RunFolder) -> None:
+    """A run without checkpoints begins anew only where nothing would be lost.
+
+    Raises:
+        CheckpointError: it had come further.
+    """
+    line = log.last(folder.log_path)
+    if line is not None or "branched_from" in folder.read_config():
+        reached = f"generation {line['generation']}" if line else "the run that it continues"
+        raise CheckpointError(
+            f"expected checkpoints in '{folder.checkpoints}' up to {reached}, as the log has it, found none; restore "
+            "one, or start a new run"
+        )
+
+
+def _config_in(folder: RunFolder) -> RunConfig:
+    """The configuration in ``config.json``."""
+    values = folder.read_config().get("hyperparameters")
+    if not isinstance(values, dict):
+        raise UsageError(f"expected 'hyperparameters' in '{folder.config_path}', found none; restore the file")
+    return RunConfig.from_saved(values)

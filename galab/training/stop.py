@@ -1,0 +1,84 @@
+"""When a run stops."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from galab.config.fields import RunConfig
+
+
+@dataclass(slots=True)
+class StopRules:
+    """The first rule that holds ends the run.
+
+    Attributes:
+        generations: as many generations as this, counted from the start of the run.
+        seconds: as many seconds, over all sittings.
+        target: validation accuracy of the champion.
+        interrupted: set by Ctrl-C; the generation is finished and saved first.
+    """
+
+    generations: int | None = None
+    seconds: float | None = None
+    target: float | None = None
+    interrupted: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def of(cls, config: RunConfig) -> StopRules:
+        """The rules of a configuration."""
+        return cls(config.generations, config.seconds, config.target)
+
+    def reason(self, generation: int, seconds: float, accuracy: float | None) -> str | None:
+        """Why to stop now, in words, or None.
+
+        Args:
+            generation: generations done.
+            seconds: seconds spent, over all sittings.
+            accuracy: the champion's validation accuracy when it was last measured.
+        """
+        if self.interrupted.is_set():
+            return "interrupted"
+        if self.generations is not None and generation >= self.generations:
+            return f"{self.generations} generations done"
+        if self.seconds is not None and seconds >= self.seconds:
+            return f"{self.seconds:g} seconds spent"
+        if self.target is not None and accuracy is not None and accuracy >= self.target:
+            return f"validation accuracy {accuracy:.4f} reached the target {self.target:g}"
+        return None
+
+    def fraction(self, generation: int, seconds: float) -> float:
+        """How much of the run is done, from 0 to 1, by the rules that can tell."""
+        parts = [0.0]
+        if self.generations:
+            parts.append(generation / self.generations)
+        if self.seconds:
+            parts.append(seconds / self.seconds)
+        return min(1.0, max(parts))
+
+
+@contextmanager
+def interruptible(event: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) set the event; a second one stops at once.
+
+    Signals reach the main thread alone, so elsewhere nothing is installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,311 @@
+"""Trials in processes: who computes what, who stopped, and what becomes of a process that dies.
+
+Each process is sent whole batches of trials and steps them side by side. It ignores Ctrl-C, which a terminal sends to
+everybody: the parent hears it and tells the processes, which then finish their generation and save. Where the parent
+itself is killed, its pipe closes, and they do the same.
+
+Many trials in one process, generation by generation, each with its own run key, minibatch and chunk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+from galab.config.fields import RunConfig
+from galab.contracts import Scores
+from galab.errors import GalabError
+from galab.evaluation.executors.worker import GOODBYE_SECONDS, Child, ignore_interrupts, receive, require_children, send
+from galab.training.build import Experiment, own_threads
+from galab.training.loop import Result, Scored, Turn
+from galab.training.search import Shared
+from galab.training.start import Steps, resuming, starting
+from galab.training.tensorboard import Progress, ProgressRecorder
+
+Key = TypeVar("Key")
+T = TypeVar("T")
+TrialSteps = Generator[Turn, Scored, T]
+#: Scores several cohorts; a trial that fails gets its error in the place of its scores.
+ScoreAll = Callable[[Sequence[Turn]], Sequence[Scores | Exception]]
+
+
+def one_by_one(turns: Sequence[Turn]) -> list[Scores | Exception]:
+    """Scores of every cohort, one after the other."""
+    found: list[Scores | Exception] = []
+    for turn in turns:
+        try:
+            found.append(turn.experiment.executor.score(turn.cohort))
+        except Exception as error:
+            found.append(error)
+    return found
+
+
+def together(trials: Mapping[Key, TrialSteps[T]], score: ScoreAll = one_by_one) -> Iterator[tuple[Key, T | Exception]]:
+    """Step trials side by side until each has ended.
+
+    Args:
+        trials: runs by the turn, see :mod:`galab.training.loop`.
+        score: computes the scores of one turn of each.
+
+    Yields:
+        Each trial as soon as it ends: its key, with its result or with the error that ended it. An error ends one
+        trial and not the others.
+    """
+    waiting: dict[Key, Turn] = {}
+    try:
+        for key, steps in trials.items():
+            ended = _advance(waiting, key, lambda steps=steps: next(steps))  # type: ignore[misc]
+            if ended is not None:
+                yield key, ended[0]
+        while waiting:
+            began = time.perf_counter()
+            answers = score(list(waiting.values()))
+            share = (time.perf_counter() - began) / len(waiting)
+            for key, answer in zip(list(waiting), answers, strict=True):
+                steps = trials[key]
+                if isinstance(answer, Exception):
+                    ended = _advance(waiting, key, lambda: steps.throw(answer))  # noqa: B023
+                else:
+                    ended = _advance(waiting, key, lambda: steps.send(Scored(answer, share)))  # noqa: B023
+                if ended is not None:
+                    yield key, ended[0]
+    finally:
+        for steps in trials.values():
+            steps.close()
+
+
+def _advance(waiting: dict[Key, Turn], key: Key, move: Callable[[], Turn]) -> tuple[T | Exception] | None:
+    """Bring one trial to its next turn; how it ended, in a tuple of one, if it did."""
+    try:
+        waiting[key] = move()
+    except StopIteration as end:
+        waiting.pop(key, None)
+        return (end.value,)
+    except Exception as error:
+        waiting.pop(key, None)
+        return (error,)
+    return None
+
+
+_POLL_SECONDS = 0.25
+#: Hears how a trial comes along: its index, and how far it is.
+Observe = Callable[[int, Progress], None]
+#: A trial's index, and why it failed, or None.
+Ending = tuple[int, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of a group, to begin or to continue.
+
+    Attributes:
+        path: its folder; where there is a run already, that one is continued.
+        config: resolved hyperparameters, for a run that begins.
+        changes: hyperparameters that a continued run takes over.
+        allow_numeric_change: continue where scores can no longer be bit-identical.
+        trust: run code that the run names even if nobody here has run it before.
+    """
+
+    path: Path
+    config: RunConfig
+    changes: dict[str, Any]
+    allow_numeric_change: bool = False
+    trust: bool = False
+
+    def steps(self, observe: Callable[[Progress], None], shared: Shared) -> Steps:
+        """The run by the turn."""
+
+        def recorders(_folder: Any, _experiment: Experiment, stop: Any, _totals: Any) -> list[ProgressRecorder]:
+            return [ProgressRecorder(stop, observe)]
+
+        if not (self.path / "config.json").is_file():
+            return starting(
+                self.config, name=self.path.name, runs=self.path.parent, recorders=recorders, shared=shared
+            )
+        return resuming(
+            self.path,
+            self.changes,
+            allow_numeric_change=self.allow_numeric_change,
+            trust=self.trust,
+            recorders=recorders,
+            shared=shared,
+        )
+
+
+def run_batch(
+    trials: dict[int, Trial], observe: Observe, interrupted: threading.Event, tasks: dict[Any, Any]
+) -> Iterator[Ending]:
+    """Run trials side by side in this process; each is yielded when it ends.
+
+    Args:
+        trials: by index.
+        observe: hears how they come along.
+        interrupted: makes all of them finish their generation and save.
+        tasks: tasks loaded for earlier batches.
+    """
+    shared = Shared(interrupted, tasks, cache_share=1 / len(trials))
+    with own_threads():
+        steps = {
+            index: trial.steps(lambda progress, index=index: observe(index, progress), shared)  # type: ignore[misc]
+            for index, trial in trials.items()
+        }
+        for index, ending in together(steps):
+            yield index, None if isinstance(ending, Result) else sentence(ending)
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, as a sentence."""
+    return str(error) if isinstance(error, GalabError) else f"unexpected {type(error).__name__}: {error}"
+
+
+def run_here(
+    batches: Sequence[Sequence[int]], trials: Sequence[Trial], observe: Observe, interrupted: threading.Event
+) -> dict[int, str | None]:
+    """Run batch after batch in this process; why each trial that was begun failed, or None."""
+    tasks: dict[Any, Any] = {}
+    ended: dict[int, str | None] = {}
+    for batch in batches:
+        if interrupted.is_set():
+            break
+        ended.update(run_batch({index: trials[index] for index in batch}, observe, interrupted, tasks))
+    return ended
+
+
+def run_in_processes(
+    batches: Sequence[Sequence[int]],
+    trials: Sequence[Trial],
+    observe: Observe,
+    interrupted: threading.Event,
+    jobs: int,
+) -> dict[int, str | None]:
+    """Run batches in up to ``jobs`` processes; why each trial that was begun failed, or None."""
+    require_children(f"--jobs {jobs}", "--jobs 1")
+    return _Crew(batches, trials, observe, interrupted).run(jobs)
+
+
+class _Worker(Child):
+    """One process, and the trials that it is at; it is no daemon, because its trials may have workers of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(_serve, daemon=False)
+        self.batch: list[int] = []
+
+
+class _Crew:
+    def __init__(
+        self, batches: Sequence[Sequence[int]], trials: Sequence[Trial], observe: Observe, interrupted: threading.Event
+    ) -> None:
+        self._waiting = deque(list(batch) for batch in batches)
+        self._trials = trials
+        self._observe = observe
+        self._interrupted = interrupted
+        self._ended: dict[int, str | None] = {}
+        self._workers: list[_Worker] = []
+
+    def run(self, jobs: int) -> dict[int, str | None]:
+        """Until all batches are done; why each trial that was begun failed, or None."""
+        told = False
+        try:
+            self._workers = [_Worker() for _ in range(min(jobs, len(self._waiting)))]
+            while self._workers:
+                if self._interrupted.is_set() and not told:
+                    told = True
+                    self._waiting.clear()
+                    for worker in self._workers:
+                        worker.send("stop")
+                for connection in wait([worker.connection for worker in self._workers], _POLL_SECONDS):
+                    self._hear(next(worker for worker in self._workers if worker.connection is connection))
+        finally:
+            for worker in self._workers:
+                worker.end(0.0)
+        return self._ended
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            kind, *values = worker.hear()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        if kind == "progress":
+            self._observe(*values)
+        elif kind == "ended":
+            index, why = values
+            self._ended[index] = why
+            worker.batch.remove(index)
+        elif kind == "free":
+            worker.ready = True
+            self._employ(worker)
+
+    def _employ(self, worker: _Worker) -> None:
+        """Give a free process the next batch, or let it go."""
+        if self._waiting and not self._interrupted.is_set():
+            worker.batch = self._waiting.popleft()
+            # Whoever wants no warnings, or everything, wants it of the processes too.
+            worker.send("level", logging.getLogger("galab").getEffectiveLevel())
+            worker.send("run", {index: self._trials[index] for index in worker.batch})
+            return
+        self._workers.remove(worker)
+        worker.end(GOODBYE_SECONDS)
+
+    def _bury(self, worker: _Worker) -> None:
+        """A process died. Of several trials nobody knows which one did it, so each goes on in a batch of its own."""
+        self._workers.remove(worker)
+        fate = worker.fate()
+        if worker.ready:
+            fate += "; `galab resume` continues from its last checkpoint"
+        if len(worker.batch) == 1 or self._interrupted.is_set():
+            self._ended.update(dict.fromkeys(worker.batch, fate))
+        elif not worker.ready:
+            everyone = [index for batch in self._waiting for index in batch]
+            self._waiting.clear()
+            self._ended.update(dict.fromkeys(everyone, fate))
+            return
+        else:
+            self._waiting.extend([index] for index in worker.batch)
+        if self._waiting:
+            self._workers.append(_Worker())
+
+
+def _serve(connection: Any) -> None:
+    """A process's life: batches come in, progress and endings go out."""
+    ignore_interrupts()
+    interrupted = threading.Event()
+    batches: queue.Queue[dict[int, Trial] | None] = queue.Queue()
+    threading.Thread(target=_listen, args=(connection, interrupted, batches), daemon=True).start()
+
+    def tell(*message: Any) -> None:
+        with contextlib.suppress(OSError):  # a parent that is gone must not fail a trial, which is being saved
+            send(connection, *message)
+
+    tasks: dict[Any, Any] = {}
+    tell("free")
+    while (batch := batches.get()) is not None:
+        for index, why in run_batch(batch, lambda *news: tell("progress", *news), interrupted, tasks):
+            tell("ended", index, why)
+        tell("free")
+
+
+def _listen(connection: Any, interrupted: threading.Event, batches: queue.Queue[dict[int, Trial] | None]) -> None:
+    """Take messages while the process computes."""
+    while True:
+        try:
+            kind, *values = receive(connection)
+        except (EOFError, OSError):
+            interrupted.set()
+            batches.put(None)
+            return
+        if kind == "run":
+            batches.put(values[0])
+        elif kind == "level":
+            logging.getLogger("galab").setLevel(values[0])
+        else:
+            interrupted.set()

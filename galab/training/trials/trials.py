@@ -1,0 +1,317 @@
+"""Many trials of one configuration: a group of runs that differ in nothing but the seed.
+
+How the trials of a group stand, as their folders say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galab.config.fields import RunConfig
+from galab.errors import RunFolderError, UsageError
+from galab.storage import log
+from galab.storage.groups import GroupFolder
+from galab.storage.run_folder import RunFolder
+from galab.training import origin
+from galab.training import trust as trust_rules
+from galab.training.build import build, network_and_task, own_threads
+from galab.training.origin import origin_founders, pinned_origin
+from galab.training.resolve import default_name, resolve
+from galab.training.search import Shared
+from galab.training.start import changed
+from galab.training.stop import interruptible
+from galab.training.tensorboard import Progress
+from galab.training.trials.grid import checked_seeds
+from galab.training.trials.processes import Observe, Trial, run_here, run_in_processes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one trial stands.
+
+    Attributes:
+        path: its run folder.
+        seed: its key.
+        state: ``finished``, ``stopped``, ``failed``, ``killed``, ``running`` or ``waiting`` (not begun).
+        generation: generations done.
+        evaluations: (member, example) pairs, over all sittings.
+        seconds: its own time, over all sittings.
+        message: why it stopped or failed, in words.
+        metrics: the champion's ``validation_...``, ``test_...`` and ``weights_...`` metrics.
+    """
+
+    path: Path
+    seed: int
+    state: str
+    generation: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    message: str = ""
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def stand(path: Path, seed: int) -> Ended:
+    """How a trial stands, as its folder says."""
+    folder = RunFolder(path)
+    if not folder.config_path.is_file():
+        return Ended(path, seed, "waiting")
+    status = folder.read_status() or {"state": "killed"}
+    state = "killed" if status["state"] == "running" and not folder.in_use() else status["state"]
+    line = log.last(folder.log_path) or {}
+    metrics = status.get("result") or {}
+    if not metrics:
+        report = log.last(folder.log_path, having="champion") or {}
+        names = [name for name in report if name.startswith(("validation_", "test_", "weights_"))]
+        metrics = {name: report[name] for name in names}
+    return Ended(
+        path,
+        seed,
+        state,
+        line.get("generation", 0),
+        line.get("evaluations", 0),
+        line.get("seconds", 0.0),
+        status.get("message", ""),
+        metrics,
+    )
+
+
+def data_in(trials: Sequence[Ended]) -> str:
+    """The data of trials in words, from the first that was begun."""
+    for trial in trials:
+        if trial.state != "waiting":
+            return str((RunFolder(trial.path).read_config().get("data") or {}).get("description", ""))
+    return ""
+
+
+#: Trials that one process steps side by side at most.
+TOGETHER = 16
+#: Larger networks spend their time in arithmetic; their trials only get into each other's way in the processor's cache.
+_MOST_WEIGHTS_TOGETHER = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What became of a group.
+
+    Attributes:
+        path: the group's folder.
+        trials: one entry per trial.
+        interrupted: whether a person stopped them.
+        data: the data set in words.
+    """
+
+    path: Path
+    trials: tuple[Ended, ...]
+    interrupted: bool = False
+    data: str = ""
+
+    @property
+    def failed(self) -> list[Ended]:
+        """Trials that an error ended."""
+        return [trial for trial in self.trials if trial.state == "failed"]
+
+
+def start_trials(
+    config: RunConfig,
+    seeds: Sequence[int],
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    jobs: int | None = None,
+    observe: Observe | None = None,
+) -> Trials:
+    """Run one configuration with several seeds, each in ``runs/<name>/seed_<k>``.
+
+    Args:
+        config: what to do; its own seed is not used.
+        seeds: one trial each.
+        name: the group's folder; made of the task and the strategy when absent.
+        runs: the folder of all runs.
+        jobs: processes; as many as cores when absent.
+        observe: hears how each trial comes along.
+
+    Raises:
+        UsageError: the configuration cannot be carried out, or the seeds are none; nothing was written then.
+        RunFolderError: the folder is taken or cannot be written.
+    """
+    seeds = checked_seeds(seeds)
+    jobs = jobs_for(jobs, len(seeds), config.workers)
+    config, weights = checked(config, seeds[0], jobs)
+    trust_rules.remember(config)
+    stem = default_name(config)
+    content = group_content(config, seeds)
+    group = GroupFolder.create(runs, name, content) if name else GroupFolder.create_free(runs, stem, content)
+    trials = [Trial(path, one, {}) for path, one in members(group.path, config, seeds)]
+    return run_all(group.path, trials, [weights] * len(trials), jobs, observe)
+
+
+def resume_trials(
+    path: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    jobs: int | None = None,
+    allow_numeric_change: bool = False,
+    trust: bool = False,
+    observe: Observe | None = None,
+) -> Trials:
+    """Continue every unfinished trial of a group or a sweep, bit for bit.
+
+    Args:
+        path: the folder of the group or the sweep.
+        changes: stop rules and other changeable hyperparameters; with them, finished trials go on too.
+        jobs: processes; as many as cores when absent.
+        allow_numeric_change: continue where scores can no longer be bit-identical.
+        trust: run code that the runs name even if nobody here has run it before.
+        observe: hears how each trial comes along.
+
+    Raises:
+        RunFolderError: there is no group at the path, or its ``group.json`` is damaged.
+    """
+    trials, weights, done = [], [], []
+    shared = Shared()
+    for config, group in cells(path):
+        seeds = GroupFolder(group).read()["seeds"]
+        config = dataclasses.replace(config, seed=seeds[0])
+        if changes:  # refused here, before any trial goes on, and taken over by those that have not begun
+            config = changed(config, changes, RunFolder(group))
+            GroupFolder(group).write(group_content(config, seeds))
+        own = members(group, config, seeds)
+        unfinished = [member for member in own if changes or stand(*_place(member)).state != "finished"]
+        done += [stand(*_place(member)) for member in own if member not in unfinished]
+        if unfinished:
+            trust_rules.check(config, trust=trust)
+            weights += [_weights(config, shared)] * len(unfinished)
+        trials += [Trial(folder, one, changes or {}, allow_numeric_change, trust) for folder, one in unfinished]
+    workers = max((trial.changes.get("workers", trial.config.workers) for trial in trials), default=0)
+    ran = run_all(Path(path), trials, weights, jobs_for(jobs, len(trials), workers), observe)
+    everyone = sorted((*done, *ran.trials), key=lambda one: (one.path.parent, one.seed))
+    return dataclasses.replace(ran, trials=tuple(everyone), data=ran.data or data_in(done))
+
+
+def run_all(
+    path: Path, trials: Sequence[Trial], weights: Sequence[int], jobs: int, observe: Observe | None = None
+) -> Trials:
+    """Run trials, several of a small network side by side in each process.
+
+    Args:
+        path: the folder of them all.
+        trials: what to run.
+        weights: parameters of each one's network.
+        jobs: processes; one is this process.
+        observe: hears how each trial comes along.
+    """
+    interrupted = threading.Event()
+    batches = plan(trials, weights, jobs)
+    hear = observe or _nobody
+    with interruptible(interrupted):
+        if jobs == 1:
+            why = run_here(batches, trials, hear, interrupted)
+        else:
+            why = run_in_processes(batches, trials, hear, interrupted, jobs)
+    ended = []
+    for index, trial in enumerate(trials):
+        one = stand(trial.path, trial.config.seed or 0)
+        error = why.get(index)
+        ended.append(one if error is None else dataclasses.replace(one, state="failed", message=error))
+    return Trials(path, tuple(ended), interrupted.is_set(), data_in(ended))
+
+
+def plan(trials: Sequence[Trial], weights: Sequence[int], jobs: int) -> list[list[int]]:
+    """Which trials share a process at the same time: indices by batch, filled evenly.
+
+    A trial with workers has a process of its own, or all would have their workers at the same time.
+    """
+    alike: dict[str, list[int]] = {}
+    batches = []
+    for index, trial in enumerate(trials):
+        if weights[index] > _MOST_WEIGHTS_TOGETHER or trial.config.workers:
+            batches.append([index])
+        else:
+            alike.setdefault(repr(dataclasses.replace(trial.config, seed=None)), []).append(index)
+    for indices in alike.values():
+        # Each process gets its part even where one batch could hold all.
+        size = math.ceil(len(indices) / max(math.ceil(len(indices) / TOGETHER), min(jobs, len(indices))))
+        batches += [indices[at : at + size] for at in range(0, len(indices), size)]
+    return sorted(batches)
+
+
+def jobs_for(jobs: int | None, trials: int, workers: int = 0) -> int:
+    """How many processes to use for so many trials.
+
+    Args:
+        jobs: as asked for; None takes as many as the cores are enough for.
+        trials: how many there are.
+        workers: that each trial has besides.
+
+    Raises:
+        UsageError: fewer than one process was asked for.
+    """
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"expected --jobs of at least 1, got {jobs}; leave it out to use every core")
+    return max(1, min(jobs or cores() // max(1, workers), trials))
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def checked(config: RunConfig, seed: int, jobs: int, shared: Shared | None = None) -> tuple[RunConfig, int]:
+    """The configuration of a group with everything decided, and its network's number of parameters.
+
+    Everything is built once, so that what cannot work is refused before a folder is made.
+
+    Raises:
+        GalabError: the configuration cannot be carried out.
+    """
+    threads = config.threads or (max(1, cores() // (jobs * max(1, config.workers))) if jobs > 1 else 0)
+    with own_threads():
+        # Every trial then has the numbers of this table, or says that it cannot.
+        config, law = origin.settle(pinned_origin(resolve(dataclasses.replace(config, seed=seed, threads=threads))))
+        module, task = network_and_task(config, shared)
+        experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
+    return config, experiment.founders.layout.size
+
+
+def group_content(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
+    """What ``group.json`` says of trials."""
+    return {"kind": "trials", "seeds": list(seeds), "hyperparameters": config.to_dict() | {"seed": None}}
+
+
+def members(path: Path, config: RunConfig, seeds: Iterable[int]) -> list[tuple[Path, RunConfig]]:
+    """Folder and configuration of each trial of a group."""
+    return [(path / f"seed_{seed}", dataclasses.replace(config, seed=seed)) for seed in seeds]
+
+
+def cells(path: Path) -> list[tuple[RunConfig, Path]]:
+    """The groups in a group or a sweep: the configuration and the folder of each.
+
+    Raises:
+        RunFolderError: there is none, or a ``group.json`` is damaged.
+    """
+    content = GroupFolder(Path(path)).read()
+    if content["kind"] == "sweep":
+        return [cell for name in content["cells"] for cell in cells(Path(path) / name)]
+    if not isinstance(content.get("hyperparameters"), dict) or not isinstance(content.get("seeds"), list):
+        raise RunFolderError(f"expected seeds and hyperparameters in '{path}/group.json', got others; restore it")
+    return [(RunConfig.from_dict(content["hyperparameters"]), Path(path))]
+
+
+def _weights(config: RunConfig, shared: Shared) -> int:
+    module, _ = network_and_task(config, shared)
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _place(member: tuple[Path, RunConfig]) -> tuple[Path, int]:
+    return member[0], member[1].seed or 0
+
+
+def _nobody(_index: int, _progress: Progress) -> None:
+    """Hears nothing."""

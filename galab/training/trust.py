@@ -1,0 +1,94 @@
+"""Whose code may run.
+
+A configuration may name code: ``moons.py:moons``. When it is typed by hand it runs, and is remembered in the user's own
+state folder by its content. When it comes out of a checkpoint, which may be a stranger's, it runs only if it is
+remembered so, or if the user says ``--trust``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import platformdirs
+
+from galab.config.fields import RunConfig, flag
+from galab.config.parsing import parse_mutations
+from galab.config.registry import MODELS, TASKS
+from galab.errors import UsageError
+
+logger = logging.getLogger("galab")
+
+#: Hyperparameters that may name code.
+OPERATORS = ("mutate", "step_size", "crossover")
+CODE = ("task", "model", "strategy", "selection", *OPERATORS)
+_CALLED = {"task": TASKS, "model": MODELS}
+
+
+def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:
+    """Note the code that somebody asked for by hand."""
+    prints = prints_of(config, names) - _remembered()
+    if not prints:
+        return
+    try:
+        _store().parent.mkdir(parents=True, exist_ok=True)
+        with _store().open("a", encoding="utf-8") as handle:
+            handle.writelines(f"{line}\n" for line in sorted(prints))
+    except OSError as error:
+        logger.warning("could not note your own code in '%s' (%s): later commands need --trust", _store(), error)
+
+
+def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE) -> None:
+    """Refuse code that a checkpoint or a file names and nobody here asked for.
+
+    Raises:
+        UsageError: the code is unknown, or has changed since.
+    """
+    if trust:
+        remember(config, names)
+        return
+    for name in names:
+        for reference in _references(config, name):
+            if _print(reference) not in _remembered():
+                raise UsageError(
+                    f"expected code that you have run before for {flag(name)} '{reference}', got new or changed code; "
+                    "look at it, and if you want it to run say --trust (in Python: trust=True)"
+                )
+
+
+def prints_of(config: RunConfig, names: Iterable[str] = CODE) -> frozenset[str]:
+    """Fingerprints of the code that a configuration names."""
+    return frozenset(_print(reference) for name in names for reference in _references(config, name))
+
+
+def _references(config: RunConfig, name: str) -> list[str]:
+    """The code that a hyperparameter names: none, one, or several in a mix of mutations."""
+    value = getattr(config, name)
+    if value is None:
+        return []
+    if name == "mutate":
+        names = [call.name for call, _ in parse_mutations(value)]
+    else:  # arguments are plain values: what runs is what the name says
+        names = [_CALLED[name].parse(value).name if name in _CALLED else value]
+    return [reference for reference in names if ":" in reference]
+
+
+def _print(reference: str) -> str:
+    """A fingerprint of code: the content of a file, or the name of an installed module."""
+    place = reference.rpartition(":")[0]
+    if place.endswith(".py") and Path(place).is_file():
+        return hashlib.sha256(Path(place).read_bytes() + reference.encode()).hexdigest()
+    return hashlib.sha256(reference.encode()).hexdigest()
+
+
+def _store() -> Path:
+    return Path(platformdirs.user_state_dir("galab")) / "own_code.txt"
+
+
+def _remembered() -> set[str]:
+    try:
+        return set(_store().read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError):
+        return set()

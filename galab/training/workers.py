@@ -1,0 +1,155 @@
+"""The workers of a run: what builds its experiment anew in each of them, and what keeps them where it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galab.config.fields import RunConfig
+from galab.errors import NumericProfileError, UsageError
+from galab.evaluation.executors.local import Here
+from galab.evaluation.executors.worker import require_children
+from galab.evaluation.executors.worker_pool import Processes
+from galab.evaluation.numeric_profile import differences
+from galab.evaluation.sources import Part
+from galab.genome.initial import Founders
+from galab.genome.random import Table
+from galab.training.build import Experiment, build, network_and_task, profile_of
+from galab.training.checkpoint import buffers_of, check_layout, load_buffers, versions
+from galab.training.search import Search
+from galab.training.trust import prints_of
+
+
+def check_workers(config: RunConfig) -> None:
+    """Refuse workers where there can be none, before anything is written.
+
+    Raises:
+        UsageError: this process may not start others.
+    """
+    if config.workers:
+        require_children(f"--workers {config.workers}", "--workers 0")
+
+
+@contextmanager
+def with_workers(experiment: Experiment) -> Iterator[Experiment]:
+    """The same experiment with its executor in processes, where the configuration asks for them."""
+    workers, search = experiment.config.workers, experiment.search
+    if not workers:
+        yield experiment
+        return
+    assert isinstance(search.executor, Here)  # others refuse workers
+    pool = Processes(search.executor, _Leader(search), Blueprint.of(experiment), workers)
+    try:
+        yield replace(experiment, pool=pool)
+    finally:
+        pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """Everything that a worker needs to build what it computes with; calling it does so.
+
+    Code of the user's own is loaded again by its name, from the folder that the run was started in, and must be what
+    the run began with.
+
+    Attributes:
+        config: resolved.
+        founders: the recipe for generation 0.
+        law: the table of the noise's distribution.
+        buffers: the module's.
+        profile: the numeric profile of the run.
+        fingerprint: of the task's data.
+        prints: of the user's own code.
+        place: the current folder.
+    """
+
+    config: RunConfig
+    founders: Founders
+    law: Table
+    buffers: dict[str, NDArray[Any]]
+    profile: dict[str, Any]
+    fingerprint: str
+    prints: frozenset[str]
+    place: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Blueprint:
+        """What an experiment was built of."""
+        config = experiment.config
+        return cls(
+            config, experiment.founders, experiment.law, buffers_of(experiment.module), profile_of(experiment),
+            experiment.task.fingerprint, prints_of(config), os.getcwd(),
+        )  # fmt: skip
+
+    def __call__(self) -> _Follower:
+        """Build it.
+
+        Raises:
+            UsageError: the code or the data is not what the run began with.
+            NumericProfileError: scores would differ in the last bits here.
+        """
+        os.chdir(self.place)
+        module, task = network_and_task(self.config)
+        if prints_of(self.config) != self.prints or task.fingerprint != self.fingerprint:
+            raise UsageError(
+                "expected a worker to find the code and the data that the run began with, got others: they were "
+                "changed meanwhile; put them back and resume the run"
+            )
+        check_layout(self.founders.layout, module, "the run")
+        load_buffers(module, self.buffers)
+        experiment = build(self.config, module, task, law=self.law, founders=self.founders)
+        different = differences(self.profile, profile_of(experiment))
+        if different:
+            raise NumericProfileError(
+                f"expected workers to compute as the run does, got {'; '.join(different)} in one of them; use "
+                "--workers 0"
+            )
+        return _Follower(experiment.search)
+
+
+class _Leader:
+    """See :class:`galab.evaluation.executors.worker.Leader`."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+
+    def state(self) -> dict[str, Any]:
+        search = self._search
+        recent = {"recent": search.recent()}
+        return {"strategy": search.strategy.state_dict(), "versions": versions(), **search.state(), **recent}
+
+    def news(self) -> dict[str, Any]:
+        return self._search.news()
+
+    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        return self._search.heard(fitness)
+
+
+class _Follower:
+    """See :class:`galab.evaluation.executors.worker.Follower`."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+
+    @property
+    def executor(self) -> Here:
+        assert isinstance(self._search.executor, Here)
+        return self._search.executor
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._search.restore(state, state["recent"])
+
+    def follow(self, news: dict[str, Any], parts: Sequence[Part]) -> bool:
+        return self._search.follow(news, [part.births for part in parts])
+
+    def settle(self) -> None:
+        self._search.settle()
+
+    def hear(self, heard: NDArray[np.float64]) -> None:
+        self._search.hear(heard)
