@@ -23,19 +23,11 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from galab.analysis.precision import (
-    Twice,
-    cohorts_twice,
-    cosine,
-    in_common,
-    progress_kept,
-    run_off,
-    spearman,
-    survivors,
-)
+from galab.analysis.precision import Twice, cohorts_twice, in_common, progress_kept, run_off, spearman, survivors
 from galab.config.fields import RunConfig
 from galab.config.strategy_kinds import is_evolution
 from galab.stats.intervals import Interval, median_interval
+from galab.stats.vectors import cosine
 from galab.storage.checkpoints import list_checkpoints
 from galab.storage.run_folder import RunFolder
 

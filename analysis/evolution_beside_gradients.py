@@ -16,8 +16,8 @@ from pathlib import Path
 
 from galab.config.fields import RunConfig
 from galab.config.strategy_kinds import called
-from galab.storage import log
 from galab.storage.groups import runs_below
+from galab.storage.log import read_log
 
 LEVELS = (0.95, 0.97, 0.973)
 
@@ -37,7 +37,7 @@ def main() -> None:
     print("|---" * (len(LEVELS) + 3) + "|")
     for folder in (run for path in chosen.runs for run in runs_below(path)):
         config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
-        lines = [line for line in log.read(folder.log_path) if "test_accuracy" in line]
+        lines = [line for line in read_log(folder.log_path) if "test_accuracy" in line]
         rows = [(line["evaluations"], line["seconds"], line["test_accuracy"]) for line in lines]
         levels = " | ".join(first(level, rows) for level in LEVELS)
         name = f"{called(config.strategy)}, seed {config.seed}"

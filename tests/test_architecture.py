@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "galab"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = SOURCES + [path for top in ("tests", "bench", "analysis") for path in sorted((ROOT / top).rglob("*.py"))]
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
 
 #: The public door, ``galab/__init__.py`` and ``galab/__main__.py``.
 DOOR = "galab"
@@ -26,15 +26,15 @@ LAYER = {
     **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options", "calls"), 0),
     **dict.fromkeys(("schedules", "evolution_options", "memories", "compatibility"), 0),
     **dict.fromkeys(("population_compatibility", "evolution_compatibility", "gradient_compatibility"), 0),
-    "store": 1,
-    **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
+    **dict.fromkeys(("stats", "storage"), 1),
+    **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks"), 2),
     **{"strategies": 3, "evaluation": 4, "lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},
 }
 #: Arrows allowed inside a layer; layer 0 is one room.
-SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome"), ("tasks", "data")}
+SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome")}
 SIDEWAYS |= {("cli", DOOR), (DOOR, "cli")}
 # Exact random numbers, and nothing else of genomes; and what a bank of memories does, for the log.
-SIDEWAYS |= {("tasks", "genome.noise"), ("models", "genome.noise"), ("lab", "analysis.memory")}
+SIDEWAYS |= {("tasks", "genome.random"), ("models", "genome.random"), ("lab", "analysis.memory")}
 #: Other people's packages under the name that they are imported by.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 
@@ -240,9 +240,9 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
         ("galab.genome.births", "from galab import run", "galab"),
         ("galab.operators.mutation.dense", "from galab.tasks.images import mnist", "tasks"),
         ("galab.operators.mutation.dense", "from galab.operators import ranking", "breeding"),
-        ("galab.operators.selection", "from galab.tasks.data import idx", "data"),
+        ("galab.operators.selection", "from galab.tasks.data import idx", "tasks"),
         ("galab.models.mlp", "from galab.genome import births", "genome"),
-        ("galab.tasks.data.idx", "from ..tasks import images", "tasks"),
+        ("galab.tasks.data.idx", "from ...models import mlp", "models"),
         ("galab.tasks.images", "from galab.models.mlp import MLP", "models"),
         ("galab.tasks.images", "from galab.genome import births", "genome"),
         ("galab.storage.pickle_format", "from galab.genome.births import BIRTH", "genome"),
@@ -258,7 +258,7 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
         ("galab.config.registry", "def late():\n    import torch", "torch"),
         ("galab.contracts", "import torch", "torch"),
         ("galab.config.fields", "if TYPE_CHECKING:\n    import torch", "torch"),
-        ("galab.errors", "from .store import plain", "store"),
+        ("galab.errors", "from .storage import log", "storage"),
         ("galab.presets.tuned", "import json", "presets"),
     ],
 )
@@ -270,9 +270,9 @@ def test_the_checker_sees_a_planted_arrow(module: str, line: str, culprit: str) 
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("galab.operators.mutation.dense", "from galab.genome import noise"),
+        ("galab.operators.mutation.dense", "from galab.genome import random"),
         ("galab.operators.selection", "from ..genome.births import BIRTH"),
-        ("galab.genome.births", "from . import noise\nfrom .noise import codes\nfrom galab.storage import plain"),
+        ("galab.genome.births", "from . import random\nfrom .random import codes\nfrom galab.storage import log"),
         ("galab.tasks.images", "from galab.tasks.data import idx\nfrom galab.genome.random import draw"),
         ("galab.config.fields", "from galab.errors import UsageError\nfrom galab import registry\nimport numpy as np"),
         ("galab.contracts", "if typing.TYPE_CHECKING:\n    import torch\n    from numpy.typing import NDArray"),

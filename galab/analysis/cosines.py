@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from galab.stats import vectors
 from galab.stats.intervals import Interval, share_interval
 from galab.stats.plots import COLOURS, save, sheet
 from galab.strategies.evolution import centred_ranks, pair_weights, raw, single_weights, without_failures
@@ -43,15 +44,8 @@ def cosines(rows: NDArray[np.floating], direction: NDArray[np.floating]) -> Floa
     Returns:
         (n,) from -1 to 1.
     """
-    wanted = direction.astype(np.float64)
     # Row by row, so that no copy of all of them is made in float64.
-    found = [_cosine(row.astype(np.float64), wanted) for row in rows]
-    return np.array(found, dtype=np.float64)
-
-
-def _cosine(one: Floats, other: Floats) -> float:
-    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(np.clip(one @ other / norms, -1, 1)) if norms > 0 and math.isfinite(norms) else math.nan
+    return np.clip([vectors.cosine(row, direction) for row in rows], -1, 1).astype(np.float64)
 
 
 def density(cosine: ArrayLike, dimensions: int) -> Floats:

@@ -88,13 +88,6 @@ def progress_kept(chosen: NDArray[np.int64], fitness: Fitness) -> float:
     return float(fitness[chosen].mean() - fitness.mean()) / possible if possible else float("nan")
 
 
-def cosine(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """Cosine of two vectors, (D,) each; NaN where one is zero."""
-    first, second = one.astype(np.float64), other.astype(np.float64)
-    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / norms if norms else float("nan")
-
-
 @dataclass(frozen=True, slots=True)
 class Twice:
     """One cohort, scored in float32 and in bfloat16.

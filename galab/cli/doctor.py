@@ -111,16 +111,16 @@ def _importable(package: str) -> bool:
 def _data() -> list[tuple[str, str, str]]:
     from galab.errors import DataError
     from galab.tasks.data import FASHION_MNIST, MNIST
-    from galab.tasks.data.download import whereabouts
+    from galab.tasks.data.download import local_folder
 
     named = os.environ.get("GALAB_DATA") or "not set"
     try:
-        whereabouts(MNIST)
+        local_folder(MNIST)
     except DataError as error:
         return [("GALAB_DATA", named, str(error))]
     rows = [("GALAB_DATA", named, "yes")]
     for source in (MNIST, FASHION_MNIST):
-        where = whereabouts(source)
+        where = local_folder(source)
         rows.append((f"data: {source.name}", where or "not here yet", "yes" if where else "downloaded at first use"))
     return rows
 

@@ -68,10 +68,10 @@ def show(path: Path, full: bool, style: str) -> None:
         return
     from galab.saved_runs.saved_run import open_saved
     from galab.storage import checkpoints
-    from galab.storage import log as journal
+    from galab.storage.log import read_log
 
     saved = open_saved(path)
-    log = journal.read(saved.folder.log_path) if saved.folder else []
+    log = read_log(saved.folder.log_path) if saved.folder else []
     log = [line for line in log if line["generation"] <= saved.generation]
     if style == "csv":
         emit(log, style)
@@ -108,15 +108,15 @@ def _row(folder: RunFolder, runs: Path) -> dict[str, Any]:
 
 def summary(folder: RunFolder) -> dict[str, Any]:
     """One line about a run."""
-    from galab.storage import log as journal
+    from galab.storage.log import last_line
 
     values = folder.read_config().get("hyperparameters", {})
     status = folder.read_status() or {}
     state = status.get("state", "new")
     if state == "running" and not folder.in_use():
         state = "killed"
-    last = journal.last(folder.log_path) or {}
-    report = journal.last(folder.log_path, having="validation_accuracy") or {}
+    last = last_line(folder.log_path) or {}
+    report = last_line(folder.log_path, having="validation_accuracy") or {}
     result = status.get("result") or report
     return {
         "run": folder.name,

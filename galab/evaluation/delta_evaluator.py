@@ -27,7 +27,7 @@ from galab.evaluation.dense_evaluator import Measurements, together
 from galab.evaluation.es_evaluator import Runner, Running
 from galab.evaluation.sources import Chunked, Measured, Part, unknown_squares
 from galab.genome.decoder import Decoder
-from galab.genome.deltas import Chain, Change, Descents, Factors, unchanged
+from galab.genome.deltas import Change, DeltaChain, Deltas, Factors, unchanged
 from galab.genome.pedigree import Pedigree
 from galab.genome.weights import Layout, Phenotype
 
@@ -122,7 +122,7 @@ class FamilyEvaluator(Running):
     def measure(
         self,
         numbers: Sequence[int],
-        descents: Descents,
+        descents: Deltas,
         bases: Bases,
         examples: Examples,
         each: EachExample | None = None,
@@ -154,7 +154,7 @@ class FamilyEvaluator(Running):
         means = {name: values / len(examples) for name, values in joined([sums], count).items()}
         return Measurements(means, failures, count * len(examples), joined([rows], count))
 
-    def _ready(self, descents: Descents, bases: Bases, members: Sequence[int]) -> _Ready:
+    def _ready(self, descents: Deltas, bases: Bases, members: Sequence[int]) -> _Ready:
         """These members' parameters, padded with the last one."""
         wanted = {descents.bases[member]: descents.phenotypes[descents.bases[member]] for member in members}
         slots = bases.place(wanted)
@@ -232,7 +232,7 @@ class Families(Chunked):
         """See :class:`galab.evaluation.sources.Source`."""
         decoder, evaluator = self._decoder, self._evaluator
         hits, misses = decoder.hits, decoder.misses
-        every = [decoder.descents(part.births["id"].tolist(), part.generation, evaluator.rank) for part in parts]
+        every = [decoder.deltas(part.births["id"].tolist(), part.generation, evaluator.rank) for part in parts]
         self._bases.begin({number: who for descents in every for number, who in descents.phenotypes.items()})
         cache = decoder.hits - hits, decoder.misses - misses
         for part, descents in zip(parts, every, strict=True):
@@ -252,11 +252,11 @@ class Families(Chunked):
         size = self._bases.slots
         for start in range(0, len(members), size):
             some = dict(enumerate(members[start : start + size]))
-            descents = Descents(list(some), some, unchanged(self._decoder.layout, evaluator.rank, len(some)))
+            descents = Deltas(list(some), some, unchanged(self._decoder.layout, evaluator.rank, len(some)))
             parts.append((evaluator.measure(list(some), descents, evaluator.bases(), examples, each), len(some)))
         return Measured(indices, together(parts), examples, unknown_squares)
 
-    def _lethal(self, births: list[int], descents: Descents) -> dict[int, str]:
+    def _lethal(self, births: list[int], descents: Deltas) -> dict[int, str]:
         """Place to the parameter that left the representable range."""
         lethal = {}
         for place in np.flatnonzero(descents.doubtful()).tolist():
@@ -285,7 +285,7 @@ class Lines:
         """See :class:`galab.evaluation.batched.product_cache.Lineage`."""
         return self._pedigree[number].generation % self._period == 0
 
-    def chain(self, number: int) -> Chain:
+    def chain(self, number: int) -> DeltaChain:
         """See :class:`galab.evaluation.batched.product_cache.Lineage`."""
         births, ancestor = 0, number
         while not self.is_anchor(ancestor):

@@ -17,6 +17,7 @@ from galab.evaluation.blocks import EachExample
 from galab.evaluation.sources import Decoded, Measured, Part
 from galab.genome.decoder import Decoder
 from galab.genome.weights import SCALE, Phenotype
+from galab.stats.vectors import cosine
 
 #: What the score is called among the means.
 NAME = "gradient_cosine"
@@ -87,7 +88,7 @@ class Towards:
             if parents not in slopes:
                 slopes[parents] = self._at(parents, examples)
             middle, slope = slopes[parents]
-            found[row] = cosine(self._decoder.decode(int(birth["id"])).weights - middle, slope)
+            found[row] = cosine(self._decoder.decode(int(birth["id"])).weights - middle, slope, undefined=0.0)
         return found, len(slopes)
 
     def _at(self, parents: tuple[int, ...], examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -96,13 +97,6 @@ class Towards:
         middle = np.stack(weights).mean(axis=0, dtype=np.float64)
         slope = self._gradient(np.asarray(middle / SCALE, dtype=np.float32), examples)
         return middle, np.full(len(middle), np.nan) if slope is None else slope.astype(np.float64)
-
-
-def cosine(step: NDArray[np.float64], slope: NDArray[np.float64]) -> float:
-    """Cosine of a step with a gradient, (D,) each; 0 where one of them has no length, NaN where one is not finite."""
-    # NumPy's sums, unlike a BLAS's, do not depend on the number of threads.
-    lengths = float(np.square(step).sum()) * float(np.square(slope).sum())
-    return float((step * slope).sum()) / lengths**0.5 if lengths != 0 else 0.0
 
 
 def _with(found: Measured, cosines: NDArray[np.float64], evaluations: int) -> Measured:

@@ -1,1 +1,1 @@
-"""What an individual is: births, exact noise, and the decoding of a lineage into weights (design: seeds for ever)."""
+"""What an individual is: births, exact random numbers, fixed-point weights, and the decoding of a lineage into them."""

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-NOBODY = -1
-
+#: What stands in a row for a parent that the individual does not have.
+NO_PARENT = -1
 #: Parents that a row has room for, unless a run's children have more.
-TWO = 2
+PARENT_SLOTS = 2
 
 
-def birth_dtype(parents: int = TWO) -> np.dtype[np.void]:
+def birth_dtype(parents: int = PARENT_SLOTS) -> np.dtype[np.void]:
     """The row of one birth on disk: little-endian, 36 bytes with room for two parents.
 
     Args:
@@ -27,7 +27,7 @@ def birth_dtype(parents: int = TWO) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("id", "<i8"),
-            ("parents", "<i8", (max(parents, TWO),)),
+            ("parents", "<i8", (max(parents, PARENT_SLOTS),)),
             ("generation", "<i4"),
             ("argument", "<i4"),
             ("log_sigma", "<i2"),
@@ -49,7 +49,7 @@ class Birth(NamedTuple):
         parents: ids of its parents: none for a founder, one or more otherwise.
         generation: the generation that it was born in; founders are 0.
         argument: what the operator acts on, as each operator says; 0 mostly.
-        log_sigma: the step size it used, as a grid point of ``sigma.py``; of a founder the one that its step sizes
+        log_sigma: the step size it used, as a grid point of ``step_sizes.py``; of a founder the one that its step sizes
             start from, and 0 for children where step sizes are decoded with the weights.
         crossover: number of the crossover operator in the run's list, from 1; 0 is none.
         mutation: number of the mutation operator in the run's list, from 1; 0 is none (a founder).
@@ -70,8 +70,8 @@ def to_rows(births: Iterable[Birth], dtype: np.dtype[np.void] = BIRTH) -> NDArra
     Raises:
         ValueError: a birth has more parents than there is room for.
     """
-    nobody = (NOBODY,) * dtype["parents"].shape[0]
-    rows = [(b.id, (*b.parents, *nobody[len(b.parents) :]), *b[2:]) for b in births]
+    empty = (NO_PARENT,) * dtype["parents"].shape[0]
+    rows = [(b.id, (*b.parents, *empty[len(b.parents) :]), *b[2:]) for b in births]
     return np.array(rows, dtype=dtype)
 
 
@@ -79,6 +79,6 @@ def from_rows(rows: NDArray[np.void]) -> list[Birth]:
     """The births in a structured array of a dtype of :func:`birth_dtype`."""
     parents = rows["parents"].tolist()
     return [
-        Birth(row[0], tuple(parent for parent in several if parent != NOBODY), *row[2:])
-        for row, several in zip(rows.tolist(), parents, strict=True)
+        Birth(row[0], tuple(parent for parent in slots if parent != NO_PARENT), *row[2:])
+        for row, slots in zip(rows.tolist(), parents, strict=True)
     ]

@@ -7,12 +7,13 @@ lineage from the founders and gives the same bits.
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth
-from galab.genome.deltas import Chain, Change, Descents, scattered, unchanged
+from galab.genome.cache import ByteLimitedCache
+from galab.genome.deltas import Change, DeltaChain, Deltas, scattered, unchanged
 from galab.genome.develop import Developer, fixed, folded
 from galab.genome.pedigree import Pedigree
 from galab.genome.weights import Phenotype
@@ -28,7 +29,7 @@ class Decoder:
 
     Args:
         developer: carries out births.
-        pedigree: who descends from whom; shared with the strategy.
+        pedigree: the family tree; shared with the strategy.
         cache_bytes: memory for decoded individuals; pinned ones are kept beyond it.
 
     Attributes:
@@ -61,10 +62,10 @@ class Decoder:
         return decoded
 
     def _near(self, birth: int) -> bool:
-        """Whether an individual's genes are told apart from the base that those of the pinned are told apart from.
+        """Whether an individual's genes are relative to the base that the genes of the pinned are relative to.
 
-        Under a gene law, whoever was pinned has a younger base than its dead relatives, so the lineage of anybody but
-        the children of the pinned is followed to the founders.
+        Under a gene law, pinned individuals have a younger base than their dead relatives. Therefore the lineage of
+        every individual that is no child of pinned ones is followed to the founders.
         """
         return self._cache.pinned(birth) or all(self._cache.pinned(parent) for parent in self._pedigree[birth].parents)
 
@@ -94,14 +95,14 @@ class Decoder:
                 found.append(error)
         return found
 
-    def descents(self, births: Sequence[int], generation: int, rank: int) -> Descents:
-        """A generation's children told apart from their parent, and others told apart from themselves.
+    def deltas(self, births: Sequence[int], generation: int, rank: int) -> Deltas:
+        """A generation's children as changes to their parents, and others as changes of nothing to themselves.
 
-        Nobody is decoded but those that they are told apart from.
+        Only the bases are decoded.
 
         Args:
             births: P individuals; all mutations are :class:`galab.genome.deltas.Factoring`.
-            generation: whose births are told apart from their parent.
+            generation: the generation whose births are expressed as changes to their parents.
             rank: of the changes.
         """
         rows = [self._pedigree[birth] for birth in births]
@@ -115,10 +116,10 @@ class Decoder:
             parents = [phenotypes[bases[place]] for place in mutants]
             found = self.developer.factors([rows[place] for place in mutants], parents)
             changes = found if len(mutants) == len(rows) else scattered(found, mutants, changes)
-        return Descents(bases, phenotypes, changes)
+        return Deltas(bases, phenotypes, changes)
 
-    def chain(self, birth: int, births: int) -> Chain:
-        """An individual as an ancestor and what was added since; see :meth:`descents` for what it takes.
+    def chain(self, birth: int, births: int) -> DeltaChain:
+        """An individual as an ancestor and what was added since; see :meth:`deltas` for what it takes.
 
         The ancestor is found backwards, which is exact: with whole numbers, a mutation is taken back by subtraction.
 
@@ -134,7 +135,7 @@ class Decoder:
                 changes.append(self.developer.factors([row], [own]))
                 weights = weights - self.developer.change(row)
             (birth,) = row.parents
-        return Chain(Phenotype(weights, own.log_sigma), changes[::-1])
+        return DeltaChain(Phenotype(weights, own.log_sigma), changes[::-1])
 
     def _develop_together(self, births: Sequence[int]) -> None:
         """Put those of the births into the cache that are one mutation away from a cached parent."""
@@ -143,7 +144,7 @@ class Decoder:
         alike: dict[int, list[tuple[Birth, Phenotype]]] = {}
         for birth in births:
             if self._lookup(birth) is not None:
-                continue  # and whoever is known may be in no pedigree any more
+                continue  # a cached individual may have left the pedigree
             row = self._pedigree[birth]
             parent = self._lookup(row.parents[0]) if len(row.parents) == 1 and row.mutation else None
             if parent is not None:
@@ -166,7 +167,7 @@ class Decoder:
     ) -> tuple[dict[int, Birth], Counter[int], dict[int, Phenotype]]:
         """What decoding a birth takes: the births to develop, how many of them need each, and the cached ancestors.
 
-        An explicit stack instead of recursion, because lineages are tens of thousands of births long; and everybody is
+        An explicit stack instead of recursion, because lineages are tens of thousands of births long; and each is
         visited once, because with two parents there are exponentially many paths to an early ancestor.
         """
         rows, uses, decoded = dict[int, Birth](), Counter[int](), dict[int, Phenotype]()
@@ -193,24 +194,24 @@ class Decoder:
         """Keep exactly these, the living parents, in the cache whatever its size; decode those that are missing."""
         births = list(dict.fromkeys(births))
         if self.developer.genetic and not all(self._near(birth) for birth in births):
-            # One base for all: somebody's is older, and genes that a later base holds are not known one by one.
+            # One base for all: one of them may be older, and genes that a later base holds are not known one by one.
             phenotypes = [self._develop(birth, use_cache=False) for birth in births]
         else:
             self._develop_together(births)
             phenotypes = [self.decode(birth) for birth in births]
         if self.developer.genetic:
-            # Everybody to come descends from the pinned ones, so what they all carry is base from now on.
+            # All later individuals descend from the pinned ones, so what these all carry is base from now on.
             common = fixed(phenotypes)
             phenotypes = [folded(phenotype, common) for phenotype in phenotypes]
             self.fixations += len(common)
         self.adopt(dict(zip(births, phenotypes, strict=True)))
 
     def adopt(self, living: Mapping[int, Phenotype]) -> None:
-        """Pin the living parents as they were saved, under a gene law with genes told apart from one base."""
+        """Pin the living parents as they were saved, under a gene law with genes relative to one base."""
         with self._lock:
             self._cache.pin(dict(living))
             if self.developer.genetic:
-                self._cache.drop()  # the others' genes are told apart from an older base
+                self._cache.drop()  # the others' genes are relative to an older base
 
     def _lookup(self, birth: int) -> Phenotype | None:
         with self._lock:
@@ -229,48 +230,34 @@ class Decoder:
 
 
 class _Cache:
-    """Least recently used phenotypes, bounded in bytes; pinned ones do not count and never leave."""
+    """Recently used phenotypes, bounded in bytes; pinned ones do not count and never leave."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._bytes = 0
-        self._items: OrderedDict[int, Phenotype] = OrderedDict()
+        self._recent: ByteLimitedCache[Phenotype] = ByteLimitedCache(capacity)
         self._pinned: dict[int, Phenotype] = {}
 
     def get(self, birth: int) -> Phenotype | None:
-        """Somebody's phenotype, if it is here."""
-        if birth in self._pinned:
-            return self._pinned[birth]
-        if birth in self._items:
-            self._items.move_to_end(birth)
-            return self._items[birth]
-        return None
+        """An individual's phenotype, if it is here."""
+        return self._pinned[birth] if birth in self._pinned else self._recent.get(birth)
 
     def pinned(self, birth: int) -> bool:
-        """Whether somebody never leaves."""
+        """Whether an individual never leaves."""
         return birth in self._pinned
 
     def drop(self) -> None:
         """Forget all but the pinned."""
-        self._items.clear()
-        self._bytes = 0
+        self._recent.clear()
 
     def put(self, birth: int, phenotype: Phenotype) -> None:
-        """Keep somebody as long as there is room."""
-        if birth in self._items or birth in self._pinned:
-            return
-        self._items[birth] = phenotype
-        self._bytes += phenotype.nbytes
-        while self._bytes > self._capacity and self._items:
-            _, evicted = self._items.popitem(last=False)
-            self._bytes -= evicted.nbytes
+        """Keep an individual as long as there is room."""
+        if birth not in self._pinned:
+            self._recent.put(birth, phenotype, phenotype.nbytes)
 
     def pin(self, phenotypes: dict[int, Phenotype]) -> None:
-        """Keep exactly these for good; who was kept before stays as long as there is room."""
+        """Keep exactly these for good; those that were pinned before stay as long as there is room."""
         released = {birth: item for birth, item in self._pinned.items() if birth not in phenotypes}
         self._pinned = phenotypes
         for birth in phenotypes:
-            if birth in self._items:
-                self._bytes -= self._items.pop(birth).nbytes
+            self._recent.discard(birth)
         for birth, item in released.items():
             self.put(birth, item)

@@ -1,4 +1,4 @@
-"""Children as what they add to their parents, for whoever can do without their weights."""
+"""Children expressed as changes to their parents, for evaluators that do not need the children's weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Change = Factors | NDArray[np.float32]
 
 
 class Factoring(Protocol):
-    """What a mutation has besides whose changes are of low rank."""
+    """What a mutation has in addition if its changes are of low rank."""
 
     def factors(
         self, births: Sequence[Birth], log_sigma: Sequence[NDArray[np.int16]], steps: Steps
@@ -51,13 +51,13 @@ class Factoring(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Descents:
-    """Members of a cohort, each as somebody who is known and what it adds to them.
+class Deltas:
+    """Members of a cohort, each expressed as a change to a decoded individual, its base.
 
     Attributes:
-        bases: (P) the number of the individual that each is told apart from: its parent, or itself.
-        phenotypes: those individuals by number.
-        changes: what the members add to each tensor, in the layout's order; zeros for those who are their own base.
+        bases: (P) the id of each member's base: its parent, or itself.
+        phenotypes: the bases by id.
+        changes: what the members add to each tensor, in the layout's order; zeros for members that are their own base.
     """
 
     bases: list[int]
@@ -65,7 +65,7 @@ class Descents:
     changes: list[Change]
 
     def doubtful(self) -> NDArray[np.bool_]:
-        """(P,) who may have a weight outside +-128; of all others it is certain that they have not."""
+        """(P,) members that may have a weight outside +-128; the others certainly have none."""
         peaks = {number: reach(phenotype.weights) / SCALE for number, phenotype in self.phenotypes.items()}
         base = np.array([peaks[number] for number in self.bases])
         most = np.zeros(len(self.bases))
@@ -76,12 +76,12 @@ class Descents:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chain:
-    """How an individual came about.
+class DeltaChain:
+    """An individual expressed as an ancestor and the changes since.
 
     Attributes:
-        ancestor: somebody it descends from, or itself.
-        changes: what each birth since added to each tensor, with P = 1.
+        ancestor: an individual that it descends from, or itself.
+        changes: what each later birth added to each tensor, with P = 1.
     """
 
     ancestor: Phenotype

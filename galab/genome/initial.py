@@ -1,10 +1,8 @@
 """Founders: individuals without parents, drawn from stored laws or made of given weights.
 
-Founder laws of a ``torch.nn.Module``, following torch's own initialisation of each layer kind.
-
-Linear and convolution layers: uniform on +-1/sqrt(fan in), weights and biases alike (what ``kaiming_uniform_`` with
-a = sqrt(5) comes to; He et al. 2015). Embeddings: standard normal. Every other parameter, norm weights among them,
-keeps the value that the module came with. This is the only file of the genome that knows torch.
+The laws follow torch's own initialisation of each layer kind. Linear and convolution layers: uniform on
++-1/sqrt(fan in), weights and biases alike (what ``kaiming_uniform_`` with a = sqrt(5) comes to; He et al. 2015).
+Embeddings: standard normal. Every other parameter, norm weights among them, keeps the value that the module came with.
 """
 
 from __future__ import annotations
@@ -28,6 +26,7 @@ from galab.genome.weights import Layout, from_float, step
 
 #: The law of a tensor whose values are stored instead of drawn.
 GIVEN = "given"
+_FAN_IN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class TensorLaw:
     Attributes:
         name: the parameter's name in the module.
         shape: its shape.
-        law: a distribution of ``noise.py``, or ``"given"``.
+        law: a distribution of ``random.py``, or ``"given"``.
         scale: standard deviation of a drawn tensor, a float32 number.
     """
 
@@ -121,9 +120,6 @@ class Founders:
         tables = "".join(table(law.law).sha256 for law in self.laws if law.law != GIVEN)
         header = f"{described}{tables}{self.given.shape}".encode()
         return hashlib.sha256(header + self.given.astype("<i4").tobytes()).hexdigest()
-
-
-_FAN_IN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def founders_of(module: nn.Module, run_key: int) -> Founders:

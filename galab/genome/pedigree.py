@@ -1,10 +1,9 @@
-"""The family tree: every living individual and all its ancestors, and nobody else.
+"""The family tree: the living individuals, all their ancestors, and how far back the living are related.
 
-How far back the living are related: their most recent common ancestor, generation after generation.
-
-Each living individual carries the set of its ancestors as the bits of one whole number, counted from the last common
-ancestor. A generation costs a few operations on these numbers for each birth, whereas a walk through the family tree is
-as long as the time to the common ancestor, which has no bound where islands never meet.
+For the most recent common ancestor, each living individual carries the set of its ancestors as the bits of one whole
+number, counted from the last common ancestor. A generation costs a few operations on these numbers for each birth,
+whereas a walk through the family tree is as long as the time to the common ancestor, which has no bound where islands
+never meet.
 """
 
 from __future__ import annotations
@@ -17,6 +16,9 @@ from functools import reduce
 from operator import and_, or_
 
 from galab.genome.births import Birth
+
+#: Births among which ancestors are looked for, unless said otherwise: 128 kB for each living individual at the most.
+HORIZON = 1 << 20
 
 
 class Pedigree:
@@ -54,7 +56,7 @@ class Pedigree:
             self._children[parent] = self._children.get(parent, 0) + 1
 
     def keep(self, living: Iterable[int]) -> None:
-        """Forget everyone who is neither living nor an ancestor of somebody living."""
+        """Forget all individuals that are neither living nor ancestors of living ones."""
         alive = set(living)
         gone = [birth for birth in self._tips if birth not in alive]
         self._tips = alive
@@ -81,20 +83,20 @@ class Pedigree:
         return [found[birth] for birth in sorted(found)]
 
     def common_ancestor(self, ids: Iterable[int]) -> Birth | None:
-        """The most recent individual from whom all of ``ids`` descend (each counts as its own ancestor), or None.
+        """The most recent individual from which all of ``ids`` descend (each counts as its own ancestor), or None.
 
         Individuals are visited from the youngest to the oldest, so all descendants of one are seen before it; each
         carries the set of those ``ids`` that descend from it as a bit mask.
         """
         wanted = list(dict.fromkeys(ids))
-        everyone = (1 << len(wanted)) - 1
+        complete = (1 << len(wanted)) - 1
         descendants = {birth: 1 << place for place, birth in enumerate(wanted)}
         heap = [-birth for birth in wanted]
         heapq.heapify(heap)
         while heap:
             birth = -heapq.heappop(heap)
             mask = descendants.pop(birth)
-            if mask == everyone:
+            if mask == complete:
                 return self._births.get(birth)
             for parent in self._births[birth].parents if birth in self._births else ():
                 if parent not in descendants:
@@ -103,17 +105,13 @@ class Pedigree:
         return None
 
 
-#: Births among which ancestors are looked for, unless said otherwise: 128 kB for each living individual at the most.
-HORIZON = 1 << 20
-
-
 @dataclass(frozen=True, slots=True)
 class Kinship:
     """How the living are related.
 
     Attributes:
-        ancestor: the youngest individual from whom all descend (each counts as its own ancestor), or None.
-        younger: births since then from which somebody living descends, the living among them; where there is no common
+        ancestor: the youngest individual from which all descend (each counts as its own ancestor), or None.
+        younger: later births from which a living individual descends, the living included; where there is no common
             ancestor, all births but the founders.
     """
 
@@ -193,6 +191,6 @@ class Ancestry:
         return reduce(or_, (known.get(parent, 0) for parent in parents), own)
 
     def _rebase(self, base: int) -> None:
-        """Forget everybody born before ``base``: no younger common ancestor can be among them."""
+        """Forget all individuals born before ``base``: no younger common ancestor can be among them."""
         shift, self._base = base - self._base, base
         self._ancestors = {birth: ancestors >> shift for birth, ancestors in self._ancestors.items()}

@@ -1,13 +1,9 @@
-"""Quantile tables of distributions that are not built in.
+"""Quantile tables of distributions that are not built in: laws of scipy, and samples in a file.
 
 Each is made once, at the start of a run, and stored from then on: quantile functions differ between versions of a
 library in the last bit, and a file of samples may be gone tomorrow. The values are scaled so that their variance is 1;
 the mean stays where the distribution has it, so ``scipy:expon`` also drifts by one step size per mutation, and
 ``scipy:expon(loc=-1)`` does not.
-
-An empirical distribution: quantiles of samples in a file, such as the updates of gradient descent.
-
-The continuous distributions of scipy.stats, by name.
 
 Where scipy has no formula for the quantiles of a law it looks for each by bisection and integrates at each step: ten
 minutes and more for a table. There the density is integrated once and inverted piecewise by polynomials (Derflinger,
@@ -27,8 +23,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.stats.sampling import NumericalInversePolynomial
 
 from galab.config.distribution import Distribution, parse, shown
 from galab.errors import UsageError, closest
@@ -37,6 +31,14 @@ from galab.genome.random import Table, table, table_of
 #: Entries of a table; entry k belongs to the level (k + 0.5) / LEVELS.
 LEVELS = 65_536
 _TOLERANCE = 1e-3
+logger = logging.getLogger("galab")
+
+#: Largest error in the level of a quantile found by polynomials; the outermost levels are 8e-6 from 0 and 1.
+_RESOLUTION = 1e-11
+
+#: With fewer samples the tails would be made of a handful of numbers.
+FEWEST = 100
+_SUFFIXES = (".npy", ".txt", ".csv")
 
 
 def make(distribution: str) -> Table:
@@ -54,12 +56,8 @@ def make(distribution: str) -> Table:
         return table(meant.name)
     levels = (np.arange(LEVELS) + 0.5) / LEVELS
     if meant.source == "scipy":
-        pass  # MERGED
-
         found = _scaled(meant, scipy_quantiles(meant, levels))
     else:
-        pass  # MERGED
-
         found = _scaled(meant, sample_quantiles(meant.name, levels))
     if meant.sha256 not in (None, found.sha256):
         was = (meant.sha256 or "")[:12]
@@ -86,7 +84,7 @@ def load(meant: Distribution, data: bytes) -> Table:
     found = table_of(meant.text, data)
     if found.sha256 != meant.sha256:
         raise ValueError(f"a quantile table with hash {found.sha256[:12]}")
-    # A stranger's genome may carry any bytes under their true hash.
+    # A genome from an unknown source may carry any bytes under their true hash.
     if not _of_unit_variance(found.quantiles):
         raise ValueError("numbers that are no quantile table of unit variance")
     return found
@@ -110,7 +108,7 @@ def unpack(meant: Distribution, text: str) -> Table:
         ValueError: the text is no such table, or not the one that is meant.
     """
     try:
-        # One byte more than there should be is enough to see that a stranger's text is too long.
+        # One byte more than there should be is enough to see that the text is too long.
         data = zlib.decompressobj().decompress(base64.b64decode(text), 4 * LEVELS + 1)
     except zlib.error as error:
         raise ValueError(f"no packed quantile table: {error}") from None
@@ -138,74 +136,6 @@ def _scaled(meant: Distribution, quantiles: NDArray[np.float64]) -> Table:
 def _of_unit_variance(values: NDArray[np.float32]) -> bool:
     with np.errstate(all="ignore"):
         return bool(abs(values.astype(np.float64).var() - 1) < _TOLERANCE)
-
-
-logger = logging.getLogger("galab")
-#: With fewer samples the tails would be made of a handful of numbers.
-FEWEST = 100
-_SUFFIXES = (".npy", ".txt", ".csv")
-
-
-def sample_quantiles(name: str, levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quantiles of the samples in a file.
-
-    Between two samples they are interpolated (Hazen's rule: of n sorted samples, number i, counted from 0, lies at
-    level (i + 0.5) / n), so as many samples as levels are their own quantiles.
-
-    Args:
-        name: path of a ``.npy`` array of any shape, or of a ``.txt`` or ``.csv`` file of numbers.
-        levels: where to take them, each between 0 and 1.
-
-    Raises:
-        UsageError: the file cannot be read, or holds fewer than 100 finite numbers.
-    """
-    samples = _read(name)
-    finite = samples[np.isfinite(samples)]
-    if len(finite) < FEWEST:
-        raise UsageError(
-            f"expected at least {FEWEST} finite samples in {shown(name)} (--distribution), got {len(finite)}; "
-            "record more"
-        )
-    if len(finite) < len(samples):
-        absent = len(samples) - len(finite)
-        logger.warning("%d of %d samples in %s are not finite: left out", absent, len(samples), shown(name))
-    # Sorted once: numpy.quantile looks for each of 65,536 levels anew, which takes a minute for 200,000 samples.
-    with np.errstate(all="ignore"):
-        return np.interp(levels, (np.arange(len(finite)) + 0.5) / len(finite), np.sort(finite))
-
-
-def _read(name: str) -> NDArray[np.float64]:
-    """All numbers in a file, in one row."""
-    path = Path(name)
-    try:
-        if path.suffix not in _SUFFIXES:
-            raise UsageError(f"expected --distribution table:FILE with a .npy, .txt or .csv file, got {shown(name)}")
-        if not path.is_file():
-            raise UsageError(f"expected samples at {shown(name)} (--distribution), found no file; check the path")
-        values: Any
-        if path.suffix == ".npy":
-            # Mapped, because a damaged header may promise more numbers than memory holds; pickles are not read.
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        else:
-            values = np.array(path.read_text(encoding="utf-8").replace(",", " ").split(), dtype=np.float64)
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-            got = getattr(values, "dtype", "other data")
-            raise UsageError(
-                f"expected real numbers in {shown(name)} (--distribution), got {got}; save an array with numpy.save"
-            )
-        return np.asarray(values, dtype=np.float64).ravel()
-    except UsageError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(
-            f"expected a file of numbers, without a header, at {shown(name)} (--distribution), got {reason:.120}; "
-            "correct the file"
-        ) from error
-
-
-#: Largest error in the level of a quantile found by polynomials; the outermost levels are 8e-6 from 0 and 1.
-_RESOLUTION = 1e-11
 
 
 def scipy_quantiles(meant: Distribution, levels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -257,10 +187,12 @@ def scipy_quantiles(meant: Distribution, levels: NDArray[np.float64]) -> NDArray
 
 def _quantiles(frozen: Any, levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """The quantiles, by the law's own formula or by polynomials where those pass a check."""
-    if type(frozen.dist)._ppf is stats.rv_continuous._ppf:
+    from scipy.stats import rv_continuous, sampling  # takes a second to import
+
+    if type(frozen.dist)._ppf is rv_continuous._ppf:
         density = SimpleNamespace(pdf=frozen.pdf)
         with suppress(Exception):  # a density that is infinite somewhere, or has more than one peak
-            inverse = NumericalInversePolynomial(
+            inverse = sampling.NumericalInversePolynomial(
                 density, domain=frozen.support(), center=float(frozen.ppf(0.5)), u_resolution=_RESOLUTION
             )
             found = np.asarray(inverse.ppf(levels), dtype=np.float64)
@@ -273,6 +205,8 @@ def _quantiles(frozen: Any, levels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _law(name: str) -> Any:
     """A continuous distribution by its name; nothing else of scipy.stats is ever called."""
+    from scipy import stats  # takes a second to import
+
     laws = {key: value for key, value in vars(stats).items() if isinstance(value, stats.rv_continuous)}
     if name not in laws:
         raise UsageError(
@@ -298,3 +232,61 @@ def _check_parameters(meant: Distribution, shapes: list[str]) -> None:
             f"expected a number for {' and '.join(missing)} of --distribution scipy:{meant.name}, got "
             f"{shown(meant.text)}; write scipy:{meant.name}({example})"
         )
+
+
+def sample_quantiles(name: str, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles of the samples in a file.
+
+    Between two samples they are interpolated (Hazen's rule: of n sorted samples, number i, counted from 0, lies at
+    level (i + 0.5) / n), so as many samples as levels are their own quantiles.
+
+    Args:
+        name: path of a ``.npy`` array of any shape, or of a ``.txt`` or ``.csv`` file of numbers.
+        levels: where to take them, each between 0 and 1.
+
+    Raises:
+        UsageError: the file cannot be read, or holds fewer than 100 finite numbers.
+    """
+    samples = _read(name)
+    finite = samples[np.isfinite(samples)]
+    if len(finite) < FEWEST:
+        raise UsageError(
+            f"expected at least {FEWEST} finite samples in {shown(name)} (--distribution), got {len(finite)}; "
+            "record more"
+        )
+    if len(finite) < len(samples):
+        absent = len(samples) - len(finite)
+        logger.warning("%d of %d samples in %s are not finite: left out", absent, len(samples), shown(name))
+    # Sorted once: numpy.quantile searches 200,000 samples for each of 65,536 levels, which takes a minute.
+    with np.errstate(all="ignore"):
+        return np.interp(levels, (np.arange(len(finite)) + 0.5) / len(finite), np.sort(finite))
+
+
+def _read(name: str) -> NDArray[np.float64]:
+    """All numbers in a file, in one row."""
+    path = Path(name)
+    try:
+        if path.suffix not in _SUFFIXES:
+            raise UsageError(f"expected --distribution table:FILE with a .npy, .txt or .csv file, got {shown(name)}")
+        if not path.is_file():
+            raise UsageError(f"expected samples at {shown(name)} (--distribution), found no file; check the path")
+        values: Any
+        if path.suffix == ".npy":
+            # Mapped, because a damaged header may promise more numbers than memory holds; pickles are not read.
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            values = np.array(path.read_text(encoding="utf-8").replace(",", " ").split(), dtype=np.float64)
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+            got = getattr(values, "dtype", "other data")
+            raise UsageError(
+                f"expected real numbers in {shown(name)} (--distribution), got {got}; save an array with numpy.save"
+            )
+        return np.asarray(values, dtype=np.float64).ravel()
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"expected a file of numbers, without a header, at {shown(name)} (--distribution), got {reason:.120}; "
+            "correct the file"
+        ) from error

@@ -1,15 +1,13 @@
-"""Exact noise: raw Philox bits looked up in shipped quantile tables.
+"""Exact random numbers: raw Philox bits looked up in shipped quantile tables.
 
 Only the raw bit stream of ``numpy.random.Philox`` is used, which NumPy guarantees across versions; never a
 distribution of NumPy or torch, whose streams change with version, device and size. Philox4x64-10 is from Salmon et
 al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 
-The raw noise of ``noise.py`` made on a torch device, bit for bit the same.
-
-NumPy's Philox runs on the CPU, and what it makes would have to be carried to a GPU every generation. Philox is ten
-rounds of products and exclusive ors on a counter (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC
-2011, algorithm Philox4x64-10), so any device computes any block of it by itself. Torch has signed 64-bit integers:
-sums and products wrap as unsigned ones do, and upper halves of products are put together from 32-bit parts.
+:func:`words_on` makes the same bits on a torch device. NumPy's Philox runs on the CPU, and what it makes would have to
+be copied to a GPU in every generation. Philox is ten rounds of products and exclusive ors on a counter, so any device
+computes any block of it by itself. Torch has signed 64-bit integers: sums and products wrap as unsigned ones do, and
+upper halves of products are put together from 32-bit parts.
 """
 
 from __future__ import annotations
@@ -31,6 +29,12 @@ from torch import Tensor
 from galab.config.distribution import TABLE_HASHES, parse
 from galab.errors import GalabError, UsageError
 from galab.genome.weights import scratch
+
+_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+_INCREMENTS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+_ROUNDS = 10
+_LOW = 0xFFFFFFFF
+_WORD = 1 << 64
 
 
 class Stream(IntEnum):
@@ -220,13 +224,6 @@ def scaled(raw: NDArray[np.uint64], bound: int | NDArray[np.int64]) -> NDArray[n
 def permutation(size: int, run_key: int, index: int, stream: Stream) -> NDArray[np.int64]:
     """A random order of ``size`` things: the stable argsort of raw words."""
     return np.argsort(words(run_key, index, stream, size), kind="stable")
-
-
-_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
-_INCREMENTS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
-_ROUNDS = 10
-_LOW = 0xFFFFFFFF
-_WORD = 1 << 64
 
 
 def words_on(

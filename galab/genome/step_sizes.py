@@ -1,12 +1,11 @@
-"""How step sizes lie over the weights: one for all, one per tensor, row and column vectors, or one per weight.
+"""Step sizes: the grid that they lie on, and how they lie over the weights.
 
-An individual carries its step sizes as grid points, ``log_sigma`` of shape (S,). In ``row-column`` a matrix of m rows
-and n columns has m + n of them, and a weight's step size is 2^((row + column)/256); columns are centred on 0. A
-tensor with one axis, such as a bias, has one per element there.
+A step size is 2^(k/256): an exponent, never ``exp``, so it means the same number everywhere.
 
-Step sizes on the grid 2^(k/256): an exponent, never ``exp``, so a step size means the same number everywhere.
-
-One number for an individual's step sizes.
+There is one step size for all weights, one per tensor, row and column vectors, or one per weight. An individual carries
+its step sizes as grid points, ``log_sigma`` of shape (S,). In ``row-column`` a matrix of m rows and n columns has
+m + n of them, and a weight's step size is 2^((row + column)/256); columns are centred on 0. A tensor with one axis,
+such as a bias, has one per element there.
 """
 
 from __future__ import annotations
@@ -30,6 +29,9 @@ FINE_PER_OCTAVE = 65_536
 LOWEST, HIGHEST = -32 * PER_OCTAVE, 8 * PER_OCTAVE
 #: Units of a rule in one grid point, as a power of two.
 FINE_BITS = 8
+GRANULARITIES = ("global", "tensor", "row-column", "parameter")
+#: Columns may differ from their mean by four octaves each way.
+_COLUMN_RANGE = 4 * 256
 
 
 @cache
@@ -118,11 +120,6 @@ def log2_grid(mean_square: int) -> int:
     half = _fractions()[: PER_OCTAVE // 2].astype(np.float64)
     fraction = int(np.searchsorted(half, leading / 2.0**63, side="right")) - 1
     return octave * PER_OCTAVE // 2 + fraction
-
-
-GRANULARITIES = ("global", "tensor", "row-column", "parameter")
-#: Columns may differ from their mean by four octaves each way.
-_COLUMN_RANGE = 4 * 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +310,7 @@ class Steps:
             count = group.stop - group.start
             stride = 1 if group.columns or not count else size // count
             first[group.start : group.stop] = start + stride * np.arange(count)
-        # The step size of an empty tensor serves nobody, and must not point behind the last weight.
+        # The step size of an empty tensor serves no weight, and must not point behind the last weight.
         return np.minimum(first, max(self.layout.size - 1, 0))
 
 
@@ -336,7 +333,7 @@ def sum_of_squares(values: NDArray[np.int32], shift: int = 8) -> int:
     return sum(int(np.dot(part, part)) for part in parts)
 
 
-def typical(steps: Steps, log_sigma: NDArray[np.int16]) -> float:
+def mean_log_sigma(steps: Steps, log_sigma: NDArray[np.int16]) -> float:
     """The mean log step size over the weights, as a grid point with a fraction.
 
     Args:
@@ -351,13 +348,13 @@ def typical(steps: Steps, log_sigma: NDArray[np.int16]) -> float:
     return sum(size * float(part.mean()) for size, part in parts if size) / steps.layout.size
 
 
-def reached(steps: Steps, start: float, log_sigma: NDArray[np.int16]) -> int:
-    """The step size from which founders would start where an individual has come to, as a grid point.
+def reached_log_sigma(steps: Steps, start: float, log_sigma: NDArray[np.int16]) -> int:
+    """The step size from which founders would start where an individual has arrived, as a grid point.
 
     Args:
         steps: what each step size serves.
         start: the step size from which the individual's founders started.
         log_sigma: (S,) the individual's.
     """
-    moved = typical(steps, log_sigma) - typical(steps, steps.founder(snap(start)))
+    moved = mean_log_sigma(steps, log_sigma) - mean_log_sigma(steps, steps.founder(snap(start)))
     return round(snap(start) + moved)

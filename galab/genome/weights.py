@@ -1,14 +1,7 @@
-"""Fixed-point weights: what a genome decodes to.
+"""Fixed-point weights: what a genome decodes to, and where each parameter tensor lies among them.
 
 A weight is an int32 in units of 2^-24, so it ranges over +-128. Integer addition is exact, associative and
 invertible: mutations may be summed in any order, undone and redone, and the bits agree.
-
-Where each parameter tensor lies in the flat weight vector.
-
-Buffers that a thread uses again for every child.
-
-Fresh memory of this size comes from the operating system page by page at each use; measured, that was half the time
-of decoding a child of 100,000 weights.
 """
 
 from __future__ import annotations
@@ -28,6 +21,14 @@ from galab.genome.births import Birth
 
 #: For each layer its number of neurons, and (start, width of a row) for each of its tensors.
 Neurons = tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+Whole = TypeVar("Whole", np.int16, np.int32)
+
+#: Weight units per 1.0, and that as a power of two.
+SCALE_BITS = 24
+SCALE = 2.0**SCALE_BITS
+_INT32_LIMIT = 2.0**31
+_ROUNDED = 1 + 2.0**-20
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,41 +115,8 @@ def _neurons(layout: Layout) -> Neurons:
     return tuple((rows, tuple(tensors)) for (_, rows), tensors in found.items())
 
 
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-
-class _Scratch(threading.local):
-    def __init__(self) -> None:
-        self.buffers: dict[str, NDArray[Any]] = {}
-
-
-_SCRATCH = _Scratch()
-
-
-def scratch(name: str, n: int, dtype: type[Scalar]) -> NDArray[Scalar]:
-    """An array of ``n`` arbitrary values; the same memory comes back for the same name on the same thread.
-
-    Args:
-        name: what it is for; two buffers in use at once need two names.
-        n: length.
-        dtype: type of the elements.
-    """
-    buffer = _SCRATCH.buffers.get(name)
-    if buffer is None or len(buffer) < n or buffer.dtype != dtype:
-        buffer = _SCRATCH.buffers[name] = np.empty(n, dtype=dtype)
-    return buffer[:n]
-
-
-Whole = TypeVar("Whole", np.int16, np.int32)
-#: Weight units per 1.0, and that as a power of two.
-SCALE_BITS = 24
-SCALE = 2.0**SCALE_BITS
-_INT32_LIMIT = 2.0**31
-_ROUNDED = 1 + 2.0**-20
-
-
 class Gene(NamedTuple):
-    """One mutation, apart from whoever carries it.
+    """One mutation, apart from its carriers.
 
     Attributes:
         birth: the birth that it happened in.
@@ -165,8 +133,8 @@ class Phenotype:
 
     Attributes:
         weights: (D,) int32 in units of 2^-24; never written to, several caches may share it.
-        log_sigma: (S,) int16 its step sizes as grid points (see ``sigma.py``, ``steps.py``): those its own birth used.
-        genes: under a gene law, the mutations that it carries besides those that everybody carries, by birth id.
+        log_sigma: (S,) int16 its step sizes as grid points (see ``step_sizes.py``): those its own birth used.
+        genes: under a gene law, the mutations that it carries, by birth id, without those that all individuals carry.
         velocity: under momentum, (D,) int32 the step that its own birth took.
     """
 
@@ -338,3 +306,25 @@ def add_all(weights: NDArray[np.int32], change: NDArray[np.int32] | None) -> NDA
     overflow = np.bitwise_xor(weights, total)
     overflow &= np.bitwise_xor(change, total, out=change)
     return None if int(overflow.min(initial=0)) < 0 else total
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.buffers: dict[str, NDArray[Any]] = {}
+
+
+_SCRATCH = _Scratch()
+
+
+def scratch(name: str, n: int, dtype: type[Scalar]) -> NDArray[Scalar]:
+    """An array of ``n`` arbitrary values; the same memory comes back for the same name on the same thread.
+
+    Args:
+        name: what it is for; two buffers in use at once need two names.
+        n: length.
+        dtype: type of the elements.
+    """
+    buffer = _SCRATCH.buffers.get(name)
+    if buffer is None or len(buffer) < n or buffer.dtype != dtype:
+        buffer = _SCRATCH.buffers[name] = np.empty(n, dtype=dtype)
+    return buffer[:n]

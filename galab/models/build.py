@@ -47,7 +47,7 @@ def build_model(
         UsageError: the name is unknown, what is behind it does not fit, or it takes no such arguments.
     """
     call, kind = MODELS.parse(name), MODELS.load(name)
-    # A class of modules and nothing else: the name may come from somebody else's checkpoint, and must not make us
+    # A class of modules and nothing else: the name may come from a downloaded checkpoint, and must not make us
     # call any function there is.
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
         raise UsageError(f"model '{name}': expected a subclass of torch.nn.Module, got {_words(kind)}; name a class")

@@ -1,9 +1,4 @@
-"""A multilayer perceptron: linear layers with biases and a non-linearity between them.
-
-One linear layer and nothing else: the network whose optimum is known in closed form.
-
-Non-linearities by name.
-"""
+"""Linear layers: a multilayer perceptron, and a single layer whose optimum is known in closed form."""
 
 from __future__ import annotations
 
@@ -16,25 +11,6 @@ from torch import nn
 from torch.nn import functional
 
 from galab.errors import UsageError, closest
-
-
-class Linear(nn.Module):
-    """Flattens its input and multiplies it by one matrix, without a bias.
-
-    Args:
-        input_shape: shape of one input.
-        outputs: number of outputs.
-    """
-
-    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
-        super().__init__()
-        self.output = nn.Linear(math.prod(input_shape), outputs, bias=False)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Outputs (B, outputs) of inputs (B, ...)."""
-        result: torch.Tensor = self.output(inputs.flatten(1))
-        return result
-
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": functional.relu,
@@ -82,4 +58,22 @@ class MLP(nn.Module):
         for layer in self.hidden:
             values = self.activation(layer(values))
         result: torch.Tensor = self.output(values)
+        return result
+
+
+class Linear(nn.Module):
+    """Flattens its input and multiplies it by one matrix, without a bias.
+
+    Args:
+        input_shape: shape of one input.
+        outputs: number of outputs.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.output = nn.Linear(math.prod(input_shape), outputs, bias=False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Outputs (B, outputs) of inputs (B, ...)."""
+        result: torch.Tensor = self.output(inputs.flatten(1))
         return result

@@ -27,11 +27,11 @@ from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.operators.es_noise import plan_of_ranks
 from galab.storage import checkpoints
-from galab.storage.run_folder import RunFolder
+from galab.storage.run_folder import SCORES, RunFolder
 from galab.strategies.evolution import EvolutionStrategy, record_dtype
 from galab.training import origin
 from galab.training.build import own_threads
-from galab.training.checkpoint import SCORES, config_of, load_founders
+from galab.training.checkpoint import config_of, load_founders
 from galab.training.evolution_search import directions_for, start_of
 
 logger = logging.getLogger("galab")

@@ -20,7 +20,7 @@ from galab.config.strategy_kinds import breeds
 from galab.contracts import Member
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantile_tables
-from galab.genome.births import NOBODY, Birth
+from galab.genome.births import NO_PARENT, Birth
 from galab.genome.initial import GIVEN, Founders
 from galab.genome.random import Table, table
 from galab.genome.weights import Layout, Phenotype
@@ -209,7 +209,7 @@ def _decode(content: dict[str, Any]) -> Phenotype:
     given = _unpacked(described["given"]).reshape(described["rows"], -1)
     laws = [[name, tuple(shape), law, scale] for name, shape, law, scale in described["laws"]]
     founders = Founders.of_laws(content["run_key"], laws, given)
-    births = [Birth(row[0], tuple(p for p in row[1] if p != NOBODY), *row[2:]) for row in content["births"]]
+    births = [Birth(row[0], tuple(p for p in row[1] if p != NO_PARENT), *row[2:]) for row in content["births"]]
     births_by = developer(RunConfig.from_saved(content["hyperparameters"]), founders, _law(content))
     return dict(develop_all(births_by, births, {content["birth"]}))[content["birth"]]
 

@@ -26,13 +26,13 @@ from galab.saved_runs.es_replay import Replay
 from galab.saved_runs.saved_run import Saved
 from galab.saved_runs.verify import centres_again, develop_all
 from galab.storage import checkpoints
-from galab.storage import log as journal
 from galab.storage.lineage import read_rows
-from galab.storage.run_folder import RunFolder
+from galab.storage.log import read_log
+from galab.storage.run_folder import LINEAGE, SCORES, RunFolder
 from galab.strategies.build_operators import developer
 from galab.training import origin
 from galab.training.build import build, own_threads
-from galab.training.checkpoint import LINEAGE, SCORES, births_dtype, load_founders
+from galab.training.checkpoint import births_dtype, load_founders
 from galab.training.genetic_search import GeneticSearch
 from galab.training.individuals import lineage_of
 from galab.training.trust import OPERATORS, check
@@ -73,7 +73,7 @@ class History:
     @cached_property
     def log(self) -> list[dict[str, Any]]:
         """The lines of the log up to the checkpoint, oldest first."""
-        return [line for line in journal.read(self.folder.log_path) if line["generation"] <= self.generation]
+        return [line for line in read_log(self.folder.log_path) if line["generation"] <= self.generation]
 
     @cached_property
     def rows(self) -> NDArray[np.void]:

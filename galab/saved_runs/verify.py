@@ -31,13 +31,12 @@ from galab.genome.weights import Phenotype
 from galab.saved_runs.es_replay import CentreVerdict, centres_conclusion, compared, meaning, verify_centres, words
 from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
-from galab.storage.run_folder import RunFolder
+from galab.storage.run_folder import SCORES, RunFolder
 from galab.strategies.build_operators import developer
 from galab.training import origin
 from galab.training import trust as trust_rules
 from galab.training.build import Experiment, build, network_and_task, own_threads, profile_of
 from galab.training.checkpoint import (
-    SCORES,
     births_dtype,
     check_data,
     check_layout,

@@ -1,1 +1,1 @@
-"""What lies on disk: run folders, checkpoints, the lineage file and the log. Plain data in, plain data out."""
+"""Files of a run: the folder, checkpoints, the lineage, the log and groups. Plain data in, plain data out."""

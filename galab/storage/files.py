@@ -17,7 +17,7 @@ from typing import Any
 
 from galab.errors import RunFolderError
 
-#: Temporary files are hidden and end so; whoever holds the lock of a run folder may sweep them away.
+#: Temporary files are hidden and end so; the process that holds the lock of a run folder may delete them.
 TEMPORARY_SUFFIX = ".galab-part"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -55,7 +55,7 @@ class GroupFolder:
 
     @classmethod
     def create_free(cls, runs: Path, stem: str, content: dict[str, Any]) -> GroupFolder:
-        """Make a group's folder called ``stem``, ``stem-2``, ...: the first name that nobody has taken.
+        """Make a group's folder called ``stem``, ``stem-2``, ...: the first name that is free.
 
         Raises:
             UsageError: the stem cannot be a folder's name.

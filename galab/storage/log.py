@@ -17,7 +17,7 @@ from galab.errors import RunFolderError
 from galab.storage.files import append_whole, folder_error, json_text
 
 
-class Journal:
+class LogFile:
     """A log that is being written; opening it drops a last line that a kill left unfinished.
 
     Args:
@@ -42,7 +42,7 @@ class Journal:
             line: plain data or NumPy values, with a whole number ``generation`` that never goes down.
 
         Raises:
-            ValueError: there is no ``generation``, by which :func:`cut` finds its way.
+            ValueError: there is no ``generation``, by which :func:`cut_log` searches.
             RunFolderError: the disk is full or fails.
         """
         if _generation(line) is None:
@@ -73,7 +73,7 @@ class Journal:
         self.close()
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """Every line of a log, oldest first; a missing file has none, and an unfinished last line is left out.
 
     Raises:
@@ -97,7 +97,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def last(path: Path, *, having: str | None = None) -> dict[str, Any] | None:
+def last_line(path: Path, *, having: str | None = None) -> dict[str, Any] | None:
     """The newest finished line of a log, read from its end; None when there is none.
 
     Args:
@@ -123,7 +123,7 @@ def last(path: Path, *, having: str | None = None) -> dict[str, Any] | None:
         raise RunFolderError(f"expected a log at '{path}', got '{error.strerror or error}'") from error
 
 
-def cut(path: Path, generation: int) -> int | None:
+def cut_log(path: Path, generation: int) -> int | None:
     """Drop the lines after ``generation``, and an unfinished one, by shortening the file: nothing is rewritten.
 
     The file is read from its end, so the time depends on what is dropped and not on the length of the log.

@@ -1,7 +1,4 @@
-"""A run's folder: where everything lies, who may write in it, and how the run is doing.
-
-Names of runs, and how one of many processes takes a name: all or nothing.
-"""
+"""A run's folder: where everything lies, who may write in it, and how the run is doing."""
 
 from __future__ import annotations
 
@@ -19,88 +16,22 @@ from typing import Any
 import filelock
 
 from galab.errors import RunFolderError, UsageError
-from galab.storage.files import TEMPORARY_SUFFIX, folder_error, read_json, sync_folder, write_atomic, write_json_atomic
+from galab.storage.files import (
+    TEMPORARY_SUFFIX,
+    folder_error,
+    read_json,
+    sync_folder,
+    write_atomic,
+    write_json_atomic,
+)
+
+#: What ``status.json`` may say of a run.
+STATES = ("running", "finished", "stopped", "failed")
+#: The births of a genetic algorithm, and the scores of a strategy that moves a centre.
+LINEAGE, SCORES = "lineage.bin", "scores.bin"
 
 _STAGING_SUFFIX = ".galab-new"
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
-
-
-def free_name(runs: Path, stem: str) -> str:
-    """``stem``, or the first of ``stem-2``, ``stem-3``, ... that nobody has taken yet.
-
-    Another process may take it at any time: :meth:`RunFolder.create_free` tries again then.
-    """
-    name, number = stem, 1
-    while os.path.lexists(Path(runs) / name):
-        number += 1
-        name = f"{stem}-{number}"
-    return name
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be a run folder's.
-
-    Raises:
-        UsageError: it is empty, too long, hidden, looks like a flag, or holds a separator or an invisible character.
-    """
-    fine = name.isprintable() and name == name.strip() and 1 <= len(name.encode("utf-8", "replace")) <= 200
-    if not fine or name[0] in ".-" or any(letter in name for letter in '/\\:*?"<>|'):
-        raise UsageError(
-            f"expected a run's name as a plain word (such as mnist-2), got {name!r:.80}; leave out separators, a "
-            "leading '.' or '-', and have at most 200 letters"
-        )
-
-
-def claim(
-    path: Path, config: dict[str, Any], *, file: str = "config.json", files: Mapping[str, bytes] | None = None
-) -> bool:
-    """Make the folder with its ``config.json``, or say False because the name is taken.
-
-    Args:
-        path: the folder to make; an empty one counts as free.
-        config: plain data for the file.
-        file: another name than ``config.json``, for a folder that is no run's.
-        files: content of further files by their path in the folder.
-
-    Raises:
-        RunFolderError: the folder cannot be written.
-    """
-    if os.path.lexists(path) and not _is_empty(path):
-        return False
-    # A hidden folder beside it becomes the run by one rename, so that nobody ever sees a run without a config.json.
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir()
-        if file == "config.json":
-            (staging / "checkpoints").mkdir()
-        write_json_atomic(staging / file, config)
-        for name, data in (files or {}).items():
-            (staging / name).parent.mkdir(exist_ok=True)
-            write_atomic(staging / name, [data])
-        os.rename(staging, path)
-        sync_folder(path.parent)
-    except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        reason = error.__cause__ if isinstance(error, RunFolderError) else error
-        if not isinstance(reason, OSError):
-            raise
-        if reason.errno in _TAKEN and os.path.lexists(path):
-            return False
-        raise folder_error(path, reason) from reason  # in the name of the run, not of the hidden folder
-    return True
-
-
-def _is_empty(path: Path) -> bool:
-    try:
-        return not path.is_symlink() and path.is_dir() and not any(path.iterdir())
-    except OSError:
-        return False
-
-
-__all__ = ["STATES", "RunFolder", "check_name", "free_name", "list_runs", "locate"]
-#: What ``status.json`` may say of a run.
-STATES = ("running", "finished", "stopped", "failed")
 _LOCK_SECONDS = 0.25  # `in_use` holds the lock for a moment; a writer must not mistake that for another writer
 
 
@@ -132,7 +63,7 @@ class RunFolder:
     @property
     def lineage_path(self) -> Path:
         """``lineage.bin``, see :mod:`galab.storage.lineage`."""
-        return self.path / "lineage.bin"
+        return self.path / LINEAGE
 
     @property
     def founders_path(self) -> Path:
@@ -160,7 +91,7 @@ class RunFolder:
 
     @property
     def lock_path(self) -> Path:
-        """``.lock``, which stays when nobody holds it."""
+        """``.lock``, which stays when no process holds it."""
         return self.path / ".lock"
 
     @classmethod
@@ -192,7 +123,7 @@ class RunFolder:
     def create_free(
         cls, runs: Path, stem: str, config: dict[str, Any], *, files: Mapping[str, bytes] | None = None
     ) -> RunFolder:
-        """Make a folder called ``stem``, ``stem-2``, ...: the first name that nobody has taken.
+        """Make a folder called ``stem``, ``stem-2``, ...: the first name that is free.
 
         Raises:
             UsageError: the stem cannot be a folder's name.
@@ -336,6 +267,79 @@ def list_runs(runs: Path) -> list[RunFolder]:
     except OSError as error:
         raise RunFolderError(f"expected to read '{runs}', got '{error.strerror or error}'") from error
     return [RunFolder(runs / name) for name in names if (runs / name / "config.json").is_file()]
+
+
+def free_name(runs: Path, stem: str) -> str:
+    """``stem``, or the first of ``stem-2``, ``stem-3``, ... that is free.
+
+    Another process may take it at any time: :meth:`RunFolder.create_free` tries again then.
+    """
+    name, number = stem, 1
+    while os.path.lexists(Path(runs) / name):
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a run folder's.
+
+    Raises:
+        UsageError: it is empty, too long, hidden, looks like a flag, or holds a separator or an invisible character.
+    """
+    fine = name.isprintable() and name == name.strip() and 1 <= len(name.encode("utf-8", "replace")) <= 200
+    if not fine or name[0] in ".-" or any(letter in name for letter in '/\\:*?"<>|'):
+        raise UsageError(
+            f"expected a run's name as a plain word (such as mnist-2), got {name!r:.80}; leave out separators, a "
+            "leading '.' or '-', and have at most 200 letters"
+        )
+
+
+def claim(
+    path: Path, config: dict[str, Any], *, file: str = "config.json", files: Mapping[str, bytes] | None = None
+) -> bool:
+    """Make the folder with its ``config.json``, or say False because the name is taken.
+
+    Args:
+        path: the folder to make; an empty one counts as free.
+        config: plain data for the file.
+        file: another name than ``config.json``, for a folder that is no run's.
+        files: content of further files by their path in the folder.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    if os.path.lexists(path) and not _is_empty(path):
+        return False
+    # A hidden folder beside it becomes the run by one rename, so that no reader sees a run without a config.json.
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir()
+        if file == "config.json":
+            (staging / "checkpoints").mkdir()
+        write_json_atomic(staging / file, config)
+        for name, data in (files or {}).items():
+            (staging / name).parent.mkdir(exist_ok=True)
+            write_atomic(staging / name, [data])
+        os.rename(staging, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        reason = error.__cause__ if isinstance(error, RunFolderError) else error
+        if not isinstance(reason, OSError):
+            raise
+        if reason.errno in _TAKEN and os.path.lexists(path):
+            return False
+        raise folder_error(path, reason) from reason  # in the name of the run, not of the hidden folder
+    return True
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not path.is_symlink() and path.is_dir() and not any(path.iterdir())
+    except OSError:
+        return False
 
 
 def _object(path: Path) -> dict[str, Any]:

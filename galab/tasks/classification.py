@@ -1,12 +1,8 @@
 """Classification of fixed examples: cross-entropy and the count of right answers, for many members at once.
 
-What the data of a task must be; each check says in one sentence what is wrong with it.
-
-Fixed divisions of examples into parts, the same on every machine and with every version of NumPy.
-
-Only the raw bits of the counter-based generator Philox are used, which NumPy guarantees, never a method of
-``numpy.random.Generator``, whose stream may change. Source: J. Salmon et al., "Parallel random numbers: as easy as
-1, 2, 3", SC 2011.
+Data is divided the same way on every machine and with every version of NumPy. Only the raw bits of the counter-based
+generator Philox are used, which NumPy guarantees, never a method of ``numpy.random.Generator``, whose stream may
+change. Source: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
 from __future__ import annotations
@@ -22,68 +18,13 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from galab.contracts import Examples
 from galab.errors import UsageError
 
-
-def check_examples(task: str, split: str, examples: Examples) -> None:
-    """Refuse inputs that are not float32, not finite or not as many as the targets, and a split without examples.
-
-    Args:
-        task: the task's name, for messages.
-        split: ``train``, ``validation`` or ``test``, for messages.
-        examples: inputs (B, ...) and targets (B,).
-
-    Raises:
-        UsageError: one of these.
-    """
-    where = f"task '{task}', {split}"
-    inputs, targets = examples.inputs, examples.targets
-    if inputs.dtype != torch.float32:
-        raise UsageError(f"{where}: expected inputs of dtype float32, got {_dtype(inputs)}; convert them")
-    if inputs.ndim < 2:
-        raise UsageError(
-            f"{where}: expected inputs of shape (B, ...) with an axis per example and one more, "
-            f"got {tuple(inputs.shape)}; reshape them"
-        )
-    if targets.ndim < 1 or len(inputs) != len(targets):
-        got = f"{len(inputs)} inputs and targets of shape {tuple(targets.shape)}"
-        raise UsageError(f"{where}: expected as many targets as inputs, got {got}; give one target per input")
-    if inputs.numel() == 0:
-        raise UsageError(f"{where}: expected at least one example, got inputs of shape {tuple(inputs.shape)}; add some")
-    # One pass without a temporary: a NaN or an infinity anywhere shows in the extremes.
-    if not torch.stack(torch.aminmax(inputs)).isfinite().all():
-        count = int((~inputs.isfinite()).sum())
-        raise UsageError(f"{where}: expected finite inputs, got {count:,} that are NaN or infinite; clean the data")
-
-
-def check_classes(task: str, split: str, targets: torch.Tensor, classes: int) -> None:
-    """Refuse targets (B,) that are not class numbers from 0 to ``classes - 1``.
-
-    Raises:
-        UsageError: they are not.
-    """
-    where = f"task '{task}', {split}"
-    if targets.ndim != 1:
-        raise UsageError(f"{where}: expected targets of shape (B,), got {tuple(targets.shape)}; give class numbers")
-    if targets.dtype == torch.bool or targets.is_floating_point() or targets.is_complex():
-        raise UsageError(f"{where}: expected targets of an integer dtype, got {_dtype(targets)}; give class numbers")
-    if len(targets) == 0:
-        return
-    low, high = (int(value) for value in torch.aminmax(targets))
-    if low < 0 or high >= classes:
-        raise UsageError(
-            f"{where}: expected targets between 0 and {classes - 1} ({classes} classes), got {low} to {high}; "
-            "correct the targets or classes"
-        )
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
 Array = NDArray[Any] | torch.Tensor
 #: Among fewer than one answer in so many, possible ties are looked at one by one.
 _RARE = 32
 #: The exponential of this is a normal float32, and nothing beside 1.
 _LEAST = -87.0
+#: Key of the generator; another one would be another split, and every fingerprint would change.
+SPLIT_KEY = 0x67616C6162
 
 
 class Classification:
@@ -208,7 +149,7 @@ def loss_and_correct(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torc
 
 
 def _is_traced() -> bool:
-    """Whether this is traced, to be compiled: then nothing may hang on values."""
+    """Whether this is traced, to be compiled: then nothing may depend on values."""
     return get_proxy_mode() is not None
 
 
@@ -254,8 +195,60 @@ def _tensor(task: str, split: str, values: Array) -> torch.Tensor:
         raise UsageError(f"task '{task}', {split}: expected an array of numbers, got {kind}; convert it") from error
 
 
-#: Key of the generator; another one would be another split, and every fingerprint would change.
-SPLIT_KEY = 0x67616C6162
+def check_examples(task: str, split: str, examples: Examples) -> None:
+    """Refuse inputs that are not float32, not finite or not as many as the targets, and a split without examples.
+
+    Args:
+        task: the task's name, for messages.
+        split: ``train``, ``validation`` or ``test``, for messages.
+        examples: inputs (B, ...) and targets (B,).
+
+    Raises:
+        UsageError: one of these.
+    """
+    where = f"task '{task}', {split}"
+    inputs, targets = examples.inputs, examples.targets
+    if inputs.dtype != torch.float32:
+        raise UsageError(f"{where}: expected inputs of dtype float32, got {_dtype(inputs)}; convert them")
+    if inputs.ndim < 2:
+        raise UsageError(
+            f"{where}: expected inputs of shape (B, ...) with an axis per example and one more, "
+            f"got {tuple(inputs.shape)}; reshape them"
+        )
+    if targets.ndim < 1 or len(inputs) != len(targets):
+        got = f"{len(inputs)} inputs and targets of shape {tuple(targets.shape)}"
+        raise UsageError(f"{where}: expected as many targets as inputs, got {got}; give one target per input")
+    if inputs.numel() == 0:
+        raise UsageError(f"{where}: expected at least one example, got inputs of shape {tuple(inputs.shape)}; add some")
+    # One pass without a temporary: a NaN or an infinity anywhere shows in the extremes.
+    if not torch.stack(torch.aminmax(inputs)).isfinite().all():
+        count = int((~inputs.isfinite()).sum())
+        raise UsageError(f"{where}: expected finite inputs, got {count:,} that are NaN or infinite; clean the data")
+
+
+def check_classes(task: str, split: str, targets: torch.Tensor, classes: int) -> None:
+    """Refuse targets (B,) that are not class numbers from 0 to ``classes - 1``.
+
+    Raises:
+        UsageError: they are not.
+    """
+    where = f"task '{task}', {split}"
+    if targets.ndim != 1:
+        raise UsageError(f"{where}: expected targets of shape (B,), got {tuple(targets.shape)}; give class numbers")
+    if targets.dtype == torch.bool or targets.is_floating_point() or targets.is_complex():
+        raise UsageError(f"{where}: expected targets of an integer dtype, got {_dtype(targets)}; give class numbers")
+    if len(targets) == 0:
+        return
+    low, high = (int(value) for value in torch.aminmax(targets))
+    if low < 0 or high >= classes:
+        raise UsageError(
+            f"{where}: expected targets between 0 and {classes - 1} ({classes} classes), got {low} to {high}; "
+            "correct the targets or classes"
+        )
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def permutation(count: int) -> NDArray[np.int64]:

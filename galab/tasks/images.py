@@ -1,7 +1,8 @@
 """Classification of small grey images: MNIST, Fashion-MNIST and the 8x8 digits.
 
-Sources: see ``galab.tasks.data.download`` and ``galab.tasks.data.datasets``. Inputs are (B, 1, height, width): pixels scaled to 0..1
-less the mean of the training set, over its standard deviation; both are constants, so the inputs never change.
+Sources: see :mod:`galab.tasks.data.download` and :mod:`galab.tasks.data.datasets`. Inputs are (B, 1, height, width):
+pixels scaled to 0..1 less the mean of the training set, over its standard deviation; both are constants, so the inputs
+never change.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def _check_measure(name: str, task: Task) -> None:
 def _builder(name: str, found: Any) -> Callable[..., Any]:
     """``found`` if calling it is what the user asked for.
 
-    A reference may come from somebody else's checkpoint. A file of tasks has run when it was imported; but a name in
+    A reference may come from a downloaded checkpoint. A file of tasks has run when it was imported; but a name in
     an installed module could be any function, so there its annotation must say that it returns a task.
     """
     if not callable(found):

@@ -1,16 +1,12 @@
-"""Random data that is made from a run's key: the same numbers on every machine and with every version of NumPy.
+"""Tasks whose data is made from a run's key: the same numbers on every machine and with every version of NumPy.
 
-Random points with random labels: nothing can be learned from them, they can only be stored.
-
-How much a network stores, and how surely a search finds the weights, is measured without any question of
-generalisation. Source of the test: C. Zhang, S. Bengio, M. Hardt, B. Recht, O. Vinyals, "Understanding deep learning
-requires rethinking generalization", ICLR 2017.
-
-How many bits are on? A function that is simple to say and changes its value with every single input.
-
-Ten shapes anywhere on a small image: what a network knows of one place it must know of all.
-
-Two tasks at once, storing random points and learning a function: which does a search do, at whose cost?
+* ``memorize``, ``memorize-images``: random points with random labels. Nothing can be learned from them, they can only
+  be stored. How much a network stores, and how surely a search finds the weights, is measured without any question of
+  generalisation. Source of the test: C. Zhang, S. Bengio, M. Hardt, B. Recht, O. Vinyals, "Understanding deep learning
+  requires rethinking generalization", ICLR 2017.
+* ``count-ones``: how many bits are on? A function that is simple to say and changes with every single input.
+* ``shapes``: ten shapes anywhere on a small image. What a network knows of one place it must know of all.
+* ``mixed``: storing random points and learning a function at once. Which does a search do, and at which cost?
 """
 
 from __future__ import annotations
@@ -30,6 +26,25 @@ from galab.tasks.load import load_task
 
 #: Fixed data lies beyond all generations, which a task that makes fresh examples counts from 1 in the same stream.
 FIXED = 1 << 48
+#: Fresh points of the test set.
+FRESH = 64
+_POINTS, _LABELS, _FRESH_POINTS, _FRESH_LABELS = range(4)
+#: Up to this many bits all inputs are put in random order; with more of them they are drawn.
+_LISTED = 20
+_BITS = 0
+#: Sides of a shape.
+SIDE = 5
+#: The shapes, by class: a ring, a block, a plus, a cross, a diamond, a T, an L, a U, stripes, a chessboard.
+PICTURES = (
+    "##### #...# #...# #...# #####", "##### ##### ##### ##### #####", "..#.. ..#.. ##### ..#.. ..#..",
+    "#...# .#.#. ..#.. .#.#. #...#", "..#.. .#.#. #...# .#.#. ..#..", "##### ..#.. ..#.. ..#.. ..#..",
+    "#.... #.... #.... #.... #####", "#...# #...# #...# #...# .###.", "##### ..... ##### ..... #####",
+    ".#.#. #.#.# .#.#. #.#.# .#.#.",
+)  # fmt: skip
+#: Share of a shape's places that belong to training, and to training and validation.
+_SHARES = (0.7, 0.85)
+_NOISE, _CLASSES, _PLACES = range(3)
+_MIXED_POINTS, _MIXED_LABELS = 64, 65
 
 
 def normals(run_key: int, part: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -69,19 +84,14 @@ def at_least(task: str, least: int, **values: float) -> None:
             raise UsageError(f"task '{task}': expected {name} of at least {least}, got {value}; name a larger one")
 
 
-#: Fresh points of the test set.
-FRESH = 64
-_POINTS, _LABELS, _FRESH_POINTS, _FRESH_LABELS = range(4)
-
-
 def memorize(
     points: int = 64, dims: int = 128, classes: int = 10, shape: tuple[int, ...] | None = None, run_key: int = 0
 ) -> Classification:
     """Random points with random labels, to be stored: validation is the same points, test is fresh ones.
 
-    Nothing is to be generalised, so the champion is whoever has stored most, and ``--target 1`` means that all points
-    are stored. On the fresh points of the test set only chance is possible. Points are in a fixed order, which is the
-    order of the fitness ``tilldeath``.
+    Nothing can be generalised, so the champion is the network that has stored most, and ``--target 1`` means that all
+    points are stored. On the fresh points of the test set only chance is possible. Points are in a fixed order, which
+    is the order of the fitness ``tilldeath``.
 
     Args:
         points: how many.
@@ -93,7 +103,7 @@ def memorize(
     Raises:
         UsageError: a size is too small.
     """
-    return _random("memorize", points, (dims,) if shape is None else shape, classes, run_key)
+    return _memorize("memorize", points, (dims,) if shape is None else shape, classes, run_key)
 
 
 def memorize_images(points: int = 512, classes: int = 10, run_key: int = 0) -> Classification:
@@ -107,10 +117,10 @@ def memorize_images(points: int = 512, classes: int = 10, run_key: int = 0) -> C
     Raises:
         UsageError: a size is too small.
     """
-    return _random("memorize-images", points, (3, 64, 64), classes, run_key)
+    return _memorize("memorize-images", points, (3, 64, 64), classes, run_key)
 
 
-def _random(name: str, points: int, shape: tuple[int, ...], classes: int, run_key: int) -> Classification:
+def _memorize(name: str, points: int, shape: tuple[int, ...], classes: int, run_key: int) -> Classification:
     at_least(name, 1, points=points, dims=min(shape, default=0))
     at_least(name, 2, classes=classes)
     stored = normals(run_key, _POINTS, (points, *shape)), whole_numbers(classes, run_key, _LABELS, points)
@@ -130,11 +140,6 @@ def _random(name: str, points: int, shape: tuple[int, ...], classes: int, run_ke
             f"(validation: the training points, accuracy 1 is all stored; test: {FRESH} fresh points, chance alone)"
         ),
     )
-
-
-#: Up to this many bits all inputs are put in random order; with more of them they are drawn.
-_LISTED = 20
-_INPUTS = 0
 
 
 def count_ones(
@@ -185,27 +190,13 @@ def count_ones(
 def _different(bits: int, count: int, run_key: int) -> NDArray[np.bool_]:
     """(count, bits) different inputs."""
     if bits <= _LISTED:
-        numbers = order(1 << bits, run_key, _INPUTS)[:count].astype("<u4")
+        numbers = order(1 << bits, run_key, _BITS)[:count].astype("<u4")
         return np.unpackbits(numbers.view(np.uint8).reshape(count, 4), axis=1, count=bits, bitorder="little") > 0
     width = -(-bits // 64)
-    drawn = raw(run_key, _INPUTS, 2 * count * width).astype("<u8").reshape(2 * count, width)
+    drawn = raw(run_key, _BITS, 2 * count * width).astype("<u8").reshape(2 * count, width)
     found = np.unpackbits(drawn.view(np.uint8), axis=1, count=bits, bitorder="little")
     _, first = np.unique(found, axis=0, return_index=True)
     return found[np.sort(first)[:count]] > 0
-
-
-#: Sides of a shape.
-SIDE = 5
-#: The shapes, by class: a ring, a block, a plus, a cross, a diamond, a T, an L, a U, stripes, a chessboard.
-PICTURES = (
-    "##### #...# #...# #...# #####", "##### ##### ##### ##### #####", "..#.. ..#.. ##### ..#.. ..#..",
-    "#...# .#.#. ..#.. .#.#. #...#", "..#.. .#.#. #...# .#.#. ..#..", "##### ..#.. ..#.. ..#.. ..#..",
-    "#.... #.... #.... #.... #####", "#...# #...# #...# #...# .###.", "##### ..... ##### ..... #####",
-    ".#.#. #.#.# .#.#. #.#.# .#.#.",
-)  # fmt: skip
-#: Share of a shape's places that belong to training, and to training and validation.
-_SHARES = (0.7, 0.85)
-_NOISE, _CLASSES, _PLACES = range(3)
 
 
 def bitmaps() -> NDArray[np.float32]:
@@ -273,9 +264,6 @@ def _images(
     return images, labels
 
 
-_POINTS_MIXED, _LABELS_MIXED = 64, 65
-
-
 class Mixed(Classification):
     """A classification whose training set has two parts.
 
@@ -325,8 +313,8 @@ def mixed(
         raise UsageError(
             f"task 'mixed': expected at most {len(found.train):,} examples of '{function}', got {count:,}; name fewer"
         )
-    noise = normals(run_key, _POINTS_MIXED, (points, *found.input_shape))
-    labels = whole_numbers(found.outputs, run_key, _LABELS_MIXED, points)
+    noise = normals(run_key, _MIXED_POINTS, (points, *found.input_shape))
+    labels = whole_numbers(found.outputs, run_key, _MIXED_LABELS, points)
     train = (
         np.concatenate([noise, found.train.inputs[:count].numpy()]),
         np.concatenate([labels, found.train.targets[:count].numpy()]),

@@ -21,6 +21,7 @@ from galab.genome.births import birth_dtype
 from galab.genome.initial import Founders
 from galab.genome.weights import Layout
 from galab.storage import pickle_format
+from galab.storage.run_folder import LINEAGE, SCORES
 from galab.strategies.evolution import record_dtype
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from galab.training.champion import Champion
     from galab.training.log_fields import Totals
 
-#: Births that were selected, of a genetic algorithm; scores of all members, of a search with a centre.
-LINEAGE, SCORES = "lineage.bin", "scores.bin"
 #: What a checkpoint of a run has at the least, with its type.
 _KEYS = {
     "hyperparameters": dict,

@@ -25,7 +25,7 @@ from galab.config.parsing import split_outside
 from galab.config.rules import CONTROLS, decided
 from galab.config.strategy_kinds import EVOLUTION_STRATEGIES, GRADIENTS, has_centre, is_foreign, kind_of
 from galab.errors import UsageError, closest
-from galab.genome.step_sizes import reached, sigma
+from galab.genome.step_sizes import reached_log_sigma, sigma
 from galab.strategies.build_operators import steps_of
 from galab.training.checkpoint import config_of, layout_of
 from galab.training.individuals import members_of
@@ -225,7 +225,7 @@ def _inherited(origin: Path) -> dict[str, Any]:
     config = config_of(state, origin)
     if has_centre(config.strategy):
         return values
-    come_to = reached(steps_of(config, layout_of(state)), config.sigma, members_of(state)[0].log_sigma)
+    come_to = reached_log_sigma(steps_of(config, layout_of(state)), config.sigma, members_of(state)[0].log_sigma)
     # Rows and columns together, and factors, may lie outside of the bounds of a single step size.
     lowest = 0.0 if config.sigma_floor is None else config.sigma_floor
     values["sigma"] = min(max(float(sigma(come_to)), lowest), config.sigma_ceiling)

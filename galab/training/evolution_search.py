@@ -25,8 +25,9 @@ from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.genome.weights import to_float
 from galab.operators.es_noise import Centre, Directions, Plan, cosine, one_sided_cosine, plan_of, variance
+from galab.stats import vectors
+from galab.storage.run_folder import SCORES
 from galab.strategies.evolution import EvolutionStrategy
-from galab.training.checkpoint import SCORES
 from galab.training.search import Parts
 from galab.training.true_gradient import TrueGradient
 
@@ -257,9 +258,9 @@ def plan_for(config: RunConfig, parts: Parts) -> Plan:
 
 def cosine_between(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float | None:
     """Cosine of two gradients; None where one is zero."""
-    product = sum(float((one[name].double() * other[name].double()).sum()) for name in other)
-    norms = [math.sqrt(sum(float(part.double().square().sum()) for part in each.values())) for each in (one, other)]
-    return product / (norms[0] * norms[1]) if all(norms) else None
+    flat = [torch.cat([each[name].flatten() for name in other]).cpu().numpy() for each in (one, other)]
+    found = vectors.cosine(flat[0], flat[1])
+    return None if math.isnan(found) else found
 
 
 def shares_of(gradient: dict[str, torch.Tensor]) -> dict[str, float] | None:

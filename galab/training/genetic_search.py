@@ -28,9 +28,9 @@ from galab.genome.births import from_rows, to_rows
 from galab.genome.decoder import Decoder
 from galab.genome.initial import GIVEN, Founders
 from galab.genome.pedigree import Pedigree
+from galab.storage.run_folder import LINEAGE
 from galab.strategies.build_operators import developer, is_low_rank, rank_of, step_size_rule, strategy_class
 from galab.strategies.genetic import GeneticAlgorithm
-from galab.training.checkpoint import LINEAGE
 from galab.training.diagnostics import Diagnostics
 from galab.training.individuals import lineage_of, members_of, members_to_state
 from galab.training.log_fields import MemoryRecords, genetic_fields

@@ -16,8 +16,8 @@ from galab.errors import GalabError, UsageError
 from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.es_noise import Centre
+from galab.storage.run_folder import SCORES
 from galab.strategies.gradient_descent import GradientDescent
-from galab.training.checkpoint import SCORES
 from galab.training.evolution_search import start_of
 from galab.training.search import Parts
 from galab.training.true_gradient import TrueGradient

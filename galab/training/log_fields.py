@@ -29,7 +29,7 @@ from galab.config.strategy_kinds import is_evolution
 from galab.contracts import Cohort, Examples, Member, Scores, Telling
 from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of
-from galab.genome.step_sizes import sigma, typical
+from galab.genome.step_sizes import mean_log_sigma, sigma
 from galab.genome.weights import Layout
 from galab.models import memory_metrics
 from galab.strategies.genetic import GeneticAlgorithm
@@ -104,7 +104,7 @@ def genetic_fields(
         lineage: rows in the lineage file.
     """
     lie = decoder.developer.steps
-    steps = np.array([typical(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
+    steps = np.array([mean_log_sigma(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
     return {
         "step_size": float(sigma(round(float(steps.mean())))),
         "step_size_min": float(sigma(round(float(steps.min())))),

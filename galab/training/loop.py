@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from galab.contracts import Cohort, Scores
 from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
-from galab.storage.log import Journal
+from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
 from galab.training.build import Experiment, profile_of
 from galab.training.champion import Champion, Judge
@@ -147,7 +147,7 @@ class Loop:
         self._judge = Judge(experiment.config, experiment.module, experiment.layout, experiment.task)
         self._profile = profile_of(experiment)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
-            self._journal = opened.enter_context(Journal(folder.log_path))
+            self._log_file = opened.enter_context(LogFile(folder.log_path))
             search = experiment.search
             self._records = opened.enter_context(LineageFile(folder.path / search.records, search.record_dtype))
             opened.pop_all()
@@ -178,7 +178,7 @@ class Loop:
                 self._accuracy = champion.metrics.get("validation_accuracy")
             line |= self._timing(clock, line["evaluations"]) | self.notes
             self.notes = {}
-            self._journal.append(line)
+            self._log_file.append(line)
             for recorder in self._recorders:
                 recorder.record(line, scores.fitness)
             if strategy.generation % config.save_every == 0:
@@ -233,7 +233,7 @@ class Loop:
             return
         # What a checkpoint counts on must survive a power cut before the checkpoint itself does.
         self._records.sync()
-        self._journal.sync()
+        self._log_file.sync()
         lineage = {"births": self._records.length, "sha256": self._records.digest}
         judged = self._champion(test=False)
         # A checkpoint names its champion alike whether or not a report fell on the same generation.
@@ -271,5 +271,5 @@ class Loop:
 
     def close(self, result: dict[str, Any] | None = None) -> None:
         """Close the files; the result is for recorders alone."""
-        self._journal.close()
+        self._log_file.close()
         self._records.close()

@@ -19,11 +19,12 @@ from galab.config.fields import RunConfig
 from galab.config.rules import decided
 from galab.config.strategy_kinds import breeds
 from galab.errors import CheckpointError, UsageError
-from galab.genome import quantile_tables, random
+from galab.genome import quantile_tables
 from galab.genome.initial import Founders, founders_fixed
-from galab.genome.random import Table
-from galab.storage import checkpoints, log, pickle_format
+from galab.genome.random import Table, table
+from galab.storage import checkpoints, pickle_format
 from galab.storage.lineage import LineageFile, read_rows
+from galab.storage.log import cut_log, read_log
 from galab.storage.run_folder import RunFolder, locate
 from galab.training.checkpoint import check_layout, config_of, layout_of, load_buffers, records_of
 from galab.training.individuals import fixed_points_of
@@ -95,10 +96,10 @@ def branch(folder: RunFolder, file: Path) -> RunFolder:
         records.append(read_rows(folder.path / name, dtype)[: state["lineage"]["births"]])
     shutil.copy(folder.founders_path, new.founders_path)
     shutil.copy(folder.log_path, new.log_path)
-    log.cut(new.log_path, generation)
+    cut_log(new.log_path, generation)
     pickle_format.dump(state, checkpoints.checkpoint_path(new.checkpoints, generation))
     board = TensorBoard(new.path, state["hyperparameters"])
-    for line in log.read(new.log_path):
+    for line in read_log(new.log_path):
         board.record({name: value for name, value in line.items() if name != "champion"}, np.empty(0))
     board.close({})
     return new
@@ -125,7 +126,7 @@ def resolve(distribution: str, folder: RunFolder) -> Table:
     """
     meant = parse(distribution)
     if meant.source == "built-in":
-        return random.table(meant.name)
+        return table(meant.name)
     if meant.sha256 is None:
         raise CheckpointError(
             f"expected the distribution {shown(distribution)} of '{folder.path}' to end with # and the hash of its "

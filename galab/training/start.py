@@ -17,8 +17,9 @@ import torch
 from galab.config.fields import RunConfig, flag
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
 from galab.evaluation.numeric_profile import differences
-from galab.storage import checkpoints, log
+from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
+from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import origin
 from galab.training import trust as trust_rules
@@ -280,7 +281,7 @@ def _resume(
     with LineageFile(folder.path / experiment.search.records, experiment.search.record_dtype) as file:
         file.cut(lineage["births"], lineage["sha256"])
         records = file.read()
-    if (log.cut(folder.log_path, state["generation"]) or 0) < state["generation"]:
+    if (cut_log(folder.log_path, state["generation"]) or 0) < state["generation"]:
         raise RunFolderError(
             f"expected '{folder.log_path}' to reach generation {state['generation']} as its checkpoint does, got fewer "
             "lines; restore the file, or use an older checkpoint"
@@ -363,7 +364,7 @@ def _refuse_lost_checkpoints(folder: RunFolder) -> None:
     Raises:
         CheckpointError: it had come further.
     """
-    line = log.last(folder.log_path)
+    line = last_line(folder.log_path)
     if line is not None or "branched_from" in folder.read_config():
         reached = f"generation {line['generation']}" if line else "the run that it continues"
         raise CheckpointError(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.analysis.precision import cosine, in_common, progress_kept, run_off, spearman, survivors
+from galab.analysis.precision import in_common, progress_kept, run_off, spearman, survivors
 
 NAN = float("nan")
 
@@ -46,8 +46,3 @@ def test_progress_is_a_share_of_the_best_differential() -> None:
     assert progress_kept(np.array([1, 3]), fitness) == 0.5
     assert progress_kept(np.array([0, 1]), fitness) == -1.0
     assert np.isnan(progress_kept(np.array([0]), row(1, 1)))
-
-
-def test_cosine() -> None:
-    assert cosine(row(1, 0), row(1, 1)) == pytest.approx(0.5**0.5)
-    assert np.isnan(cosine(row(0, 0), row(1, 1)))

@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from galab.stats.intervals import median_interval
-from galab.storage import log as journal
+from galab.storage.log import LogFile
 
 #: Accuracy after generations 2, 4 and 6 of each made-up run.
 CURVES = {
@@ -35,7 +35,7 @@ def made_up(galab: Any) -> list[str]:
             other = json.loads(config)
             other["hyperparameters"]["children"] = 6 + number
             (home / "config.json").write_text(json.dumps(other))
-            with journal.Journal(home / "log.jsonl") as log:
+            with LogFile(home / "log.jsonl") as log:
                 for generation, value in zip((2, 4, 6), values, strict=True):
                     log.append(
                         {

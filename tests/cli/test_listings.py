@@ -10,7 +10,7 @@ import pytest
 
 from galab.cli.inspect import sparkline
 from galab.config.registry import MODELS, TASKS
-from galab.storage import log as journal
+from galab.storage.log import read_log
 
 
 def rows_of(text: str, style: str) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def test_show_an_older_checkpoint_and_a_lone_one(galab: Any, evolve: Any, tmp_pa
 @pytest.mark.parametrize("style", ["json", "csv"])
 def test_evaluate(galab: Any, evolve: Any, style: str) -> None:
     run = evolve("first", "--generations", 4)
-    last = journal.read(run / "log.jsonl")[-1]
+    last = read_log(run / "log.jsonl")[-1]
     (row,) = rows_of(galab("evaluate", run, "-f", style).out, style)
     assert float(row["test_accuracy"]) == last["test_accuracy"]
     assert float(row["test_loss"]) == last["test_loss"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from galab.stats.intervals import mann_whitney, median_interval
-from galab.storage import log
+from galab.storage.log import read_log
 
 FLAGS = [
     "--task", "digits", "--hidden", "4", "--batch", "32", "--parents", "3", "--children", "6", "--threads", "1",
@@ -68,7 +68,7 @@ def test_a_failed_trial_is_reported_at_the_end_with_status_1(galab: Any, group: 
     assert "founders.pkl" in said.err
     assert "2 of 3 trials finished" in said.out
     assert "galab resume runs/many" in said.out
-    assert [len(log.read(Path(f"runs/many/seed_{seed}/log.jsonl"))) for seed in range(3)] == [7, 5, 7]
+    assert [len(read_log(Path(f"runs/many/seed_{seed}/log.jsonl"))) for seed in range(3)] == [7, 5, 7]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_compare_as_json_and_csv_at_equal_evaluations(galab: Any, group: Any) ->
     last = answer["budgets"][-1]
     assert last["evaluations"] == 960  # the smaller of the final numbers: 6 or 9 children, 5 generations, 32 images
     few = [metric(Path(f"runs/few/seed_{seed}")) for seed in range(4)]
-    more = [log.read(Path(f"runs/more/seed_{seed}/log.jsonl"))[1]["validation_accuracy"] for seed in range(4)]
+    more = [read_log(Path(f"runs/more/seed_{seed}/log.jsonl"))[1]["validation_accuracy"] for seed in range(4)]
     expected = [median_interval(few), median_interval(more)]
     assert [row["group"] for row in last["groups"]] == ["runs/few", "runs/more"]
     for row, interval in zip(last["groups"], expected, strict=True):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from galab.config.registry import ANALYSES
-from galab.storage import log as journal
+from galab.storage.log import read_log
 
 ALONE = ("meta", "img", "br", "!doctype")
 EVIL = "<script>alert('x')</script>\"'&"
@@ -81,7 +81,7 @@ def test_a_run_says_everything(galab: Any, evolve: Any) -> None:
     assert str(file) in said
     found = read(file)
     text = words(found)
-    log = journal.read(run / "log.jsonl")
+    log = read_log(run / "log.jsonl")
     for expected in ("first", "generation 5, 960 evaluations (children x examples)", "digits, the embedded",
                      "finished: 5 generations done", "--children", "Provenance", "galab resume runs/first",
                      json.loads((run / "config.json").read_text())["data"]["fingerprint"], "cpu_capability",
@@ -100,7 +100,7 @@ def test_its_command_makes_the_same_run_again(galab: Any, evolve: Any) -> None:
     (command,) = re.findall(r"make it again\n(galab run .*)", words(read(run / "analysis" / "report.html")))
     galab(*shlex.split(command)[1:], "-q")
     keys = ("fitness_best", "fitness_mean", "step_size")
-    old, new = (journal.read(Path("runs") / name / "log.jsonl") for name in ("first", "first-again"))
+    old, new = (read_log(Path("runs") / name / "log.jsonl") for name in ("first", "first-again"))
     assert [[line[key] for key in keys] for line in old] == [[line[key] for key in keys] for line in new]
 
 

@@ -197,7 +197,7 @@ def test_one_bad_member_fails_alone():
             raise ArithmeticError("this one")
         return good(members, examples, each, products, kind)
 
-    descents = side.search.decoder.descents([int(ninth)], 1, 1)
+    descents = side.search.decoder.deltas([int(ninth)], 1, 1)
     marked = torch.from_numpy(descents.changes[0].a[0])
     expected = side.executor.score(bad).fitness
     runner.sums = sums
@@ -228,7 +228,7 @@ def test_factors_are_the_mutation_but_for_rounding():
         cohort = side.strategy.ask()
         decoder = side.search.decoder
         ids = cohort.births["id"].tolist()
-        descents = decoder.descents(ids, 1, 3)
+        descents = decoder.deltas(ids, 1, 3)
         for place, number in enumerate(ids):
             parent = decoder.decode(descents.bases[place]).floats().astype(np.float64)
             expected = side.layout.split(decoder.decode(number).floats().astype(np.float64) - parent)
@@ -244,7 +244,7 @@ def test_an_elite_is_told_apart_from_itself():
     advance(side, scores)
     cohort = side.strategy.ask()
     ids = cohort.births["id"].tolist()
-    descents = side.search.decoder.descents(ids, 2, 1)
+    descents = side.search.decoder.deltas(ids, 2, 1)
     assert descents.bases[12] == ids[12]
     assert not descents.changes[1][12].any()
     assert set(descents.bases[:12]) <= set(side.strategy.parents.tolist())
@@ -254,7 +254,7 @@ def test_the_bound_says_who_may_be_lethal():
     side = experiment(sigma=2.0, sigma_ceiling=8.0)
     side.search.begin()
     cohort = side.strategy.ask()
-    descents = side.search.decoder.descents(cohort.births["id"].tolist(), 1, 1)
+    descents = side.search.decoder.deltas(cohort.births["id"].tolist(), 1, 1)
     assert not descents.doubtful().any()
     loud = [change if isinstance(change, np.ndarray) else dataclasses.replace(change, a=change.a * 100)
             for change in descents.changes]  # fmt: skip
@@ -265,7 +265,7 @@ def test_a_birth_without_mutation_is_its_own_base():
     side = experiment()
     side.search.begin()
     side.search.pedigree.add(Birth(100, (0,), 1, 0, 0, 0, 0))
-    assert side.search.decoder.descents([100], 1, 1).bases == [100]
+    assert side.search.decoder.deltas([100], 1, 1).bases == [100]
 
 
 LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}

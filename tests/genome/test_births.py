@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.genome.births import BIRTH, NOBODY, Birth, birth_dtype, from_rows, to_rows
+from galab.genome.births import BIRTH, NO_PARENT, Birth, birth_dtype, from_rows, to_rows
 
 IDS = st.integers(0, 2**62)
 BIRTHS = st.builds(
@@ -56,7 +56,7 @@ def test_what_comes_back_is_plain_python():
 
 def test_the_bytes_of_a_row_never_change():
     row = to_rows([Birth(258, (3,), 2, 1, -2, 4, 5)])
-    assert row["parents"].tolist() == [[3, NOBODY]]
+    assert row["parents"].tolist() == [[3, NO_PARENT]]
     assert row.tobytes().hex() == (
         "0201000000000000" "0300000000000000" "ffffffffffffffff" "02000000" "01000000" "feff" "04" "05"
     )

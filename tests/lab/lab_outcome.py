@@ -7,7 +7,8 @@ import numpy as np
 
 from galab.config.fields import RunConfig
 from galab.saved_runs.verify import verify
-from galab.storage import checkpoints, log, pickle_format
+from galab.storage import checkpoints, pickle_format
+from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.checkpoint import records_of
 from galab.training.log_fields import TIMING
@@ -76,7 +77,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
     """The log without what depends on the machine's speed."""
-    lines = log.read(RunFolder(folder).log_path)
+    lines = read_log(RunFolder(folder).log_path)
     return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
 
 

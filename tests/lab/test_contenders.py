@@ -16,7 +16,7 @@ from torch import nn
 from galab.config.fields import RunConfig
 from galab.doctor.benchmark import of_options, of_run, operations_per_second, work_of
 from galab.errors import UsageError
-from galab.storage import log
+from galab.storage.log import last_line
 from galab.tasks import load_task
 
 ES: dict[str, Any] = {
@@ -47,7 +47,7 @@ def test_a_contender_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[
     contender.first()
     lap = contender.lap()
     assert content_of(path) == before
-    line = log.last(path / "log.jsonl")
+    line = last_line(path / "log.jsonl")
     assert line is not None
     search = contender._experiment.search
     assert search.strategy.generation == line["generation"] == 4

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from galab.errors import RunFolderError, UsageError
-from galab.storage import log as journal
+from galab.storage.log import read_log
 from galab.training.trials.curves import read_curves
 
 
@@ -37,7 +37,7 @@ def test_labels_have_as_many_digits_as_keep_groups_apart(evolve: Any, tmp_path: 
 
 def test_a_curve_is_what_the_log_says_and_ends_with_the_champion(evolve: Any) -> None:
     run = evolve()
-    log = journal.read(run / "log.jsonl")
+    log = read_log(run / "log.jsonl")
     (curve,) = read_curves([run]).curves
     reports = [line for line in log if "champion" in line]
     assert [line["generation"] for line in reports] == [2, 4]

@@ -12,7 +12,7 @@ from lab_outcome import newest_state
 
 from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.genome.step_sizes import Steps, reached, sigma, snap, typical
+from galab.genome.step_sizes import Steps, mean_log_sigma, reached_log_sigma, sigma, snap
 from galab.genome.weights import Layout
 from galab.training.compose import compose, decides_itself, without_dependents
 from galab.training.resolve import default_floor, resolve
@@ -110,15 +110,15 @@ def test_a_new_run_starts_with_the_step_size_that_the_origin_has_reached(evolve:
 
 def test_the_typical_step_size_is_the_mean_over_weights() -> None:
     per_tensor = Steps(LAYOUT, "tensor")
-    assert typical(per_tensor, np.array([0, 256, 512], np.int16)) == (2 * 256 + 8 * 512) / 16
+    assert mean_log_sigma(per_tensor, np.array([0, 256, 512], np.int16)) == (2 * 256 + 8 * 512) / 16
     lattice = Steps(LAYOUT, "row-column")
     assert lattice.size == 2 + 3 + 2 + 4 + 2
     rows_and_columns = np.array([10, 20, 3, 0, -3, 5, 5, 100, 100, 100, 100, 7, -7], np.int16)
-    assert typical(lattice, rows_and_columns) == pytest.approx((6 * 15 + 2 * 5 + 8 * 100) / 16)
-    assert typical(Steps(LAYOUT), np.array([-30], np.int16)) == -30.0
-    assert reached(per_tensor, 0.5, np.array([-256 + 64] * 3, np.int16)) == -256 + 64
+    assert mean_log_sigma(lattice, rows_and_columns) == pytest.approx((6 * 15 + 2 * 5 + 8 * 100) / 16)
+    assert mean_log_sigma(Steps(LAYOUT), np.array([-30], np.int16)) == -30.0
+    assert reached_log_sigma(per_tensor, 0.5, np.array([-256 + 64] * 3, np.int16)) == -256 + 64
     scaled = Steps(LAYOUT, "tensor", factors=[0, 256, 512])
-    assert reached(scaled, 0.5, scaled.founder(-256)) == -256
+    assert reached_log_sigma(scaled, 0.5, scaled.founder(-256)) == -256
 
 
 def test_the_log_says_the_typical_step_size(evolve: Any) -> None:

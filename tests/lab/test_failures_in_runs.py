@@ -12,7 +12,7 @@ from lab_outcome import generations_of, log_of, newest_state, outcome
 from galab.errors import GalabError, NoViableChildError, UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.storage import checkpoints, pickle_format
-from galab.storage import log as journal
+from galab.storage.log import read_log
 from galab.training.start import resume, start
 
 #: A member fails whose first answer to the first example is positive: about half of them.
@@ -32,7 +32,7 @@ LATER = """
 def test_a_failed_member_never_breeds(evolve: Any, clouds: Any, value: str, changes: dict[str, Any]) -> None:
     task = clouds(HALF.format(value=value))
     folder = evolve(task=task, **{"batch": 0, "precision": "float32", "generations": 8, "keep": "all"} | changes)
-    log = journal.read(folder / "log.jsonl")
+    log = read_log(folder / "log.jsonl")
     assert sum(line["failures"] for line in log) > 0
     assert all(np.isfinite(line["fitness_worst"]) for line in log)
     saved = open_saved(folder)
@@ -84,7 +84,7 @@ def test_elites_with_a_known_score_do_not_carry_on_alone_when_all_children_fail(
     )
     with pytest.raises(NoViableChildError, match="not one of 6 children has a finite fitness"):
         evolve(task=task, survival="plus", batch=0, chunk=6, generations=12)
-    assert all(line["fitness_best"] is not None for line in journal.read(tmp_path / "first" / "log.jsonl"))
+    assert all(line["fitness_best"] is not None for line in read_log(tmp_path / "first" / "log.jsonl"))
     assert np.isfinite(newest_state(tmp_path / "first")["strategy"]["parent_fitness"]).all()
 
 

@@ -61,7 +61,7 @@ class _Full:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Any:
     def of(room: int) -> Disk:
         disk = Disk(room)
-        for module in (log, lineage, tensorboard):
+        for module in (lineage, log, tensorboard):
             monkeypatch.setattr(module, "append_whole", disk.append_whole)
         monkeypatch.setattr(files, "os", _Os(disk))
         return disk

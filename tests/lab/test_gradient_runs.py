@@ -20,7 +20,8 @@ from galab.evaluation.blocks import Minibatches
 from galab.saved_runs.export import export
 from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.saved_runs.verify import conclusion, verify
-from galab.storage import checkpoints, log, pickle_format
+from galab.storage import checkpoints, pickle_format
+from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.build import build, network_and_task
 from galab.training.compose import compose
@@ -84,14 +85,15 @@ def test_steps_are_those_of_torch(evolve: Any, small: dict[str, Any], kind: str)
         losses.append(loss.item())
     folder = evolve(generations=STEPS, **values)
     weights = nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
-    lines = log.read(RunFolder(folder).log_path)
+    lines = read_log(RunFolder(folder).log_path)
     assert [-line["fitness_best"] for line in lines] == pytest.approx(losses, rel=1e-5)
     assert np.abs(newest_state(folder)["weights"][0] - weights).max() < 1e-7
 
 
 def test_the_first_step_is_minus_the_learning_rate_times_the_gradient(evolve: Any) -> None:
     folder = evolve(generations=1, keep="all", strategy="sgd", optimizer="sgd", lr=0.25)
-    before, after = (pickle_format.load(path)["weights"][0] for _, path in checkpoints.list_checkpoints(folder / "checkpoints"))
+    saved = [path for _, path in checkpoints.list_checkpoints(folder / "checkpoints")]
+    before, after = (pickle_format.load(path)["weights"][0] for path in saved)
     (line,) = log_of(folder)
     assert line["estimate_change"] == pytest.approx(0.25 * line["gradient_norm"], rel=1e-4)
     assert np.linalg.norm((after - before).astype(np.float64)) == pytest.approx(line["estimate_change"], rel=1e-5)

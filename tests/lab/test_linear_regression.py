@@ -16,7 +16,7 @@ from lab_outcome import log_of
 
 from galab.errors import UsageError
 from galab.operators.es_noise import cosine, plan_of_ranks, variance
-from galab.storage import log
+from galab.storage.log import read_log
 
 PROBLEM: dict[str, Any] = {
     "task": "linear-regression", "model": "linear", "hidden": None, "strategy": "eggroll", "fitness": "loss",
@@ -37,7 +37,7 @@ def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[st
         key = str(sorted(changes.items()))
         if key not in known:
             result = start(RunConfig(**PROBLEM | {"seed": 1, "threads": 1} | changes), runs=root)
-            known[key] = log.read(result.folder.log_path)
+            known[key] = read_log(result.folder.log_path)
         return known[key]
 
     return make

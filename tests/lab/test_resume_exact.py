@@ -7,7 +7,7 @@ import pytest
 from lab_outcome import ENGINE, EVOLUTION, generations_of, log_of, newest_state, outcome
 
 from galab.errors import GalabError
-from galab.storage import log
+from galab.storage.log import read_log
 from galab.training.start import resume
 from galab.training.stop import StopRules
 
@@ -124,12 +124,12 @@ def test_save_every_and_keep_may_change(evolve: Any) -> None:
 
 def test_seconds_count_over_all_sittings(evolve: Any) -> None:
     folder = evolve()
-    spent = log.read(folder / "log.jsonl")[-1]["seconds"]
+    spent = read_log(folder / "log.jsonl")[-1]["seconds"]
     assert newest_state(folder)["totals"]["seconds"] == pytest.approx(spent, abs=0.001)
     assert resume(folder, {"seconds": spent / 2}).generation == 5
     result = resume(folder, {"seconds": spent + 0.05})
     assert result.generation > 5
-    lines = log.read(folder / "log.jsonl")
+    lines = read_log(folder / "log.jsonl")
     assert lines[5]["seconds"] >= spent
     rounding = 0.0011  # the log has milliseconds
     assert lines[-1]["seconds"] >= spent + 0.05 - rounding

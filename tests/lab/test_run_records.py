@@ -10,8 +10,8 @@ import pytest
 from lab_outcome import generations_of, log_of, newest_state, outcome
 
 from galab.genome.births import BIRTH
-from galab.storage import log as journal
 from galab.storage.lineage import read_rows
+from galab.storage.log import read_log
 from galab.training.log_fields import TIMING
 
 FIELDS = {
@@ -45,7 +45,7 @@ def test_the_folder_holds_all_that_the_design_names(evolve: Any) -> None:
 
 def test_the_log_says_what_happened_in_every_generation(evolve: Any) -> None:
     folder = evolve(elites=2)
-    log = journal.read(folder / "log.jsonl")
+    log = read_log(folder / "log.jsonl")
     assert [line["generation"] for line in log] == [1, 2, 3, 4, 5]
     for line in log:
         reported = line["generation"] % 2 == 0
@@ -91,7 +91,7 @@ def test_a_seed_that_nobody_gave_is_drawn_and_saved(evolve: Any) -> None:
 def test_hooks_hear_every_line(evolve: Any) -> None:
     heard: list[dict[str, Any]] = []
     folder = evolve(hooks=[heard.append])
-    assert heard == journal.read(folder / "log.jsonl")
+    assert heard == read_log(folder / "log.jsonl")
 
 
 def test_a_checkpoint_holds_what_the_design_asks_for(evolve: Any) -> None:

@@ -52,7 +52,6 @@ def forget(monkeypatch: pytest.MonkeyPatch, samples: Path) -> Callable[[str], No
             np.save(samples, np.arange(1000.0))
         else:
             samples.unlink()
-        monkeypatch.delitem(sys.modules, "galab.genome.quantile_tables", raising=False)
         monkeypatch.setitem(sys.modules, "scipy.stats", None)
 
     return call

@@ -19,7 +19,8 @@ from galab.doctor.tuning import Found, Row
 from galab.errors import NumericProfileError, RunFolderError, UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import verify
-from galab.storage import checkpoints, log
+from galab.storage import checkpoints
+from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
 from galab.training.start import resume, start
@@ -56,7 +57,7 @@ def test_a_run_that_has_begun_needs_to_be_told(evolve: Callable[..., Path]) -> N
     with pytest.raises(NumericProfileError, match="chunk 6 -> 2.*--allow-numeric-change"):
         resume(path, {"generations": 7})
     resume(path, {"generations": 7}, allow_numeric_change=True)
-    lines = list(log.read(path / "log.jsonl"))
+    lines = list(read_log(path / "log.jsonl"))
     assert [line.get("numeric_change") for line in lines] == [None] * 5 + ["chunk 6 -> 2", None]
     resume(path, {"generations": 8})  # from now on these are the run's own
 

@@ -20,7 +20,7 @@ from galab.cli.main import main
 from galab.cli.question_script import command_of
 from galab.errors import UsageError
 from galab.stats.intervals import median_interval
-from galab.storage import log as journal
+from galab.storage.log import read_log
 from galab.training.trials.trials import resume_trials
 
 INF = float("inf")
@@ -65,7 +65,7 @@ def test_trials_lie_by_condition_and_curves_are_the_log_times_the_factor(asked: 
         "4_children/seed_0", "4_children/seed_1", "many_children_9/seed_0", "many_children_9/seed_1",
     ]  # fmt: skip
     assert [one.condition for one in reads] == [0, 0, 1, 1]
-    log = journal.read(reads[2].path / "log.jsonl")
+    log = read_log(reads[2].path / "log.jsonl")
     assert reads[2].generations.tolist() == [1, 2, 3, 4]
     assert reads[2].values.tolist() == [-line["fitness_best"] for line in log]
     assert all("champion" not in line for line in log), "records are rare"

@@ -141,7 +141,10 @@ def test_unknown_names_get_the_closest_match():
         load_task("minst")
 
 
-@pytest.mark.parametrize("reference", ["os:abort", "getpass:getpass", "os:getcwd", "galab.tasks.classification:permutation"])
+NO_TASKS = ["os:abort", "getpass:getpass", "os:getcwd", "galab.tasks.classification:permutation"]
+
+
+@pytest.mark.parametrize("reference", NO_TASKS)
 def test_a_strangers_reference_calls_no_function_that_is_no_task(reference):
     with pytest.raises(UsageError, match="expected a function annotated to return a task"):
         load_task(reference)

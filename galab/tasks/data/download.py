@@ -1,6 +1,6 @@
-"""Downloads a file of a data set from one of several mirrors, verified by the checksum of what it decompresses to.
+"""The public data sets: their files, checksums and mirrors, and how a file is found or downloaded.
 
-The public data sets that galab can find by itself: their files, checksums and mirrors.
+A file is taken from ``$GALAB_DATA``, else from the user's cache, else from one of several mirrors into that cache.
 
 Sources: MNIST, Y. LeCun, C. Cortes, C. Burges (1998), http://yann.lecun.com/exdb/mnist/. Fashion-MNIST, H. Xiao,
 K. Rasul, R. Vollgraf (2017), https://arxiv.org/abs/1708.07747.
@@ -8,8 +8,6 @@ K. Rasul, R. Vollgraf (2017), https://arxiv.org/abs/1708.07747.
 Checksums are those of the *decompressed* files, because the bytes of a gzip file differ between mirrors.
 For Fashion-MNIST they are MD5: published listings give MD5 sums for its decompressed files and SHA-256 sums for its
 gzip files alone. MD5 still detects every accident, and a data set is only numbers: it cannot run code.
-
-Finds a file of a data set: in ``$GALAB_DATA``, else in the user's cache, else by a download into that cache.
 """
 
 from __future__ import annotations
@@ -26,6 +24,15 @@ import platformdirs
 
 from galab.errors import DataError
 from galab.tasks.data.idx import read_payload
+
+logger = logging.getLogger("galab")
+#: How often the list of mirrors is tried.
+ROUNDS = 2
+#: Seconds between two rounds.
+PAUSE = 1.0
+#: Seconds to wait for a connection, and then for the next bytes.
+TIMEOUT = (5.0, 30.0)
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ MNIST = Source(
         "https://raw.githubusercontent.com/fgnt/mnist/master/",
     ),
 )
+
 FASHION_MNIST = Source(
     name="fashion-mnist",
     train_images=IdxFile("train-images-idx3-ubyte", "md5:f4a8712d7a061bf5bd6d2ca38dc4d50a"),
@@ -110,13 +118,83 @@ FASHION_MNIST = Source(
 )
 
 
-#: How often the list of mirrors is tried.
-ROUNDS = 2
-#: Seconds between two rounds.
-PAUSE = 1.0
-#: Seconds to wait for a connection, and then for the next bytes.
-TIMEOUT = (5.0, 30.0)
-logger = logging.getLogger("galab")
+def cache_folder() -> Path:
+    """Where downloads are kept: galab's folder in the user's cache."""
+    return Path(platformdirs.user_cache_dir("galab"))
+
+
+def data_folder() -> Path | None:
+    """The folder that the environment variable ``GALAB_DATA`` names; None when it is not set.
+
+    Raises:
+        DataError: it names something that is not a folder.
+    """
+    text = os.environ.get("GALAB_DATA", "")
+    if not text:
+        return None
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"expected a folder at '{folder}' (GALAB_DATA), found none; create it or unset GALAB_DATA")
+    return folder
+
+
+def local_folder(source: Source) -> str | None:
+    """The folder where a data set's files lie now, without reading them; None when one is missing."""
+    for root in filter(None, (data_folder(), cache_folder())):
+        folder = root / source.name
+        if all((folder / file.name).is_file() or (folder / f"{file.name}.gz").is_file() for file in source.files):
+            return str(folder)
+    return None
+
+
+def payload(source: Source, file: IdxFile) -> bytes:
+    """The decompressed, verified content of one file.
+
+    Raises:
+        DataError: ``GALAB_DATA`` names no folder, or a file that was found is not the one its checksum names.
+        UnavailableError: the file is neither here nor to be downloaded.
+    """
+    chosen = data_folder()
+    for root in filter(None, (chosen, cache_folder())):
+        for path in (root / source.name / file.name, root / source.name / f"{file.name}.gz"):
+            if path.is_file():
+                return _verified(path, source, file)
+    try:
+        content = fetch(source, file)
+    except UnavailableError as error:
+        hint = f"'{chosen / source.name}'" if chosen else f"the folder {source.name}/ of a folder that GALAB_DATA names"
+        raise UnavailableError(f"{error}; connect to the network or put the four files into {hint}") from error
+    _keep(content, cache_folder() / source.name / file.name)
+    return content
+
+
+def _verified(path: Path, source: Source, file: IdxFile) -> bytes:
+    content = read_payload(path)
+    got = digest_of(content, file.digest)
+    if got != file.digest:
+        raise DataError(
+            f"expected '{path}' to hold {file.name} of {source.name} ({short(file.digest)}), got {short(got)}; "
+            "delete or replace that file"
+        )
+    return content
+
+
+def _keep(content: bytes, path: Path) -> None:
+    """Write beside and rename, so that no other process ever reads half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as handle:
+            try:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+                os.replace(handle.name, path)
+            except BaseException:
+                Path(handle.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        # A read-only home must not stop a run: the data is in memory, only the next start will be slower.
+        logger.warning("could not keep %s in the cache '%s': %s", path.name, path.parent, error.strerror or error)
 
 
 class UnavailableError(DataError):
@@ -182,82 +260,3 @@ def _reason(error: Exception) -> str:
         return "wrong content"
     name = type(error).__name__
     return "no connection" if "Connect" in name else "no answer in time" if "Timeout" in name else name
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: galab's folder in the user's cache."""
-    return Path(platformdirs.user_cache_dir("galab"))
-
-
-def data_folder() -> Path | None:
-    """The folder that the environment variable ``GALAB_DATA`` names; None when it is not set.
-
-    Raises:
-        DataError: it names something that is not a folder.
-    """
-    text = os.environ.get("GALAB_DATA", "")
-    if not text:
-        return None
-    folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"expected a folder at '{folder}' (GALAB_DATA), found none; create it or unset GALAB_DATA")
-    return folder
-
-
-def whereabouts(source: Source) -> str | None:
-    """The folder where a data set's files lie now, without reading them; None when one is missing."""
-    for root in filter(None, (data_folder(), cache_folder())):
-        folder = root / source.name
-        if all((folder / file.name).is_file() or (folder / f"{file.name}.gz").is_file() for file in source.files):
-            return str(folder)
-    return None
-
-
-def payload(source: Source, file: IdxFile) -> bytes:
-    """The decompressed, verified content of one file.
-
-    Raises:
-        DataError: ``GALAB_DATA`` names no folder, or a file that was found is not the one its checksum names.
-        UnavailableError: the file is neither here nor to be downloaded.
-    """
-    chosen = data_folder()
-    for root in filter(None, (chosen, cache_folder())):
-        for path in (root / source.name / file.name, root / source.name / f"{file.name}.gz"):
-            if path.is_file():
-                return _verified(path, source, file)
-    try:
-        content = fetch(source, file)
-    except UnavailableError as error:
-        hint = f"'{chosen / source.name}'" if chosen else f"the folder {source.name}/ of a folder that GALAB_DATA names"
-        raise UnavailableError(f"{error}; connect to the network or put the four files into {hint}") from error
-    _store(content, cache_folder() / source.name / file.name)
-    return content
-
-
-def _verified(path: Path, source: Source, file: IdxFile) -> bytes:
-    content = read_payload(path)
-    got = digest_of(content, file.digest)
-    if got != file.digest:
-        raise DataError(
-            f"expected '{path}' to hold {file.name} of {source.name} ({short(file.digest)}), got {short(got)}; "
-            "delete or replace that file"
-        )
-    return content
-
-
-def _store(content: bytes, path: Path) -> None:
-    """Write beside and rename, so that no other process ever reads half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as handle:
-            try:
-                handle.write(content)
-                handle.flush()
-                os.fsync(handle.fileno())
-                os.replace(handle.name, path)
-            except BaseException:
-                Path(handle.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        # A read-only home must not stop a run: the data is in memory, only the next start will be slower.
-        logger.warning("could not keep %s in the cache '%s': %s", path.name, path.parent, error.strerror or error)

@@ -17,8 +17,8 @@ from galab.config.option import complete, default_of
 from galab.config.registry import TASKS
 from galab.config.strategy_kinds import GRADIENTS, called
 from galab.errors import RunFolderError, UsageError, closest
-from galab.storage import log as journal
 from galab.storage.groups import runs_below
+from galab.storage.log import last_line, read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.origin import read_state
 
@@ -196,7 +196,7 @@ def _made_like(data: dict[str, Any], content: dict[str, Any]) -> Any:
 
 def _measured(run: RunFolder, metric: str, place: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A run's places and values where the metric was logged, the champion's last measurement included."""
-    log = [line for line in journal.read(run.log_path) if _is_number(line.get(place))]
+    log = [line for line in read_log(run.log_path) if _is_number(line.get(place))]
     points = [(line[place], line[metric]) for line in log if _is_number(line.get(metric))]
     status = run.read_status() or {}
     final = (status.get("result") or {}).get(metric)
@@ -216,7 +216,7 @@ def _no_metric(metric: str, runs: Sequence[RunFolder]) -> str:
     measured = dict.fromkeys(
         name
         for run in runs
-        for line in (journal.last(run.log_path, having="champion"), journal.last(run.log_path))
+        for line in (last_line(run.log_path, having="champion"), last_line(run.log_path))
         for name, value in (line or {}).items()
         if _is_number(value)
     )

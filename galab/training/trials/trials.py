@@ -16,8 +16,8 @@ from typing import Any
 
 from galab.config.fields import RunConfig
 from galab.errors import RunFolderError, UsageError
-from galab.storage import log
 from galab.storage.groups import GroupFolder
+from galab.storage.log import last_line
 from galab.storage.run_folder import RunFolder
 from galab.training import origin
 from galab.training import trust as trust_rules
@@ -64,10 +64,10 @@ def stand(path: Path, seed: int) -> Ended:
         return Ended(path, seed, "waiting")
     status = folder.read_status() or {"state": "killed"}
     state = "killed" if status["state"] == "running" and not folder.in_use() else status["state"]
-    line = log.last(folder.log_path) or {}
+    line = last_line(folder.log_path) or {}
     metrics = status.get("result") or {}
     if not metrics:
-        report = log.last(folder.log_path, having="champion") or {}
+        report = last_line(folder.log_path, having="champion") or {}
         names = [name for name in report if name.startswith(("validation_", "test_", "weights_"))]
         metrics = {name: report[name] for name in names}
     return Ended(

@@ -15,7 +15,6 @@ from hostile_pickles import ARRAYS, HOSTILE, array, text, top
 
 from galab.errors import CheckpointError
 from galab.storage import pickle_format
-from galab.storage.pickle_format import Writer
 
 EXECUTED: list[str] = []
 
@@ -203,7 +202,7 @@ def test_other_structures_are_refused(tmp_path: Path, payload: bytes) -> None:
 
 @pytest.mark.parametrize("found", [0, 2, True, 1.0, "1", None, [1], {"a": 1}, np.zeros(3)])
 def test_another_format_is_named_with_its_author(tmp_path: Path, found: object) -> None:
-    payload = b"".join(Writer().write({"format": found, "galab_version": "7.7"}))
+    payload = b"".join(pickle_format.encode({"format": found, "galab_version": "7.7"}))
     message = refused(seal(tmp_path / "later.pkl", payload))
     assert "expected checkpoint format 1" in message
     assert "written by galab 7.7" in message

@@ -89,11 +89,11 @@ def test_the_cache_stays_within_its_bytes_and_forgets_the_least_recently_used():
     decoder, mutation = decoder_of([Birth(number, (), 0, 0, 0, 0, 0) for number in range(10)], 3 * NBYTES)
     for birth in (0, 1, 2, 0, 3):
         decoder.decode(birth)
-    assert list(decoder._cache._items) == [2, 0, 3]
-    assert decoder._cache._bytes == 3 * NBYTES
+    assert list(decoder._cache._recent) == [2, 0, 3]
+    assert decoder._cache._recent.nbytes == 3 * NBYTES
     for birth in range(10):
         decoder.decode(birth)
-        assert decoder._cache._bytes == sum(item.nbytes for item in decoder._cache._items.values()) <= 3 * NBYTES
+        assert decoder._cache._recent.nbytes == NBYTES * len(list(decoder._cache._recent)) <= 3 * NBYTES
     assert not mutation.calls
 
 
@@ -104,12 +104,12 @@ def test_pinned_individuals_stay_and_released_ones_count_again():
     for birth in range(4, 20):
         decoder.decode(birth)
     assert all(decoder.decode(birth) is kept for birth, kept in enumerate(pinned))
-    assert decoder._cache._bytes <= 2 * NBYTES
+    assert decoder._cache._recent.nbytes <= 2 * NBYTES
     decoder.pin([3, 15])
     assert decoder.decode(3) is pinned[3]
     assert set(decoder._cache._pinned) == {3, 15}
-    assert not set(decoder._cache._items) & {3, 15}
-    assert decoder._cache._bytes == sum(item.nbytes for item in decoder._cache._items.values()) <= 2 * NBYTES
+    assert not set(decoder._cache._recent) & {3, 15}
+    assert decoder._cache._recent.nbytes == NBYTES * len(list(decoder._cache._recent)) <= 2 * NBYTES
 
 
 def test_a_lineage_of_twenty_thousand_births_decodes_cold():
@@ -141,8 +141,7 @@ def test_a_cold_rebuild_holds_one_ancestor_at_a_time():
     decoder.decode(199)
     assert len(made) == 199
     assert max(alive) <= 2
-    assert len(decoder._cache._items) == 0
-    assert decoder._cache._bytes == 0
+    assert decoder._cache._recent.nbytes == 0
 
 
 def test_inbreeding_does_not_multiply_the_work():

@@ -2,7 +2,7 @@
 
 import struct
 
-from galab.storage.pickle_format import MARK
+from galab.storage.pickle_format import ARRAY_KEY
 
 
 def text(word: str) -> bytes:
@@ -15,7 +15,7 @@ def top(key: str, value: bytes) -> bytes:
 
 
 def array(kind: bytes, shape: bytes, data: bytes) -> bytes:
-    return b"}(" + text(MARK) + kind + text("shape") + shape + text("data") + data + b"u"
+    return b"}(" + text(ARRAY_KEY) + kind + text("shape") + shape + text("data") + data + b"u"
 
 
 LONG = struct.pack("<I", 2**31)
@@ -59,7 +59,17 @@ HOSTILE = {
     "deep lists": b"](" * 100_000 + b"e" * 100_000,
     "deep dicts": (b"}(" + text("a")) * 100_000,
     "deep tuples": b"(" * 100_000,
-    "list without a mark": b"]",
+    "end without a mark": b"]Ne",
+    "append to a dict": b"}Na",
+    "item set in a list": b"]" + text("a") + b"Ns",
+    "append below the last mark": b"](Na",
+    "item set below the last mark": b"}" + text("a") + b"(Ns",
+    "bytes in a list": b"]C\x01xa",
+    "bytes in a dict": b"}" + text("data") + b"C\x01xs",
+    "one more item for an array": array(text("|u1"), b"]K\x01a", b"C\x01x") + text("a") + b"Ns",
+    "deep lists without marks": b"]" * 1000 + b"a" * 999,
+    "frame longer than the rest": b"\x95" + struct.pack("<Q", 4) + b"N",
+    "second protocol": b"\x80\x05N",
     "list without an end": b"](",
     "key that is a number": b"}(J\x01\x00\x00\x00Nu",
     "key that is a list": b"}(](eNu",
