@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "galab"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = SOURCES + [path for top in ("tests", "bench", "analysis") for path in sorted((ROOT / top).rglob("*.py"))]
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
 
 #: The public door, ``galab/__init__.py`` and ``galab/__main__.py``.
 DOOR = "galab"
@@ -27,14 +27,15 @@ LAYER = {
     **dict.fromkeys(("schedules", "evolution_options", "memories", "compatibility"), 0),
     **dict.fromkeys(("population_compatibility", "evolution_compatibility", "gradient_compatibility"), 0),
     "store": 1,
+    "stats": 1,
     **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks", "data"), 2),
-    **{"strategies": 3, "evaluation": 4, "lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},
+    **{"strategies": 3, "evaluation": 4, "lab": 5, "questions": 5, "analysis": 6, "cli": 7, DOOR: 7},
 }
 #: Arrows allowed inside a layer; layer 0 is one room.
 SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome"), ("tasks", "data")}
-SIDEWAYS |= {("cli", DOOR), (DOOR, "cli")}
-# Exact random numbers, and nothing else of genomes; and what a bank of memories does, for the log.
-SIDEWAYS |= {("tasks", "genome.noise"), ("models", "genome.noise"), ("lab", "analysis.memory")}
+SIDEWAYS |= {("cli", DOOR), (DOOR, "cli"), ("questions", "lab")}
+# Exact random numbers, and nothing else of genomes.
+SIDEWAYS |= {("tasks", "genome.noise"), ("models", "genome.noise")}
 #: Other people's packages under the name that they are imported by.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 
@@ -253,7 +254,8 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
         ("galab.training.loop", "import importlib\nimportlib.import_module('galab.cli')", "cli"),
         ("galab.training.loop", "from galab.analysis import curves", "analysis"),
         ("galab.training.loop", "from analysis import does_sex_help", "analysis"),
-        ("galab.training.loop", "from galab.analysis.questions import question", "questions"),
+        ("galab.training.loop", "from galab.analysis.questions import question", "analysis"),
+        ("galab.stats.curves", "from galab.analysis.questions import trials", "analysis"),
         ("galab.analysis.questions.trials", "from galab.cli import asking", "cli"),
         ("galab.config.registry", "def late():\n    import torch", "torch"),
         ("galab.contracts", "import torch", "torch"),

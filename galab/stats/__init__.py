@@ -1,1 +1,1 @@
-"""Statistics: arrays in, arrays out."""
+"""Statistics and plots: arrays in, arrays and image files out; no runs."""
