@@ -23,7 +23,16 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from galab.analysis.precision import Twice, cohorts_twice, in_common, progress_kept, run_off, spearman, survivors
+from galab.stats.vectors import cosine
+from galab.analysis.precision import (
+    ScorePair,
+    cohorts_in_both_precisions,
+    in_common,
+    progress_kept,
+    run_off,
+    spearman,
+    survivors,
+)
 from galab.config.fields import RunConfig
 from galab.config.strategy_kinds import is_evolution
 from galab.stats.intervals import Interval, median_interval
@@ -37,14 +46,14 @@ from matplotlib import pyplot as plt
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "bfloat16.png"
 GENERATIONS = (50, 150, 300, 600, 1500, 3000)
 
-Figures = dict[str, Callable[[Twice], float]]
+Figures = dict[str, Callable[[ScorePair], float]]
 Table = dict[int, dict[str, Interval]]
 
 
 def of_selection(parents: int) -> Figures:
     """What is asked of a genetic algorithm's cohort."""
 
-    def chosen(one: Twice) -> dict[str, np.ndarray]:
+    def chosen(one: ScorePair) -> dict[str, np.ndarray]:
         assert one.elsewhere is not None
         return {
             "bfloat16": survivors(one.coarse, parents),
@@ -78,7 +87,7 @@ def measured(folder: RunFolder, figures: Figures, cohorts: int) -> Table:
     present = list_checkpoints(folder.checkpoints)
     for generation, path in present:
         if generation in (*GENERATIONS, present[-1][0]):
-            seen = list(cohorts_twice(path, cohorts))
+            seen = list(cohorts_in_both_precisions(path, cohorts))
             found[generation] = {name: median_interval([ask(one) for one in seen]) for name, ask in figures.items()}
             show(found[generation], generation)
     return found

@@ -9,7 +9,7 @@ Runs: made by this script in runs/questions/what_does_one_planted_memory_break.
 Command: python analysis/what_does_one_planted_memory_break.py [--seeds 0-4] [--generations 1500]
 """
 
-from galab.analysis.questions.question import BANK, RIGHT, Condition, Look, Question
+from galab.analysis.questions.question import BANK, RIGHT, AnalysisNumber, Condition, Question
 from galab.cli.question_script import ask
 
 QUESTION = Question(
@@ -19,11 +19,11 @@ QUESTION = Question(
     common=BANK,
     generations=1500,
     seeds="0-4",
-    looks=(
-        Look("before", "memory", "planted.before"),
-        Look("planted as long as the input", "memory", "planted.after"),
-        Look("planted with length 1", "memory", "planted_scaled.after"),
-        Look("memories in use, of 64", "memory", "used"),
+    numbers=(
+        AnalysisNumber("before", "memory", "planted.before"),
+        AnalysisNumber("planted as long as the input", "memory", "planted.after"),
+        AnalysisNumber("planted with length 1", "memory", "planted_scaled.after"),
+        AnalysisNumber("memories in use, of 64", "memory", "used"),
     ),
     **RIGHT,
 )

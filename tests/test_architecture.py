@@ -1,4 +1,4 @@
-"""The house (which layer may import which) and the house style, as tests over the source text."""
+"""The rules of the house (which package may import which) and of style, as tests over the source text."""
 
 from __future__ import annotations
 
@@ -9,97 +9,52 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from house import (
+    DOOR,
+    FLOORS,
+    MAX_FILE_LINES,
+    MAX_FILES,
+    MAX_FUNCTION_LINES,
+    PACKAGE,
+    ROOT,
+    circles,
+    graph,
+    home,
+    imports,
+    module_name,
+    sources,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "galab"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = SOURCES + [path for top in ("tests", "bench", "analysis") for path in sorted((ROOT / top).rglob("*.py"))]
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
-
-#: The public door, ``galab/__init__.py`` and ``galab/__main__.py``.
-DOOR = "galab"
-LAYER = {
-    **dict.fromkeys(("errors", "registry", "config", "contracts", "specs", "distribution", "options", "calls"), 0),
-    **dict.fromkeys(("schedules", "evolution_options", "memories", "compatibility"), 0),
-    **dict.fromkeys(("population_compatibility", "evolution_compatibility", "gradient_compatibility"), 0),
-    **dict.fromkeys(("stats", "storage"), 1),
-    **dict.fromkeys(("genome", "mutation", "breeding", "perturbation", "models", "tasks"), 2),
-    **{"strategies": 3, "evaluation": 4, "lab": 5, "analysis": 5, "questions": 6, "cli": 7, DOOR: 7},
-}
-#: Arrows allowed inside a layer; layer 0 is one room.
-SIDEWAYS = {("mutation", "genome"), ("breeding", "genome"), ("perturbation", "genome")}
-SIDEWAYS |= {("cli", DOOR), (DOOR, "cli")}
-# Exact random numbers, and nothing else of genomes; and what a bank of memories does, for the log.
-SIDEWAYS |= {("tasks", "genome.random"), ("models", "genome.random"), ("lab", "analysis.memory")}
+#: Packages that ``galab --help`` imports: Python's own library and NumPy's types, nothing slow.
+LIGHT = ("errors", "contracts", "version", "config")
 #: Other people's packages under the name that they are imported by.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
-    """One name that a module imports, at ``line``; ``typing_only`` under ``if TYPE_CHECKING``."""
-
-    target: str
-    line: int
-    typing_only: bool
-
-
-def module_name(path: Path) -> str:
-    """``galab/genome/__init__.py`` as ``galab.genome``."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports(node: ast.AST, package: str, typing_only: bool = False) -> Iterator[Import]:
-    """Everything imported below ``node``, in functions and under TYPE_CHECKING too; ``package`` resolves dots."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from (Import(alias.name, child.lineno, typing_only) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - child.level + 1] if child.level else []
-            base = ".".join([*above, *([child.module] if child.module else [])])
-            yield from (Import(f"{base}.{alias.name}", child.lineno, typing_only) for alias in child.names)
-        elif isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            yield from imports(ast.Module(child.body, []), package, True)
-            yield from imports(ast.Module(child.orelse, []), package, typing_only)
-        else:
-            if isinstance(child, ast.Call) and ast.unparse(child.func).endswith(("import_module", "__import__")):
-                names = [item.value for item in child.args[:1] if isinstance(item, ast.Constant)]
-                yield from (Import(name, child.lineno, typing_only) for name in names)
-            yield from imports(child, package, typing_only)
-
-
-def room(target: str) -> str:
-    """The part of galab that a dotted name lies in: ``galab.genome.births`` lies in ``genome``."""
-    parts = target.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] != "__main__" else DOOR
-
-
-def layer_violations(source: str, module: str, is_package: bool = False) -> list[str]:
+def upward_arrows(source: str, module: str, is_package: bool = False) -> list[str]:
     """Every import in ``source`` that does not go down, as sentences."""
-    home = room(module)
-    if home not in LAYER:
-        return [f"{module} is in no layer of the house; give '{home}' a place in LAYER"]
+    here = home(module)
+    if here == DOOR and module != DOOR:
+        return [f"{module} is on no floor of the house; give its package a row in FLOORS (tests/house.py)"]
     package = module if is_package else module.rpartition(".")[0]
     found = []
     for item in imports(ast.parse(source), package):
         root = item.target.partition(".")[0]
-        if item.target == "galab.__version__":
-            continue  # a fact about the whole, not an arrow
         if root == "galab":
-            # ``from galab import name`` is the door's, unless the name is a part of the house.
-            away = room(item.target) if room(item.target) in LAYER else DOOR
-            beside = {(home, away), (home, ".".join(item.target.split(".")[1:3]))} & SIDEWAYS
-            down = LAYER[away] < LAYER[home] or away == home or beside
-            if not down and not LAYER[away] == LAYER[home] == 0:
-                found.append(f"{module}:{item.line} imports {item.target}: '{home}' may not know '{away}'")
-        elif LAYER[home] == 0 and root not in {*sys.stdlib_module_names, "numpy"}:
-            if not (home == "contracts" and item.typing_only and root == "torch"):
-                found.append(f"{module}:{item.line} imports {item.target}: layer 0 has only Python and NumPy")
+            there = home(item.target)
+            if there != here and FLOORS[there] >= FLOORS[here]:
+                found.append(
+                    f"{module}:{item.line} imports {item.target}: '{here}' is on floor {FLOORS[here]}, '{there}' on "
+                    f"floor {FLOORS[there]}"
+                )
+        elif here in LIGHT and root not in {*sys.stdlib_module_names, "numpy"}:
+            if not (here == "contracts" and item.typing_only and root == "torch"):
+                found.append(f"{module}:{item.line} imports {item.target}: '{here}' has only Python and NumPy")
         elif root in ("analysis", "tests", "bench"):
             found.append(f"{module}:{item.line} imports {item.target}: galab stands without that folder")
     return found
@@ -141,31 +96,37 @@ def prints(source: str) -> list[int]:
     return [node.lineno for node in calls if ast.unparse(node.func) in written]
 
 
-def relative(path: Path) -> str:
-    """The name of a test's case."""
-    return str(path.relative_to(ROOT))
+def test_arrows_go_down_only() -> None:
+    found = [upward_arrows(path.read_text(), module_name(path), path.name == "__init__.py") for path in SOURCES]
+    assert not [sentence for sentences in found for sentence in sentences]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_arrows_go_down_only(path: Path) -> None:
-    assert not layer_violations(path.read_text(), module_name(path), path.name == "__init__.py")
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(graph(sources())) == []
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=relative)
-def test_files_and_functions_are_short(path: Path) -> None:
-    source = path.read_text()
-    assert len(source.splitlines()) <= MAX_FILE_LINES
-    assert not long_functions(source)
+def test_each_package_stands_on_one_of_ten_floors() -> None:
+    folders = {".".join(path.parent.relative_to(PACKAGE).parts) for path in SOURCES} - {""}
+    assert folders <= set(FLOORS)
+    assert all(0 <= floor <= 10 for floor in FLOORS.values())
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_public_names_are_documented(path: Path) -> None:
-    assert not undocumented(path.read_text())
+def test_files_are_few_and_short_and_so_are_functions() -> None:
+    assert len(SOURCES) <= MAX_FILES
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in EVERYTHING}
+    assert not {name: length for name, length in lengths.items() if length > MAX_FILE_LINES}
+    found = {str(path.relative_to(ROOT)): long_functions(path.read_text()) for path in EVERYTHING}
+    assert not {name: sentences for name, sentences in found.items() if sentences}
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if "cli" not in path.parts], ids=relative)
-def test_only_the_command_line_prints(path: Path) -> None:
-    assert not prints(path.read_text())
+def test_public_names_are_documented() -> None:
+    found = {str(path.relative_to(ROOT)): undocumented(path.read_text()) for path in SOURCES}
+    assert not {name: names for name, names in found.items() if names}
+
+
+def test_only_the_command_line_prints() -> None:
+    found = {str(path.relative_to(ROOT)): prints(path.read_text()) for path in SOURCES if "cli" not in path.parts}
+    assert not {name: lines for name, lines in found.items() if lines}
 
 
 def test_no_source_imports_what_setup_cfg_does_not_ask_for() -> None:
@@ -234,37 +195,37 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
     ("module", "line", "culprit"),
     [
         ("galab.genome.births", "from galab.strategies import genetic", "strategies"),
-        ("galab.genome.births", "from galab import mutation", "mutation"),
-        ("galab.genome.births", "import galab.operators.selection as r", "breeding"),
+        ("galab.genome.births", "from galab import operators", "operators"),
+        ("galab.genome.births", "import galab.operators.selection as r", "operators"),
         ("galab.genome.births", "import galab", "galab"),
         ("galab.genome.births", "from galab import run", "galab"),
         ("galab.operators.mutation.dense", "from galab.tasks.images import mnist", "tasks"),
-        ("galab.operators.mutation.dense", "from galab.operators import ranking", "breeding"),
-        ("galab.operators.selection", "from galab.tasks.data import idx", "tasks"),
-        ("galab.models.mlp", "from galab.genome import births", "genome"),
-        ("galab.tasks.data.idx", "from ...models import mlp", "models"),
+        ("galab.operators.mutation.dense", "from galab.operators import selection", "operators"),
+        ("galab.operators.selection", "from galab.tasks import load", "tasks"),
+        ("galab.models.mlp", "from galab.operators import crossover", "operators"),
+        ("galab.tasks.data.idx", "from ..images import mnist", "tasks"),
         ("galab.tasks.images", "from galab.models.mlp import MLP", "models"),
-        ("galab.tasks.images", "from galab.genome import births", "genome"),
-        ("galab.storage.pickle_format", "from galab.genome.births import BIRTH", "genome"),
-        ("galab.evaluation.executors.local", "def late():\n    from galab.training import loop", "lab"),
-        ("galab.evaluation.executors.local", "class A:\n    def late(self):\n        import galab.training.loop", "lab"),
+        ("galab.storage.files", "from galab.genome.births import BIRTH", "genome"),
+        ("galab.evaluation.executors.local", "def late():\n    from galab.training import loop", "training"),
+        ("galab.evaluation.batched.dense", "class A:\n    def late(self):\n        import galab.evaluation", "evaluation"),
         ("galab.training.loop", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from galab.cli import x", "cli"),
         ("galab.training.loop", "try:\n    import galab.cli\nexcept ImportError:\n    pass", "cli"),
         ("galab.training.loop", "import importlib\nimportlib.import_module('galab.cli')", "cli"),
-        ("galab.training.loop", "from galab.analysis import curves", "analysis"),
+        ("galab.training.loop", "from galab.analysis import cosines", "analysis"),
+        ("galab.training.loop", "from galab.training.trials import sweep", "trials"),
         ("galab.training.loop", "from analysis import does_sex_help", "analysis"),
-        ("galab.training.loop", "from galab.analysis.questions import question", "questions"),
-        ("galab.analysis.questions.trials", "from galab.cli import asking", "cli"),
+        ("galab.saved_runs.history", "from galab.training.trials import sweep", "trials"),
+        ("galab.analysis.questions.trials", "from galab.cli import question_script", "cli"),
         ("galab.config.registry", "def late():\n    import torch", "torch"),
         ("galab.contracts", "import torch", "torch"),
         ("galab.config.fields", "if TYPE_CHECKING:\n    import torch", "torch"),
-        ("galab.errors", "from .storage import log", "storage"),
+        ("galab.errors", "from .storage import files", "storage"),
         ("galab.presets.tuned", "import json", "presets"),
     ],
 )
 def test_the_checker_sees_a_planted_arrow(module: str, line: str, culprit: str) -> None:
     source = f'"""A module."""\n{line}\n'
-    assert [sentence for sentence in layer_violations(source, module) if culprit in sentence]
+    assert [sentence for sentence in upward_arrows(source, module) if culprit in sentence]
 
 
 @pytest.mark.parametrize(
@@ -272,22 +233,27 @@ def test_the_checker_sees_a_planted_arrow(module: str, line: str, culprit: str) 
     [
         ("galab.operators.mutation.dense", "from galab.genome import random"),
         ("galab.operators.selection", "from ..genome.births import BIRTH"),
-        ("galab.genome.births", "from . import random\nfrom .random import codes\nfrom galab.storage import log"),
+        ("galab.genome.births", "from . import random\nfrom .random import codes\nfrom galab.storage import files"),
         ("galab.tasks.images", "from galab.tasks.data import idx\nfrom galab.genome.random import draw"),
-        ("galab.config.fields", "from galab.errors import UsageError\nfrom galab import registry\nimport numpy as np"),
+        ("galab.config.fields", "from galab.errors import UsageError\nfrom galab.config import registry\nimport numpy"),
         ("galab.contracts", "if typing.TYPE_CHECKING:\n    import torch\n    from numpy.typing import NDArray"),
-        ("galab.cli.main", "from galab import __version__\nfrom galab.training import loop"),
+        ("galab.cli.main", "from galab.version import __version__\nfrom galab.training import loop"),
         ("galab", "def run():\n    from galab.training import loop"),
-        ("galab.training.loop", "import torch\nfrom galab import __version__"),
+        ("galab.training.loop", "import torch\nfrom galab.version import __version__"),
     ],
 )
 def test_the_checker_lets_honest_arrows_pass(module: str, line: str) -> None:
-    assert layer_violations(f'"""A module."""\n{line}\n', module) == []
+    assert upward_arrows(f'"""A module."""\n{line}\n', module) == []
+
+
+def test_a_circle_is_seen_from_any_end() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 def test_a_package_resolves_its_dots_one_level_less() -> None:
-    assert layer_violations("from ..cli import x", "galab.training", is_package=True)
-    assert not layer_violations("from .loop import x", "galab.training", is_package=True)
+    assert upward_arrows("from ..cli import x", "galab.training", is_package=True)
+    assert not upward_arrows("from .loop import x", "galab.training", is_package=True)
 
 
 def test_the_checkers_of_style_see_planted_faults() -> None:

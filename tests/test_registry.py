@@ -54,6 +54,14 @@ def test_a_known_name_loads_what_the_table_says(shapes: Registry) -> None:
     assert shapes.names() == ["square", "circle", "absent", "gone"]
 
 
+def test_a_row_may_have_a_summary() -> None:
+    import math
+
+    several = Registry("shape", "galab.test_shapes", {"a": ("math:pi", "Round."), "b": "math:e"}, "galab shapes")
+    assert (several.load("a"), several.load("b")) == (math.pi, math.e)
+    assert (several.summary("a"), several.summary("b"), several.summary("c")) == ("Round.", "", "")
+
+
 def test_listing_and_checking_import_nothing(shapes: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_import", lambda *_: pytest.fail("imported"))
     shapes.names()

@@ -1,1 +1,1 @@
-"""Answers to the laboratory's questions: arrays in, arrays out."""
+"""What can be learned from saved runs: analyses, the frame of question scripts, comparisons and reports."""

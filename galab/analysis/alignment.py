@@ -1,31 +1,29 @@
 """Hidden neurons of one multilayer perceptron in the order of another's: the same function, nearer weights.
 
 Ainsworth, Hayase and Srinivasa 2022, "Git Re-Basin: Merging Models modulo Permutation Symmetries", weight matching
-(Section 3.2, Algorithm 1): layer by layer a linear assignment, again and again until nothing changes.
-
-Perceptrons in weight vectors: their layers out of them, and back.
+(Section 3.2, Algorithm 1): layer by layer a linear assignment, again and again until nothing changes. The layers of a
+perceptron are taken out of its weight vector, and put back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+from torch import nn as kinds
 
 from galab.genome.random import Stream, permutation
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from galab.genome.weights import Layout
+from galab.genome.weights import Layout
 
 Floats = NDArray[np.floating]
 Places = NDArray[np.int64]
 #: A layer: weights (neurons, inputs), and biases (neurons,) or None.
 Layer = tuple[Floats, Floats | None]
+
 _ROUNDS = 100
 #: Orders of visiting the layers that are tried; the nearest result is taken.
 _TRIES = 8
@@ -77,8 +75,6 @@ def aligned(first: Sequence[Layer], second: Sequence[Layer], key: int = 0) -> li
 
 
 def _improved(first: Sequence[Layer], second: Sequence[Layer], orders: list[Places], key: int) -> list[Places]:
-    from scipy.optimize import linear_sum_assignment
-
     for turn in range(_ROUNDS):
         moved = False
         for layer in permutation(len(orders), key, turn, Stream.CHOICE).tolist():
@@ -120,8 +116,6 @@ def distance(first: Sequence[Layer], second: Sequence[Layer]) -> float:
 
 def is_perceptron(module: nn.Module) -> bool:
     """Whether all parameters lie in linear layers, each of which takes what the one before gives."""
-    from torch import nn as kinds
-
     holders = [part for part in module.modules() if list(part.parameters(recurse=False))]
     if not holders or not all(type(part) is kinds.Linear for part in holders):
         return False

@@ -1,11 +1,9 @@
-"""How well random directions, and what selection makes of them, point along a gradient.
+"""How well random directions, and what selection makes of them, point along a gradient; and the figure of that.
 
 The cosine c between a direction drawn evenly from all directions of D dimensions and any fixed one has the density
 (1 - c^2)^((D - 3) / 2) / B(1/2, (D - 1) / 2): (c + 1) / 2 is Beta((D - 1) / 2, (D - 1) / 2). Mean 0, variance exactly
 1 / D; N(0, 1 / D) is its limit, good near 0 and too generous far out. A step of independent normal numbers has such a
 direction; one of other numbers of mean 0 has the same variance, and nearly the same law when D is large.
-
-The figure of cosines with gradients: random ones with their law, chosen ones, minibatches, and a run's own steps.
 """
 
 from __future__ import annotations
@@ -14,21 +12,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from galab.stats import vectors
 from galab.stats.intervals import Interval, share_interval
-from galab.stats.plots import COLOURS, save, sheet
+from galab.stats.plots import COLOURS, plain, save, sheet
 from galab.strategies.evolution import centred_ranks, pair_weights, raw, single_weights, without_failures
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 Floats = NDArray[np.float64]
+
 #: Below this the logarithm of a probability is taken of a series.
 _LOG_SMALL = -600.0
 _MOST_TERMS = 10_000_000
@@ -168,7 +164,7 @@ def share_of(happened: NDArray[np.bool_]) -> Share:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tried:
+class MutationGains:
     """What n mutations of one network gained, all of the same step size.
 
     Attributes:
@@ -198,7 +194,7 @@ def best_places(gains: Floats, count: int) -> NDArray[np.int64]:
     return np.argsort(-np.where(np.isfinite(gains), gains, -np.inf), kind="stable")[:count]
 
 
-def directions(tried: Tried, top: Sequence[int]) -> dict[str, NDArray[np.float32]]:
+def directions(tried: MutationGains, top: Sequence[int]) -> dict[str, NDArray[np.float32]]:
     """The steps that selection and evolution strategies make of the same mutations, up to their lengths.
 
     One-sided estimates use all n mutations, antithetic ones the first n / 2 with both signs: n evaluations each.
@@ -225,7 +221,7 @@ def directions(tried: Tried, top: Sequence[int]) -> dict[str, NDArray[np.float32
     return found
 
 
-def even_to_odd(tried: Tried) -> float:
+def even_to_odd(tried: MutationGains) -> float:
     """Variance of the even part of the gains, which a pair cancels, over that of the odd part; NaN for none."""
     pairs = len(tried.mirrored)
     plus, minus = tried.gains[:pairs], tried.mirrored
@@ -284,8 +280,7 @@ def draw_cosines(path: Path, *, picture: CosinePicture) -> None:
     _batches(axes[1, 0], picture)
     _taken(axes[1, 1], picture)
     for one in axes.flat:
-        one.grid(alpha=0.25)
-        one.spines[["top", "right"]].set_visible(False)
+        plain(one)
         if one.get_legend_handles_labels()[1]:
             # Below the axes: inside them a legend hides data sooner or later.
             one.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)

@@ -1,7 +1,4 @@
-"""How many children a generation should have: what the best of n is worth, in all and for each child.
-
-The figure of generation sizes: what the best of n children is worth, and what that is for each child.
-"""
+"""``generation-size``: how many children a generation should have, by what the best of n gains in all and per child."""
 
 from __future__ import annotations
 
@@ -9,27 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.base import Analysis, Heard, at_least, or_none
+from galab.analysis.base import Analysis, Progress, at_least, or_none
+from galab.analysis.mutation_fitness import children_of
+from galab.config.strategy_kinds import is_gradients, is_random
+from galab.contracts import Examples
 from galab.errors import UsageError
+from galab.saved_runs.history import History
+from galab.saved_runs.mutants import Mutants
 from galab.saved_runs.probe import Spot, spot_of
+from galab.saved_runs.saved_run import Saved
 from galab.stats.order_statistics import gains_interval, gains_of_best, normal_maximum
 from galab.stats.plots import COLOURS, plain, save, sheet
 
-if TYPE_CHECKING:
-    from galab.contracts import Examples
-    from galab.saved_runs.saved_run import Saved
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
     """One champion's children.
 
     Attributes:
-        label: what the legend says.
+        label: in the legend.
         gains: (k,) what the best of n is worth.
         low: (k,) lower end of its interval.
         high: (k,) its upper end.
@@ -101,12 +103,11 @@ def draw_generation_sizes(
     save(figure, path, title)
 
 
-Floats = NDArray[np.float64]
 _AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Litter:
+class Children:
     """Children of one champion.
 
     Attributes:
@@ -128,7 +129,7 @@ class Litter:
 
 def generation_size(
     saved: Saved,
-    heard: Heard,
+    progress: Progress,
     *,
     moments: int = 3,
     children: int = 4096,
@@ -143,7 +144,7 @@ def generation_size(
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         moments: champions to look at, evenly spaced in the logarithm of the generation; the last is the checkpoint's.
         children: of each champion, from which all choices of n are made.
         generation: look at this generation's champion alone.
@@ -159,17 +160,16 @@ def generation_size(
     spots = _spots(saved, moments, generation)
     numbers = [2**power for power in range(children.bit_length()) if 2**power <= children]
     shown = spots[0].probe.examples(split, examples)
-    litters, pictures, rows = [], [], []
+    pictures, rows = [], []
     values: dict[str, Any] = {
         "split": split, "examples": len(shown), "data": spots[0].probe.task.description, "base": spots[0].probe.base,
-        "children": children, "run_children": _own(saved), "chosen_on": "", "moments": [],
+        "children": children, "run_children": children_of(saved.config), "chosen_on": "", "moments": [],
     }  # fmt: skip
     for place, spot in enumerate(spots):
-        litter = _litter(spot, shown, children, partial(_tell, heard, place, len(spots), spot.generation))
-        litters.append(litter)
-        picture = _picture(litter, numbers)
+        born = _children_of(spot, shown, children, partial(_report_share, progress, place, len(spots), spot.generation))
+        picture = _picture(born, numbers)
         pictures.append(picture)
-        values["moments"].append(_moment(litter, picture, numbers))
+        values["moments"].append(_moment(born, picture, numbers))
         rows += [
             {"generation": spot.generation, "children": n, "gain": or_none(picture.gains[k]),
              "low": or_none(picture.low[k]), "high": or_none(picture.high[k]),
@@ -186,13 +186,11 @@ def generation_size(
     return Analysis(_sentence(values), values, rows, draw)
 
 
-def _tell(heard: Heard, place: int, total: int, generation: int, share: float) -> None:
-    heard(f"children of generation {generation:,}", 0.95 * (place + share) / total)
+def _report_share(progress: Progress, place: int, total: int, generation: int, share: float) -> None:
+    progress(f"children of generation {generation:,}", 0.95 * (place + share) / total)
 
 
 def _spots(saved: Saved, moments: int, generation: int | None) -> list[Spot]:
-    from galab.saved_runs.history import History
-
     if generation is not None:
         return [spot_of(saved, generation)]
     if saved.folder is None or moments == 1 or saved.generation < 2:
@@ -203,9 +201,7 @@ def _spots(saved: Saved, moments: int, generation: int | None) -> list[Spot]:
     return [spot_of(saved, one) for one in dict.fromkeys([*list(chosen)[:-1], saved.generation])]
 
 
-def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
-    from galab.saved_runs.mutants import Mutants
-
+def _children_of(spot: Spot, shown: Examples, count: int, report_share: Any) -> Children:
     mutants, probe, batch = Mutants(spot.saved), spot.probe, _batch(spot.saved)
     chooser = probe.minibatches(batch).of(spot.generation + 1) if batch else shown
     here = float(probe.fitness([spot.member], shown)[0])
@@ -227,10 +223,10 @@ def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
         scores[part] = probe.fitness(group, chooser) if batch else gains[part]
         if slope is not None:
             first[part] = [(child.floats().astype(np.float64) - spot.weights) @ slope for child in group]
-        tell((start + size) / count)
+        report_share((start + size) / count)
     good = np.isfinite(gains) & np.isfinite(scores)
     known = first[np.isfinite(first)]
-    return Litter(
+    return Children(
         spot, mutants.step_size(spot.member, spot.generation),
         np.where(good, scores, -np.inf), np.where(good, gains, gains[good].min() if good.any() else 0.0),
         int((~good).sum()),
@@ -239,14 +235,12 @@ def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
 
 
 def _batch(saved: Saved) -> int:
-    """Examples that selection sees at once; 0 where it sees all, or where its data are drawn anew."""
+    """Examples that selection sees at once; 0 where it sees all, or where examples are always new."""
     return saved.config.batch
 
 
 def _require_mutation(saved: Saved) -> None:
-    """Refuse a run whose search has no mutation, as there is no generation of it to size."""
-    from galab.config.strategy_kinds import is_gradients, is_random
-
+    """Refuse a run whose search has no mutation, and so no children."""
     if is_gradients(saved.config) or is_random(saved.config):
         raise UsageError(
             f"expected a run that mutates, got --strategy {saved.config.strategy} in '{saved.path}'; analyse a run of "
@@ -254,32 +248,26 @@ def _require_mutation(saved: Saved) -> None:
         )
 
 
-def _own(saved: Saved) -> int:
-    from galab.config.strategy_kinds import is_evolution
-
-    return saved.config.population if is_evolution(saved.config) else saved.config.children
-
-
-def _picture(litter: Litter, numbers: list[int]) -> Moment:
-    gains = gains_of_best(litter.scores, litter.gains, numbers)
-    low, high = gains_interval(litter.scores, litter.gains, numbers)
-    linear = np.array([litter.linear * normal_maximum(n) for n in numbers])
-    label = f"generation {litter.spot.generation:,}, step size {litter.step_size:.3g}"
+def _picture(born: Children, numbers: list[int]) -> Moment:
+    gains = gains_of_best(born.scores, born.gains, numbers)
+    low, high = gains_interval(born.scores, born.gains, numbers)
+    linear = np.array([born.linear * normal_maximum(n) for n in numbers])
+    label = f"generation {born.spot.generation:,}, step size {born.step_size:.3g}"
     return Moment(label, gains, low, high, linear)
 
 
-def _moment(litter: Litter, picture: Moment, numbers: list[int]) -> dict[str, Any]:
+def _moment(born: Children, picture: Moment, numbers: list[int]) -> dict[str, Any]:
     each = picture.gains / np.array(numbers)
     best = int(np.argmax(np.where(np.isfinite(each), each, -np.inf)))
     return {
-        "generation": litter.spot.generation,
-        "number": litter.spot.number,
-        "step_size": litter.step_size,
-        "share_improving": float((litter.gains > 0).mean()),
-        "failed": litter.failed,
-        "gain_mean": or_none(litter.gains.mean()),
-        "gain_deviation": or_none(litter.gains.std()),
-        "linear_deviation": or_none(litter.linear),
+        "generation": born.spot.generation,
+        "number": born.spot.number,
+        "step_size": born.step_size,
+        "share_improving": float((born.gains > 0).mean()),
+        "failed": born.failed,
+        "gain_mean": or_none(born.gains.mean()),
+        "gain_deviation": or_none(born.gains.std()),
+        "linear_deviation": or_none(born.linear),
         "best_per_child": numbers[best] if each[best] > 0 else None,
         "gains": {str(n): or_none(gain) for n, gain in zip(numbers, picture.gains, strict=True)},
         "low": {str(n): or_none(gain) for n, gain in zip(numbers, picture.low, strict=True)},

@@ -1,7 +1,4 @@
-"""How well mutations, selection, evolution strategies and the run's own steps point along the gradient.
-
-What cosines with gradients come to: numbers, rows, a picture and a sentence.
-"""
+"""``gradient-cosine``: how well mutations, selection, ES estimates and a run's own steps follow the gradient."""
 
 from __future__ import annotations
 
@@ -9,22 +6,44 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis import cosines as of
-from galab.analysis.base import Analysis, Heard, at_least, numbers_in
-from galab.analysis.cosines import CosinePicture
+from galab.analysis.base import Analysis, Progress, at_least, numbers_in, or_none
+from galab.analysis.cosines import (
+    BEST,
+    BEST_FULL,
+    ESTIMATES,
+    CosinePicture,
+    Share,
+    cosines,
+    directions,
+    draw_cosines,
+    even_to_odd,
+    expected_best,
+    gradient_spread,
+    mean_of_best,
+    share_of,
+)
+from galab.analysis.sampling import (
+    fitness_of,
+    member_of,
+    minibatches_of,
+    mutation_gains,
+    noise_of,
+    require_directions,
+    step_size_of,
+    steps_taken,
+)
+from galab.contracts import Examples, Task
 from galab.errors import UsageError
 from galab.operators import es_noise as es_law
+from galab.saved_runs.mutants import law_of
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved
 from galab.stats.intervals import Interval, median_interval
-
-if TYPE_CHECKING:
-    from galab.contracts import Examples, Task
-    from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
 
 SINGLE, BEST_COSINE, MINIBATCH = "one mutation", "best of n by its cosine", "minibatch gradient"
 TAKEN = "step taken by the run"
@@ -32,7 +51,7 @@ TARGETS = ("full", "minibatch")
 
 
 @dataclass(slots=True)
-class _Found:
+class _Measured:
     """What was measured, by kind of step and by the gradient it is compared with."""
 
     cosines: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -47,7 +66,7 @@ class _Found:
 
 
 def gradient_cosine(
-    saved: Saved, heard: Heard, *, generation: int | None = None, batch: int = 0, samples: int = 256,
+    saved: Saved, progress: Progress, *, generation: int | None = None, batch: int = 0, samples: int = 256,
     repeats: int = 40, top: str = "2,16,64", sigma: float | None = None, sizes: str = "16,64,256,1024",
     examples: int = 0, steps: int = 40,
 ) -> Analysis:  # fmt: skip
@@ -57,7 +76,7 @@ def gradient_cosine(
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         generation: whose champion, or centre, is mutated; that of the checkpoint when absent.
         batch: training examples of a minibatch; the run's when 0.
         samples: n, mutations of each repeat.
@@ -71,29 +90,24 @@ def gradient_cosine(
     Raises:
         UsageError: the task has no gradient, or there is nothing to look at.
     """
-    from galab.saved_runs.mutants import law_of
-    from galab.saved_runs.probe import Probe
-    pass  # MERGED
-    from galab.analysis.sampling import member_of, require_directions, step_size_of
-
     at_least("--samples", samples, 4), at_least("--repeats", repeats, 2), at_least("--steps", steps, 0)
     places = [int(k) for k in numbers_in(top, "--top", whole=True) if k <= samples]
     widths = [int(size) for size in numbers_in(sizes, "--sizes", whole=True)]
-    heard("loading", 0.0)
+    progress("loading", 0.0)
     probe, member = Probe(saved), member_of(saved, generation)
     require_directions(probe)
     weights, full = member.floats(), probe.examples("train", at_least("--examples", examples, 0))
     size = _batch(saved, batch, len(full))
     step_size = _positive(step_size_of(saved, member) if sigma is None else sigma)
     uphill = _gradient(probe, weights, full)
-    found, law = _Found(), law_of(saved)
+    found, law = _Measured(), law_of(saved)
     for repeat in range(repeats):
-        heard("mutations", 0.02 + 0.6 * repeat / repeats)
+        progress("mutations", 0.02 + 0.6 * repeat / repeats)
         _try(found, probe, (weights, uphill), full, law, (repeat, samples, size, step_size), places)
-    heard("minibatch gradients", 0.65)
+    progress("minibatch gradients", 0.65)
     for width in sorted({*(width for width in widths if width < len(full)), size} - {len(full)}):
         _minibatches(found, probe, (weights, uphill), full, width, repeats)
-    heard("the run's own steps", 0.75)
+    progress("the run's own steps", 0.75)
     note = _follow(found, saved, probe, full, steps)
     moment = {
         "generation": saved.generation if generation is None else generation, "dimensions": len(weights),
@@ -101,9 +115,7 @@ def gradient_cosine(
         "distribution": law.name, "base": probe.base, "smooth": probe.smooth, "top": places,
         "gradient_norm": float(np.linalg.norm(uphill)), "note": note,
     }  # fmt: skip
-    values, rows, picture, sentence = report(found, moment, probe.task)
-    from galab.analysis.cosines import draw_cosines
-
+    values, rows, picture, sentence = _report(found, moment, probe.task)
     return Analysis(sentence, values, rows, partial(draw_cosines, picture=picture))
 
 
@@ -123,17 +135,14 @@ def _gradient(probe: Probe, weights: NDArray[np.float32], full: Examples) -> NDA
 
 
 def _try(
-    found: _Found, probe: Probe, where: tuple[NDArray[np.float32], NDArray[np.float32]], full: Examples, law: Any,
+    found: _Measured, probe: Probe, where: tuple[NDArray[np.float32], NDArray[np.float32]], full: Examples, law: Any,
     choice: tuple[int, int, int, float], top: Sequence[int],
 ) -> None:  # fmt: skip
     """One repeat: mutations on one minibatch, and what selection and estimates make of them."""
-    from galab.analysis.cosines import BEST, cosines, directions, even_to_odd, mean_of_best
-    from galab.analysis.sampling import fitness_of, minibatches_of, noise_of, tried
-
     (weights, uphill), (repeat, samples, size, sigma) = where, choice
     noise = noise_of(law, probe.run_key, repeat, (samples, len(weights)))
     minibatch = minibatches_of(probe, full, size).of(repeat + 1)
-    some = tried(probe, weights, noise, sigma, minibatch, full)
+    some = mutation_gains(probe, weights, noise, sigma, minibatch, full)
     if not (np.isfinite(some.gains).any() and np.isfinite(some.full).any()):
         raise UsageError(
             f"expected mutations with a finite fitness at step size {sigma:.3g}, got none in '{probe.saved.path}'; "
@@ -159,13 +168,10 @@ def _try(
 
 
 def _minibatches(
-    found: _Found, probe: Probe, where: tuple[NDArray[np.float32], NDArray[np.float32]], full: Examples, size: int,
+    found: _Measured, probe: Probe, where: tuple[NDArray[np.float32], NDArray[np.float32]], full: Examples, size: int,
     count: int,
 ) -> None:  # fmt: skip
     """Gradients on minibatches of one size."""
-    from galab.analysis.cosines import cosines
-    from galab.analysis.sampling import minibatches_of
-
     (weights, uphill), minibatches = where, minibatches_of(probe, full, size)
     for number in range(1, count + 1):
         slope = probe.gradient(weights, minibatches.of(number))
@@ -179,11 +185,8 @@ def _positive(step_size: float) -> float:
     return step_size
 
 
-def _follow(found: _Found, saved: Saved, probe: Probe, full: Examples, most: int) -> str:
-    """The steps that the run took; why there are none, if so."""
-    from galab.analysis.cosines import cosines
-    from galab.analysis.sampling import steps_taken
-
+def _follow(found: _Measured, saved: Saved, probe: Probe, full: Examples, most: int) -> str:
+    """The steps that the run took; the reason where there are none, else an empty text."""
     if not most:
         return "steps of the run were not asked for"
     minibatches = probe.minibatches(saved.config.batch)
@@ -206,8 +209,8 @@ def _follow(found: _Found, saved: Saved, probe: Probe, full: Examples, most: int
 _MOST = 2000
 
 
-def report(
-    found: _Found, moment: dict[str, Any], task: Task
+def _report(
+    found: _Measured, moment: dict[str, Any], task: Task
 ) -> tuple[dict[str, Any], list[dict[str, Any]], CosinePicture, str]:
     """Put together what was measured.
 
@@ -219,12 +222,10 @@ def report(
     Returns:
         Values, rows, picture and sentence of the analysis.
     """
-    pass  # MERGED
-
     theory = _theory(found, moment)
     rows = [_row(kind, target, values, theory) for (kind, target), values in found.cosines.items()]
     rows += [_row(f"minibatch gradient of {size:,}", "full", own, {}) for size, own in found.batches.items()]
-    shares = {kind: of.share_of(np.array(gains) < 0) for kind, gains in found.gains.items()}
+    shares = {kind: share_of(np.array(gains) < 0) for kind, gains in found.gains.items()}
     single = np.array(found.cosines[SINGLE, "full"])
     spread = _spread(found, moment)
     values = moment | {
@@ -233,9 +234,9 @@ def report(
         "cosines": {f"{row['step']}, {row['gradient']}": row["median"] for row in rows},
         "theory": theory,
         "worse_on_full_data": {kind: _share(share) for kind, share in shares.items()},
-        "best_worse_share": shares[of.BEST].share,
+        "best_worse_share": shares[BEST].share,
         "mean_gain_on_full_data": {kind: _mean(gains) for kind, gains in found.gains.items()},
-        "gradient_spread": spread if math.isfinite(spread) else None,
+        "gradient_spread": or_none(spread),
         "taken": found.taken,
     }
     values |= _two(found, moment)
@@ -255,32 +256,30 @@ def report(
     return values, rows, picture, _sentence(found, moment, rows, values, shares)
 
 
-def _intervals(found: _Found, kind: str) -> dict[str, Interval]:
+def _intervals(found: _Measured, kind: str) -> dict[str, Interval]:
     """By target; of many numbers only some are resampled."""
     own = {target: np.array(values)[:_MOST] for (name, target), values in found.cosines.items() if name == kind}
     known = {target: values[np.isfinite(values)] for target, values in own.items()}
     return {target: median_interval(values) for target, values in known.items() if len(values)}
 
 
-def _theory(found: _Found, moment: dict[str, Any]) -> dict[str, float]:
+def _theory(found: _Measured, moment: dict[str, Any]) -> dict[str, float]:
     """What is expected where the fitness is linear: of the best by its cosine, and of estimates with dense noise."""
-    pass  # MERGED
-
     size, samples, variance = moment["dimensions"], moment["samples"], moment["dimensions"] + 1.0
     known = [value for value in found.even_to_odd if math.isfinite(value)]
-    one, _, both, _ = of.ESTIMATES
-    theory = {BEST_COSINE: of.expected_best(samples, size), both: es_law.cosine(variance, samples // 2)}
+    one, _, both, _ = ESTIMATES
+    theory = {BEST_COSINE: expected_best(samples, size), both: es_law.cosine(variance, samples // 2)}
     if known:
         theory[one] = es_law.one_sided_cosine(variance, samples, float(np.median(known)))
     return theory
 
 
-def _spread(found: _Found, moment: dict[str, Any]) -> float:
-    """How much the examples' gradients differ, by the smallest minibatches, which tell most of it."""
+def _spread(found: _Measured, moment: dict[str, Any]) -> float:
+    """How much the examples' gradients differ, by the smallest minibatches, where it shows most."""
     if not found.squares:
         return math.nan
     size = min(found.squares)
-    return of.gradient_spread(found.squares[size], moment["gradient_norm"] ** 2, size, moment["examples"])
+    return gradient_spread(found.squares[size], moment["gradient_norm"] ** 2, size, moment["examples"])
 
 
 def _row(kind: str, target: str, values: list[float], theory: dict[str, float]) -> dict[str, Any]:
@@ -292,8 +291,8 @@ def _row(kind: str, target: str, values: list[float], theory: dict[str, float]) 
         "gradient": target,
         "count": len(finite),
         "median": middle,
-        "low": None if interval is None or math.isnan(interval.low) else interval.low,
-        "high": None if interval is None or math.isnan(interval.high) else interval.high,
+        "low": or_none(interval.low) if interval else None,
+        "high": or_none(interval.high) if interval else None,
         "deviation": float(np.std(finite)) if finite else None,
         # Of a linear fitness and of the gradient that it is chosen by.
         "predicted": theory.get(kind) if target == "minibatch" else None,
@@ -316,16 +315,16 @@ def _mean(gains: list[float]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _share(share: of.Share) -> dict[str, float]:
+def _share(share: Share) -> dict[str, float]:
     return {"count": share.count, "total": share.total, "share": share.share, "low": share.low, "high": share.high}
 
 
-def _two(found: _Found, moment: dict[str, Any]) -> dict[str, Any]:
+def _two(found: _Measured, moment: dict[str, Any]) -> dict[str, Any]:
     """Whether the mean of the best two gains more on the full data than the best alone."""
     if 2 not in moment["top"]:
         return {}
-    better = np.array(found.gains[of.mean_of_best(2)]) > np.array(found.gains[of.BEST])
-    return {"best_two_better": _share(of.share_of(better)), "best_two_better_share": float(better.mean())}
+    better = np.array(found.gains[mean_of_best(2)]) > np.array(found.gains[BEST])
+    return {"best_two_better": _share(share_of(better)), "best_two_better_share": float(better.mean())}
 
 
 def _title(moment: dict[str, Any], task: Task) -> str:
@@ -337,22 +336,20 @@ def _title(moment: dict[str, Any], task: Task) -> str:
 
 
 def _sentence(
-    found: _Found,
+    found: _Measured,
     moment: dict[str, Any],
     rows: list[dict[str, Any]],
     values: dict[str, Any],
-    shares: dict[str, of.Share],
+    shares: dict[str, Share],
 ) -> str:
-    pass  # MERGED
-
     single = values["single"]
-    wanted = [of.BEST, of.BEST_FULL, *map(of.mean_of_best, moment["top"]), of.ESTIMATES[2], MINIBATCH, TAKEN]
+    wanted = [BEST, BEST_FULL, *map(mean_of_best, moment["top"]), ESTIMATES[2], MINIBATCH, TAKEN]
     parts = [
         f"{row['step']} {_number(row)}"
         for row in rows
         if row["gradient"] == "full" and row["step"] in wanted and row["step"] != SINGLE and row["count"]
     ]
-    worse = shares[of.BEST]
+    worse = shares[BEST]
     text = (
         f"At generation {moment['generation']:,} (D = {moment['dimensions']:,}, step size {moment['sigma']:.3g}, "
         f"minibatches of {moment['batch']:,}, {moment['repeats']} of them with {moment['samples']:,} mutations each), "
@@ -362,7 +359,7 @@ def _sentence(
         f"the minibatch is worse than its parent on these examples in {_times(worse)}"
     )
     if 2 in moment["top"]:
-        two = shares[of.mean_of_best(2)]
+        two = shares[mean_of_best(2)]
         better = values["best_two_better"]
         text += (
             f", the mean of the best two in {_times(two)}; that mean gains more than the best alone in "
@@ -371,7 +368,7 @@ def _sentence(
     return text + (f". Note: {moment['note']}." if moment["note"] else ".")
 
 
-def _times(share: of.Share) -> str:
+def _times(share: Share) -> str:
     return f"{share.count} of {share.total} ({share.share:.0%} [{share.low:.0%}, {share.high:.0%}])"
 
 

@@ -1,7 +1,4 @@
-"""How the numbers of gradient steps are distributed, and which mutation could take such a step.
-
-What the updates of an optimiser come to: numbers, a picture and a sentence.
-"""
+"""``gradients``: how the numbers of gradient steps are distributed, and which mutation could take such a step."""
 
 from __future__ import annotations
 
@@ -9,27 +6,34 @@ import math
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.base import Analysis, Heard, at_least, or_none
-from galab.analysis.cosines import log10_mutations_for
-from galab.analysis.update_laws import LAWS, Shape, UpdatePicture
+from galab.analysis.base import Analysis, Progress, at_least, or_none
+from galab.analysis.cosines import cosines, log10_mutations_for
+from galab.analysis.sampling import (
+    GradientStep,
+    gradient_steps,
+    member_of,
+    minibatches_of,
+    require_directions,
+    step_size_of,
+)
+from galab.analysis.update_laws import LAWS, Shape, UpdatePicture, draw_updates, shape_of, unit_quantiles
+from galab.contracts import Examples
 from galab.errors import UsageError
+from galab.genome.quantile_tables import LEVELS
+from galab.genome.weights import Layout
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved
 from galab.stats.intervals import Interval, median_interval
-
-if TYPE_CHECKING:
-    from galab.analysis.sampling import GradientStep
-    from galab.analysis.update_laws import Shape
-    from galab.contracts import Examples
-    from galab.genome.weights import Layout
-    from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
+from galab.storage.files import folder_error
+from galab.strategies.optimizers import parse
 
 ALL = "all layers"
-#: What steps that are looked at are compared with: the update on a minibatch, and the gradient on the full data.
+#: What is measured of a step: the update on a minibatch, and the gradient on the full data.
 KINDS = ("update", "full gradient")
 #: Learning rates that serve a small network, where none is given.
 _RATES = {"sgd": 0.1}
@@ -37,7 +41,7 @@ _OTHER_RATE = 1e-3
 
 
 def gradients(
-    saved: Saved, heard: Heard, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
+    saved: Saved, progress: Progress, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
     steps: int = 20, looks: int = 5, batch: int = 0, examples: int = 0, export: str | None = None,
 ) -> Analysis:  # fmt: skip
     """Which law an optimiser's updates follow; its export.
@@ -47,7 +51,7 @@ def gradients(
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         generation: whose champion, or centre, the steps start from; 0 is a founder; the checkpoint's when absent.
         optimizer: of torch.optim, such as sgd, sgd(momentum=0.9) or adam.
         lr: its learning rate; 0.1 of sgd and 0.001 of any other when absent.
@@ -60,15 +64,9 @@ def gradients(
     Raises:
         UsageError: there is no gradient, it is 0, or the steps diverge.
     """
-    from galab.analysis.sampling import gradient_steps
-    from galab.analysis.update_laws import draw_updates
-    from galab.saved_runs.probe import Probe
-    pass  # MERGED
-    from galab.analysis.sampling import member_of, minibatches_of, require_directions, step_size_of
-
     at_least("--steps", steps, 1), at_least("--looks", looks, 1)
     rate, file = _rate(optimizer, lr), _checked(export)
-    heard("loading", 0.0)
+    progress("loading", 0.0)
     probe, member = Probe(saved), member_of(saved, generation)
     require_directions(probe)
     full = probe.examples("train", at_least("--examples", examples, 0))
@@ -80,7 +78,7 @@ def gradients(
     taken = gradient_steps(probe, member.floats(), minibatches, optimizer=optimizer, learning_rate=rate, steps=steps)
     last: dict[str, NDArray[np.float32]] = {}
     for step in taken:
-        heard("steps", 0.05 + 0.85 * step.number / steps)
+        progress("steps", 0.05 + 0.85 * step.number / steps)
         lengths.append(_lengths(step, probe.layout))
         if step.number in wanted:
             last = _look(step, probe, full, rows, seen)
@@ -90,7 +88,7 @@ def gradients(
         "steps": steps, "batch": size, "examples": len(full), "dimensions": probe.layout.size,
         "sigma": step_size_of(saved, member), "smooth": probe.smooth, "export": export,
     }  # fmt: skip
-    values, picture, sentence = report(moment, (rows, lengths, seen), last, probe)
+    values, picture, sentence = _report(moment, (rows, lengths, seen), last, probe)
     if file is not None:
         sentence += _exported(file, np.concatenate(pooled))
     return Analysis(sentence, values, rows, partial(draw_updates, picture=picture))
@@ -102,8 +100,6 @@ def _rate(optimizer: str, lr: float | None) -> float:
     Raises:
         UsageError: it is not above 0, or there is no such optimiser.
     """
-    from galab.strategies.optimizers import parse
-
     rate = _RATES.get(parse(optimizer)[0], _OTHER_RATE) if lr is None else lr
     if not (math.isfinite(rate) and rate > 0):
         raise UsageError(f"expected --lr above 0, got {rate:g}; choose a learning rate")
@@ -146,9 +142,6 @@ def _look(
     step: GradientStep, probe: Probe, full: Examples, rows: list[dict[str, Any]], seen: dict[Any, Shape]
 ) -> dict[str, NDArray[np.float32]]:
     """Test the laws of one step; the update and the full gradient where it starts."""
-    from galab.analysis.cosines import cosines
-    from galab.analysis.update_laws import shape_of
-
     whole = probe.gradient(step.before, full)
     found = dict(zip(KINDS, (step.update, whole), strict=True))
     if not (step.update.any() and whole.any() and np.isfinite(whole).all()):
@@ -169,8 +162,6 @@ def _look(
 def _row(
     number: int, kind: str, name: str, part: NDArray[np.float32], shape: Shape | None
 ) -> dict[str, Any]:
-    from galab.analysis.update_laws import LAWS
-
     row: dict[str, Any] = {"step": number, "of": kind, "layer": name, "numbers": len(part)}
     row["zeros"] = float(np.mean(part == 0))
     known = shape is not None
@@ -192,10 +183,6 @@ def _row(
 
 def _exported(file: Path, values: NDArray[np.float64]) -> str:
     """Write the law of the updates, and say how to mutate with it."""
-    from galab.analysis.update_laws import unit_quantiles
-    from galab.genome.quantile_tables import LEVELS
-    from galab.storage.files import folder_error
-
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, unit_quantiles(values, LEVELS))
@@ -206,12 +193,13 @@ def _exported(file: Path, values: NDArray[np.float64]) -> str:
 
 #: A test that finds less than this rejects.
 _LEVEL = 0.001
-Seen = dict[Any, Shape]
+
+Shapes = dict[Any, Shape]
 
 
-def report(
+def _report(
     moment: dict[str, Any],
-    measured: tuple[list[dict[str, Any]], list[dict[str, Any]], Seen],
+    measured: tuple[list[dict[str, Any]], list[dict[str, Any]], Shapes],
     last: dict[str, Any],
     probe: Probe,
 ) -> tuple[dict[str, Any], UpdatePicture, str]:
@@ -226,8 +214,6 @@ def report(
     Returns:
         Values, picture and sentence of the analysis.
     """
-    pass  # MERGED
-
     rows, lengths, seen = measured
     laws = {kind: _laws({key: one for key, one in seen.items() if key[1] == kind}) for kind in KINDS}
     cosine = median_interval([row["cosine"] for row in rows if row["cosine"] is not None and row["of"] == KINDS[0]])
@@ -262,13 +248,11 @@ def report(
     return values, picture, _sentence(moment, values, laws, sizes, cosine)
 
 
-def _laws(seen: Seen) -> dict[str, Any]:
+def _laws(seen: Shapes) -> dict[str, Any]:
     """Over layers and steps: how often normality is rejected, which law is most likely, and how far each is off.
 
     Of single layers: all of them together are a mixture of several scales.
     """
-    pass  # MERGED
-
     single = [one for (_, _, name), one in seen.items() if name != ALL]
     if not single:
         return {"looks": 0, "rejected": 0, "best": {}, "distance": {}, "kurtosis": None, "freedom": None}
@@ -283,7 +267,7 @@ def _laws(seen: Seen) -> dict[str, Any]:
     }
 
 
-def _distances(seen: Seen) -> dict[str, list[float]]:
+def _distances(seen: Shapes) -> dict[str, list[float]]:
     return {law: [_distance(one, law) for one in seen.values()] for law in LAWS}
 
 
@@ -310,8 +294,6 @@ def _title(moment: dict[str, Any], probe: Probe) -> str:
 def _sentence(
     moment: dict[str, Any], values: dict[str, Any], laws: dict[str, Any], sizes: Interval, cosine: Interval
 ) -> str:
-    pass  # MERGED
-
     tries = values["log10_mutations_for_that_cosine"]
     wanted = "no random mutation ever points as well" if tries is None else (
         f"a random mutation points as well once in 10^{tries:.1f} (exact law of directions in {moment['dimensions']:,} "

@@ -1,6 +1,4 @@
-"""The loss around a champion: along lines, in the plane of its history, and on the way to another champion.
-
-Shapes of a loss landscape: a plane through points in weight space, the height of a barrier, spread of several lines.
+"""``landscape``: the loss along lines around a champion, in the plane of its history, and on the way to another one.
 
 Slices along directions: Goodfellow, Vinyals and Saxe 2015; Li et al. 2018, "Visualizing the Loss Landscape of Neural
 Nets", who take the plane of the first two principal components of a training's way. Barrier: Frankle et al. 2020,
@@ -11,21 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from galab.analysis.alignment import aligned, distance, is_perceptron, layers_of, permuted, weights_in
-from galab.analysis.base import Analysis, Heard, at_least, or_none
+from galab.analysis.base import Analysis, Progress, at_least, or_none
 from galab.analysis.landscape_figure import Lines, Slice, Way, draw_landscape
+from galab.contracts import Examples
 from galab.errors import UsageError
+from galab.saved_runs.history import History
+from galab.saved_runs.mutants import Mutants, random_directions
 from galab.saved_runs.probe import Spot, other_run, spot_of
+from galab.saved_runs.saved_run import Saved
 from galab.stats.intervals import mean_interval
+from galab.training.individuals import candidates_of
 
-if TYPE_CHECKING:
-    from galab.contracts import Examples
-    from galab.saved_runs.saved_run import Saved
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
@@ -114,7 +116,6 @@ def slope_at_zero(steps: ArrayLike, values: ArrayLike) -> float:
     return float((y[middle + 1] - y[middle - 1]) / (x[middle + 1] - x[middle - 1]))
 
 
-Floats = NDArray[np.float64]
 #: Steps to each side of a line, points on the way to another champion, points to each side of the plane, ancestors.
 _STEPS, _WAY, _GRID, _ANCESTORS = 16, 25, 10, 60
 _KINDS = ("mutation", "gradient", "random")
@@ -122,7 +123,7 @@ _KINDS = ("mutation", "gradient", "random")
 
 def landscape(
     saved: Saved,
-    heard: Heard,
+    progress: Progress,
     *,
     other: str | None = None,
     generation: int | None = None,
@@ -136,7 +137,7 @@ def landscape(
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         other: another run of the same network, to look at in the same way and to go to, with and without aligning its
             hidden neurons.
         generation: of the champion; that of the checkpoint when absent.
@@ -152,7 +153,7 @@ def landscape(
     at_least("--directions", directions, 1)
     if not np.isfinite(reach) or reach < 0:
         raise UsageError(f"expected --reach of at least 0, got {reach:g}; choose a length in weight units")
-    heard("loading the champion", 0.0)
+    progress("loading the champion", 0.0)
     spots = [spot_of(saved, generation, level)]
     if other is not None:
         spots.append(spot_of(other_run(other, saved), generation if level is None else None, level))
@@ -160,21 +161,21 @@ def landscape(
     shown = spot.probe.examples(split, examples)
     reach = reach or 0.25 * float(np.linalg.norm(spot.weights)) or 1.0
     steps = symmetric_steps(reach, _STEPS)
-    values, lines, rows = _who(spot, split, len(shown), reach), list[Lines](), list[dict[str, Any]]()
+    values, lines, rows = _facts(spot, split, len(shown), reach), list[Lines](), list[dict[str, Any]]()
     for number, one in enumerate(spots):
-        heard("along lines", 0.1 + 0.2 * number)
+        progress("along lines", 0.1 + 0.2 * number)
         found = _lines(one, shown, steps, directions, number, len(spots))
         values |= _numbers(found, steps, "other_" if number else "")
         lines, rows = lines + found, rows + _rows(found, number)
-    heard("in the plane of its history", 0.5)
-    plane, told = _slice(spot, shown)
+    progress("in the plane of its history", 0.5)
+    plane, facts = _slice(spot, shown)
     ways = list[Way]()
     if other is not None:
-        heard("on the way to the other champion", 0.8)
+        progress("on the way to the other champion", 0.8)
         ways, between = _between(spots, shown)
-        told |= {"other": other, "other_generation": spots[1].generation, **between}
+        facts |= {"other": other, "other_generation": spots[1].generation, **between}
         rows += _way_rows(ways)
-    values |= told
+    values |= facts
     who = f"{spot.generation:,} of {saved.path.name}"
     title = f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {spot.probe.task.name}"
     own, loss = values["own_step"], spot.loss_name
@@ -182,9 +183,7 @@ def landscape(
     return Analysis(_sentence(values, spot), values, rows, draw)
 
 
-def _who(spot: Spot, split: str, count: int, reach: float) -> dict[str, Any]:
-    from galab.saved_runs.mutants import Mutants
-
+def _facts(spot: Spot, split: str, count: int, reach: float) -> dict[str, Any]:
     children = Mutants(spot.saved).children(spot.member, 16, generation=spot.generation)
     lengths = [float(np.linalg.norm(child.floats() - spot.weights)) for child in children]
     return {
@@ -204,8 +203,6 @@ def _lines(
     spot: Spot, shown: Examples, steps: Floats, count: int, run: int, runs: int
 ) -> list[Lines]:
     """The loss along directions of every kind, all of length 1."""
-    from galab.saved_runs.mutants import Mutants, random_directions
-
     own = []
     for child in Mutants(spot.saved).children(spot.member, count, generation=spot.generation, start=16):
         change = child.floats().astype(np.float64) - spot.weights
@@ -276,8 +273,6 @@ def _way_rows(ways: list[Way]) -> list[dict[str, Any]]:
 
 def _slice(spot: Spot, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
     """The plane of the first two principal components of the champion's line and the parents, through the champion."""
-    from galab.saved_runs.history import History
-    from galab.training.individuals import candidates_of
     saved = spot.saved
     way: list[NDArray[np.float32]] = []
     if saved.folder is not None:
@@ -301,13 +296,13 @@ def _slice(spot: Spot, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
     picture = Slice(
         x, y, losses, where[old:] if way else np.empty((0, 2)), where[:old], np.zeros(2), plane.shares
     )
-    told = {
+    facts = {
         "plane_share_first": float(plane.shares[0]),
         "plane_share_second": float(plane.shares[1]),
         "plane_furthest_point": float(plane.distances(points).max()),
         "plane_points": len(points),
     }
-    return picture if np.isfinite(losses).any() else None, {"plane": told}
+    return picture if np.isfinite(losses).any() else None, {"plane": facts}
 
 
 def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, Any]]:
@@ -320,7 +315,7 @@ def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, A
         return Way(label, _losses(spot, points, shown))
 
     ways = [way("as they are", end)]
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "barrier": or_none(barrier(ways[0].losses)),
         "distance": float(np.linalg.norm(spot.weights - end)),
         "barrier_aligned": None,
@@ -328,19 +323,19 @@ def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, A
     }
     layout = spot.saved.layout
     if not is_perceptron(spot.saved.module()):
-        told["not_aligned_because"] = f"the hidden neurons of {spot.saved.config.model} are not those of linear layers"
-        return ways, told
+        facts["not_aligned_because"] = f"the hidden neurons of {spot.saved.config.model} are not those of linear layers"
+        return ways, facts
     first, second = layers_of(layout, spot.weights), layers_of(layout, end)
     orders = aligned(first, second, key=spot.probe.run_key)
     moved = permuted(second, orders)
     after = way("with hidden neurons aligned", weights_in(moved, layout))
     if not np.isclose(after.losses[-1], ways[0].losses[-1], rtol=1e-3, atol=1e-5, equal_nan=True):
-        told["not_aligned_because"] = "its layers do not follow one another, as exchanging neurons changes its loss"
-        return ways, told
-    told["barrier_aligned"] = or_none(barrier(after.losses))
-    told["distance_aligned"] = distance(first, moved)
-    told["neurons_moved"] = int(sum((order != np.arange(len(order))).sum() for order in orders))
-    return [*ways, after], told
+        facts["not_aligned_because"] = "its layers do not follow one another, as exchanging neurons changes its loss"
+        return ways, facts
+    facts["barrier_aligned"] = or_none(barrier(after.losses))
+    facts["distance_aligned"] = distance(first, moved)
+    facts["neurons_moved"] = int(sum((order != np.arange(len(order))).sum() for order in orders))
+    return [*ways, after], facts
 
 
 def _sentence(values: dict[str, Any], spot: Spot) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
 
 from galab.stats.plots import COLOURS, plain, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 _BLUE, _ORANGE, _GREEN, _PINK = COLOURS[:4]
@@ -25,7 +23,7 @@ class Lines:
     """Loss along directions of one kind.
 
     Attributes:
-        label: what the legend says.
+        label: in the legend.
         steps: (k,) lengths in weight units, symmetric about 0.
         losses: (n, k) along n directions; NaN where there is none.
         colour: number among the colours: one for each kind of direction.
@@ -67,7 +65,7 @@ class Way:
     """Loss from one network to another.
 
     Attributes:
-        label: what the legend says.
+        label: in the legend.
         losses: (k,) at equal steps.
     """
 
@@ -85,13 +83,13 @@ def draw_landscape(
     loss: str,
     title: str,
 ) -> None:
-    """Draw what there is of the three panels.
+    """Draw the lines, and the other two panels where they are given.
 
     Args:
         path: the image to write; its suffix decides the format.
         lines: loss along directions.
-        plane: a slice, if there is one.
-        ways: from one network to another, if there is another.
+        plane: a slice, or None.
+        ways: from one network to another; may be none.
         own_step: length of the run's own mutations, in weight units.
         loss: what the loss is, with its unit.
         title: above the figure.
@@ -121,7 +119,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Lines], own_step: float, loss: str) 
             low, high = losses.min(axis=0).filled(np.nan), losses.max(axis=0).filled(np.nan)
             axes.fill_between(one.steps, low, high, color=colour, alpha=0.16, linewidth=0)
     if np.isfinite(own_step) and own_step > 0:
-        # Inside the frame whatever its height, and told in the legend: a label there would hide a curve.
+        # Inside the frame whatever its height, and named in the legend: a label there would hide a curve.
         axes.axvspan(-own_step, own_step, color="black", alpha=0.12, linewidth=0, label="the run's own mutations")
     values = np.concatenate([one.losses[np.isfinite(one.losses)] for one in lines])
     if values.size and values.min() > 0 and values.max() > 20 * values.min():
@@ -131,8 +129,6 @@ def _draw_lines(axes: Axes, lines: Sequence[Lines], own_step: float, loss: str) 
 
 
 def _draw_slice(axes: Axes, plane: Slice, loss: str) -> None:
-    from matplotlib.colors import LogNorm, Normalize
-
     values = np.ma.masked_invalid(plane.losses)
     low, high = float(values.min()), float(values.max())
     log = low > 0 and high > 10 * low

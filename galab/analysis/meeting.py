@@ -1,20 +1,19 @@
-"""How soon two mutations of different individuals meet in one: calculated, bred, and observed in the run's lineage.
-
-The figure of meetings: how soon two mutations meet, and how that hangs on the number of parents.
-"""
+"""``meeting``: how soon two mutations of different individuals meet in one: calculated, simulated, and observed."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from galab.analysis.base import Analysis, Heard, at_least, or_none
+from galab.analysis.base import Analysis, Progress, at_least, or_none
 from galab.analysis.meeting_theory import (
     LAWS,
     MOST_PARENTS,
@@ -25,13 +24,15 @@ from galab.analysis.meeting_theory import (
     meetings,
     one_generation,
 )
+from galab.config.rules import decided
+from galab.config.strategy_kinds import breeds
 from galab.errors import UsageError, closest
+from galab.saved_runs.history import History
+from galab.saved_runs.saved_run import Saved
 from galab.stats.intervals import share_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
 
-if TYPE_CHECKING:
-    from galab.saved_runs.saved_run import Saved
-
+Floats = NDArray[np.float64]
 _STYLES = {"neutral": "-", "ranked": "--"}
 
 
@@ -40,7 +41,7 @@ class Curve:
     """A probability by generation.
 
     Attributes:
-        label: what the legend says.
+        label: in the legend.
         odds: (G,) of generations 1 to G; of a simulation or an observation a share.
         low: (G,) lower end of its interval; NaN where it is calculated.
         high: (G,) its upper end.
@@ -66,7 +67,7 @@ class BySize:
     """A probability by the number of parents.
 
     Attributes:
-        label: what the legend says.
+        label: in the legend.
         parents: (k,) how many.
         odds: (k,) the probability.
         colour: number among the colours.
@@ -97,8 +98,6 @@ def draw_meetings(
         OSError: the file cannot be written.
         ValueError: the suffix names no known format.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure = sheet(12.5, 5.6)
     left, right = figure.subplots(1, 2)
     for one in curves:
@@ -132,7 +131,6 @@ def draw_meetings(
     save(figure, path, title)
 
 
-Floats = NDArray[np.float64]
 _NAMES = {
     "none": "one parent", "genes-independent": "independent (1/2 each)", "genes-union": "union",
     "genes-aligned": "aligned (both born in one generation)",
@@ -142,7 +140,7 @@ _SIZES = (2, 4, 8, 16, 32, 64)
 
 def meeting(
     saved: Saved,
-    heard: Heard,
+    progress: Progress,
     *,
     generations: int = 20,
     trials: int = 200,
@@ -154,11 +152,11 @@ def meeting(
     """How soon do two mutations of different individuals meet?
 
     A Markov chain over the numbers of parents that carry A alone and B alone, against populations bred with galab's own
-    operators; and in the run's lineage, how soon somebody descends from both of two parents of one generation.
+    operators; and in the run's lineage, how soon an individual descends from both of two parents of one generation.
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         generations: how far to look.
         trials: populations that are bred, for each way of selection.
         pairs: pairs of parents that are followed in the run's lineage.
@@ -173,20 +171,20 @@ def meeting(
     for option, value in (("--generations", generations), ("--trials", trials), ("--pairs", pairs)):
         at_least(option, value, 1)
     breeding = _breeding(saved, parents, children, law)
-    heard("calculating", 0.0)
+    progress("calculating", 0.0)
     calculated = breeding.parents <= MOST_PARENTS
-    values: dict[str, Any] = _who(saved, breeding, generations)
+    values: dict[str, Any] = _facts(saved, breeding, generations)
     curves = _calculated(breeding, generations, values) if calculated else []
     colour = max(LAWS.index(breeding.law) - 1, 0)
     for number, selection in enumerate(SELECTIONS):
         bred = []
         for one in meetings(_with(breeding, selection=selection), generations, trials, saved.config.seed or 0):
             bred.append(one)
-            heard("breeding", 0.1 + 0.35 * (number + len(bred) / trials))
+            progress("breeding", 0.1 + 0.35 * (number + len(bred) / trials))
         curve = _counted(np.array(bred), generations, f"bred, {_NAMES[breeding.law]}, {selection}", colour, selection)
         values[f"bred_{selection}"] = curve.odds.tolist()
         curves.append(curve)
-    heard("the run's lineage", 0.85)
+    progress("the run's lineage", 0.85)
     values |= _observed(saved, generations, pairs, curves)
     sizes = _by_size(breeding, generations)
     values["by_parents"] = _size_rows(sizes)
@@ -228,9 +226,6 @@ def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
 
 
 def _breeding(saved: Saved, parents: int | None, children: int | None, law: str | None) -> Breeding:
-    from galab.config.rules import decided
-    from galab.config.strategy_kinds import breeds
-
     config = saved.config
     evolution = not breeds(config)
     if evolution and (parents is None or children is None):
@@ -254,12 +249,10 @@ def _breeding(saved: Saved, parents: int | None, children: int | None, law: str 
 
 
 def _with(breeding: Breeding, **changes: Any) -> Breeding:
-    import dataclasses
-
     return dataclasses.replace(breeding, **changes)
 
 
-def _who(saved: Saved, breeding: Breeding, generations: int) -> dict[str, Any]:
+def _facts(saved: Saved, breeding: Breeding, generations: int) -> dict[str, Any]:
     return {
         "generation": saved.generation,
         "parents": breeding.parents,
@@ -287,9 +280,6 @@ def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int,
 
 def _observed(saved: Saved, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
     """Descent from both in the run's own lineage: that both *could* be carried, and under union are."""
-    from galab.config.strategy_kinds import breeds
-    from galab.saved_runs.history import History
-
     if saved.folder is None or not breeds(saved.config):
         return {"observed": None, "observed_pairs": 0}
     when, count = descents(History(saved).rows, generations, pairs, saved.config.seed or 0)

@@ -10,7 +10,7 @@ A gene law passes on what one of two parents carries alone: ``genes-independent`
 generation never meet. Selection: ``neutral``, the next parents are any of the children; ``ranked``, those that carry
 A or B come before those that carry neither, as under truncation when both are worth the same and nothing else matters.
 
-Two mutations in populations bred by galab's own operators: how soon a child carries both.
+:func:`meetings` simulates the same with galab's own operators.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
+from scipy.stats import binom
 
 from galab.genome.births import Birth
 from galab.genome.random import Stream, below, codes, permutation
@@ -29,6 +31,7 @@ from galab.operators.crossover import Aligned, GeneLaw, Independent, Union
 from galab.operators.islands import partners
 
 Floats = NDArray[np.float64]
+
 LAWS = ("none", "genes-independent", "genes-union", "genes-aligned")
 SELECTIONS = ("neutral", "ranked")
 #: Parents up to which the chain is computed: it has (N + 1) (N + 2) / 2 states.
@@ -70,7 +73,7 @@ def child_odds(breeding: Breeding, a: NDArray[np.int64], b: NDArray[np.int64]) -
     Args:
         breeding: how the population breeds.
         a: (S,) parents that carry A alone.
-        b: (S,) parents that carry B alone; nobody carries both.
+        b: (S,) parents that carry B alone; no parent carries both.
 
     Returns:
         (S,) each: the probabilities of A alone, of B alone, and of both.
@@ -80,8 +83,8 @@ def child_odds(breeding: Breeding, a: NDArray[np.int64], b: NDArray[np.int64]) -
     mixed = 1.0 - copied
     pairs = max(n * (n - 1), 1)
     alike_a, alike_b = a * (a - 1) / pairs, b * (b - 1) / pairs
-    nobody = n - a - b
-    with_a, with_b = 2 * a * nobody / pairs, 2 * b * nobody / pairs
+    neither = n - a - b
+    with_a, with_b = 2 * a * neither / pairs, 2 * b * neither / pairs
     different = 2 * a * b / pairs
     both = different * breeding.both
     # Of A and B in one child each is there with the odds of passing on; what is left over of A is A alone.
@@ -110,12 +113,12 @@ def meeting_odds(breeding: Breeding, generations: int) -> Floats:
     a, b = (side.ravel() for side in np.mgrid[: n + 1, : n + 1])
     a, b = a[a + b <= n], b[a + b <= n]
     one, other, both = child_odds(breeding, a, b)
-    nobody_both = (1.0 - both) ** breeding.children
-    onward = _transitions(breeding, one, other, both, a, b) * nobody_both[:, None]
+    no_child_both = (1.0 - both) ** breeding.children
+    onward = _transitions(breeding, one, other, both, a, b) * no_child_both[:, None]
     now = ((a == 1) & (b == 1)).astype(np.float64)
     met, found = 0.0, np.empty(generations)
     for generation in range(generations):
-        met += float(now @ (1.0 - nobody_both))
+        met += float(now @ (1.0 - no_child_both))
         found[generation] = met
         now = now @ onward
     return found
@@ -125,9 +128,6 @@ def _transitions(
     breeding: Breeding, one: Floats, other: Floats, both: Floats, a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> Floats:
     """(S, S) probabilities of the next parents' state, given that no child carries both."""
-    from scipy.special import xlogy
-    from scipy.stats import binom
-
     left = np.maximum(1.0 - both, 1e-300)
     x, y = np.minimum(one / left, 1.0), np.minimum(other / left, 1.0)
     n = breeding.parents
@@ -158,7 +158,7 @@ def one_generation(breeding: Breeding) -> float:
     return float(1.0 - (1.0 - share * breeding.both * 2.0 / (n * (n - 1))) ** breeding.children)
 
 
-_LAWS: dict[str, type[GeneLaw]] = {
+_GENE_LAWS: dict[str, type[GeneLaw]] = {
     "genes-independent": Independent, "genes-union": Union, "genes-aligned": Aligned,
 }  # fmt: skip
 #: The two mutations' births, both in generation 1.
@@ -180,7 +180,7 @@ def meetings(breeding: Breeding, generations: int, trials: int, key: int) -> Ite
     Yields:
         The generation, from 1; 0 where none was born up to the last one.
     """
-    law = None if breeding.law == "none" else _LAWS[breeding.law](key)
+    law = None if breeding.law == "none" else _GENE_LAWS[breeding.law](key)
     for trial in range(trials):
         yield _trial(breeding, generations, trial, key, law)
 

@@ -1,9 +1,4 @@
-"""The memories of a run's network: which are used, how safely, what a planted one changes, how much room is left.
-
-The figure of a bank of memories: use, lengths and margins of each memory, and who serves whom.
-
-What is written down of a bank of memories: numbers, a row for each memory, and the answer in a sentence.
-"""
+"""``memory``: which memories of a network are used, by what margin, what a planted one changes, what room is left."""
 
 from __future__ import annotations
 
@@ -11,25 +6,22 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from torch import nn
 
-from galab.analysis.base import Analysis, Heard, or_none
-from galab.contracts import Telling
+from galab.analysis.base import Analysis, Progress, or_none
+from galab.contracts import Examples, Telling
 from galab.errors import UsageError
 from galab.models import memory_metrics as bank_of
 from galab.models.memory_metrics import Floats, free_directions, free_subspace
+from galab.saved_runs.saved_run import Saved
 from galab.stats.plots import COLOURS, save, sheet
-
-if TYPE_CHECKING:
-    import torch
-    from matplotlib.axes import Axes
-    from torch import nn
-
-    from galab.contracts import Examples
-    from galab.saved_runs.saved_run import Saved
 
 _BLUE, _ORANGE, _GREEN = COLOURS[:3]
 #: Dots get smaller where there are more of them, down to something that can still be seen.
@@ -89,8 +81,6 @@ def draw_bank(path: Path, bank: BankPicture, *, title: str) -> None:
 
 
 def _draw_memories(use: Axes, norms: Axes, margins: Axes, bank: BankPicture, order: NDArray[np.int64]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     places = np.arange(len(order))
     use.bar(places, bank.use[order], color=_BLUE, width=0.85)
     use.set_ylabel("inputs served")
@@ -245,7 +235,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def memory(
-    saved: Saved, heard: Heard, *, split: str = "train", points: int = 512, draws: int = 64
+    saved: Saved, progress: Progress, *, split: str = "train", points: int = 512, draws: int = 64
 ) -> Analysis:
     """Who uses which memory, how safely, what room is left.
 
@@ -254,7 +244,7 @@ def memory(
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         split: the data that the memories are shown: train, validation or test.
         points: the first so many of them.
         draws: random steps of each memory, per length.
@@ -267,12 +257,12 @@ def memory(
             f"expected --split {', '.join(_SPLITS)} and at least one of --points and --draws, got {split}, {points} "
             f"and {draws}; correct them"
         )
-    heard("loading the champion", 0.0)
+    progress("loading the champion", 0.0)
     module = saved.module_with(saved.member())
     _require_memories(module, saved)
     task = saved.task()
     bank = _bank(module, getattr(task, split), points)
-    heard("who serves whom", 0.1)
+    progress("who serves whom", 0.1)
     near = bank.nearness(bank.inputs, bank.vectors)
     served = bank_of.winners(near)
     good = bank_of.right(served, bank.classes, bank.targets)
@@ -286,10 +276,10 @@ def memory(
         right=good,
     )
     values, rows = summary_of(picture, bank), rows_of(picture, bank)
-    heard("planting vectors", 0.3)
+    progress("planting vectors", 0.3)
     values |= _planting(bank) | _room(bank, rows)
     for number, share in enumerate(STEPS):
-        heard("random steps", 0.4 + 0.2 * number)
+        progress("random steps", 0.4 + 0.2 * number)
         values |= _robustness(bank, rows, share, draws, saved.config.seed or 0)
     who = {"generation": saved.generation, "member": "champion", "split": split, "data": task.description}
     sentence = sentence_of(values, saved.generation, split)
@@ -306,8 +296,6 @@ def _require_memories(module: nn.Module, saved: Saved) -> None:
 
 
 def _bank(module: Any, examples: Examples, points: int) -> Bank:
-    import torch
-
     inputs, targets = examples.inputs[:points], examples.targets[:points]
     if targets.ndim != 1 or targets.dtype.is_floating_point:
         raise UsageError(f"expected class numbers as targets, got {targets.dtype}; analyse a run of a classification")
@@ -330,8 +318,6 @@ def _bank(module: Any, examples: Examples, points: int) -> Bank:
 
 def _nearness(module: Any, inputs: Floats, vectors: Floats) -> Floats:
     """(B, n) the module's own closeness of inputs, of any length, to any n vectors; minus infinity for empty ones."""
-    import torch
-
     shown = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(inputs)), dim=1)
     stored = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
     with torch.no_grad():

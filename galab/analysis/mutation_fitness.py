@@ -1,27 +1,27 @@
-"""What single mutations do to a saved network's fitness, for several step sizes and distributions."""
+"""``mutation-fitness``: what single mutations do to a network's fitness, for several step sizes and distributions."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from galab.analysis.base import Analysis, Heard, at_least, names_in, numbers_in, or_none
+from galab.analysis.base import Analysis, Progress, at_least, names_in, numbers_in, or_none
 from galab.analysis.mutation_fitness_figure import Violins, draw_effects
 from galab.config.distribution import TABLE_HASHES
+from galab.config.fields import RunConfig
+from galab.config.strategy_kinds import is_evolution
+from galab.contracts import Examples
 from galab.errors import UsageError
+from galab.genome.random import table
+from galab.saved_runs.mutants import MutationScores
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved
 from galab.stats.intervals import share_interval
 from galab.stats.order_statistics import SAMPLES_PER_DRAW, Best, best_of, enough_for_interval, expected_best, wins
 from galab.stats.plots import Band
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from galab.config.fields import RunConfig
-    from galab.contracts import Examples
-    from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
 
 #: Mutations for each step size and distribution, and of single tensors, where neither is given.
 _SAMPLES, _LAYER_SAMPLES = 1024, 256
@@ -33,7 +33,7 @@ _SURE = 0.975
 
 def mutation_fitness(
     saved: Saved,
-    heard: Heard,
+    progress: Progress,
     *,
     sigmas: str = "0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1",
     distributions: str = "normal,laplace,uniform,sign",
@@ -52,7 +52,7 @@ def mutation_fitness(
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         sigmas: step sizes, joined by commas.
         distributions: laws of the noise, of unit variance.
         samples: mutations for each step size and distribution; when absent 1,024, or the 8 per child that an interval
@@ -66,8 +66,6 @@ def mutation_fitness(
     Raises:
         UsageError: a choice makes no sense, or there is no such generation or data.
     """
-    from galab.saved_runs.probe import Probe
-
     steps = numbers_in(sigmas, "--sigmas")
     laws = names_in(distributions, "--distributions", list(TABLE_HASHES))
     count = children_of(saved.config) if children is None else at_least("--children", children, 1)
@@ -75,7 +73,7 @@ def mutation_fitness(
     single = _taken("--layer-samples", layer_samples, _LAYER_SAMPLES, count, 0)
     probe = Probe(saved)
     weights, shown = probe.weights(generation), probe.examples(split, examples)
-    changes, lethal, before, shared = _measured(probe, weights, shown, steps, laws, (taken, single), heard)
+    changes, lethal, before, shared = _measured(probe, weights, shown, steps, laws, (taken, single), progress)
     if not np.isfinite(before):
         raise UsageError(
             f"expected a network with a finite fitness, got {before} on the {split} data; analyse another --generation"
@@ -90,7 +88,7 @@ def mutation_fitness(
     }  # fmt: skip
     # The sentence is of one distribution, chosen before anything is measured: the best of several would be flattered.
     law = saved.config.distribution if saved.config.distribution in laws else laws[0]
-    return _told(steps, laws, changes, lethal, law, facts, f"{who} of generation {when:,}", data)
+    return _analysis(steps, laws, changes, lethal, law, facts, f"{who} of generation {when:,}", data)
 
 
 def _taken(option: str, given: int | None, usual: int, count: int, least: int) -> int:
@@ -102,42 +100,37 @@ def _taken(option: str, given: int | None, usual: int, count: int, least: int) -
 
 def _measured(
     probe: Probe, weights: NDArray[np.float32], shown: Examples, steps: list[float], laws: list[str],
-    counts: tuple[int, int], heard: Heard,
+    counts: tuple[int, int], progress: Progress,
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]], float, bool]:  # fmt: skip
     """By distribution, and by tensor that is mutated alone: changes (S, N) and lethal (S,); the fitness before."""
-    from galab.genome.random import table
-    from galab.saved_runs.mutants import MutationScores
-
     samples, single = counts
     mutants = MutationScores(probe)
     changes, lethal, before = {}, {}, np.nan
     for number, name in enumerate(laws):
-        tell = partial(_part, heard, f"{name} mutations", 0.8 * number / len(laws), 0.8 / len(laws))
+        tell = partial(_part, progress, f"{name} mutations", 0.8 * number / len(laws), 0.8 / len(laws))
         found = mutants.changes(weights, table(name), steps, samples, shown, heard=tell)
         changes[name], lethal[name], before = found.change[0], found.lethal[0], found.before
     if single:
         names = probe.layout.names
         alone = mutants.changes(
             weights, table(laws[0]), steps, single, shown, subsets=[(name,) for name in names],
-            heard=partial(_part, heard, "tensors alone", 0.8, 0.13),
+            heard=partial(_part, progress, "tensors alone", 0.8, 0.13),
         )  # fmt: skip
         changes |= dict(zip(names, alone.change, strict=True))
         lethal |= dict(zip(names, alone.lethal, strict=True))
     return changes, lethal, before, mutants.together
 
 
-def _part(heard: Heard, what: str, start: float, width: float, share: float) -> None:
-    heard(what, start + width * share)
+def _part(progress: Progress, what: str, start: float, width: float, share: float) -> None:
+    progress(what, start + width * share)
 
 
 def children_of(config: RunConfig) -> int:
     """Of how many a generation of a run is made: children, or members of a population."""
-    from galab.config.strategy_kinds import is_evolution
-
     return int(config.population if is_evolution(config) else config.children)
 
 
-def _told(
+def _analysis(
     steps: list[float],
     laws: list[str],
     changes: dict[str, NDArray[np.float64]],

@@ -1,19 +1,18 @@
-"""The figure of what mutations do to the fitness, over their step size."""
+"""The figure of what mutations do to the fitness, by their step size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from galab.stats.plots import COLOURS, Band, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from galab.stats.plots import COLOURS, Band, plain, save, sheet
 
 #: Of a step between two sigmas, what all violins at one of them take together.
 _ROOM = 0.84
@@ -70,16 +69,12 @@ def draw_effects(
     above.set_ylabel(f"change of fitness ({fitness})\n(logarithmic beyond ±{unit:.0e})")
     _draw_curves(below, (shares, best, layers), ("", what, alone))
     for axes in (above, *below):
-        axes.set_axisbelow(True)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     save(figure, path, title)
 
 
 def _draw_curves(below: Sequence[Axes], groups: Sequence[Sequence[Band]], labels: Sequence[str]) -> None:
     """The shares, the expected best, and that of single tensors."""
-    from matplotlib.ticker import PercentFormatter
-
     for axes, bands, label in zip(below, groups, labels, strict=False):
         for number, one in enumerate(bands):
             colour = COLOURS[number % len(COLOURS)]
@@ -100,7 +95,7 @@ def _draw_curves(below: Sequence[Axes], groups: Sequence[Sequence[Band]], labels
 
 
 def linear_reach(parts: Sequence[Floats]) -> float:
-    """Up to which magnitude a scale is linear: a power of ten near the small values, so that most can be told apart."""
+    """Up to which magnitude a scale is linear: a power of ten near the small values, so that most look different."""
     sizes = np.concatenate([np.abs(part[np.isfinite(part)]).ravel() for part in parts])
     sizes = sizes[sizes > 0]
     if not sizes.size:
@@ -109,8 +104,6 @@ def linear_reach(parts: Sequence[Floats]) -> float:
 
 
 def _draw_violins(axes: Axes, sigmas: Sequence[float], violins: Sequence[Violins], unit: float) -> None:
-    from matplotlib.patches import Patch
-
     width = _ROOM / max(1, len(violins))
     for number, one in enumerate(violins):
         colour = COLOURS[number % len(COLOURS)]

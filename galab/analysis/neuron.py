@@ -1,9 +1,4 @@
-"""The weights into one neuron of a champion: their picture, and their law against founders and unselected drift.
-
-Weights into neurons: which neurons matter, what they look like, and what they would be without selection.
-
-The figure of weights into neurons: pictures of them, and their histogram against founders and drift.
-"""
+"""``neuron``: the weights into a champion's neurons: as images, and against its founder and unselected drift."""
 
 from __future__ import annotations
 
@@ -11,25 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from scipy.stats import ks_2samp
 
-from galab.analysis.base import Analysis, Heard, at_least
+from galab.analysis.base import Analysis, Progress, at_least
+from galab.config.strategy_kinds import breeds
 from galab.errors import UsageError, closest
 from galab.genome.random import Stream, draw, table
+from galab.genome.step_sizes import sigma
+from galab.saved_runs.history import History
 from galab.saved_runs.probe import Spot, spot_of
+from galab.saved_runs.saved_run import Saved
 from galab.stats.plots import COLOURS, plain, save, sheet
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+Floats = NDArray[np.floating]
 
-    from galab.saved_runs.saved_run import Saved
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Weights into a neuron against those that somebody else has.
+    """Weights into a neuron against others.
 
     Attributes:
         deviation: root mean square of the weights.
@@ -43,7 +42,7 @@ class Spread:
 
 
 def strengths(weights: Floats, following: Floats | None) -> NDArray[np.float64]:
-    """How much of what comes after hangs on each neuron.
+    """How much of what comes after depends on each neuron.
 
     Args:
         weights: (n, ...) into n neurons.
@@ -82,8 +81,6 @@ def compared(weights: Floats, others: Floats) -> Spread:
         weights: (n,).
         others: (m,).
     """
-    from scipy.stats import ks_2samp
-
     mine, theirs = (values.astype(np.float64).ravel() for values in (weights, others))
     return Spread(
         float(np.sqrt((mine**2).mean())), float(np.sqrt((theirs**2).mean())), float(ks_2samp(mine, theirs).pvalue)
@@ -188,7 +185,7 @@ def _draw_histograms(axes: Axes, neurons: Sequence[Neuron], references: dict[str
     who = f"these {len(neurons)}" if len(neurons) > 1 else f"{word} {neurons[0].number}"
     known = {f"{who}, root mean square {_rms(own):.3g}": own}
     known |= {f"{label}, {_rms(values):.3g}": values for label, values in references.items()}
-    # Wide enough for nearly all of everybody; the rest counts in the outermost bins.
+    # Wide enough for nearly all weights; the rest counts in the outermost bins.
     reach = max(float(np.quantile(np.abs(values), 0.995)) for values in known.values()) or 1.0
     edges = np.linspace(-reach, reach, 51 if own.size > 300 else 25)
     for number, (label, values) in enumerate(known.items()):
@@ -206,13 +203,12 @@ def _rms(values: Floats) -> float:
     return float(np.sqrt((values.astype(np.float64) ** 2).mean()))
 
 
-Floats = NDArray[np.floating]
 _MEMORIES = ("memories", "free_memories", "angles")
 
 
 def neuron(
     saved: Saved,
-    heard: Heard,
+    progress: Progress,
     *,
     layer: str | None = None,
     neuron: int | None = None,
@@ -226,7 +222,7 @@ def neuron(
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         layer: the layer or its parameter; the first one with two axes or more when absent.
         neuron: the number of one neuron, from 0; the strongest ones when absent.
         strongest: how many of them, at most 16; strength is the length of the outgoing weights.
@@ -236,7 +232,7 @@ def neuron(
         UsageError: there is no such layer, neuron or generation.
     """
     at_least("--strongest", strongest, 1)
-    heard("loading the champion", 0.0)
+    progress("loading the champion", 0.0)
     spot = spot_of(saved, generation)
     name = _layer(saved, layer)
     parts = saved.layout.split(spot.weights)
@@ -249,9 +245,9 @@ def neuron(
     chosen = [
         Neuron(int(one), float(power[one]), weights[one].ravel(), picture_of(weights[one], shape)) for one in order
     ]
-    heard("the founder and its drift", 0.4)
-    references, told = _references(spot, name)
-    values = _values(spot, name, chosen, references, len(weights)) | told
+    progress("the founder and its drift", 0.4)
+    references, facts = _references(spot, name)
+    values = _values(spot, name, chosen, references, len(weights)) | facts
     word = "memory" if name.rpartition(".")[2] in _MEMORIES else "neuron"
     which = f"the {len(chosen)} strongest of {len(weights)}" if neuron is None else f"{word} {neuron}"
     title = (
@@ -295,9 +291,6 @@ def _following(saved: Saved, name: str, parts: dict[str, Any]) -> Floats | None:
 
 def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
     """The founder's weights in that layer, and those after as many mutations as the line had, unselected."""
-    from galab.config.strategy_kinds import breeds
-    from galab.genome.step_sizes import sigma
-    from galab.saved_runs.history import History
     saved = spot.saved
     if saved.folder is None:
         return {}, {"no_drift_because": "a lone checkpoint has no lineage"}

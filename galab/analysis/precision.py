@@ -1,8 +1,6 @@
-"""How much a coarser arithmetic of the fitness changes what a search does: whom it selects, and where it steps.
+"""How much coarser arithmetic of the fitness changes a search: which members it selects, and where it steps.
 
-Rank correlation: Spearman, "The proof and measurement of association between two things", 1904.
-
-The generations of a run scored in two precisions: the same members on the same examples, from a checkpoint on.
+The generations of a run are scored in two precisions: the same members on the same examples, from a checkpoint on.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from galab.config.parsing import parse_fitness
 from galab.contracts import Cohort
@@ -24,6 +21,7 @@ from galab.doctor.benchmark import of_run, restore
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.selection import rank
+from galab.stats.intervals import rank_correlation
 from galab.training.build import Experiment, build, own_threads
 from galab.training.evolution_search import EvolutionSearch
 from galab.training.genetic_search import GeneticSearch
@@ -38,11 +36,7 @@ def spearman(one: Fitness, other: Fitness) -> float:
     Returns:
         -1 to 1; NaN where one of them gives all members the same score.
     """
-    ranks = [stats.rankdata(np.where(np.isfinite(values), values, -np.inf)) for values in (one, other)]
-    spreads = [float(np.std(row)) for row in ranks]
-    if not all(spreads):
-        return float("nan")
-    return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / (spreads[0] * spreads[1]))
+    return rank_correlation(*(np.where(np.isfinite(values), values, -np.inf) for values in (one, other)))
 
 
 def survivors(fitness: Fitness, count: int) -> NDArray[np.int64]:
@@ -56,11 +50,11 @@ def survivors(fitness: Fitness, count: int) -> NDArray[np.int64]:
 
 
 def run_off(coarse: Fitness, fine: Fitness, count: int, candidates: int) -> NDArray[np.int64]:
-    """Places of those whom the fine score chooses among the best by the coarse one, best first.
+    """Places of the members that the fine score chooses among the best by the coarse one, best first.
 
     Args:
         coarse: (P,) scores of all.
-        fine: (P,) scores, of which only those of the candidates are looked at.
+        fine: (P,) scores, of which only those of the candidates are used.
         count: how many are chosen.
         candidates: how many run.
     """
@@ -89,7 +83,7 @@ def progress_kept(chosen: NDArray[np.int64], fitness: Fitness) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Twice:
+class ScorePair:
     """One cohort, scored in float32 and in bfloat16.
 
     Attributes:
@@ -112,13 +106,13 @@ class Twice:
 
 
 @own_threads()
-def cohorts_twice(path: Path, count: int, *, trust: bool = False) -> Iterator[Twice]:
-    """The cohorts of generations after a checkpoint; the search goes on by their scores in float32.
+def cohorts_in_both_precisions(path: Path, count: int, *, trust: bool = False) -> Iterator[ScorePair]:
+    """The cohorts of generations after a checkpoint; the search continues with their scores in float32.
 
     Args:
         path: a run folder or one of its checkpoints; it is only read.
         count: how many generations.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it has not been run here before.
 
     Raises:
         UsageError: selection looks at more than the fitness of children and elites.
@@ -150,7 +144,7 @@ def cohorts_twice(path: Path, count: int, *, trust: bool = False) -> Iterator[Tw
         yield _moved(fine, coarse, truth)
 
 
-def _bred(fine: Experiment, coarse: Experiment) -> Twice:
+def _bred(fine: Experiment, coarse: Experiment) -> ScorePair:
     """A generation of a genetic algorithm."""
     search = fine.search
     assert isinstance(search, GeneticSearch)
@@ -159,7 +153,7 @@ def _bred(fine: Experiment, coarse: Experiment) -> Twice:
     elsewhere = fine.executor.score(Cohort(cohort.generation + 1, cohort.births, cohort.children))
     for side in (fine, coarse):
         side.search.after(side.strategy.tell(scores))
-    return Twice(cohort.generation, scores.fitness, others.fitness, elsewhere=elsewhere.fitness)
+    return ScorePair(cohort.generation, scores.fitness, others.fitness, elsewhere=elsewhere.fitness)
 
 
 class _Truth:
@@ -179,7 +173,7 @@ class _Truth:
         return self._gradient.at(search.strategy.parameters, self._minibatches.of(generation))
 
 
-def _moved(fine: Experiment, coarse: Experiment, truth: _Truth) -> Twice:
+def _moved(fine: Experiment, coarse: Experiment, truth: _Truth) -> ScorePair:
     """A generation of an evolution strategy."""
     one, other = fine.search, coarse.search
     assert isinstance(one, EvolutionSearch)
@@ -190,12 +184,12 @@ def _moved(fine: Experiment, coarse: Experiment, truth: _Truth) -> Twice:
     one.strategy.tell(scores)
     other.strategy.tell(others)
     steps = [search.strategy.step for search in (one, other)]
-    # Both go on from the same place.
+    # Both continue from the same place.
     other.strategy.load_state_dict(one.strategy.state_dict())
     other.strategy.load_centre(one.strategy.centre)
     estimates = [_flat(step.gradient, fine) for step in steps if step is not None]
     gradient = None if found is None else _flat(found, fine)
-    return Twice(
+    return ScorePair(
         cohort.generation, scores.fitness, others.fitness,
         fine_step=estimates[0], coarse_step=estimates[1], gradient=gradient,
     )  # fmt: skip

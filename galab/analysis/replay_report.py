@@ -1,25 +1,20 @@
-"""What is told of a replay: steps and broods, the ways to fail, and the answer in a sentence.
-
-The figure of a replay: each step's change over the generations, what they add up to, and whole generations.
-"""
+"""What a replay reports: its steps and generations, the ways to fail, the answer in a sentence, and the figure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from galab.analysis.base import or_none
 from galab.analysis.mutation_fitness_figure import linear_reach
 from galab.stats.intervals import share_interval
-from galab.stats.plots import COLOURS, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from galab.stats.plots import COLOURS, plain, save, sheet
 
 IMPROVING, NEUTRAL, HARMFUL, FAILED = "improving", "neutral", "harmful", "failed"
 KINDS = (IMPROVING, NEUTRAL, HARMFUL, FAILED)
@@ -50,18 +45,18 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Brood:
+class ReplayedGeneration:
     """A generation of which all children are known.
 
     Attributes:
         generation: its number.
-        shown: (C,) each child's change against its parents on all examples; NaN for failures.
+        change: (C,) each child's change against its parents on all examples; NaN for failures.
         selected: (C,) which became parents.
         counts: how many children are beneficial, harmful, selected, and so on.
     """
 
     generation: int
-    shown: NDArray[np.float64]
+    change: NDArray[np.float64]
     selected: NDArray[np.bool_]
     counts: dict[str, Any]
 
@@ -74,7 +69,7 @@ class Brood:
         selected: NDArray[np.bool_],
         lost: NDArray[np.bool_],
         tolerance: float,
-    ) -> Brood:
+    ) -> ReplayedGeneration:
         """Count.
 
         Args:
@@ -126,8 +121,8 @@ def totals(steps: Sequence[Step]) -> dict[str, Any]:
     return found
 
 
-def failure_modes(steps: Sequence[Step], broods: Sequence[Brood]) -> dict[str, Any]:
-    """How often each way to fail was seen, and of how many: see the help of the question."""
+def failure_modes(steps: Sequence[Step], broods: Sequence[ReplayedGeneration]) -> dict[str, Any]:
+    """How often each way to fail was seen, and of how many: see the help of ``galab analyze replay``."""
 
     def total(name: str) -> int:
         return sum(int(one.counts[name]) for one in broods)
@@ -152,7 +147,7 @@ def _share(hits: int, of: int) -> dict[str, Any]:
     return {"count": hits, "of": of, "share": hits / of if of else None, "low": low, "high": high}
 
 
-def sentence_of(values: dict[str, Any], broods: Sequence[Brood], data: str) -> str:
+def sentence_of(values: dict[str, Any], broods: Sequence[ReplayedGeneration], data: str) -> str:
     """The answer in one sentence."""
     good, bad, modes = values[IMPROVING], values[HARMFUL], values["failure_modes"]
     text = (
@@ -166,9 +161,9 @@ def sentence_of(values: dict[str, Any], broods: Sequence[Brood], data: str) -> s
         text += (
             f"; of {len(broods)} generations made again {modes['1_none']['count']} had no beneficial child and in "
             f"{modes['2_missed']['count']} none of those was selected, "
-            f"{_told(modes['beneficial_births_not_selected'])} of beneficial births were not selected, "
-            f"{_told(modes['selected_harmful'])} of the selected were harmful, and of the beneficial ones that were "
-            f"selected {_told(modes['3_lost'])} died out"
+            f"{_of(modes['beneficial_births_not_selected'])} of beneficial births were not selected, "
+            f"{_of(modes['selected_harmful'])} of the selected were harmful, and of the beneficial ones that were "
+            f"selected {_of(modes['3_lost'])} died out"
         )
     if values.get("fixation_generations") is not None:
         text += f"; a step that spread to all parents took {values['fixation_generations']:.3g} generations (median)"
@@ -179,26 +174,11 @@ def _percent(part: dict[str, Any]) -> str:
     return f"{part['share']:.1%} (95 % {part['low']:.1%} to {part['high']:.1%})"
 
 
-def _told(part: dict[str, Any]) -> str:
+def _of(part: dict[str, Any]) -> str:
     return "none" if part["share"] is None else f"{part['share']:.0%} ({part['low']:.0%} to {part['high']:.0%})"
 
 
 _KIND_COLOURS = (COLOURS[2], COLOURS[7], COLOURS[1], COLOURS[6])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BroodPicture:
-    """What is drawn of one generation.
-
-    Attributes:
-        generation: its number.
-        change: (C,) of each child against its parents; NaN is not drawn.
-        selected: (C,) which became parents.
-    """
-
-    generation: int
-    change: NDArray[np.float64]
-    selected: NDArray[np.bool_]
 
 
 def draw_replay(
@@ -207,7 +187,7 @@ def draw_replay(
     fitness: NDArray[np.float64],
     change: NDArray[np.float64],
     kind: Sequence[str],
-    broods: Sequence[BroodPicture],
+    broods: Sequence[ReplayedGeneration],
     *,
     kinds: Sequence[str],
     texts: tuple[str, str],
@@ -243,9 +223,7 @@ def draw_replay(
         axes.set_xlabel("generation")
         axes.set_xlim(left=0)
     for axes in panels:
-        axes.set_axisbelow(True)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     save(figure, path, title)
 
@@ -276,12 +254,12 @@ def _draw_sums(axes: Axes, generations: NDArray[np.int64], change: NDArray[np.fl
         axes.plot(generations[order], np.cumsum(part[order]), label=label, color=colour, linewidth=width)
 
 
-def _draw_broods(axes: Axes, broods: Sequence[BroodPicture]) -> None:
+def _draw_broods(axes: Axes, broods: Sequence[ReplayedGeneration]) -> None:
     axes.set_yscale("symlog", linthresh=linear_reach([one.change for one in broods]))
     axes.axhline(0, color="0.4", linewidth=0.8)
     for place, one in enumerate(broods):
         known = np.isfinite(one.change)
-        # Side by side in order of their change, so that many children can be told apart.
+        # Side by side in order of their change, so that many children can be distinguished.
         across = np.empty(len(one.change))
         across[np.argsort(one.change, kind="stable")] = np.linspace(-0.36, 0.36, len(one.change))
         for chosen, face, label in ((~one.selected, "none", "not selected"), (one.selected, COLOURS[0], "selected")):

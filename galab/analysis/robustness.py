@@ -1,31 +1,30 @@
-"""How much random mutations harm champions, overall and in what they have learned, by when they learned it."""
+"""``robustness``: how much random mutations harm champions, overall and in what they have learned, by its age."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.analysis.base import Analysis, Heard, at_least, numbers_in
+from galab.analysis.base import Analysis, Progress, at_least, numbers_in
 from galab.analysis.robustness_report import (
-    Found,
+    ChampionRobustness,
     Side,
     draw_robustness,
-    kept_by_age,
     learned_since,
+    retention_by_age,
     rows_of,
     sentence_of,
     values_of,
 )
+from galab.contracts import Examples
+from galab.saved_runs.history import History
+from galab.saved_runs.mutants import random_directions
 from galab.saved_runs.probe import Spot, spot_of
-
-if TYPE_CHECKING:
-    from galab.contracts import Examples
-    from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import Saved, open_below
 
 Floats = NDArray[np.float64]
 _AT_ONCE = 64
@@ -33,7 +32,7 @@ _AT_ONCE = 64
 
 def robustness(
     runs: Sequence[Saved],
-    heard: Heard,
+    progress: Progress,
     *,
     other: str | None = None,
     sizes: str = "0.01,0.03,0.1,0.2,0.5",
@@ -48,7 +47,7 @@ def robustness(
 
     Args:
         runs: whose champions.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         other: a run or a group of runs to compare them with, such as lineages of more parents.
         sizes: lengths of the random mutations, as shares of the length of the weights.
         mutants: of each champion, per size.
@@ -61,20 +60,18 @@ def robustness(
     Raises:
         UsageError: there is no such data, generation or level.
     """
-    from galab.saved_runs.saved_run import open_below
-
     shares = numbers_in(sizes, "--sizes")
     at_least("--mutants", mutants, 2)
     at_least("--ancestors", ancestors, 2)
     groups = [list(runs)]
     if other is not None:
         groups.append(open_below([Path(other)], trust=any(saved.trust for saved in runs)))
-    number, total, sides, found = 0, sum(map(len, groups)), list[Side](), list[list[Found]]()
+    number, total, sides, found = 0, sum(map(len, groups)), list[Side](), list[list[ChampionRobustness]]()
     middle = len(shares) // 2
     for group in groups:
         each = []
         for saved in group:
-            heard(f"mutants of {saved.path.name}", 0.9 * number / total)
+            progress(f"mutants of {saved.path.name}", 0.9 * number / total)
             spot = spot_of(saved, generation, level)
             each.append(_champion(spot, spot.probe.examples(split, examples), shares, mutants, ancestors))
             number += 1
@@ -92,9 +89,7 @@ def robustness(
     return Analysis(sentence_of(values), values, rows_of(found, shares), draw)
 
 
-def _champion(spot: Spot, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> Found:
-    from galab.saved_runs.mutants import random_directions
-
+def _champion(spot: Spot, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> ChampionRobustness:
     weights = spot.weights.astype(np.float64)
     length = float(np.linalg.norm(weights))
     fitness, right = _scored(spot, weights[None], shown)
@@ -114,12 +109,11 @@ def _champion(spot: Spot, shown: Examples, shares: Sequence[float], mutants: int
         answers = _scored(spot, line, shown)[1]
         if answers is not None:
             since = learned_since(np.concatenate([answers, right]), [*generations, spot.generation])
-    return Found(spot, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since)
+    return ChampionRobustness(spot, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since)
 
 
 def _ancestors(spot: Spot, count: int) -> tuple[list[int], Floats]:
     """Generations and weights of some of a champion's line, evenly spaced in the logarithm of the generation."""
-    from galab.saved_runs.history import History
     history = History(spot.saved)
     if history.evolution:
         line = {generation: generation for generation in range(spot.generation)}
@@ -145,12 +139,12 @@ def _scored(spot: Spot, points: Floats, shown: Examples) -> tuple[Floats, NDArra
     return np.concatenate(fitness), np.concatenate(answers) if len(answers) == len(rows) else None
 
 
-def _side(each: list[Found], middle: int) -> Side:
+def _side(each: list[ChampionRobustness], middle: int) -> Side:
     with np.errstate(invalid="ignore"):
         lost = np.array([np.where(np.isfinite(one.lost), one.lost, np.nan) for one in each])
         kept = np.array([one.kept for one in each])
     since = np.concatenate([one.since for one in each])
-    by_age = kept_by_age(since, np.concatenate([one.kept_each[middle] for one in each]))
+    by_age = retention_by_age(since, np.concatenate([one.kept_each[middle] for one in each]))
     names = [one.spot.saved.path.name for one in each]
     home = each[0].spot.saved.path
     label = names[0] if len(names) == 1 else home.parent.name

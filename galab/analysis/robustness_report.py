@@ -1,18 +1,14 @@
-"""What is written down of mutational robustness: numbers, a row for each mutant, and the answer in a sentence.
-
-What a lineage has learned for good, and how safe that is from mutations.
-
-The figure of mutational robustness: fitness lost and answers kept by the size of a mutation, and by their age.
-"""
+"""What ``robustness`` reports: what was learned when, numbers, a row for each mutant, a sentence, the figure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from galab.analysis.base import or_none
@@ -20,8 +16,6 @@ from galab.saved_runs.probe import Spot
 from galab.stats.intervals import Estimate, mann_whitney, mean_interval, median_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 def learned_since(right: ArrayLike, generations: ArrayLike) -> NDArray[np.float64]:
     """Since when a lineage answers each example right without ever unlearning it again.
@@ -43,7 +37,7 @@ def learned_since(right: ArrayLike, generations: ArrayLike) -> NDArray[np.float6
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class AgeGroup:
     """Examples learned at about the same time.
 
     Attributes:
@@ -59,7 +53,7 @@ class Kept:
     kept: Estimate
 
 
-def kept_by_age(since: ArrayLike, kept: ArrayLike, groups: int = 4) -> list[Kept]:
+def retention_by_age(since: ArrayLike, kept: ArrayLike, groups: int = 4) -> list[AgeGroup]:
     """How safe examples are by when they were learned, oldest knowledge first.
 
     Args:
@@ -71,7 +65,7 @@ def kept_by_age(since: ArrayLike, kept: ArrayLike, groups: int = 4) -> list[Kept
     known = np.isfinite(times) & np.isfinite(shares)
     times, shares = times[known], shares[known]
     return [
-        Kept(float(times[part].min()), float(times[part].max()), int(part.sum()), mean_interval(shares[part]))
+        AgeGroup(float(times[part].min()), float(times[part].max()), int(part.sum()), mean_interval(shares[part]))
         for part in _groups(times, groups)
     ]
 
@@ -85,6 +79,7 @@ def _groups(times: NDArray[np.float64], groups: int) -> Sequence[NDArray[np.bool
     return [np.isin(times, moments[which == one]) for one in np.unique(which)]
 
 
+Floats = NDArray[np.float64]
 _MARKERS = ("o", "s")
 
 
@@ -93,16 +88,16 @@ class Side:
     """The champions of one run or group.
 
     Attributes:
-        label: what the legend says.
+        label: in the legend.
         lost: (n, S) fitness lost by a mutant in the mean, by champion and size of mutation.
         kept: (n, S) share of right answers that a mutant keeps.
-        by_age: answers by when they were learned, oldest first, at one size; empty where nobody knows.
+        by_age: answers by when they were learned, oldest first, at one size; empty where that is unknown.
     """
 
     label: str
     lost: Floats
     kept: Floats
-    by_age: Sequence[Kept]
+    by_age: Sequence[AgeGroup]
 
 
 def draw_robustness(
@@ -115,7 +110,7 @@ def draw_robustness(
         sizes: (S,) of mutations, as shares of the length of the weights.
         sides: one or two.
         base: what fitness is.
-        size: at which answers are looked at by age.
+        size: at which answers are grouped by age.
         title: above the figure.
 
     Raises:
@@ -173,11 +168,8 @@ def _draw_ages(axes: Axes, sides: Sequence[Side]) -> None:
     axes.set(xlabel="generation in which the answer was learned for good", ylabel="share of mutants that keep it")
 
 
-Floats = NDArray[np.float64]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class ChampionRobustness:
     """What mutations do to one champion.
 
     Attributes:
@@ -187,7 +179,7 @@ class Found:
         lost: (S, M) fitness lost by each mutant; infinite where it failed.
         kept: (S, M) share of the right answers that it keeps; NaN without any.
         kept_each: (S, B) share of mutants that keep each example right; NaN where the champion is wrong.
-        since: (B,) generation in which each was learned for good; NaN where nobody knows.
+        since: (B,) generation in which each was learned for good; NaN where that is unknown.
     """
 
     spot: Spot
@@ -200,9 +192,9 @@ class Found:
 
 
 def values_of(
-    found: list[list[Found]], sides: list[Side], shares: Sequence[float], middle: int, split: str
+    found: list[list[ChampionRobustness]], sides: list[Side], shares: Sequence[float], middle: int, split: str
 ) -> dict[str, Any]:
-    """The numbers of both sides, and their comparison; ``middle`` is the place of the size that is looked at."""
+    """The numbers of both sides, and their comparison; ``middle`` is the place of the size that is compared."""
     first = found[0][0]
     values: dict[str, Any] = {
         "split": split,
@@ -262,7 +254,7 @@ def _test(first: Floats, second: Floats) -> dict[str, Any] | None:
     return {"p": found.p, "superiority": found.superiority}
 
 
-def rows_of(found: list[list[Found]], shares: Sequence[float]) -> list[dict[str, Any]]:
+def rows_of(found: list[list[ChampionRobustness]], shares: Sequence[float]) -> list[dict[str, Any]]:
     """A row for each mutant."""
     return [
         {

@@ -1,42 +1,37 @@
-"""Mutations tried around one network of a run, and the steps that the run itself took: what cosines are taken of.
-
-Steps of an optimiser along the gradient on a run's minibatches: what mutations are compared with.
-"""
+"""Steps whose directions are compared: mutations around one network, the run's own steps, and gradient steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from galab.analysis.cosines import MutationGains
+from galab.contracts import Examples, Member
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches
 from galab.genome.initial import tensors_of
+from galab.genome.random import Stream, Table, draw
+from galab.genome.step_sizes import sigma
+from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Centre
+from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved
 from galab.strategies.optimizers import Optimizers
-
-if TYPE_CHECKING:
-    from galab.analysis.cosines import Tried
-    from galab.contracts import Examples, Member
-    from galab.genome.random import Table
-    from galab.saved_runs.saved_run import Saved
 
 #: Keeps these mutations apart from the run's own, which have the run's key itself.
 _OTHER_KEY = 0xC0_51_4E
-#: Mutations are looked at all at once.
+#: All mutations of a repeat are held in memory together.
 _MOST_BYTES = 2 << 30
 
 
 def member_of(saved: Saved, generation: int | None) -> Member:
     """The champion or the centre of a generation, as it was decoded; see :meth:`Probe.weights`."""
-    from galab.saved_runs.history import History
-
     if generation is None or generation == saved.generation:
         return saved.member()
     history = History(saved)
@@ -45,9 +40,6 @@ def member_of(saved: Saved, generation: int | None) -> Member:
 
 def step_size_of(saved: Saved, member: Member) -> float:
     """The step size of an individual, the geometric mean where it has several; of a strategy the one it began with."""
-    from galab.genome.step_sizes import sigma
-    from galab.genome.weights import Phenotype
-
     if not isinstance(member, Phenotype):
         return float(saved.config.sigma)
     return float(sigma(round(float(member.log_sigma.mean()))))
@@ -67,9 +59,7 @@ def require_directions(probe: Probe) -> None:
 
 
 def minibatches_of(probe: Probe, full: Examples, size: int) -> Minibatches:
-    """The run's minibatches, or such ones of the examples that stand for the full data where these are fewer."""
-    from galab.evaluation.blocks import Minibatches
-
+    """The run's minibatches; of ``full`` alone, where that is only a part of the training data."""
     if len(full) < len(probe.task.train):
         return Minibatches(full, size, probe.run_key)
     return probe.minibatches(size)
@@ -90,8 +80,6 @@ def noise_of(law: Table, run_key: int, repeat: int, shape: tuple[int, int]) -> N
     Raises:
         UsageError: they do not fit into memory.
     """
-    from galab.genome.random import Stream, draw
-
     count, size = shape
     if 4 * count * size > _MOST_BYTES:
         raise UsageError(
@@ -104,14 +92,14 @@ def noise_of(law: Table, run_key: int, repeat: int, shape: tuple[int, int]) -> N
     return found
 
 
-def tried(
+def mutation_gains(
     probe: Probe,
     weights: NDArray[np.float32],
     noise: NDArray[np.float32],
     sigma: float,
     minibatch: Examples,
     full: Examples,
-) -> Tried:
+) -> MutationGains:
     """What mutations gain on a minibatch, half of them with both signs, and on the full data.
 
     Args:
@@ -122,13 +110,11 @@ def tried(
         minibatch: some examples.
         full: the examples that stand for all.
     """
-    from galab.analysis.cosines import Tried
-
     first = probe.fitness(weights[None], minibatch)[0], probe.fitness(weights[None], full)[0]
     pairs = len(noise) // 2
     plus = fitness_of(probe, weights, noise, sigma, minibatch) - first[0]
     minus = fitness_of(probe, weights, noise[:pairs], -sigma, minibatch) - first[0]
-    return Tried(noise, plus, minus, fitness_of(probe, weights, noise, sigma, full) - first[1])
+    return MutationGains(noise, plus, minus, fitness_of(probe, weights, noise, sigma, full) - first[1])
 
 
 def fitness_of(
@@ -158,8 +144,6 @@ def steps_taken(saved: Saved, most: int) -> Iterator[tuple[int, NDArray[np.float
     Raises:
         UsageError: it is a lone checkpoint, without its history.
     """
-    from galab.saved_runs.history import History
-
     history = History(saved)
     count = history.generation if history.evolution else len(history.line(history.champion())) - 1
     wanted = {round(place) for place in np.linspace(1, count, min(most, count))} if count > 0 else set[int]()

@@ -1,9 +1,4 @@
-"""The step sizes of a run against an oracle that knows which would have been best.
-
-Which step size would have been best at several moments of a run, and how far the run was from it.
-
-The figure of a run's step sizes beside the oracle's.
-"""
+"""``step-size``: the step sizes of a run beside those that would have been best, at several moments."""
 
 from __future__ import annotations
 
@@ -11,26 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
-from galab.analysis.base import Analysis, Heard, at_least, numbers_in, or_none
+from galab.analysis.base import Analysis, Progress, at_least, numbers_in, or_none
 from galab.analysis.mutation_fitness import children_of
+from galab.contracts import Examples
 from galab.errors import UsageError
+from galab.saved_runs.history import History
+from galab.saved_runs.mutants import MutationScores, law_of
+from galab.saved_runs.probe import Probe
+from galab.saved_runs.saved_run import Saved
 from galab.stats.intervals import median_interval
 from galab.stats.order_statistics import SAMPLES_PER_DRAW, best_of, enough_for_interval
-from galab.stats.plots import COLOURS, save, sheet
-
-if TYPE_CHECKING:
-    from galab.contracts import Examples
-    from galab.saved_runs.history import History
-    from galab.saved_runs.mutants import MutationScores
-    from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
+from galab.stats.plots import COLOURS, plain, save, sheet
 
 Floats = NDArray[np.float64]
+
 #: Estimates whose cosine comes so near to the best count as good.
 _AS_GOOD = 0.95
 #: A step size below this share of the oracle's has collapsed.
@@ -39,7 +35,7 @@ COLLAPSED = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """What the oracle says at one generation.
+    """The best step size at one generation, according to the oracle.
 
     Attributes:
         generation: which.
@@ -110,7 +106,7 @@ class Collapse:
         low: lower end of its bootstrap interval.
         high: upper end.
         collapsed: share of the generations with less than a tenth of the oracle's.
-        longest: generations on end of these, at the most.
+        longest: the longest row of such generations.
         at_floor: mean share of the step sizes at their floor; NaN where that is not known.
     """
 
@@ -130,7 +126,7 @@ def collapse(
     Args:
         generations: (n,) rising.
         actual: (n,) step sizes.
-        moments: what the oracle says.
+        moments: of the oracle.
         floor_share: (n,) share of the step sizes at their floor, or NaN.
     """
     floor = float(np.nanmean(floor_share)) if np.isfinite(floor_share).any() else float("nan")
@@ -164,9 +160,59 @@ def _longest(generations: NDArray[np.int64], marked: NDArray[np.bool_]) -> int:
     return longest
 
 
+def draw_oracle(
+    path: Path, moments: Sequence[Moment], generations: NDArray[np.int64], actual: NDArray[np.float64], *, title: str
+) -> None:
+    """Draw step sizes over generations, and what each step size would have given at the oracle's moments.
+
+    Args:
+        path: the image to write; its suffix decides the format.
+        moments: of the oracle.
+        generations: (n,) of the log.
+        actual: (n,) step sizes of the log.
+        title: above the figure.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: the suffix names no known format.
+    """
+    figure = sheet(12, 5)
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    left.plot(generations, actual, color=COLOURS[0], linewidth=1.5, label="the run")
+    known = [one for one in moments if np.isfinite(one.sigma)]
+    if known:
+        x = np.array([one.generation for one in known])
+        low, middle, high = (np.array([getattr(one, name) for one in known]) for name in ("low", "sigma", "high"))
+        left.plot(x, middle, "o-", color=COLOURS[1], markersize=4, label="oracle")
+        left.fill_between(x, low, high, color=COLOURS[1], alpha=0.18, linewidth=0)
+        left.plot(x, COLLAPSED * middle, ":", color=COLOURS[7], label="a tenth of it")
+    left.set_yscale("log")
+    if len(generations) and generations[-1] > 20:
+        left.set_xscale("log")
+    left.set(xlabel="generation", ylabel="step size sigma")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
+    span = [float(max(1, one.generation)) for one in moments]
+    norm = LogNorm(min(span), max(*span, min(span) + 1))
+    mapped = ScalarMappable(norm, "viridis")
+    colours = mapped.to_rgba(np.array(span))
+    for colour, one in zip(colours, moments, strict=True):
+        # Each moment on its own scale: what can be gained falls by orders of magnitude along a run.
+        top = np.nanmax(one.values) if np.isfinite(one.values).any() else np.nan
+        share = one.values / top if top > 0 else np.full(len(one.values), np.nan)
+        right.plot(one.sigmas, share, "o-", markersize=3, color=tuple(colour))
+    right.axhline(0, color="0.4", linewidth=0.8)
+    right.set_ylim(-0.25, 1.08)
+    right.set_xscale("log")
+    right.set(xlabel="step size sigma", ylabel="worth, as a share of the best one's")
+    figure.colorbar(mapped, ax=right, label="generation", pad=0.02)
+    for axes in (left, right):
+        plain(axes)
+    save(figure, path, title)
+
+
 def step_size(
     saved: Saved,
-    heard: Heard,
+    progress: Progress,
     *,
     sigmas: str = "0.0001,0.0002,0.0005,0.001,0.002,0.005,0.01,0.02,0.05,0.1,0.2,0.5",
     moments: int = 8,
@@ -180,11 +226,11 @@ def step_size(
     algorithm the best one has the largest expected fitness of the best of as many dense mutations as the run has
     children, or as there are samples. An evolution strategy has no best child: there the oracle estimates the gradient
     from dense pairs, and the best step size is the one whose estimate has the largest cosine with the true gradient; on
-    a smooth fitness all small ones are about as good, and the range of those within 5 % of the best is told, too.
+    a smooth fitness all small ones are about as good, and the range of those within 5 % of the best is reported, too.
 
     Args:
         saved: the run.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         sigmas: step sizes that the oracle tries, joined by commas.
         moments: at how many generations, evenly spread over their logarithms.
         samples: mutations, or pairs, for each step size; an interval of the best of n takes 8 n.
@@ -194,10 +240,6 @@ def step_size(
     Raises:
         UsageError: a choice makes no sense, or the run has logged no step size.
     """
-    from galab.saved_runs.history import History
-    from galab.saved_runs.mutants import MutationScores
-    from galab.saved_runs.probe import Probe
-
     steps = numbers_in(sigmas, "--sigmas")
     at_least("--moments", moments, 1)
     history = History(saved)
@@ -214,13 +256,13 @@ def step_size(
     numbers = _when(history, moments)
     found: list[Moment] = []
     for place, (number, weights) in enumerate(_members(history, numbers)):
-        heard("the oracle", place / len(numbers))
+        progress("the oracle", place / len(numbers))
         moment = partial(_estimated if history.evolution else _mutated, probe, mutants, weights, steps, shown)
         found.append(moment(number, count if not history.evolution else samples, samples))
     actual = np.array([line["step_size"] for line in logged], dtype=np.float64)
     generations = np.array([line["generation"] for line in logged])
     report = collapse(generations, actual, found, floor_share=_floor_shares(logged))
-    return _told(saved, history, steps, found, generations, actual, report, children, samples, shown, split, probe)
+    return _analysis(saved, history, steps, found, generations, actual, report, children, samples, shown, split, probe)
 
 
 def _known(value: Any) -> bool:
@@ -251,8 +293,6 @@ def _mutated(
     probe: Probe, mutants: MutationScores, weights: NDArray[np.float32], steps: list[float], shown: Examples,
     generation: int, count: int, samples: int,
 ) -> Moment:  # fmt: skip
-    from galab.saved_runs.mutants import law_of
-
     changes = mutants.changes(weights, law_of(probe.saved), steps, samples, shown)
     return moment_of_mutations(generation, steps, changes.change[0], count)
 
@@ -261,8 +301,6 @@ def _estimated(
     probe: Probe, mutants: MutationScores, weights: NDArray[np.float32], steps: list[float], shown: Examples,
     generation: int, pairs: int, samples: int,
 ) -> Moment:  # fmt: skip
-    from galab.saved_runs.mutants import law_of
-
     gradient = probe.gradient(weights, shown).astype(np.float64)
     both = [*steps, *(-sigma for sigma in steps)]
     estimates = np.zeros((len(steps), len(weights)))
@@ -271,7 +309,7 @@ def _estimated(
     return moment_of_estimates(generation, steps, estimates, gradient)
 
 
-def _told(
+def _analysis(
     saved: Saved, history: History, steps: list[float], found: list[Moment], generations: NDArray[np.int64],
     actual: NDArray[np.float64], report: Collapse, children: int, samples: int, shown: Examples, split: str,
     probe: Probe,
@@ -308,7 +346,7 @@ def _told(
         f"Step sizes of the run up to generation {saved.generation:,} and the oracle's ({rule}, {samples:,} samples of "
         f"dense noise at each), on {data}. {band}."
     )
-    draw = partial(_draw, found=found, generations=generations, actual=actual, title=title)
+    draw = partial(draw_oracle, moments=found, generations=generations, actual=actual, title=title)
     return Analysis(_sentence(values, found, data, rule), values, rows, draw)
 
 
@@ -330,66 +368,3 @@ def _sentence(values: dict[str, Any], found: list[Moment], data: str, rule: str)
         f"the oracle's by {rule} (median; {ends}); it lay below a tenth of it for {values['below_a_tenth_share']:.0%} "
         f"of the run (at most {values['below_a_tenth_longest']:,} generations on end){floor}. {spread}."
     )
-
-
-def _draw(
-    path: Any, found: list[Moment], generations: NDArray[np.int64], actual: NDArray[np.float64], title: str
-) -> None:  # fmt: skip
-    pass  # MERGED
-
-    draw_oracle(path, found, generations, actual, title=title)
-
-
-def draw_oracle(
-    path: Path, moments: Sequence[Moment], generations: NDArray[np.int64], actual: NDArray[np.float64], *, title: str
-) -> None:
-    """Draw step sizes over generations, and what each step size would have given at the oracle's moments.
-
-    Args:
-        path: the image to write; its suffix decides the format.
-        moments: what the oracle says.
-        generations: (n,) of the log.
-        actual: (n,) step sizes of the log.
-        title: above the figure.
-
-    Raises:
-        OSError: the file cannot be written.
-        ValueError: the suffix names no known format.
-    """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LogNorm
-
-    figure = sheet(12, 5)
-    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    left.plot(generations, actual, color=COLOURS[0], linewidth=1.5, label="the run")
-    known = [one for one in moments if np.isfinite(one.sigma)]
-    if known:
-        x = np.array([one.generation for one in known])
-        low, middle, high = (np.array([getattr(one, name) for one in known]) for name in ("low", "sigma", "high"))
-        left.plot(x, middle, "o-", color=COLOURS[1], markersize=4, label="oracle")
-        left.fill_between(x, low, high, color=COLOURS[1], alpha=0.18, linewidth=0)
-        left.plot(x, COLLAPSED * middle, ":", color=COLOURS[7], label="a tenth of it")
-    left.set_yscale("log")
-    if len(generations) and generations[-1] > 20:
-        left.set_xscale("log")
-    left.set(xlabel="generation", ylabel="step size sigma")
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
-    span = [float(max(1, one.generation)) for one in moments]
-    norm = LogNorm(min(span), max(*span, min(span) + 1))
-    mapped = ScalarMappable(norm, "viridis")
-    colours = mapped.to_rgba(np.array(span))
-    for colour, one in zip(colours, moments, strict=True):
-        # Each moment on its own scale: what can be gained falls by orders of magnitude along a run.
-        top = np.nanmax(one.values) if np.isfinite(one.values).any() else np.nan
-        share = one.values / top if top > 0 else np.full(len(one.values), np.nan)
-        right.plot(one.sigmas, share, "o-", markersize=3, color=tuple(colour))
-    right.axhline(0, color="0.4", linewidth=0.8)
-    right.set_ylim(-0.25, 1.08)
-    right.set_xscale("log")
-    right.set(xlabel="step size sigma", ylabel="worth, as a share of the best one's")
-    figure.colorbar(mapped, ax=right, label="generation", pad=0.02)
-    for axes in (left, right):
-        axes.set_axisbelow(True)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    save(figure, path, title)

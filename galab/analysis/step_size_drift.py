@@ -1,4 +1,4 @@
-"""What step sizes do when nobody selects them: how far those of one layer drift apart along a line of descent."""
+"""What step sizes do without selection: how far those of one layer drift apart along a line of descent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Drift:
     """One line of descent without selection and without bounds.
 
     Attributes:
-        generations: (n,) when it was looked at.
+        generations: (n,) when it was measured.
         spread: (n,) standard deviation of the layer's log step sizes, in octaves.
         mean: (n,) mean of the layer's log step sizes, in octaves from the founder's.
     """
@@ -28,13 +28,13 @@ class Drift:
 
 
 def drift(rule: StepSizeRule, size: int, generations: int, *, every: int = 1) -> Drift:
-    """Let a founder have one child, it one child, and so on; the founder's step sizes are all alike.
+    """Let a founder have one child, it one child, and so on; the founder's step sizes are all the same.
 
     Args:
         rule: how step sizes mutate.
         size: S, the number of step sizes, one per weight of one layer.
         generations: how many births.
-        every: how many births lie between two looks.
+        every: how many births lie between two measurements.
     """
     steps = Steps(Layout(("layer",), ((size,),)), "parameter")
     log_sigma = np.zeros(size, dtype=np.int16)

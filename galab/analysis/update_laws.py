@@ -1,9 +1,7 @@
-"""Which law the numbers of an update follow: normal, Laplace (two-sided exponential) or Student's t.
+"""Which law the numbers of an update follow: normal, Laplace (two-sided exponential) or Student's t; and the figure.
 
 Each is fitted by maximum likelihood. Shapiro and Wilk, "An analysis of variance test for normality", 1965; the distance
 of Kolmogorov and Smirnov, whose p value is too large here, as the law was fitted to the same numbers (Lilliefors 1967).
-
-The figure of an optimiser's updates: their law on a minibatch and on the full data, and their size.
 """
 
 from __future__ import annotations
@@ -13,23 +11,23 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from galab.genome.random import Stream, permutation
-from galab.stats.plots import COLOURS, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from galab.stats.plots import COLOURS, plain, save, sheet
 
 Floats = NDArray[np.float64]
+
 LAWS = ("normal", "laplace", "student-t")
 #: Numbers that tests and fits look at; beyond it Shapiro's p value is not accurate.
 MOST = 5000
-#: With fewer numbers nobody could tell the laws apart.
+#: Fewer numbers cannot distinguish the laws.
 FEWEST = 50
 #: Degrees of freedom of a fit: below, hardly any mass is left near the middle; above, it is the normal law.
 _FREEDOM = (0.2, 1000.0)
@@ -217,7 +215,7 @@ class UpdatePicture:
 
     Attributes:
         values: kind (update, full gradient) to (n,) numbers that are not 0, of all layers at one step.
-        shapes: how they are distributed; None where nobody could tell.
+        shapes: how they are distributed; None for too few numbers.
         distances: kind to layer to law to the distances of Kolmogorov and Smirnov, one for each look.
         steps: (k,) numbers of the steps.
         sizes: layer to (k,) root mean square of its updates.
@@ -252,8 +250,7 @@ def draw_updates(path: Path, *, picture: UpdatePicture) -> None:
     _distances(axes[1, 0], picture)
     _sizes(axes[1, 1], picture)
     for one in axes.flat:
-        one.grid(alpha=0.25)
-        one.spines[["top", "right"]].set_visible(False)
+        plain(one)
         if one.get_legend_handles_labels()[1]:
             # Below the axes: inside them a legend hides data sooner or later.
             one.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)
@@ -303,8 +300,6 @@ def _distances(axes: Axes, picture: UpdatePicture) -> None:
 
 
 def _sizes(axes: Axes, picture: UpdatePicture) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     for number, (name, sizes) in enumerate(picture.sizes.items()):
         known = np.where(sizes > 0, sizes, np.nan)
         style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]

@@ -1,9 +1,4 @@
-"""Starts of runs over many seeds: how much they differ, and whether the best ones end best.
-
-Whether the best starts end best: spread over seeds, and how well early fitness tells final fitness.
-
-The figure of run starts: the runs, their variance by generation, and how well early fitness tells final fitness.
-"""
+"""``variance``: how much runs of many seeds differ, and whether those that start best end best."""
 
 from __future__ import annotations
 
@@ -12,27 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from galab.analysis.base import Analysis, Heard, numbers_in, or_none
+from galab.analysis.base import Analysis, Progress, lower_is_better, numbers_in, or_none
 from galab.errors import UsageError, closest
+from galab.saved_runs.history import History
+from galab.saved_runs.saved_run import Saved
 from galab.stats.intervals import Correlation, holm, spearman
 from galab.stats.plots import COLOURS, plain, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from galab.saved_runs.saved_run import Saved
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Early:
-    """What an early moment says of the end.
+    """An early moment of the runs, compared with their end.
 
     Attributes:
         share: how early, as a share of the run.
@@ -70,8 +63,8 @@ def explained(early: ArrayLike, final: ArrayLike) -> float:
     return float(np.corrcoef(a, b)[0, 1] ** 2)
 
 
-def foretold(values: ArrayLike, generations: Sequence[int], shares: Sequence[float]) -> list[Early]:
-    """How well early values tell the final ones; runs with a value missing at either moment are left out there.
+def early_and_final(values: ArrayLike, generations: Sequence[int], shares: Sequence[float]) -> list[Early]:
+    """How well early values predict the final ones; runs with a value missing at either moment are left out there.
 
     Args:
         values: (n, G) one row a run, at the same generations.
@@ -169,21 +162,19 @@ _LEVEL = 0.05
 
 
 def variance(
-    runs: Sequence[Saved], heard: Heard, *, metric: str = "fitness_best", early: str = "1,2,5,10,20,50"
+    runs: Sequence[Saved], progress: Progress, *, metric: str = "fitness_best", early: str = "1,2,5,10,20,50"
 ) -> Analysis:
     """Do the best starts end best, over many seeds?
 
     Args:
         runs: of one configuration with different seeds, such as `galab run --seeds 0-9` makes.
-        heard: hears how it comes along.
+        progress: called with what is being done, and the share of the whole that is done.
         metric: a field of the log; where it is a loss or an error, lower is better.
         early: moments that are compared with the end, in percent of the generations that all runs have.
 
     Raises:
         UsageError: there are fewer than three runs, or they have other configurations or no such metric.
     """
-    from galab.analysis.report.compare import lower_is_better
-
     shares = [percent / 100 for percent in numbers_in(early, "--early")]
     if shares[-1] >= 1:
         raise UsageError(f"expected --early below 100 percent, got {100 * shares[-1]:g}; leave it out")
@@ -193,7 +184,7 @@ def variance(
             "and give the folder of all"
         )
     _same(runs)
-    heard("reading the logs", 0.0)
+    progress("reading the logs", 0.0)
     curves = [_curve(saved, metric) for saved in runs]
     shared = sorted(set.intersection(*(set(curve) for curve in curves)))
     if len(shared) < 2:
@@ -203,8 +194,8 @@ def variance(
         )
     table = np.array([[curve[generation] for generation in shared] for curve in curves], dtype=np.float64)
     down = lower_is_better(metric)
-    heard("comparing starts and ends", 0.5)
-    found = foretold(-table if down else table, shared, shares)
+    progress("comparing starts and ends", 0.5)
+    found = early_and_final(-table if down else table, shared, shares)
     over = spread(table)
     names = [saved.path.name for saved in runs]
     values = _values(table, over, found, shared, metric) | {"data": runs[0].state["task"]["description"]}
@@ -238,8 +229,6 @@ def _same(runs: Sequence[Saved]) -> None:
 
 
 def _curve(saved: Saved, metric: str) -> dict[int, float]:
-    from galab.saved_runs.history import History
-
     log = History(saved).log
     found = {
         int(line["generation"]): float(line[metric])
@@ -330,6 +319,6 @@ def _sentence(values: dict[str, Any]) -> str:
 
 
 def _too_few(early: Sequence[dict[str, Any]], tests: int) -> str:
-    """Said where not even a complete order could be told from chance: two of n! orders are complete."""
+    """Added where not even a complete order would be significant: two of n! orders are complete."""
     pairs = max(one["runs"] for one in early)
     return ", which so few runs cannot have" if tests * 2 / math.factorial(min(pairs, 20)) >= _LEVEL else ""

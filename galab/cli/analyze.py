@@ -22,7 +22,7 @@ from galab.config.registry import ANALYSES
 from galab.errors import closest
 
 if TYPE_CHECKING:
-    from galab.analysis.base import Analysis, Heard, Option
+    from galab.analysis.base import Analysis, Option, Progress
 
 class _Analyses(click.Group):
     """A command for each name in the registry, made when it is asked for."""
@@ -34,6 +34,11 @@ class _Analyses(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of an analysis."""
         return _command(name) if name in ANALYSES.names() else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names with their summaries, which the registry holds, so that no analysis is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, ANALYSES.summary(name) or _summary_of(name)) for name in ANALYSES.names()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """See :meth:`click.Group.resolve_command`."""
@@ -55,12 +60,12 @@ def _command(name: str) -> click.Command:
     many = takes_many(analysis)
 
     def carry_out(path: Path | tuple[Path, ...], trust: bool, quiet: bool, **options: Any) -> None:
-        from galab.analysis.base import opened, write_analysis
+        from galab.analysis.base import open_for, write_analysis
 
-        what, stem = opened(analysis, path, name, trust=trust)
-        with progress(name, quiet=quiet) as heard:
-            found = analysis(what, heard, **options)
-            heard("drawing", 0.95)
+        what, stem = open_for(analysis, path, name, trust=trust)
+        with progress(name, quiet=quiet) as report_progress:
+            found = analysis(what, report_progress, **options)
+            report_progress("drawing", 0.95)
             files = write_analysis(found, stem)
         click.echo(found.sentence)
         click.echo(f"wrote {', '.join(map(str, files))}", err=True)
@@ -84,6 +89,13 @@ def _command(name: str) -> click.Command:
     return command
 
 
+def _summary_of(name: str) -> str:
+    """The summary of an analysis of another package, which has no row in the registry's table."""
+    from galab.analysis.base import summary_of
+
+    return summary_of(ANALYSES.load(name))
+
+
 def _flag(option: Option) -> str:
     return "--" + option.name.replace("_", "-")
 
@@ -93,7 +105,7 @@ def _capital(text: str) -> str:
 
 
 @contextmanager
-def progress(name: str, *, quiet: bool) -> Iterator[Heard]:
+def progress(name: str, *, quiet: bool) -> Iterator[Progress]:
     """One line that says what is being done; nothing in a pipe."""
     if quiet or not sys.stderr.isatty():
         yield lambda what, share: None
@@ -131,6 +143,6 @@ def report(path: Path, analyses: str | None, doctor: float, output: Path | None,
     names = [name.strip() for name in (analyses or "").split(",") if name.strip()]
     if names == ["all"]:
         names = ANALYSES.names()
-    with progress("report", quiet=quiet) as heard:
-        file = write(path, heard, analyses=names, doctor=doctor, output=output, trust=trust)
+    with progress("report", quiet=quiet) as report_progress:
+        file = write(path, report_progress, analyses=names, doctor=doctor, output=output, trust=trust)
     click.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB); open it with a browser")

@@ -12,6 +12,7 @@ import click
 from galab.cli.options import format_option
 from galab.cli.output import emit, program, text
 from galab.errors import UsageError
+from galab.stats.text import p_text
 from galab.storage.files import folder_error, json_text
 
 Say = Callable[[float], str]
@@ -144,7 +145,7 @@ def _cells(row: dict[str, Any], say: Say, never: str, *, tested: bool) -> dict[s
     cells["median"] = _with_ends(row["median"], ends, say, never)
     if tested:
         best = "best" if row["best"] and row["median"] is not None else ""
-        cells |= {"p": best if row["p"] is None else _p(row["p"]), "A": "", "best minus this": ""}
+        cells |= {"p": best if row["p"] is None else p_text(row["p"]), "A": "", "best minus this": ""}
     if row["p"] is not None:
         low, high = row["best_is_better_low"], row["best_is_better_high"]
         cells["A"] = f"{row['best_is_better']:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
@@ -164,11 +165,7 @@ def _test_sentence(table: dict[str, Any]) -> str:
         return str(test["reason"])
     if test["name"] == "Kruskal-Wallis":
         return (
-            f"Kruskal-Wallis: H = {test['h']:.3g}, p = {_p(test['p'])} over {len(rows)} groups; p in the table: "
+            f"Kruskal-Wallis: H = {test['h']:.3g}, p = {p_text(test['p'])} over {len(rows)} groups; p in the table: "
             "Mann-Whitney against the best, corrected by Holm"
         )
-    return f"Mann-Whitney: U = {test['u']:g}, p = {_p(test['p'])} between {test['first']} and {test['second']}"
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+    return f"Mann-Whitney: U = {test['u']:g}, p = {p_text(test['p'])} between {test['first']} and {test['second']}"

@@ -15,7 +15,7 @@ from galab.errors import UsageError
 
 if TYPE_CHECKING:
     from galab.analysis.questions.question import Question
-    from galab.analysis.questions.trials import Read
+    from galab.analysis.questions.trials import TrialCurve
     from galab.training.trials.trials import Trials
 
 
@@ -64,7 +64,7 @@ def command_of(question: Question, *others: Question) -> click.Command:
         if output is not None and output.suffix in ("", ".csv"):
             raise UsageError(f"expected --output as the name of an image such as answer.png, got '{output}'; add .png")
         numbers = parse_seeds(seeds)
-        known: list[tuple[Question, Trials, list[Read]]] = []
+        known: list[tuple[Question, Trials, list[TrialCurve]]] = []
         for number, one in enumerate((question, *others)):
             before = next((made for made in known if one.has_runs_of(made[0])), None)
             trials = before[1] if before else _run(one, numbers, generations, jobs=jobs, runs=runs, quiet=quiet)
@@ -100,22 +100,22 @@ def _run(
 
 
 def _answer(
-    question: Question, reads: list[Read], generations: int, *, data: str, runs: Path, output: Path | None, draw: bool
-) -> None:
+    question: Question, reads: list[TrialCurve], generations: int, *, data: str, runs: Path, output: Path | None,
+    draw: bool,
+) -> None:  # fmt: skip
     """One line, and the figure where it is the first of these runs."""
-    from galab.analysis.questions.answer import answer, look_at, sentence
-    from galab.analysis.questions.answer import sentence_of_looking as seen
+    from galab.analysis.questions.answer import answer, numbers_of_trials, numbers_sentence, sentence
     from galab.analysis.questions.files import write
     from galab.analysis.questions.trials import home
 
     found = answer(question, reads, generations)
     click.echo(sentence(found))
-    looks = look_at(question.looks, found.reads) if question.looks else {}
-    if looks:
-        click.echo(seen(looks))
+    numbers = numbers_of_trials(question.numbers, found.reads) if question.numbers else {}
+    if numbers:
+        click.echo(numbers_sentence(numbers))
     if not draw:
         return
-    files = write(found, output or home(question, runs) / f"{question.name}.png", looks)
+    files = write(found, output or home(question, runs) / f"{question.name}.png", numbers)
     click.echo(f"on {data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
 
 

@@ -12,6 +12,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,20 @@ class Registry:
     Args:
         kind: the word for one entry in messages, such as ``"task"``.
         group: the entry-point group that plugins use, such as ``"galab.tasks"``.
-        table: name to ``"module:attribute"``.
+        table: name to ``"module:attribute"``, or to that and a line that says what the entry is.
         listing: the command that prints the names.
         called: whether a name may have arguments in brackets.
     """
 
     def __init__(
-        self, kind: str, group: str, table: dict[str, str], listing: str, *, called: bool = False
+        self, kind: str, group: str, table: Mapping[str, str | tuple[str, str]], listing: str, *, called: bool = False
     ) -> None:
         self.kind = kind
         self.called = called
         self.group = group
         self.listing = listing
-        self._table = dict(table)
+        self._table = {name: row if isinstance(row, str) else row[0] for name, row in table.items()}
+        self._summaries = {name: row[1] for name, row in table.items() if not isinstance(row, str)}
 
     def names(self) -> list[str]:
         """Every known name, built-in ones first, then those of installed plugins."""
@@ -51,6 +53,10 @@ class Registry:
             UsageError: the arguments cannot be read.
         """
         return parse_call(text, f"the {self.kind}") if self.called else Call(text)
+
+    def summary(self, name: str) -> str:
+        """The line that says what an entry is, without importing it; empty for one of another package."""
+        return self._summaries.get(name, "")
 
     def load(self, text: str) -> Any:
         """The object behind a name, whatever its arguments.
@@ -244,18 +250,54 @@ ANALYSES = Registry(
     "analysis",
     "galab.analyses",
     {
-        "gradient-cosine": "galab.analysis.gradient_cosine:gradient_cosine",
-        "gradients": "galab.analysis.gradients:gradients",
-        "memory": "galab.analysis.memory:memory",
-        "landscape": "galab.analysis.landscape:landscape",
-        "robustness": "galab.analysis.robustness:robustness",
-        "variance": "galab.analysis.variance:variance",
-        "generation-size": "galab.analysis.generation_size:generation_size",
-        "meeting": "galab.analysis.meeting:meeting",
-        "neuron": "galab.analysis.neuron:neuron",
-        "mutation-fitness": "galab.analysis.mutation_fitness:mutation_fitness",
-        "replay": "galab.analysis.replay:replay",
-        "step-size": "galab.analysis.step_size:step_size",
+        "gradient-cosine": (
+            "galab.analysis.gradient_cosine:gradient_cosine",
+            "Where mutations, estimates and steps taken point.",
+        ),
+        "gradients": (
+            "galab.analysis.gradients:gradients",
+            "Which law an optimiser's updates follow; its export.",
+        ),
+        "memory": (
+            "galab.analysis.memory:memory",
+            "Who uses which memory, how safely, what room is left.",
+        ),
+        "landscape": (
+            "galab.analysis.landscape:landscape",
+            "Loss along lines, in a plane, and between champions.",
+        ),
+        "robustness": (
+            "galab.analysis.robustness:robustness",
+            "What random mutations break of what was learned.",
+        ),
+        "variance": (
+            "galab.analysis.variance:variance",
+            "Do the best starts end best, over many seeds?",
+        ),
+        "generation-size": (
+            "galab.analysis.generation_size:generation_size",
+            "What the best of n children gains, in all and each.",
+        ),
+        "meeting": (
+            "galab.analysis.meeting:meeting",
+            "How soon do two mutations of different individuals meet?",
+        ),
+        "neuron": (
+            "galab.analysis.neuron:neuron",
+            "What do the weights into a neuron look like?",
+        ),
+        "mutation-fitness": (
+            "galab.analysis.mutation_fitness:mutation_fitness",
+            "What single mutations do to the fitness, by step size.",
+        ),
+        "replay": (
+            "galab.analysis.replay:replay",
+            "Which mutations of a lineage helped, on all data.",
+        ),
+        "step-size": (
+            "galab.analysis.step_size:step_size",
+            "The run's step sizes against the best ones.",
+        ),
     },
     "galab analyze --help",
 )

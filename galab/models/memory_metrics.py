@@ -1,13 +1,11 @@
-"""What a bank of memories does: who serves whom, how safely, and what one exactly planted memory would change.
+"""What a bank of memories does: which memory answers which input, by what margin, and how much room is left.
 
 A memory is a vector with a class; an input is answered by the memory that is nearest to it. Letters: B inputs, H
 memories (heads), C classes, ``dims`` numbers in a vector. A row of zeros is an empty memory; its nearness is -inf.
 
-The room that a bank of memories has: directions that no input sees, and directions that break no answer.
-
-What lies orthogonal to every input changes no dot product with one, so mutation may fill it with anything; it still
-adds to a vector's length. Directions: how robust a bank is to mutation, as in Wagner, "Robustness and Evolvability in
-Living Systems", 2005.
+A change orthogonal to every input changes no dot product with one, so mutation may put anything there; it still adds
+to a vector's length. Directions that break no answer: how robust a bank is to mutation, as in Wagner, "Robustness and
+Evolvability in Living Systems", 2005.
 """
 
 from __future__ import annotations

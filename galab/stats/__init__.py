@@ -1,1 +1,1 @@
-"""Statistics and plots: arrays in, arrays and image files out; they know nothing of runs."""
+"""Statistics and plots: arrays in, arrays and image files out; no runs."""

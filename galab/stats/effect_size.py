@@ -1,8 +1,8 @@
-"""How large a difference between two groups of runs is, and how far that may be off.
+"""How large a difference between two groups of runs is, with its interval.
 
 Probability of superiority: Vargha and Delaney, "A critique and improvement of the CL common language effect size
 statistics of McGraw and Wong" (2000), equation 4; Cliff's delta (1993) is 2 A - 1. Intervals: the percentile bootstrap
-of Efron and Tibshirani (1993), both groups resampled on their own.
+of Efron and Tibshirani (1993), both groups resampled independently.
 """
 
 from __future__ import annotations

@@ -1,34 +1,32 @@
-"""How sure one may be of a difference between few runs: medians with intervals, rank tests, corrections.
+"""Medians, means, shares and rank correlations with intervals, rank tests, and corrections for several tests.
 
-Bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), the percentile interval. Rank tests: Mann
-and Whitney 1947; Kruskal and Wallis 1952. Probability of superiority: Vargha and Delaney 2000. Correction: Holm 1979.
-Interval of a share: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-
-Means and rank correlations with intervals, by resampling; the same values always have the same interval.
-
-Bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), the percentile interval. Rank correlation:
-Spearman 1904, "The proof and measurement of association between two things". Its p value is that of Pitman's
-permutation test (1937): the t approximation says 0 of three runs in the same order, which is 1/3. Drawn permutations:
-Phipson and Smyth 2010, "Permutation p-values should never be zero".
+Resampling has a stream of its own, so that the same values always have the same interval. Bootstrap: Efron and
+Tibshirani, "An Introduction to the Bootstrap" (1993), the percentile interval. Rank tests: Mann and Whitney 1947;
+Kruskal and Wallis 1952. Probability of superiority: Vargha and Delaney 2000. Correction: Holm 1979. Interval of a
+share: Wilson 1927, "Probable inference, the law of succession, and statistical inference". Rank correlation: Spearman
+1904, "The proof and measurement of association between two things"; its p value is that of Pitman's permutation test
+(1937), as the t approximation gives 0 for three pairs in the same order, where the exact value is 1/3. Random
+permutations: Phipson and Smyth 2010, "Permutation p-values should never be zero".
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest, kruskal, mannwhitneyu, rankdata
 
 #: Key of the resampling, so that the same values always have the same interval.
 _KEY = 0x6A1AB
+#: How often medians and means are resampled.
 RESAMPLES = 10_000
-_WILSON_Z = 1.959963984540054
-#: Of so many splits into two groups all are looked at: those of 10 and 8 values, or fewer.
+MEAN_RESAMPLES = 4_000
+#: Up to so many splits into two groups, such as those of 10 and 8 values, the p value is that of all of them.
 _MOST_SPLITS = 50_000
 
 
@@ -82,19 +80,21 @@ def resampled_medians(sample: NDArray[np.float64]) -> NDArray[np.float64]:
     return medians
 
 
-def resampled(n: int, stream: int = 0) -> NDArray[np.intp]:
+def resampled(n: int, rows: int = RESAMPLES, *, start: int = 0, stream: int = 0) -> NDArray[np.intp]:
     """Places of samples drawn from n values with replacement, the same ones every time.
 
     Args:
         n: how many values there are, and are drawn.
+        rows: how many samples.
+        start: samples of different starts are independent, so that many can be drawn a few at a time.
         stream: samples of different streams are independent, as those of two groups have to be.
 
     Returns:
-        (RESAMPLES, n) places.
+        (rows, n) places.
     """
-    # Raw bits and a rule of our own: the methods of NumPy's Generator may change with its version.
-    bits = np.random.Philox(key=[_KEY, stream]).random_raw(RESAMPLES * n) >> np.uint64(32)
-    return ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, n)
+    # Raw bits and integer arithmetic: the methods of NumPy's Generator may change with its version.
+    bits = np.random.Philox(key=[_KEY, stream], counter=[0, start, 0, 0]).random_raw(rows * n) >> np.uint64(32)
+    return ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(rows, n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +119,17 @@ def mann_whitney(first: ArrayLike, second: ArrayLike) -> RankTest:
         first: (n,) values.
         second: (m,) values.
     """
-    from scipy.stats import mannwhitneyu
-
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    n, m = len(a), len(b)
     found = mannwhitneyu(a, b, alternative="two-sided")
-    u = float(found.statistic)
-    # Where values are equal, scipy falls back on a normal law that promises too much of few runs.
-    few = math.comb(len(a) + len(b), len(a)) <= _MOST_SPLITS
-    p = _exact_p(a, b, u) if few else float(found.pvalue)
-    return RankTest(u, p, u / (len(a) * len(b)))
-
-
-def _exact_p(first: NDArray[np.float64], second: NDArray[np.float64], u: float) -> float:
-    """The share of all splits of the values into two such groups whose U is as far from its mean as this one."""
-    from scipy.stats import rankdata
-
-    n, m = len(first), len(second)
-    ranks = rankdata(np.concatenate([first, second]))
-    splits = np.array(list(itertools.combinations(range(n + m), n)), dtype=np.intp)
-    all_u = ranks[splits].sum(axis=1) - n * (n + 1) / 2
-    return float((np.abs(all_u - n * m / 2) >= abs(u - n * m / 2) - 1e-9).mean())
+    u, p = float(found.statistic), float(found.pvalue)
+    # Where values are equal, scipy uses a normal distribution, whose p value is too small for few runs; its exact
+    # permutation test takes ten times as long as this.
+    if math.comb(n + m, n) <= _MOST_SPLITS:
+        splits = np.array(list(combinations(range(n + m), n)), dtype=np.intp)
+        all_u = rankdata(np.concatenate([a, b]))[splits].sum(axis=1) - n * (n + 1) / 2
+        p = float((np.abs(all_u - n * m / 2) >= abs(u - n * m / 2) - 1e-9).mean())
+    return RankTest(u, p, u / (n * m))
 
 
 def kruskal_wallis(groups: Sequence[ArrayLike]) -> tuple[float, float]:
@@ -147,8 +138,6 @@ def kruskal_wallis(groups: Sequence[ArrayLike]) -> tuple[float, float]:
     Args:
         groups: each (n,) values.
     """
-    from scipy.stats import kruskal
-
     samples = [np.asarray(group, dtype=np.float64) for group in groups]
     if len(np.unique(np.concatenate(samples))) == 1:
         return 0.0, 1.0  # scipy has no answer where all values are one
@@ -225,15 +214,10 @@ def share_interval(hits: int, of: int) -> tuple[float, float]:
     """
     if not of:
         return 0.0, 1.0
-    share, square = hits / of, _WILSON_Z**2 / of
-    middle = (share + square / 2) / (1 + square)
-    half = _WILSON_Z / (1 + square) * math.sqrt(share * (1 - share) / of + square / (4 * of))
-    return (0.0 if hits == 0 else middle - half), (1.0 if hits == of else middle + half)
+    found = binomtest(int(hits), int(of)).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
 
 
-#: Key of the resampling.
-_KEY_RESAMPLING = 0x5A3B1E
-RESAMPLES_RESAMPLING = 4_000
 #: Numbers picked at once, so that memory stays small.
 _AT_ONCE = 1 << 22
 #: Key of the permutations.
@@ -294,29 +278,38 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
         return Estimate(float(sample[0]), np.nan, np.nan)
     rows = max(1, _AT_ONCE // len(sample))
     means = np.concatenate(
-        [sample[picks(len(sample), rows, start)].mean(axis=1) for start in range(0, RESAMPLES_RESAMPLING, rows)]
-    )[:RESAMPLES_RESAMPLING]
+        [sample[resampled(len(sample), rows, start=start)].mean(axis=1) for start in range(0, MEAN_RESAMPLES, rows)]
+    )[:MEAN_RESAMPLES]
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(float(sample.mean()), float(low), float(high))
 
 
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's rank correlation, from -1 to 1; NaN where one side is constant. Equal values share their rank.
+
+    Args:
+        first: (n,) numbers, of which some may be infinite.
+        second: (n,) numbers.
+    """
+    a, b = (rankdata(values) for values in (first, second))
+    if not (np.ptp(a) and np.ptp(b)):
+        return math.nan
+    return float(np.clip(_unit(a) @ _unit(b), -1.0, 1.0))
+
+
 def spearman(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Correlation:
-    """Whether two things have the same order, with a percentile bootstrap interval over the pairs and a permutation p.
+    """Spearman's rank correlation, with a percentile bootstrap interval over the pairs and a permutation p.
 
     Args:
         first: (n,) finite numbers.
         second: (n,) finite numbers.
         confidence: share of the resampled correlations inside the interval.
     """
-    from scipy.stats import rankdata
-
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     n = len(a)
     if n < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return Correlation(np.nan, np.nan, np.nan, np.nan, n)
-    whole = [_unit(rankdata(values)) for values in (a, b)]
-    rho = float(np.clip(whole[0] @ whole[1], -1.0, 1.0))
-    chosen = picks(n, RESAMPLES_RESAMPLING, 0)
+    chosen = resampled(n, MEAN_RESAMPLES)
     ranks = [rankdata(values[chosen], axis=1) for values in (a, b)]
     x, y = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     lengths = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
@@ -325,7 +318,8 @@ def spearman(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> C
     low, high = np.quantile(rhos, [(1 - confidence) / 2, (1 + confidence) / 2])
     if np.ptp(rhos) < _SAME:
         low = high = np.nan
-    return Correlation(rho, float(low), float(high), _permutation_p(*whole), n)
+    p = _permutation_p(_unit(rankdata(a)), _unit(rankdata(b)))
+    return Correlation(rank_correlation(a, b), float(low), float(high), p, n)
 
 
 def _unit(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -352,16 +346,3 @@ def _permutation_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> f
 def _all_orders(n: int) -> NDArray[np.intp]:
     """(n!, n) every order of n places."""
     return np.array(list(permutations(range(n))), dtype=np.intp)
-
-
-def picks(n: int, rows: int, start: int) -> NDArray[np.intp]:
-    """(rows, n) places drawn with replacement, rows ``start`` and later of an endless table.
-
-    Args:
-        n: places run from 0 to n - 1.
-        rows: how many rows.
-        start: the first of them.
-    """
-    # Raw bits and a rule of our own: the methods of NumPy's Generator may change with its version.
-    bits = np.random.Philox(key=[_KEY_RESAMPLING, n], counter=[0, start, 0, 0]).random_raw(rows * n) >> np.uint64(32)
-    return ((bits * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(rows, n)

@@ -1,12 +1,9 @@
-"""What the best of n draws is on average, from one large sample or from the normal law.
+"""The expected best of n: from a sample, and from the normal distribution.
 
-Order statistics: David and Nagaraja, "Order Statistics" (2003). That the best of n children is worth sigma c_n on a
-linear fitness: Beyer, "The Theory of Evolution Strategies" (2001), the progress coefficient c_{1,n}.
-
-The best of n: what is to be expected of it, from a sample.
-
-The mean over all subsets of n of a sample of N is sum_i x_(i) C(i - 1, n - 1) / C(N, n), without bias: a U-statistic
-(Hoeffding 1948).
+Order statistics: David and Nagaraja, "Order Statistics" (2003). The mean over all subsets of n of a sample of N is
+sum_i x_(i) C(i - 1, n - 1) / C(N, n), without bias: a U-statistic (Hoeffding 1948). That the best of n children is
+worth sigma c_n on a linear fitness: Beyer, "The Theory of Evolution Strategies" (2001), the progress coefficient
+c_{1,n}.
 """
 
 from __future__ import annotations
@@ -17,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln, log_ndtr
 
-from galab.stats.intervals import picks
+from galab.stats.intervals import resampled
 
-#: The bootstrap knows nothing beyond its sample's largest values, on which the best of n hangs: of normal samples its
+#: The bootstrap knows nothing beyond its sample's largest values, on which the best of n depends: of normal samples its
 #: "95 %" interval holds the expectation in 39 % of cases with N = n = 64, in 66 % with N = 2 n, in 90 % with N = 8 n.
 SAMPLES_PER_DRAW = 8
 
@@ -48,8 +46,6 @@ def maximum_odds(m: int, n: int) -> NDArray[np.float64]:
     Raises:
         ValueError: n is not from 1 to m.
     """
-    from scipy.special import gammaln
-
     if not 1 <= n <= m:
         raise ValueError(f"expected n from 1 to the number of values, {m:,}, got n = {n:,}")
 
@@ -71,8 +67,6 @@ def normal_maximum(n: int) -> float:
     Raises:
         ValueError: n is smaller than 1.
     """
-    from scipy.special import log_ndtr
-
     if n < 1:
         raise ValueError(f"expected at least one number, got {n}")
     # The integral of x n phi(x) Phi(x)^(n-1); trapezoids are exact to rounding for so smooth and fast-falling a curve.
@@ -84,7 +78,7 @@ def normal_maximum(n: int) -> float:
 def gains_of_best(scores: ArrayLike, gains: ArrayLike, numbers: Sequence[int]) -> NDArray[np.float64]:
     """What the child that scores best among n is worth, in the mean over all choices of n children from a sample.
 
-    Where scores are the gains themselves that is :func:`galab.stats.order_statistics.expected_best`; where they are noisy, as
+    Where scores are the gains themselves that is :func:`expected_best`; where they are noisy, as
     on a minibatch, it is less.
 
     Args:
@@ -119,8 +113,6 @@ def gains_interval(
     Returns:
         Lower and upper ends, one for each n; NaN where the sample is too small for an interval.
     """
-    from galab.stats.intervals import picks
-
     ranks, worth = np.asarray(scores, dtype=np.float64), np.asarray(gains, dtype=np.float64)
     worth = worth[np.argsort(ranks, kind="stable")]
     m = len(worth)
@@ -128,7 +120,7 @@ def gains_interval(
     found = np.empty((resamples, len(numbers)))
     with np.errstate(invalid="ignore"):
         for number in range(resamples):
-            found[number] = odds @ worth[np.sort(picks(m, 1, number)[0])]
+            found[number] = odds @ worth[np.sort(resampled(m, 1, start=number)[0])]
     low, high = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     few = np.array([not enough_for_interval(m, n) for n in numbers])
     low[few] = high[few] = np.nan
@@ -136,6 +128,7 @@ def gains_interval(
 
 
 Floats = NDArray[np.float64]
+
 RESAMPLES = 500
 
 
@@ -198,7 +191,7 @@ def best_of(values: Floats, count: int) -> Best:
     winner = -1 if np.isnan(expected).all() else int(np.nanargmax(expected))
     if not enough_for_interval(size, count):
         return Best(expected, low, high, winner, np.empty(0, dtype=np.int64), np.empty(0))
-    chosen = picks(size, RESAMPLES, 0)
+    chosen = resampled(size, RESAMPLES)
     drawn = np.stack([expected_best(row[chosen], count) for row in values])  # (S, R)
     known = ~np.isnan(drawn).all(axis=1)
     if known.any():

@@ -1,9 +1,4 @@
-"""Figures, drawn without a screen.
-
-An empty figure and its end: what every figure of an analysis begins and ends with.
-
-The figure of a question: curves of every condition on the left, one dot per seed on the right.
-"""
+"""Figures drawn without a screen: an empty figure, curves with intervals, and curves beside one dot per seed."""
 
 from __future__ import annotations
 
@@ -12,17 +7,17 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from galab.stats.intervals import Interval
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 #: Letters of a title's line per inch of a figure's width.
 _LETTERS = 11.0
@@ -30,9 +25,6 @@ _LETTERS = 11.0
 
 def sheet(width: float, height: float) -> Figure:
     """A figure that needs no screen, in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -64,7 +56,7 @@ def save(figure: Figure, path: Path, title: str) -> None:
     figure.savefig(path, dpi=150)
 
 
-#: Told apart by people who confuse red and green: Okabe and Ito, "Color Universal Design" (2008).
+#: Colours that people who confuse red and green can distinguish: Okabe and Ito, "Color Universal Design" (2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _WIDE = 20.0
 _DECADE = 10.0
@@ -77,7 +69,7 @@ class Band:
     """A curve with its interval.
 
     Attributes:
-        label: what the legend says.
+        label: in the legend.
         x: (k,) places.
         middle: (k,) the curve.
         low: (k,) lower end of the interval, or NaN.
@@ -116,7 +108,7 @@ def draw_bands(
     for number, one in enumerate(bands):
         colour = COLOURS[number % len(COLOURS)]
         style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
-        # A line through a single place is none.
+        # A line through a single place does not show.
         mark = "o" if one.x.size == 1 else None
         axes.plot(one.x, one.middle, color=colour, linestyle=style, label=one.label, linewidth=1.8, marker=mark)
         axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.18, linewidth=0)
@@ -134,8 +126,6 @@ def draw_bands(
 
 def scale_places(axes: Axes, bands: Sequence[Band]) -> None:
     """Scale the x axis of curves: by ratio where they span more than a factor of 20; ticks in words such as 10 k."""
-    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
-
     places = np.concatenate([one.x for one in bands]) if bands else np.empty(0)
     if places.size and places.min() > 0 and places.max() > _WIDE * places.min():
         axes.set_xscale("log")
@@ -149,8 +139,6 @@ def scale_places(axes: Axes, bands: Sequence[Band]) -> None:
 
 def _scale_by_ratio(axes: Axes) -> None:
     """A logarithmic y axis with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     axes.set_yscale("log")
     plain = FuncFormatter(lambda value, place: f"{value:g}")
     axes.yaxis.set_major_formatter(plain)
@@ -215,7 +203,7 @@ def draw_question(
     """
     figure = sheet(11.5, max(4.4, 3.0 + 0.5 * len(rows)))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    _draw_curves(left, bands, stepwise=scaled)
+    _draw_question_curves(left, bands, stepwise=scaled)
     if level is not None:
         left.axhline(level, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
     if scaled:
@@ -231,15 +219,13 @@ def draw_question(
         if one:
             _mark_plainly(axis)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
-    for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+    plain(left, right)
     # Below the axes: inside them a legend hides data sooner or later.
     figure.legend(loc="outside lower left", ncols=_columns([band.label for band in bands]), frameon=False, fontsize=9)
     save(figure, path, title)
 
 
-def _draw_curves(axes: Axes, bands: Sequence[Band], *, stepwise: bool) -> None:
+def _draw_question_curves(axes: Axes, bands: Sequence[Band], *, stepwise: bool) -> None:
     """Curves with their bands; step by step where a value holds until the next one is measured."""
     for number, band in enumerate(bands):
         look = _look(number)
@@ -254,8 +240,6 @@ def _draw_curves(axes: Axes, bands: Sequence[Band], *, stepwise: bool) -> None:
 
 def _mark_plainly(axis: Axis) -> None:
     """Plain numbers on a logarithmic axis: as many in a power of ten as there is room for."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     low, high = axis.get_view_interval()
     room = next((many for factor, many in _LOG_TICKS if high <= factor * low), (1,))
     axis.set_major_locator(LogLocator(subs=room))

@@ -31,7 +31,7 @@ from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of
 from galab.genome.step_sizes import mean_log_sigma, sigma
 from galab.genome.weights import Layout
-from galab.models import memory_metrics
+from galab.models import memory_metrics as memory
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.training.champion import named
 
@@ -277,7 +277,7 @@ class MemoryRecords:
         uses, first = [], dict[str, Any]()
         for parent in parents[:_PARENTS]:
             vectors, near = self._look(parent)
-            use = memory_metrics.use(memory_metrics.winners(near), len(vectors))
+            use = memory.use(memory.winners(near), len(vectors))
             uses.append(use.tolist())
             first = first or _fields(vectors, near, use)
         return {**first, USE: uses}
@@ -296,7 +296,7 @@ class MemoryRecords:
 def _fields(
     vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any], use: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
-    margins, lengths = memory_metrics.margins(near), memory_metrics.norms(vectors)
+    margins, lengths = memory.margins(near), memory.norms(vectors)
     filled = lengths > 0
     found: dict[str, Any] = {
         "memory_filled": int(filled.sum()),

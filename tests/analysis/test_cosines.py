@@ -116,7 +116,7 @@ def test_a_share_has_wilsons_interval() -> None:
     assert of.share_of(np.empty(0, bool)).total == 0
 
 
-def tried(count: int, size: int, curvature: float) -> tuple[of.Tried, np.ndarray]:
+def tried(count: int, size: int, curvature: float) -> tuple[of.MutationGains, np.ndarray]:
     """Mutations of f(x) = <g, x> - curvature |x|^2 / 2 at 0, by hand."""
     mutations, slope = noise(count, size), np.linspace(0.5, 1.5, size)
 
@@ -124,7 +124,7 @@ def tried(count: int, size: int, curvature: float) -> tuple[of.Tried, np.ndarray
         return steps @ slope - curvature / 2 * np.square(steps).sum(axis=1)
 
     pairs = count // 2
-    return of.Tried(mutations, fitness(mutations), fitness(-mutations[:pairs]), fitness(mutations)), slope
+    return of.MutationGains(mutations, fitness(mutations), fitness(-mutations[:pairs]), fitness(mutations)), slope
 
 
 def test_estimates_on_a_quadratic_have_the_cosine_of_their_law() -> None:
@@ -144,7 +144,7 @@ def test_estimates_on_a_quadratic_have_the_cosine_of_their_law() -> None:
 def test_the_best_and_their_means_are_those_of_the_gains() -> None:
     some, _ = tried(8, 5, 0.0)
     gains = np.array([1.0, 5.0, np.nan, 3.0, 5.0, -1.0, 0.0, np.inf])
-    other = of.Tried(some.noise, gains, -gains[:4], gains[::-1].copy())
+    other = of.MutationGains(some.noise, gains, -gains[:4], gains[::-1].copy())
     found = of.directions(other, [1, 2, 3])
     np.testing.assert_array_equal(found[of.BEST], some.noise[1])
     np.testing.assert_array_equal(found[of.BEST_FULL], some.noise[3])
@@ -157,7 +157,7 @@ def test_even_and_odd_parts_are_told_apart() -> None:
     curved, slope = tried(4000, 20, 2.0)
     # var |x|^2 = 2 D against |g|^2
     assert of.even_to_odd(curved) == pytest.approx(2 * 20 / float(slope @ slope), rel=0.15)
-    lost = of.Tried(flat.noise, np.full(400, np.nan), np.full(200, np.nan), np.zeros(400))
+    lost = of.MutationGains(flat.noise, np.full(400, np.nan), np.full(200, np.nan), np.zeros(400))
     assert math.isnan(of.even_to_odd(lost))
 
 

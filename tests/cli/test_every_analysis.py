@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from galab.analysis.base import takes_many
+from galab.analysis.base import summary_of, takes_many
 from galab.cli.main import main
 from galab.config.registry import ANALYSES
 
@@ -149,6 +149,11 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(kinds: Path, tmp_path: Path) -> Callable[[str], Path]:
     """A run of a kind, to do anything with."""
     return lambda name: Path(shutil.copytree(kinds / name, tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ANALYSES.names())
+def test_the_registry_has_the_first_line_of_its_help(name: str) -> None:
+    assert ANALYSES.summary(name) == summary_of(ANALYSES.load(name))
 
 
 def test_the_reference_runs_are_there_and_small() -> None:

@@ -1,1 +1,1 @@
-"""What is asked of runs: the frame of a question script, and the analyses of a single run."""
+"""The frame of a question script: a question, its trials, its answer and the files of that."""

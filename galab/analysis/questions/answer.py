@@ -1,9 +1,4 @@
-"""The answer to a question: a row per seed, a comparison of the conditions, and one line.
-
-Which condition passes which: from where on one is ahead of another for good.
-
-What analyses find in the finished trials of a question: a number for each trial and look.
-"""
+"""The answer to a question: a row per seed, a comparison of the conditions, what analyses found, and one line."""
 
 from __future__ import annotations
 
@@ -17,22 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.base import Analysis
-from galab.analysis.questions.question import Look, Question
-from galab.analysis.questions.trials import Read
+from galab.analysis.questions.question import AnalysisNumber, Question
+from galab.analysis.questions.trials import TrialCurve
 from galab.config.registry import ANALYSES
 from galab.errors import UsageError
 from galab.saved_runs.saved_run import open_saved
-from galab.stats.curves import Reached, best_so_far, compare_first, first_reaching, passing, reached
+from galab.stats.curves import Reached, best_so_far, compare_first, first_reaching, reached, stays_ahead_from
 from galab.stats.intervals import Comparison, Interval, compare, median_interval
+from galab.stats.text import p_text
 
 
-def watched(question: Question, labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Whom each condition but the first is watched passing, and its own label."""
+def compared_pairs(question: Question, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """The label of each condition but the first, after that of the condition it is compared with."""
     return [(labels[0], one) for one in labels[1:]] if question.crossings == "first" else list(pairwise(labels))
 
 
-def crossings_of(question: Question, reads: Sequence[Read], labels: Sequence[str], until: float) -> tuple[Reached, ...]:
-    """From where on each condition was ahead of the one that it is watched passing, over the seeds that both have.
+def crossings_of(
+    question: Question, reads: Sequence[TrialCurve], labels: Sequence[str], until: float
+) -> tuple[Reached, ...]:
+    """From where on each condition was ahead of the one that it is compared with, over the seeds that both have.
 
     Args:
         question: what is asked.
@@ -42,19 +40,19 @@ def crossings_of(question: Question, reads: Sequence[Read], labels: Sequence[str
     """
     curves = {(question.conditions[one.condition].label, one.seed): one for one in reads}
     found = []
-    for before, label in watched(question, labels):
+    for before, label in compared_pairs(question, labels):
         seeds = [seed for name, seed in curves if name == label and (before, seed) in curves]
-        places = [_passing(question, curves[before, seed], curves[label, seed], until) for seed in seeds]
+        places = [_ahead_from(question, curves[before, seed], curves[label, seed], until) for seed in seeds]
         found.append(reached(places) if places else Reached(0, Interval(0, math.inf, math.nan, math.nan)))
     return tuple(found)
 
 
-def _passing(question: Question, first: Read, second: Read, until: float) -> float:
+def _ahead_from(question: Question, first: TrialCurve, second: TrialCurve, until: float) -> float:
     cut = []
     for one in (first, second):
         places = one.along(question.axis)
         cut.append((places[places <= until], one.values[places <= until]))
-    return passing(cut[0], cut[1], lower_is_better=question.lower_is_better)
+    return stays_ahead_from(cut[0], cut[1], lower_is_better=question.lower_is_better)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the trials of a question say.
+    """What the trials of a question have measured, and their comparison.
 
     Attributes:
         question: what was asked.
@@ -98,8 +96,8 @@ class Answer:
         labels: of the conditions that have a value, in order.
         comparison: of the conditions.
         reached: who reached the level, and when; None without a level.
-        crossings: of each condition but the first, from where on it was ahead of the one that it is watched passing;
-            empty unless asked.
+        crossings: of each condition but the first, from where on it was ahead of the one that it is compared with;
+            empty unless asked for.
         failed: trials without a result, and why.
     """
 
@@ -107,12 +105,12 @@ class Answer:
     generations: int
     until: float
     findings: tuple[Finding, ...]
-    reads: tuple[Read, ...]
+    reads: tuple[TrialCurve, ...]
     labels: tuple[str, ...]
     comparison: Comparison
     reached: tuple[Reached, ...] | None
     crossings: tuple[Reached, ...]
-    failed: tuple[Read, ...]
+    failed: tuple[TrialCurve, ...]
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -125,7 +123,7 @@ class Answer:
         return np.array([getattr(one, self.question.measure) for one in own], dtype=np.float64)
 
 
-def answer(question: Question, reads: Sequence[Read], generations: int) -> Answer:
+def answer(question: Question, reads: Sequence[TrialCurve], generations: int) -> Answer:
     """Compare the conditions.
 
     Args:
@@ -166,8 +164,8 @@ def answer(question: Question, reads: Sequence[Read], generations: int) -> Answe
     )
 
 
-def _lengths(question: Question, good: Sequence[Read], wanted: Sequence[int]) -> dict[int, float]:
-    """How far the trials of each condition go on the question's axis.
+def _lengths(question: Question, good: Sequence[TrialCurve], wanted: Sequence[int]) -> dict[int, float]:
+    """How far the trials of each condition reach along the question's axis.
 
     Args:
         question: what is asked.
@@ -182,7 +180,7 @@ def _lengths(question: Question, good: Sequence[Read], wanted: Sequence[int]) ->
     return {number: last if number in on or not on else math.inf for number, last in lengths.items()}
 
 
-def _finding(question: Question, one: Read, until: float) -> Finding | None:
+def _finding(question: Question, one: TrialCurve, until: float) -> Finding | None:
     """What counts of a trial; None where it had measured nothing by then."""
     lower, level = question.lower_is_better, question.level
     places = one.along(question.axis)
@@ -248,7 +246,7 @@ def _amount(found: Answer) -> str:
 def _ahead(found: Answer) -> str:
     """Which condition passes another, and where."""
     parts = []
-    for (before, label), one in zip(watched(found.question, found.labels), found.crossings, strict=True):
+    for (before, label), one in zip(compared_pairs(found.question, found.labels), found.crossings, strict=True):
         if not one.count:
             parts.append(f"{label} never passes {before} for good")
             continue
@@ -264,17 +262,13 @@ def _verdict(found: Answer) -> str:
         return "The medians are equal."
     if not others:
         return f"Best median: {best}; no test is possible." if len(found.labels) > 1 else ""
-    tests = ", ".join(f"{found.labels[place]} p = {_p(test.p)}" for place, test in others.items())
+    tests = ", ".join(f"{found.labels[place]} p = {p_text(test.p)}" for place, test in others.items())
     rule = ", Holm" if len(others) > 1 else ""
     return f"Best median: {best}; against it (Mann-Whitney{rule}): {tests}."
 
 
 def _medians(found: Answer) -> list[float]:
     return [interval.median for interval in found.intervals]
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
 def _number(value: float) -> str:
@@ -286,11 +280,11 @@ def _interval(one: Interval) -> str:
     return _number(one.median) + around
 
 
-def look_at(looks: Sequence[Look], reads: Sequence[Read]) -> dict[str, NDArray[np.float64]]:
-    """The number of each look in each finished trial.
+def numbers_of_trials(numbers: Sequence[AnalysisNumber], reads: Sequence[TrialCurve]) -> dict[str, NDArray[np.float64]]:
+    """What analyses find in the finished trials.
 
     Args:
-        looks: what to look for.
+        numbers: which numbers of which analyses.
         reads: the trials.
 
     Returns:
@@ -299,22 +293,22 @@ def look_at(looks: Sequence[Look], reads: Sequence[Read]) -> dict[str, NDArray[n
     Raises:
         UsageError: an analysis is unknown, or cannot be made of these runs.
     """
-    found: dict[str, list[float]] = {look.label: [] for look in looks}
+    found: dict[str, list[float]] = {number.label: [] for number in numbers}
     for read in reads:
         if read.state != "finished":
             continue
         saved, made = open_saved(read.path), dict[str, Analysis]()
-        for look in looks:
-            if look.analysis not in made:
-                made[look.analysis] = ANALYSES.load(look.analysis)(saved, lambda what, share: None)
-            value = _value(made[look.analysis].values, look.value)
+        for number in numbers:
+            if number.analysis not in made:
+                made[number.analysis] = ANALYSES.load(number.analysis)(saved, lambda what, share: None)
+            value = _value(made[number.analysis].values, number.value)
             if isinstance(value, (int, float)):
-                found[look.label].append(float(value))
+                found[number.label].append(float(value))
     return {label: np.array(values, dtype=np.float64) for label, values in found.items()}
 
 
-def sentence_of_looking(found: dict[str, NDArray[np.float64]]) -> str:
-    """Medians and intervals of all looks, in one line."""
+def numbers_sentence(found: dict[str, NDArray[np.float64]]) -> str:
+    """Medians and intervals of all numbers, in one line."""
     parts = [f"{label}: {_words(median_interval(values))}" for label, values in found.items() if len(values)]
     seeds = max((len(values) for values in found.values()), default=0)
     return f"In {seeds} finished trials, medians [bootstrap 95 %]: {'; '.join(parts)}."

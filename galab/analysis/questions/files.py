@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.questions.answer import Answer, measured
-from galab.analysis.questions.trials import Read
+from galab.analysis.questions.trials import TrialCurve
 from galab.errors import UsageError
 from galab.stats.curves import at_generations, band_of, spread_out
 from galab.stats.intervals import median_interval
@@ -21,13 +21,13 @@ from galab.stats.plots import Band, Row, draw_question
 _AXES = {"generation": "generation", "evaluations": "evaluations (children x examples)"}
 
 
-def write(found: Answer, image: Path, looks: Mapping[str, NDArray[np.float64]] | None = None) -> tuple[Path, ...]:
+def write(found: Answer, image: Path, numbers: Mapping[str, NDArray[np.float64]] | None = None) -> tuple[Path, ...]:
     """Write the figure, the row of each seed beside it, and the curves.
 
     Args:
         found: the answer.
         image: the figure's file.
-        looks: what analyses found in the trials, label to (n,); the right panel then shows these.
+        numbers: what analyses found in the trials, label to (n,); the right panel then shows these.
 
     Returns:
         The files written.
@@ -51,26 +51,26 @@ def write(found: Answer, image: Path, looks: Mapping[str, NDArray[np.float64]] |
         draw_question(
             image,
             bands,
-            _rows(found, looks or {}),
-            labels=(_AXES[axis], question.unit, question.unit if looks else measured(question, end)),
+            _rows(found, numbers or {}),
+            labels=(_AXES[axis], question.unit, question.unit if numbers else measured(question, end)),
             title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
             level=question.level,
             until=found.until if unequal else None,
-            logarithmic=(axis == "evaluations", question.logarithmic, question.logarithmic and not looks),
+            logarithmic=(axis == "evaluations", question.logarithmic, question.logarithmic and not numbers),
         )
     except ValueError as error:
         raise UsageError(f"expected --output as the name of an image such as answer.png, got: {error}") from None
     table, along = image.with_suffix(".csv"), image.with_name(f"{image.stem}_curves.csv")
     write_csv(table, [asdict(one) for one in found.findings])
     write_csv(along, curves)
-    if not looks:
+    if not numbers:
         return image, table, along
     seen = image.with_name(f"{image.stem}_looks.csv")
-    write_csv(seen, [{"look": label, "value": value} for label, values in looks.items() for value in values.tolist()])
+    write_csv(seen, [{"look": label, "value": value} for label, values in numbers.items() for value in values.tolist()])
     return image, table, along, seen
 
 
-def _places(found: Answer, own: Sequence[Read]) -> NDArray[np.int64]:
+def _places(found: Answer, own: Sequence[TrialCurve]) -> NDArray[np.int64]:
     """Where the curve of a condition is drawn: to where its trials were to go, even if they were done before."""
     if found.question.axis == "generation":
         return spread_out(found.question.conditions[own[0].condition].generations(found.generations))
@@ -78,10 +78,10 @@ def _places(found: Answer, own: Sequence[Read]) -> NDArray[np.int64]:
     return spread_out(max(last for _, last in ends), first=max(1, min(first for first, _ in ends)))
 
 
-def _rows(found: Answer, looks: Mapping[str, NDArray[np.float64]]) -> list[Row]:
-    """Of the conditions, or of what was looked at."""
-    if looks:
-        return [Row(label, values, median_interval(values)) for label, values in looks.items() if len(values)]
+def _rows(found: Answer, numbers: Mapping[str, NDArray[np.float64]]) -> list[Row]:
+    """A row of each condition, or of each number that analyses found."""
+    if numbers:
+        return [Row(label, values, median_interval(values)) for label, values in numbers.items() if len(values)]
     return [Row(label, found.values(label), found.intervals[place]) for place, label in enumerate(found.labels)]
 
 

@@ -1,6 +1,7 @@
-"""A question as a value: conditions that differ in a few hyperparameters, and what is looked at.
+"""A question as a value: conditions that differ in a few hyperparameters, and what is measured.
 
-What the questions of the memorisation laboratory have in common, so that each names only what it varies.
+Below are the hyperparameters that the questions of the memorisation laboratory share, so that each script names only
+what it varies.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from galab.storage.run_folder import check_name
 RARE = 1000
 #: What a trial is judged by.
 MEASURES = ("end", "best", "first")
-#: Whom conditions are watched passing; the empty word is nobody.
+#: Which condition each one is compared with, to say from where on it is ahead; no comparison when empty.
 CROSSINGS = ("", "neighbour", "first")
 #: What trials are compared along: equal generations, or an equal number of evaluations (children x examples).
 AXES = ("generation", "evaluations")
@@ -33,7 +34,7 @@ class Condition:
 
     Attributes:
         label: what figures and answers call it; its folder is made of it.
-        options: fields of :class:`galab.config.fields.RunConfig` that it has besides what all have in common.
+        options: fields of :class:`galab.config.fields.RunConfig` that it has in addition to those that all have.
         length: generations of its trials, as a multiple of the question's.
         converges: whether its trials have nothing left to learn at their end, as a baseline by gradients; where others
             go on they stand for longer ones, and others are not cut to their length.
@@ -55,12 +56,12 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AnalysisNumber:
     """A number that an analysis finds in each finished trial.
 
     Attributes:
         label: what figures and answers call it.
-        analysis: its name, as ``galab analyze`` knows it.
+        analysis: its name, as in ``galab analyze``.
         value: where it lies in the analysis' values, such as ``planted.after``.
     """
 
@@ -80,7 +81,7 @@ class Question:
         common: fields of :class:`galab.config.fields.RunConfig` that all conditions have.
         generations: of each trial.
         seeds: of the trials, in words such as ``0-9``.
-        follow: the field of the log to look at.
+        follow: the field of the log that is compared.
         unit: what that field is in words, with its unit, such as "wrong answers (of 64)".
         factor: times the field is what is shown; -1 makes a number of errors of a fitness.
         lower_is_better: whether less of what is shown is better.
@@ -88,13 +89,13 @@ class Question:
         measure: what a trial is judged by: its value at the "end", the "best" it ever had, or the "first" generation
             that reaches ``level``.
         level: of what is shown; also counts who reached it.
-        looks: what analyses find in the trials of the first condition; the figure and the answer then compare these
+        numbers: what analyses find in the trials of the first condition; the figure and the answer then compare these
             numbers instead of the conditions.
         axis: what trials are compared along.
         until: the generation, or number of evaluations as the axis is, at which trials are judged; conditions that do
             not go so far are left out. When absent, it is where the shortest condition ends.
-        crossings: whom each condition is watched passing, the "neighbour" before it or the "first": the answer says
-            from where on it is ahead for good. Nobody when empty.
+        crossings: which condition each one is compared with, the "neighbour" before it or the "first": the answer
+            says from where on it is ahead for good. No comparison when empty.
         logarithmic: whether what is shown is drawn on a logarithmic scale.
 
     Raises:
@@ -114,7 +115,7 @@ class Question:
     ranked: bool = True
     measure: str = "end"
     level: float | None = None
-    looks: tuple[Look, ...] = ()
+    numbers: tuple[AnalysisNumber, ...] = ()
     axis: str = "generation"
     until: float | None = None
     crossings: str = ""
@@ -170,7 +171,7 @@ class Question:
 
 #: 64 random points of 128 numbers with random labels out of ten, all of them in every generation.
 POINTS: dict[str, Any] = {"task": "memorize", "batch": 0, "crossover": "none", "step_size": "fixed"}
-#: A small dense network whose fitness tells nothing but the number of errors.
+#: A small dense network whose fitness is the number of errors alone.
 NO_GRADIENT: dict[str, Any] = POINTS | {"model": "mlp", "hidden": "64", "fitness": "wrong"}
 #: 64 memories, at first empty, one of which changes in each child: 8 parents, 32 children.
 BANK: dict[str, Any] = POINTS | {

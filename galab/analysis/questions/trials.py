@@ -30,7 +30,7 @@ from galab.training.trials.trials import Trials
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Read:
+class TrialCurve:
     """What one trial measured.
 
     Attributes:
@@ -80,7 +80,7 @@ def run_question(
         generations: of each trial, but for its condition's length.
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
-        observe: hears how each trial comes along.
+        observe: called with the state of the trials.
 
     Raises:
         UsageError: conditions that cannot be carried out, or that differ from what is there.
@@ -98,7 +98,7 @@ def run_question(
     )
 
 
-def read_question(question: Question, trials: Trials, generations: int) -> list[Read]:
+def read_question(question: Question, trials: Trials, generations: int) -> list[TrialCurve]:
     """What each trial has measured up to a generation, in the order of conditions and seeds.
 
     Args:
@@ -128,7 +128,7 @@ def read_question(question: Question, trials: Trials, generations: int) -> list[
             )
         rows = np.array(points, dtype=np.float64).reshape(-1, 3)
         shown = rows[:, 2] * question.factor + 0.0  # -0.0 becomes 0.0, which reads better
-        found.append(Read(where, one.seed, one.path, one.state, one.message, rows[:, 0], rows[:, 1], shown))
+        found.append(TrialCurve(where, one.seed, one.path, one.state, one.message, rows[:, 0], rows[:, 1], shown))
     return found
 
 

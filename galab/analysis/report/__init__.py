@@ -1,1 +1,1 @@
-"""``galab compare`` and ``galab report``."""
+"""Comparisons of runs, and reports of a run or a group as one HTML file."""

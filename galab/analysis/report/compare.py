@@ -1,6 +1,6 @@
-"""What ``galab compare`` says: groups of runs at equal budgets, and when they reach a level.
+"""What ``galab compare`` reports and writes: groups of runs at equal budgets, and when they reach a level.
 
-The files of a comparison: a figure, and event files in which TensorBoard shows the very groups and bands.
+The files are a figure, and event files in which TensorBoard shows the same groups and bands.
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard.summary import custom_scalars, hparams
 
-from galab.analysis.base import or_none
+from galab.analysis.base import lower_is_better, or_none
 from galab.errors import RunFolderError, UsageError
 from galab.stats.curves import band, compare_first, default_budgets, reached, times_to, value_at
 from galab.stats.effect_size import Effect, effect
 from galab.stats.intervals import Comparison, compare, median_interval
 from galab.stats.plots import Band, Row, draw_question
 from galab.storage.files import folder_error, read_json, write_json_atomic
+from galab.training.tensorboard import EventFile
 from galab.training.trials.curves import Curves
 
-if TYPE_CHECKING:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
 Values = dict[str, NDArray[np.float64]]
-#: Words in metrics of which less is better.
-_TO_BE_SMALL = ("loss", "error", "weights_distance")
 
 
 def compared(found: Curves, *, at: Sequence[float] | None = None, to: Sequence[float] = ()) -> dict[str, Any]:
@@ -115,7 +113,7 @@ def _to(found: Curves, level: float) -> dict[str, Any]:
 
 
 def _rows(values: Values, result: Comparison, *, lower: bool) -> list[dict[str, Any]]:
-    """A row per group; infinity, which is "never", becomes None, as JSON knows no infinity."""
+    """A row per group; infinity, which is "never", becomes None, as JSON has no infinity."""
     best = list(values.values())[result.best]
     rows = []
     for place, (name, own) in enumerate(values.items()):
@@ -171,11 +169,6 @@ def measured_on(metric: str) -> str:
         if metric.startswith(split):
             return f"{split} data"
     return "training data"
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric is to be small."""
-    return any(word in metric for word in _TO_BE_SMALL)
 
 
 def number(value: float) -> str:
@@ -289,8 +282,6 @@ def write_tensorboard(found: Curves, groups: Sequence[Group], folder: Path) -> l
         UsageError: there is a folder that was not made here.
         RunFolderError: it cannot be written.
     """
-    from galab.training.tensorboard import EventFile
-
     names = _folders([group.name for group in groups])
     _make_room(folder)
     try:
@@ -349,8 +340,6 @@ def _folders(names: Sequence[str]) -> list[str]:
 
 
 def _band(tag: str, row: list[float]) -> Summary:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
     median, low, high = row
     # A single run has no interval: its band has no width, so that TensorBoard still draws the line.
     ends = {"median": median, "low": low if low == low else median, "high": high if high == high else median}
@@ -359,8 +348,6 @@ def _band(tag: str, row: list[float]) -> Summary:
 
 def _layout(found: Curves, tag: str, unit: str) -> Summary:
     """The Custom Scalars tab: one chart with a band per group."""
-    from torch.utils.tensorboard.summary import custom_scalars
-
     # TensorBoard's own function for this asks for TensorFlow.
     chart = ["Margin", [f"{tag}/{name}" for name in ("median", "low", "high")]]
     layout: Summary = custom_scalars(
@@ -371,8 +358,6 @@ def _layout(found: Curves, tag: str, unit: str) -> Summary:
 
 def _hparams(group: Group, tag: str) -> list[Summary]:
     """A group's row in the hparams tab: what makes it, and where its curves end."""
-    from torch.utils.tensorboard.summary import hparams
-
     known = {name: value for name, value in group.fields.items() if value is not None}
     # TensorBoard takes the values from the curves of these tags.
     metrics = dict.fromkeys((f"{tag}/{word}" for word in ("median", "low", "high")), 0.0)

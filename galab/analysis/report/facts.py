@@ -1,6 +1,6 @@
-"""What a run's folder says, read piece by piece: a damaged piece is told and does not hide the others.
+"""The state of a run and its log, read from its folder, and the verdicts that a reader needs first.
 
-What a run's log says of how it went: what ended it, what it was warned of, what a reader should know first.
+A folder is read piece by piece: a damaged piece is reported and does not hide the others.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from typing import Any, TypeVar
 from galab.config.fields import RunConfig
 from galab.config.option import complete
 from galab.config.strategy_kinds import EVOLUTION_STRATEGIES
+from galab.doctor.advice import advice
+from galab.doctor.measure import examine
 from galab.errors import GalabError
 from galab.storage import checkpoints
 from galab.storage.groups import group_of
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder, locate
+from galab.training import trust as trust_rules
 from galab.training.origin import read_state
 
 T = TypeVar("T")
@@ -34,7 +37,7 @@ class Facts:
         path: its folder, or the checkpoint file that was asked for.
         folder: its folder; None for a checkpoint that lies alone.
         name: its name.
-        state: how it stands, such as ``finished`` or ``killed``; empty where nothing says so.
+        state: how it stands, such as ``finished`` or ``killed``; empty where that is unknown.
         message: why it ended.
         values: its hyperparameters, those of the newest checkpoint where one can be read.
         data: what its data is.
@@ -163,7 +166,7 @@ class Verdict:
 
 
 def verdicts(facts: Facts) -> list[Verdict]:
-    """All that there is to say, problems first."""
+    """All verdicts, problems first."""
     found = [Verdict(False, problem) for problem in facts.problems]
     return [*found, *_ended(facts), *_warnings(facts), *_failures(facts), *_fell(facts), *_estimate(facts)]
 
@@ -228,18 +231,14 @@ def _estimate(facts: Facts) -> list[Verdict]:
     return [Verdict(True, say)]
 
 
-def examined(facts: Facts, budget: float, *, trust: bool = False) -> list[Verdict]:
-    """What ``galab doctor es`` says of the run's configuration; measured anew, where the run began.
+def doctor_verdicts(facts: Facts, budget: float, *, trust: bool = False) -> list[Verdict]:
+    """What ``galab doctor es`` says of the run's configuration; measured again, where the run began.
 
     Args:
         facts: the run.
         budget: seconds that it may take, roughly.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it has not been run here before.
     """
-    from galab.doctor.advice import advice
-    from galab.doctor.measure import examine
-    from galab.training import trust as trust_rules
-
     if facts.strategy not in EVOLUTION_STRATEGIES:
         return [Verdict(True, "the doctor knows evolution strategies alone, and this run is none")]
     try:

@@ -1,4 +1,4 @@
-"""The curves of a report, drawn anew: one figure for what belongs together."""
+"""The curves of a report: one figure for what belongs together."""
 
 from __future__ import annotations
 

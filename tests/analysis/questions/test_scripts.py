@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FOLDER, RUNS = ROOT / "analysis", ROOT / "runs"
 GA, ES, SEEDS = (str(RUNS / name) for name in ("reference", "reference-eggroll", "reference-seeds"))
 #: What each is asked with; "{}" is a folder for what it writes.

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from galab.analysis.report.facts import Facts, series, verdicts
-from galab.analysis.report.html import element, table
 from galab.training.compose import choices_of, command_of
 
 
@@ -78,11 +77,3 @@ def test_choices_are_what_differs_and_the_command_names_all_that_scores_hang_on(
     assert command.endswith("""--name 'it'"'"'s'""")
     assert "--parents" not in command
     assert "population" not in {one.name for one in choices_of(values | {"population": 64})}
-
-
-def test_markup_escapes_texts_and_attributes_and_nothing_twice() -> None:
-    inner = element("b", "<&>")
-    assert element("p", inner, "'", kind='"x') == '<p class="&quot;x"><b>&lt;&amp;&gt;</b>&#x27;</p>'
-    assert "&lt;i&gt;" in table([{"<i>": "<u>"}])
-    assert "<u>" not in table([{"<i>": "<u>"}])
-    assert table([]) == ""

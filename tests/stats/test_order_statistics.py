@@ -1,4 +1,4 @@
-"""The expected best of n against enumeration and the exact integral for normals; shares against scipy."""
+"""The expected best of n against enumeration, closed forms, exact integrals and Beyer's progress coefficients."""
 
 from __future__ import annotations
 
@@ -8,8 +8,63 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from galab.stats.intervals import share_interval
-from galab.stats.order_statistics import best_of, expected_best, maximum_odds, wins
+from galab.stats.order_statistics import (
+    best_of,
+    expected_best,
+    gains_interval,
+    gains_of_best,
+    maximum_odds,
+    normal_maximum,
+    wins,
+)
+
+
+def test_large_samples_and_numbers_do_not_overflow() -> None:
+    # Of 1..m the largest of n is n (m + 1) / (n + 1) in the mean.
+    assert expected_best(np.arange(1.0, 20_001), 4096) == pytest.approx(4096 * 20_001 / 4097)
+    for n in (0, 8):
+        with pytest.raises(ValueError, match="from 1 to the number of values, 7"):
+            expected_best(np.zeros(7), n)
+
+
+def test_coefficients_of_the_normal_law() -> None:
+    known = {1: 0.0, 2: 1 / np.sqrt(np.pi), 3: 1.5 / np.sqrt(np.pi), 10: 1.538753, 100: 2.507594, 1000: 3.241436}
+    for n, value in known.items():
+        assert normal_maximum(n) == pytest.approx(value, abs=2e-6)
+    assert 3.6 < normal_maximum(4096) < 3.8
+
+
+def test_the_best_by_a_noisy_score() -> None:
+    scores, gains = [0.3, 2.0, 1.0, -1.0], [5.0, -2.0, 1.0, 0.0]
+    for n in (1, 2, 3, 4):
+        best = [max(part, key=lambda place: scores[place]) for part in combinations(range(4), n)]
+        assert gains_of_best(scores, gains, [n])[0] == pytest.approx(np.mean([gains[place] for place in best]))
+        assert gains_of_best(gains, gains, [n])[0] == pytest.approx(expected_best(np.array(gains), n))
+
+
+def test_a_linear_fitness_gains_sigma_times_slope_times_the_coefficient() -> None:
+    # f(w) = g w with |g| = 3, children w + sigma z with sigma = 0.1: the gain is sigma |g| c_n.
+    slope = np.random.default_rng(1).normal(size=50)
+    slope *= 3 / np.linalg.norm(slope)
+    gains = 0.1 * np.random.default_rng(2).normal(size=(20_000, 50)) @ slope
+    numbers = [1, 2, 8, 64, 512]
+    found = gains_of_best(gains, gains, numbers)
+    low, high = gains_interval(gains, gains, numbers, resamples=200)
+    for n, one, below, above in zip(numbers, found, low, high, strict=True):
+        assert one == pytest.approx(0.3 * normal_maximum(n), abs=0.008)
+        assert below < one < above
+
+
+def test_too_few_children_have_no_interval() -> None:
+    gains = np.random.default_rng(3).normal(size=128)
+    low, high = gains_interval(gains, gains, [1, 16, 17, 128], resamples=50)
+    assert np.isnan(low).tolist() == np.isnan(high).tolist() == [False, False, True, True]
+
+
+def test_failed_children_are_never_chosen_before_others() -> None:
+    scores = np.array([-np.inf, 1.0, 2.0])
+    assert gains_of_best(scores, scores, [2, 3]).tolist() == pytest.approx([5 / 3, 2])
+    assert gains_of_best(scores, scores, [1]).tolist() == [-np.inf]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
@@ -70,15 +125,3 @@ def test_the_winner_is_known_where_the_noise_is_shared() -> None:
     found = best_of(np.stack([0.1 * z, z, 0.5 * z]), 4)
     assert found.winner == 1
     assert (found.winners == 1).mean() > 0.99
-
-
-@pytest.mark.parametrize(("hits", "of"), [(0, 10), (10, 10), (1, 1024), (37, 256)])
-def test_shares_have_the_interval_of_scipy(hits: int, of: int) -> None:
-    wilson = stats.binomtest(hits, of).proportion_ci(method="wilson")
-    assert share_interval(hits, of) == pytest.approx((wilson.low, wilson.high))
-
-
-def test_nothing_seen_says_nothing() -> None:
-    assert share_interval(0, 0) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="from 1 to the number of values, 3"):
-        maximum_odds(3, 4)

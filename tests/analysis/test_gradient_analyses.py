@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lab_runs import CLOUDS_WITHOUT_GRADIENT, KINDS, SMALL
+from analysis_runs import CLOUDS, CLOUDS_WITHOUT_GRADIENT, KINDS, SMALL
 
 from galab.analysis.base import Analysis
 from galab.analysis.gradient_cosine import gradient_cosine
 from galab.analysis.gradients import gradients
-from galab.analysis.sampling import gradient_steps, noise_of, steps_taken, tried
+from galab.analysis.sampling import gradient_steps, mutation_gains, noise_of, steps_taken
 from galab.config.fields import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.history import History
@@ -93,7 +93,7 @@ def test_gains_are_those_of_single_networks(runs: Callable[[str], Path]) -> None
     probe = Probe(open_saved(runs("ga")))
     weights, small, full = probe.weights(), probe.minibatches(32).of(1), probe.examples("train", 100)
     noise = noise_of(_normal(), 5, 0, (5, len(weights)))
-    some = tried(probe, weights, noise, 0.125, small, full)
+    some = mutation_gains(probe, weights, noise, 0.125, small, full)
     for row, gain in enumerate(some.full):
         one = probe.fitness((weights + np.float32(0.125) * noise[row])[None], full)[0]
         assert gain == pytest.approx(one - probe.fitness(weights[None], full)[0], abs=1e-6)
@@ -199,12 +199,8 @@ def test_fewer_examples_stand_for_all(runs: Callable[[str], Path]) -> None:
 
 def test_members_that_fail_harm_no_answer(tmp_path: Path) -> None:
     file = tmp_path / "clouds.py"
-    body = CLOUDS_WITHOUT_GRADIENT.replace(
-        "return {name: value.detach() for name, value in super().measure(outputs, targets).items()}",
-        "sums = super().measure(outputs, targets)\n"
-        "        sums['loss'] = sums['loss'] / (sums['loss'] < LIMIT * len(targets)).float() * 1.0\n"
-        "        return sums",
-    )
+    measured = "sums | {'loss': sums['loss'] / (sums['loss'] < LIMIT * len(targets)).float()}"
+    body = CLOUDS.replace("MEASURED", measured)
     file.write_text("LIMIT = 1e9\n" + body)
     start(RunConfig(**{**SMALL, "task": f"{file}:clouds"}), name="some", runs=tmp_path)
     saved = open_saved(tmp_path / "some", trust=True)

@@ -12,9 +12,9 @@ import pytest
 from galab.analysis.questions.answer import answer, sentence
 from galab.analysis.questions.files import write
 from galab.analysis.questions.question import Condition, Question
-from galab.analysis.questions.trials import Read, read_question, run_question
+from galab.analysis.questions.trials import TrialCurve, read_question, run_question
 from galab.errors import UsageError
-from galab.stats.curves import passing, spread_out
+from galab.stats.curves import spread_out, stays_ahead_from
 
 INF, NAN = float("inf"), float("nan")
 QUESTION = Question(
@@ -37,24 +37,25 @@ QUESTION = Question(
 EVALUATIONS = dataclasses.replace(QUESTION, axis="evaluations")
 
 
-def read(condition: int, seed: int, values: list[float], cost: float = 10.0) -> Read:
+def read(condition: int, seed: int, values: list[float], cost: float = 10.0) -> TrialCurve:
     """A trial that measured these values in its first generations, each of which cost so many evaluations."""
     generations = np.arange(1.0, len(values) + 1)
-    return Read(condition, seed, Path(f"{condition}_{seed}"), "finished", "", generations, generations * cost,
+    return TrialCurve(condition, seed, Path(f"{condition}_{seed}"), "finished", "", generations, generations * cost,
                 np.array(values))  # fmt: skip
 
 
 def test_passing_is_the_place_after_the_last_where_the_second_was_not_ahead() -> None:
     places = [1, 2, 3, 4]
-    assert passing((places, [5, 4, 3, 3]), (places, [9, 3, 4, 1]), lower_is_better=True) == 4
-    assert passing((places, [5, 4, 3, 3]), (places, [9, 3, 2, 1]), lower_is_better=True) == 2
-    assert passing((places, [5, 4, 3, 3]), (places, [1, 1, 1, 1]), lower_is_better=True) == 1
-    assert passing((places, [5, 4, 3, 3]), (places, [1, 1, 1, 3]), lower_is_better=True) == INF, "equal is not ahead"
-    assert passing((places, [1, 2, 3, 4]), (places, [0, 3, 4, 5])) == 2
+    assert stays_ahead_from((places, [5, 4, 3, 3]), (places, [9, 3, 4, 1]), lower_is_better=True) == 4
+    assert stays_ahead_from((places, [5, 4, 3, 3]), (places, [9, 3, 2, 1]), lower_is_better=True) == 2
+    assert stays_ahead_from((places, [5, 4, 3, 3]), (places, [1, 1, 1, 1]), lower_is_better=True) == 1
+    # Equal is not ahead.
+    assert stays_ahead_from((places, [5, 4, 3, 3]), (places, [1, 1, 1, 3]), lower_is_better=True) == INF
+    assert stays_ahead_from((places, [1, 2, 3, 4]), (places, [0, 3, 4, 5])) == 2
     # Measured at other places: the last value counts, up to where both are. Ahead at 3 (5 against 4), behind at 2.
-    assert passing(([1, 4], [4, 9]), ([2, 3, 8], [4, 5, 99])) == INF
-    assert passing(([1, 5], [4, 9]), ([2, 3, 4], [4, 5, 6])) == 3
-    assert passing(([], []), (places, [1, 1, 1, 1])) == INF
+    assert stays_ahead_from(([1, 4], [4, 9]), ([2, 3, 8], [4, 5, 99])) == INF
+    assert stays_ahead_from(([1, 5], [4, 9]), ([2, 3, 4], [4, 5, 6])) == 3
+    assert stays_ahead_from(([], []), (places, [1, 1, 1, 1])) == INF
 
 
 def test_curves_may_begin_later_than_at_one() -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galab.analysis.base import Analysis, Heard, Option, options_of, summary_of
+from galab.analysis.base import Analysis, Option, Progress, options_of, summary_of
 from galab.analysis.memory import Bank, BankPicture, draw_bank, sentence_of
 from galab.analysis.memory import summary_of as numbers_of
 from galab.config.registry import ANALYSES
 from galab.models import memory_metrics as bank_of
 
 
-def example(saved: object, heard: Heard, *, rate: float = 0.5, split: str = "train") -> Analysis:
+def example(saved: object, heard: Progress, *, rate: float = 0.5, split: str = "train") -> Analysis:
     """What it is.
 
     And more of it.

@@ -19,17 +19,23 @@ KINDS: dict[str, dict[str, Any]] = {
         "model": "memory(heads=6)", "hidden": None, "sigma": 0.5, "mutate": "memory-perturb,memory-target",
         "fitness": "wrong",
     },
+    "fresh": {
+        "strategy": "eggroll", "task": "linear-regression", "model": "linear", "hidden": None, "fitness": "loss",
+        "optimizer": "nadam", "lr": 0.1, "population": 16, "lr_schedule": "cosine:0.1", "parents": 8, "children": 32,
+    },
 }  # fmt: skip
 
-#: A task whose loss is made by NumPy, through which nothing can be differentiated.
-CLOUDS_WITHOUT_GRADIENT = '''
+#: A task in a file of its own; MEASURED is to be replaced by what it makes of the measured sums.
+CLOUDS = '''
 import numpy as np
+import torch
 from galab.tasks import Classification
 
 
 class Clouds(Classification):
     def measure(self, outputs, targets):
-        return {name: value.detach() for name, value in super().measure(outputs, targets).items()}
+        sums = super().measure(outputs, targets)
+        return MEASURED
 
 
 def clouds():
@@ -39,3 +45,9 @@ def clouds():
     parts = [(inputs[a:b], side[a:b]) for a, b in ((0, 200), (200, 250), (250, 300))]
     return Clouds(name="clouds", train=parts[0], validation=parts[1], test=parts[2], classes=2)
 '''
+#: A task whose loss cannot be differentiated.
+CLOUDS_WITHOUT_GRADIENT = CLOUDS.replace("MEASURED", "{name: value.detach() for name, value in sums.items()}")
+#: A task whose members fail where they answer the first example with a large number.
+CLOUDS_WITH_FAILURES = CLOUDS.replace(
+    "MEASURED", "sums | {'loss': torch.where(outputs[:, 0].abs().amax(1) > 6, torch.nan, sums['loss'])}"
+)

@@ -1,4 +1,4 @@
-"""The laboratory's question scripts: each can be asked as it stands, and looks at what its runs log."""
+"""The laboratory's question scripts: each can be asked as it stands, and follows what its runs log."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.analysis.questions.answer import look_at
-from galab.analysis.questions.answer import sentence_of_looking as sentence
+from galab.analysis.questions.answer import numbers_of_trials, numbers_sentence
 from galab.analysis.questions.files import write
-from galab.analysis.questions.question import Look, Question
+from galab.analysis.questions.question import AnalysisNumber, Question
 from galab.analysis.questions.trials import read_question, run_question
 from galab.config.strategy_kinds import has_centre
 from galab.training.compose import compose
 from galab.training.trials.trials import checked
 
-FOLDER = Path(__file__).resolve().parents[2] / "analysis"
+FOLDER = Path(__file__).resolve().parents[3] / "analysis"
 #: Whatever data is at hand: some questions want all of a set that has to be fetched.
 ANYWHERE = {"data": "auto"}
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.question_script" in path.read_text())
@@ -67,7 +66,7 @@ def test_every_condition_can_be_carried_out(script: Path) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
-    question = dataclasses.replace(questions_of(script)[0], looks=())
+    question = dataclasses.replace(questions_of(script)[0], numbers=())
     first = question.conditions[0]
     small: dict[str, Any] = {"report_every": 1, "threads": 1, **ANYWHERE}
     if not has_centre(question.options(first).get("strategy", "ga")):
@@ -82,14 +81,14 @@ def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
 
 def test_runs_are_looked_at_through_an_analysis(tmp_path: Path) -> None:
     (question,) = questions_of(FOLDER / "what_does_one_planted_memory_break.py")
-    looks = (*question.looks, Look("never", "memory", "no.such.value"))
-    asked = dataclasses.replace(question, looks=looks)
+    numbers = (*question.numbers, AnalysisNumber("never", "memory", "no.such.value"))
+    asked = dataclasses.replace(question, numbers=numbers)
     trials = run_question(asked, seeds=[0, 1], generations=3, runs=tmp_path, jobs=1)
     reads = read_question(asked, trials, 3)
-    found = look_at(asked.looks, reads)
+    found = numbers_of_trials(asked.numbers, reads)
     assert [len(values) for values in found.values()] == [2, 2, 2, 2, 0]
     assert (found["before"] == [round(read.values.max()) for read in reads]).all()
-    text = sentence(found)
+    text = numbers_sentence(found)
     assert text.startswith("In 2 finished trials, medians [bootstrap 95 %]: before:")
     assert "never" not in text
     files = write(_answer(asked, reads), tmp_path / "figure.png", found)

@@ -1,4 +1,6 @@
-"""Medians, intervals, rank tests and corrections against scipy and numbers worked out by hand."""
+"""Medians, means, shares, rank tests and corrections against scipy and numbers worked out by hand."""
+
+from __future__ import annotations
 
 import math
 
@@ -6,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.stats.intervals import compare, holm, kruskal_wallis, mann_whitney, median_interval
+from galab.stats.intervals import (
+    compare,
+    holm,
+    kruskal_wallis,
+    mann_whitney,
+    mean_interval,
+    median_interval,
+    resampled,
+    share_interval,
+    spearman,
+)
 
 
 def test_the_interval_is_the_same_each_time_and_near_scipys_bootstrap() -> None:
@@ -132,3 +144,85 @@ def test_exact_p_values_are_scipys() -> None:
         n_resamples=np.inf, alternative="greater",
     )  # fmt: skip
     assert mann_whitney(np.round(a), np.round(b)).p == pytest.approx(permuted.pvalue)
+
+
+def test_the_interval_of_a_mean_is_scipys() -> None:
+    sample = np.random.default_rng(1).exponential(size=40)
+    found = mean_interval(sample)
+    other = stats.bootstrap((sample,), np.mean, n_resamples=20_000, method="percentile", rng=2).confidence_interval
+    assert found.value == pytest.approx(sample.mean())
+    assert (found.low, found.high) == pytest.approx((other.low, other.high), rel=0.03)
+    assert mean_interval(sample) == found
+
+
+def test_spearman_and_its_interval_are_scipys() -> None:
+    random = np.random.default_rng(3)
+    a = random.normal(size=30)
+    b = np.rint(2 * (a + random.normal(size=30)))  # with ties
+    found, other = spearman(a, b), stats.spearmanr(a, b)
+    assert (found.rho, found.pairs) == (pytest.approx(other.statistic), 30)
+    assert found.p == pytest.approx(other.pvalue, abs=3e-4)
+    interval = stats.bootstrap(
+        (a, b), lambda x, y: stats.spearmanr(x, y).statistic,
+        n_resamples=1000, paired=True, vectorized=False, method="percentile", rng=4,
+    ).confidence_interval  # fmt: skip
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.05)
+
+
+def test_p_values_of_few_runs_are_exact() -> None:
+    assert spearman([1, 2, 3], [1, 2, 3]).p == pytest.approx(1 / 3)
+    assert spearman([1, 2, 3, 4], [8, 6, 4, 2]).p == pytest.approx(1 / 12)
+    random = np.random.default_rng(5)
+    for n, ties in ((7, False), (6, True)):
+        a, b = random.normal(size=n), random.normal(size=n)
+        b = np.rint(b) if ties else b
+        exact = stats.permutation_test(
+            (a,), lambda x, b=b: stats.spearmanr(x, b).statistic, permutation_type="pairings", n_resamples=np.inf
+        )
+        as_far = np.abs(exact.null_distribution) >= abs(exact.statistic) - 1e-9
+        assert spearman(a, b).p == pytest.approx(as_far.mean())
+    assert spearman(range(8), range(8)).p == pytest.approx(2 / 40_320)
+
+
+def test_p_values_of_many_runs_are_near_the_t_approximation() -> None:
+    random = np.random.default_rng(6)
+    for slope in (0.0, 0.1, 0.25):
+        a = random.normal(size=100)
+        b = slope * a + random.normal(size=100)
+        found, p = spearman(a, b), stats.spearmanr(a, b).pvalue
+        assert found.p == pytest.approx(p, abs=4 * np.sqrt(p / 9_999) + 2e-4)
+        assert spearman(a, b) == found
+    assert spearman(range(20), range(20)).p == pytest.approx(1e-4), "the fewest that 9,999 drawn orders can show"
+
+
+def test_a_complete_order_has_no_interval() -> None:
+    for n in (3, 5, 12):
+        up, down = spearman(range(n), range(n)), spearman(range(n), range(n, 0, -1))
+        assert (up.rho, down.rho) == (pytest.approx(1), pytest.approx(-1))
+        assert np.isnan([up.low, up.high, down.low, down.high]).all()
+    assert np.isfinite(spearman([1, 2, 3, 4], [1, 2, 4, 3]).low)
+
+
+def test_what_has_no_answer_is_nan() -> None:
+    assert np.isnan(spearman([1, 1, 1], [1, 2, 3]).rho)
+    assert np.isnan(spearman([1, 2], [1, 2]).rho)
+    assert np.isnan(mean_interval([]).value)
+    assert (mean_interval([2.0]).value, np.isnan(mean_interval([2.0]).low)) == (2.0, True)
+
+
+def test_resamples_of_other_starts_and_streams_differ() -> None:
+    first = resampled(50, 3)
+    assert (first.min() >= 0, first.max() <= 49, first.shape) == (True, True, (3, 50))
+    assert np.array_equal(first, resampled(50, 3))
+    for other in (resampled(50, 3, start=3), resampled(50, 3, stream=1)):
+        assert not np.array_equal(first, other)
+
+
+def test_shares_have_wilsons_interval() -> None:
+    square = stats.norm.ppf(0.975) ** 2
+    assert share_interval(0, 10) == (0.0, pytest.approx(square / (10 + square)))
+    assert share_interval(10, 10) == (pytest.approx(10 / (10 + square)), 1.0)
+    # The two roots p of (p - 37 / 256)^2 = z^2 p (1 - p) / 256.
+    roots = np.roots([1 + square / 256, -2 * 37 / 256 - square / 256, (37 / 256) ** 2])
+    assert share_interval(37, 256) == pytest.approx(sorted(roots))
+    assert share_interval(0, 0) == (0.0, 1.0)
