@@ -28,7 +28,7 @@ from galab.errors import RunFolderError, UsageError, closest
 from galab.storage.files import csv_text, folder_error, json_text, read_json
 
 if TYPE_CHECKING:
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 #: Hears what an analysis is at, and how much of it is done, from 0 to 1.
 Heard = Callable[[str, float], None]
@@ -127,7 +127,7 @@ class Kept:
     problems: tuple[str, ...]
 
 
-def stem_of(saved: Saved, name: str) -> Path:
+def stem_of(saved: SavedRun, name: str) -> Path:
     """Where an analysis' files go, without suffix: by checkpoint if one was asked for."""
     home = saved.folder.analysis if saved.folder is not None else saved.path.parent / "analysis"
     return home / (f"{name}-{saved.path.stem}" if saved.path.suffix == ".pkl" else name)
@@ -135,7 +135,7 @@ def stem_of(saved: Saved, name: str) -> Path:
 
 def opened(
     analysis: Callable[..., Analysis], path: Path | Sequence[Path], name: str, *, trust: bool = False
-) -> tuple[Saved | list[Saved], Path]:
+) -> tuple[SavedRun | list[SavedRun], Path]:
     """What an analysis is given, and where its files go, without suffix.
 
     Args:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from galab.analysis.base import Analysis, Heard, at_least, or_none
 from galab.errors import UsageError
-from galab.saved_runs.probe import Spot, spot_of
 from galab.stats.order_statistics import gains_interval, gains_of_best, normal_maximum
 from galab.stats.plots import COLOURS, plain, save, sheet
 
 if TYPE_CHECKING:
     from galab.contracts import Examples
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.probe import ProbedChampion
+    from galab.saved_runs.saved_run import SavedRun
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
@@ -110,7 +110,7 @@ class Litter:
     """Children of one champion.
 
     Attributes:
-        spot: the champion.
+        champion: the champion.
         step_size: that they were born with.
         scores: (m,) by which they are chosen; minus infinity for failures.
         gains: (m,) fitness gained on the examples; failures count as the worst of the others.
@@ -118,7 +118,7 @@ class Litter:
         linear: standard deviation of the gain if fitness were linear; NaN without a gradient.
     """
 
-    spot: Spot
+    champion: ProbedChampion
     step_size: float
     scores: Floats
     gains: Floats
@@ -127,7 +127,7 @@ class Litter:
 
 
 def generation_size(
-    saved: Saved,
+    saved: SavedRun,
     heard: Heard,
     *,
     moments: int = 3,
@@ -156,22 +156,23 @@ def generation_size(
     at_least("--moments", moments, 1)
     at_least("--children", children, 2)
     _require_mutation(saved)
-    spots = _spots(saved, moments, generation)
+    champions = _champions(saved, moments, generation)
     numbers = [2**power for power in range(children.bit_length()) if 2**power <= children]
-    shown = spots[0].probe.examples(split, examples)
+    probe = champions[0].probe
+    shown = probe.examples(split, examples)
     litters, pictures, rows = [], [], []
     values: dict[str, Any] = {
-        "split": split, "examples": len(shown), "data": spots[0].probe.task.description, "base": spots[0].probe.base,
+        "split": split, "examples": len(shown), "data": probe.task.description, "base": probe.base,
         "children": children, "run_children": _own(saved), "chosen_on": "", "moments": [],
     }  # fmt: skip
-    for place, spot in enumerate(spots):
-        litter = _litter(spot, shown, children, partial(_tell, heard, place, len(spots), spot.generation))
+    for place, champion in enumerate(champions):
+        litter = _litter(champion, shown, children, partial(_tell, heard, place, len(champions), champion.generation))
         litters.append(litter)
         picture = _picture(litter, numbers)
         pictures.append(picture)
         values["moments"].append(_moment(litter, picture, numbers))
         rows += [
-            {"generation": spot.generation, "children": n, "gain": or_none(picture.gains[k]),
+            {"generation": champion.generation, "children": n, "gain": or_none(picture.gains[k]),
              "low": or_none(picture.low[k]), "high": or_none(picture.high[k]),
              "per_child": or_none(picture.gains[k] / n), "linear": or_none(picture.linear[k])}
             for k, n in enumerate(numbers)
@@ -180,9 +181,9 @@ def generation_size(
     values["chosen_on"] = f"a minibatch of {batch:,}" if batch else "the same examples"
     title = (
         f"Best of n children of champions of {saved.path.name}, {children:,} mutants of each; chosen on "
-        f"{values['chosen_on']}, gains on {len(shown):,} {split} examples of {spots[0].probe.task.name}"
+        f"{values['chosen_on']}, gains on {len(shown):,} {split} examples of {probe.task.name}"
     )
-    draw = partial(draw_generation_sizes, numbers=numbers, moments=pictures, base=spots[0].probe.base, title=title)
+    draw = partial(draw_generation_sizes, numbers=numbers, moments=pictures, base=probe.base, title=title)
     return Analysis(_sentence(values), values, rows, draw)
 
 
@@ -190,60 +191,61 @@ def _tell(heard: Heard, place: int, total: int, generation: int, share: float) -
     heard(f"children of generation {generation:,}", 0.95 * (place + share) / total)
 
 
-def _spots(saved: Saved, moments: int, generation: int | None) -> list[Spot]:
+def _champions(saved: SavedRun, moments: int, generation: int | None) -> list[ProbedChampion]:
     from galab.saved_runs.history import History
+    from galab.saved_runs.probe import probe_champion
 
     if generation is not None:
-        return [spot_of(saved, generation)]
+        return [probe_champion(saved, generation)]
     if saved.folder is None or moments == 1 or saved.generation < 2:
-        return [spot_of(saved)]
+        return [probe_champion(saved)]
     named = [0, *(line["generation"] for line in History(saved).log if line.get("champion") is not None)]
     wanted = np.geomspace(1, saved.generation, moments + 1)[1:]
     chosen = dict.fromkeys(max(one for one in named if one <= max(moment, named[0])) for moment in wanted)
-    return [spot_of(saved, one) for one in dict.fromkeys([*list(chosen)[:-1], saved.generation])]
+    return [probe_champion(saved, one) for one in dict.fromkeys([*list(chosen)[:-1], saved.generation])]
 
 
-def _litter(spot: Spot, shown: Examples, count: int, tell: Any) -> Litter:
+def _litter(champion: ProbedChampion, shown: Examples, count: int, tell: Any) -> Litter:
     from galab.saved_runs.mutants import Mutants
 
-    mutants, probe, batch = Mutants(spot.saved), spot.probe, _batch(spot.saved)
-    chooser = probe.minibatches(batch).of(spot.generation + 1) if batch else shown
-    here = float(probe.fitness([spot.member], shown)[0])
+    mutants, probe, batch = Mutants(champion.saved), champion.probe, _batch(champion.saved)
+    chooser = probe.minibatches(batch).of(champion.generation + 1) if batch else shown
+    here = float(probe.fitness([champion.member], shown)[0])
     if not np.isfinite(here):
         raise UsageError(
-            f"expected a champion with a finite fitness at generation {spot.generation:,} of '{spot.saved.path}', got "
-            f"{here}; choose another --generation"
+            f"expected a champion with a finite fitness at generation {champion.generation:,} of "
+            f"'{champion.saved.path}', got {here}; choose another --generation"
         )
     try:
-        slope = probe.gradient(spot.weights, shown).astype(np.float64) if probe.smooth else None
+        slope = probe.gradient(champion.weights, shown).astype(np.float64) if probe.smooth else None
     except UsageError:
         slope = None
     gains, scores, first = np.empty(count), np.empty(count), np.full(count, np.nan)
     for start in range(0, count, _AT_ONCE):
         size = min(_AT_ONCE, count - start)
         part = slice(start, start + size)
-        group = list(mutants.children(spot.member, size, generation=spot.generation, start=start))
+        group = list(mutants.children(champion.member, size, generation=champion.generation, start=start))
         gains[part] = probe.fitness(group, shown) - here
         scores[part] = probe.fitness(group, chooser) if batch else gains[part]
         if slope is not None:
-            first[part] = [(child.floats().astype(np.float64) - spot.weights) @ slope for child in group]
+            first[part] = [(child.floats().astype(np.float64) - champion.weights) @ slope for child in group]
         tell((start + size) / count)
     good = np.isfinite(gains) & np.isfinite(scores)
     known = first[np.isfinite(first)]
     return Litter(
-        spot, mutants.step_size(spot.member, spot.generation),
+        champion, champion.saved.rms_step_size(champion.member, champion.generation),
         np.where(good, scores, -np.inf), np.where(good, gains, gains[good].min() if good.any() else 0.0),
         int((~good).sum()),
         float(known.std()) if known.size else float("nan"),
     )  # fmt: skip
 
 
-def _batch(saved: Saved) -> int:
+def _batch(saved: SavedRun) -> int:
     """Examples that selection sees at once; 0 where it sees all, or where its data are drawn anew."""
     return saved.config.batch
 
 
-def _require_mutation(saved: Saved) -> None:
+def _require_mutation(saved: SavedRun) -> None:
     """Refuse a run whose search has no mutation, as there is no generation of it to size."""
     from galab.config.strategy_kinds import is_gradients, is_random
 
@@ -254,7 +256,7 @@ def _require_mutation(saved: Saved) -> None:
         )
 
 
-def _own(saved: Saved) -> int:
+def _own(saved: SavedRun) -> int:
     from galab.config.strategy_kinds import is_evolution
 
     return saved.config.population if is_evolution(saved.config) else saved.config.children
@@ -264,7 +266,7 @@ def _picture(litter: Litter, numbers: list[int]) -> Moment:
     gains = gains_of_best(litter.scores, litter.gains, numbers)
     low, high = gains_interval(litter.scores, litter.gains, numbers)
     linear = np.array([litter.linear * normal_maximum(n) for n in numbers])
-    label = f"generation {litter.spot.generation:,}, step size {litter.step_size:.3g}"
+    label = f"generation {litter.champion.generation:,}, step size {litter.step_size:.3g}"
     return Moment(label, gains, low, high, linear)
 
 
@@ -272,8 +274,8 @@ def _moment(litter: Litter, picture: Moment, numbers: list[int]) -> dict[str, An
     each = picture.gains / np.array(numbers)
     best = int(np.argmax(np.where(np.isfinite(each), each, -np.inf)))
     return {
-        "generation": litter.spot.generation,
-        "number": litter.spot.number,
+        "generation": litter.champion.generation,
+        "number": litter.champion.number,
         "step_size": litter.step_size,
         "share_improving": float((litter.gains > 0).mean()),
         "failed": litter.failed,

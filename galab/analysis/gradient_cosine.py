@@ -24,7 +24,7 @@ from galab.stats.intervals import Interval, median_interval
 if TYPE_CHECKING:
     from galab.contracts import Examples, Task
     from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 SINGLE, BEST_COSINE, MINIBATCH = "one mutation", "best of n by its cosine", "minibatch gradient"
 TAKEN = "step taken by the run"
@@ -47,7 +47,7 @@ class _Found:
 
 
 def gradient_cosine(
-    saved: Saved, heard: Heard, *, generation: int | None = None, batch: int = 0, samples: int = 256,
+    saved: SavedRun, heard: Heard, *, generation: int | None = None, batch: int = 0, samples: int = 256,
     repeats: int = 40, top: str = "2,16,64", sigma: float | None = None, sizes: str = "16,64,256,1024",
     examples: int = 0, steps: int = 40,
 ) -> Analysis:  # fmt: skip
@@ -71,22 +71,23 @@ def gradient_cosine(
     Raises:
         UsageError: the task has no gradient, or there is nothing to look at.
     """
-    from galab.saved_runs.mutants import law_of
-    from galab.saved_runs.probe import Probe
     pass  # MERGED
-    from galab.analysis.sampling import member_of, require_directions, step_size_of
+    from galab.analysis.sampling import require_directions
+    from galab.saved_runs.history import champion_of
+    from galab.saved_runs.probe import Probe
 
     at_least("--samples", samples, 4), at_least("--repeats", repeats, 2), at_least("--steps", steps, 0)
     places = [int(k) for k in numbers_in(top, "--top", whole=True) if k <= samples]
     widths = [int(size) for size in numbers_in(sizes, "--sizes", whole=True)]
     heard("loading", 0.0)
-    probe, member = Probe(saved), member_of(saved, generation)
+    probe, champion = Probe(saved), champion_of(saved, generation)
     require_directions(probe)
-    weights, full = member.floats(), probe.examples("train", at_least("--examples", examples, 0))
+    weights, full = champion.weights, probe.examples("train", at_least("--examples", examples, 0))
     size = _batch(saved, batch, len(full))
-    step_size = _positive(step_size_of(saved, member) if sigma is None else sigma)
+    own = saved.typical_step_size(champion.member, champion.generation)
+    step_size = _positive(own if sigma is None else sigma)
     uphill = _gradient(probe, weights, full)
-    found, law = _Found(), law_of(saved)
+    found, law = _Found(), saved.law
     for repeat in range(repeats):
         heard("mutations", 0.02 + 0.6 * repeat / repeats)
         _try(found, probe, (weights, uphill), full, law, (repeat, samples, size, step_size), places)
@@ -96,7 +97,7 @@ def gradient_cosine(
     heard("the run's own steps", 0.75)
     note = _follow(found, saved, probe, full, steps)
     moment = {
-        "generation": saved.generation if generation is None else generation, "dimensions": len(weights),
+        "generation": champion.generation, "dimensions": len(weights),
         "batch": size, "examples": len(full), "samples": samples, "repeats": repeats, "sigma": step_size,
         "distribution": law.name, "base": probe.base, "smooth": probe.smooth, "top": places,
         "gradient_norm": float(np.linalg.norm(uphill)), "note": note,
@@ -107,7 +108,7 @@ def gradient_cosine(
     return Analysis(sentence, values, rows, partial(draw_cosines, picture=picture))
 
 
-def _batch(saved: Saved, batch: int, whole: int) -> int:
+def _batch(saved: SavedRun, batch: int, whole: int) -> int:
     size = at_least("--batch", batch, 0) or saved.config.batch or whole
     return min(size, whole)
 
@@ -179,7 +180,7 @@ def _positive(step_size: float) -> float:
     return step_size
 
 
-def _follow(found: _Found, saved: Saved, probe: Probe, full: Examples, most: int) -> str:
+def _follow(found: _Found, saved: SavedRun, probe: Probe, full: Examples, most: int) -> str:
     """The steps that the run took; why there are none, if so."""
     from galab.analysis.cosines import cosines
     from galab.analysis.sampling import steps_taken

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from galab.contracts import Examples
     from galab.genome.weights import Layout
     from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 ALL = "all layers"
 #: What steps that are looked at are compared with: the update on a minibatch, and the gradient on the full data.
@@ -37,7 +37,7 @@ _OTHER_RATE = 1e-3
 
 
 def gradients(
-    saved: Saved, heard: Heard, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
+    saved: SavedRun, heard: Heard, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
     steps: int = 20, looks: int = 5, batch: int = 0, examples: int = 0, export: str | None = None,
 ) -> Analysis:  # fmt: skip
     """Which law an optimiser's updates follow; its export.
@@ -62,14 +62,15 @@ def gradients(
     """
     from galab.analysis.sampling import gradient_steps
     from galab.analysis.update_laws import draw_updates
-    from galab.saved_runs.probe import Probe
     pass  # MERGED
-    from galab.analysis.sampling import member_of, minibatches_of, require_directions, step_size_of
+    from galab.analysis.sampling import minibatches_of, require_directions
+    from galab.saved_runs.history import champion_of
+    from galab.saved_runs.probe import Probe
 
     at_least("--steps", steps, 1), at_least("--looks", looks, 1)
     rate, file = _rate(optimizer, lr), _checked(export)
     heard("loading", 0.0)
-    probe, member = Probe(saved), member_of(saved, generation)
+    probe, champion = Probe(saved), champion_of(saved, generation)
     require_directions(probe)
     full = probe.examples("train", at_least("--examples", examples, 0))
     size = min(at_least("--batch", batch, 0) or saved.config.batch or len(full), len(full))
@@ -77,7 +78,7 @@ def gradients(
     rows, lengths, pooled = list[dict[str, Any]](), list[dict[str, Any]](), list[Any]()
     seen: dict[Any, Shape] = {}
     minibatches = minibatches_of(probe, full, size)
-    taken = gradient_steps(probe, member.floats(), minibatches, optimizer=optimizer, learning_rate=rate, steps=steps)
+    taken = gradient_steps(probe, champion.weights, minibatches, optimizer=optimizer, learning_rate=rate, steps=steps)
     last: dict[str, NDArray[np.float32]] = {}
     for step in taken:
         heard("steps", 0.05 + 0.85 * step.number / steps)
@@ -86,9 +87,10 @@ def gradients(
             last = _look(step, probe, full, rows, seen)
             pooled.append(_unit(last[KINDS[0]]))
     moment = {
-        "generation": saved.generation if generation is None else generation, "optimizer": optimizer, "lr": rate,
+        "generation": champion.generation, "optimizer": optimizer, "lr": rate,
         "steps": steps, "batch": size, "examples": len(full), "dimensions": probe.layout.size,
-        "sigma": step_size_of(saved, member), "smooth": probe.smooth, "export": export,
+        "sigma": saved.typical_step_size(champion.member, champion.generation), "smooth": probe.smooth,
+        "export": export,
     }  # fmt: skip
     values, picture, sentence = report(moment, (rows, lengths, seen), last, probe)
     if file is not None:

@@ -30,7 +30,7 @@ from galab.stats.intervals import share_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
 
 if TYPE_CHECKING:
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 _STYLES = {"neutral": "-", "ranked": "--"}
 
@@ -141,7 +141,7 @@ _SIZES = (2, 4, 8, 16, 32, 64)
 
 
 def meeting(
-    saved: Saved,
+    saved: SavedRun,
     heard: Heard,
     *,
     generations: int = 20,
@@ -227,7 +227,7 @@ def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _breeding(saved: Saved, parents: int | None, children: int | None, law: str | None) -> Breeding:
+def _breeding(saved: SavedRun, parents: int | None, children: int | None, law: str | None) -> Breeding:
     from galab.config.rules import decided
     from galab.config.strategy_kinds import breeds
 
@@ -259,7 +259,7 @@ def _with(breeding: Breeding, **changes: Any) -> Breeding:
     return dataclasses.replace(breeding, **changes)
 
 
-def _who(saved: Saved, breeding: Breeding, generations: int) -> dict[str, Any]:
+def _who(saved: SavedRun, breeding: Breeding, generations: int) -> dict[str, Any]:
     return {
         "generation": saved.generation,
         "parents": breeding.parents,
@@ -285,7 +285,7 @@ def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int,
     return Curve(label, np.array([one.mean() for one in met]), low, high, colour, selection)
 
 
-def _observed(saved: Saved, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
+def _observed(saved: SavedRun, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
     """Descent from both in the run's own lineage: that both *could* be carried, and under union are."""
     from galab.config.strategy_kinds import breeds
     from galab.saved_runs.history import History

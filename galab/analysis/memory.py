@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from galab.contracts import Examples
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 _BLUE, _ORANGE, _GREEN = COLOURS[:3]
 #: Dots get smaller where there are more of them, down to something that can still be seen.
@@ -245,7 +245,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def memory(
-    saved: Saved, heard: Heard, *, split: str = "train", points: int = 512, draws: int = 64
+    saved: SavedRun, heard: Heard, *, split: str = "train", points: int = 512, draws: int = 64
 ) -> Analysis:
     """Who uses which memory, how safely, what room is left.
 
@@ -270,7 +270,7 @@ def memory(
     heard("loading the champion", 0.0)
     module = saved.module_with(saved.member())
     _require_memories(module, saved)
-    task = saved.task()
+    task = saved.task
     bank = _bank(module, getattr(task, split), points)
     heard("who serves whom", 0.1)
     near = bank.nearness(bank.inputs, bank.vectors)
@@ -297,7 +297,7 @@ def memory(
     return Analysis(sentence, who | values, rows, partial(draw_bank, bank=picture, title=title))
 
 
-def _require_memories(module: nn.Module, saved: Saved) -> None:
+def _require_memories(module: nn.Module, saved: SavedRun) -> None:
     if not isinstance(module, Telling):
         raise UsageError(
             f"expected a network with memories, such as --model memory, got {saved.config.model} in '{saved.path}'; "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from galab.config.fields import RunConfig
     from galab.contracts import Examples
     from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 #: Mutations for each step size and distribution, and of single tensors, where neither is given.
 _SAMPLES, _LAYER_SAMPLES = 1024, 256
@@ -32,7 +32,7 @@ _SURE = 0.975
 
 
 def mutation_fitness(
-    saved: Saved,
+    saved: SavedRun,
     heard: Heard,
     *,
     sigmas: str = "0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1",

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from galab.analysis.base import Analysis, Heard, at_least
 from galab.errors import UsageError, closest
 from galab.genome.random import Stream, draw, table
-from galab.saved_runs.probe import Spot, spot_of
 from galab.stats.plots import COLOURS, plain, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.probe import ProbedChampion
+    from galab.saved_runs.saved_run import SavedRun
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -211,7 +211,7 @@ _MEMORIES = ("memories", "free_memories", "angles")
 
 
 def neuron(
-    saved: Saved,
+    saved: SavedRun,
     heard: Heard,
     *,
     layer: str | None = None,
@@ -235,11 +235,13 @@ def neuron(
     Raises:
         UsageError: there is no such layer, neuron or generation.
     """
+    from galab.saved_runs.probe import probe_champion
+
     at_least("--strongest", strongest, 1)
     heard("loading the champion", 0.0)
-    spot = spot_of(saved, generation)
+    champion = probe_champion(saved, generation)
     name = _layer(saved, layer)
-    parts = saved.layout.split(spot.weights)
+    parts = saved.layout.split(champion.weights)
     weights = parts[name].astype(np.float64)
     power = strengths(weights, _following(saved, name, parts))
     if neuron is not None and not 0 <= neuron < len(weights):
@@ -250,13 +252,13 @@ def neuron(
         Neuron(int(one), float(power[one]), weights[one].ravel(), picture_of(weights[one], shape)) for one in order
     ]
     heard("the founder and its drift", 0.4)
-    references, told = _references(spot, name)
-    values = _values(spot, name, chosen, references, len(weights)) | told
+    references, told = _references(champion, name)
+    values = _values(champion, name, chosen, references, len(weights)) | told
     word = "memory" if name.rpartition(".")[2] in _MEMORIES else "neuron"
     which = f"the {len(chosen)} strongest of {len(weights)}" if neuron is None else f"{word} {neuron}"
     title = (
-        f"Weights into {which} in {name}, champion of generation {spot.generation:,} of {saved.path.name}, "
-        f"{spot.probe.task.name}"
+        f"Weights into {which} in {name}, champion of generation {champion.generation:,} of {saved.path.name}, "
+        f"{champion.probe.task.name}"
     )
     rows = [
         {"neuron": one.number, "strength": one.strength, "input": place, "weight": float(weight)}
@@ -267,7 +269,7 @@ def neuron(
     return Analysis(_sentence(values, word), values, rows, draw_it)
 
 
-def _layer(saved: Saved, asked: str | None) -> str:
+def _layer(saved: SavedRun, asked: str | None) -> str:
     """The parameter that is meant: its weights lie in rows, one row a neuron."""
     layout = saved.layout
     known = [name for name, shape in zip(layout.names, layout.shapes, strict=True) if len(shape) > 1]
@@ -281,7 +283,7 @@ def _layer(saved: Saved, asked: str | None) -> str:
     return fitting[0]
 
 
-def _following(saved: Saved, name: str, parts: dict[str, Any]) -> Floats | None:
+def _following(saved: SavedRun, name: str, parts: dict[str, Any]) -> Floats | None:
     """The next matrix, if its inputs are this one's neurons."""
     layout = saved.layout
     later = layout.names[layout.names.index(name) + 1 :]
@@ -293,16 +295,16 @@ def _following(saved: Saved, name: str, parts: dict[str, Any]) -> Floats | None:
     return None
 
 
-def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
+def _references(champion: ProbedChampion, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
     """The founder's weights in that layer, and those after as many mutations as the line had, unselected."""
     from galab.config.strategy_kinds import breeds
     from galab.genome.step_sizes import sigma
     from galab.saved_runs.history import History
-    saved = spot.saved
+    saved = champion.saved
     if saved.folder is None:
         return {}, {"no_drift_because": "a lone checkpoint has no lineage"}
     history = History(saved)
-    line = [] if history.evolution else history.line(spot.number)
+    line = [] if history.evolution else history.line(champion.number)
     first = history.member(line[0].id if line else 0)
     founder = saved.layout.split(first.floats())[name].astype(np.float64).ravel()
     references: dict[str, Floats] = {"its founder" if line else "where it began": founder}
@@ -319,13 +321,13 @@ def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any
     if reason is not None:
         return references, {"no_drift_because": reason}
     deviation = float(np.sqrt(sum(float(sigma(birth.log_sigma)) ** 2 for birth in line[1:])))
-    noise = draw(table("normal"), spot.probe.run_key, 1 << 41, Stream.CHOICE, len(founder))
+    noise = draw(table("normal"), champion.probe.run_key, 1 << 41, Stream.CHOICE, len(founder))
     references["by its mutations alone"] = drifted(founder, deviation, noise)
     return references, {"no_drift_because": None, "drift_deviation": deviation, "mutations": len(line) - 1}
 
 
 def _values(
-    spot: Spot, name: str, chosen: list[Neuron], references: dict[str, Floats], count: int
+    champion: ProbedChampion, name: str, chosen: list[Neuron], references: dict[str, Floats], count: int
 ) -> dict[str, Any]:
     def against(one: Neuron) -> dict[str, Any]:
         return {
@@ -335,11 +337,11 @@ def _values(
         }
 
     return {
-        "generation": spot.generation,
-        "number": spot.number,
+        "generation": champion.generation,
+        "number": champion.number,
         "layer": name,
         "neurons": count,
-        "data": spot.probe.task.description,
+        "data": champion.probe.task.description,
         "chosen": [
             {
                 "neuron": one.number, "strength": one.strength, "inputs": len(one.weights),

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from galab.contracts import Examples, Member
     from galab.saved_runs.history import History
     from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 _WHO = ("champion", "parents", "centre")
 
 
 def replay(
-    saved: Saved,
+    saved: SavedRun,
     heard: Heard,
     *,
     who: str = "champion",
@@ -92,7 +92,7 @@ def replay(
     )  # fmt: skip
 
 
-def _check(history: History, saved: Saved, who: str, broods: int, tolerance: float) -> None:
+def _check(history: History, saved: SavedRun, who: str, broods: int, tolerance: float) -> None:
     at_least("--broods", broods, 0)
     if who not in _WHO or (history.evolution and who == "parents") or (not history.evolution and who == "centre"):
         known = "centre" if history.evolution else "champion or parents"
@@ -167,7 +167,7 @@ def _fixation(history: History, living: list[int]) -> tuple[dict[int, tuple[floa
 def _spread(
     steps: list[Step], fixation: dict[int, tuple[float, ...]], kinship: list[float], *, unbiased: bool
 ) -> dict[str, Any]:
-    """How fast mutations spread, and how old the common ancestor is.
+    """How fast mutations evenly_spaced, and how old the common ancestor is.
 
     Whoever is on the champion's line has survived, so their shares grow whatever they do: ``unbiased`` says whether
     everybody who was selected is among the steps.
@@ -194,15 +194,15 @@ def _spread(
 
 
 def _broods(
-    saved: Saved, probe: Probe, shown: Examples, count: int, tolerance: float, fixation: dict[int, tuple[float, ...]],
-    heard: Heard,
+    saved: SavedRun, probe: Probe, shown: Examples, count: int, tolerance: float,
+    fixation: dict[int, tuple[float, ...]], heard: Heard,
 ) -> list[Brood]:  # fmt: skip
     """Generations with all their children, on all examples."""
-    from galab.saved_runs.history import generations_before, reborn, spread
+    from galab.saved_runs.history import evenly_spaced, replay_generations, replayable_generations
 
-    chosen = spread(generations_before(saved), count)
+    chosen = evenly_spaced(replayable_generations(saved), count)
     found: list[Brood] = []
-    for number, one in enumerate(reborn(saved, count)):
+    for number, one in enumerate(replay_generations(saved, count)):
         heard("generations made again", 0.75 + 0.2 * number / len(chosen))
         there = [place for place, member in enumerate(one.members) if member is not None]
         whole = np.full(len(one.members), np.nan)

@@ -23,34 +23,14 @@ from galab.strategies.optimizers import Optimizers
 
 if TYPE_CHECKING:
     from galab.analysis.cosines import Tried
-    from galab.contracts import Examples, Member
+    from galab.contracts import Examples
     from galab.genome.random import Table
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 #: Keeps these mutations apart from the run's own, which have the run's key itself.
 _OTHER_KEY = 0xC0_51_4E
 #: Mutations are looked at all at once.
 _MOST_BYTES = 2 << 30
-
-
-def member_of(saved: Saved, generation: int | None) -> Member:
-    """The champion or the centre of a generation, as it was decoded; see :meth:`Probe.weights`."""
-    from galab.saved_runs.history import History
-
-    if generation is None or generation == saved.generation:
-        return saved.member()
-    history = History(saved)
-    return history.member(history.champion(generation))
-
-
-def step_size_of(saved: Saved, member: Member) -> float:
-    """The step size of an individual, the geometric mean where it has several; of a strategy the one it began with."""
-    from galab.genome.step_sizes import sigma
-    from galab.genome.weights import Phenotype
-
-    if not isinstance(member, Phenotype):
-        return float(saved.config.sigma)
-    return float(sigma(round(float(member.log_sigma.mean()))))
 
 
 def require_directions(probe: Probe) -> None:
@@ -145,7 +125,7 @@ def fitness_of(
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def steps_taken(saved: Saved, most: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
+def steps_taken(saved: SavedRun, most: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
     """Steps along the line of the champion, or of the centre, evenly spaced.
 
     Args:

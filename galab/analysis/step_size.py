@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from galab.saved_runs.history import History
     from galab.saved_runs.mutants import MutationScores
     from galab.saved_runs.probe import Probe
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
 
 Floats = NDArray[np.float64]
 #: Estimates whose cosine comes so near to the best count as good.
@@ -165,7 +165,7 @@ def _longest(generations: NDArray[np.int64], marked: NDArray[np.bool_]) -> int:
 
 
 def step_size(
-    saved: Saved,
+    saved: SavedRun,
     heard: Heard,
     *,
     sigmas: str = "0.0001,0.0002,0.0005,0.001,0.002,0.005,0.01,0.02,0.05,0.1,0.2,0.5",
@@ -251,9 +251,7 @@ def _mutated(
     probe: Probe, mutants: MutationScores, weights: NDArray[np.float32], steps: list[float], shown: Examples,
     generation: int, count: int, samples: int,
 ) -> Moment:  # fmt: skip
-    from galab.saved_runs.mutants import law_of
-
-    changes = mutants.changes(weights, law_of(probe.saved), steps, samples, shown)
+    changes = mutants.changes(weights, probe.saved.law, steps, samples, shown)
     return moment_of_mutations(generation, steps, changes.change[0], count)
 
 
@@ -261,18 +259,16 @@ def _estimated(
     probe: Probe, mutants: MutationScores, weights: NDArray[np.float32], steps: list[float], shown: Examples,
     generation: int, pairs: int, samples: int,
 ) -> Moment:  # fmt: skip
-    from galab.saved_runs.mutants import law_of
-
     gradient = probe.gradient(weights, shown).astype(np.float64)
     both = [*steps, *(-sigma for sigma in steps)]
     estimates = np.zeros((len(steps), len(weights)))
-    for z, fitness in mutants.drawn(weights, law_of(probe.saved), both, samples, shown):
+    for z, fitness in mutants.drawn(weights, probe.saved.law, both, samples, shown):
         estimates += np.nan_to_num(fitness[0, : len(steps)] - fitness[0, len(steps) :]) @ z
     return moment_of_estimates(generation, steps, estimates, gradient)
 
 
 def _told(
-    saved: Saved, history: History, steps: list[float], found: list[Moment], generations: NDArray[np.int64],
+    saved: SavedRun, history: History, steps: list[float], found: list[Moment], generations: NDArray[np.int64],
     actual: NDArray[np.float64], report: Collapse, children: int, samples: int, shown: Examples, split: str,
     probe: Probe,
 ) -> Analysis:  # fmt: skip

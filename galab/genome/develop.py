@@ -10,8 +10,8 @@ those that it loses. Genes that everybody carries belong to the base and need no
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import numpy as np
@@ -336,3 +336,33 @@ def _step(before: NDArray[np.int32], after: NDArray[np.int32]) -> NDArray[np.int
     """What a birth added to the weights, at most 128 either way: a step from end to end of the range would overflow."""
     wide = after.astype(np.int64) - before
     return np.clip(wide, -(1 << 31), (1 << 31) - 1, out=wide).astype(np.int32)
+
+
+def develop_all(developer: Developer, births: Sequence[Birth], wanted: Set[int]) -> Iterator[tuple[int, Phenotype]]:
+    """Develop births in order, forgetting each individual after its last child.
+
+    Args:
+        developer: makes an individual of its birth and its parents.
+        births: oldest first; those of all ancestors are among them.
+        wanted: ids of the individuals to give.
+
+    Yields:
+        (id, individual), oldest first.
+    """
+    children = Counter(parent for birth in births for parent in birth.parents)
+    living: dict[int, Phenotype] = {}
+    generation = 0
+    for birth in births:
+        if developer.genetic and birth.generation > generation:
+            # All later individuals descend from the living, so what these all carry need not be listed.
+            generation, common = birth.generation, fixed(living.values())
+            living = {number: folded(member, common) for number, member in living.items()}
+        member = developer.develop(birth, [living[parent] for parent in birth.parents])
+        for parent in birth.parents:
+            children[parent] -= 1
+            if not children[parent]:
+                del living[parent]
+        if children[birth.id]:
+            living[birth.id] = member
+        if birth.id in wanted:
+            yield birth.id, member

@@ -6,7 +6,10 @@ tensor with one axis, such as a bias, has one per element there.
 
 Step sizes on the grid 2^(k/256): an exponent, never ``exp``, so a step size means the same number everywhere.
 
-One number for an individual's step sizes.
+One number for an individual's step sizes: the typical one, or the root mean square.
+
+:func:`typical` is what the log, ``--from`` and most analyses show. :func:`root_mean_square` says how long mutations
+are. Quantiles by layer are in :mod:`galab.training.diagnostics`.
 """
 
 from __future__ import annotations
@@ -349,6 +352,25 @@ def typical(steps: Steps, log_sigma: NDArray[np.int16]) -> float:
     # A weight of a matrix has its row's and its column's, so both groups of a tensor count for all of its weights.
     parts = [(sizes[group.tensor], log_sigma[group.start : group.stop]) for group in steps.groups]
     return sum(size * float(part.mean()) for size, part in parts if size) / steps.layout.size
+
+
+def root_mean_square(steps: Steps, log_sigma: NDArray[np.int16]) -> float:
+    """The root mean square step size over the weights, in weight units.
+
+    Args:
+        steps: what each of them serves.
+        log_sigma: (S,) an individual's.
+    """
+    if steps.granularity == "global":
+        return float(sigma(int(log_sigma[0])))
+    squares = dict[int, float]()
+    for group in steps.groups:
+        if group.stop > group.start:
+            own = sigmas(log_sigma[group.start : group.stop]).astype(np.float64)
+            # The mean over a matrix of (row * column)^2 is the product of the means over its rows and its columns.
+            squares[group.tensor] = squares.get(group.tensor, 1.0) * float(np.square(own).mean())
+    sizes = steps.layout.sizes
+    return float(np.sqrt(sum(sizes[tensor] * square for tensor, square in squares.items()) / steps.layout.size))
 
 
 def reached(steps: Steps, start: float, log_sigma: NDArray[np.int16]) -> int:

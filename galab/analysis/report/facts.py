@@ -21,7 +21,7 @@ from galab.storage import checkpoints
 from galab.storage import log as journal
 from galab.storage.groups import group_of
 from galab.storage.run_folder import RunFolder, locate
-from galab.training.origin import read_state
+from galab.training.saved_state import read_state
 
 T = TypeVar("T")
 
