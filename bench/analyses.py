@@ -21,7 +21,7 @@ from galab.genome.random import Stream, draw, table
 from galab.operators.es_noise import Centre
 from galab.saved_runs.mutants import MutationScores
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved, open_saved
+from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.training.start import start
 
 _SIGMAS = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
@@ -59,7 +59,7 @@ def analysis_rows(rounds: int) -> list[Row]:
         ]
 
 
-def _run(folder: Path) -> Saved:
+def _run(folder: Path) -> SavedRun:
     """A long run with few children that see few images."""
     config = RunConfig(
         task="mnist", seed=1, generations=_GENERATIONS, parents=1, children=2, elites=0, batch=64, sigma=0.003,
@@ -70,7 +70,7 @@ def _run(folder: Path) -> Saved:
     return open_saved(folder / "long")
 
 
-def _replayed(saved: Saved) -> None:
+def _replayed(saved: SavedRun) -> None:
     replay(saved, lambda what, share: None, examples=_IMAGES, broods=0)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from galab.errors import RunFolderError, UsageError, closest
-from galab.saved_runs.saved_run import Saved, open_below, open_saved
+from galab.saved_runs.saved_run import SavedRun, open_below, open_saved
 from galab.storage.files import csv_text, folder_error, json_text, read_json
 
 #: Words in fields of the log of which less is better.
@@ -195,7 +195,7 @@ class SavedAnalysis:
     problems: tuple[str, ...]
 
 
-def file_stem(saved: Saved, name: str) -> Path:
+def file_stem(saved: SavedRun, name: str) -> Path:
     """Where an analysis' files go, without suffix: by checkpoint if one was asked for."""
     home = saved.folder.analysis if saved.folder is not None else saved.path.parent / "analysis"
     return home / (f"{name}-{saved.path.stem}" if saved.path.suffix == ".pkl" else name)
@@ -203,7 +203,7 @@ def file_stem(saved: Saved, name: str) -> Path:
 
 def open_for(
     analysis: Callable[..., Analysis], path: Path | Sequence[Path], name: str, *, trust: bool = False
-) -> tuple[Saved | list[Saved], Path]:
+) -> tuple[SavedRun | list[SavedRun], Path]:
     """What an analysis is given, and where its files go, without suffix.
 
     Args:

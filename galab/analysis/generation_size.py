@@ -18,8 +18,8 @@ from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.mutants import Mutants
-from galab.saved_runs.probe import Spot, spot_of
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.probe import ProbedChampion, probe_champion
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.order_statistics import gains_interval, gains_of_best, normal_maximum
 from galab.stats.plots import COLOURS, plain, save, sheet
 
@@ -119,7 +119,7 @@ class Children:
         linear: standard deviation of the gain if fitness were linear; NaN without a gradient.
     """
 
-    spot: Spot
+    spot: ProbedChampion
     step_size: float
     scores: Floats
     gains: Floats
@@ -128,7 +128,7 @@ class Children:
 
 
 def generation_size(
-    saved: Saved,
+    saved: SavedRun,
     progress: Progress,
     *,
     moments: int = 3,
@@ -190,18 +190,18 @@ def _report_share(progress: Progress, place: int, total: int, generation: int, s
     progress(f"children of generation {generation:,}", 0.95 * (place + share) / total)
 
 
-def _spots(saved: Saved, moments: int, generation: int | None) -> list[Spot]:
+def _spots(saved: SavedRun, moments: int, generation: int | None) -> list[ProbedChampion]:
     if generation is not None:
-        return [spot_of(saved, generation)]
+        return [probe_champion(saved, generation)]
     if saved.folder is None or moments == 1 or saved.generation < 2:
-        return [spot_of(saved)]
+        return [probe_champion(saved)]
     named = [0, *(line["generation"] for line in History(saved).log if line.get("champion") is not None)]
     wanted = np.geomspace(1, saved.generation, moments + 1)[1:]
     chosen = dict.fromkeys(max(one for one in named if one <= max(moment, named[0])) for moment in wanted)
-    return [spot_of(saved, one) for one in dict.fromkeys([*list(chosen)[:-1], saved.generation])]
+    return [probe_champion(saved, one) for one in dict.fromkeys([*list(chosen)[:-1], saved.generation])]
 
 
-def _children_of(spot: Spot, shown: Examples, count: int, report_share: Any) -> Children:
+def _children_of(spot: ProbedChampion, shown: Examples, count: int, report_share: Any) -> Children:
     mutants, probe, batch = Mutants(spot.saved), spot.probe, _batch(spot.saved)
     chooser = probe.minibatches(batch).of(spot.generation + 1) if batch else shown
     here = float(probe.fitness([spot.member], shown)[0])
@@ -227,19 +227,19 @@ def _children_of(spot: Spot, shown: Examples, count: int, report_share: Any) -> 
     good = np.isfinite(gains) & np.isfinite(scores)
     known = first[np.isfinite(first)]
     return Children(
-        spot, mutants.step_size(spot.member, spot.generation),
+        spot, spot.saved.rms_step_size(spot.member, spot.generation),
         np.where(good, scores, -np.inf), np.where(good, gains, gains[good].min() if good.any() else 0.0),
         int((~good).sum()),
         float(known.std()) if known.size else float("nan"),
     )  # fmt: skip
 
 
-def _batch(saved: Saved) -> int:
+def _batch(saved: SavedRun) -> int:
     """Examples that selection sees at once; 0 where it sees all, or where examples are always new."""
     return saved.config.batch
 
 
-def _require_mutation(saved: Saved) -> None:
+def _require_mutation(saved: SavedRun) -> None:
     """Refuse a run whose search has no mutation, and so no children."""
     if is_gradients(saved.config) or is_random(saved.config):
         raise UsageError(

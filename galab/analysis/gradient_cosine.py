@@ -42,7 +42,7 @@ from galab.errors import UsageError
 from galab.operators import es_noise as es_law
 from galab.saved_runs.mutants import law_of
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import Interval, median_interval
 
 SINGLE, BEST_COSINE, MINIBATCH = "one mutation", "best of n by its cosine", "minibatch gradient"
@@ -66,7 +66,7 @@ class _Measured:
 
 
 def gradient_cosine(
-    saved: Saved, progress: Progress, *, generation: int | None = None, batch: int = 0, samples: int = 256,
+    saved: SavedRun, progress: Progress, *, generation: int | None = None, batch: int = 0, samples: int = 256,
     repeats: int = 40, top: str = "2,16,64", sigma: float | None = None, sizes: str = "16,64,256,1024",
     examples: int = 0, steps: int = 40,
 ) -> Analysis:  # fmt: skip
@@ -119,7 +119,7 @@ def gradient_cosine(
     return Analysis(sentence, values, rows, partial(draw_cosines, picture=picture))
 
 
-def _batch(saved: Saved, batch: int, whole: int) -> int:
+def _batch(saved: SavedRun, batch: int, whole: int) -> int:
     size = at_least("--batch", batch, 0) or saved.config.batch or whole
     return min(size, whole)
 
@@ -185,7 +185,7 @@ def _positive(step_size: float) -> float:
     return step_size
 
 
-def _follow(found: _Measured, saved: Saved, probe: Probe, full: Examples, most: int) -> str:
+def _follow(found: _Measured, saved: SavedRun, probe: Probe, full: Examples, most: int) -> str:
     """The steps that the run took; the reason where there are none, else an empty text."""
     if not most:
         return "steps of the run were not asked for"

@@ -27,7 +27,7 @@ from galab.errors import UsageError
 from galab.genome.quantile_tables import LEVELS
 from galab.genome.weights import Layout
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import Interval, median_interval
 from galab.storage.files import folder_error
 from galab.strategies.optimizers import parse
@@ -41,7 +41,7 @@ _OTHER_RATE = 1e-3
 
 
 def gradients(
-    saved: Saved, progress: Progress, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
+    saved: SavedRun, progress: Progress, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
     steps: int = 20, looks: int = 5, batch: int = 0, examples: int = 0, export: str | None = None,
 ) -> Analysis:  # fmt: skip
     """Which law an optimiser's updates follow; its export.

@@ -21,8 +21,8 @@ from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.mutants import Mutants, random_directions
-from galab.saved_runs.probe import Spot, other_run, spot_of
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.probe import ProbedChampion, other_run, probe_champion
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import mean_interval
 from galab.training.individuals import candidates_of
 
@@ -122,7 +122,7 @@ _KINDS = ("mutation", "gradient", "random")
 
 
 def landscape(
-    saved: Saved,
+    saved: SavedRun,
     progress: Progress,
     *,
     other: str | None = None,
@@ -154,9 +154,9 @@ def landscape(
     if not np.isfinite(reach) or reach < 0:
         raise UsageError(f"expected --reach of at least 0, got {reach:g}; choose a length in weight units")
     progress("loading the champion", 0.0)
-    spots = [spot_of(saved, generation, level)]
+    spots = [probe_champion(saved, generation, level)]
     if other is not None:
-        spots.append(spot_of(other_run(other, saved), generation if level is None else None, level))
+        spots.append(probe_champion(other_run(other, saved), generation if level is None else None, level))
     spot = spots[0]
     shown = spot.probe.examples(split, examples)
     reach = reach or 0.25 * float(np.linalg.norm(spot.weights)) or 1.0
@@ -183,7 +183,7 @@ def landscape(
     return Analysis(_sentence(values, spot), values, rows, draw)
 
 
-def _facts(spot: Spot, split: str, count: int, reach: float) -> dict[str, Any]:
+def _facts(spot: ProbedChampion, split: str, count: int, reach: float) -> dict[str, Any]:
     children = Mutants(spot.saved).children(spot.member, 16, generation=spot.generation)
     lengths = [float(np.linalg.norm(child.floats() - spot.weights)) for child in children]
     return {
@@ -200,7 +200,7 @@ def _facts(spot: Spot, split: str, count: int, reach: float) -> dict[str, Any]:
 
 
 def _lines(
-    spot: Spot, shown: Examples, steps: Floats, count: int, run: int, runs: int
+    spot: ProbedChampion, shown: Examples, steps: Floats, count: int, run: int, runs: int
 ) -> list[Lines]:
     """The loss along directions of every kind, all of length 1."""
     own = []
@@ -228,7 +228,7 @@ def _lines(
     return found
 
 
-def _losses(spot: Spot, points: Floats, shown: Examples) -> Floats:
+def _losses(spot: ProbedChampion, points: Floats, shown: Examples) -> Floats:
     """(n,) minus the fitness of weights (n, D), in groups so that memory stays small; NaN where one failed."""
     return np.concatenate([
         -spot.probe.fitness(points[start : start + 32].astype(np.float32), shown)
@@ -271,7 +271,7 @@ def _way_rows(ways: list[Way]) -> list[dict[str, Any]]:
     ]
 
 
-def _slice(spot: Spot, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
+def _slice(spot: ProbedChampion, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
     """The plane of the first two principal components of the champion's line and the parents, through the champion."""
     saved = spot.saved
     way: list[NDArray[np.float32]] = []
@@ -305,7 +305,7 @@ def _slice(spot: Spot, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
     return picture if np.isfinite(losses).any() else None, {"plane": facts}
 
 
-def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, Any]]:
+def _between(spots: list[ProbedChampion], shown: Examples) -> tuple[list[Way], dict[str, Any]]:
     """The straight way to the other champion, as it is and with its hidden neurons in the first one's order."""
     spot, end = spots[0], spots[1].weights
     shares = np.linspace(0, 1, _WAY)[:, None]
@@ -338,7 +338,7 @@ def _between(spots: list[Spot], shown: Examples) -> tuple[list[Way], dict[str, A
     return [*ways, after], facts
 
 
-def _sentence(values: dict[str, Any], spot: Spot) -> str:
+def _sentence(values: dict[str, Any], spot: ProbedChampion) -> str:
     def rise(kind: str, prefix: str = "") -> str:
         middle, low, high = (values.get(f"{prefix}{kind}_rise{end}") for end in ("", "_low", "_high"))
         if middle is None:

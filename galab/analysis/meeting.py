@@ -28,7 +28,7 @@ from galab.config.rules import decided
 from galab.config.strategy_kinds import breeds
 from galab.errors import UsageError, closest
 from galab.saved_runs.history import History
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import share_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
 
@@ -139,7 +139,7 @@ _SIZES = (2, 4, 8, 16, 32, 64)
 
 
 def meeting(
-    saved: Saved,
+    saved: SavedRun,
     progress: Progress,
     *,
     generations: int = 20,
@@ -225,7 +225,7 @@ def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _breeding(saved: Saved, parents: int | None, children: int | None, law: str | None) -> Breeding:
+def _breeding(saved: SavedRun, parents: int | None, children: int | None, law: str | None) -> Breeding:
     config = saved.config
     evolution = not breeds(config)
     if evolution and (parents is None or children is None):
@@ -252,7 +252,7 @@ def _with(breeding: Breeding, **changes: Any) -> Breeding:
     return dataclasses.replace(breeding, **changes)
 
 
-def _facts(saved: Saved, breeding: Breeding, generations: int) -> dict[str, Any]:
+def _facts(saved: SavedRun, breeding: Breeding, generations: int) -> dict[str, Any]:
     return {
         "generation": saved.generation,
         "parents": breeding.parents,
@@ -278,7 +278,7 @@ def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int,
     return Curve(label, np.array([one.mean() for one in met]), low, high, colour, selection)
 
 
-def _observed(saved: Saved, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
+def _observed(saved: SavedRun, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
     """Descent from both in the run's own lineage: that both *could* be carried, and under union are."""
     if saved.folder is None or not breeds(saved.config):
         return {"observed": None, "observed_pairs": 0}

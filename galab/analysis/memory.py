@@ -20,7 +20,7 @@ from galab.contracts import Examples, Telling
 from galab.errors import UsageError
 from galab.models import memory_metrics as bank_of
 from galab.models.memory_metrics import Floats, free_directions, free_subspace
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.plots import COLOURS, save, sheet
 
 _BLUE, _ORANGE, _GREEN = COLOURS[:3]
@@ -235,7 +235,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def memory(
-    saved: Saved, progress: Progress, *, split: str = "train", points: int = 512, draws: int = 64
+    saved: SavedRun, progress: Progress, *, split: str = "train", points: int = 512, draws: int = 64
 ) -> Analysis:
     """Who uses which memory, how safely, what room is left.
 
@@ -287,7 +287,7 @@ def memory(
     return Analysis(sentence, who | values, rows, partial(draw_bank, bank=picture, title=title))
 
 
-def _require_memories(module: nn.Module, saved: Saved) -> None:
+def _require_memories(module: nn.Module, saved: SavedRun) -> None:
     if not isinstance(module, Telling):
         raise UsageError(
             f"expected a network with memories, such as --model memory, got {saved.config.model} in '{saved.path}'; "

@@ -18,7 +18,7 @@ from galab.errors import UsageError
 from galab.genome.random import table
 from galab.saved_runs.mutants import MutationScores
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import share_interval
 from galab.stats.order_statistics import SAMPLES_PER_DRAW, Best, best_of, enough_for_interval, expected_best, wins
 from galab.stats.plots import Band
@@ -32,7 +32,7 @@ _SURE = 0.975
 
 
 def mutation_fitness(
-    saved: Saved,
+    saved: SavedRun,
     progress: Progress,
     *,
     sigmas: str = "0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1",

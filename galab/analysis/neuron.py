@@ -19,8 +19,8 @@ from galab.errors import UsageError, closest
 from galab.genome.random import Stream, draw, table
 from galab.genome.step_sizes import sigma
 from galab.saved_runs.history import History
-from galab.saved_runs.probe import Spot, spot_of
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.probe import ProbedChampion, probe_champion
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.plots import COLOURS, plain, save, sheet
 
 Floats = NDArray[np.floating]
@@ -207,7 +207,7 @@ _MEMORIES = ("memories", "free_memories", "angles")
 
 
 def neuron(
-    saved: Saved,
+    saved: SavedRun,
     progress: Progress,
     *,
     layer: str | None = None,
@@ -233,7 +233,7 @@ def neuron(
     """
     at_least("--strongest", strongest, 1)
     progress("loading the champion", 0.0)
-    spot = spot_of(saved, generation)
+    spot = probe_champion(saved, generation)
     name = _layer(saved, layer)
     parts = saved.layout.split(spot.weights)
     weights = parts[name].astype(np.float64)
@@ -263,7 +263,7 @@ def neuron(
     return Analysis(_sentence(values, word), values, rows, draw_it)
 
 
-def _layer(saved: Saved, asked: str | None) -> str:
+def _layer(saved: SavedRun, asked: str | None) -> str:
     """The parameter that is meant: its weights lie in rows, one row a neuron."""
     layout = saved.layout
     known = [name for name, shape in zip(layout.names, layout.shapes, strict=True) if len(shape) > 1]
@@ -277,7 +277,7 @@ def _layer(saved: Saved, asked: str | None) -> str:
     return fitting[0]
 
 
-def _following(saved: Saved, name: str, parts: dict[str, Any]) -> Floats | None:
+def _following(saved: SavedRun, name: str, parts: dict[str, Any]) -> Floats | None:
     """The next matrix, if its inputs are this one's neurons."""
     layout = saved.layout
     later = layout.names[layout.names.index(name) + 1 :]
@@ -289,7 +289,7 @@ def _following(saved: Saved, name: str, parts: dict[str, Any]) -> Floats | None:
     return None
 
 
-def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
+def _references(spot: ProbedChampion, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
     """The founder's weights in that layer, and those after as many mutations as the line had, unselected."""
     saved = spot.saved
     if saved.folder is None:
@@ -318,7 +318,7 @@ def _references(spot: Spot, name: str) -> tuple[dict[str, Floats], dict[str, Any
 
 
 def _values(
-    spot: Spot, name: str, chosen: list[Neuron], references: dict[str, Floats], count: int
+    spot: ProbedChampion, name: str, chosen: list[Neuron], references: dict[str, Floats], count: int
 ) -> dict[str, Any]:
     def against(one: Neuron) -> dict[str, Any]:
         return {

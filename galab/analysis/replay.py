@@ -32,7 +32,7 @@ from galab.errors import UsageError
 from galab.genome.births import from_rows
 from galab.saved_runs.history import History, generations_before, reborn, spread
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 
 Floats = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ _WHO = ("champion", "parents", "centre")
 
 
 def replay(
-    saved: Saved,
+    saved: SavedRun,
     progress: Progress,
     *,
     who: str = "champion",
@@ -202,7 +202,7 @@ def replay(
     )  # fmt: skip
 
 
-def _check(history: History, saved: Saved, who: str, broods: int, tolerance: float) -> None:
+def _check(history: History, saved: SavedRun, who: str, broods: int, tolerance: float) -> None:
     at_least("--broods", broods, 0)
     if who not in _WHO or (history.evolution and who == "parents") or (not history.evolution and who == "centre"):
         known = "centre" if history.evolution else "champion or parents"
@@ -294,7 +294,7 @@ def _spread(
 
 
 def _replayed_generations(
-    saved: Saved, probe: Probe, shown: Examples, count: int, tolerance: float, fixation: dict[int, tuple[float, ...]],
+    saved: SavedRun, probe: Probe, shown: Examples, count: int, tolerance: float, fixation: dict[int, tuple[float, ...]],
     progress: Progress,
 ) -> list[ReplayedGeneration]:  # fmt: skip
     """Generations with all their children, on all examples."""

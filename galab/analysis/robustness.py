@@ -23,15 +23,15 @@ from galab.analysis.robustness_report import (
 from galab.contracts import Examples
 from galab.saved_runs.history import History
 from galab.saved_runs.mutants import random_directions
-from galab.saved_runs.probe import Spot, spot_of
-from galab.saved_runs.saved_run import Saved, open_below
+from galab.saved_runs.probe import ProbedChampion, probe_champion
+from galab.saved_runs.saved_run import SavedRun, open_below
 
 Floats = NDArray[np.float64]
 _AT_ONCE = 64
 
 
 def robustness(
-    runs: Sequence[Saved],
+    runs: Sequence[SavedRun],
     progress: Progress,
     *,
     other: str | None = None,
@@ -72,7 +72,7 @@ def robustness(
         each = []
         for saved in group:
             progress(f"mutants of {saved.path.name}", 0.9 * number / total)
-            spot = spot_of(saved, generation, level)
+            spot = probe_champion(saved, generation, level)
             each.append(_champion(spot, spot.probe.examples(split, examples), shares, mutants, ancestors))
             number += 1
         found.append(each)
@@ -89,7 +89,7 @@ def robustness(
     return Analysis(sentence_of(values), values, rows_of(found, shares), draw)
 
 
-def _champion(spot: Spot, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> ChampionRobustness:
+def _champion(spot: ProbedChampion, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> ChampionRobustness:
     weights = spot.weights.astype(np.float64)
     length = float(np.linalg.norm(weights))
     fitness, right = _scored(spot, weights[None], shown)
@@ -112,7 +112,7 @@ def _champion(spot: Spot, shown: Examples, shares: Sequence[float], mutants: int
     return ChampionRobustness(spot, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since)
 
 
-def _ancestors(spot: Spot, count: int) -> tuple[list[int], Floats]:
+def _ancestors(spot: ProbedChampion, count: int) -> tuple[list[int], Floats]:
     """Generations and weights of some of a champion's line, evenly spaced in the logarithm of the generation."""
     history = History(spot.saved)
     if history.evolution:
@@ -126,7 +126,7 @@ def _ancestors(spot: Spot, count: int) -> tuple[list[int], Floats]:
     return [generation for generation, _ in walked], np.array([w for _, w in walked], dtype=np.float64)
 
 
-def _scored(spot: Spot, points: Floats, shown: Examples) -> tuple[Floats, NDArray[np.bool_] | None]:
+def _scored(spot: ProbedChampion, points: Floats, shown: Examples) -> tuple[Floats, NDArray[np.bool_] | None]:
     """(n,) fitness of weights (n, D), and (n, B) whether each answers each example right, if there is a right."""
     if not len(points):
         return np.empty(0), None

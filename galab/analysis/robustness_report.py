@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from galab.analysis.base import or_none
-from galab.saved_runs.probe import Spot
 from galab.stats.intervals import Estimate, mann_whitney, mean_interval, median_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
 
+
+    from galab.saved_runs.probe import ProbedChampion
 
 def learned_since(right: ArrayLike, generations: ArrayLike) -> NDArray[np.float64]:
     """Since when a lineage answers each example right without ever unlearning it again.
@@ -173,7 +174,7 @@ class ChampionRobustness:
     """What mutations do to one champion.
 
     Attributes:
-        spot: the champion.
+        champion: the champion.
         fitness: its fitness.
         right: (B,) whether it answers each example right; None where there are no right answers.
         lost: (S, M) fitness lost by each mutant; infinite where it failed.
@@ -182,7 +183,7 @@ class ChampionRobustness:
         since: (B,) generation in which each was learned for good; NaN where that is unknown.
     """
 
-    spot: Spot
+    champion: ProbedChampion
     fitness: float
     right: NDArray[np.bool_] | None
     lost: Floats
@@ -199,8 +200,8 @@ def values_of(
     values: dict[str, Any] = {
         "split": split,
         "examples": len(first.since),
-        "data": first.spot.probe.task.description,
-        "base": first.spot.probe.base,
+        "data": first.champion.probe.task.description,
+        "base": first.champion.probe.base,
         "sizes": list(shares),
         "size": shares[middle],
         "sides": [],
@@ -259,8 +260,8 @@ def rows_of(found: list[list[ChampionRobustness]], shares: Sequence[float]) -> l
     return [
         {
             "side": side,
-            "run": one.spot.saved.path.name,
-            "generation": one.spot.generation,
+            "run": one.champion.saved.path.name,
+            "generation": one.champion.generation,
             "size": share,
             "mutant": mutant,
             "fitness_lost": or_none(one.lost[place, mutant]),

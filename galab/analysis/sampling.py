@@ -21,7 +21,7 @@ from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Centre
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.strategies.optimizers import Optimizers
 
 #: Keeps these mutations apart from the run's own, which have the run's key itself.
@@ -30,7 +30,7 @@ _OTHER_KEY = 0xC0_51_4E
 _MOST_BYTES = 2 << 30
 
 
-def member_of(saved: Saved, generation: int | None) -> Member:
+def member_of(saved: SavedRun, generation: int | None) -> Member:
     """The champion or the centre of a generation, as it was decoded; see :meth:`Probe.weights`."""
     if generation is None or generation == saved.generation:
         return saved.member()
@@ -38,7 +38,7 @@ def member_of(saved: Saved, generation: int | None) -> Member:
     return history.member(history.champion(generation))
 
 
-def step_size_of(saved: Saved, member: Member) -> float:
+def step_size_of(saved: SavedRun, member: Member) -> float:
     """The step size of an individual, the geometric mean where it has several; of a strategy the one it began with."""
     if not isinstance(member, Phenotype):
         return float(saved.config.sigma)
@@ -131,7 +131,7 @@ def fitness_of(
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def steps_taken(saved: Saved, most: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
+def steps_taken(saved: SavedRun, most: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
     """Steps along the line of the champion, or of the centre, evenly spaced.
 
     Args:

@@ -20,7 +20,7 @@ from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.mutants import MutationScores, law_of
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import median_interval
 from galab.stats.order_statistics import SAMPLES_PER_DRAW, best_of, enough_for_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
@@ -211,7 +211,7 @@ def draw_oracle(
 
 
 def step_size(
-    saved: Saved,
+    saved: SavedRun,
     progress: Progress,
     *,
     sigmas: str = "0.0001,0.0002,0.0005,0.001,0.002,0.005,0.01,0.02,0.05,0.1,0.2,0.5",
@@ -310,7 +310,7 @@ def _estimated(
 
 
 def _analysis(
-    saved: Saved, history: History, steps: list[float], found: list[Moment], generations: NDArray[np.int64],
+    saved: SavedRun, history: History, steps: list[float], found: list[Moment], generations: NDArray[np.int64],
     actual: NDArray[np.float64], report: Collapse, children: int, samples: int, shown: Examples, split: str,
     probe: Probe,
 ) -> Analysis:  # fmt: skip

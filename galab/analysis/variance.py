@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from galab.analysis.base import Analysis, Progress, lower_is_better, numbers_in, or_none
 from galab.errors import UsageError, closest
 from galab.saved_runs.history import History
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import Correlation, holm, spearman
 from galab.stats.plots import COLOURS, plain, save, sheet
 
@@ -162,7 +162,7 @@ _LEVEL = 0.05
 
 
 def variance(
-    runs: Sequence[Saved], progress: Progress, *, metric: str = "fitness_best", early: str = "1,2,5,10,20,50"
+    runs: Sequence[SavedRun], progress: Progress, *, metric: str = "fitness_best", early: str = "1,2,5,10,20,50"
 ) -> Analysis:
     """Do the best starts end best, over many seeds?
 
@@ -211,7 +211,7 @@ def variance(
     return Analysis(_sentence(values), values, _rows(names, runs, table, found, down), draw)
 
 
-def _same(runs: Sequence[Saved]) -> None:
+def _same(runs: Sequence[SavedRun]) -> None:
     """Refuse runs that differ in more than their seeds: what differs then is not the start."""
     own = {"seed", "origin", "generations", "seconds", "threads", "workers", "data", "device", "keep", "save_every"}
     first = runs[0]
@@ -228,7 +228,7 @@ def _same(runs: Sequence[Saved]) -> None:
         raise UsageError(f"expected {len(runs)} runs with different seeds, got {len(seeds)} seeds; give each seed once")
 
 
-def _curve(saved: Saved, metric: str) -> dict[int, float]:
+def _curve(saved: SavedRun, metric: str) -> dict[int, float]:
     log = History(saved).log
     found = {
         int(line["generation"]): float(line[metric])
@@ -275,7 +275,7 @@ def _values(
 
 
 def _rows(
-    names: Sequence[str], runs: Sequence[Saved], table: NDArray[np.float64], found: Sequence[Early], down: bool
+    names: Sequence[str], runs: Sequence[SavedRun], table: NDArray[np.float64], found: Sequence[Early], down: bool
 ) -> list[dict[str, Any]]:
     sign = -1 if down else 1
     return [

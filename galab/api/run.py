@@ -10,7 +10,7 @@ from torch import nn
 
 from galab.errors import UsageError
 from galab.saved_runs.export import network_of_genome
-from galab.saved_runs.saved_run import Saved, open_saved
+from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.training.compose import compose
 from galab.training.loop import Hook, Result
 from galab.training.start import resume as _resume
@@ -126,5 +126,5 @@ def load(path: str | Path, member: int | None = None, *, trust: bool = False) ->
     """
     if Path(path).suffix == ".json":
         return network_of_genome(Path(path), trust=trust)
-    saved: Saved = open_saved(Path(path), trust=trust)
+    saved: SavedRun = open_saved(Path(path), trust=trust)
     return saved.module_with(saved.member(member))

@@ -19,7 +19,7 @@ from galab.errors import GalabError
 from galab.storage.files import json_text
 
 if TYPE_CHECKING:
-    from galab.saved_runs.saved_run import Saved
+    from galab.saved_runs.saved_run import SavedRun
     from galab.storage.run_folder import RunFolder
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -138,7 +138,7 @@ def _foreign(values: dict[str, Any]) -> list[str]:
     return [name for name in _COPIED if is_foreign(fields[name], values.get("strategy", "ga"))]
 
 
-def _score_log(saved: Saved) -> dict[str, int]:
+def _score_log(saved: SavedRun) -> dict[str, int]:
     """How many updates of an evolution strategy are written down up to this checkpoint, and in how many bytes."""
     from galab.training.checkpoint import records_of
 

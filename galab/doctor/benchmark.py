@@ -24,26 +24,15 @@ from galab.contracts import Scores, Task
 from galab.doctor.interleaved_timing import Lap
 from galab.errors import UsageError
 from galab.evaluation.blocks import DTYPES
-from galab.evaluation.numeric_profile import resolve_device
-from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.storage import checkpoints
-from galab.storage.lineage import read_rows
-from galab.storage.run_folder import RunFolder, locate
+from galab.storage.run_folder import locate
 from galab.training import origin
 from galab.training import trust as trust_rules
 from galab.training.build import Experiment, build, network_and_task, profile_of
-from galab.training.checkpoint import (
-    check_data,
-    check_layout,
-    config_of,
-    layout_of,
-    load_buffers,
-    load_founders,
-    records_of,
-)
 from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import resolve
+from galab.training.saved_state import SavedState
 from galab.training.workers import with_workers
 
 _SECONDS, _LEAST = 0.15, 3
@@ -258,19 +247,13 @@ class Workbench:
 
     Attributes:
         config: the configuration, resolved.
-        module: the network.
         task: what is learned.
-        law: the table of the noise's distribution.
-        founders: where it begins.
-        run: the run and its checkpoint to continue from, if any.
+        build: what a configuration runs with, at the generation to measure from.
     """
 
     config: RunConfig
-    module: nn.Module
     task: Task
-    law: Table
-    founders: Founders | None
-    run: tuple[RunFolder, Path] | None = None
+    build: Callable[[RunConfig], Experiment]
     _peaks: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
     def make(self, config: RunConfig) -> Prepared:
@@ -287,15 +270,9 @@ class Workbench:
                 f"expected a search without gradients to find settings for, got --strategy {config.strategy}: there is "
                 "one way to compute its steps; choose --threads by hand"
             )
-        experiment = build(config, self.module, self.task, law=self.law, founders=self.founders)
-        if self.run is None:
-            experiment.search.begin()
-        else:
-            restore(experiment, *self.run)
-        opened = ExitStack()
-        return Prepared(
-            opened.enter_context(with_workers(experiment)), opened, work_of(self.module, self.task), self._peaks
-        )
+        experiment, opened = self.build(config), ExitStack()
+        work = work_of(experiment.module, experiment.task)
+        return Prepared(opened.enter_context(with_workers(experiment)), opened, work, self._peaks)
 
 
 def of_options(config: RunConfig) -> Workbench:
@@ -305,9 +282,7 @@ def of_options(config: RunConfig) -> Workbench:
         config: without a seed, 0 is taken: all contenders need the same.
     """
     seeded = dataclasses.replace(config, seed=0 if config.seed is None else config.seed)
-    config, law = origin.settle(pinned_origin(resolve(seeded)))
-    module, task = network_and_task(config)
-    return Workbench(config, module, task, law, origin_founders(config, module))
+    return _at_start(*origin.settle(pinned_origin(resolve(seeded))))
 
 
 def of_run(path: Path, *, trust: bool = False) -> Workbench:
@@ -315,7 +290,7 @@ def of_run(path: Path, *, trust: bool = False) -> Workbench:
 
     Args:
         path: a run folder, or a checkpoint in one.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it was never run here before.
 
     Raises:
         CheckpointError: the checkpoint is damaged, or the data is not the run's.
@@ -328,28 +303,22 @@ def of_run(path: Path, *, trust: bool = False) -> Workbench:
             f"expected a run folder, got the lone checkpoint '{path}', which has no lineage to go on with; measure its "
             f"hyperparameters with `galab bench --from {path}`"
         )
-    present = checkpoints.list_checkpoints(folder.checkpoints)
-    if file is None and not present:
+    if file is None and not checkpoints.list_checkpoints(folder.checkpoints):
         config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
         trust_rules.check(config, trust=trust)
-        module, task = network_and_task(config)
-        law = origin.resolve(config.distribution, folder)
-        return Workbench(config, module, task, law, origin_founders(config, module))
-    file = file or present[-1][1]
-    state = checkpoints.load_checked(file)
-    config = config_of(state, file)
-    resolve_device(config.device)
-    trust_rules.check(config, trust=trust)
+        return _at_start(config, origin.resolve(config.distribution, folder))
+    saved = SavedState.open(path, trust=trust)
+    return Workbench(saved.config, saved.task, saved.components)
+
+
+def _at_start(config: RunConfig, law: Table) -> Workbench:
+    """The workbench of a run that has no checkpoint yet."""
     module, task = network_and_task(config)
-    check_data(task, state, str(folder.path))
-    check_layout(layout_of(state), module, str(folder.path))
-    load_buffers(module, state["buffers"])
-    law, founders = origin.resolve(config.distribution, folder), load_founders(folder.founders_path)
-    return Workbench(config, module, task, law, founders, (folder, file))
+    founders = origin_founders(config, module)
 
+    def begun(config: RunConfig) -> Experiment:
+        experiment = build(config, module, task, law=law, founders=founders)
+        experiment.search.begin()
+        return experiment
 
-def restore(experiment: Experiment, folder: RunFolder, file: Path) -> None:
-    """Bring an experiment to where a checkpoint stands; the run's files are only read."""
-    state = checkpoints.load_checked(file)
-    name, dtype = records_of(experiment.config)
-    experiment.search.restore(state, read_rows(folder.path / name, dtype)[: state["lineage"]["births"]])
+    return Workbench(config, task, begun)

@@ -172,6 +172,20 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
 STEADY = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}
 
 
+def steady_scores(base: str) -> ExampleScores | None:
+    """What has to be measured of each example for a base without its chance, see :data:`STEADY`.
+
+    Args:
+        base: what a fitness is made of, such as ``sampled-accuracy``.
+
+    Returns:
+        None where sums over the examples are enough.
+    """
+    names = [STEADY.get(name, name) for _, name in terms(base)]
+    computed = [name for name in names if name in COMPUTED]
+    return ExampleScores(computed) if computed else None
+
+
 def score(base: str, means: Means, examples: int, *, steady: bool = False) -> NDArray[np.float64]:
     """A base of a fitness, or a weighted sum of several: (P,).
 

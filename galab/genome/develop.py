@@ -9,7 +9,8 @@ gains and minus those that it loses. Genes that all individuals carry belong to 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import numpy as np
@@ -325,3 +326,33 @@ def folded(member: Phenotype, common: set[int]) -> Phenotype:
     """The same individual relative to a base that holds the ``common`` genes, which it carries."""
     genes: Mapping[int, Gene] = {gene: what for gene, what in (member.genes or {}).items() if gene not in common}
     return Phenotype(member.weights, member.log_sigma, genes, member.velocity)
+
+
+def develop_all(developer: Developer, births: Sequence[Birth], wanted: Set[int]) -> Iterator[tuple[int, Phenotype]]:
+    """Develop births in order, forgetting each individual after its last child.
+
+    Args:
+        developer: makes an individual of its birth and its parents.
+        births: oldest first; those of all ancestors are among them.
+        wanted: ids of the individuals to give.
+
+    Yields:
+        (id, individual), oldest first.
+    """
+    children = Counter(parent for birth in births for parent in birth.parents)
+    living: dict[int, Phenotype] = {}
+    generation = 0
+    for birth in births:
+        if developer.genetic and birth.generation > generation:
+            # All later individuals descend from the living, so what these all carry need not be listed.
+            generation, common = birth.generation, fixed(living.values())
+            living = {number: folded(member, common) for number, member in living.items()}
+        member = developer.develop(birth, [living[parent] for parent in birth.parents])
+        for parent in birth.parents:
+            children[parent] -= 1
+            if not children[parent]:
+                del living[parent]
+        if children[birth.id]:
+            living[birth.id] = member
+        if birth.id in wanted:
+            yield birth.id, member

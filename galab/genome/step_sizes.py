@@ -348,6 +348,25 @@ def mean_log_sigma(steps: Steps, log_sigma: NDArray[np.int16]) -> float:
     return sum(size * float(part.mean()) for size, part in parts if size) / steps.layout.size
 
 
+def root_mean_square(steps: Steps, log_sigma: NDArray[np.int16]) -> float:
+    """The root mean square step size over the weights, in weight units.
+
+    Args:
+        steps: what each of them serves.
+        log_sigma: (S,) an individual's.
+    """
+    if steps.granularity == "global":
+        return float(sigma(int(log_sigma[0])))
+    squares = dict[int, float]()
+    for group in steps.groups:
+        if group.stop > group.start:
+            own = sigmas(log_sigma[group.start : group.stop]).astype(np.float64)
+            # The mean over a matrix of (row * column)^2 is the product of the means over its rows and its columns.
+            squares[group.tensor] = squares.get(group.tensor, 1.0) * float(np.square(own).mean())
+    sizes = steps.layout.sizes
+    return float(np.sqrt(sum(sizes[tensor] * square for tensor, square in squares.items()) / steps.layout.size))
+
+
 def reached_log_sigma(steps: Steps, start: float, log_sigma: NDArray[np.int16]) -> int:
     """The step size from which founders would start where an individual has arrived, as a grid point.
 

@@ -1,1 +1,1 @@
-"""A saved run: open, verify, replay, export."""
+"""What can be done with a saved run: verify it, replay it, take it apart, export from it."""

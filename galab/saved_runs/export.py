@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import zlib
 from pathlib import Path
@@ -21,23 +22,20 @@ from galab.contracts import Member
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantile_tables
 from galab.genome.births import NO_PARENT, Birth
+from galab.genome.develop import develop_all
 from galab.genome.initial import GIVEN, Founders
 from galab.genome.random import Table, table
 from galab.genome.weights import Layout, Phenotype
-from galab.saved_runs.saved_run import Saved
-from galab.saved_runs.verify import develop_all
+from galab.saved_runs.saved_run import SavedRun
 from galab.storage.files import write_atomic
-from galab.storage.lineage import read_rows
 from galab.strategies.build_operators import developer
-from galab.training import origin
-from galab.training.checkpoint import births_dtype, load_founders
 from galab.training.individuals import lineage_of, members_of
 from galab.training.trust import OPERATORS, check
 
 FORMATS = ("genome", "torch", "safetensors")
 
 
-def export(saved: Saved, to: str, output: Path, *, member: int | None = None, keyframe: bool = False) -> int:
+def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None, keyframe: bool = False) -> int:
     """Write a parent to a file.
 
     Args:
@@ -65,8 +63,6 @@ def export(saved: Saved, to: str, output: Path, *, member: int | None = None, ke
     elif to == "safetensors":
         data = _safetensors(_state_dict(saved, individual))
     elif to == "torch":
-        import io
-
         buffer = io.BytesIO()
         torch.save(_state_dict(saved, individual), buffer)
         data = buffer.getvalue()
@@ -77,7 +73,7 @@ def export(saved: Saved, to: str, output: Path, *, member: int | None = None, ke
     return len(data)
 
 
-def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False) -> dict[str, Any]:
+def genome_of(saved: SavedRun, member: int | None = None, *, keyframe: bool = False) -> dict[str, Any]:
     """A parent's genome as JSON-ready data: what is needed to decode it anywhere.
 
     Args:
@@ -100,17 +96,14 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
     }
     if keyframe:
         return content | {"weights": _packed(individual.weights), "log_sigma": _packed(individual.log_sigma)}
-    lineage = chain_of(saved, member)
-    assert saved.folder is not None  # chain_of refuses a lone checkpoint
-    founders = load_founders(saved.folder.founders_path)
+    lineage, founders = chain_of(saved, member), saved.founders
     laws = [[law.name, list(law.shape), law.law, law.scale] for law in founders.laws]
     names = {law.law for law in founders.laws if law.law != GIVEN}
-    law = origin.resolve(saved.config.distribution, saved.folder)
     carried = {}
     if saved.config.distribution in TABLE_HASHES:
         names.add(saved.config.distribution)
     else:
-        carried["quantiles"] = quantile_tables.pack(law)
+        carried["quantiles"] = quantile_tables.pack(saved.law)
     return content | {
         "run_key": founders.run_key,
         "founders": {"laws": laws, "given": _packed(founders.given), "rows": len(founders.given)},
@@ -120,7 +113,7 @@ def genome_of(saved: Saved, member: int | None = None, *, keyframe: bool = False
     }
 
 
-def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
+def chain_of(saved: SavedRun, member: int | None = None) -> list[Birth]:
     """A parent's lineage, oldest first: for an asexual individual, its seed chain.
 
     Raises:
@@ -135,8 +128,7 @@ def chain_of(saved: Saved, member: int | None = None) -> list[Birth]:
             f"expected the lineage file of the run beside '{saved.path}', found none: a lone checkpoint holds weights "
             "only; put it back into its run folder, or use --keyframe"
         )
-    rows = read_rows(saved.folder.lineage_path, births_dtype(saved.config))
-    return lineage_of(rows, [saved.numbers[saved.place(member)]])
+    return lineage_of(saved.records, [saved.numbers[saved.place(member)]])
 
 
 def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, dict[str, Any]]:
@@ -144,7 +136,7 @@ def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, 
 
     Args:
         path: a file written by ``galab export --to genome``.
-        trust: run a mutation of the user's own that it names even if nobody here has run it before.
+        trust: run a mutation of the user's own that it names even if it was never run here before.
 
     Returns:
         Where each parameter lies, the individual, and the file's content.
@@ -176,16 +168,16 @@ def network_of_genome(path: Path, *, trust: bool = False) -> torch.nn.Module:
 
     Args:
         path: a file written by ``galab export --to genome``.
-        trust: run code that it names even if nobody here has run it before.
+        trust: run code that it names even if it was never run here before.
 
     Raises:
         GalabError: the file is no genome, or was changed.
         UsageError: it names code that is not trusted.
     """
-    layout, individual, content = read_genome(path, trust=trust)
+    _, individual, content = read_genome(path, trust=trust)
     state = {**content, "buffers": _buffers_in(content)}
-    saved = Saved(state, RunConfig.from_saved(content["hyperparameters"]), layout, None, path, trust)
-    return saved.module_with(individual)
+    config = RunConfig.from_saved(content["hyperparameters"])
+    return SavedRun(state, None, path, config=config, trust=trust).module_with(individual)
 
 
 def _buffers_in(content: dict[str, Any]) -> dict[str, NDArray[Any]]:
@@ -233,7 +225,7 @@ def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
     return data
 
 
-def _state_dict(saved: Saved, individual: Member) -> dict[str, torch.Tensor]:
+def _state_dict(saved: SavedRun, individual: Member) -> dict[str, torch.Tensor]:
     """What the network's own ``state_dict`` holds: tied parameters under both names, transient buffers not at all."""
     buffers = {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
     values = {**buffers, **saved.tensors(individual)}

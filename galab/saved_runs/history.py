@@ -1,12 +1,8 @@
-"""A run's past, made again from its seeds: whoever was ever a parent, and wherever a centre ever was.
-
-Generations of a run made again with all their children, selected or not, from the checkpoints before them.
-"""
+"""A run's past, rebuilt from its seeds: its individuals, its centres, and whole generations with all their children."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,27 +13,58 @@ from numpy.typing import NDArray
 
 from galab.config.strategy_kinds import breeds, has_centre, is_gradients, is_random
 from galab.contracts import Member
-from galab.doctor.benchmark import of_run, restore
 from galab.errors import CheckpointError, LethalMutationError, NoViableChildError, UsageError
 from galab.genome.births import Birth
+from galab.genome.develop import develop_all
 from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Centre
-from galab.saved_runs.es_replay import Replay
-from galab.saved_runs.saved_run import Saved
-from galab.saved_runs.verify import centres_again, develop_all
+from galab.saved_runs.es_replay import ScoreReplay
+from galab.saved_runs.gradient_replay import GradientReplay
+from galab.saved_runs.saved_run import SavedRun
 from galab.storage import checkpoints
-from galab.storage.lineage import read_rows
 from galab.storage.log import read_log
-from galab.storage.run_folder import LINEAGE, SCORES, RunFolder
-from galab.strategies.build_operators import developer
-from galab.training import origin
-from galab.training.build import build, own_threads
-from galab.training.checkpoint import births_dtype, load_founders
+from galab.storage.run_folder import RunFolder
+from galab.training.build import own_threads
 from galab.training.genetic_search import GeneticSearch
 from galab.training.individuals import lineage_of
-from galab.training.trust import OPERATORS, check
 
-logger = logging.getLogger("galab")
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Individual:
+    """The champion of a generation, or its centre.
+
+    Attributes:
+        generation: the one that was asked for.
+        number: its birth, or the generation of the centre.
+        member: it itself.
+        weights: (D,) its weights.
+    """
+
+    generation: int
+    number: int
+    member: Member
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplayedGeneration:
+    """One generation of a genetic algorithm, with all its children.
+
+    Attributes:
+        generation: its number.
+        births: (C,) ids of its children.
+        families: (C,) places in ``members`` of each child's parents.
+        fitness: (C,) as the run measured it, on the examples of the generation; NaN for failures.
+        selected: (C,) which became parents.
+        members: the children, and after them their parents; None for the lethal.
+    """
+
+    generation: int
+    births: list[int]
+    families: list[list[int]]
+    fitness: NDArray[np.float64]
+    selected: NDArray[np.bool_]
+    members: list[Member | None]
 
 
 class History:
@@ -48,7 +75,7 @@ class History:
     once more.
 
     Args:
-        saved: the checkpoint; what the run did after it is not looked at.
+        saved: the run at a checkpoint; what it did after that is not looked at.
 
     Attributes:
         folder: the run.
@@ -59,7 +86,7 @@ class History:
         UsageError: it is a lone checkpoint, without the run around it.
     """
 
-    def __init__(self, saved: Saved) -> None:
+    def __init__(self, saved: SavedRun) -> None:
         if saved.folder is None:
             raise UsageError(
                 f"expected a run folder, as the lineage lies in it, got the lone checkpoint '{saved.path}'; give the "
@@ -75,11 +102,10 @@ class History:
         """The lines of the log up to the checkpoint, oldest first."""
         return [line for line in read_log(self.folder.log_path) if line["generation"] <= self.generation]
 
-    @cached_property
+    @property
     def rows(self) -> NDArray[np.void]:
         """The births that were selected, oldest first, as the lineage file has them; not of an evolution strategy."""
-        rows = read_rows(self.folder.path / LINEAGE, births_dtype(self._saved.config))
-        return rows[: self._saved.state["lineage"]["births"]]
+        return self._saved.records
 
     def champion(self, generation: int | None = None) -> int:
         """The champion's birth, or the generation of the centre.
@@ -162,61 +188,49 @@ class History:
             yield generations[number], member
 
     def _individuals(self, numbers: list[int]) -> Iterator[tuple[int, Phenotype]]:
-        saved, folder = self._saved, self.folder
-        check(saved.config, trust=saved.trust, names=OPERATORS)
-        births_by = developer(
-            saved.config, load_founders(folder.founders_path), origin.resolve(saved.config.distribution, folder)
-        )
+        developer = self._saved.developer
         try:
-            yield from develop_all(births_by, lineage_of(self.rows, numbers), set(numbers))
+            yield from develop_all(developer, lineage_of(self.rows, numbers), set(numbers))
         except (LethalMutationError, LookupError, ValueError, ArithmeticError) as error:
             raise CheckpointError(
-                f"expected births in '{folder.path / LINEAGE}' that lead to the checkpoint, got {error!r}; restore the "
-                f"file from a copy, and see `galab verify {folder.path}`"
+                f"expected births in '{self.folder.lineage_path}' that lead to the checkpoint, got {error!r}; restore "
+                f"the file from a copy, and see `galab verify {self.folder.path}`"
             ) from error
 
     def _centres(self, generations: set[int]) -> Iterator[tuple[int, Centre]]:
-        for generation, centre in self._way(last=max(generations, default=-1)):
+        replay = GradientReplay(self._saved) if is_gradients(self._saved.config) else ScoreReplay(self._saved)
+        for generation, centre in replay.centres(last=max(generations, default=-1)):
             if generation in generations:
                 yield generation, Centre(centre)
 
-    def _way(self, *, last: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        saved, folder = self._saved, self.folder
-        if is_gradients(saved.config):
-            return centres_again(folder, saved.state, saved.config, last=last, trust=saved.trust)
-        founders, law = load_founders(folder.founders_path), origin.resolve(saved.config.distribution, folder)
-        return Replay(folder.path / SCORES, saved.config, founders, law, saved.state).centres(last=last)
 
+def champion_of(saved: SavedRun, generation: int | None = None) -> Individual:
+    """The champion of a generation, or its centre.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reborn:
-    """One generation of a genetic algorithm.
+    Args:
+        saved: the run.
+        generation: see :meth:`History.champion`; that of the checkpoint, which needs no history, when absent.
 
-    Attributes:
-        generation: its number.
-        births: (C,) ids of its children.
-        families: (C,) places in ``members`` of each child's parents.
-        fitness: (C,) as the run measured it, on the examples of the generation; NaN for failures.
-        selected: (C,) which became parents.
-        members: the children, and after them their parents; None for the lethal.
+    Raises:
+        UsageError: the generation is not in the run's history.
     """
+    if generation is None or generation == saved.generation:
+        member, number = saved.member(), saved.numbers[saved.place(None)]
+        return Individual(saved.generation, number, member, member.floats())
+    history = History(saved)
+    number = history.champion(generation)
+    member = history.member(number)
+    return Individual(generation, number, member, member.floats())
 
-    generation: int
-    births: list[int]
-    families: list[list[int]]
-    fitness: NDArray[np.float64]
-    selected: NDArray[np.bool_]
-    members: list[Member | None]
 
-
-def generations_before(saved: Saved) -> list[int]:
+def replayable_generations(saved: SavedRun) -> list[int]:
     """Generations after which there is a checkpoint and one generation more, up to the one that is opened."""
     if saved.folder is None or not breeds(saved.config) or is_random(saved.config):
         return []
     return [number for number, _ in checkpoints.list_checkpoints(saved.folder.checkpoints) if number < saved.generation]
 
 
-def spread(values: list[int], count: int) -> list[int]:
+def evenly_spaced(values: Sequence[int], count: int) -> list[int]:
     """At most ``count`` of the values, evenly spread over their order, first and last among them."""
     if count < 1 or not values:
         return []
@@ -224,31 +238,33 @@ def spread(values: list[int], count: int) -> list[int]:
     return [values[place] for place in places]
 
 
-@own_threads()
-def reborn(saved: Saved, count: int) -> Iterator[Reborn]:
+def replay_generations(saved: SavedRun, count: int) -> Iterator[ReplayedGeneration]:
     """Generations that follow checkpoints, as they were: their births are determined by the run's key and their ids.
 
-    Those that only try step sizes, and those in which nobody lived, are left out.
+    Those that only try step sizes, and those without a viable child, are left out.
 
     Args:
         saved: the run; it is only read.
         count: how many generations at the most.
     """
-    chosen = spread(generations_before(saved), count)
-    if not chosen or saved.folder is None:
-        return
-    files = dict(checkpoints.list_checkpoints(saved.folder.checkpoints))
-    bench = of_run(files[chosen[0]], trust=saved.trust)
-    config = dataclasses.replace(bench.config, workers=0)
-    for number in chosen:
-        experiment = build(config, bench.module, bench.task, law=bench.law, founders=bench.founders)
-        restore(experiment, saved.folder, files[number])
-        assert isinstance(experiment.search, GeneticSearch)
-        if (found := _again(experiment.search)) is not None:
+    for number in evenly_spaced(replayable_generations(saved), count):
+        found = replay_generation(saved.at(number))
+        if found is not None:
             yield found
 
 
-def _again(search: GeneticSearch) -> Reborn | None:
+@own_threads()
+def replay_generation(saved: SavedRun) -> ReplayedGeneration | None:
+    """The generation that follows a checkpoint of a genetic algorithm.
+
+    Args:
+        saved: the run at that checkpoint; it is only read.
+
+    Returns:
+        None where the generation only tried step sizes or had no viable child.
+    """
+    search = saved.components(dataclasses.replace(saved.config, workers=0)).search
+    assert isinstance(search, GeneticSearch)
     strategy = search.strategy
     cohort = strategy.ask()
     scores = search.executor.score(cohort)
@@ -264,7 +280,7 @@ def _again(search: GeneticSearch) -> Reborn | None:
     if not len(outcome.records):
         return None
     place = {parent: len(births) + at for at, parent in enumerate(parents)}
-    return Reborn(
+    return ReplayedGeneration(
         cohort.generation, births, [[place[parent] for parent in several] for several in families],
         scores.fitness[: cohort.children].copy(), np.isin(births, outcome.parents), members,
     )  # fmt: skip

@@ -1,7 +1,4 @@
-"""A run's own mutations, tried on any of its individuals: children that were never born.
-
-A saved network's mutants: what its fitness becomes at ``weights + sigma * z``, with the same z for every sigma.
-"""
+"""Mutants of a saved network: children by the run's own mutations, and the fitness of many dense mutations."""
 
 from __future__ import annotations
 
@@ -12,30 +9,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.config.parsing import parse_mutations, terms
-from galab.config.schedules import parse_rate_schedule
+from galab.config.parsing import parse_mutations
 from galab.config.strategy_kinds import breeds
 from galab.contracts import Examples, Member
-from galab.errors import LethalMutationError, UsageError
-from galab.evaluation.fitness import COMPUTED, STEADY, ExampleScores, means_of, score
+from galab.errors import LethalMutationError
+from galab.evaluation.fitness import means_of, score, steady_scores
 from galab.evaluation.sigma_line_evaluator import LineEvaluator
 from galab.genome.births import Birth
 from galab.genome.initial import Founders, TensorLaw
 from galab.genome.random import Stream, Table, draw, table
-from galab.genome.step_sizes import sigma
 from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Centre, Factors, plan_of, plan_of_ranks
 from galab.operators.es_noise import draw as directions
 from galab.operators.mutation.base import Shares
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.saved_run import SavedRun
 from galab.strategies.build_operators import developer
-from galab.training import origin
 from galab.training.trust import OPERATORS, check
 
 #: Births and generations from here on belong to analyses: no run comes so far.
 FAR = 1 << 40
 _AT_ONCE = 16
+#: Weights live inside +-128.
+_LIMIT = 128.0
 
 
 class Mutants:
@@ -52,11 +48,11 @@ class Mutants:
         UsageError: its distribution lies in a run folder that is not there, or it is code that is not trusted.
     """
 
-    def __init__(self, saved: Saved) -> None:
+    def __init__(self, saved: SavedRun) -> None:
         self._saved = saved
         self._config = saved.config
         self._run_key = saved.config.seed or 0
-        self._law = law_of(saved)
+        self._law = saved.law
         if not breeds(saved.config):
             ranks = saved.state.get("ranks")  # a baseline by gradients has no noise of its own
             self._plan = plan_of(saved.layout, None) if ranks is None else plan_of_ranks(saved.layout, ranks)
@@ -71,21 +67,13 @@ class Mutants:
         shares = [share for _, share in parse_mutations(saved.config.mutate)]
         self._shares = Shares(self._run_key, shares, inherited=False)
 
-    def step_size(self, member: Member, generation: int) -> float:
-        """The step size that children are born with, in weight units; the root mean square where there are several."""
-        if isinstance(member, Phenotype):
-            sizes = np.array([float(sigma(int(k))) for k in member.log_sigma])
-            return float(np.sqrt(np.mean(sizes**2)))
-        schedule = parse_rate_schedule(self._config.sigma_schedule or "constant", "--sigma-schedule")
-        return float(self._config.sigma * schedule.factor(generation, self._config.generations))
-
     def children(self, member: Member, count: int, *, generation: int, start: int = 0) -> Iterator[Member]:
         """Children of one parent; the same number has the same noise whoever the parent is.
 
         Args:
             member: the parent.
             count: how many.
-            generation: the parent's, on which step sizes of evolution strategies may hang.
+            generation: the parent's, on which the step size of an evolution strategy may depend.
             start: number of the first.
 
         Yields:
@@ -95,7 +83,7 @@ class Mutants:
             for number in range(start, start + count):
                 yield self._child(member, FAR + number, generation + 1)
             return
-        size = self.step_size(member, generation)
+        size = self._saved.rms_step_size(member, generation)
         for first in range(start, start + count, _AT_ONCE):
             yield from self._perturbed(member.floats(), size, first, min(_AT_ONCE, start + count - first))
 
@@ -122,41 +110,6 @@ class Mutants:
             yield Centre(centre + np.float32(size) * row)
 
 
-def law_of(saved: Saved) -> Table:
-    """The table of a run's distribution.
-
-    Raises:
-        UsageError: it lies in a run folder, and this is a lone checkpoint.
-    """
-    if saved.folder is not None:
-        return origin.resolve(saved.config.distribution, saved.folder)
-    try:
-        return table(saved.config.distribution)
-    except UsageError as error:
-        raise UsageError(
-            f"expected the run folder of '{saved.path}', as its distribution {saved.config.distribution} lies there, "
-            "got the lone checkpoint; give the checkpoint inside its run"
-        ) from error
-
-
-def random_directions(run_key: int, size: int, count: int, *, start: int = 0) -> Iterator[NDArray[np.float64]]:
-    """Directions of length 1, all equally likely; the same ones for the same key.
-
-    Args:
-        run_key: the key.
-        size: D.
-        count: how many.
-        start: number of the first.
-    """
-    for number in range(start, start + count):
-        one = draw(table("normal"), run_key, FAR + number, Stream.CHOICE, size).astype(np.float64)
-        yield one / np.linalg.norm(one)
-
-
-#: Weights live inside +-128.
-_LIMIT = 128.0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
     """What mutations did to the fitness.
@@ -176,8 +129,9 @@ class Changes:
 class MutationScores:
     """Scores mutants of one network as :class:`Probe` would, many at once.
 
-    Mutation n has the noise of birth n in the stream ``OPERATOR`` of the run, which dense mutations never use: nobody
-    of the run's own is met, and the answer is the same every time. Of all distributions it has the same quantiles.
+    Mutation n has the noise of birth n in the stream ``OPERATOR`` of the run, which dense mutations never use: none
+    of the run's own mutations is repeated, and the answer is the same every time. Of all distributions it has the same
+    quantiles.
 
     Args:
         probe: the run.
@@ -187,11 +141,9 @@ class MutationScores:
     def __init__(self, probe: Probe, *, chunk: int = 16) -> None:
         self._probe = probe
         self._base = probe.base
-        names = [STEADY.get(name, name) for _, name in terms(probe.base)]
-        computed = [name for name in names if name in COMPUTED]
-        self._each = ExampleScores(computed) if computed else None
+        self._each = steady_scores(probe.base)
         self._lines = LineEvaluator(
-            probe.module, probe.layout, probe.task, probe.plain, device=probe.device, chunk=chunk
+            probe.module, probe.layout, probe.task, probe.evaluator, device=probe.device, chunk=chunk
         )
 
     @property
@@ -219,7 +171,7 @@ class MutationScores:
             samples: N.
             examples: on what.
             subsets: V sets of parameters; in each these alone are mutated. All of them when there is none.
-            heard: hears how much is done.
+            heard: called with the share that is done.
         """
         before = self._scores(weights, np.zeros((self._lines.chunk, len(weights)), np.float32), [1.0], examples, ())
         parts, lethal = [], np.zeros((max(1, len(subsets)), len(sigmas)), dtype=np.int64)
@@ -292,6 +244,20 @@ class MutationScores:
                 part = slice(layout.starts[at], layout.starts[at] + layout.sizes[at])
                 far = float(np.abs(weights[part]).max(initial=0.0))
                 for place, sigma in enumerate(sigmas):
-                    if far + abs(sigma) * reach >= _LIMIT:  # else nobody's does
+                    if far + abs(sigma) * reach >= _LIMIT:  # else no mutant's does
                         found[row, place] |= (np.abs(weights[part] + sigma * z[:, part]) >= _LIMIT).any(axis=1)
         return found
+
+
+def random_directions(run_key: int, size: int, count: int, *, start: int = 0) -> Iterator[NDArray[np.float64]]:
+    """Directions of length 1, all equally likely; the same ones for the same key.
+
+    Args:
+        run_key: the key.
+        size: D.
+        count: how many.
+        start: number of the first.
+    """
+    for number in range(start, start + count):
+        one = draw(table("normal"), run_key, FAR + number, Stream.CHOICE, size).astype(np.float64)
+        yield one / np.linalg.norm(one)

@@ -1,7 +1,4 @@
-"""One network of a saved run, to be asked: what do these weights score here, where does the gradient point?
-
-A champion to look at: of a checkpoint, of a generation, or of the moment when a fitness was reached.
-"""
+"""Measuring the network of a saved run: what weights score, and where the gradient points."""
 
 from __future__ import annotations
 
@@ -9,26 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.config.parsing import SMOOTH, parse_fitness, terms
+from galab.config.parsing import SMOOTH, parse_fitness
 from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.fitness import COMPUTED, STEADY, ExampleScores, Means, means_of, score
+from galab.evaluation.fitness import ExampleScores, Means, means_of, score, steady_scores
 from galab.evaluation.numeric_profile import keep_freed_memory, prepare_device, resolve_device
 from galab.operators.es_noise import Centre
-from galab.saved_runs.history import History
-from galab.saved_runs.saved_run import Saved
+from galab.saved_runs.history import History, Individual, champion_of
+from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.training.true_gradient import TrueGradient
-
-if TYPE_CHECKING:
-    from galab.contracts import Member
 
 #: The splits of a task's data.
 SPLITS = ("train", "validation", "test")
@@ -54,13 +47,14 @@ class Probe:
         base: what fitness is here, such as ``cross-entropy``.
         smooth: whether that is minus a mean loss; else gradients are those of minus the task's loss.
         run_key: the run's key.
+        evaluator: what scores members.
     """
 
-    def __init__(self, saved: Saved, *, chunk: int = 32, device: str = "auto") -> None:
+    def __init__(self, saved: SavedRun, *, chunk: int = 32, device: str = "auto") -> None:
         keep_freed_memory()
         self.saved = saved
-        self.task: Task = saved.task()
-        self.module = saved.module()
+        self.task: Task = saved.task
+        self.module = saved.module
         self.layout = saved.layout
         name = resolve_device(device)
         prepare_device(name)
@@ -68,10 +62,8 @@ class Probe:
         self.base = parse_fitness(saved.config.fitness).bases[0]
         self.smooth = self.base in SMOOTH
         self.run_key = saved.config.seed or 0
-        names = [STEADY.get(name, name) for _, name in terms(self.base)]
-        computed = [name for name in names if name in COMPUTED]
-        self._each = ExampleScores(computed) if computed else None
-        self._evaluator = Evaluator(
+        self._each = steady_scores(self.base)
+        self.evaluator = Evaluator(
             self.module, self.layout, self.task,
             chunk=chunk, precision="float32", device=self.device, telling=True,
         )  # fmt: skip
@@ -80,12 +72,14 @@ class Probe:
     @property
     def chunk(self) -> int:
         """Members run at once."""
-        return self._evaluator.chunk
+        return self.evaluator.chunk
 
     @property
-    def plain(self) -> Evaluator:
-        """What scores members."""
-        return self._evaluator
+    def loss_name(self) -> str:
+        """What minus the fitness is, in words."""
+        return {"cross-entropy": "cross-entropy in nats", "wrong": "wrong answers", "loss": "the task's loss"}.get(
+            self.base, f"minus the fitness, {self.base}"
+        )
 
     def weights(self, generation: int | None = None) -> NDArray[np.float32]:
         """(D,) the champion's weights, or the centre's.
@@ -96,10 +90,7 @@ class Probe:
         Raises:
             UsageError: the generation is not in the run's history.
         """
-        if generation is None or generation == self.saved.generation:
-            return self.saved.member().floats()
-        history = History(self.saved)
-        return history.member(history.champion(generation)).floats()
+        return champion_of(self.saved, generation).weights
 
     def examples(self, split: str = "train", count: int = 0) -> Examples:
         """The first examples of a split, on the device.
@@ -119,11 +110,11 @@ class Probe:
         size = min(count, len(whole)) or len(whole)
         if not size:
             raise UsageError(f"expected {split} examples in {self.task.description}, got none; choose another --split")
-        return self._evaluator.prepared(Examples(whole.inputs[:size], whole.targets[:size]))
+        return self.evaluator.prepared(Examples(whole.inputs[:size], whole.targets[:size]))
 
     def minibatches(self, size: int) -> Minibatches:
         """The run's minibatches: those of a size, in the order that a run with this seed and ``--batch`` sees them."""
-        prepared = self._evaluator.prepared
+        prepared = self.evaluator.prepared
         return Minibatches(prepared(self.task.train), size, self.run_key, fresh_examples(self.task, prepared))
 
     def means(self, members: Sequence[Member], examples: Examples) -> Means:
@@ -133,7 +124,7 @@ class Probe:
             members: P of them.
             examples: on what.
         """
-        return means_of(self._evaluator.measure(members, examples, self._each))
+        return means_of(self.evaluator.measure(members, examples, self._each))
 
     def fitness(self, members: Sequence[Member] | NDArray[np.float32], examples: Examples) -> NDArray[np.float64]:
         """(P,) fitness of members, higher is better; NaN where one failed.
@@ -161,7 +152,7 @@ class Probe:
         if examples.targets.ndim != 1 or examples.targets.is_floating_point():
             return None
         several = [Centre(row) for row in members] if isinstance(members, np.ndarray) else members
-        found = self._evaluator.measure(several, examples, ExampleScores(["accuracy"])).examples.get("accuracy")
+        found = self.evaluator.measure(several, examples, ExampleScores(["accuracy"])).examples.get("accuracy")
         return np.zeros((len(several), len(examples)), dtype=np.bool_) if found is None else found == 1
 
     def fitness_along(self, members: Iterator[Member], examples: Examples) -> Iterator[NDArray[np.float64]]:
@@ -193,35 +184,22 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spot:
-    """A champion, or a centre, of a run.
+class ProbedChampion(Individual):
+    """A champion, or a centre, of a run, with what scores it.
 
     Attributes:
-        saved: the run.
         probe: scores weights as the run would.
-        generation: of the champion.
-        number: its birth, or the generation of the centre.
-        member: it itself.
-        weights: (D,) its weights.
     """
 
-    saved: Saved
     probe: Probe
-    generation: int
-    number: int
-    member: Member
-    weights: NDArray[np.float32]
 
     @property
-    def loss_name(self) -> str:
-        """What minus the fitness is, in words."""
-        base = self.probe.base
-        return {"cross-entropy": "cross-entropy in nats", "wrong": "wrong answers", "loss": "the task's loss"}.get(
-            base, f"minus the fitness, {base}"
-        )
+    def saved(self) -> SavedRun:
+        """The run."""
+        return self.probe.saved
 
 
-def spot_of(saved: Saved, generation: int | None = None, level: float | None = None) -> Spot:
+def probe_champion(saved: SavedRun, generation: int | None = None, level: float | None = None) -> ProbedChampion:
     """The champion to look at.
 
     Args:
@@ -232,26 +210,15 @@ def spot_of(saved: Saved, generation: int | None = None, level: float | None = N
     Raises:
         UsageError: both are given, the level was never reached, or the generation is not in the run's history.
     """
-    from galab.saved_runs.history import History
-    pass  # MERGED
-
     if level is not None:
         if generation is not None:
             raise UsageError(f"expected --generation or --level, got both ({generation} and {level}); drop one")
         generation = _first_at(saved, level)
-    if generation is None or generation == saved.generation:
-        place = saved.place(None)
-        member = saved.member()
-        return Spot(saved, Probe(saved), saved.generation, saved.numbers[place], member, member.floats())
-    history = History(saved)
-    number = history.champion(generation)
-    member = history.member(number)
-    return Spot(saved, Probe(saved), generation, number, member, member.floats())
+    one = champion_of(saved, generation)
+    return ProbedChampion(one.generation, one.number, one.member, one.weights, Probe(saved))
 
 
-def _first_at(saved: Saved, level: float) -> int:
-    from galab.saved_runs.history import History
-
+def _first_at(saved: SavedRun, level: float) -> int:
     best = None
     for line in History(saved).log:
         fitness = line.get("fitness_best")
@@ -266,14 +233,12 @@ def _first_at(saved: Saved, level: float) -> int:
     )
 
 
-def other_run(path: str, saved: Saved) -> Saved:
+def other_run(path: str, saved: SavedRun) -> SavedRun:
     """A second run of the same network, to compare with the first.
 
     Raises:
         UsageError: its network has other parameters, or there is nothing at that path.
     """
-    from galab.saved_runs.saved_run import open_saved
-
     other = open_saved(Path(path), trust=saved.trust)
     if parse_fitness(other.config.fitness).bases[0] != parse_fitness(saved.config.fitness).bases[0]:
         raise UsageError(
@@ -288,6 +253,6 @@ def other_run(path: str, saved: Saved) -> Saved:
     return other
 
 
-def _shape(saved: Saved) -> str:
+def _shape(saved: SavedRun) -> str:
     parts = zip(saved.layout.names, saved.layout.shapes, strict=True)
     return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in list(parts)[:4])

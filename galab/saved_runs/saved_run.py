@@ -1,59 +1,49 @@
-"""Individuals out of run folders and checkpoints: for evaluating, exporting and loading them."""
+"""A saved run and the individuals in it: for evaluating, exporting, verifying and analysing them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from galab.config.fields import RunConfig
-from galab.config.parsing import hidden_sizes
+from galab.config.schedules import parse_rate_schedule
 from galab.config.strategy_kinds import breeds
-from galab.contracts import Member, Task
+from galab.contracts import Member
 from galab.errors import RunFolderError, UsageError
 from galab.evaluation.numeric_profile import resolve_device
+from galab.genome.develop import Developer
 from galab.genome.initial import tensors_of
-from galab.genome.weights import Layout
-from galab.models import build_model
+from galab.genome.step_sizes import root_mean_square, sigma, typical
+from galab.genome.weights import Phenotype
+from galab.storage.checkpoints import checkpoint_path
 from galab.storage.groups import runs_below
-from galab.storage.run_folder import RunFolder, locate
-from galab.tasks import load_task
-from galab.training import trust as trust_rules
+from galab.strategies.build_operators import developer, steps_of
 from galab.training.build import own_threads
 from galab.training.champion import Judge
-from galab.training.checkpoint import check_data, check_layout, config_of, layout_of, load_buffers
 from galab.training.individuals import candidates_of, numbers_of
-from galab.training.origin import read_state
+from galab.training.saved_state import SavedState, load_state
+from galab.training.search import Shared
+from galab.training.trust import OPERATORS, check
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A checkpoint, opened.
+class SavedRun(SavedState):
+    """A run at one of its checkpoints, with the individuals in it; see :class:`SavedState`."""
 
-    Attributes:
-        state: its content.
-        config: the run's configuration.
-        layout: where each parameter lies in a weight vector.
-        folder: the run folder around it, if there is one.
-        path: what was opened.
-        trust: whether code that the checkpoint names may run even if nobody here has run it before.
-    """
+    def at(self, generation: int) -> SavedRun:
+        """The same run at another of its checkpoints, with the same task and network in memory.
 
-    state: dict[str, Any]
-    config: RunConfig
-    layout: Layout
-    folder: RunFolder | None
-    path: Path
-    trust: bool = False
-
-    @property
-    def generation(self) -> int:
-        """The checkpoint's generation."""
-        return int(self.state["generation"])
+        Raises:
+            CheckpointError: there is no such checkpoint, or it is damaged.
+        """
+        file = checkpoint_path(self.home.checkpoints, generation)
+        other = SavedRun(load_state(file), self.home, file, trust=self.trust)
+        other.task, other.module = self.task, self.module
+        other.founders, other.law = self.founders, self.law
+        return other
 
     @property
     def numbers(self) -> list[int]:
@@ -77,38 +67,9 @@ class Saved:
         """A parent by its rank in fitness, or the champion; the centre where there is one."""
         return candidates_of(self.state)[self.place(member)]
 
-    def task(self) -> Task:
-        """The run's task, with the data that the run saw.
-
-        Raises:
-            CheckpointError: the data here is other data.
-            UsageError: the task is code that is not trusted.
-        """
-        trust_rules.check(self.config, trust=self.trust, names=["task"])
-        task = load_task(self.config.task, self.config.data, run_key=self.config.seed or 0)
-        check_data(task, self.state, str(self.path))
-        return task
-
-    def module(self) -> nn.Module:
-        """The run's network, with the run's buffers and any weights; the data is not needed for it.
-
-        Raises:
-            UsageError: the network is code that is not trusted, or has changed its shape.
-        """
-        trust_rules.check(self.config, trust=self.trust, names=["model"])
-        config, task = self.config, self.state["task"]
-        shape, outputs = tuple(task["input_shape"]), task["outputs"]
-        hidden = hidden_sizes(config.hidden)
-        module = build_model(
-            config.model, shape, outputs, hidden, config.activation, run_key=config.seed or 0
-        )
-        check_layout(self.layout, module, str(self.path))
-        load_buffers(module, self.state["buffers"])
-        return module
-
     def module_with(self, member: Member) -> nn.Module:
-        """The run's network with a member's weights."""
-        module = self.module()
+        """A network of the caller's own with a member's weights."""
+        module = self.new_module()
         module.load_state_dict(self.tensors(member), strict=False)
         return module
 
@@ -116,30 +77,78 @@ class Saved:
         """A member's parameters by name, float32."""
         return tensors_of(self.layout, member)
 
+    @cached_property
+    def developer(self) -> Developer:
+        """What makes an individual of its birth and its parents, in a run of a genetic algorithm.
 
-def open_saved(path: Path, *, trust: bool = False) -> Saved:
+        Raises:
+            UsageError: the run names operators that are not trusted, or this is a lone checkpoint.
+        """
+        check(self.config, trust=self.trust, names=OPERATORS)
+        return developer(self.config, self.founders, self.law)
+
+    def typical_step_size(self, member: Member, generation: int) -> float:
+        """The geometric mean of an individual's step sizes over the weights; that of the noise around a centre.
+
+        It is ``step_size`` in the log (there the mean over the parents), and the step size of the analyses
+        ``gradient-cosine`` and ``gradients``.
+
+        Args:
+            member: an individual, or the centre.
+            generation: its own; a schedule of the step size depends on it.
+
+        Returns:
+            In weight units.
+        """
+        if not isinstance(member, Phenotype):
+            return self._scheduled(generation)
+        return float(sigma(round(typical(steps_of(self.config, self.layout), member.log_sigma))))
+
+    def rms_step_size(self, member: Member, generation: int) -> float:
+        """The root mean square of an individual's step sizes over the weights: how long its dense mutations are.
+
+        It is the step size of the analysis ``generation-size``. Equal to :meth:`typical_step_size` where one step
+        size serves all weights.
+
+        Args:
+            member: an individual, or the centre.
+            generation: its own; a schedule of the step size depends on it.
+
+        Returns:
+            In weight units.
+        """
+        if not isinstance(member, Phenotype):
+            return self._scheduled(generation)
+        return root_mean_square(steps_of(self.config, self.layout), member.log_sigma)
+
+    def _scheduled(self, generation: int) -> float:
+        """The step size of the noise around a centre; that of a descent along gradients is its ``--sigma``."""
+        schedule = parse_rate_schedule(self.config.sigma_schedule or "constant", "--sigma-schedule")
+        return float(self.config.sigma * schedule.factor(max(generation, 1), self.config.generations))
+
+
+def open_saved(path: Path, *, trust: bool = False) -> SavedRun:
     """Open a run folder (its newest checkpoint) or a checkpoint file.
 
     Args:
         path: the folder or the file.
-        trust: run code that it names even if nobody here has run it before.
+        trust: run code that it names even if it was never run here before.
 
     Raises:
         CheckpointError: it is damaged or no checkpoint of a run.
         RunFolderError: there is nothing at that path.
     """
-    folder, file = locate(path)
-    state = read_state(path)
-    config = config_of(state, file or path)
-    return Saved(state, config, layout_of(state), folder, path, trust)
+    return SavedRun.open(path, trust=trust)
 
 
-def open_below(paths: Sequence[Path], *, trust: bool = False) -> list[Saved]:
+def open_below(paths: Sequence[Path], *, trust: bool = False) -> list[SavedRun]:
     """Open every run at or below paths, each once: runs, groups, sweeps, folders that hold such, and checkpoints.
+
+    Runs of one task share its data in memory.
 
     Args:
         paths: where they are.
-        trust: run code that they name even if nobody here has run it before.
+        trust: run code that they name even if it was never run here before.
 
     Raises:
         CheckpointError: a run is damaged or has no checkpoint.
@@ -152,10 +161,11 @@ def open_below(paths: Sequence[Path], *, trust: bool = False) -> list[Saved]:
             raise RunFolderError(f"expected runs at '{path}', found none; `galab list` shows the runs")
         for one in below:
             found.setdefault(one.resolve(), one)
-    return [open_saved(one, trust=trust) for one in found.values()]
+    shared = Shared()
+    return [SavedRun.open(one, trust=trust, shared=shared) for one in found.values()]
 
 
-def _who(saved: Saved, member: int | None, place: int) -> dict[str, Any]:
+def _who(saved: SavedRun, member: int | None, place: int) -> dict[str, Any]:
     if not breeds(saved.config):
         return {"member": "centre"}
     return {"member": "champion" if member is None else member, "birth": saved.numbers[place]}
@@ -172,19 +182,18 @@ def evaluate(
         split: ``test``, ``validation`` or ``train``.
         member: rank of the parent by fitness, from 0; the champion when absent.
         device: where to compute.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it was never run here before.
 
     Returns:
         Plain data: who was scored, on which data, and the metrics, such as ``test_accuracy``; and what the task says of
         the weights themselves, such as ``weights_distance``.
     """
     saved = open_saved(path, trust=trust)
-    task = saved.task()
-    module = saved.module()
+    task = saved.task
     torch.set_num_threads(saved.config.threads)
     place = saved.place(member)
     config = saved.config.on(resolve_device(device))
-    judge = Judge(config, module, saved.layout, task)
+    judge = Judge(config, saved.module, saved.layout, task)
     metrics = judge.score(candidates_of(saved.state)[place], split)
     return {
         "run": str(path),

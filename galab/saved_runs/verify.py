@@ -1,145 +1,40 @@
-"""Replaying a run from its founders and comparing with every checkpoint: the proof that seeds are enough.
+"""Verifying a run: rebuild it from its founders and compare with every checkpoint.
 
-Computing the steps of a gradient descent again, from the founders and the data, and comparing with every keyframe.
-
-No seed and no log of scores is enough for that: a gradient is made of the data, so the task and the network are
-needed, and it takes as long as the run did.
+Individuals of a genetic algorithm follow from their seeds, the centre of an evolution strategy from the seed and the
+scores, that of a gradient descent from the data.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig
 from galab.config.strategy_kinds import is_evolution, is_gradients
-from galab.errors import CheckpointError, GalabError, LethalMutationError
+from galab.doctor.tuning import SETTINGS
+from galab.errors import CheckpointError, LethalMutationError
 from galab.evaluation.numeric_profile import differences
-from galab.genome.births import Birth
-from galab.genome.develop import Developer, fixed, folded
-from galab.genome.initial import Founders
-from galab.genome.random import Table
+from galab.genome.develop import develop_all
 from galab.genome.weights import Phenotype
-from galab.saved_runs.es_replay import CentreVerdict, centres_conclusion, compared, meaning, verify_centres, words
+from galab.saved_runs.es_replay import ScoreReplay
+from galab.saved_runs.gradient_replay import GradientReplay
+from galab.saved_runs.saved_run import SavedRun
 from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
-from galab.storage.run_folder import SCORES, RunFolder
-from galab.strategies.build_operators import developer
-from galab.training import origin
-from galab.training import trust as trust_rules
-from galab.training.build import Experiment, build, network_and_task, own_threads, profile_of
-from galab.training.checkpoint import (
-    births_dtype,
-    check_data,
-    check_layout,
-    config_of,
-    layout_of,
-    load_buffers,
-    load_founders,
-)
-from galab.training.gradient_search import GradientSearch
+from galab.storage.run_folder import RunFolder
+from galab.training.build import own_threads
+from galab.training.checkpoint import births_dtype
 from galab.training.individuals import lineage_of, members_of
-from galab.training.start import on_this_machine
-from galab.training.trust import OPERATORS, check
-
-
-@own_threads()
-def verify_steps(folder: RunFolder, present: Sequence[tuple[int, Path]], *, trust: bool) -> list[CentreVerdict]:
-    """Compute a run's steps again and compare with its keyframes.
-
-    Args:
-        folder: the run.
-        present: its checkpoints, oldest first; at least one.
-        trust: run code of the user's own that it names even if nobody here has run it before.
-
-    Raises:
-        CheckpointError: a checkpoint or the founders are damaged, or the data is not the run's.
-        UsageError: the task or the network is code that is not trusted.
-    """
-    state = checkpoints.load_checked(present[0][1])
-    first = config_of(state, present[0][1])
-    experiment, search = _begun(folder, state, first, trust=trust)
-    founders = experiment.founders
-    rows = read_rows(folder.path / SCORES, search.record_dtype)
-    verdicts, profile, going = [], dict[str, None](), True
-    for generation, path in present:
-        state = checkpoints.load_checked(path)
-        profile |= dict.fromkeys(differences(state["numeric_profile"], profile_of(experiment)))
-        count = state["lineage"]["births"]
-        whole = hashlib.sha256(rows[:count].tobytes()).hexdigest() == state["lineage"]["sha256"]
-        going = going and _go_to(experiment, search, rows[:count])
-        centre = np.asarray(state["weights"], dtype=np.float32)[0]
-        identical, difference = compared(centre, search.strategy.centre if going else None)
-        same = words(search.strategy.state_dict()) == words(state["strategy"]) and state["founders"] == founders.sha256
-        same = same and not meaning(config_of(state, path), first)
-        verdicts.append(
-            CentreVerdict(
-                path, generation, centre.size, identical, difference, same, whole, tuple(profile), source="data"
-            )
-        )
-    return verdicts
-
-
-@own_threads()
-def centres_again(
-    folder: RunFolder, state: dict[str, Any], config: RunConfig, *, last: int, trust: bool
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The centre of each generation from 0 to the last that is asked for, as far as the log goes.
-
-    Args:
-        folder: the run.
-        state: one of its checkpoints.
-        config: the configuration in it.
-        last: the last generation that is wanted.
-        trust: run code of the user's own that it names even if nobody here has run it before.
-
-    Yields:
-        (generation, (D,) a copy of the centre).
-    """
-    experiment, search = _begun(folder, state, config, trust=trust)
-    rows = read_rows(folder.path / SCORES, search.record_dtype)
-    for generation in range(min(last, len(rows)) + 1):
-        if not _go_to(experiment, search, rows[:generation]):
-            return
-        yield generation, np.array(search.strategy.centre)
-
-
-def _begun(
-    folder: RunFolder, state: dict[str, Any], saved: RunConfig, *, trust: bool
-) -> tuple[Experiment, GradientSearch]:
-    """A run at its founders, as it is computed on this machine."""
-    trust_rules.check(saved, trust=trust)
-    config = on_this_machine(saved, allow=True)
-    module, task = network_and_task(config)
-    check_data(task, state, str(folder.path))
-    check_layout(layout_of(state), module, str(folder.path))
-    load_buffers(module, state["buffers"])
-    experiment = build(config, module, task, founders=load_founders(folder.founders_path))
-    search = experiment.search
-    assert isinstance(search, GradientSearch)
-    return experiment, search
-
-
-def _go_to(experiment: Experiment, search: GradientSearch, rows: NDArray[np.void]) -> bool:
-    """Make the steps of these rows that are not made yet; whether that was possible."""
-    strategy = search.strategy
-    for row in rows[strategy.generation :]:
-        strategy.planned = int(row["planned"]) or None
-        try:
-            strategy.tell(experiment.executor.score(strategy.ask()))
-        except GalabError as error:
-            logger.warning("the steps could not be computed again: %s", error)
-            return False
-    return strategy.generation == len(rows)
-
+from galab.training.saved_state import load_state
 
 logger = logging.getLogger("galab")
 
@@ -178,12 +73,85 @@ class Verdict:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class CentreVerdict:
+    """One checkpoint of an evolution strategy against the replay.
+
+    Attributes:
+        path: the checkpoint.
+        generation: its generation.
+        weights: weights of its centre.
+        identical: how many of them the replay gives bit for bit.
+        difference: the largest difference of a weight; None where the replay did not come so far.
+        state: whether the state of the optimiser and of the pairing is the replay's to the bit, and the configuration
+            and the founders those of the first checkpoint.
+        scores: whether the score log still begins with the rows that the checkpoint counted on.
+        profile: how this machine computes differently from the one that made the checkpoint, in words.
+        source: what the centre follows from besides the seed: the scores, or the data in a descent along gradients.
+    """
+
+    path: Path
+    generation: int
+    weights: int
+    identical: int
+    difference: float | None
+    state: bool
+    scores: bool
+    profile: tuple[str, ...]
+    source: str = "scores"
+
+    @property
+    def good(self) -> bool:
+        """Whether everything agrees."""
+        return self.scores and self.state and self.identical == self.weights
+
+    def row(self) -> dict[str, Any]:
+        """A line of a table."""
+        return {
+            "checkpoint": self.path.name,
+            "generation": self.generation,
+            "centre": "identical" if self.identical == self.weights else "differs",
+            "weights": self.weights,
+            "identical": self.identical,
+            "difference": self.difference,
+            "state": "identical" if self.state else "differs",
+            "scores": "whole" if self.scores else "changed",
+        }
+
+
+class CentreReplay(Protocol):
+    """The centre of a run, rebuilt step by step."""
+
+    #: What it follows from besides the seed.
+    source: str
+    saved: SavedRun
+
+    @property
+    def centre(self) -> NDArray[np.float32] | None:
+        """(D,) where the replay is; None where it could not go on."""
+        ...
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
+        ...
+
+    def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """The numeric profile of the replay; what it does not compute is as saved."""
+        ...
+
+    def go_to(self, records: dict[str, Any]) -> bool:
+        """Go on to a checkpoint that counts on these records of the score log; whether the log still has them."""
+        ...
+
+
+@own_threads()
 def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[CentreVerdict]:
     """Replay seeds, or the scores of an evolution strategy, or compute steps along gradients again, and compare.
 
     Args:
         folder: the run.
-        trust: run code of the user's own that it names even if nobody here has run it before.
+        trust: run code of the user's own that it names even if it was never run here before.
 
     Returns:
         One verdict per checkpoint, oldest first.
@@ -194,98 +162,92 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[Ce
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:
         raise CheckpointError(f"expected checkpoints in '{folder.checkpoints}', found none; resume the run first")
-    first = present[0][1]
-    config = config_of(checkpoints.load_checked(first), first)
-    if is_evolution(config):
-        return verify_centres(folder, present)
-    if is_gradients(config):
-        return verify_steps(folder, present, trust=trust)
-    return _verify_births(folder, present, trust=trust)
+    keyframes = (SavedRun(load_state(path), folder, path, trust=trust) for _, path in present)
+    first = next(keyframes)
+    if is_evolution(first.config):
+        return _verify_centres(ScoreReplay(first), chain([first], keyframes))
+    if is_gradients(first.config):
+        return _verify_centres(GradientReplay(first), chain([first], keyframes))
+    return _verify_births(chain([first], keyframes))
 
 
 def conclusion(verdicts: Sequence[Verdict | CentreVerdict]) -> str:
     """What the verdicts on a run come to, in one sentence."""
     centres = [verdict for verdict in verdicts if isinstance(verdict, CentreVerdict)]
     if centres:
-        return centres_conclusion(centres)
+        return _centres_conclusion(centres)
     if all(verdict.good for verdict in verdicts):
         return "every checkpoint follows from its seeds"
     return "a checkpoint does not follow from its seeds"
 
 
-def _verify_births(folder: RunFolder, present: list[tuple[int, Path]], *, trust: bool) -> list[Verdict]:
+def _verify_births(keyframes: Iterable[SavedRun]) -> list[Verdict]:
     """A genetic algorithm's run."""
-    founders = load_founders(folder.founders_path)
     # Only ids and hashes of the keyframes are held, so verifying a long run needs no memory for its checkpoints.
     wanted: dict[int, str] = {}
-    keyframes = []
-    config: RunConfig | None = None
+    found = []
     rows: NDArray[np.void] | None = None
-    for generation, path in present:
-        state = checkpoints.load_checked(path)
-        config = config_of(state, path)
-        ids = [int(birth) for birth in state["strategy"]["births"]["id"]]
-        hashes = {birth: _hash(member) for birth, member in zip(ids, members_of(state), strict=True)}
+    for saved in keyframes:
+        hashes = {
+            birth: _hash(member) for birth, member in zip(saved.numbers, members_of(saved.state), strict=True)
+        }
         wanted |= hashes
-        rows = read_rows(folder.lineage_path, births_dtype(config)) if rows is None else rows
-        count = state["lineage"]["births"]
-        whole = hashlib.sha256(rows[:count].tobytes()).hexdigest() == state["lineage"]["sha256"]
-        keyframes.append((path, generation, hashes, whole))
-    assert config is not None and rows is not None
-    check(config, trust=trust, names=OPERATORS)
-    law = origin.resolve(config.distribution, folder)
-    replayed = {}
+        rows = read_rows(saved.home.lineage_path, births_dtype(saved.config)) if rows is None else rows
+        records = saved.state["lineage"]
+        whole = hashlib.sha256(rows[: records["births"]].tobytes()).hexdigest() == records["sha256"]
+        found.append((saved.path, saved.generation, hashes, whole))
+    assert rows is not None
+    births_by, replayed = saved.developer, dict[int, str]()
     try:
         with np.errstate(over="raise"):
-            for birth, member in replay(founders, config, law, rows, list(wanted)):
+            for birth, member in develop_all(births_by, lineage_of(rows, list(wanted)), wanted.keys()):
                 replayed[birth] = _hash(member)
     except (LethalMutationError, LookupError, ValueError, ArithmeticError) as error:
-        # Rows that nobody ever bred: a parent that is not there, an operator without a number, a huge step.
-        logger.warning("the replay ended at a row of '%s' that cannot be: %r", folder.lineage_path, error)
+        # Rows that no run wrote: a parent that is not there, an operator without a number, a huge step.
+        logger.warning("the replay ended at a row of '%s' that cannot be: %r", saved.home.lineage_path, error)
     return [
         Verdict(path, generation, len(hashes), sum(replayed.get(birth) == was for birth, was in hashes.items()), whole)
-        for path, generation, hashes, whole in keyframes
+        for path, generation, hashes, whole in found
     ]
 
 
-def replay(
-    founders: Founders, config: RunConfig, law: Table, rows: NDArray[np.void], ids: list[int]
-) -> Iterator[tuple[int, Phenotype]]:
-    """Decode individuals from seeds alone, oldest first, each ancestor once.
+def _verify_centres(replay: CentreReplay, keyframes: Iterable[SavedRun]) -> list[CentreVerdict]:
+    """A run that moves a centre."""
+    first = replay.saved
+    verdicts = []
+    profile: dict[str, None] = {}
+    for saved in keyframes:
+        state = saved.state
+        # What was computed differently once is different ever after.
+        profile |= dict.fromkeys(differences(state["numeric_profile"], replay.profile(state["numeric_profile"])))
+        whole = replay.go_to(state["lineage"])
+        centre = np.asarray(state["weights"], dtype=np.float32)[0]
+        identical, difference = _compared(centre, replay.centre)
+        same = _same_state(state, replay.state) and state["founders"] == first.founders.sha256
+        same = same and not _meaning(saved.config, first.config)
+        verdicts.append(
+            CentreVerdict(
+                saved.path, saved.generation, centre.size, identical, difference, same, whole, tuple(profile),
+                source=replay.source,
+            )
+        )  # fmt: skip
+    return verdicts
 
-    Args:
-        founders: the recipe for generation 0.
-        config: names the operators.
-        law: the table of its distribution.
-        rows: the lineage file.
-        ids: whom to decode.
 
-    Yields:
-        (birth, phenotype) for each of ``ids`` that the lineage knows.
-    """
-    births = lineage_of(rows, ids)
-    yield from develop_all(developer(config, founders, law), births, set(ids))
-
-
-def develop_all(births_by: Developer, births: list[Birth], wanted: set[int]) -> Iterator[tuple[int, Phenotype]]:
-    """Develop births in order, forgetting each individual after its last child."""
-    children = Counter(parent for birth in births for parent in birth.parents)
-    living: dict[int, Phenotype] = {}
-    generation = 0
-    for birth in births:
-        if births_by.genetic and birth.generation > generation:
-            # Everybody to come descends from the living, so what they all carry need not be listed.
-            generation, common = birth.generation, fixed(living.values())
-            living = {number: folded(member, common) for number, member in living.items()}
-        member = births_by.develop(birth, [living[parent] for parent in birth.parents])
-        for parent in birth.parents:
-            children[parent] -= 1
-            if not children[parent]:
-                del living[parent]
-        if children[birth.id]:
-            living[birth.id] = member
-        if birth.id in wanted:
-            yield birth.id, member
+def _centres_conclusion(verdicts: Sequence[CentreVerdict]) -> str:
+    """What the verdicts come to, in one sentence."""
+    bad = [verdict for verdict in verdicts if not verdict.good]
+    source = verdicts[0].source
+    if not bad:
+        return f"every checkpoint follows from the seed and the {source}"
+    if all(verdict.profile and verdict.scores and verdict.difference is not None for verdict in bad):
+        largest = max(verdict.difference or 0.0 for verdict in bad)
+        return (
+            "the replay ends at other bits, as it may under another numeric profile "
+            f"({'; '.join(dict.fromkeys(word for verdict in bad for word in verdict.profile))}): weights differ by at "
+            f"most {largest:.2g}; verify the run where it was made"
+        )
+    return f"a checkpoint does not follow from the seed and the {source}"
 
 
 def _hash(member: Phenotype) -> str:
@@ -295,3 +257,36 @@ def _hash(member: Phenotype) -> str:
     if member.velocity is not None and member.velocity.any():
         found.update(np.ascontiguousarray(member.velocity, dtype="<i4").tobytes())
     return found.hexdigest()
+
+
+def _compared(saved: NDArray[np.float32], replayed: NDArray[np.float32] | None) -> tuple[int, float | None]:
+    """How many weights are identical to the bit, and the largest difference."""
+    if replayed is None or saved.shape != replayed.shape:
+        return 0, None
+    difference = float(np.abs(saved.astype(np.float64) - replayed).max(initial=0.0))
+    same = np.count_nonzero(np.ascontiguousarray(saved).view("<u4") == np.ascontiguousarray(replayed).view("<u4"))
+    return int(same), difference if math.isfinite(difference) else None
+
+
+def _same_state(state: dict[str, Any], replayed: dict[str, Any] | None) -> bool:
+    """Whether a checkpoint holds what the replay came to, to the last bit."""
+    return replayed is not None and _words({name: state[name] for name in replayed}) == _words(replayed)
+
+
+def _meaning(config: RunConfig, first: RunConfig) -> set[str]:
+    """Hyperparameters that two checkpoints of a run must have in common, and have not."""
+    fields = RunConfig.__dataclass_fields__
+    # A run may move to a CPU, or be tuned, with --allow-numeric-change; the profile tells.
+    changed = {name for name in first.changed(config) if not fields[name].metadata["changeable"]}
+    return changed - {"device", *SETTINGS}
+
+
+def _words(value: Any) -> Any:
+    """Plain data in which numbers are compared to their last bit, NaN too."""
+    if isinstance(value, dict):
+        return {name: _words(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_words(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return value.hex() if isinstance(value, float) else value

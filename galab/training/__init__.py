@@ -1,1 +1,1 @@
-"""One run: what it computes with, its loop, its records, when it stops and how it resumes."""
+"""One run: what it is opened from and continued from."""

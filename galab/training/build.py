@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,17 +84,33 @@ class Experiment:
 
 def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it."""
+    task = task_of(config, shared)
+    return network_of(config, task.input_shape, task.outputs), task
+
+
+def task_of(config: RunConfig, shared: Shared | None = None) -> Task:
+    """The task with its data; the same one for several runs where ``shared`` has it already."""
     known = {} if shared is None else shared.tasks
     run_key = config.seed or 0
     one, all_seeds = ((config.task, config.data, key) for key in (run_key, None))
     task = known.get(all_seeds) or known.get(one) or load_task(config.task, config.data, run_key=run_key)
-    if type(task) is Classification:  # a task of somebody's own may count its calls
+    if type(task) is Classification:  # a task of the user's own may count its calls
         known[one if isinstance(task, Keyed) else all_seeds] = task
-    hidden = hidden_sizes(config.hidden)
-    module = build_model(
-        config.model, task.input_shape, task.outputs, hidden, config.activation, run_key=run_key
-    )
-    return module, task
+    return task
+
+
+def network_of(config: RunConfig, input_shape: Sequence[int], outputs: int) -> nn.Module:
+    """The network of a configuration.
+
+    Args:
+        config: names it.
+        input_shape: of one example.
+        outputs: how many it has.
+    """
+    return build_model(
+        config.model, tuple(input_shape), outputs, hidden_sizes(config.hidden), config.activation,
+        run_key=config.seed or 0,
+    )  # fmt: skip
 
 
 def build(

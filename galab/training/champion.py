@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from galab.config.fields import RunConfig
-from galab.config.parsing import parse_fitness, terms
+from galab.config.parsing import parse_fitness
 from galab.config.strategy_kinds import breeds
 from galab.contracts import Divided, Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.fitness import COMPUTED, STEADY, ExampleScores, Means, means_of, score
+from galab.evaluation.fitness import Means, means_of, score, steady_scores
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
 
@@ -62,9 +62,7 @@ class Judge:
         self._task = task
         self._layout = layout
         self._base = parse_fitness(config.fitness).bases[0]
-        measured = [STEADY.get(name, name) for _, name in terms(self._base)]
-        computed = [name for name in measured if name in COMPUTED]
-        self._each = ExampleScores(computed) if computed else None
+        self._each = steady_scores(self._base)
         self._several = evaluator(min(config.parents, 64) if breeds(config) else 1)
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)

@@ -27,9 +27,8 @@ from galab.config.strategy_kinds import EVOLUTION_STRATEGIES, GRADIENTS, has_cen
 from galab.errors import UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
 from galab.strategies.build_operators import steps_of
-from galab.training.checkpoint import config_of, layout_of
 from galab.training.individuals import members_of
-from galab.training.origin import read_state
+from galab.training.saved_state import SavedState
 from galab.training.trust import CODE, check, remember
 
 _FIELDS = RunConfig.__dataclass_fields__
@@ -220,12 +219,13 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _inherited(origin: Path) -> dict[str, Any]:
     """The origin's hyperparameters, with the step size that its best parent has reached."""
-    state = read_state(origin)
-    values = {name: value for name, value in complete(state["hyperparameters"]).items() if name not in _NOT_INHERITED}
-    config = config_of(state, origin)
+    saved = SavedState.open(origin)
+    whole = complete(saved.state["hyperparameters"])
+    values = {name: value for name, value in whole.items() if name not in _NOT_INHERITED}
+    config = saved.config
     if has_centre(config.strategy):
         return values
-    come_to = reached_log_sigma(steps_of(config, layout_of(state)), config.sigma, members_of(state)[0].log_sigma)
+    come_to = reached_log_sigma(steps_of(config, saved.layout), config.sigma, members_of(saved.state)[0].log_sigma)
     # Rows and columns together, and factors, may lie outside of the bounds of a single step size.
     lowest = 0.0 if config.sigma_floor is None else config.sigma_floor
     values["sigma"] = min(max(float(sigma(come_to)), lowest), config.sigma_ceiling)

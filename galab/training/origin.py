@@ -9,7 +9,6 @@ import dataclasses
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +20,14 @@ from galab.config.strategy_kinds import breeds
 from galab.errors import CheckpointError, UsageError
 from galab.genome import quantile_tables
 from galab.genome.initial import Founders, founders_fixed
-from galab.genome.random import Table, table
+from galab.genome.random import Table
 from galab.storage import checkpoints, pickle_format
-from galab.storage.lineage import LineageFile, read_rows
+from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, read_log
 from galab.storage.run_folder import RunFolder, locate
-from galab.training.checkpoint import check_layout, config_of, layout_of, load_buffers, records_of
+from galab.training.checkpoint import records_of
 from galab.training.individuals import fixed_points_of
+from galab.training.saved_state import SavedState, checkpoint_of, fit_network, load_state
 from galab.training.tensorboard import TensorBoard
 
 logger = logging.getLogger("galab")
@@ -37,7 +37,7 @@ def pinned_origin(config: RunConfig) -> RunConfig:
     """The configuration with ``--from RUN`` made the very checkpoint that is meant, as the other run may go on."""
     if config.origin is None:
         return config
-    return dataclasses.replace(config, origin=str(_file(Path(config.origin))))
+    return dataclasses.replace(config, origin=str(checkpoint_of(Path(config.origin))))
 
 
 def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | None:
@@ -46,54 +46,25 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
         return None
     if config.init is not None:
         raise UsageError(f"expected --from or --init, got both ('{config.origin}', '{config.init}'); drop one of them")
-    state = read_state(Path(config.origin))
-    check_layout(layout_of(state), module, config.origin)
-    load_buffers(module, state["buffers"])
+    origin = SavedState.open(Path(config.origin))
+    fit_network(module, origin.layout, origin.state["buffers"], config.origin)
     assert config.seed is not None
-    if breeds(config) and decided(config)["founders"] == "clones" and len(state["weights"]) > 1:
+    if breeds(config) and decided(config)["founders"] == "clones" and len(origin.state["weights"]) > 1:
         logger.warning("every founder is a clone of the fittest parent of %s: gene laws need one base", config.origin)
-    return founders_fixed(module, fixed_points_of(state), config.seed)
-
-
-def newest(folder: RunFolder) -> Path:
-    """The newest checkpoint of a run.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    present = checkpoints.list_checkpoints(folder.checkpoints)
-    if not present:
-        raise CheckpointError(
-            f"expected a checkpoint in '{folder.checkpoints}', found none: the run was killed before its first; "
-            f"continue it with `galab resume {folder.path}`"
-        )
-    return present[-1][1]
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """The newest checkpoint of a run folder, or the checkpoint at a path.
-
-    Raises:
-        CheckpointError: it is damaged; the newest good one beside it is named.
-        RunFolderError: there is no run at that path.
-    """
-    file = _file(path)
-    state = checkpoints.load_checked(file)
-    config_of(state, file)
-    return state
+    return founders_fixed(module, fixed_points_of(origin.state), config.seed)
 
 
 def branch(folder: RunFolder, file: Path) -> RunFolder:
     """A new run that shares another's history up to one of its checkpoints."""
-    state = checkpoints.load_checked(file)
-    config = config_of(state, file)
-    files = files_of(config.distribution, resolve(config.distribution, folder))
+    saved = SavedState(load_state(file), folder, file)
+    state, config = saved.state, saved.config
+    files = files_of(config.distribution, saved.law)
     generation = state["generation"]
     content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
     new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content, files=files)
     name, dtype = records_of(config)
     with LineageFile(new.path / name, dtype) as records:
-        records.append(read_rows(folder.path / name, dtype)[: state["lineage"]["births"]])
+        records.append(saved.records)
     shutil.copy(folder.founders_path, new.founders_path)
     shutil.copy(folder.log_path, new.log_path)
     cut_log(new.log_path, generation)
@@ -103,15 +74,6 @@ def branch(folder: RunFolder, file: Path) -> RunFolder:
         board.record({name: value for name, value in line.items() if name != "champion"}, np.empty(0))
     board.close({})
     return new
-
-
-def _file(path: Path) -> Path:
-    """The checkpoint that a path on the command line means."""
-    folder, file = locate(path)
-    if file is not None:
-        return file
-    assert folder is not None
-    return newest(folder)
 
 
 def resolve(distribution: str, folder: RunFolder) -> Table:

@@ -24,21 +24,13 @@ from galab.storage.run_folder import RunFolder, locate
 from galab.training import origin
 from galab.training import trust as trust_rules
 from galab.training.build import Experiment, build, network_and_task, own_threads, profile_of
-from galab.training.checkpoint import (
-    check_data,
-    check_layout,
-    config_of,
-    data_of,
-    layout_of,
-    load_buffers,
-    load_founders,
-    save_founders,
-)
+from galab.training.checkpoint import check_data, data_of, save_founders
 from galab.training.compose import without_dependents
 from galab.training.log_fields import Totals
 from galab.training.loop import Hook, Loop, Result, Scored, Turn, drive
-from galab.training.origin import branch, newest, origin_founders, pinned_origin, repeats
+from galab.training.origin import branch, origin_founders, pinned_origin, repeats
 from galab.training.resolve import default_name, resolve
+from galab.training.saved_state import SavedState, newest
 from galab.training.search import Shared
 from galab.training.stop import StopRules, interruptible
 from galab.training.tensorboard import Recorder, TensorBoard
@@ -247,8 +239,7 @@ def _resume(
     hooks: Sequence[Hook],
     shared: Shared | None,
 ) -> Steps:
-    present = checkpoints.list_checkpoints(folder.checkpoints)
-    if not present:
+    if not checkpoints.list_checkpoints(folder.checkpoints):
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
         _refuse_lost_checkpoints(folder)
         config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
@@ -261,21 +252,11 @@ def _resume(
         (folder.path / experiment.search.records).unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True, shared=shared))
-    state = checkpoints.load_checked(present[-1][1])
-    config = changed(on_this_machine(config_of(state, present[-1][1]), allow_numeric_change), changes, folder)
-    trust_rules.check(config, trust=trust)
+    saved = SavedState.open(folder.path, trust=trust, shared=shared)
+    config = changed(on_this_machine(saved.config, allow_numeric_change), changes, folder)
     check_workers(config)
-    module, task = network_and_task(config, shared)
-    check_data(task, state, str(folder.path))
-    check_layout(layout_of(state), module, str(folder.path))
-    load_buffers(module, state["buffers"])
-    founders = load_founders(folder.founders_path)
-    if founders.sha256 != state["founders"]:
-        raise CheckpointError(
-            f"expected '{folder.founders_path}' to hold the founders of this run, got others; restore the file"
-        )
-    law = origin.resolve(config.distribution, folder)
-    experiment = build(config, module, task, law=law, founders=founders, shared=shared)
+    saved.check_founders()
+    experiment, state = saved.built(config, shared=shared), saved.state
     notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
     with LineageFile(folder.path / experiment.search.records, experiment.search.record_dtype) as file:

@@ -21,7 +21,8 @@ from galab.evaluation.sources import Part
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.training.build import Experiment, build, network_and_task, profile_of
-from galab.training.checkpoint import buffers_of, check_layout, load_buffers, versions
+from galab.training.checkpoint import buffers_of, versions
+from galab.training.saved_state import fit_network
 from galab.training.search import Search
 from galab.training.trust import prints_of
 
@@ -101,8 +102,7 @@ class Blueprint:
                 "expected a worker to find the code and the data that the run began with, got others: they were "
                 "changed meanwhile; put them back and resume the run"
             )
-        check_layout(self.founders.layout, module, "the run")
-        load_buffers(module, self.buffers)
+        fit_network(module, self.founders.layout, self.buffers, "the run")
         experiment = build(self.config, module, task, law=self.law, founders=self.founders)
         different = differences(self.profile, profile_of(experiment))
         if different:

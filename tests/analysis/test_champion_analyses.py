@@ -124,7 +124,7 @@ def test_a_network_with_exchanged_neurons_has_no_barrier(evolve: Evolve) -> None
     import torch
 
     saved = open_saved(evolve(hidden="8"))
-    assert is_perceptron(saved.module())
+    assert is_perceptron(saved.module)
     weights = saved.member().floats()
     layers = layers_of(saved.layout, weights)
     np.testing.assert_array_equal(weights_in(layers, saved.layout), weights)

@@ -22,7 +22,7 @@ from galab.config.fields import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
-from galab.saved_runs.saved_run import Saved, open_saved
+from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.training.start import start
 
 QUICK: dict[str, Any] = {"samples": 8, "repeats": 2, "top": "2,4", "sizes": "16", "steps": 3}
@@ -239,7 +239,7 @@ def test_a_task_without_a_gradient_is_one_sentence(ask: Callable[..., Analysis],
 def test_what_cannot_be_asked_is_one_sentence(
     runs: Callable[[str], Path], ask: Callable[..., Analysis], options: dict[str, Any], said: str
 ) -> None:
-    saved: Saved = open_saved(runs("ga"))
+    saved: SavedRun = open_saved(runs("ga"))
     quick = QUICK if ask is gradient_cosine else {}
     with pytest.raises(UsageError, match=said):
         ask(saved, silent, **{**quick, **options})

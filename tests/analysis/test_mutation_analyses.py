@@ -17,7 +17,7 @@ from galab.analysis.step_size import step_size
 from galab.config.fields import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.history import History
-from galab.saved_runs.saved_run import Saved, open_saved
+from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.storage.files import json_text
 from galab.training.start import start
 
@@ -31,7 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "ga": {}, "es": ES, "memories": {**MEMORIES, "fitness": "wrong"}, "one": {"generations": 1, "crossover": "row"},
     "wrong": {"fitness": "wrong", "elites": 1}, "random": {"strategy": "random"},
 }  # fmt: skip
-ASKED: dict[str, Callable[[Saved], Analysis]] = {
+ASKED: dict[str, Callable[[SavedRun], Analysis]] = {
     "mutation-fitness": lambda saved: mutation_fitness(
         saved, quiet, sigmas="0.001,0.1", distributions="normal,sign", samples=24, layer_samples=16, examples=100
     ),
@@ -50,8 +50,8 @@ def quick(no_waiting_for_the_disk: None) -> None:
 
 
 @pytest.fixture
-def evolve(tmp_path: Path) -> Callable[..., Saved]:
-    def make(**changes: Any) -> Saved:
+def evolve(tmp_path: Path) -> Callable[..., SavedRun]:
+    def make(**changes: Any) -> SavedRun:
         foreign = ("parents", "children") if changes.get("strategy") == "eggroll" else ()
         options = {name: value for name, value in SMALL.items() if name not in foreign} | changes
         start(RunConfig(**options), name="run", runs=tmp_path)
@@ -177,7 +177,7 @@ def test_the_answer_is_of_the_runs_own_distribution(evolve: Any) -> None:
 
 
 def test_the_oracle_draws_from_the_runs_own_table(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from galab.saved_runs.mutants import MutationScores, law_of
+    from galab.saved_runs.mutants import MutationScores
 
     used = []
     plain = MutationScores.drawn
@@ -189,4 +189,4 @@ def test_the_oracle_draws_from_the_runs_own_table(evolve: Any, monkeypatch: pyte
     monkeypatch.setattr(MutationScores, "drawn", spied)
     saved = evolve(distribution="scipy:logistic")
     step_size(saved, quiet, sigmas="0.01", samples=8, moments=1, examples=50)
-    assert {law.name for law in used} == {law_of(saved).name} != {"normal"}
+    assert {law.name for law in used} == {saved.law.name} != {"normal"}

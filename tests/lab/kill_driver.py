@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 torch.set_num_threads(1)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, generations_of, merged, outcome  # noqa: E402
 

@@ -12,7 +12,7 @@ from lab_outcome import newest_state
 
 from galab.config.fields import RunConfig
 from galab.errors import UsageError
-from galab.genome.step_sizes import Steps, mean_log_sigma, reached_log_sigma, sigma, snap
+from galab.genome.step_sizes import Steps, mean_log_sigma, reached_log_sigma, root_mean_square, sigma, snap
 from galab.genome.weights import Layout
 from galab.training.compose import compose, decides_itself, without_dependents
 from galab.training.resolve import default_floor, resolve
@@ -119,6 +119,16 @@ def test_the_typical_step_size_is_the_mean_over_weights() -> None:
     assert reached_log_sigma(per_tensor, 0.5, np.array([-256 + 64] * 3, np.int16)) == -256 + 64
     scaled = Steps(LAYOUT, "tensor", factors=[0, 256, 512])
     assert reached_log_sigma(scaled, 0.5, scaled.founder(-256)) == -256
+
+
+@pytest.mark.parametrize("granularity", ["global", "tensor", "row-column", "parameter"])
+def test_the_root_mean_square_step_size_is_that_of_all_weights(granularity: str) -> None:
+    steps = Steps(LAYOUT, granularity)
+    log_sigma = np.random.default_rng(0).integers(-900, -100, steps.size).astype(np.int16)
+    ones = np.ones(LAYOUT.size, np.float32)
+    steps.multiply(ones, log_sigma)
+    expected = np.sqrt(np.mean(np.square(ones.astype(np.float64) / 2**24)))
+    assert root_mean_square(steps, log_sigma) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_log_says_the_typical_step_size(evolve: Any) -> None:

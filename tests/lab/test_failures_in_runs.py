@@ -36,7 +36,7 @@ def test_a_failed_member_never_breeds(evolve: Any, clouds: Any, value: str, chan
     assert sum(line["failures"] for line in log) > 0
     assert all(np.isfinite(line["fitness_worst"]) for line in log)
     saved = open_saved(folder)
-    first = saved.task().train.inputs[:1]
+    first = saved.task.train.inputs[:1]
     for generation, path in checkpoints.list_checkpoints(folder / "checkpoints")[1:]:
         state = pickle_format.load(path)
         assert np.isfinite(state["strategy"]["parent_fitness"]).all(), generation
@@ -97,7 +97,7 @@ def test_a_champion_without_a_finite_figure_is_still_one(evolve: Any, clouds: An
 
 
 def test_lethal_children_are_counted_and_stop_a_run_without_any_other(evolve: Any, tmp_path: Path) -> None:
-    state = open_saved(evolve("model", generations=1)).module().state_dict()
+    state = open_saved(evolve("model", generations=1)).module.state_dict()
     torch.save({name: torch.full_like(value, 127.9) for name, value in state.items()}, tmp_path / "edge.pt")
     edge = {"init": str(tmp_path / "edge.pt"), "step_size": "fixed"}
     line = log_of(evolve("some", sigma=0.035, children=30, generations=1, **edge))[0]

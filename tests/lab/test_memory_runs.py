@@ -122,7 +122,7 @@ def test_a_bank_learns_by_heart(tmp_path: Path) -> None:
     assert log_of(folder)[-1]["fitness_best"] >= -1
     saved = open_saved(folder)
     network = saved.module_with(saved.member())
-    assert network(saved.task().train.inputs).shape == (12, 10)
+    assert network(saved.task.train.inputs).shape == (12, 10)
 
 
 def test_bit_for_bit_with_workers(tmp_path: Path) -> None:

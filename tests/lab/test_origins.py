@@ -102,7 +102,7 @@ def test_one_origin_is_enough(evolve: Any, tmp_path: Path) -> None:
 @pytest.fixture
 def weights(evolve: Any, tmp_path: Path) -> dict[str, torch.Tensor]:
     """A state_dict for the small network, with values of its own."""
-    module = open_saved(evolve("model", generations=1)).module()
+    module = open_saved(evolve("model", generations=1)).module
     random = torch.Generator().manual_seed(3)
     return {name: torch.randn(value.shape, generator=random) for name, value in module.state_dict().items()}
 

@@ -132,6 +132,6 @@ def test_an_exported_genome_is_a_network(evolve: Any, net: Path, tmp_path: Path)
 
 def test_a_network_needs_no_data(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = evolve()
-    monkeypatch.setattr("galab.saved_runs.saved_run.load_task", lambda *_: pytest.fail("the data was loaded"))
+    monkeypatch.setattr("galab.training.build.load_task", lambda *_, **__: pytest.fail("the data was loaded"))
     assert galab.load(folder)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     shutil.rmtree(folder)

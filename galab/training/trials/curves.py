@@ -20,7 +20,7 @@ from galab.errors import RunFolderError, UsageError, closest
 from galab.storage.groups import runs_below
 from galab.storage.log import last_line, read_log
 from galab.storage.run_folder import RunFolder
-from galab.training.origin import read_state
+from galab.training.saved_state import read_state
 
 #: What runs may be compared by: the field of the log, and its name on an axis.
 AXES = {

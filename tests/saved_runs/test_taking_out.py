@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, small: dict[str, Any]) -> Path
 def accuracy(state: dict[str, torch.Tensor], run: Path) -> float:
     """Of a state_dict in a module that was built for it, on the test data."""
     saved = open_saved(run)
-    module, test = saved.module(), saved.task().test
+    module, test = saved.module, saved.task.test
     module.load_state_dict(state)
     with torch.no_grad():
         return float((module(test.inputs).argmax(1) == test.targets).double().mean())
@@ -166,7 +166,7 @@ def test_without_the_extra_the_command_that_installs_it_is_named(
 
 def test_load_gives_the_champion_ready_to_use(run: Path) -> None:
     module = galab.load(run)
-    test = open_saved(run).task().test
+    test = open_saved(run).task.test
     assert not module.training
     with torch.no_grad():
         share = float((module(test.inputs).argmax(1) == test.targets).double().mean())

@@ -37,7 +37,7 @@ def test_dense_mutants_have_the_parents_step_size(evolve: Evolve) -> None:
     run = evolve(hidden="32")
     saved = open_saved(run)
     changes = children(run, 40) - saved.member().floats()
-    size = Mutants(saved).step_size(saved.member(), saved.generation)
+    size = saved.rms_step_size(saved.member(), saved.generation)
     assert changes.std() == pytest.approx(size, rel=0.01)
     assert changes.mean() == pytest.approx(0, abs=0.01 * size)
     log = History(saved).log[-1]

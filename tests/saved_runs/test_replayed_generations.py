@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lab_outcome import ENGINE, EVOLUTION
 
-from galab.saved_runs.history import History, reborn, spread
+from galab.saved_runs.history import History, evenly_spaced, replay_generations
 from galab.saved_runs.saved_run import open_saved
 
 Evolve = Callable[..., Path]
@@ -25,7 +25,7 @@ def test_children_are_those_that_the_run_saw(evolve: Evolve, kind: str) -> None:
     history = History(saved)
     selected = history.selected()
     logged = {line["generation"]: line for line in history.log}
-    found = list(reborn(saved, 9))
+    found = list(replay_generations(saved, 9))
     assert [one.generation for one in found] == [1, 3, 5]
     for one in found:
         children = len(one.births)
@@ -41,10 +41,10 @@ def test_children_are_those_that_the_run_saw(evolve: Evolve, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["eggroll", "random"])
 def test_of_others_there_is_nothing_to_make_again(evolve: Evolve, kind: str) -> None:
-    assert list(reborn(open_saved(evolve(**(ENGINE | EVOLUTION)[kind])), 4)) == []
+    assert list(replay_generations(open_saved(evolve(**(ENGINE | EVOLUTION)[kind])), 4)) == []
 
 
 def test_the_chosen_are_spread_evenly() -> None:
-    assert spread([1, 2, 3, 4, 5], 3) == [1, 3, 5]
-    assert spread([1, 2], 9) == [1, 2]
-    assert spread([], 3) == spread([1], 0) == []
+    assert evenly_spaced([1, 2, 3, 4, 5], 3) == [1, 3, 5]
+    assert evenly_spaced([1, 2], 9) == [1, 2]
+    assert evenly_spaced([], 3) == evenly_spaced([1], 0) == []

@@ -1,0 +1,293 @@
+"""Opening a saved run: what a checkpoint and its folder hold, and the run that is built from them.
+
+Everything that continues, verifies, replays or analyses a run opens it here, so that the checks (trusted code, the
+run's own data, a network of the same shape) are made in one place.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from galab.config.fields import RunConfig
+from galab.contracts import Task
+from galab.errors import CheckpointError, UsageError
+from galab.evaluation.numeric_profile import resolve_device
+from galab.genome.initial import Founders
+from galab.genome.random import Table, table
+from galab.genome.weights import Layout
+from galab.storage import checkpoints
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import RunFolder, locate
+from galab.training import origin
+from galab.training import trust as trust_rules
+from galab.training.build import Experiment, build, network_of, task_of
+from galab.training.checkpoint import (
+    check_data,
+    check_layout,
+    config_of,
+    layout_of,
+    load_buffers,
+    load_founders,
+    records_of,
+)
+from galab.training.search import Shared
+
+
+class SavedState:
+    """A checkpoint, opened. What a run computes with is made when it is first asked for, and only once.
+
+    Args:
+        state: the checkpoint's content.
+        folder: the run folder around it, if there is one.
+        path: what was opened, for messages.
+        config: the run's configuration; the one in the checkpoint when absent.
+        trust: whether code that the checkpoint names may run even if it was never run here before.
+        shared: what other runs in this process have loaded already.
+
+    Attributes:
+        state: the checkpoint's content.
+        config: the run's configuration.
+        layout: where each parameter lies in a weight vector.
+        folder: the run folder around it, if there is one.
+        path: what was opened.
+        trust: see above.
+    """
+
+    def __init__(
+        self,
+        state: dict[str, Any],
+        folder: RunFolder | None,
+        path: Path,
+        *,
+        config: RunConfig | None = None,
+        trust: bool = False,
+        shared: Shared | None = None,
+    ) -> None:
+        self.state = state
+        self.config = config_of(state, path) if config is None else config
+        self.layout: Layout = layout_of(state)
+        self.folder = folder
+        self.path = path
+        self.trust = trust
+        self._shared = shared
+
+    @classmethod
+    def open(cls, path: Path, *, trust: bool = False, shared: Shared | None = None) -> Self:
+        """Open a run folder (its newest checkpoint) or a checkpoint file.
+
+        Args:
+            path: the folder or the file.
+            trust: run code that it names even if it was never run here before.
+            shared: what other runs in this process have loaded already.
+
+        Raises:
+            CheckpointError: it is damaged or no checkpoint of a run; the newest good one beside it is named.
+            RunFolderError: there is no run at that path.
+        """
+        return cls(read_state(path), locate(path)[0], path, trust=trust, shared=shared)
+
+    @property
+    def generation(self) -> int:
+        """The checkpoint's generation."""
+        return int(self.state["generation"])
+
+    @property
+    def home(self) -> RunFolder:
+        """The run folder.
+
+        Raises:
+            UsageError: this is a lone checkpoint.
+        """
+        if self.folder is None:
+            raise UsageError(
+                f"expected the run folder of '{self.path}', as its founders and its records lie there, got the lone "
+                "checkpoint; give the checkpoint inside its run"
+            )
+        return self.folder
+
+    @cached_property
+    def task(self) -> Task:
+        """The run's task, with the data that the run saw.
+
+        Raises:
+            CheckpointError: the data here is other data.
+            UsageError: the task is code that is not trusted.
+        """
+        trust_rules.check(self.config, trust=self.trust, names=["task"])
+        task = task_of(self.config, self._shared)
+        check_data(task, self.state, str(self.path))
+        return task
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The run's network, with the run's buffers and any weights; it is shared, so do not change it.
+
+        Raises:
+            UsageError: the network is code that is not trusted, or has changed its shape.
+        """
+        return self.new_module()
+
+    def new_module(self) -> nn.Module:
+        """A network like :attr:`module` of the caller's own; the data is not needed for it.
+
+        Raises:
+            UsageError: the network is code that is not trusted, or has changed its shape.
+        """
+        trust_rules.check(self.config, trust=self.trust, names=["model"])
+        fits = self.state["task"]
+        module = network_of(self.config, tuple(fits["input_shape"]), fits["outputs"])
+        fit_network(module, self.layout, self.state["buffers"], str(self.path))
+        return module
+
+    @cached_property
+    def founders(self) -> Founders:
+        """The recipe for generation 0, as the run folder has it.
+
+        Raises:
+            CheckpointError: the file is missing, damaged or changed.
+            UsageError: this is a lone checkpoint.
+        """
+        return load_founders(self.home.founders_path)
+
+    def check_founders(self) -> None:
+        """Refuse a folder that holds the founders of another run.
+
+        Raises:
+            CheckpointError: it does.
+        """
+        if self.founders.sha256 != self.state["founders"]:
+            raise CheckpointError(
+                f"expected '{self.home.founders_path}' to hold the founders of this run, got others; restore the file"
+            )
+
+    @cached_property
+    def law(self) -> Table:
+        """The table of the distribution of the run's mutations or noise.
+
+        Raises:
+            CheckpointError: the stored table is missing or damaged.
+            UsageError: it lies in a run folder, and this is a lone checkpoint.
+        """
+        if self.folder is not None:
+            return origin.resolve(self.config.distribution, self.folder)
+        try:
+            return table(self.config.distribution)
+        except UsageError as error:
+            raise UsageError(
+                f"expected the run folder of '{self.path}', as its distribution {self.config.distribution} lies "
+                "there, got the lone checkpoint; give the checkpoint inside its run"
+            ) from error
+
+    @cached_property
+    def records(self) -> NDArray[np.void]:
+        """The rows of the lineage file, or of the score log, that the checkpoint counts on; oldest first.
+
+        Raises:
+            UsageError: this is a lone checkpoint.
+        """
+        name, dtype = records_of(self.config)
+        return read_rows(self.home.path / name, dtype)[: self.state["lineage"]["births"]]
+
+    def built(self, config: RunConfig | None = None, *, shared: Shared | None = None) -> Experiment:
+        """The run's parts as they are before generation 0.
+
+        Args:
+            config: as :attr:`config` but for settings that leave the run what it is, such as the device.
+            shared: what other trials in this process have built already.
+
+        Raises:
+            CheckpointError: the data here, the founders or the table are not the run's.
+            UsageError: the run names code that is not trusted, its network has changed, or there is no such device.
+        """
+        config = self.config if config is None else config
+        resolve_device(config.device)
+        trust_rules.check(self.config, trust=self.trust)
+        task, module = self.task, self.module  # in this order: of wrong data and a wrong network the data is told
+        return build(config, module, task, law=self.law, founders=self.founders, shared=shared)
+
+    def components(self, config: RunConfig | None = None) -> Experiment:
+        """The run's parts, where the checkpoint stands; the files of the run are only read.
+
+        Args:
+            config: see :meth:`built`.
+
+        Raises:
+            CheckpointError: the data here, the founders or the table are not the run's.
+            UsageError: the run names code that is not trusted, its network has changed, or there is no such device.
+        """
+        self.check_founders()
+        experiment = self.built(config)
+        experiment.search.restore(self.state, self.records)
+        return experiment
+
+
+def newest(folder: RunFolder) -> Path:
+    """The newest checkpoint of a run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    present = checkpoints.list_checkpoints(folder.checkpoints)
+    if not present:
+        raise CheckpointError(
+            f"expected a checkpoint in '{folder.checkpoints}', found none: the run was killed before its first; "
+            f"continue it with `galab resume {folder.path}`"
+        )
+    return present[-1][1]
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint that a path on the command line means: itself, or the newest one of a run folder.
+
+    Raises:
+        CheckpointError: the run has none.
+        RunFolderError: there is no run at that path.
+    """
+    folder, file = locate(path)
+    if file is not None:
+        return file
+    assert folder is not None
+    return newest(folder)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The content of the newest checkpoint of a run folder, or of the checkpoint at a path.
+
+    Raises:
+        CheckpointError: it is damaged; the newest good one beside it is named.
+        RunFolderError: there is no run at that path.
+    """
+    return load_state(checkpoint_of(path))
+
+
+def load_state(file: Path) -> dict[str, Any]:
+    """The content of a checkpoint.
+
+    Raises:
+        CheckpointError: it is damaged or no checkpoint of a run; the newest good one beside it is named.
+    """
+    state = checkpoints.load_checked(file)
+    config_of(state, file)
+    return state
+
+
+def fit_network(module: nn.Module, layout: Layout, buffers: dict[str, NDArray[Any]], name: str) -> None:
+    """Give a freshly built network a run's buffers.
+
+    Args:
+        module: the network.
+        layout: the parameters that the run's weights were made for.
+        buffers: name to values.
+        name: where the weights come from, for the message.
+
+    Raises:
+        UsageError: the network has other parameters.
+    """
+    check_layout(layout, module, name)
+    load_buffers(module, buffers)
