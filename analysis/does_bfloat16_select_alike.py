@@ -23,7 +23,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from galab.stats.vectors import cosine
 from galab.analysis.precision import (
     ScorePair,
     cohorts_in_both_precisions,

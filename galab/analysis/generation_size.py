@@ -111,7 +111,7 @@ class Children:
     """Children of one champion.
 
     Attributes:
-        spot: the champion.
+        champion: the champion.
         step_size: that they were born with.
         scores: (m,) by which they are chosen; minus infinity for failures.
         gains: (m,) fitness gained on the examples; failures count as the worst of the others.
@@ -119,7 +119,7 @@ class Children:
         linear: standard deviation of the gain if fitness were linear; NaN without a gradient.
     """
 
-    spot: ProbedChampion
+    champion: ProbedChampion
     step_size: float
     scores: Floats
     gains: Floats
@@ -157,21 +157,21 @@ def generation_size(
     at_least("--moments", moments, 1)
     at_least("--children", children, 2)
     _require_mutation(saved)
-    spots = _spots(saved, moments, generation)
+    champions = _champions(saved, moments, generation)
     numbers = [2**power for power in range(children.bit_length()) if 2**power <= children]
-    shown = spots[0].probe.examples(split, examples)
+    shown = champions[0].probe.examples(split, examples)
     pictures, rows = [], []
     values: dict[str, Any] = {
-        "split": split, "examples": len(shown), "data": spots[0].probe.task.description, "base": spots[0].probe.base,
+        "split": split, "examples": len(shown), "data": champions[0].probe.task.description, "base": champions[0].probe.base,
         "children": children, "run_children": children_of(saved.config), "chosen_on": "", "moments": [],
     }  # fmt: skip
-    for place, spot in enumerate(spots):
-        born = _children_of(spot, shown, children, partial(_report_share, progress, place, len(spots), spot.generation))
+    for place, champion in enumerate(champions):
+        born = _children_of(champion, shown, children, partial(_report_share, progress, place, len(champions), champion.generation))
         picture = _picture(born, numbers)
         pictures.append(picture)
         values["moments"].append(_moment(born, picture, numbers))
         rows += [
-            {"generation": spot.generation, "children": n, "gain": or_none(picture.gains[k]),
+            {"generation": champion.generation, "children": n, "gain": or_none(picture.gains[k]),
              "low": or_none(picture.low[k]), "high": or_none(picture.high[k]),
              "per_child": or_none(picture.gains[k] / n), "linear": or_none(picture.linear[k])}
             for k, n in enumerate(numbers)
@@ -180,9 +180,9 @@ def generation_size(
     values["chosen_on"] = f"a minibatch of {batch:,}" if batch else "the same examples"
     title = (
         f"Best of n children of champions of {saved.path.name}, {children:,} mutants of each; chosen on "
-        f"{values['chosen_on']}, gains on {len(shown):,} {split} examples of {spots[0].probe.task.name}"
+        f"{values['chosen_on']}, gains on {len(shown):,} {split} examples of {champions[0].probe.task.name}"
     )
-    draw = partial(draw_generation_sizes, numbers=numbers, moments=pictures, base=spots[0].probe.base, title=title)
+    draw = partial(draw_generation_sizes, numbers=numbers, moments=pictures, base=champions[0].probe.base, title=title)
     return Analysis(_sentence(values), values, rows, draw)
 
 
@@ -190,7 +190,7 @@ def _report_share(progress: Progress, place: int, total: int, generation: int, s
     progress(f"children of generation {generation:,}", 0.95 * (place + share) / total)
 
 
-def _spots(saved: SavedRun, moments: int, generation: int | None) -> list[ProbedChampion]:
+def _champions(saved: SavedRun, moments: int, generation: int | None) -> list[ProbedChampion]:
     if generation is not None:
         return [probe_champion(saved, generation)]
     if saved.folder is None or moments == 1 or saved.generation < 2:
@@ -201,33 +201,33 @@ def _spots(saved: SavedRun, moments: int, generation: int | None) -> list[Probed
     return [probe_champion(saved, one) for one in dict.fromkeys([*list(chosen)[:-1], saved.generation])]
 
 
-def _children_of(spot: ProbedChampion, shown: Examples, count: int, report_share: Any) -> Children:
-    mutants, probe, batch = Mutants(spot.saved), spot.probe, _batch(spot.saved)
-    chooser = probe.minibatches(batch).of(spot.generation + 1) if batch else shown
-    here = float(probe.fitness([spot.member], shown)[0])
+def _children_of(champion: ProbedChampion, shown: Examples, count: int, report_share: Any) -> Children:
+    mutants, probe, batch = Mutants(champion.saved), champion.probe, _batch(champion.saved)
+    chooser = probe.minibatches(batch).of(champion.generation + 1) if batch else shown
+    here = float(probe.fitness([champion.member], shown)[0])
     if not np.isfinite(here):
         raise UsageError(
-            f"expected a champion with a finite fitness at generation {spot.generation:,} of '{spot.saved.path}', got "
+            f"expected a champion with a finite fitness at generation {champion.generation:,} of '{champion.saved.path}', got "
             f"{here}; choose another --generation"
         )
     try:
-        slope = probe.gradient(spot.weights, shown).astype(np.float64) if probe.smooth else None
+        slope = probe.gradient(champion.weights, shown).astype(np.float64) if probe.smooth else None
     except UsageError:
         slope = None
     gains, scores, first = np.empty(count), np.empty(count), np.full(count, np.nan)
     for start in range(0, count, _AT_ONCE):
         size = min(_AT_ONCE, count - start)
         part = slice(start, start + size)
-        group = list(mutants.children(spot.member, size, generation=spot.generation, start=start))
+        group = list(mutants.children(champion.member, size, generation=champion.generation, start=start))
         gains[part] = probe.fitness(group, shown) - here
         scores[part] = probe.fitness(group, chooser) if batch else gains[part]
         if slope is not None:
-            first[part] = [(child.floats().astype(np.float64) - spot.weights) @ slope for child in group]
+            first[part] = [(child.floats().astype(np.float64) - champion.weights) @ slope for child in group]
         report_share((start + size) / count)
     good = np.isfinite(gains) & np.isfinite(scores)
     known = first[np.isfinite(first)]
     return Children(
-        spot, spot.saved.rms_step_size(spot.member, spot.generation),
+        champion, champion.saved.rms_step_size(champion.member, champion.generation),
         np.where(good, scores, -np.inf), np.where(good, gains, gains[good].min() if good.any() else 0.0),
         int((~good).sum()),
         float(known.std()) if known.size else float("nan"),
@@ -252,7 +252,7 @@ def _picture(born: Children, numbers: list[int]) -> Moment:
     gains = gains_of_best(born.scores, born.gains, numbers)
     low, high = gains_interval(born.scores, born.gains, numbers)
     linear = np.array([born.linear * normal_maximum(n) for n in numbers])
-    label = f"generation {born.spot.generation:,}, step size {born.step_size:.3g}"
+    label = f"generation {born.champion.generation:,}, step size {born.step_size:.3g}"
     return Moment(label, gains, low, high, linear)
 
 
@@ -260,8 +260,8 @@ def _moment(born: Children, picture: Moment, numbers: list[int]) -> dict[str, An
     each = picture.gains / np.array(numbers)
     best = int(np.argmax(np.where(np.isfinite(each), each, -np.inf)))
     return {
-        "generation": born.spot.generation,
-        "number": born.spot.number,
+        "generation": born.champion.generation,
+        "number": born.champion.number,
         "step_size": born.step_size,
         "share_improving": float((born.gains > 0).mean()),
         "failed": born.failed,

@@ -29,18 +29,16 @@ from galab.analysis.cosines import (
 )
 from galab.analysis.sampling import (
     fitness_of,
-    member_of,
     minibatches_of,
     mutation_gains,
     noise_of,
     require_directions,
-    step_size_of,
     steps_taken,
 )
 from galab.contracts import Examples, Task
 from galab.errors import UsageError
 from galab.operators import es_noise as es_law
-from galab.saved_runs.mutants import law_of
+from galab.saved_runs.history import champion_of
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import Interval, median_interval
@@ -94,13 +92,14 @@ def gradient_cosine(
     places = [int(k) for k in numbers_in(top, "--top", whole=True) if k <= samples]
     widths = [int(size) for size in numbers_in(sizes, "--sizes", whole=True)]
     progress("loading", 0.0)
-    probe, member = Probe(saved), member_of(saved, generation)
+    probe, champion = Probe(saved), champion_of(saved, generation)
     require_directions(probe)
-    weights, full = member.floats(), probe.examples("train", at_least("--examples", examples, 0))
+    weights, full = champion.weights, probe.examples("train", at_least("--examples", examples, 0))
     size = _batch(saved, batch, len(full))
-    step_size = _positive(step_size_of(saved, member) if sigma is None else sigma)
+    own = saved.typical_step_size(champion.member, champion.generation)
+    step_size = _positive(own if sigma is None else sigma)
     uphill = _gradient(probe, weights, full)
-    found, law = _Measured(), law_of(saved)
+    found, law = _Measured(), saved.law
     for repeat in range(repeats):
         progress("mutations", 0.02 + 0.6 * repeat / repeats)
         _try(found, probe, (weights, uphill), full, law, (repeat, samples, size, step_size), places)
@@ -110,7 +109,7 @@ def gradient_cosine(
     progress("the run's own steps", 0.75)
     note = _follow(found, saved, probe, full, steps)
     moment = {
-        "generation": saved.generation if generation is None else generation, "dimensions": len(weights),
+        "generation": champion.generation, "dimensions": len(weights),
         "batch": size, "examples": len(full), "samples": samples, "repeats": repeats, "sigma": step_size,
         "distribution": law.name, "base": probe.base, "smooth": probe.smooth, "top": places,
         "gradient_norm": float(np.linalg.norm(uphill)), "note": note,

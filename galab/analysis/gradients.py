@@ -16,16 +16,15 @@ from galab.analysis.cosines import cosines, log10_mutations_for
 from galab.analysis.sampling import (
     GradientStep,
     gradient_steps,
-    member_of,
     minibatches_of,
     require_directions,
-    step_size_of,
 )
 from galab.analysis.update_laws import LAWS, Shape, UpdatePicture, draw_updates, shape_of, unit_quantiles
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.genome.quantile_tables import LEVELS
 from galab.genome.weights import Layout
+from galab.saved_runs.history import champion_of
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import Interval, median_interval
@@ -67,7 +66,7 @@ def gradients(
     at_least("--steps", steps, 1), at_least("--looks", looks, 1)
     rate, file = _rate(optimizer, lr), _checked(export)
     progress("loading", 0.0)
-    probe, member = Probe(saved), member_of(saved, generation)
+    probe, champion = Probe(saved), champion_of(saved, generation)
     require_directions(probe)
     full = probe.examples("train", at_least("--examples", examples, 0))
     size = min(at_least("--batch", batch, 0) or saved.config.batch or len(full), len(full))
@@ -75,7 +74,7 @@ def gradients(
     rows, lengths, pooled = list[dict[str, Any]](), list[dict[str, Any]](), list[Any]()
     seen: dict[Any, Shape] = {}
     minibatches = minibatches_of(probe, full, size)
-    taken = gradient_steps(probe, member.floats(), minibatches, optimizer=optimizer, learning_rate=rate, steps=steps)
+    taken = gradient_steps(probe, champion.weights, minibatches, optimizer=optimizer, learning_rate=rate, steps=steps)
     last: dict[str, NDArray[np.float32]] = {}
     for step in taken:
         progress("steps", 0.05 + 0.85 * step.number / steps)
@@ -84,9 +83,9 @@ def gradients(
             last = _look(step, probe, full, rows, seen)
             pooled.append(_unit(last[KINDS[0]]))
     moment = {
-        "generation": saved.generation if generation is None else generation, "optimizer": optimizer, "lr": rate,
+        "generation": champion.generation, "optimizer": optimizer, "lr": rate,
         "steps": steps, "batch": size, "examples": len(full), "dimensions": probe.layout.size,
-        "sigma": step_size_of(saved, member), "smooth": probe.smooth, "export": export,
+        "sigma": saved.typical_step_size(champion.member, champion.generation), "smooth": probe.smooth, "export": export,
     }  # fmt: skip
     values, picture, sentence = _report(moment, (rows, lengths, seen), last, probe)
     if file is not None:

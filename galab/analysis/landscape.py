@@ -154,84 +154,84 @@ def landscape(
     if not np.isfinite(reach) or reach < 0:
         raise UsageError(f"expected --reach of at least 0, got {reach:g}; choose a length in weight units")
     progress("loading the champion", 0.0)
-    spots = [probe_champion(saved, generation, level)]
+    champions = [probe_champion(saved, generation, level)]
     if other is not None:
-        spots.append(probe_champion(other_run(other, saved), generation if level is None else None, level))
-    spot = spots[0]
-    shown = spot.probe.examples(split, examples)
-    reach = reach or 0.25 * float(np.linalg.norm(spot.weights)) or 1.0
+        champions.append(probe_champion(other_run(other, saved), generation if level is None else None, level))
+    champion = champions[0]
+    shown = champion.probe.examples(split, examples)
+    reach = reach or 0.25 * float(np.linalg.norm(champion.weights)) or 1.0
     steps = symmetric_steps(reach, _STEPS)
-    values, lines, rows = _facts(spot, split, len(shown), reach), list[Lines](), list[dict[str, Any]]()
-    for number, one in enumerate(spots):
+    values, lines, rows = _facts(champion, split, len(shown), reach), list[Lines](), list[dict[str, Any]]()
+    for number, one in enumerate(champions):
         progress("along lines", 0.1 + 0.2 * number)
-        found = _lines(one, shown, steps, directions, number, len(spots))
+        found = _lines(one, shown, steps, directions, number, len(champions))
         values |= _numbers(found, steps, "other_" if number else "")
         lines, rows = lines + found, rows + _rows(found, number)
     progress("in the plane of its history", 0.5)
-    plane, facts = _slice(spot, shown)
+    plane, facts = _slice(champion, shown)
     ways = list[Way]()
     if other is not None:
         progress("on the way to the other champion", 0.8)
-        ways, between = _between(spots, shown)
-        facts |= {"other": other, "other_generation": spots[1].generation, **between}
+        ways, between = _between(champions, shown)
+        facts |= {"other": other, "other_generation": champions[1].generation, **between}
         rows += _way_rows(ways)
     values |= facts
-    who = f"{spot.generation:,} of {saved.path.name}"
-    title = f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {spot.probe.task.name}"
-    own, loss = values["own_step"], spot.loss_name
+    who = f"{champion.generation:,} of {saved.path.name}"
+    title = f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {champion.probe.task.name}"
+    own, loss = values["own_step"], champion.probe.loss_name
     draw = partial(draw_landscape, lines=lines, plane=plane, ways=ways, own_step=own, loss=loss, title=title)
-    return Analysis(_sentence(values, spot), values, rows, draw)
+    return Analysis(_sentence(values, champion), values, rows, draw)
 
 
-def _facts(spot: ProbedChampion, split: str, count: int, reach: float) -> dict[str, Any]:
-    children = Mutants(spot.saved).children(spot.member, 16, generation=spot.generation)
-    lengths = [float(np.linalg.norm(child.floats() - spot.weights)) for child in children]
+def _facts(champion: ProbedChampion, split: str, count: int, reach: float) -> dict[str, Any]:
+    children = Mutants(champion.saved).children(champion.member, 16, generation=champion.generation)
+    lengths = [float(np.linalg.norm(child.floats() - champion.weights)) for child in children]
     return {
-        "generation": spot.generation,
-        "number": spot.number,
+        "generation": champion.generation,
+        "number": champion.number,
         "split": split,
         "examples": count,
-        "data": spot.probe.task.description,
-        "loss_is": spot.loss_name,
-        "weights_length": float(np.linalg.norm(spot.weights)),
+        "data": champion.probe.task.description,
+        "loss_is": champion.probe.loss_name,
+        "weights_length": float(np.linalg.norm(champion.weights)),
         "reach": reach,
         "own_step": float(np.nanmedian(lengths)) if np.isfinite(lengths).any() else float("nan"),
     }
 
 
 def _lines(
-    spot: ProbedChampion, shown: Examples, steps: Floats, count: int, run: int, runs: int
+    champion: ProbedChampion, shown: Examples, steps: Floats, count: int, run: int, runs: int
 ) -> list[Lines]:
     """The loss along directions of every kind, all of length 1."""
     own = []
-    for child in Mutants(spot.saved).children(spot.member, count, generation=spot.generation, start=16):
-        change = child.floats().astype(np.float64) - spot.weights
+    for child in Mutants(champion.saved).children(champion.member, count, generation=champion.generation, start=16):
+        change = child.floats().astype(np.float64) - champion.weights
         if np.isfinite(change).all() and change.any():
             own.append(change / np.linalg.norm(change))
     kinds: dict[str, list[Floats]] = {"mutation": own, "gradient": []}
     try:
-        slope = spot.probe.gradient(spot.weights, shown).astype(np.float64)
+        slope = champion.probe.gradient(champion.weights, shown).astype(np.float64)
         if np.isfinite(slope).all() and slope.any():
             kinds["gradient"] = [slope / np.linalg.norm(slope)]
     except UsageError:
         pass  # a task without a gradient has the other lines
-    kinds["random"] = list(random_directions(spot.probe.run_key, len(spot.weights), count))
+    kinds["random"] = list(random_directions(champion.probe.run_key, len(champion.weights), count))
     labels = {"mutation": f"{len(own)} own mutations", "gradient": "the gradient, uphill in fitness",
               "random": f"{count} random directions"}  # fmt: skip
     found = []
     for kind, several in kinds.items():
         if several:
-            points = spot.weights.astype(np.float64) + np.stack(several)[:, None, :] * steps[None, :, None]
-            losses = _losses(spot, points.reshape(-1, len(spot.weights)), shown).reshape(len(several), len(steps))
-            label = labels[kind] + (f", {spot.saved.path.name}" if runs > 1 else "")
+            points = champion.weights.astype(np.float64) + np.stack(several)[:, None, :] * steps[None, :, None]
+            losses = _losses(champion, points.reshape(-1, len(champion.weights)), shown).reshape(len(several), len(steps))
+            label = labels[kind] + (f", {champion.saved.path.name}" if runs > 1 else "")
             found.append(Lines(label, steps, losses, _KINDS.index(kind), run))
     return found
 
 
-def _losses(spot: ProbedChampion, points: Floats, shown: Examples) -> Floats:
+def _losses(champion: ProbedChampion, points: Floats, shown: Examples) -> Floats:
     """(n,) minus the fitness of weights (n, D), in groups so that memory stays small; NaN where one failed."""
     return np.concatenate([
-        -spot.probe.fitness(points[start : start + 32].astype(np.float32), shown)
+        -champion.probe.fitness(points[start : start + 32].astype(np.float32), shown)
         for start in range(0, len(points), 32)
     ])  # fmt: skip
 
@@ -271,20 +271,20 @@ def _way_rows(ways: list[Way]) -> list[dict[str, Any]]:
     ]
 
 
-def _slice(spot: ProbedChampion, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
+def _slice(champion: ProbedChampion, shown: Examples) -> tuple[Slice | None, dict[str, Any]]:
     """The plane of the first two principal components of the champion's line and the parents, through the champion."""
-    saved = spot.saved
+    saved = champion.saved
     way: list[NDArray[np.float32]] = []
     if saved.folder is not None:
         history = History(saved)
-        line = range(spot.number + 1) if history.evolution else [birth.id for birth in history.line(spot.number)]
+        line = range(champion.number + 1) if history.evolution else [birth.id for birth in history.line(champion.number)]
         places = np.unique(np.linspace(0, len(line) - 1, min(len(line), _ANCESTORS)).astype(int))
         way = [member.floats() for _, member in history.walk([line[place] for place in places.tolist()])]
     parents = []
-    if spot.generation == saved.generation and len(saved.numbers) > 1:
+    if champion.generation == saved.generation and len(saved.numbers) > 1:
         parents = [member.floats() for member in candidates_of(saved.state)]
-    points = np.array([*parents, *(way or [spot.weights])], dtype=np.float64)
-    plane = principal_plane(points, origin=spot.weights)
+    points = np.array([*parents, *(way or [champion.weights])], dtype=np.float64)
+    plane = principal_plane(points, origin=champion.weights)
     if not plane.axes[1].any():
         return None, {"plane": None}
     where, old = plane.coordinates(points), len(parents)
@@ -292,7 +292,7 @@ def _slice(spot: ProbedChampion, shown: Examples) -> tuple[Slice | None, dict[st
     middle, half = (low + high) / 2, max(0.62 * float((high - low).max()), 1e-6)
     x, y = (np.linspace(one - half, one + half, 2 * _GRID + 1) for one in middle)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    losses = _losses(spot, plane.points(grid), shown).reshape(len(y), len(x))
+    losses = _losses(champion, plane.points(grid), shown).reshape(len(y), len(x))
     picture = Slice(
         x, y, losses, where[old:] if way else np.empty((0, 2)), where[:old], np.zeros(2), plane.shares
     )
@@ -305,28 +305,28 @@ def _slice(spot: ProbedChampion, shown: Examples) -> tuple[Slice | None, dict[st
     return picture if np.isfinite(losses).any() else None, {"plane": facts}
 
 
-def _between(spots: list[ProbedChampion], shown: Examples) -> tuple[list[Way], dict[str, Any]]:
+def _between(champions: list[ProbedChampion], shown: Examples) -> tuple[list[Way], dict[str, Any]]:
     """The straight way to the other champion, as it is and with its hidden neurons in the first one's order."""
-    spot, end = spots[0], spots[1].weights
+    champion, end = champions[0], champions[1].weights
     shares = np.linspace(0, 1, _WAY)[:, None]
 
     def way(label: str, there: NDArray[np.float32]) -> Way:
-        points = (1 - shares) * spot.weights.astype(np.float64) + shares * there.astype(np.float64)
-        return Way(label, _losses(spot, points, shown))
+        points = (1 - shares) * champion.weights.astype(np.float64) + shares * there.astype(np.float64)
+        return Way(label, _losses(champion, points, shown))
 
     ways = [way("as they are", end)]
     facts: dict[str, Any] = {
         "barrier": or_none(barrier(ways[0].losses)),
-        "distance": float(np.linalg.norm(spot.weights - end)),
+        "distance": float(np.linalg.norm(champion.weights - end)),
         "barrier_aligned": None,
         "not_aligned_because": None,
     }
-    layout = spot.saved.layout
-    if not is_perceptron(spot.saved.module()):
-        facts["not_aligned_because"] = f"the hidden neurons of {spot.saved.config.model} are not those of linear layers"
+    layout = champion.saved.layout
+    if not is_perceptron(champion.saved.module()):
+        facts["not_aligned_because"] = f"the hidden neurons of {champion.saved.config.model} are not those of linear layers"
         return ways, facts
-    first, second = layers_of(layout, spot.weights), layers_of(layout, end)
-    orders = aligned(first, second, key=spot.probe.run_key)
+    first, second = layers_of(layout, champion.weights), layers_of(layout, end)
+    orders = aligned(first, second, key=champion.probe.run_key)
     moved = permuted(second, orders)
     after = way("with hidden neurons aligned", weights_in(moved, layout))
     if not np.isclose(after.losses[-1], ways[0].losses[-1], rtol=1e-3, atol=1e-5, equal_nan=True):
@@ -338,7 +338,7 @@ def _between(spots: list[ProbedChampion], shown: Examples) -> tuple[list[Way], d
     return [*ways, after], facts
 
 
-def _sentence(values: dict[str, Any], spot: ProbedChampion) -> str:
+def _sentence(values: dict[str, Any], champion: ProbedChampion) -> str:
     def rise(kind: str, prefix: str = "") -> str:
         middle, low, high = (values.get(f"{prefix}{kind}_rise{end}") for end in ("", "_low", "_high"))
         if middle is None:
@@ -347,7 +347,7 @@ def _sentence(values: dict[str, Any], spot: ProbedChampion) -> str:
 
     here = "unknown" if values.get("loss") is None else f"{values['loss']:.4g}"
     text = (
-        f"Around the champion of generation {spot.generation:,}, whose loss ({values['loss_is']}) is {here} on "
+        f"Around the champion of generation {champion.generation:,}, whose loss ({values['loss_is']}) is {here} on "
         f"{values['examples']:,} {values['split']} examples, a step of {values['reach']:.3g} weight units, "
         f"{values['reach'] / max(values['own_step'], 1e-30):.3g} of its own mutations, costs {rise('mutation')} along "
         f"its mutations and {rise('random')} along random directions"

@@ -260,7 +260,7 @@ def memory(
     progress("loading the champion", 0.0)
     module = saved.module_with(saved.member())
     _require_memories(module, saved)
-    task = saved.task()
+    task = saved.task
     bank = _bank(module, getattr(task, split), points)
     progress("who serves whom", 0.1)
     near = bank.nearness(bank.inputs, bank.vectors)

@@ -233,9 +233,9 @@ def neuron(
     """
     at_least("--strongest", strongest, 1)
     progress("loading the champion", 0.0)
-    spot = probe_champion(saved, generation)
+    champion = probe_champion(saved, generation)
     name = _layer(saved, layer)
-    parts = saved.layout.split(spot.weights)
+    parts = saved.layout.split(champion.weights)
     weights = parts[name].astype(np.float64)
     power = strengths(weights, _following(saved, name, parts))
     if neuron is not None and not 0 <= neuron < len(weights):
@@ -246,13 +246,13 @@ def neuron(
         Neuron(int(one), float(power[one]), weights[one].ravel(), picture_of(weights[one], shape)) for one in order
     ]
     progress("the founder and its drift", 0.4)
-    references, facts = _references(spot, name)
-    values = _values(spot, name, chosen, references, len(weights)) | facts
+    references, facts = _references(champion, name)
+    values = _values(champion, name, chosen, references, len(weights)) | facts
     word = "memory" if name.rpartition(".")[2] in _MEMORIES else "neuron"
     which = f"the {len(chosen)} strongest of {len(weights)}" if neuron is None else f"{word} {neuron}"
     title = (
-        f"Weights into {which} in {name}, champion of generation {spot.generation:,} of {saved.path.name}, "
-        f"{spot.probe.task.name}"
+        f"Weights into {which} in {name}, champion of generation {champion.generation:,} of {saved.path.name}, "
+        f"{champion.probe.task.name}"
     )
     rows = [
         {"neuron": one.number, "strength": one.strength, "input": place, "weight": float(weight)}
@@ -289,13 +289,13 @@ def _following(saved: SavedRun, name: str, parts: dict[str, Any]) -> Floats | No
     return None
 
 
-def _references(spot: ProbedChampion, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
+def _references(champion: ProbedChampion, name: str) -> tuple[dict[str, Floats], dict[str, Any]]:
     """The founder's weights in that layer, and those after as many mutations as the line had, unselected."""
-    saved = spot.saved
+    saved = champion.saved
     if saved.folder is None:
         return {}, {"no_drift_because": "a lone checkpoint has no lineage"}
     history = History(saved)
-    line = [] if history.evolution else history.line(spot.number)
+    line = [] if history.evolution else history.line(champion.number)
     first = history.member(line[0].id if line else 0)
     founder = saved.layout.split(first.floats())[name].astype(np.float64).ravel()
     references: dict[str, Floats] = {"its founder" if line else "where it began": founder}
@@ -312,13 +312,13 @@ def _references(spot: ProbedChampion, name: str) -> tuple[dict[str, Floats], dic
     if reason is not None:
         return references, {"no_drift_because": reason}
     deviation = float(np.sqrt(sum(float(sigma(birth.log_sigma)) ** 2 for birth in line[1:])))
-    noise = draw(table("normal"), spot.probe.run_key, 1 << 41, Stream.CHOICE, len(founder))
+    noise = draw(table("normal"), champion.probe.run_key, 1 << 41, Stream.CHOICE, len(founder))
     references["by its mutations alone"] = drifted(founder, deviation, noise)
     return references, {"no_drift_because": None, "drift_deviation": deviation, "mutations": len(line) - 1}
 
 
 def _values(
-    spot: ProbedChampion, name: str, chosen: list[Neuron], references: dict[str, Floats], count: int
+    champion: ProbedChampion, name: str, chosen: list[Neuron], references: dict[str, Floats], count: int
 ) -> dict[str, Any]:
     def against(one: Neuron) -> dict[str, Any]:
         return {
@@ -328,11 +328,11 @@ def _values(
         }
 
     return {
-        "generation": spot.generation,
-        "number": spot.number,
+        "generation": champion.generation,
+        "number": champion.number,
         "layer": name,
         "neurons": count,
-        "data": spot.probe.task.description,
+        "data": champion.probe.task.description,
         "chosen": [
             {
                 "neuron": one.number, "strength": one.strength, "inputs": len(one.weights),

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from galab.config.parsing import parse_fitness
 from galab.contracts import Cohort
-from galab.doctor.benchmark import of_run, restore
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.selection import rank
+from galab.saved_runs.saved_run import open_saved
 from galab.stats.intervals import rank_correlation
-from galab.training.build import Experiment, build, own_threads
+from galab.training.build import Experiment, own_threads
 from galab.training.evolution_search import EvolutionSearch
 from galab.training.genetic_search import GeneticSearch
 from galab.training.true_gradient import TrueGradient
@@ -117,24 +117,17 @@ def cohorts_in_both_precisions(path: Path, count: int, *, trust: bool = False) -
     Raises:
         UsageError: selection looks at more than the fitness of children and elites.
     """
-    bench = of_run(path, trust=trust)
-    config = bench.config
+    saved = open_saved(path, trust=trust)
+    config = saved.config
     plain = parse_fitness(config.fitness)
     if plain.kind != "absolute" or len(plain.bases) > 1 or config.selection != "truncation":
         raise UsageError(
             f"expected a run with --selection truncation and one base as --fitness, got {config.selection} and "
             f"{config.fitness}; choose another run"
         )
-    sides = []
-    for precision in ("float32", "bfloat16"):
-        own = dataclasses.replace(config, precision=precision)
-        experiment = build(own, bench.module, bench.task, law=bench.law, founders=bench.founders)
-        if bench.run is None:
-            experiment.search.begin()
-        else:
-            restore(experiment, *bench.run)
-        sides.append(experiment)
-    fine, coarse = sides
+    fine, coarse = (
+        saved.components(dataclasses.replace(config, precision=precision)) for precision in ("float32", "bfloat16")
+    )
     if isinstance(fine.search, GeneticSearch):
         for _ in range(count):
             yield _bred(fine, coarse)

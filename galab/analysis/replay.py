@@ -30,7 +30,7 @@ from galab.analysis.replay_report import (
 from galab.contracts import Examples, Member
 from galab.errors import UsageError
 from galab.genome.births import from_rows
-from galab.saved_runs.history import History, generations_before, reborn, spread
+from galab.saved_runs.history import History, evenly_spaced, replay_generations, replayable_generations
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
 
@@ -298,9 +298,9 @@ def _replayed_generations(
     progress: Progress,
 ) -> list[ReplayedGeneration]:  # fmt: skip
     """Generations with all their children, on all examples."""
-    chosen = spread(generations_before(saved), count)
+    chosen = evenly_spaced(replayable_generations(saved), count)
     found: list[ReplayedGeneration] = []
-    for number, one in enumerate(reborn(saved, count)):
+    for number, one in enumerate(replay_generations(saved, count)):
         progress("generations made again", 0.75 + 0.2 * number / len(chosen))
         there = [place for place, member in enumerate(one.members) if member is not None]
         whole = np.full(len(one.members), np.nan)

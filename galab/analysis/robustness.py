@@ -72,53 +72,53 @@ def robustness(
         each = []
         for saved in group:
             progress(f"mutants of {saved.path.name}", 0.9 * number / total)
-            spot = probe_champion(saved, generation, level)
-            each.append(_champion(spot, spot.probe.examples(split, examples), shares, mutants, ancestors))
+            champion = probe_champion(saved, generation, level)
+            each.append(_champion(champion, champion.probe.examples(split, examples), shares, mutants, ancestors))
             number += 1
         found.append(each)
         sides.append(_side(each, middle))
     values = values_of(found, sides, shares, middle, split)
     first = found[0][0]
     title = (
-        f"Random mutations of champions of {first.spot.probe.task.name} (generation "
-        f"{first.spot.generation:,}), {mutants} of each size, {len(first.since):,} {split} examples"
+        f"Random mutations of champions of {first.champion.probe.task.name} (generation "
+        f"{first.champion.generation:,}), {mutants} of each size, {len(first.since):,} {split} examples"
     )
     draw = partial(
-        draw_robustness, sizes=shares, sides=sides, base=first.spot.probe.base, size=shares[middle], title=title
+        draw_robustness, sizes=shares, sides=sides, base=first.champion.probe.base, size=shares[middle], title=title
     )
     return Analysis(sentence_of(values), values, rows_of(found, shares), draw)
 
 
-def _champion(spot: ProbedChampion, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> ChampionRobustness:
-    weights = spot.weights.astype(np.float64)
+def _champion(champion: ProbedChampion, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> ChampionRobustness:
+    weights = champion.weights.astype(np.float64)
     length = float(np.linalg.norm(weights))
-    fitness, right = _scored(spot, weights[None], shown)
+    fitness, right = _scored(champion, weights[None], shown)
     known = right is not None and bool(right[0].any())
     lost, kept = np.empty((len(shares), mutants)), np.full((len(shares), mutants), np.nan)
     each = np.full((len(shares), len(shown)), np.nan)
-    directions = np.stack(list(random_directions(spot.probe.run_key, len(weights), mutants)))
+    directions = np.stack(list(random_directions(champion.probe.run_key, len(weights), mutants)))
     for place, share in enumerate(shares):
-        after, still = _scored(spot, weights + share * length * directions, shown)
+        after, still = _scored(champion, weights + share * length * directions, shown)
         lost[place] = np.where(np.isfinite(after), fitness[0] - after, np.inf)
         if known and right is not None and still is not None:
             kept[place] = still[:, right[0]].mean(axis=1)
             each[place, right[0]] = still[:, right[0]].mean(axis=0)
     since = np.full(len(shown), np.nan)
-    if known and right is not None and spot.saved.folder is not None:
-        generations, line = _ancestors(spot, ancestors)
-        answers = _scored(spot, line, shown)[1]
+    if known and right is not None and champion.saved.folder is not None:
+        generations, line = _ancestors(champion, ancestors)
+        answers = _scored(champion, line, shown)[1]
         if answers is not None:
-            since = learned_since(np.concatenate([answers, right]), [*generations, spot.generation])
-    return ChampionRobustness(spot, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since)
+            since = learned_since(np.concatenate([answers, right]), [*generations, champion.generation])
+    return ChampionRobustness(champion, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since)
 
 
-def _ancestors(spot: ProbedChampion, count: int) -> tuple[list[int], Floats]:
+def _ancestors(champion: ProbedChampion, count: int) -> tuple[list[int], Floats]:
     """Generations and weights of some of a champion's line, evenly spaced in the logarithm of the generation."""
-    history = History(spot.saved)
+    history = History(champion.saved)
     if history.evolution:
-        line = {generation: generation for generation in range(spot.generation)}
+        line = {generation: generation for generation in range(champion.generation)}
     else:
-        line = {birth.id: birth.generation for birth in history.line(spot.number)[:-1]}
+        line = {birth.id: birth.generation for birth in history.line(champion.number)[:-1]}
     numbers = list(line)
     wanted = np.unique(np.rint(np.geomspace(1, max(len(numbers), 1), count)).astype(int)) - 1
     chosen = [numbers[place] for place in wanted.tolist() if place < len(numbers)]
@@ -126,15 +126,15 @@ def _ancestors(spot: ProbedChampion, count: int) -> tuple[list[int], Floats]:
     return [generation for generation, _ in walked], np.array([w for _, w in walked], dtype=np.float64)
 
 
-def _scored(spot: ProbedChampion, points: Floats, shown: Examples) -> tuple[Floats, NDArray[np.bool_] | None]:
+def _scored(champion: ProbedChampion, points: Floats, shown: Examples) -> tuple[Floats, NDArray[np.bool_] | None]:
     """(n,) fitness of weights (n, D), and (n, B) whether each answers each example right, if there is a right."""
     if not len(points):
         return np.empty(0), None
     fitness, rows = [], []
     for start in range(0, len(points), _AT_ONCE):
         part = points[start : start + _AT_ONCE].astype(np.float32)
-        fitness.append(spot.probe.fitness(part, shown))
-        rows.append(spot.probe.right(part, shown))
+        fitness.append(champion.probe.fitness(part, shown))
+        rows.append(champion.probe.right(part, shown))
     answers = [row for row in rows if row is not None]
     return np.concatenate(fitness), np.concatenate(answers) if len(answers) == len(rows) else None
 
@@ -145,8 +145,8 @@ def _side(each: list[ChampionRobustness], middle: int) -> Side:
         kept = np.array([one.kept for one in each])
     since = np.concatenate([one.since for one in each])
     by_age = retention_by_age(since, np.concatenate([one.kept_each[middle] for one in each]))
-    names = [one.spot.saved.path.name for one in each]
-    home = each[0].spot.saved.path
+    names = [one.champion.saved.path.name for one in each]
+    home = each[0].champion.saved.path
     label = names[0] if len(names) == 1 else home.parent.name
     return Side(label, _mean(lost), _mean(kept), by_age)
 

@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from galab.analysis.base import or_none
+from galab.saved_runs.probe import ProbedChampion
 from galab.stats.intervals import Estimate, mann_whitney, mean_interval, median_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
 
-
-    from galab.saved_runs.probe import ProbedChampion
 
 def learned_since(right: ArrayLike, generations: ArrayLike) -> NDArray[np.float64]:
     """Since when a lineage answers each example right without ever unlearning it again.

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.analysis.cosines import MutationGains
-from galab.contracts import Examples, Member
+from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches
 from galab.genome.initial import tensors_of
 from galab.genome.random import Stream, Table, draw
-from galab.genome.step_sizes import sigma
-from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Centre
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
@@ -28,21 +26,6 @@ from galab.strategies.optimizers import Optimizers
 _OTHER_KEY = 0xC0_51_4E
 #: All mutations of a repeat are held in memory together.
 _MOST_BYTES = 2 << 30
-
-
-def member_of(saved: SavedRun, generation: int | None) -> Member:
-    """The champion or the centre of a generation, as it was decoded; see :meth:`Probe.weights`."""
-    if generation is None or generation == saved.generation:
-        return saved.member()
-    history = History(saved)
-    return history.member(history.champion(generation))
-
-
-def step_size_of(saved: SavedRun, member: Member) -> float:
-    """The step size of an individual, the geometric mean where it has several; of a strategy the one it began with."""
-    if not isinstance(member, Phenotype):
-        return float(saved.config.sigma)
-    return float(sigma(round(float(member.log_sigma.mean()))))
 
 
 def require_directions(probe: Probe) -> None:

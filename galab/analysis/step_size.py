@@ -18,7 +18,7 @@ from galab.analysis.mutation_fitness import children_of
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.saved_runs.history import History
-from galab.saved_runs.mutants import MutationScores, law_of
+from galab.saved_runs.mutants import MutationScores
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import median_interval
@@ -293,7 +293,7 @@ def _mutated(
     probe: Probe, mutants: MutationScores, weights: NDArray[np.float32], steps: list[float], shown: Examples,
     generation: int, count: int, samples: int,
 ) -> Moment:  # fmt: skip
-    changes = mutants.changes(weights, law_of(probe.saved), steps, samples, shown)
+    changes = mutants.changes(weights, probe.saved.law, steps, samples, shown)
     return moment_of_mutations(generation, steps, changes.change[0], count)
 
 
@@ -304,7 +304,7 @@ def _estimated(
     gradient = probe.gradient(weights, shown).astype(np.float64)
     both = [*steps, *(-sigma for sigma in steps)]
     estimates = np.zeros((len(steps), len(weights)))
-    for z, fitness in mutants.drawn(weights, law_of(probe.saved), both, samples, shown):
+    for z, fitness in mutants.drawn(weights, probe.saved.law, both, samples, shown):
         estimates += np.nan_to_num(fitness[0, : len(steps)] - fitness[0, len(steps) :]) @ z
     return moment_of_estimates(generation, steps, estimates, gradient)
 

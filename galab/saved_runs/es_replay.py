@@ -20,8 +20,8 @@ from galab.errors import CheckpointError, GalabError
 from galab.evaluation.numeric_profile import numeric_profile, prepare_device, settle_kernels
 from galab.operators.es_noise import plan_of_ranks
 from galab.saved_runs.saved_run import SavedRun
-from galab.strategies.evolution import EvolutionStrategy, record_dtype
 from galab.storage.run_folder import SCORES
+from galab.strategies.evolution import EvolutionStrategy, record_dtype
 from galab.training.evolution_search import directions_for, start_of
 
 logger = logging.getLogger("galab")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from galab.errors import GalabError
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage.lineage import read_rows
+from galab.storage.run_folder import SCORES
 from galab.training.build import profile_of
-from galab.training.checkpoint import SCORES
 from galab.training.gradient_search import GradientSearch
 from galab.training.start import on_this_machine
 

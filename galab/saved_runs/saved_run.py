@@ -17,7 +17,7 @@ from galab.errors import RunFolderError, UsageError
 from galab.evaluation.numeric_profile import resolve_device
 from galab.genome.develop import Developer
 from galab.genome.initial import tensors_of
-from galab.genome.step_sizes import root_mean_square, sigma, typical
+from galab.genome.step_sizes import mean_log_sigma, root_mean_square, sigma
 from galab.genome.weights import Phenotype
 from galab.storage.checkpoints import checkpoint_path
 from galab.storage.groups import runs_below
@@ -102,7 +102,7 @@ class SavedRun(SavedState):
         """
         if not isinstance(member, Phenotype):
             return self._scheduled(generation)
-        return float(sigma(round(typical(steps_of(self.config, self.layout), member.log_sigma))))
+        return float(sigma(round(mean_log_sigma(steps_of(self.config, self.layout), member.log_sigma))))
 
     def rms_step_size(self, member: Member, generation: int) -> float:
         """The root mean square of an individual's step sizes over the weights: how long its dense mutations are.

@@ -20,7 +20,7 @@ from galab.config.strategy_kinds import breeds
 from galab.errors import CheckpointError, UsageError
 from galab.genome import quantile_tables
 from galab.genome.initial import Founders, founders_fixed
-from galab.genome.random import Table
+from galab.genome.random import Table, table
 from galab.storage import checkpoints, pickle_format
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, read_log

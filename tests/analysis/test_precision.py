@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galab.stats.vectors import cosine
 from galab.analysis.precision import cohorts_in_both_precisions, in_common, progress_kept, run_off, spearman, survivors
 from galab.config.fields import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.saved_run import open_saved
-from galab.storage import log
+from galab.stats.vectors import cosine
+from galab.storage.log import read_log
 from galab.training.start import start
 
 NAN = float("nan")
@@ -66,7 +66,7 @@ def test_cosine() -> None:
 def test_a_genetic_algorithm_goes_on_by_its_scores_in_float32(evolve: Callable[..., Path]) -> None:
     path = evolve(precision="float32")
     seen = list(cohorts_in_both_precisions(path / "checkpoints" / "gen_000002.pkl", 3))
-    logged = {line["generation"]: line["fitness_best"] for line in log.read(path / "log.jsonl")}
+    logged = {line["generation"]: line["fitness_best"] for line in read_log(path / "log.jsonl")}
     assert [one.generation for one in seen] == [3, 4, 5]
     for one in seen:
         assert one.fine.max() == pytest.approx(logged[one.generation], rel=1e-6)

@@ -24,7 +24,7 @@ from galab.storage.groups import group_of
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
-from galab.training.origin import read_state
+from galab.training.saved_state import read_state
 
 T = TypeVar("T")
 
