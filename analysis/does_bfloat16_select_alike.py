@@ -33,7 +33,7 @@ from galab.analysis.precision import (
     survivors,
 )
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import is_evolution
+from galab.config.strategy_rules import is_evolution
 from galab.stats.intervals import Interval, median_interval
 from galab.stats.vectors import cosine
 from galab.storage.checkpoints import list_checkpoints

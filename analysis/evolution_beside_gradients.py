@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import called
+from galab.config.strategy_rules import called
 from galab.storage.groups import runs_below
 from galab.storage.log import read_log
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import EVOLUTION_STRATEGIES, is_evolution
+from galab.config.strategy_rules import EVOLUTION_STRATEGIES, is_evolution
 from galab.errors import UsageError
 
 ES: dict[str, Any] = {"strategy": "eggroll"}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galab.analysis.base import Analysis, Progress, at_least, or_none
 from galab.analysis.mutation_fitness import children_of
-from galab.config.strategy_kinds import is_gradients, is_random
+from galab.config.strategy_rules import is_gradients, is_random
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.saved_runs.history import History

@@ -25,7 +25,7 @@ from galab.analysis.meeting_theory import (
     one_generation,
 )
 from galab.config.rules import decided
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.errors import UsageError, closest
 from galab.saved_runs.history import History
 from galab.saved_runs.saved_run import SavedRun

@@ -12,7 +12,7 @@ from galab.analysis.base import Analysis, Progress, at_least, names_in, numbers_
 from galab.analysis.mutation_fitness_figure import Violins, draw_effects
 from galab.config.distribution import TABLE_HASHES
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import is_evolution
+from galab.config.strategy_rules import is_evolution
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.genome.random import table

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from galab.analysis.base import Analysis, Progress, at_least
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.errors import UsageError, closest
 from galab.genome.random import Stream, draw, table
 from galab.genome.step_sizes import sigma

@@ -14,7 +14,7 @@ import click
 from galab.cli.options import format_option, trust_option
 from galab.cli.output import best_name, emit, emit_one, text
 from galab.cli.trials import show_trials
-from galab.config.strategy_kinds import GRADIENTS, called, evaluations_of, has_centre, is_foreign
+from galab.config.strategy_rules import GRADIENTS, called, evaluations_of, has_centre, is_foreign
 from galab.errors import GalabError
 from galab.storage.files import json_text
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from galab.config.strategy_kinds import has_centre
+from galab.config.strategy_rules import has_centre
 from galab.storage.files import csv_text, json_text
 
 if TYPE_CHECKING:

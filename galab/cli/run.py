@@ -11,7 +11,7 @@ import click
 from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
 from galab.cli.output import best_name, program, text
 from galab.cli.trials import resume_trials, run_trials
-from galab.config.strategy_kinds import evaluations_of, is_evolution, is_gradients, is_random
+from galab.config.strategy_rules import evaluations_of, is_evolution, is_gradients, is_random
 from galab.contracts import Generated
 from galab.errors import UsageError
 

@@ -18,7 +18,7 @@ from galab.config.distribution import TABLE_HASHES, parse
 from galab.config.option import check, complete, option, or_auto, spelling, type_of, undecided
 from galab.config.parsing import parse_mutations
 from galab.config.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.errors import UsageError, closest
 
 EVOLUTION, OPTIMISER = "Evolution strategies", "Optimiser of evolution strategies, sgd and adam"

@@ -23,7 +23,7 @@ from galab.config.parsing import (
 )
 from galab.config.registry import MUTATIONS
 from galab.config.schedules import parse_rate_schedule
-from galab.config.strategy_kinds import check_evolution, check_random, check_strategy, kind_of
+from galab.config.strategy_rules import check_evolution, check_random, check_strategy, kind_of
 from galab.errors import UsageError
 
 if TYPE_CHECKING:

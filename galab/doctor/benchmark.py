@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import is_gradients
+from galab.config.strategy_rules import is_gradients
 from galab.contracts import Scores, Task
 from galab.doctor.interleaved_timing import Lap
 from galab.errors import UsageError

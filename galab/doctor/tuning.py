@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig, flag
-from galab.config.strategy_kinds import is_evolution
+from galab.config.strategy_rules import is_evolution
 from galab.doctor.interleaved_timing import LEAST_ROUNDS, Clock, Lap, Ratio, Runner, median_lap, race, ratio
 from galab.errors import GalabError, UsageError, closest
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from galab import __version__
 from galab.config.distribution import TABLE_HASHES, parse
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.contracts import Member
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantile_tables

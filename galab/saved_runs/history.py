@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.strategy_kinds import breeds, has_centre, is_gradients, is_random
+from galab.config.strategy_rules import breeds, has_centre, is_gradients, is_random
 from galab.contracts import Member
 from galab.errors import CheckpointError, LethalMutationError, NoViableChildError, UsageError
 from galab.genome.births import Birth

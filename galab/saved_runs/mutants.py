@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from galab.config.parsing import parse_mutations
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.contracts import Examples, Member
 from galab.errors import LethalMutationError
 from galab.evaluation.fitness import means_of, score, steady_scores

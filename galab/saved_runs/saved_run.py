@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from galab.config.schedules import parse_rate_schedule
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.contracts import Member
 from galab.errors import RunFolderError, UsageError
 from galab.evaluation.numeric_profile import resolve_device

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import is_evolution, is_gradients
+from galab.config.strategy_rules import is_evolution, is_gradients
 from galab.doctor.tuning import SETTINGS
 from galab.errors import CheckpointError, LethalMutationError
 from galab.evaluation.numeric_profile import differences

@@ -14,7 +14,7 @@ from torch import nn
 from galab.config.fields import RunConfig
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
 from galab.config.rules import needs_behaviour, needs_use
-from galab.config.strategy_kinds import kind_of
+from galab.config.strategy_rules import kind_of
 from galab.contracts import Executor, Keyed, Strategy, Task, Telling
 from galab.errors import UsageError
 from galab.evaluation import numeric_profile as tracebacks

@@ -13,7 +13,7 @@ import torch
 
 from galab.config.fields import RunConfig
 from galab.config.parsing import parse_fitness
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.contracts import Divided, Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.dense_evaluator import Evaluator

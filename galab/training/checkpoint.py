@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from galab import __version__
 from galab.config.fields import RunConfig
 from galab.config.rules import decided
-from galab.config.strategy_kinds import breeds, is_evolution
+from galab.config.strategy_rules import breeds, is_evolution
 from galab.contracts import Keyed, Task
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import birth_dtype

@@ -23,7 +23,7 @@ from galab.config.fields import OPTIMISER, RunConfig, flag
 from galab.config.option import complete, default_of
 from galab.config.parsing import split_outside
 from galab.config.rules import CONTROLS, decided
-from galab.config.strategy_kinds import EVOLUTION_STRATEGIES, GRADIENTS, has_centre, is_foreign, kind_of
+from galab.config.strategy_rules import EVOLUTION_STRATEGIES, GRADIENTS, has_centre, is_foreign, kind_of
 from galab.errors import UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
 from galab.strategies.build_operators import steps_of

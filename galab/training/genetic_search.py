@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from galab.config.fields import RunConfig
 from galab.config.parsing import DIRECTIONAL, parse_fitness
 from galab.config.rules import needs_behaviour, needs_use
-from galab.config.strategy_kinds import is_random
+from galab.config.strategy_rules import is_random
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples

@@ -25,7 +25,7 @@ from torch import nn
 
 from galab.config.fields import RunConfig
 from galab.config.rules import decided
-from galab.config.strategy_kinds import is_evolution
+from galab.config.strategy_rules import is_evolution
 from galab.contracts import Cohort, Examples, Member, Scores, Telling
 from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of

@@ -16,7 +16,7 @@ import torch
 from galab.config.distribution import parse, shown
 from galab.config.fields import RunConfig
 from galab.config.rules import decided
-from galab.config.strategy_kinds import breeds
+from galab.config.strategy_rules import breeds
 from galab.errors import CheckpointError, UsageError
 from galab.genome import quantile_tables
 from galab.genome.initial import Founders, founders_fixed

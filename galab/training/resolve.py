@@ -10,7 +10,7 @@ from galab.config.fields import RunConfig
 from galab.config.parsing import parse_factors, parse_fitness, parse_schedule
 from galab.config.registry import TASKS
 from galab.config.rules import CONTROLS, decided
-from galab.config.strategy_kinds import is_evolution, is_gradients, is_random
+from galab.config.strategy_rules import is_evolution, is_gradients, is_random
 from galab.evaluation.numeric_profile import default_threads, resolve_device, resolve_precision
 from galab.genome.step_sizes import sigma, snap
 from galab.strategies.build_operators import is_low_rank

@@ -25,7 +25,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import histogram, hparams, image
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import is_foreign
+from galab.config.strategy_rules import is_foreign
 from galab.storage.files import append_whole, folder_error
 from galab.storage.groups import group_of
 from galab.training.log_fields import USE

@@ -14,7 +14,7 @@ from lab_outcome import GRADIENTS, log_of, merged, newest_state, outcome
 from torch import nn
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_kinds import plans_its_end
+from galab.config.strategy_rules import plans_its_end
 from galab.errors import NoViableChildError, UsageError
 from galab.evaluation.blocks import Minibatches
 from galab.saved_runs.export import export

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from galab.config.fields import RunConfig
 from galab.config.option import complete
-from galab.config.strategy_kinds import EVOLUTION_STRATEGIES
+from galab.config.strategy_rules import EVOLUTION_STRATEGIES
 from galab.doctor.advice import advice
 from galab.doctor.measure import examine
 from galab.errors import GalabError

@@ -15,7 +15,7 @@ from galab import __version__
 from galab.analysis.base import pretty
 from galab.analysis.report.facts import Facts
 from galab.config.fields import flag
-from galab.config.strategy_kinds import evaluations_of, has_centre
+from galab.config.strategy_rules import evaluations_of, has_centre
 from galab.training.compose import Choice, choices_of, command_of
 
 Rows = list[dict[str, Any]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from galab.config.fields import RunConfig
 from galab.config.option import complete, default_of
 from galab.config.registry import TASKS
-from galab.config.strategy_kinds import GRADIENTS, called
+from galab.config.strategy_rules import GRADIENTS, called
 from galab.errors import RunFolderError, UsageError, closest
 from galab.storage.groups import runs_below
 from galab.storage.log import last_line, read_log

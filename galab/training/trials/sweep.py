@@ -14,7 +14,7 @@ from typing import Any
 
 from galab.config.fields import RunConfig, flag
 from galab.config.registry import TASKS
-from galab.config.strategy_kinds import plans_its_end
+from galab.config.strategy_rules import plans_its_end
 from galab.errors import GalabError, RunFolderError, UsageError
 from galab.storage import checkpoints
 from galab.storage.groups import GroupFolder, is_group

@@ -14,7 +14,7 @@ from galab.analysis.questions.answer import numbers_of_trials, numbers_sentence
 from galab.analysis.questions.files import write
 from galab.analysis.questions.question import AnalysisNumber, Question
 from galab.analysis.questions.trials import read_question, run_question
-from galab.config.strategy_kinds import has_centre
+from galab.config.strategy_rules import has_centre
 from galab.training.compose import compose
 from galab.training.trials.trials import checked
 
