@@ -33,7 +33,7 @@ from galab.analysis.precision import (
     survivors,
 )
 from galab.config.fields import RunConfig
-from galab.config.strategy_rules import is_evolution
+from galab.config.strategy_kinds import kind_of
 from galab.stats.intervals import Interval, median_interval
 from galab.stats.vectors import cosine
 from galab.storage.checkpoints import list_checkpoints
@@ -126,7 +126,7 @@ def main() -> None:
         folder = RunFolder.open(path)
         config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
         print(f"\n{path}\n\n| generation | | median | 95 % | cohorts |\n|---|---|---|---|---|")
-        figures = of_steps() if is_evolution(config) else of_selection(config.parents)
+        figures = of_steps() if kind_of(config.strategy).estimates else of_selection(config.parents)
         tables[f"{config.strategy} on {config.task}"] = measured(folder, figures, chosen.cohorts)
     draw(tables, chosen.output)
     for name, table in tables.items():

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_rules import called
+from galab.config.strategy_kinds import label_of
 from galab.storage.groups import runs_below
 from galab.storage.log import read_log
 
@@ -40,7 +40,7 @@ def main() -> None:
         lines = [line for line in read_log(folder.log_path) if "test_accuracy" in line]
         rows = [(line["evaluations"], line["seconds"], line["test_accuracy"]) for line in lines]
         levels = " | ".join(first(level, rows) for level in LEVELS)
-        name = f"{called(config.strategy)}, seed {config.seed}"
+        name = f"{label_of(config.strategy)}, seed {config.seed}"
         print(f"| {name} | {levels} | {rows[-1][0]:.3g} | {rows[-1][2]:.2%} |" if rows else f"| {name} | no report |")
 
 

@@ -26,7 +26,7 @@ from galab.config.fields import RunConfig
 from galab.genome import random
 from galab.genome.decoder import Decoder
 from galab.operators import es_noise
-from galab.training.build import Experiment
+from galab.training.search import Experiment
 
 _NOISE_BAR, _PEAK_BAR = 15.0, 45.0
 _IMAGES = 512

@@ -17,14 +17,16 @@ from torch import nn
 from torch.func import functional_call
 
 from galab.config.fields import RunConfig
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Task
 from galab.genome.initial import tensors_of
 from galab.operators.es_noise import Dense, Factors
 from galab.strategies.evolution import EvolutionStrategy
 from galab.tasks import Classification
-from galab.training.build import Experiment, build, network_and_task
+from galab.training.build import build, network_and_task
 from galab.training.genetic_search import GeneticSearch
 from galab.training.resolve import resolve
+from galab.training.search import Experiment
 
 #: Tensors by the names of the parameters.
 Weights = dict[str, torch.Tensor]
@@ -103,7 +105,7 @@ def check_equal(of: Experiment, examples: Examples) -> None:
     """
     cohort = of.strategy.ask()
     scores = of.executor.score(cohort)
-    members = _decoded(of, cohort) if isinstance(of.search, GeneticSearch) else _moved(of, cohort)
+    members = _decoded(of, cohort) if kind_of(of.config.strategy).breeds else _moved(of, cohort)
     with torch.inference_mode():
         expected = [-float(_loss(of, member, examples)) for member in members]
     if not np.allclose(scores.fitness[: len(expected)], expected, rtol=TOLERANCE[of.config.precision]):
@@ -113,9 +115,9 @@ def check_equal(of: Experiment, examples: Examples) -> None:
 
 def _decoded(of: Experiment, cohort: Cohort) -> list[Weights]:
     """The weights of the first children, from their lineage."""
-    assert isinstance(of.search, GeneticSearch)
+    decoder = of.search_of(GeneticSearch).decoder
     births = cohort.births["id"].tolist()[:_CHECKED]
-    return [tensors_of(of.layout, of.search.decoder.decode(birth)) for birth in births]
+    return [tensors_of(of.layout, decoder.decode(birth)) for birth in births]
 
 
 def _moved(of: Experiment, cohort: Cohort) -> list[Weights]:

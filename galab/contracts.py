@@ -261,6 +261,73 @@ class Strategy(Protocol):
         ...
 
 
+class CentreStrategy(Strategy, Protocol):
+    """A strategy that moves one vector of weights.
+
+    Attributes:
+        planned: generations that the run is meant to have, on which schedules may depend; None where it has no end.
+    """
+
+    planned: int | None
+
+    @property
+    def centre(self) -> NDArray[np.float32]:
+        """(D,) the vector, a copy."""
+        ...
+
+
+class VectorStrategy(Protocol):
+    """A strategy over weight vectors, which knows neither networks nor seeds: SNES, PGPE, or a class of your own.
+
+    It is made as ``Class(start, run_key=..., population=..., sigma=..., **options)``: where the search begins, (D,)
+    float32; a number from which all its random numbers derive, together with the generation; P, the number of members
+    of a generation; the step size at the start, in weight units; and what ``--strategy 'NAME(option=value)'`` gives.
+
+    Between two generations the state is everything: two objects with the same arguments and the same state ask for the
+    same members to the bit. That is what makes runs resumable, and equal with any number of workers.
+    """
+
+    @property
+    def generation(self) -> int:
+        """Generations done: how often ``tell`` was called."""
+        ...
+
+    @property
+    def centre(self) -> NDArray[np.float32]:
+        """(D,) float32, what is validated, evaluated and exported."""
+        ...
+
+    def ask(self) -> NDArray[np.float32]:
+        """(P, D) float32, the weights of all members; the same until ``tell``."""
+        ...
+
+    def tell(self, fitness: NDArray[np.float64]) -> None:
+        """Move on.
+
+        Args:
+            fitness: (P,) in the order of ``ask``, higher is better. NaN and minus infinity are failures, which count as
+                the worst; at least one is finite.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue between two generations: numbers, texts, lists and NumPy arrays, no objects."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from the state that ``state_dict`` gave."""
+        ...
+
+
+@runtime_checkable
+class MemberByMember(Protocol):
+    """What a strategy over weight vectors may have besides: it makes some members without the others."""
+
+    def members(self, numbers: Sequence[int]) -> NDArray[np.float32]:
+        """(len(numbers), D) float32, those rows of ``ask``, bit for bit; ``tell`` may follow it as it may ``ask``."""
+        ...
+
+
 class Executor(Protocol):
     """Computes scores somewhere."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from galab.config.fields import RunConfig
+from galab.config.strategy_kinds import kind_of
 from galab.saved_runs.verify import verify
 from galab.storage import checkpoints, pickle_format
 from galab.storage.log import read_log
@@ -66,12 +67,18 @@ GRADIENTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+#: Strategies over weight vectors.
+VECTORS: dict[str, dict[str, Any]] = {
+    "snes": {"strategy": "snes", "population": 10, "sigma": 0.1},
+    "pgpe": {"strategy": "pgpe(momentum=0.8)", "population": 10, "sigma": 0.1},
+}
+
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Hyperparameters with changes; a search with a centre gets none of the genetic algorithm's, gradients no noise."""
-    strategy = changes.get("strategy", "ga")
-    foreign = ("parents", "children", "elites") if strategy not in ("ga", "random") else ()
-    foreign += ("distribution",) if strategy in ("sgd", "adam") else ()
+    """Hyperparameters with changes; a strategy with a centre gets none of the genetic algorithm's, others no noise."""
+    kind = kind_of(changes.get("strategy", "ga"))
+    foreign = () if kind.breeds else ("parents", "children", "elites")
+    foreign += () if kind.breeds or kind.estimates else ("distribution",)
     return {name: value for name, value in base.items() if name not in foreign} | changes
 
 

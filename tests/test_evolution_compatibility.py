@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_rules import EVOLUTION_STRATEGIES, is_evolution
+from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 
 ES: dict[str, Any] = {"strategy": "eggroll"}
@@ -103,10 +103,5 @@ def test_the_one_that_corresponds_is_named() -> None:
 @pytest.mark.parametrize("values", TAKEN, ids=str)
 def test_taken(values: dict[str, Any]) -> None:
     config = RunConfig(**ES | values)
-    assert is_evolution(config)
+    assert kind_of(config.strategy).estimates
     assert RunConfig.from_saved(config.to_dict()) == config
-
-
-def test_which_strategies_move_a_centre() -> None:
-    assert all(is_evolution(RunConfig(strategy=name)) for name in EVOLUTION_STRATEGIES)
-    assert not is_evolution(RunConfig())

@@ -20,6 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from galab.errors import UsageError
 
 from .libraries import BFLOAT16, MODULES
@@ -36,9 +39,38 @@ def available() -> bool:
     return _STAMP.exists()
 
 
+def check_available() -> None:
+    """Raise a UsageError that says what to do if ``make bench-peers`` has not been run."""
+    if not available():
+        raise UsageError(
+            f"expected other people's libraries in {_STAMP.parent}, got none installed; run make bench-peers first"
+        )
+
+
 def libraries(kind: str = "eggroll", precision: str = "float32") -> tuple[str, ...]:
     """The libraries of a kind that compute in this precision."""
     return tuple(name for name in MODULES[kind] if precision == "float32" or name in BFLOAT16)
+
+
+def updates(**given: Any) -> dict[str, NDArray[np.float64]]:
+    """Updates of SNES and PGPE by other people's libraries; for what is given and found see ``updates.py``.
+
+    Raises:
+        UsageError: if the environment is absent.
+        CalledProcessError: a library failed.
+    """
+    check_available()
+    with tempfile.TemporaryDirectory(prefix="galab-peers-") as folder:
+        source, target = Path(folder) / "given.npz", Path(folder) / "found.npz"
+        np.savez(source, **given)
+        subprocess.run(
+            [_PYTHON, "-m", "peers.updates", source, target],
+            cwd=_BENCH,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            check=True,
+        )
+        with np.load(target) as found:
+            return dict(found)
 
 
 class Peers:
@@ -53,10 +85,7 @@ class Peers:
     """
 
     def __init__(self, kind: str = "eggroll", *, patience: float = 900.0) -> None:
-        if not available():
-            raise UsageError(
-                f"expected other people's libraries in {_STAMP.parent}, got none installed; run make bench-peers first"
-            )
+        check_available()
         self._kind = kind
         self._patience = patience
         self._folder = tempfile.TemporaryDirectory(prefix="galab-peers-")

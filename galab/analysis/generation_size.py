@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galab.analysis.base import Analysis, Progress, at_least, or_none
 from galab.analysis.mutation_fitness import children_of
-from galab.config.strategy_rules import is_gradients, is_random
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.saved_runs.history import History
@@ -241,7 +241,8 @@ def _batch(saved: SavedRun) -> int:
 
 def _require_mutation(saved: SavedRun) -> None:
     """Refuse a run whose search has no mutation, and so no children."""
-    if is_gradients(saved.config) or is_random(saved.config):
+    kind = kind_of(saved.config.strategy)
+    if not (kind.inherits or kind.estimates):
         raise UsageError(
             f"expected a run that mutates, got --strategy {saved.config.strategy} in '{saved.path}'; analyse a run of "
             "a genetic algorithm or of an evolution strategy"

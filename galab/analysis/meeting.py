@@ -25,7 +25,7 @@ from galab.analysis.meeting_theory import (
     one_generation,
 )
 from galab.config.rules import decided
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 from galab.saved_runs.history import History
 from galab.saved_runs.saved_run import SavedRun
@@ -227,7 +227,7 @@ def _rows(curves: list[Curve]) -> list[dict[str, Any]]:
 
 def _breeding(saved: SavedRun, parents: int | None, children: int | None, law: str | None) -> Breeding:
     config = saved.config
-    evolution = not breeds(config)
+    evolution = not kind_of(config.strategy).breeds
     if evolution and (parents is None or children is None):
         raise UsageError(
             f"expected --parents and --children, as '{saved.path}' is a run of --strategy {config.strategy}, which "
@@ -280,7 +280,7 @@ def _counted(when: NDArray[np.int64], generations: int, label: str, colour: int,
 
 def _observed(saved: SavedRun, generations: int, pairs: int, curves: list[Curve]) -> dict[str, Any]:
     """Descent from both in the run's own lineage: that both *could* be carried, and under union are."""
-    if saved.folder is None or not breeds(saved.config):
+    if saved.folder is None or not kind_of(saved.config.strategy).breeds:
         return {"observed": None, "observed_pairs": 0}
     when, count = descents(History(saved).rows, generations, pairs, saved.config.seed or 0)
     if not count:

@@ -12,7 +12,7 @@ from galab.analysis.base import Analysis, Progress, at_least, names_in, numbers_
 from galab.analysis.mutation_fitness_figure import Violins, draw_effects
 from galab.config.distribution import TABLE_HASHES
 from galab.config.fields import RunConfig
-from galab.config.strategy_rules import is_evolution
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.genome.random import table
@@ -127,7 +127,7 @@ def _part(progress: Progress, what: str, start: float, width: float, share: floa
 
 def children_of(config: RunConfig) -> int:
     """Of how many a generation of a run is made: children, or members of a population."""
-    return int(config.population if is_evolution(config) else config.children)
+    return kind_of(config.strategy).members(config)
 
 
 def _analysis(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from galab.analysis.base import Analysis, Progress, at_least
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 from galab.genome.random import Stream, draw, table
 from galab.genome.step_sizes import sigma
@@ -301,7 +301,7 @@ def _references(champion: ProbedChampion, name: str) -> tuple[dict[str, Floats],
     references: dict[str, Floats] = {"its founder" if line else "where it began": founder}
     config = saved.config
     reason = None
-    if not breeds(config):
+    if not kind_of(config.strategy).breeds:
         reason = "an evolution strategy's centre has no line of mutations"
     elif config.mutate != "dense":
         reason = f"the mutation {config.mutate} does not move every weight by its step size"

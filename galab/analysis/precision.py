@@ -22,9 +22,9 @@ from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.selection import rank
 from galab.saved_runs.saved_run import open_saved
 from galab.stats.intervals import rank_correlation
-from galab.training.build import Experiment, own_threads
+from galab.training.build import own_threads
 from galab.training.evolution_search import EvolutionSearch
-from galab.training.genetic_search import GeneticSearch
+from galab.training.search import Experiment
 from galab.training.true_gradient import TrueGradient
 
 Fitness = NDArray[np.float64]
@@ -128,7 +128,7 @@ def cohorts_in_both_precisions(path: Path, count: int, *, trust: bool = False) -
     fine, coarse = (
         saved.components(dataclasses.replace(config, precision=precision)) for precision in ("float32", "bfloat16")
     )
-    if isinstance(fine.search, GeneticSearch):
+    if kind_of(config.strategy).breeds:
         for _ in range(count):
             yield _bred(fine, coarse)
         return
@@ -139,8 +139,6 @@ def cohorts_in_both_precisions(path: Path, count: int, *, trust: bool = False) -
 
 def _bred(fine: Experiment, coarse: Experiment) -> ScorePair:
     """A generation of a genetic algorithm."""
-    search = fine.search
-    assert isinstance(search, GeneticSearch)
     cohort, again = fine.strategy.ask(), coarse.strategy.ask()
     scores, others = fine.executor.score(cohort), coarse.executor.score(again)
     elsewhere = fine.executor.score(Cohort(cohort.generation + 1, cohort.births, cohort.children))
@@ -153,8 +151,7 @@ class _Truth:
     """The gradients that an evolution strategy estimates."""
 
     def __init__(self, experiment: Experiment) -> None:
-        config, task, search = experiment.config, experiment.task, experiment.search
-        assert isinstance(search, EvolutionSearch)
+        config, task, search = experiment.config, experiment.task, experiment.search_of(EvolutionSearch)
         fresh = fresh_examples(task, search.evaluator.prepared)
         run_key = experiment.founders.run_key
         self._minibatches = Minibatches(search.executor.examples, config.batch, run_key, fresh)
@@ -168,9 +165,7 @@ class _Truth:
 
 def _moved(fine: Experiment, coarse: Experiment, truth: _Truth) -> ScorePair:
     """A generation of an evolution strategy."""
-    one, other = fine.search, coarse.search
-    assert isinstance(one, EvolutionSearch)
-    assert isinstance(other, EvolutionSearch)
+    one, other = fine.search_of(EvolutionSearch), coarse.search_of(EvolutionSearch)
     cohort, again = one.strategy.ask(), other.strategy.ask()
     scores, others = one.executor.score(cohort), other.executor.score(again)
     found = truth.at(one, cohort.generation)

@@ -14,7 +14,8 @@ import click
 from galab.cli.options import format_option, trust_option
 from galab.cli.output import best_name, emit, emit_one, text
 from galab.cli.trials import show_trials
-from galab.config.strategy_rules import GRADIENTS, called, evaluations_of, has_centre, is_foreign
+from galab.config.strategy_kinds import kind_of, label_of
+from galab.config.strategy_rules import is_foreign
 from galab.errors import GalabError
 from galab.storage.files import json_text
 
@@ -46,7 +47,7 @@ def list_runs(runs: Path, style: str) -> None:
 
     rows = [_row(folder, runs) for folder in runs_below(runs)]
     if style == "table":
-        rows = [{name: row[name] for name in _IN_TABLE} | {"strategy": called(row["strategy"])} for row in rows]
+        rows = [{name: row[name] for name in _IN_TABLE} | {"strategy": label_of(row["strategy"])} for row in rows]
     emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
 
 
@@ -86,7 +87,7 @@ def show(path: Path, full: bool, style: str) -> None:
         "champion": saved.state["champion"],
         "checkpoints": [g for g, _ in checkpoints.list_checkpoints(saved.folder.checkpoints)] if saved.folder else [],
     }
-    if has_centre(saved.config.strategy):
+    if not kind_of(saved.config.strategy).breeds:
         content["score_log"] = _score_log(saved)
     else:
         content["seed_chain"] = _chain(saved)
@@ -173,11 +174,12 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
 
     totals, strategy = content["totals"], content["hyperparameters"]["strategy"]
     click.echo(f"{content['run']}: {content['task']['description']}")
+    kind = kind_of(strategy)
     click.echo(
-        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({evaluations_of(strategy)}), "
+        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({kind.evaluations}), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
-    if strategy in GRADIENTS:
+    if kind.gradients:
         click.echo(f"{strategy} is a baseline that uses gradients: each generation is one step along one")
     click.echo("\nhyperparameters (* differs from the default)")
     values = content["hyperparameters"]
@@ -199,7 +201,7 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         log_size = content["score_log"]
         click.echo(f"\n{best_name(strategy, champion['id'])}: {found or 'not measured yet'}")
         what = f"score log: {log_size['updates']:,} updates in {log_size['bytes'] / 1000:,.1f} kB"
-        if strategy in GRADIENTS:
+        if kind.gradients:
             click.echo(f"{what}; with the seed, {values['seed']}, the data makes every centre again")
         else:
             click.echo(f"{what}; with the seed, {values['seed']}, they make every centre again")

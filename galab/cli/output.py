@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from galab.config.strategy_rules import has_centre
+from galab.config.strategy_kinds import kind_of
 from galab.storage.files import csv_text, json_text
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def text(value: Any) -> str:
 
 def best_name(strategy: str, number: int) -> str:
     """The one that evaluate and export use, by what it is: a birth, or the centre after some generation."""
-    return f"centre of generation {number:,}" if has_centre(strategy) else f"champion {number}"
+    return f"champion {number}" if kind_of(strategy).breeds else f"centre of generation {number:,}"
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> None:

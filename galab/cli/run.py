@@ -11,16 +11,16 @@ import click
 from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
 from galab.cli.output import best_name, program, text
 from galab.cli.trials import resume_trials, run_trials
-from galab.config.strategy_rules import evaluations_of, is_evolution, is_gradients, is_random
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Generated
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
     from galab.config.fields import RunConfig
     from galab.storage.run_folder import RunFolder
-    from galab.training.build import Experiment
     from galab.training.log_fields import Totals
     from galab.training.loop import Result
+    from galab.training.search import Experiment
     from galab.training.stop import StopRules
     from galab.training.tensorboard import Recorder
 
@@ -126,12 +126,15 @@ def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, gener
 
 def _searchers(config: RunConfig) -> str:
     """Who searches, in words."""
-    if is_random(config):
+    kind = kind_of(config.strategy).name
+    if kind == "random":
         return f"{config.children:,} networks drawn a generation, the best {config.parents:,} of all kept"
-    if is_gradients(config):
+    if kind == "gradients":
         return f"gradient descent, a baseline that uses gradients: {config.optimizer} with lr {config.lr:g}"
-    if not is_evolution(config):
+    if kind == "genetic":
         return f"{config.parents} parents, {config.children} children"
+    if kind == "vectors":
+        return f"{config.strategy}, population {config.population:,}, sigma {config.sigma:g}"
     rank = "full-rank noise" if config.strategy == "openai-es" else f"rank {config.rank}"
     pairs = {"antithetic": "in pairs", "one-sided": "one-sided", "auto": "in pairs where they are worth it"}
     return (
@@ -156,7 +159,7 @@ def _report(result: Result) -> int:
     path = result.folder.path
     click.echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
-        f"({evaluations_of(result.strategy)}), {result.seconds:.1f} s, seed {result.seed}"
+        f"({kind_of(result.strategy).evaluations}), {result.seconds:.1f} s, seed {result.seed}"
     )
     metrics, who = result.metrics, best_name(result.strategy, result.champion)
     if "test_accuracy" in metrics:

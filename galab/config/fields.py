@@ -18,7 +18,7 @@ from galab.config.distribution import TABLE_HASHES, parse
 from galab.config.option import check, complete, option, or_auto, spelling, type_of, undecided
 from galab.config.parsing import parse_mutations
 from galab.config.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 
 EVOLUTION, OPTIMISER = "Evolution strategies", "Optimiser of evolution strategies, sgd and adam"
@@ -293,7 +293,7 @@ class RunConfig(EvolutionOptions):
             check(RunConfig, item, getattr(self, item.name))
         for name, value in undecided(self, self.strategy).items():
             object.__setattr__(self, name, value)
-        if self.crossover == "auto" and breeds(self):
+        if self.crossover == "auto" and kind_of(self.strategy).breeds:
             object.__setattr__(self, "crossover", rules.default_crossover(self))
         rules.check(self)
 

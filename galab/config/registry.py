@@ -174,8 +174,11 @@ STRATEGIES = Registry(
         "eggroll": "galab.strategies.evolution:EvolutionStrategy",
         "sgd": "galab.strategies.gradient_descent:GradientDescent",
         "adam": "galab.strategies.gradient_descent:GradientDescent",
+        "snes": "galab.strategies.snes:SNES",
+        "pgpe": "galab.strategies.pgpe:PGPE",
     },
     "galab run --help",
+    called=True,
 )
 MUTATIONS = Registry(
     "mutation",

@@ -23,7 +23,8 @@ from galab.config.parsing import (
 )
 from galab.config.registry import MUTATIONS
 from galab.config.schedules import parse_rate_schedule
-from galab.config.strategy_rules import check_evolution, check_random, check_strategy, kind_of
+from galab.config.strategy_kinds import kind_of
+from galab.config.strategy_rules import check_evolution, check_random, check_strategy, check_vectors
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -150,7 +151,10 @@ def check_gradients(config: RunConfig) -> None:
 
 
 #: What is checked of searches that are no genetic algorithm.
-OTHERS = {"random": (check_random,), "evolution": (check_evolution,), "gradients": (check_gradients,)}
+OTHERS = {
+    "random": (check_random,), "evolution": (check_evolution,), "gradients": (check_gradients,),
+    "vectors": (check_vectors,),
+}  # fmt: skip
 
 
 MEMORY_OPERATORS = (
@@ -197,7 +201,7 @@ def decided(config: RunConfig) -> dict[str, Any]:
 
 def default_crossover(config: RunConfig) -> str:
     """What ``auto`` means: a coin for every weight, unless an island has one parent or mutation follows one line."""
-    alone = config.parents // config.islands < 2 or kind_of(config.strategy) == "random"
+    alone = config.parents // config.islands < 2 or not kind_of(config.strategy).inherits
     # A memory made of halves of two others would be neither of them.
     whole = "row" if set(_operators(config)) <= set(MEMORY_OPERATORS) else "parameter"
     return "none" if alone or "momentum" in _operators(config) else whole
@@ -222,7 +226,7 @@ def check(config: RunConfig) -> None:
     hidden_sizes(config.hidden)
     parse_fitness(config.fitness)
     check_strategy(config)
-    for rule in OTHERS.get(kind_of(config.strategy), _GENETIC):
+    for rule in OTHERS.get(kind_of(config.strategy).name, _GENETIC):
         rule(config)
     if config.keep not in ("all", "log") and not (config.keep.isdecimal() and int(config.keep) >= 1):
         raise UsageError(f"expected --keep to be 'all', 'log' or a number of at least 1, got '{config.keep}'")

@@ -9,74 +9,26 @@ from galab.config.fields import EVOLUTION, OPTIMISER
 from galab.config.option import default_of, spelling
 from galab.config.parsing import DIRECTIONAL, INTRINSIC, parse_fitness
 from galab.config.schedules import parse_rate_schedule
+from galab.config.strategy_kinds import VECTORS, kind_of
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
     from galab.config.fields import RunConfig
 
-#: Strategies that move one centre along estimated gradients.
-EVOLUTION_STRATEGIES = ("openai-es", "eggroll")
-#: Baselines that move one centre along true gradients.
-GRADIENTS = ("sgd", "adam")
-#: Draws networks and breeds none.
-RANDOM = "random"
-
-
-def is_evolution(config: RunConfig) -> bool:
-    """Whether the search is an evolution strategy, and no genetic algorithm."""
-    return config.strategy in EVOLUTION_STRATEGIES
-
-
-def is_gradients(config: RunConfig) -> bool:
-    """Whether the run is a baseline that uses gradients."""
-    return config.strategy in GRADIENTS
-
-
-def has_centre(strategy: str) -> bool:
-    """Whether the search moves one centre, and has no parents."""
-    return strategy in (*EVOLUTION_STRATEGIES, *GRADIENTS)
-
-
-def called(strategy: str) -> str:
-    """A strategy as tables and figures name it: what uses gradients says so."""
-    return f"{strategy} (gradients)" if strategy in GRADIENTS else strategy
-
-
-def evaluations_of(strategy: str) -> str:
-    """What a strategy's evaluations are, in words."""
-    if strategy in GRADIENTS:
-        return "examples forwards, and each of them backwards too"
-    return f"{'members' if has_centre(strategy) else 'children'} x examples"
-
-
-def breeds(config: RunConfig) -> bool:
-    """Whether the search has parents and children, be they drawn."""
-    return not has_centre(config.strategy)
-
-
-def is_random(config: RunConfig) -> bool:
-    """Whether every network is drawn, and none is bred."""
-    return config.strategy == RANDOM
-
-
-def kind_of(strategy: str) -> str:
-    """Which hyperparameters a strategy has: those of ``evolution``, ``gradients``, ``random`` or ``genetic``."""
-    if has_centre(strategy):
-        return "evolution" if strategy in EVOLUTION_STRATEGIES else "gradients"
-    return RANDOM if strategy == RANDOM else "genetic"
-
-
 def plans_its_end(config: RunConfig) -> bool:
     """Whether a rate hangs on the number of generations, so that a longer run is another one from the start."""
     schedules = (("--sigma-schedule", config.sigma_schedule), ("--lr-schedule", config.lr_schedule))
-    given = [parse_rate_schedule(text, name) for name, text in schedules if text is not None and not breeds(config)]
-    return any(schedule.needs_end for schedule in given)
+    if kind_of(config.strategy).breeds:
+        return False
+    return any(parse_rate_schedule(text, name).needs_end for name, text in schedules if text is not None)
 
 
 #: What all kinds of search but gradients understand, or ignore, whatever the heading.
 _SHARED = ("sigma", "sigma_schedule", "distribution")
 #: What a random search understands of the genetic algorithm's; it decides the last three itself.
 _OF_RANDOM = ("parents", "children", "ties", "elites", "survival", "crossover")
+#: What a strategy over weight vectors understands of the options of others.
+_OF_VECTORS = ("population", "sigma")
 #: Who understands the options under a heading.
 _WHOSE = {EVOLUTION: "--strategy eggroll or openai-es", OPTIMISER: "--strategy eggroll, openai-es, sgd or adam"}
 #: What to say instead, where there is something like it.
@@ -85,21 +37,29 @@ _INSTEAD = {"children": "--population", "parents": "--population", "population":
 
 def is_foreign(item: dataclasses.Field[Any], strategy: str) -> bool:
     """Whether only another kind of search understands a field of the configuration."""
-    kind, breeding, evolution = kind_of(strategy), ("Population", "Mutation"), (EVOLUTION, OPTIMISER)
+    kind, breeding, evolution = kind_of(strategy).name, ("Population", "Mutation"), (EVOLUTION, OPTIMISER)
     bred = breeding + evolution
-    foreign = {"evolution": breeding, "gradients": (*breeding, EVOLUTION), RANDOM: bred, "genetic": evolution}[kind]
-    known = {RANDOM: (*_SHARED, *_OF_RANDOM), "gradients": ()}.get(kind, _SHARED)
+    foreign = {"evolution": breeding, "gradients": (*breeding, EVOLUTION)}.get(
+        kind, evolution if kind == "genetic" else bred
+    )
+    known = {"random": (*_SHARED, *_OF_RANDOM), "gradients": (), "vectors": _OF_VECTORS}.get(kind, _SHARED)
     return item.name not in known and item.metadata["group"] in foreign
 
 
 def check_strategy(config: RunConfig) -> None:
     """Refuse what only another kind of search understands, as nothing would come of it."""
+    kind = kind_of(config.strategy)
+    if "(" in config.strategy and kind is not VECTORS and any(map(config.strategy.startswith, kind.strategies)):
+        raise UsageError(
+            f"expected --strategy {config.strategy.partition('(')[0]} without arguments, got '{config.strategy}': its "
+            "options are flags of their own; see `galab run --help`"
+        )
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if not is_foreign(item, config.strategy) or value == default_of(item, config.strategy):
             continue
         flag = spelling(item)
-        known = item.name in _INSTEAD and not is_gradients(config)
+        known = item.name in _INSTEAD and not kind_of(config.strategy).gradients
         instead = f"use {_INSTEAD[item.name]}" if known else "drop it"
         other = _WHOSE.get(item.metadata["group"], "the genetic algorithm (--strategy ga)")
         raise UsageError(
@@ -165,6 +125,16 @@ def check_evolution(config: RunConfig) -> None:
             f"{'pairs' if each == 2 else 'members'}, got {config.population}; change one of them"
         )
     _check_fitness(config)
+
+
+def check_vectors(config: RunConfig) -> None:
+    """Refuse what strategies over weight vectors cannot do."""
+    _check_fitness(config)
+    if config.compile == "on":
+        raise UsageError(
+            f"expected no --compile with --strategy {config.strategy}, got on: each member has weights of its own; "
+            "drop it"
+        )
 
 
 def _check_fitness(config: RunConfig) -> None:

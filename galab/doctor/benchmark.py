@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_rules import is_gradients
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Scores, Task
 from galab.doctor.interleaved_timing import Lap
 from galab.errors import UsageError
@@ -29,10 +29,11 @@ from galab.storage import checkpoints
 from galab.storage.run_folder import locate
 from galab.training import origin
 from galab.training import trust as trust_rules
-from galab.training.build import Experiment, build, network_and_task, profile_of
+from galab.training.build import build, network_and_task, profile_of
 from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import resolve
 from galab.training.saved_state import SavedState
+from galab.training.search import Experiment
 from galab.training.workers import with_workers
 
 _SECONDS, _LEAST = 0.15, 3
@@ -265,7 +266,7 @@ class Workbench:
         Raises:
             UsageError: it uses gradients.
         """
-        if is_gradients(config):
+        if kind_of(config.strategy).gradients:
             raise UsageError(
                 f"expected a search without gradients to find settings for, got --strategy {config.strategy}: there is "
                 "one way to compute its steps; choose --threads by hand"

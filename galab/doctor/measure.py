@@ -29,10 +29,11 @@ from galab.evaluation.sources import Around, Measured
 from galab.operators.es_noise import Centre, Directions, cosine, one_sided_cosine, plan_of, variance
 from galab.strategies.evolution import MEMBER, SHAPINGS, estimate, pair_weights, parts, single_weights, without_failures
 from galab.training import origin
-from galab.training.build import Experiment, build, network_and_task, own_threads
+from galab.training.build import build, network_and_task, own_threads
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import resolve
+from galab.training.search import Experiment
 from galab.training.true_gradient import TrueGradient
 
 #: Step sizes that are tried, as factors of the configured one.
@@ -167,8 +168,7 @@ def examine(config: RunConfig, *, budget: float = 30.0) -> Findings:
     config, law = origin.settle(pinned_origin(resolve(seeded)))
     module, task = network_and_task(config)
     experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
-    search = experiment.search
-    assert isinstance(search, EvolutionSearch)
+    search = experiment.search_of(EvolutionSearch)
     directions = Directions(
         search.plan, law, experiment.founders.run_key, torch.device(config.device), config.cache_mb << 20
     )

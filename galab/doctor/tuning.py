@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig, flag
-from galab.config.strategy_rules import is_evolution
+from galab.config.strategy_kinds import kind_of
 from galab.doctor.interleaved_timing import LEAST_ROUNDS, Clock, Lap, Ratio, Runner, median_lap, race, ratio
 from galab.errors import GalabError, UsageError, closest
 
@@ -82,7 +82,7 @@ def candidates(
         for changes in found:
             share = -(-numerics["members"] // max(1, changes[name]))
             if share < numerics["chunk"]:  # else some would have nothing to do
-                changes["chunk"] = share + (share % 2 if is_evolution(config) else 0)
+                changes["chunk"] = share + (share % 2 if kind_of(config.strategy).estimates else 0)
         return [changes for changes in found if changes[name] != getattr(config, name)]
     if name == "threads":
         # With worker processes, threads are those of each.
@@ -101,7 +101,7 @@ def counts(most: int) -> list[int]:
 def _chunks(config: RunConfig, chunk: int, members: int) -> list[int]:
     """A half, a quarter and twice of a chunk, within what a generation fills: more would be nobody's work."""
     wanted = {-(-chunk // 4), -(-chunk // 2), min(2 * chunk, members)}
-    if is_evolution(config):  # pairs lie in one chunk
+    if kind_of(config.strategy).estimates:  # pairs lie in one chunk
         wanted = {one + one % 2 for one in wanted}
     return sorted(wanted - {chunk})
 

@@ -1,4 +1,4 @@
-"""Where the members of a cohort come from: decoded genomes, or a centre and its directions.
+"""Where the members of a cohort come from: decoded genomes, weights of a strategy, or a centre and its directions.
 
 Parts of a cohort: chunks of members that are computed together, and what they scored, put together again.
 """
@@ -22,7 +22,7 @@ from galab.evaluation.es_evaluator import Chunk, PerturbedEvaluator
 from galab.evaluation.fitness import mean_squares
 from galab.genome.decoder import Decoder
 from galab.genome.weights import Phenotype
-from galab.operators.es_noise import Directions
+from galab.operators.es_noise import Centre, Directions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +199,31 @@ class Decoded(Chunked):
         """Decoded members, measured."""
         measurements = self._evaluator.measure(members, examples, each)
         return Measured(indices, measurements, examples, lambda: mean_squares(members))
+
+
+class Given(Chunked):
+    """Members whose weights a strategy makes.
+
+    Args:
+        members: gives the weights of some members of the present generation, from the first one's number and how many:
+            (count, D) float32.
+        evaluator: scores weights.
+    """
+
+    _evaluator: Evaluator
+
+    def __init__(self, members: Callable[[int, int], NDArray[np.float32]], evaluator: Evaluator) -> None:
+        self._members = members
+        self._evaluator = evaluator
+
+    def measured(
+        self, parts: Sequence[Part], examples: Examples, each: EachExample | None
+    ) -> Iterator[Measured]:
+        """See :class:`Source`."""
+        for part in parts:
+            members = [Centre(row) for row in self._members(part.first, len(part))]
+            measurements = self._evaluator.measure(members, examples, each)
+            yield Measured(list(range(len(part))), measurements, examples, unknown_squares)
 
 
 class Around:

@@ -15,20 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.contracts import Scores
+from galab.config.strategy_kinds import kind_of, load_reference
+from galab.contracts import CentreStrategy, Scores
 from galab.errors import CheckpointError, GalabError
 from galab.evaluation.numeric_profile import numeric_profile, prepare_device, settle_kernels
-from galab.operators.es_noise import plan_of_ranks
 from galab.saved_runs.saved_run import SavedRun
-from galab.storage.run_folder import SCORES
-from galab.strategies.evolution import EvolutionStrategy, record_dtype
-from galab.training.evolution_search import directions_for, start_of
+from galab.strategies.centre import record_dtype
+from galab.training import trust as trust_rules
 
 logger = logging.getLogger("galab")
 
 
 class ScoreReplay:
-    """An evolution strategy that is told the scores of a log.
+    """A strategy that moves a centre and is told the scores of a log.
 
     Args:
         saved: the run at any of its checkpoints.
@@ -39,29 +38,28 @@ class ScoreReplay:
 
     Raises:
         CheckpointError: there is no score log, or the checkpoint says nothing possible of the directions.
+        UsageError: the strategy is code that is not trusted.
     """
 
     source = "scores"
 
     def __init__(self, saved: SavedRun) -> None:
         self.saved = saved
-        config, founders, path = saved.config, saved.founders, saved.home.path / SCORES
+        config, founders, path = saved.config, saved.founders, saved.home.scores_path
         self._device = "cuda" if config.device == "cuda" and torch.cuda.is_available() else "cpu"
         settle_kernels()
         prepare_device(self._device)
         torch.set_num_threads(config.threads)
+        trust_rules.check(config, trust=saved.trust, names=["strategy"])
         device = torch.device(self._device)
         try:
-            plan = plan_of_ranks(founders.layout, saved.state["ranks"])
             self._content = memoryview(path.read_bytes())
-        except (KeyError, ValueError, GalabError) as error:
-            raise CheckpointError(f"expected the ranks of the run's noise in its checkpoint, got: {error}") from error
         except OSError as error:
             raise CheckpointError(f"expected a score log at '{path}', got '{error.strerror or error}'") from error
-        directions = directions_for(config, plan, saved.law, founders.run_key, device)
-        self._ranks = plan.ranks
-        self._strategy = EvolutionStrategy(config, founders.layout, start_of(founders), directions, device)
-        self._row = record_dtype(config.population)
+        kind = kind_of(config.strategy)
+        replica = load_reference(kind.search).replica
+        self._strategy: CentreStrategy = replica(config, founders, saved.law, saved.state, device)
+        self._row = record_dtype(kind.members(config))
         self._hash = hashlib.sha256()
         self._at = 0
         self._going = True
@@ -74,7 +72,10 @@ class ScoreReplay:
     @property
     def state(self) -> dict[str, Any] | None:
         """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
-        return {"strategy": self._strategy.state_dict(), "ranks": self._ranks} if self._going else None
+        if not self._going:
+            return None
+        ranks = self.saved.state.get("ranks")  # what directions are made of; not every strategy has them
+        return {"strategy": self._strategy.state_dict(), **({} if ranks is None else {"ranks": ranks})}
 
     def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The numeric profile of the replay; how members were evaluated is as saved, because none is."""

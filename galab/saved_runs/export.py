@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from galab import __version__
 from galab.config.distribution import TABLE_HASHES, parse
 from galab.config.fields import RunConfig
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Member
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantile_tables
@@ -52,7 +52,7 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
         UsageError: an unknown format.
         GalabError: the extra for safetensors is not installed, or the lineage is not at hand.
     """
-    if to == "genome" and not breeds(saved.config):
+    if to == "genome" and not kind_of(saved.config.strategy).breeds:
         raise UsageError(
             f"expected --to torch or safetensors for the centre of {saved.config.strategy}, got genome: a centre is no "
             "birth; what it follows from is the run folder itself (see `galab verify`)"
@@ -119,7 +119,7 @@ def chain_of(saved: SavedRun, member: int | None = None) -> list[Birth]:
     Raises:
         CheckpointError: the checkpoint lies outside its run folder, without its lineage.
     """
-    if not breeds(saved.config):
+    if not kind_of(saved.config.strategy).breeds:
         raise CheckpointError(
             f"expected a genetic algorithm, got --strategy {saved.config.strategy}, whose centre has no lineage"
         )

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.strategy_rules import breeds, has_centre, is_gradients, is_random
+from galab.config.strategy_kinds import kind_of, load_reference
 from galab.contracts import Member
 from galab.errors import CheckpointError, LethalMutationError, NoViableChildError, UsageError
 from galab.genome.births import Birth
 from galab.genome.develop import develop_all
 from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Centre
-from galab.saved_runs.es_replay import ScoreReplay
-from galab.saved_runs.gradient_replay import GradientReplay
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage import checkpoints
 from galab.storage.log import read_log
@@ -94,7 +92,7 @@ class History:
             )
         self.folder: RunFolder = saved.folder
         self.generation = saved.generation
-        self.evolution = has_centre(saved.config.strategy)
+        self.evolution = not kind_of(saved.config.strategy).breeds
         self._saved = saved
 
     @cached_property
@@ -198,7 +196,7 @@ class History:
             ) from error
 
     def _centres(self, generations: set[int]) -> Iterator[tuple[int, Centre]]:
-        replay = GradientReplay(self._saved) if is_gradients(self._saved.config) else ScoreReplay(self._saved)
+        replay = load_reference(kind_of(self._saved.config.strategy).replay)(self._saved)
         for generation, centre in replay.centres(last=max(generations, default=-1)):
             if generation in generations:
                 yield generation, Centre(centre)
@@ -225,7 +223,7 @@ def champion_of(saved: SavedRun, generation: int | None = None) -> Individual:
 
 def replayable_generations(saved: SavedRun) -> list[int]:
     """Generations after which there is a checkpoint and one generation more, up to the one that is opened."""
-    if saved.folder is None or not breeds(saved.config) or is_random(saved.config):
+    if saved.folder is None or not kind_of(saved.config.strategy).inherits:
         return []
     return [number for number, _ in checkpoints.list_checkpoints(saved.folder.checkpoints) if number < saved.generation]
 

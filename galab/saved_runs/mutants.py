@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from galab.config.parsing import parse_mutations
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Examples, Member
 from galab.errors import LethalMutationError
 from galab.evaluation.fitness import means_of, score, steady_scores
@@ -53,7 +53,7 @@ class Mutants:
         self._config = saved.config
         self._run_key = saved.config.seed or 0
         self._law = saved.law
-        if not breeds(saved.config):
+        if not kind_of(saved.config.strategy).breeds:
             ranks = saved.state.get("ranks")  # a baseline by gradients has no noise of its own
             self._plan = plan_of(saved.layout, None) if ranks is None else plan_of_ranks(saved.layout, ranks)
             return

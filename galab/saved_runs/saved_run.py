@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from galab.config.schedules import parse_rate_schedule
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Member
 from galab.errors import RunFolderError, UsageError
 from galab.evaluation.numeric_profile import resolve_device
@@ -166,7 +166,7 @@ def open_below(paths: Sequence[Path], *, trust: bool = False) -> list[SavedRun]:
 
 
 def _who(saved: SavedRun, member: int | None, place: int) -> dict[str, Any]:
-    if not breeds(saved.config):
+    if not kind_of(saved.config.strategy).breeds:
         return {"member": "centre"}
     return {"member": "champion" if member is None else member, "birth": saved.numbers[place]}
 

@@ -19,14 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig
-from galab.config.strategy_rules import is_evolution, is_gradients
+from galab.config.strategy_kinds import kind_of, load_reference
 from galab.doctor.tuning import SETTINGS
 from galab.errors import CheckpointError, LethalMutationError
 from galab.evaluation.numeric_profile import differences
 from galab.genome.develop import develop_all
 from galab.genome.weights import Phenotype
-from galab.saved_runs.es_replay import ScoreReplay
-from galab.saved_runs.gradient_replay import GradientReplay
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
@@ -164,10 +162,9 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[Ce
         raise CheckpointError(f"expected checkpoints in '{folder.checkpoints}', found none; resume the run first")
     keyframes = (SavedRun(load_state(path), folder, path, trust=trust) for _, path in present)
     first = next(keyframes)
-    if is_evolution(first.config):
-        return _verify_centres(ScoreReplay(first), chain([first], keyframes))
-    if is_gradients(first.config):
-        return _verify_centres(GradientReplay(first), chain([first], keyframes))
+    replay = kind_of(first.config.strategy).replay
+    if replay:
+        return _verify_centres(load_reference(replay)(first), chain([first], keyframes))
     return _verify_births(chain([first], keyframes))
 
 

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / LINEAGE
 
     @property
+    def scores_path(self) -> Path:
+        """``scores.bin``, the score log, in the same format."""
+        return self.path / SCORES
+
+    @property
     def founders_path(self) -> Path:
         """``founders.pkl``, in the checkpoint format."""
         return self.path / "founders.pkl"

@@ -17,7 +17,7 @@ from galab.config.parsing import (
     parse_mutations,
     parse_schedule,
 )
-from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
+from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, Registry
 from galab.config.rules import BY_USE, CONTROLS, by_use, decided
 from galab.errors import UsageError
 from galab.genome.develop import Developer, Mutation, Recombination
@@ -27,7 +27,6 @@ from galab.genome.step_sizes import Steps, snap
 from galab.genome.weights import Layout
 from galab.operators.step_size import StepSizeRule
 from galab.operators.step_size_control import Control
-from galab.strategies.genetic import GeneticAlgorithm
 
 #: Arguments of mutations that are also hyperparameters of the run, which say what they may be.
 _OPTIONS = {"count": "mutate_count", "rank": "mutate_rank", "beta": "momentum"}
@@ -199,16 +198,6 @@ def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
     kind = _class(STEP_SIZE_RULES, name, "propose" if name in CONTROLS else "mutate")
     rule: StepSizeRule | Control = _made(kind, (run_key, config.step_size_rate), options, name)
     return rule
-
-
-def strategy_class(name: str) -> type[GeneticAlgorithm]:
-    """The search behind a name.
-
-    Raises:
-        UsageError: the name is unknown or is no search.
-    """
-    kind: type[GeneticAlgorithm] = _class(STRATEGIES, name, "from_config")
-    return kind
 
 
 def _made(kind: Any, arguments: tuple[Any, ...], options: dict[str, Any], called: str) -> Any:

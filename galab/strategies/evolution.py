@@ -28,16 +28,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from galab.config.fields import RunConfig
 from galab.config.schedules import parse_rate_schedule
 from galab.contracts import Cohort, Outcome, Scores
-from galab.errors import GalabError, NoViableChildError
+from galab.errors import NoViableChildError
 from galab.genome.weights import Layout
 from galab.operators.es_noise import Dense, Directions, Factors
-from galab.strategies.optimizers import Optimizers
-from galab.strategies.survival import answered
+from galab.strategies.centre import TorchCentre, as_recorded, record_of
+from galab.strategies.survival import all_failed, answered, check_answered
 
 
 def estimate(
@@ -172,17 +172,8 @@ class Step:
     ties: float | None
 
 
-def record_dtype(population: int) -> np.dtype[Any]:
-    """A row of the score log: everything that is needed to repeat a generation, but for the seeds.
-
-    ``planned`` is the number of generations that the run was meant to have then, on which schedules depend that end
-    with the run; 0 where nobody said. A resumed run may have another.
-    """
-    return np.dtype([("generation", "<u4"), ("planned", "<u4"), ("fitness", "<f4", (population,))])
-
-
-class EvolutionStrategy:
-    """See :class:`galab.contracts.Strategy`.
+class EvolutionStrategy(TorchCentre):
+    """See :class:`galab.contracts.Strategy`, and :class:`TorchCentre` for further attributes.
 
     Args:
         config: the hyperparameters, resolved.
@@ -192,12 +183,8 @@ class EvolutionStrategy:
         device: where the centre lives.
 
     Attributes:
-        generation: generations done.
-        planned: generations that the run is meant to have; None where nobody said.
-        parameters: name to the centre's tensor.
         antithetic: whether the next generation is tried in pairs.
         step: what the last update was made of.
-        record_dtype: a row of the score log.
     """
 
     def __init__(
@@ -208,32 +195,13 @@ class EvolutionStrategy:
         directions: Directions,
         device: torch.device,
     ) -> None:
-        self.config = config
-        self.generation = 0
-        self.planned = config.generations
-        self.layout = layout
+        super().__init__(config, layout, centre, device, config.population)
         self._directions = directions
         self._device = device
-        parts = layout.split(np.array(centre, dtype=np.float32))
-        self.parameters = {
-            name: nn.Parameter(torch.from_numpy(np.array(part)).to(device), requires_grad=False)
-            for name, part in parts.items()
-        }
-        self._optimizers = Optimizers(
-            config.optimizer, list(self.parameters.values()), config.lr, config.weight_decay
-        )
         self._sigma = parse_rate_schedule(config.sigma_schedule or "constant", "--sigma-schedule")
-        self._lr = parse_rate_schedule(config.lr_schedule, "--lr-schedule")
         self.antithetic = config.pairs != "one-sided"
         self._worth = self.antithetic
         self.step: Step | None = None
-        self.record_dtype = record_dtype(config.population)
-        self._asked: Cohort | None = None
-
-    @property
-    def centre(self) -> NDArray[np.float32]:
-        """(D,) the centre as one vector, a copy."""
-        return torch.cat([value.detach().flatten() for value in self.parameters.values()]).cpu().numpy()
 
     @property
     def checksum(self) -> int:
@@ -247,10 +215,6 @@ class EvolutionStrategy:
         """The step size of a generation, in weight units."""
         return self.config.sigma * self._sigma.factor(generation, self.planned)
 
-    def learning_rate(self, generation: int) -> float:
-        """The learning rate of a generation's update."""
-        return self.config.lr * self._lr.factor(generation, self.planned)
-
     def noise_of(self, generation: int) -> int:
         """The generation whose noise a generation uses: the first of those that share it."""
         return (generation - 1) // self.config.noise_reuse + 1
@@ -261,8 +225,7 @@ class EvolutionStrategy:
         Raises:
             GalabError: the last cohort's scores have not been told yet.
         """
-        if self._asked is not None:
-            raise GalabError("expected tell() with the scores of the last cohort, got ask() again; call tell() first")
+        check_answered(self._asked)
         population = self.config.population
         members = np.zeros(population, dtype=MEMBER)
         places = np.arange(population)
@@ -279,13 +242,10 @@ class EvolutionStrategy:
             NoViableChildError: not one member has a finite score; the generation is not counted.
         """
         cohort = answered(self._asked, scores)
-        # As it is written down, so that a replay computes with the same numbers.
-        with np.errstate(over="ignore"):  # what is too large for it is a failure like any other
-            fitness = scores.fitness.astype(np.float32)
+        fitness = as_recorded(scores.fitness)
         if not np.isfinite(fitness).any():
-            raise NoViableChildError(_all_failed(cohort, scores))
-        record = np.zeros(1, dtype=self.record_dtype)
-        record["generation"], record["planned"], record["fitness"] = cohort.generation, self.planned or 0, fitness
+            raise NoViableChildError(all_failed(cohort, scores, "members", "--sigma or --lr"))
+        record = record_of(cohort.generation, self.planned, fitness)
         self._update(cohort.generation, without_failures(fitness.astype(np.float64)))
         self.generation = cohort.generation
         self._asked = None
@@ -331,15 +291,6 @@ class EvolutionStrategy:
         self._optimizers.load_state(state["optimizer"])
         self._asked = None
 
-    def load_centre(self, centre: NDArray[np.float32]) -> None:
-        """Put the centre somewhere.
-
-        Args:
-            centre: (D,) float32.
-        """
-        for name, part in self.layout.split(np.array(centre, dtype=np.float32)).items():
-            self.parameters[name].data.copy_(torch.from_numpy(np.array(part)))
-
 
 def parts(fitness: NDArray[np.float64], groups: int = 1) -> tuple[float, float, float]:
     """Odd and even energy of pairs, and the share of ties.
@@ -355,12 +306,3 @@ def parts(fitness: NDArray[np.float64], groups: int = 1) -> tuple[float, float, 
     plus, minus = fitness[0::2], fitness[1::2]
     odd, even = (plus - minus) / 2, (plus + minus) / 2
     return float(np.mean(odd**2)), float(even.reshape(groups, -1).var(axis=1).mean()), float(np.mean(odd == 0))
-
-
-def _all_failed(cohort: Cohort, scores: Scores) -> str:
-    reasons = [scores.failures[index] for index in sorted(scores.failures)]
-    return (
-        f"generation {cohort.generation}: not one of {len(cohort.births)} members has a finite fitness "
-        f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
-        "--sigma or --lr, or look at the task"
-    )

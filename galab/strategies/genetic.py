@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from galab.config.fields import RunConfig
 from galab.config.rules import decided, needs_behaviour, needs_use
 from galab.contracts import Cohort, Outcome, Scores
-from galab.errors import GalabError, NoViableChildError
+from galab.errors import NoViableChildError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.pedigree import Pedigree
 from galab.genome.step_sizes import snap
@@ -27,7 +27,7 @@ from galab.operators.islands import island_of
 from galab.operators.step_size import StepSizeRule
 from galab.operators.step_size_control import Control
 from galab.strategies.reproduction import Parents, Reproduction, SigmaSearch
-from galab.strategies.survival import Competitors, Scoring, Survival, answered, parents_mean
+from galab.strategies.survival import Competitors, Scoring, Survival, all_failed, answered, check_answered, parents_mean
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -104,8 +104,7 @@ class GeneticAlgorithm:
         Raises:
             GalabError: the last cohort's scores have not been told yet.
         """
-        if self._asked is not None:
-            raise GalabError("expected tell() with the scores of the last cohort, got ask() again; call tell() first")
+        check_answered(self._asked)
         generation = self.generation + 1
         if self._search.due(generation):
             born = self._search.probes(generation, self._next_id, self._sigma_of_parents(), self.parents)
@@ -153,7 +152,7 @@ class GeneticAlgorithm:
         cohort = answered(self._asked, scores)
         # With no child alive the same parents would try the same step sizes for ever.
         if not np.isfinite(scores.fitness[: cohort.children]).any():
-            raise NoViableChildError(_all_failed(cohort, scores))
+            raise NoViableChildError(all_failed(cohort, scores, "children", "--sigma"))
         measured = dict(zip(cohort.births["id"].tolist(), scores.fitness.tolist(), strict=True))
         known = dict(zip(self.parents.tolist(), self.parent_fitness.tolist(), strict=True)) if self._fixed_data else {}
         known |= measured
@@ -289,15 +288,6 @@ def _followed(measured: NDArray[Kind] | None, kept: NDArray[Kind] | None, rows: 
     unknown = np.nan if np.issubdtype(measured.dtype, np.floating) else 0
     after = np.full((len(rows), measured.shape[1]), unknown, measured.dtype) if kept is None else kept[rows]
     return np.concatenate([measured, after])
-
-
-def _all_failed(cohort: Cohort, scores: Scores) -> str:
-    reasons = [scores.failures[index] for index in sorted(scores.failures) if index < cohort.children]
-    return (
-        f"generation {cohort.generation}: not one of {cohort.children} children has a finite fitness "
-        f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
-        "--sigma, or look at the task"
-    )
 
 
 class RandomSearch(GeneticAlgorithm):

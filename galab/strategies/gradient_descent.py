@@ -14,16 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from galab.config.fields import RunConfig
-from galab.config.schedules import parse_rate_schedule
 from galab.contracts import Cohort, Outcome, Scores
-from galab.errors import GalabError, NoViableChildError
+from galab.errors import NoViableChildError
 from galab.genome.weights import Layout
-from galab.strategies.evolution import record_dtype
-from galab.strategies.optimizers import Optimizers
-from galab.strategies.survival import answered
+from galab.strategies.centre import TorchCentre, record_of
+from galab.strategies.survival import answered, check_answered
 
 #: The only member: the centre itself, numbered by the generation.
 _MEMBER = np.dtype([("id", "<i8")])
@@ -42,8 +39,8 @@ class Descent:
     change: float
 
 
-class GradientDescent:
-    """See :class:`galab.contracts.Strategy`.
+class GradientDescent(TorchCentre):
+    """See :class:`galab.contracts.Strategy`, and :class:`TorchCentre` for further attributes.
 
     Args:
         config: the hyperparameters, resolved.
@@ -52,38 +49,12 @@ class GradientDescent:
         device: where the centre lives.
 
     Attributes:
-        generation: steps done.
-        planned: steps that the run is meant to have; None where nobody said.
-        parameters: name to the centre's tensor.
         step: what the last step was made of.
-        record_dtype: a row of the score log.
     """
 
     def __init__(self, config: RunConfig, layout: Layout, centre: NDArray[np.float32], device: torch.device) -> None:
-        self.config = config
-        self.generation = 0
-        self.planned = config.generations
-        self.layout = layout
-        self.parameters = {
-            name: nn.Parameter(torch.from_numpy(np.array(part)).to(device), requires_grad=False)
-            for name, part in layout.split(np.array(centre, dtype=np.float32)).items()
-        }
-        self._optimizers = Optimizers(
-            config.optimizer, list(self.parameters.values()), config.lr, config.weight_decay
-        )
-        self._lr = parse_rate_schedule(config.lr_schedule, "--lr-schedule")
+        super().__init__(config, layout, centre, device, 1)
         self.step: Descent | None = None
-        self.record_dtype = record_dtype(1)
-        self._asked: Cohort | None = None
-
-    @property
-    def centre(self) -> NDArray[np.float32]:
-        """(D,) the centre as one vector, a copy."""
-        return self._flat().cpu().numpy()
-
-    def learning_rate(self, generation: int) -> float:
-        """The learning rate of a generation's step."""
-        return self.config.lr * self._lr.factor(generation, self.planned)
 
     def ask(self) -> Cohort:
         """The centre.
@@ -91,8 +62,7 @@ class GradientDescent:
         Raises:
             GalabError: the last cohort's scores have not been told yet.
         """
-        if self._asked is not None:
-            raise GalabError("expected tell() with the scores of the last cohort, got ask() again; call tell() first")
+        check_answered(self._asked)
         member = np.array([(self.generation + 1,)], dtype=_MEMBER)
         self._asked = Cohort(self.generation + 1, member, 1)
         return self._asked
@@ -119,9 +89,7 @@ class GradientDescent:
         change = _length([self._flat() - before])
         if not np.isfinite(change):
             raise NoViableChildError(_diverged(cohort.generation, "the step left weights that are not finite"))
-        record = np.zeros(1, dtype=self.record_dtype)
-        record["generation"], record["planned"] = cohort.generation, self.planned or 0
-        record["fitness"] = scores.fitness
+        record = record_of(cohort.generation, self.planned, scores.fitness)
         self.step = Descent(norm, change)
         self.generation = cohort.generation
         self._asked = None
@@ -136,18 +104,6 @@ class GradientDescent:
         self.generation = int(state["generation"])
         self._optimizers.load_state(state["optimizer"])
         self._asked = None
-
-    def load_centre(self, centre: NDArray[np.float32]) -> None:
-        """Put the centre somewhere.
-
-        Args:
-            centre: (D,) float32.
-        """
-        for name, part in self.layout.split(np.array(centre, dtype=np.float32)).items():
-            self.parameters[name].data.copy_(torch.from_numpy(np.array(part)))
-
-    def _flat(self) -> torch.Tensor:
-        return torch.cat([value.detach().flatten() for value in self.parameters.values()])
 
 
 def _length(parts: list[torch.Tensor]) -> float:

@@ -23,6 +23,36 @@ from galab.operators.selection import Field, make, rank
 WORST = -float(np.finfo(np.float64).max)
 
 
+def check_answered(asked: Cohort | None) -> None:
+    """Refuse to ask for another cohort before the scores of the last one are told.
+
+    Args:
+        asked: the cohort that waits for its scores, if there is one.
+
+    Raises:
+        GalabError: there is one.
+    """
+    if asked is not None:
+        raise GalabError("expected tell() with the scores of the last cohort, got ask() again; call tell() first")
+
+
+def all_failed(cohort: Cohort, scores: Scores, members: str, smaller: str) -> str:
+    """The sentence about a generation in which no member has a finite score.
+
+    Args:
+        cohort: who was evaluated.
+        scores: what they scored.
+        members: what they are called.
+        smaller: the options to try smaller values of.
+    """
+    reasons = [scores.failures[index] for index in sorted(scores.failures) if index < cohort.children]
+    return (
+        f"generation {cohort.generation}: not one of {cohort.children} {members} has a finite fitness "
+        f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
+        f"{smaller}, or look at the task"
+    )
+
+
 def answered(asked: Cohort | None, scores: Scores) -> Cohort:
     """The cohort that the scores are of.
 

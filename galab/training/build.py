@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,17 @@ from torch import nn
 from galab.config.fields import RunConfig
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
 from galab.config.rules import needs_behaviour, needs_use
-from galab.config.strategy_rules import kind_of
-from galab.contracts import Executor, Keyed, Strategy, Task, Telling
+from galab.config.strategy_kinds import kind_of, load_reference
+from galab.contracts import Keyed, Task, Telling
 from galab.errors import UsageError
 from galab.evaluation import numeric_profile as tracebacks
 from galab.evaluation.fitness import COMPUTED, NEEDS, require_classes
 from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, settle_kernels
 from galab.genome.initial import Founders, founders_given, founders_of
 from galab.genome.random import Table, table
-from galab.genome.weights import Layout
 from galab.models import build_model
 from galab.tasks import Classification, load_task
-from galab.training.evolution_search import EvolutionSearch
-from galab.training.genetic_search import GeneticSearch
-from galab.training.gradient_search import GradientSearch
-from galab.training.search import Parts, Search, Shared
-
-#: By the kind of search; all others breed.
-_SEARCHES: dict[str, Any] = {"evolution": EvolutionSearch, "gradients": GradientSearch}
+from galab.training.search import Experiment, Parts, Search, Shared
 
 
 @contextmanager
@@ -42,44 +34,6 @@ def own_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """The parts of one run, wired together.
-
-    Attributes:
-        config: the configuration, with every "auto" decided.
-        task: what is learned.
-        module: the network's structure and buffers.
-        founders: the recipe for generation 0.
-        law: the table of the noise's distribution.
-        search: the strategy, and what runs it.
-        pool: the workers that carry out evaluations; None where this process does.
-    """
-
-    config: RunConfig
-    task: Task
-    module: nn.Module
-    founders: Founders
-    law: Table
-    search: Search
-    pool: Executor | None = None
-
-    @property
-    def layout(self) -> Layout:
-        """Where each parameter lies in a weight vector."""
-        return self.founders.layout
-
-    @property
-    def strategy(self) -> Strategy:
-        """Whom to evaluate, and what follows from the scores."""
-        return self.search.strategy
-
-    @property
-    def executor(self) -> Executor:
-        """Carries out a generation's evaluation."""
-        return self.search.executor if self.pool is None else self.pool
 
 
 def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
@@ -152,7 +106,7 @@ def build(
         founders = founders_of(module, run_key)
     law = table(config.distribution) if law is None else law
     parts = Parts(config, task, module, founders, law, shared or Shared())
-    search: Search = _SEARCHES.get(kind_of(config.strategy), GeneticSearch).build(parts)
+    search: Search = load_reference(kind_of(config.strategy).search).build(parts)
     experiment = Experiment(config, task, module, founders, law, search)
     parts.shared.like = parts.shared.like or experiment
     return experiment

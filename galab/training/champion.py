@@ -13,7 +13,7 @@ import torch
 
 from galab.config.fields import RunConfig
 from galab.config.parsing import parse_fitness
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Divided, Examples, Inspected, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.dense_evaluator import Evaluator
@@ -63,7 +63,7 @@ class Judge:
         self._layout = layout
         self._base = parse_fitness(config.fitness).bases[0]
         self._each = steady_scores(self._base)
-        self._several = evaluator(min(config.parents, 64) if breeds(config) else 1)
+        self._several = evaluator(min(config.parents, 64) if kind_of(config.strategy).breeds else 1)
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,20 +14,17 @@ from numpy.typing import NDArray
 from galab import __version__
 from galab.config.fields import RunConfig
 from galab.config.rules import decided
-from galab.config.strategy_rules import breeds, is_evolution
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Keyed, Task
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import birth_dtype
 from galab.genome.initial import Founders
 from galab.genome.weights import Layout
 from galab.storage import pickle_format
-from galab.storage.run_folder import LINEAGE, SCORES
-from galab.strategies.evolution import record_dtype
-
-if TYPE_CHECKING:
-    from galab.training.build import Experiment
-    from galab.training.champion import Champion
-    from galab.training.log_fields import Totals
+from galab.strategies.centre import record_dtype
+from galab.training.champion import Champion
+from galab.training.log_fields import Totals
+from galab.training.search import Experiment
 
 #: What a checkpoint of a run has at the least, with its type.
 _KEYS = {
@@ -81,9 +78,8 @@ def capture(
 
 def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
     """Name of the file in which a run writes down what it is rebuilt from, and the type of a row."""
-    if breeds(config):
-        return LINEAGE, births_dtype(config)
-    return SCORES, record_dtype(config.population if is_evolution(config) else 1)
+    kind = kind_of(config.strategy)
+    return kind.record, births_dtype(config) if kind.breeds else record_dtype(kind.members(config))
 
 
 def births_dtype(config: RunConfig) -> np.dtype[np.void]:

@@ -23,10 +23,12 @@ from galab.config.fields import OPTIMISER, RunConfig, flag
 from galab.config.option import complete, default_of
 from galab.config.parsing import split_outside
 from galab.config.rules import CONTROLS, decided
-from galab.config.strategy_rules import EVOLUTION_STRATEGIES, GRADIENTS, has_centre, is_foreign, kind_of
+from galab.config.strategy_kinds import kind_of
+from galab.config.strategy_rules import is_foreign
 from galab.errors import UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
 from galab.strategies.build_operators import steps_of
+from galab.strategies.load import settled
 from galab.training.individuals import members_of
 from galab.training.saved_state import SavedState
 from galab.training.trust import CODE, check, remember
@@ -135,8 +137,10 @@ def compose(
         values |= read_preset(preset)
     if config_file is not None:
         values |= _read_file(config_file)
-    if evolution and (values | flags).get("strategy") not in EVOLUTION_STRATEGIES:
+    if evolution and not kind_of((values | flags).get("strategy", "ga")).estimates:
         flags = flags | {"strategy": "eggroll"}
+    if "strategy" in flags:
+        flags = flags | {"strategy": settled(flags["strategy"])}
     values = _of_this_kind(values, flags)
     config = RunConfig.from_dict(without_dependents(values, flags) | flags)
     typed = [name for name in CODE if name in flags]
@@ -151,6 +155,8 @@ def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     Raises:
         UsageError: the values do not go with the configuration.
     """
+    if "strategy" in values:
+        values = values | {"strategy": settled(values["strategy"])}
     if values.get("strategy", config.strategy) == config.strategy:
         return dataclasses.replace(config, **values)
     kept = without_dependents(_of_this_kind(config.to_dict(), values), values)
@@ -183,7 +189,7 @@ def _of_this_kind(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, An
     if was == wanted:
         return values
     fields = RunConfig.__dataclass_fields__
-    if {was, wanted} & set(GRADIENTS):
+    if kind_of(was).gradients or kind_of(wanted).gradients:
         values = {name: value for name, value in values.items() if not _left_behind(name, value, was, wanted)}
     if kind_of(was) == kind_of(wanted):
         return values
@@ -201,7 +207,7 @@ def _left_behind(name: str, value: Any, was: str, wanted: str) -> bool:
     if item is None:  # refused by name later
         return False
     usual = bool(item.metadata["by_strategy"]) and value == default_of(item, was)
-    return usual or item.metadata["group"] == OPTIMISER or (wanted in GRADIENTS and name in _OF_GRADIENTS)
+    return usual or item.metadata["group"] == OPTIMISER or (kind_of(wanted).gradients and name in _OF_GRADIENTS)
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -223,7 +229,7 @@ def _inherited(origin: Path) -> dict[str, Any]:
     whole = complete(saved.state["hyperparameters"])
     values = {name: value for name, value in whole.items() if name not in _NOT_INHERITED}
     config = saved.config
-    if has_centre(config.strategy):
+    if not kind_of(config.strategy).breeds:
         return values
     come_to = reached_log_sigma(steps_of(config, saved.layout), config.sigma, members_of(saved.state)[0].log_sigma)
     # Rows and columns together, and factors, may lie outside of the bounds of a single step size.

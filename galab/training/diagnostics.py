@@ -15,23 +15,22 @@ columns are centred on a factor of 1; tensors that never move have none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galab.config.fields import RunConfig
 from galab.config.parsing import labels, parse_mutations
 from galab.config.rules import is_gene_law
 from galab.contracts import Cohort, Outcome, Scores
+from galab.genome.decoder import Decoder
 from galab.genome.pedigree import Ancestry, Kinship
 from galab.genome.step_sizes import PER_OCTAVE, Steps, log2_grid, sigma, sum_of_squares
 from galab.genome.weights import SCALE, Phenotype
+from galab.strategies.genetic import GeneticAlgorithm
 from galab.strategies.survival import parents_mean
-
-if TYPE_CHECKING:
-    from galab.training.genetic_search import GeneticSearch
 
 #: Quantiles of step sizes, by the end of their names.
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
@@ -122,23 +121,35 @@ class Diagnostics:
     """Diagnoses one run, generation by generation.
 
     Args:
-        search: the run's search, at the generation to continue from.
+        config: the run's configuration.
+        strategy: at the generation to continue from.
+        decoder: has the parents.
+        fitness: measures members outside the cohort, given a generation and n members, on that generation's examples:
+            (n,) higher is better, not finite for failures.
     """
 
-    def __init__(self, search: GeneticSearch) -> None:
-        self._search = search
-        config, strategy = search.config, search.strategy
+    def __init__(
+        self,
+        config: RunConfig,
+        strategy: GeneticAlgorithm,
+        decoder: Decoder,
+        fitness: Callable[[int, list[Phenotype]], NDArray[np.float64]],
+    ) -> None:
+        self._config = config
+        self._strategy = strategy
+        self._decoder = decoder
+        self._fitness = fitness
         self._ancestry = Ancestry(strategy.pedigree, config.parents)
         self._kinship = self._ancestry.of(strategy.parents.tolist(), int(strategy.state_dict()["next_id"]))
         self._spacing = config.report_every * -(-SPACING // config.report_every)
         self._operators = labels([call for call, _ in parse_mutations(config.mutate)])
-        self._steps = search.decoder.developer.steps
+        self._steps = decoder.developer.steps
         self._parents: dict[int, Phenotype] = {}
 
     def before(self, cohort: Cohort) -> None:
         """Called before the strategy hears the scores: afterwards parents that have died can no longer be decoded."""
         if cohort.generation % self._spacing == 0:
-            decode, family = self._search.decoder.decode, cohort.births["parents"][: cohort.children]
+            decode, family = self._decoder.decode, cohort.births["parents"][: cohort.children]
             self._parents = {birth: decode(birth) for birth in np.unique(family[family >= 0]).tolist()}
 
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome) -> dict[str, Any]:
@@ -149,9 +160,9 @@ class Diagnostics:
             scores: what they scored.
             outcome: who was chosen.
         """
-        decoder = self._search.decoder
+        decoder = self._decoder
         parents = [decoder.decode(birth) for birth in outcome.parents.tolist()]
-        report = cohort.generation % self._search.config.report_every == 0
+        report = cohort.generation % self._config.report_every == 0
         line = self._success(cohort, scores) | self._related(cohort, parents)
         line |= self._operator_shares(outcome) | self._ages(cohort.generation, outcome)
         if report or self._steps.granularity != "parameter":
@@ -164,27 +175,20 @@ class Diagnostics:
 
     def _success(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
         """Share of children better than their parents' mean on the same examples, where it is known."""
-        if cohort.children != self._search.config.children:  # probes of a search for the step size
+        if cohort.children != self._config.children:  # probes of a search for the step size
             return {}
-        gain = self._search.strategy.gain
+        gain = self._strategy.gain
         fitness = scores.fitness[: cohort.children]
         if (np.isfinite(fitness) & ~np.isfinite(gain)).any():
             if not self._parents:
                 return {}
-            measured = self._fitness_of_parents(cohort.generation)
+            measured = self._fitness(cohort.generation, list(self._parents.values()))
             known = dict(zip(self._parents, measured.tolist(), strict=True))
             gain = fitness - parents_mean(cohort.births["parents"][: cohort.children], known)
         return {"selection_success_rate": success_rate(fitness, gain)}
 
-    def _fitness_of_parents(self, generation: int) -> NDArray[np.float64]:
-        """(n,) of those that were decoded before, on a generation's examples."""
-        members, decoded = list(self._parents.values()), self._search.decoded
-        places = list(range(len(members)))
-        measure = partial(decoded.of, places, members)
-        return self._search.executor.fitness(generation, measure)
-
     def _related(self, cohort: Cohort, parents: Sequence[Phenotype]) -> dict[str, Any]:
-        strategy, decoder = self._search.strategy, self._search.decoder
+        strategy, decoder = self._strategy, self._decoder
         before = self._kinship
         last = int(cohort.births["id"][: cohort.children].max())
         kinship = self._kinship = self._ancestry.of(strategy.parents.tolist(), last + 1)
@@ -193,7 +197,7 @@ class Diagnostics:
             "diversity_common_ancestor": None if ancestor is None else cohort.generation - ancestor.generation,
             "diversity_segregating": kinship.younger,
         }
-        if is_gene_law(self._search.config):
+        if is_gene_law(self._config):
             line["diversity_segregating"] = len(set[int]().union(*(parent.genes or {} for parent in parents)))
             line["diversity_fixed_mutations"] = decoder.fixations
             decoder.fixations = 0
@@ -203,12 +207,12 @@ class Diagnostics:
 
     def _operator_shares(self, outcome: Outcome) -> dict[str, Any]:
         """Shares among the children that became parents; None where no child did."""
-        config, chosen, line = self._search.config, outcome.records, dict[str, Any]()
+        config, chosen, line = self._config, outcome.records, dict[str, Any]()
         if len(self._operators) > 1:
             for number, name in enumerate(self._operators, 1):
                 line[f"selection_operator_{name}"] = _share(chosen["mutation"] == number)
             if config.mutate_shares == "inherited":
-                inherited = self._search.strategy.reproduction.shares.portions(outcome.parents.tolist())
+                inherited = self._strategy.reproduction.shares.portions(outcome.parents.tolist())
                 for name, share in zip(self._operators, inherited.mean(axis=0).tolist(), strict=True):
                     line[f"selection_inherited_{name}"] = share
         if config.crossover != "none" and config.crossover_rate < 1:
@@ -217,9 +221,9 @@ class Diagnostics:
 
     def _ages(self, generation: int, outcome: Outcome) -> dict[str, Any]:
         """Generations since the best and the oldest parent were born."""
-        if not self._search.config.elites:
+        if not self._config.elites:
             return {}
-        pedigree = self._search.pedigree
+        pedigree = self._strategy.pedigree
         ages = [generation - pedigree[birth].generation for birth in outcome.parents.tolist()]
         return {"selection_age_best": ages[0], "selection_age_oldest": max(ages)}
 

@@ -13,28 +13,35 @@ from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig
 from galab.config.parsing import parse_fitness
+from galab.config.registry import STRATEGIES
 from galab.contracts import Cohort, Member, Outcome, Scores
-from galab.errors import CheckpointError, NoViableChildError, UsageError
+from galab.errors import CheckpointError, GalabError, NoViableChildError, UsageError
 from galab.evaluation.batched.layer_rules import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.evaluation.executors.local import Here
 from galab.evaluation.sources import Around
-from galab.genome.births import Birth
 from galab.genome.initial import Founders
 from galab.genome.random import Table
-from galab.genome.weights import to_float
-from galab.operators.es_noise import Centre, Directions, Plan, cosine, one_sided_cosine, plan_of, variance
+from galab.operators.es_noise import (
+    Centre,
+    Directions,
+    Plan,
+    cosine,
+    one_sided_cosine,
+    plan_of,
+    plan_of_ranks,
+    variance,
+)
 from galab.stats import vectors
-from galab.storage.run_folder import SCORES
 from galab.strategies.evolution import EvolutionStrategy
-from galab.training.search import Parts
+from galab.training.search import Parts, SearchBase, start_of
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
 
 
-class EvolutionSearch:
+class EvolutionSearch(SearchBase):
     """See :class:`galab.training.search.Search`.
 
     Attributes:
@@ -44,8 +51,6 @@ class EvolutionSearch:
         evaluator: scores members for the estimate.
         executor: carries out a generation's evaluation.
     """
-
-    records = SCORES
 
     def __init__(
         self,
@@ -78,11 +83,11 @@ class EvolutionSearch:
         device = torch.device(config.device)
         plan = plan_for(config, parts)
         directions = directions_for(config, plan, parts.law, founders.run_key, device)
-        strategy = EvolutionStrategy(config, founders.layout, start_of(founders), directions, device)
-        twin = parts.twin
-        if twin is not None and isinstance(twin.search, EvolutionSearch):
+        strategy = _strategy(config, founders, directions, device)
+        twin = parts.twin(EvolutionSearch)
+        if twin is not None:
             # Compiling once is enough for all trials.
-            evaluator, examples = twin.search.evaluator, twin.search.executor.examples
+            evaluator, examples = twin.evaluator, twin.executor.examples
         else:
             evaluator = PerturbedEvaluator(
                 parts.module, plan, task,
@@ -100,6 +105,29 @@ class EvolutionSearch:
         truth = TrueGradient(parts.module, task, parse_fitness(config.fitness).bases[0], device)
         return cls(config, plan, strategy, evaluator, source, minibatches, truth)
 
+    @staticmethod
+    def replica(
+        config: RunConfig, founders: Founders, law: Table, state: dict[str, Any], device: torch.device
+    ) -> EvolutionStrategy:
+        """The strategy of a run at generation 0, without its network and its data: it can be told scores of a log.
+
+        Args:
+            config: of the run.
+            founders: where the centre begins.
+            law: the table of the noise's distribution.
+            state: any checkpoint of the run, which says what directions are made of.
+            device: where the centre lives.
+
+        Raises:
+            CheckpointError: the checkpoint says nothing possible of the directions.
+        """
+        try:
+            plan = plan_of_ranks(founders.layout, state["ranks"])
+        except (KeyError, ValueError, GalabError) as error:
+            raise CheckpointError(f"expected the ranks of the run's noise in its checkpoint, got: {error}") from error
+        directions = directions_for(config, plan, law, founders.run_key, device)
+        return _strategy(config, founders, directions, device)
+
     @property
     def record_dtype(self) -> np.dtype[Any]:
         """The scores of a generation, as the score log has them."""
@@ -116,10 +144,6 @@ class EvolutionSearch:
             "compiled": evaluator.compiled,
         }
 
-    def begin(self) -> NDArray[Any]:
-        """Nothing: the centre begins at the first founder."""
-        return np.zeros(0, dtype=self.record_dtype)
-
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
         """The centre, numbered by its generation."""
         return [self.strategy.generation], [Centre(self.strategy.centre)]
@@ -129,9 +153,6 @@ class EvolutionSearch:
         reports = cohort.generation % self.config.report_every == 0
         parameters = self.strategy.parameters
         self._before = {name: value.detach().clone() for name, value in parameters.items()} if reports else None
-
-    def after(self, outcome: Outcome) -> None:
-        """Nothing: what can be drawn again need not be kept."""
 
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Rates, the estimate, pairs, and on report generations how far the estimate is from the true gradient."""
@@ -176,10 +197,6 @@ class EvolutionSearch:
         """The centre, and what its directions are made of: a replay has no network to ask."""
         return {"weights": self.strategy.centre[None], "ranks": self.plan.ranks, "even_to_odd": self._even_to_odd}
 
-    def recent(self) -> NDArray[Any]:
-        """None: a centre has no ancestors."""
-        return np.zeros(0, dtype=self.record_dtype)
-
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
         """Continue; the score log is not needed for it.
 
@@ -202,9 +219,6 @@ class EvolutionSearch:
     def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
         """Whether the centre here is that of the news."""
         return self.news() == news
-
-    def settle(self) -> None:
-        """Nothing: what has to be done next follows from the scores."""
 
     def hear(self, fitness: NDArray[np.float64]) -> None:
         """Move the centre."""
@@ -230,15 +244,17 @@ class EvolutionSearch:
         )
 
 
+def _strategy(
+    config: RunConfig, founders: Founders, directions: Directions, device: torch.device
+) -> EvolutionStrategy:
+    kind: type[EvolutionStrategy] = STRATEGIES.load(config.strategy)
+    return kind(config, founders.layout, start_of(founders), directions, device)
+
+
 def directions_for(config: RunConfig, plan: Plan, law: Table, run_key: int, device: torch.device) -> Directions:
     """The noise of a run."""
     count = config.population // (2 if config.pairs == "antithetic" else 1)
     return Directions(plan, law, run_key, device, config.cache_mb << 20, count)
-
-
-def start_of(founders: Founders) -> NDArray[np.float32]:
-    """(D,) where the search begins: at the weights of the first founder."""
-    return to_float(founders.decode(Birth(0, (), 0, 0, 0, 0, 0)))
 
 
 def plan_for(config: RunConfig, parts: Parts) -> Plan:

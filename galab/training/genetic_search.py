@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from galab.config.fields import RunConfig
 from galab.config.parsing import DIRECTIONAL, parse_fitness
 from galab.config.rules import needs_behaviour, needs_use
-from galab.config.strategy_rules import is_random
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
@@ -28,13 +28,14 @@ from galab.genome.births import from_rows, to_rows
 from galab.genome.decoder import Decoder
 from galab.genome.initial import GIVEN, Founders
 from galab.genome.pedigree import Pedigree
-from galab.storage.run_folder import LINEAGE
-from galab.strategies.build_operators import developer, is_low_rank, rank_of, step_size_rule, strategy_class
+from galab.genome.weights import Phenotype
+from galab.strategies.build_operators import developer, is_low_rank, rank_of, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
+from galab.strategies.load import genetic_class
 from galab.training.diagnostics import Diagnostics
 from galab.training.individuals import lineage_of, members_of, members_to_state
 from galab.training.log_fields import MemoryRecords, genetic_fields
-from galab.training.search import Parts
+from galab.training.search import Parts, SearchBase
 from galab.training.true_gradient import TrueGradient
 
 #: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
@@ -42,7 +43,7 @@ from galab.training.true_gradient import TrueGradient
 _FOLLOWED = {"float32": 16, "bfloat16": 4}
 
 
-class GeneticSearch:
+class GeneticSearch(SearchBase):
     """See :class:`galab.training.search.Search`.
 
     Attributes:
@@ -53,8 +54,6 @@ class GeneticSearch:
         evaluator: scores members for selection.
         executor: carries out a generation's evaluation.
     """
-
-    records = LINEAGE
 
     def __init__(
         self,
@@ -104,7 +103,7 @@ class GeneticSearch:
         fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
         _check_drawn(config, founders)
         rule = step_size_rule(config, run_key)
-        strategy = strategy_class(config.strategy).from_config(config, rule, pedigree, fixed)
+        strategy = genetic_class(config.strategy).from_config(config, rule, pedigree, fixed)
         source = _source(parts, decoder, pedigree, evaluator, minibatches)
         tells = isinstance(parts.module, Telling)
         memories = MemoryRecords(parts.module, founders.layout, parts.task.train) if tells else None
@@ -141,7 +140,7 @@ class GeneticSearch:
     def before(self, cohort: Cohort) -> None:
         """Parents that die now can be decoded for the last time."""
         if self._diagnostics is None:  # made late, because a resumed run is restored after it was built
-            self._diagnostics = Diagnostics(self)
+            self._diagnostics = Diagnostics(self.config, self.strategy, self.decoder, self.fitness)
         self._diagnostics.before(cohort)
 
     def after(self, outcome: Outcome) -> None:
@@ -157,6 +156,11 @@ class GeneticSearch:
         if self._memories is not None and cohort.generation % self.config.report_every == 0:
             fields |= self._memories.line(self.candidates()[1])
         return fields | self._diagnostics.line(cohort, scores, outcome)
+
+    def fitness(self, generation: int, members: list[Phenotype]) -> NDArray[np.float64]:
+        """(n,) of members outside the cohort on a generation's examples, for diagnoses alone."""
+        measure = partial(self.decoded.of, list(range(len(members))), members)
+        return self.executor.fitness(generation, measure)
 
     def state(self) -> dict[str, Any]:
         """The parents' weights, step sizes, and what else they carry."""
@@ -185,9 +189,6 @@ class GeneticSearch:
         stock = self.strategy.stock
         return {"births": to_rows((self.pedigree[birth] for birth in stock), self.record_dtype)}
 
-    def heard(self, fitness: NDArray[np.float64]) -> None:
-        """Nothing: who survives is in the next news."""
-
     def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
         """Take over the stock, and decode as much of it as these members need: themselves, and their parents.
 
@@ -210,12 +211,9 @@ class GeneticSearch:
         """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
         self.decoder.pin(self._stock)
 
-    def hear(self, fitness: NDArray[np.float64]) -> None:
-        """Nothing, see :meth:`heard`."""
-
 
 def _check_drawn(config: RunConfig, founders: Founders) -> None:
-    if is_random(config) and all(law.law == GIVEN for law in founders.laws):
+    if not kind_of(config.strategy).inherits and all(law.law == GIVEN for law in founders.laws):
         raise UsageError(
             f"expected a model whose weights can be drawn with --strategy random, got {config.model}, whose weights "
             "are all given; use --strategy ga, or layers of torch.nn such as Linear"
@@ -266,9 +264,9 @@ def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: 
 
 def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
-    config, like = parts.config, parts.twin
-    if like is not None and isinstance(like.search, GeneticSearch):
-        return like.search.evaluator, like.search.executor.examples
+    config, twin = parts.config, parts.twin(GeneticSearch)
+    if twin is not None:
+        return twin.evaluator, twin.executor.examples
     evaluator: Evaluator | FamilyEvaluator
     layout, device = parts.founders.layout, torch.device(config.device)
     if is_low_rank(config):

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig
+from galab.config.registry import STRATEGIES
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Task
-from galab.errors import GalabError, UsageError
+from galab.errors import UsageError
 from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.es_noise import Centre
-from galab.storage.run_folder import SCORES
 from galab.strategies.gradient_descent import GradientDescent
-from galab.training.evolution_search import start_of
-from galab.training.search import Parts
+from galab.training.search import Parts, SearchBase, start_of
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
@@ -68,7 +67,7 @@ class Backwards:
         return Scores(np.array([-loss]), failures, metrics=metrics, evaluations=len(examples))
 
 
-class GradientSearch:
+class GradientSearch(SearchBase):
     """See :class:`galab.training.search.Search`; it has no workers, as each step follows from the one before.
 
     Attributes:
@@ -76,8 +75,6 @@ class GradientSearch:
         strategy: makes the steps.
         executor: computes losses and gradients.
     """
-
-    records = SCORES
 
     def __init__(self, config: RunConfig, strategy: GradientDescent, executor: Backwards) -> None:
         self.config = config
@@ -93,15 +90,15 @@ class GradientSearch:
         """
         config, task, founders = parts.config, parts.task, parts.founders
         device = torch.device(config.device)
-        strategy = GradientDescent(config, founders.layout, start_of(founders), device)
+        kind: type[GradientDescent] = STRATEGIES.load(config.strategy)
+        strategy = kind(config, founders.layout, start_of(founders), device)
         gradient = TrueGradient(parts.module, task, config.fitness, device)
 
         def prepared(examples: Examples) -> Examples:
             return Examples(examples.inputs.to(device), examples.targets.to(device))
 
-        twin = parts.twin
-        shared = twin is not None and isinstance(twin.search, GradientSearch)
-        examples = twin.search.executor.examples if shared else prepared(task.train)  # type: ignore[union-attr]
+        twin = parts.twin(GradientSearch)
+        examples = prepared(task.train) if twin is None else twin.executor.examples
         minibatches = Minibatches(examples, config.batch, founders.run_key, fresh_examples(task, prepared))
         _check_gradient(config, task, gradient, strategy, prepared(_few(task.train)))
         return cls(config, strategy, Backwards(gradient, strategy.parameters, minibatches))
@@ -116,19 +113,9 @@ class GradientSearch:
         """See :class:`galab.training.search.Search`."""
         return {"chunk": 1, "forward": "backpropagation", "block": self.executor.size, "compiled": False}
 
-    def begin(self) -> NDArray[Any]:
-        """Nothing: the centre begins at the first founder."""
-        return np.zeros(0, dtype=self.record_dtype)
-
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
         """The centre, numbered by its generation."""
         return [self.strategy.generation], [Centre(self.strategy.centre)]
-
-    def before(self, cohort: Cohort) -> None:
-        """Nothing has to be kept."""
-
-    def after(self, outcome: Outcome) -> None:
-        """Nothing has to be kept."""
 
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """The step, and how many examples were run backwards, which no search without gradients has."""
@@ -148,32 +135,10 @@ class GradientSearch:
         """The centre."""
         return {"weights": self.strategy.centre[None]}
 
-    def recent(self) -> NDArray[Any]:
-        """None: a centre has no ancestors."""
-        return np.zeros(0, dtype=self.record_dtype)
-
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
         """Continue; the score log is not needed for it."""
         self.strategy.load_centre(np.asarray(state["weights"], dtype=np.float32)[0])
         self.strategy.load_state_dict(state["strategy"])
-
-    def news(self) -> NoReturn:
-        """There are no workers."""
-        raise GalabError("expected no workers with gradients, got one; use --workers 0")
-
-    def heard(self, fitness: NDArray[np.float64]) -> NoReturn:
-        """There are no workers."""
-        self.news()
-
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> NoReturn:
-        """There are no workers."""
-        self.news()
-
-    def settle(self) -> None:
-        """There are no workers."""
-
-    def hear(self, fitness: NDArray[np.float64]) -> None:
-        """There are no workers."""
 
 
 def _few(examples: Examples) -> Examples:

@@ -25,7 +25,7 @@ from torch import nn
 
 from galab.config.fields import RunConfig
 from galab.config.rules import decided
-from galab.config.strategy_rules import is_evolution
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Member, Scores, Telling
 from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of
@@ -175,7 +175,13 @@ def _failures(config: RunConfig, scores: Scores, children: int) -> str | None:
     failed = [index for index in sorted(scores.failures) if index < children]
     if 2 * len(failed) < children:
         return None
-    if is_evolution(config):
+    kind = kind_of(config.strategy)
+    if kind.name == "vectors":
+        return (
+            f"{len(failed)} of {children} members have no finite fitness ({scores.failures[failed[0]]}): the strategy "
+            "has little left to compare; try a smaller --sigma, or look at the task"
+        )
+    if kind.estimates:
         return (
             f"{len(failed)} of {children} members have no finite fitness ({scores.failures[failed[0]]}): the estimate "
             "hardly knows where to go; try a smaller --sigma or --lr, or look at the task"

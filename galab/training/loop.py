@@ -15,15 +15,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Scores
 from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
-from galab.training.build import Experiment, profile_of
+from galab.training.build import profile_of
 from galab.training.champion import Champion, Judge
 from galab.training.checkpoint import capture
 from galab.training.log_fields import Totals, generation_line, warnings_of
+from galab.training.search import Experiment
 from galab.training.stop import StopRules
 from galab.training.tensorboard import Clock, Recorder
 
@@ -148,8 +150,8 @@ class Loop:
         self._profile = profile_of(experiment)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._log_file = opened.enter_context(LogFile(folder.log_path))
-            search = experiment.search
-            self._records = opened.enter_context(LineageFile(folder.path / search.records, search.record_dtype))
+            records = folder.path / kind_of(experiment.config.strategy).record
+            self._records = opened.enter_context(LineageFile(records, experiment.search.record_dtype))
             opened.pop_all()
         self.notes: dict[str, str] = {}
         self._counted = totals.evaluations

@@ -16,7 +16,7 @@ import torch
 from galab.config.distribution import parse, shown
 from galab.config.fields import RunConfig
 from galab.config.rules import decided
-from galab.config.strategy_rules import breeds
+from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, UsageError
 from galab.genome import quantile_tables
 from galab.genome.initial import Founders, founders_fixed
@@ -49,7 +49,8 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     origin = SavedState.open(Path(config.origin))
     fit_network(module, origin.layout, origin.state["buffers"], config.origin)
     assert config.seed is not None
-    if breeds(config) and decided(config)["founders"] == "clones" and len(origin.state["weights"]) > 1:
+    clones = kind_of(config.strategy).breeds and decided(config)["founders"] == "clones"
+    if clones and len(origin.state["weights"]) > 1:
         logger.warning("every founder is a clone of the fittest parent of %s: gene laws need one base", config.origin)
     return founders_fixed(module, fixed_points_of(origin.state), config.seed)
 

@@ -8,9 +8,9 @@ import secrets
 
 from galab.config.fields import RunConfig
 from galab.config.parsing import parse_factors, parse_fitness, parse_schedule
-from galab.config.registry import TASKS
+from galab.config.registry import STRATEGIES, TASKS
 from galab.config.rules import CONTROLS, decided
-from galab.config.strategy_rules import is_evolution, is_gradients, is_random
+from galab.config.strategy_kinds import kind_of
 from galab.evaluation.numeric_profile import default_threads, resolve_device, resolve_precision
 from galab.genome.step_sizes import sigma, snap
 from galab.strategies.build_operators import is_low_rank
@@ -42,32 +42,39 @@ def resolve(config: RunConfig) -> RunConfig:
         precision=resolve_precision(config.precision, device),
         threads=config.threads or max(1, default_threads() // max(1, config.workers)),
     )
-    if is_random(config):
-        return _compiled(_random(common))
-    if is_gradients(config):
-        return dataclasses.replace(common, precision="float32", compile="off", chunk=1)
-    return _compiled(common if is_evolution(config) else _genetic(common))
+    return _BY_KIND[kind_of(config.strategy).name](common)
 
 
 def default_name(config: RunConfig) -> str:
     """What a run is called that nobody names, and so its curves in TensorBoard: by its task and strategy."""
-    return f"{TASKS.parse(config.task).short}-{config.strategy}{'-gradients' if is_gradients(config) else ''}"
+    strategy = STRATEGIES.parse(config.strategy).short
+    return f"{TASKS.parse(config.task).short}-{strategy}{'-gradients' if kind_of(config.strategy).gradients else ''}"
 
 
 def _compiled(config: RunConfig) -> RunConfig:
     """Whether the forward is compiled: where members differ by changes of low rank, and generations are large."""
     if config.compile != "auto":
         return config
-    members = config.population if is_evolution(config) else config.children
-    low_rank = is_evolution(config) or is_low_rank(config)
-    large = members * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
+    kind = kind_of(config.strategy)
+    low_rank = kind.estimates or is_low_rank(config)
+    large = kind.members(config) * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
     return dataclasses.replace(config, compile="on" if low_rank and large else "off")
 
 
 def _random(config: RunConfig) -> RunConfig:
     """What a random search has to decide: the best of all so far stay, so they compete in every generation."""
     chunk = config.chunk or balanced_chunk(config.children + config.parents)
-    return dataclasses.replace(config, survival="plus", elites=config.parents, chunk=chunk)
+    return _compiled(dataclasses.replace(config, survival="plus", elites=config.parents, chunk=chunk))
+
+
+def _gradients(config: RunConfig) -> RunConfig:
+    """What a baseline that uses gradients has to decide: there is one way to compute a gradient."""
+    return dataclasses.replace(config, precision="float32", compile="off", chunk=1)
+
+
+def _vectors(config: RunConfig) -> RunConfig:
+    """What a strategy over weight vectors has to decide: its members are networks with weights of their own."""
+    return dataclasses.replace(config, compile="off", chunk=config.chunk or balanced_chunk(config.population))
 
 
 def _genetic(config: RunConfig) -> RunConfig:
@@ -75,7 +82,7 @@ def _genetic(config: RunConfig) -> RunConfig:
     elites = config.parents if config.survival == "plus" else config.elites
     floor = default_floor(config) if config.sigma_floor is None else config.sigma_floor
     sexual = config.crossover != "none"
-    return dataclasses.replace(
+    return _compiled(dataclasses.replace(
         config,
         sigma=float(sigma(snap(config.sigma))),
         # All on one grid: rounded alone, the step size could fall below a floor equal to it.
@@ -84,7 +91,7 @@ def _genetic(config: RunConfig) -> RunConfig:
         elites=elites,
         chunk=config.chunk or balanced_chunk(config.children + (config.parents if _compares(config) else elites)),
         **{name: value for name, value in decided(config).items() if name != "parents_per_child" or sexual},
-    )
+    ))
 
 
 def _compares(config: RunConfig) -> bool:
@@ -104,3 +111,8 @@ def default_floor(config: RunConfig) -> float:
 def balanced_chunk(members: int) -> int:
     """Members per chunk such that as few chunks of at most 64 as possible are filled evenly, with little padding."""
     return math.ceil(members / math.ceil(members / _LARGEST_CHUNK))
+
+
+_BY_KIND = {
+    "genetic": _genetic, "random": _random, "evolution": _compiled, "gradients": _gradients, "vectors": _vectors,
+}  # fmt: skip

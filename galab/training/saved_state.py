@@ -26,7 +26,7 @@ from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import origin
 from galab.training import trust as trust_rules
-from galab.training.build import Experiment, build, network_of, task_of
+from galab.training.build import build, network_of, task_of
 from galab.training.checkpoint import (
     check_data,
     check_layout,
@@ -36,7 +36,7 @@ from galab.training.checkpoint import (
     load_founders,
     records_of,
 )
-from galab.training.search import Shared
+from galab.training.search import Experiment, Shared
 
 
 class SavedState:

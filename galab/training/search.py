@@ -1,4 +1,4 @@
-"""What a run needs of its search, whether it breeds genomes or moves a centre."""
+"""What a run needs of its search, of whatever kind, and what a run is computed with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,11 +15,178 @@ from torch import nn
 
 from galab.config.fields import RunConfig
 from galab.contracts import Cohort, Executor, Member, Outcome, Scores, Strategy, Task
+from galab.errors import GalabError
+from galab.genome.births import Birth
 from galab.genome.initial import Founders
 from galab.genome.random import Table
+from galab.genome.weights import Layout, to_float
 
-if TYPE_CHECKING:
-    from galab.training.build import Experiment
+T = TypeVar("T")
+
+
+class Search(Protocol):
+    """A strategy with all that runs it."""
+
+    @property
+    def strategy(self) -> Strategy:
+        """Whom to evaluate, and what follows from the scores."""
+        ...
+
+    @property
+    def executor(self) -> Executor:
+        """Carries out a generation's evaluation."""
+        ...
+
+    @property
+    def record_dtype(self) -> np.dtype[Any]:
+        """Type of a row of the records, which are written down for ever."""
+        ...
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """What of its own decides the last bits of a score: ``chunk``, ``forward``, ``block`` and ``compiled``."""
+        ...
+
+    def begin(self) -> NDArray[Any]:
+        """The records of generation 0."""
+        ...
+
+    def candidates(self) -> tuple[list[int], Sequence[Member]]:
+        """Numbers and weights of those who may be champion, best first."""
+        ...
+
+    def before(self, cohort: Cohort) -> None:
+        """Called before the strategy is told the scores."""
+        ...
+
+    def after(self, outcome: Outcome) -> None:
+        """Called afterwards."""
+        ...
+
+    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+        """This kind of search's fields of the log; ``records`` is how many rows are written."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What its checkpoint holds besides ``strategy.state_dict()``: ``weights`` of the candidates, and the like."""
+        ...
+
+    def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
+        """Continue from a checkpoint and the records that it counts on."""
+        ...
+
+
+@runtime_checkable
+class SharedSearch(Search, Protocol):
+    """A search that worker processes can share: each of them holds the same search and follows this one."""
+
+    def recent(self) -> NDArray[Any]:
+        """Records of as many generations back as a worker that begins now needs."""
+        ...
+
+    def news(self) -> dict[str, Any]:
+        """What the same search in a worker has to know before it scores members of the generation that was asked."""
+        ...
+
+    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """What a worker needs of a generation's fitness, (P,), to move on; None where the news of the next will do."""
+        ...
+
+    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """In a worker: be ready to score these parts of the cohort; False if that takes the whole state."""
+        ...
+
+    def settle(self) -> None:
+        """In a worker: do what can wait until its parts are scored."""
+        ...
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """In a worker: what :meth:`heard` gave."""
+        ...
+
+
+class SearchBase:
+    """What a search does that has nothing of its own to do: no records before generation 1, and nothing on the way."""
+
+    @property
+    def record_dtype(self) -> np.dtype[Any]:
+        """See :class:`Search`."""
+        raise NotImplementedError
+
+    def begin(self) -> NDArray[Any]:
+        """See :class:`Search`."""
+        return np.zeros(0, dtype=self.record_dtype)
+
+    def before(self, cohort: Cohort) -> None:
+        """See :class:`Search`."""
+
+    def after(self, outcome: Outcome) -> None:
+        """See :class:`Search`."""
+
+    def recent(self) -> NDArray[Any]:
+        """See :class:`SharedSearch`."""
+        return np.zeros(0, dtype=self.record_dtype)
+
+    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """See :class:`SharedSearch`."""
+        return None
+
+    def settle(self) -> None:
+        """See :class:`SharedSearch`."""
+
+    def hear(self, fitness: NDArray[np.float64]) -> None:
+        """See :class:`SharedSearch`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The parts of one run, wired together.
+
+    Attributes:
+        config: the configuration, with every "auto" decided.
+        task: what is learned.
+        module: the network's structure and buffers.
+        founders: the recipe for generation 0.
+        law: the table of the noise's distribution.
+        search: the strategy, and what runs it.
+        pool: the workers that carry out evaluations; None where this process does.
+    """
+
+    config: RunConfig
+    task: Task
+    module: nn.Module
+    founders: Founders
+    law: Table
+    search: Search
+    pool: Executor | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Where each parameter lies in a weight vector."""
+        return self.founders.layout
+
+    @property
+    def strategy(self) -> Strategy:
+        """Whom to evaluate, and what follows from the scores."""
+        return self.search.strategy
+
+    @property
+    def executor(self) -> Executor:
+        """Carries out a generation's evaluation."""
+        return self.search.executor if self.pool is None else self.pool
+
+    def search_of(self, kind: type[T]) -> T:
+        """The search, where it is known to be of this class.
+
+        Raises:
+            GalabError: it is another one.
+        """
+        if not isinstance(self.search, kind):
+            raise GalabError(
+                f"expected a strategy that runs in a {kind.__name__}, got --strategy {self.config.strategy}; choose "
+                "another run"
+            )
+        return self.search
 
 
 @dataclass(slots=True)
@@ -59,96 +226,25 @@ class Parts:
     law: Table
     shared: Shared
 
-    @property
-    def twin(self) -> Experiment | None:
-        """Another trial in this process that differs in the seed alone, whose evaluator may serve here too."""
+    def twin(self, kind: type[T]) -> T | None:
+        """The search of another trial in this process that differs in the seed alone: its evaluator may serve here too.
+
+        Args:
+            kind: the class of the search, which is the same there.
+        """
         like = self.shared.like
         if like is None or like.task is not self.task:
             return None
         same = dataclasses.replace(self.config, seed=like.config.seed) == like.config
-        return like if same and _alike(self.module, like.module) else None
+        return like.search_of(kind) if same and _alike(self.module, like.module) else None
+
+
+def start_of(founders: Founders) -> NDArray[np.float32]:
+    """(D,) where a search with a centre begins: at the weights of the first founder."""
+    return to_float(founders.decode(Birth(0, (), 0, 0, 0, 0, 0)))
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:
     """Whether two networks are alike but for their weights, which an evaluator does not use."""
     pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
     return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
-
-
-class Search(Protocol):
-    """A strategy with all that runs it."""
-
-    #: What of a generation is written down for ever, in the folder's file of this name, as rows of this type.
-    records: str
-
-    @property
-    def strategy(self) -> Strategy:
-        """Whom to evaluate, and what follows from the scores."""
-        ...
-
-    @property
-    def executor(self) -> Executor:
-        """Carries out a generation's evaluation."""
-        ...
-
-    @property
-    def record_dtype(self) -> np.dtype[Any]:
-        """Type of a row of the records."""
-        ...
-
-    @property
-    def numerics(self) -> dict[str, Any]:
-        """What of its own decides the last bits of a score: ``chunk``, ``forward`` and ``block``."""
-        ...
-
-    def begin(self) -> NDArray[Any]:
-        """The records of generation 0."""
-        ...
-
-    def candidates(self) -> tuple[list[int], Sequence[Member]]:
-        """Numbers and weights of those who may be champion, best first."""
-        ...
-
-    def before(self, cohort: Cohort) -> None:
-        """Called before the strategy hears the scores."""
-        ...
-
-    def after(self, outcome: Outcome) -> None:
-        """Called when it has heard them."""
-        ...
-
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
-        """This kind of search's fields of the log; ``records`` is how many rows are written."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """What its checkpoint holds besides ``strategy.state_dict()``: ``weights`` of the candidates, and the like."""
-        ...
-
-    def recent(self) -> NDArray[Any]:
-        """Records of as many generations back as anybody in a worker asks for."""
-        ...
-
-    def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
-        """Continue from a checkpoint and the records that it counts on."""
-        ...
-
-    def news(self) -> dict[str, Any]:
-        """What the same search in a worker has to know before it scores members of the generation that was asked."""
-        ...
-
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """What it needs of a generation's fitness, (P,), to move on; None where the news of the next will do."""
-        ...
-
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """In a worker: be ready to score these parts of the cohort; False if that takes the whole state."""
-        ...
-
-    def settle(self) -> None:
-        """In a worker: do what can wait until its parts are scored."""
-        ...
-
-    def hear(self, fitness: NDArray[np.float64]) -> None:
-        """In a worker: what :meth:`heard` gave."""
-        ...

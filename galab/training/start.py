@@ -5,6 +5,7 @@ What may differ between a run and its continuation.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 from collections.abc import Callable, Generator, Sequence
@@ -15,15 +16,17 @@ from typing import Any
 import torch
 
 from galab.config.fields import RunConfig, flag
+from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
 from galab.evaluation.numeric_profile import differences
 from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
+from galab.strategies.load import settled
 from galab.training import origin
 from galab.training import trust as trust_rules
-from galab.training.build import Experiment, build, network_and_task, own_threads, profile_of
+from galab.training.build import build, network_and_task, own_threads, profile_of
 from galab.training.checkpoint import check_data, data_of, save_founders
 from galab.training.compose import without_dependents
 from galab.training.log_fields import Totals
@@ -31,7 +34,7 @@ from galab.training.loop import Hook, Loop, Result, Scored, Turn, drive
 from galab.training.origin import branch, origin_founders, pinned_origin, repeats
 from galab.training.resolve import default_name, resolve
 from galab.training.saved_state import SavedState, newest
-from galab.training.search import Shared
+from galab.training.search import Experiment, Shared
 from galab.training.stop import StopRules, interruptible
 from galab.training.tensorboard import Recorder, TensorBoard
 from galab.training.workers import check_workers, with_workers
@@ -161,6 +164,7 @@ def starting(
     shared: Shared | None = None,
 ) -> Steps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
+    config = dataclasses.replace(config, strategy=settled(config.strategy))
     config, law = origin.settle(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)
@@ -249,7 +253,7 @@ def _resume(
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
         law = origin.resolve(config.distribution, folder)
         experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
-        (folder.path / experiment.search.records).unlink(missing_ok=True)
+        (folder.path / kind_of(config.strategy).record).unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True, shared=shared))
     saved = SavedState.open(folder.path, trust=trust, shared=shared)
@@ -259,7 +263,7 @@ def _resume(
     experiment, state = saved.built(config, shared=shared), saved.state
     notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
     lineage = state["lineage"]
-    with LineageFile(folder.path / experiment.search.records, experiment.search.record_dtype) as file:
+    with LineageFile(folder.path / kind_of(config.strategy).record, experiment.search.record_dtype) as file:
         file.cut(lineage["births"], lineage["sha256"])
         records = file.read()
     if (cut_log(folder.log_path, state["generation"]) or 0) < state["generation"]:

@@ -16,7 +16,7 @@ import platformdirs
 
 from galab.config.fields import RunConfig, flag
 from galab.config.parsing import parse_mutations
-from galab.config.registry import MODELS, TASKS
+from galab.config.registry import MODELS, STRATEGIES, TASKS
 from galab.errors import UsageError
 
 logger = logging.getLogger("galab")
@@ -24,7 +24,7 @@ logger = logging.getLogger("galab")
 #: Hyperparameters that may name code.
 OPERATORS = ("mutate", "step_size", "crossover")
 CODE = ("task", "model", "strategy", "selection", *OPERATORS)
-_CALLED = {"task": TASKS, "model": MODELS}
+_CALLED = {"task": TASKS, "model": MODELS, "strategy": STRATEGIES}
 
 
 def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.fields import RunConfig
-from galab.errors import NumericProfileError, UsageError
+from galab.errors import GalabError, NumericProfileError, UsageError
 from galab.evaluation.executors.local import Here
 from galab.evaluation.executors.worker import require_children
 from galab.evaluation.executors.worker_pool import Processes
@@ -20,10 +20,10 @@ from galab.evaluation.numeric_profile import differences
 from galab.evaluation.sources import Part
 from galab.genome.initial import Founders
 from galab.genome.random import Table
-from galab.training.build import Experiment, build, network_and_task, profile_of
+from galab.training.build import build, network_and_task, profile_of
 from galab.training.checkpoint import buffers_of, versions
 from galab.training.saved_state import fit_network
-from galab.training.search import Search
+from galab.training.search import Experiment, Search, SharedSearch
 from galab.training.trust import prints_of
 
 
@@ -44,8 +44,7 @@ def with_workers(experiment: Experiment) -> Iterator[Experiment]:
     if not workers:
         yield experiment
         return
-    assert isinstance(search.executor, Here)  # others refuse workers
-    pool = Processes(search.executor, _Leader(search), Blueprint.of(experiment), workers)
+    pool = Processes(_here(search), _Leader(_shared(search)), Blueprint.of(experiment), workers)
     try:
         yield replace(experiment, pool=pool)
     finally:
@@ -110,13 +109,26 @@ class Blueprint:
                 f"expected workers to compute as the run does, got {'; '.join(different)} in one of them; use "
                 "--workers 0"
             )
-        return _Follower(experiment.search)
+        return _Follower(_shared(experiment.search))
+
+
+def _shared(search: Search) -> SharedSearch:
+    """The search, which others than those that workers can share refuse with their configuration."""
+    if not isinstance(search, SharedSearch):
+        raise GalabError(f"expected a search that workers can share, got {type(search).__name__}; use --workers 0")
+    return search
+
+
+def _here(search: Search) -> Here:
+    """The executor of this process."""
+    assert isinstance(search.executor, Here)
+    return search.executor
 
 
 class _Leader:
     """See :class:`galab.evaluation.executors.worker.Leader`."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: SharedSearch) -> None:
         self._search = search
 
     def state(self) -> dict[str, Any]:
@@ -134,13 +146,12 @@ class _Leader:
 class _Follower:
     """See :class:`galab.evaluation.executors.worker.Follower`."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: SharedSearch) -> None:
         self._search = search
 
     @property
     def executor(self) -> Here:
-        assert isinstance(self._search.executor, Here)
-        return self._search.executor
+        return _here(self._search)
 
     def restore(self, state: dict[str, Any]) -> None:
         self._search.restore(state, state["recent"])

@@ -20,8 +20,9 @@ from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.sources import Decoded, cut
 from galab.genome.births import Birth
 from galab.models import MLP
-from galab.training.build import Experiment, build
+from galab.training.build import build
 from galab.training.resolve import resolve
+from galab.training.search import Experiment
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

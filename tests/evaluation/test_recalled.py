@@ -16,8 +16,9 @@ from galab.evaluation.memory_evaluator import Recalled
 from galab.evaluation.sources import Decoded
 from galab.genome.weights import Layout
 from galab.operators.mutation.memory_bank import is_bank_alone
-from galab.training.build import Experiment, build, network_and_task
+from galab.training.build import build, network_and_task
 from galab.training.resolve import resolve
+from galab.training.search import Experiment
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COMMON: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Kills runs and resumes them; a script, so that a fresh process imports torch once and then forks for every sitting.
 
 Usage: ``python kill_driver.py FOLDER random KILLS SEED [KIND]`` or ``... FOLDER everywhere STRIDE OFFSET [KIND]``,
-where KIND is one of ``lab_outcome.ENGINE`` or ``EVOLUTION``; without it, a plain run is killed.
+where KIND is one of those in ``lab_outcome``; without it, a plain run is killed.
 One JSON object per trial is printed: how often it was killed, where, and what differs from the unbroken run.
 
 A forked child is safe because the parent has used torch on one thread only, so no pool of threads is lost in the fork.
@@ -22,7 +22,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, generations_of, merged, outcome  # noqa: E402
+from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, VECTORS, generations_of, merged, outcome  # noqa: E402
 
 from galab.config.fields import RunConfig  # noqa: E402
 from galab.storage import lineage, log  # noqa: E402
@@ -181,6 +181,6 @@ if __name__ == "__main__":
     assert torch.get_num_threads() == 1
     where, how, first, second = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     if len(sys.argv) > 5:
-        kind = (ENGINE | EVOLUTION | GRADIENTS)[sys.argv[5]]
+        kind = (ENGINE | EVOLUTION | GRADIENTS | VECTORS)[sys.argv[5]]
         LONG, SHORT = merged(LONG, kind), merged(SHORT, kind)
     (kill_at_random if how == "random" else kill_everywhere)(where, first, second)

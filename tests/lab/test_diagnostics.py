@@ -15,9 +15,10 @@ from galab.contracts import Cohort, Outcome, Scores
 from galab.genome.decoder import Decoder
 from galab.genome.weights import to_float
 from galab.training import diagnostics
-from galab.training.build import Experiment, build, network_and_task
+from galab.training.build import build, network_and_task
 from galab.training.diagnostics import Diagnostics, distance, success_rate
 from galab.training.resolve import resolve
+from galab.training.search import Experiment
 from galab.training.start import resume
 
 PREFIXES = ("step_size", "selection_", "diversity_", "warnings")
@@ -40,7 +41,7 @@ def generations(small: dict[str, Any]) -> Any:
         experiment = build(config, *network_and_task(config))
         strategy, decoder = experiment.strategy, experiment.search.decoder
         decoder.pin(strategy.parents.tolist())
-        diagnosis = Diagnostics(experiment.search)
+        diagnosis = Diagnostics(config, strategy, decoder, experiment.search.fitness)
         for _ in range(8):
             cohort = strategy.ask()
             scores = experiment.executor.score(cohort)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_outcome import ENGINE, EVOLUTION, GRADIENTS
+from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, VECTORS
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
 #: 50 is what the issue asks for; the suite takes fewer, which are other moments with another seed.
 KILLS = int(os.environ.get("GALAB_KILLS", "10"))
 STRIDE = int(os.environ.get("GALAB_KILL_STRIDE", "17"))
 #: Kinds of runs that are killed too; with GALAB_KILLS given, all of them, as often as plain ones.
-KINDS = [*ENGINE, *EVOLUTION, *GRADIENTS] if "GALAB_KILLS" in os.environ else ["genes", "eggroll", "adam"]
+KINDS = [*ENGINE, *EVOLUTION, *GRADIENTS, *VECTORS]
+KINDS = KINDS if "GALAB_KILLS" in os.environ else ["genes", "eggroll", "adam", "snes"]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

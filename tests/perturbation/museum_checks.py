@@ -22,9 +22,10 @@ from galab.genome.random import table
 from galab.genome.weights import Layout
 from galab.operators.es_noise import Dense, Directions, Noise, cosine, plan_of, variance
 from galab.strategies.evolution import EvolutionStrategy
-from galab.training.build import Experiment, build, network_and_task
+from galab.training.build import build, network_and_task
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.training.log_fields import Totals, generation_line
+from galab.training.search import Experiment
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {

@@ -17,7 +17,7 @@ from galab.saved_runs.verify import conclusion, verify
 from galab.storage import pickle_format
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder
-from galab.strategies.evolution import record_dtype
+from galab.strategies.centre import record_dtype
 from galab.training import evolution_search
 from galab.training.start import resume
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from galab.config.fields import RunConfig
 from galab.config.option import complete
-from galab.config.strategy_rules import EVOLUTION_STRATEGIES
+from galab.config.strategy_kinds import kind_of
 from galab.doctor.advice import advice
 from galab.doctor.measure import examine
 from galab.errors import GalabError
@@ -239,7 +239,7 @@ def doctor_verdicts(facts: Facts, budget: float, *, trust: bool = False) -> list
         budget: seconds that it may take, roughly.
         trust: run code that the run names even if it has not been run here before.
     """
-    if facts.strategy not in EVOLUTION_STRATEGIES:
+    if not kind_of(facts.strategy).estimates:
         return [Verdict(True, "the doctor knows evolution strategies alone, and this run is none")]
     try:
         config = RunConfig.from_saved(facts.values)

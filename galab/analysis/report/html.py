@@ -15,7 +15,7 @@ from galab import __version__
 from galab.analysis.base import pretty
 from galab.analysis.report.facts import Facts
 from galab.config.fields import flag
-from galab.config.strategy_rules import evaluations_of, has_centre
+from galab.config.strategy_kinds import kind_of
 from galab.training.compose import Choice, choices_of, command_of
 
 Rows = list[dict[str, Any]]
@@ -63,11 +63,11 @@ def heading(facts: Facts) -> dict[str, Any]:
     totals = facts.totals
     lead = f"generation {totals.get('generation', 0):,}"
     if "evaluations" in totals:
-        lead += f", {totals['evaluations']:,} evaluations ({evaluations_of(facts.strategy)})"
+        lead += f", {totals['evaluations']:,} evaluations ({kind_of(facts.strategy).evaluations})"
     if "seconds" in totals:
         lead += f", {totals['seconds']:,.1f} s"
     lead += f", on {facts.data.get('description') or 'data that is not named'}"
-    member = "centre" if has_centre(facts.strategy) else "champion"
+    member = "centre" if not kind_of(facts.strategy).breeds else "champion"
     measured = [
         {f"of the {member}": name.replace("_", " "), "value": number(value), "measured on": _measured_on(name)}
         for name, value in facts.result.items()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from galab.config.fields import RunConfig
 from galab.config.option import complete, default_of
 from galab.config.registry import TASKS
-from galab.config.strategy_rules import GRADIENTS, called
+from galab.config.strategy_kinds import kind_of, label_of
 from galab.errors import RunFolderError, UsageError, closest
 from galab.storage.groups import runs_below
 from galab.storage.log import last_line, read_log
@@ -138,7 +138,8 @@ def read_curves(
             left_out.append(run.path)
     if not curves:
         raise UsageError(_no_metric(metric, [run for run, _ in found.values()]))
-    gradients = any(contents[curve.path]["hyperparameters"].get("strategy") in GRADIENTS for curve in curves)
+    strategies = {contents[curve.path]["hyperparameters"].get("strategy", "ga") for curve in curves}
+    gradients = any(kind_of(strategy).gradients for strategy in strategies)
     return Curves(tuple(curves), data, tuple(left_out), metric, axis, gradients)
 
 
@@ -159,7 +160,7 @@ def _labels(values: Mapping[Path, tuple[Any, ...]], by: Sequence[str]) -> dict[P
 
 
 def _words(by: Sequence[str], values: Sequence[Any], digits: int) -> str:
-    parts = [f"{value:.{digits}g}" if isinstance(value, float) else called(str(value)) for value in values]
+    parts = [f"{value:.{digits}g}" if isinstance(value, float) else label_of(str(value)) for value in values]
     return ", ".join(f"{name} {part}" for name, part in zip(by, parts, strict=True))
 
 

@@ -25,9 +25,9 @@ from galab.config.fields import RunConfig
 from galab.contracts import Scores
 from galab.errors import GalabError
 from galab.evaluation.executors.worker import GOODBYE_SECONDS, Child, ignore_interrupts, receive, require_children, send
-from galab.training.build import Experiment, own_threads
+from galab.training.build import own_threads
 from galab.training.loop import Result, Scored, Turn
-from galab.training.search import Shared
+from galab.training.search import Experiment, Shared
 from galab.training.start import Steps, resuming, starting
 from galab.training.tensorboard import Progress, ProgressRecorder
 

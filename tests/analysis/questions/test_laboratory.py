@@ -14,7 +14,7 @@ from galab.analysis.questions.answer import numbers_of_trials, numbers_sentence
 from galab.analysis.questions.files import write
 from galab.analysis.questions.question import AnalysisNumber, Question
 from galab.analysis.questions.trials import read_question, run_question
-from galab.config.strategy_rules import has_centre
+from galab.config.strategy_kinds import kind_of
 from galab.training.compose import compose
 from galab.training.trials.trials import checked
 
@@ -69,7 +69,7 @@ def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
     question = dataclasses.replace(questions_of(script)[0], numbers=())
     first = question.conditions[0]
     small: dict[str, Any] = {"report_every": 1, "threads": 1, **ANYWHERE}
-    if not has_centre(question.options(first).get("strategy", "ga")):
+    if kind_of(question.options(first).get("strategy", "ga")).breeds:
         small |= {"parents": 2, "children": 4, "islands": 1}
     small_one = dataclasses.replace(first, options={**first.options, **small}, length=1.0)
     asked = dataclasses.replace(question, conditions=(small_one,), name="small")
