@@ -32,7 +32,7 @@ from galab.analysis.precision import (
     spearman,
     survivors,
 )
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.stats.intervals import Interval, median_interval
 from galab.stats.vectors import cosine

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.genome.births import Birth
 from galab.genome.decoder import Decoder
 from galab.genome.step_sizes import snap

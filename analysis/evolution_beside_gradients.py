@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.strategy_kinds import label_of
 from galab.storage.groups import runs_below
 from galab.storage.log import read_log

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from galab.analysis.mutation_fitness import mutation_fitness
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.saved_runs.saved_run import open_saved
 from galab.training.start import start
 

@@ -14,7 +14,7 @@ from timing import Row, interleaved, ratio_row
 from torch.func import functional_call
 
 from galab.analysis.replay import replay
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Examples
 from galab.genome.initial import tensors_of
 from galab.genome.random import Stream, draw, table

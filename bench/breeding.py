@@ -11,7 +11,7 @@ import torch
 from peers import clock
 from timing import Row
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.storage import pickle_format
 from galab.training.build import build, network_and_task
 from galab.training.champion import Champion

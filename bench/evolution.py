@@ -15,7 +15,7 @@ from peers.client import Peers, available
 from sides import check_equal, check_peers, experiment, generation, images
 from timing import Row, interleaved, ratio_row
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 
 IMAGES = 512
 CONFIG = RunConfig(strategy="eggroll", seed=1, population=4096, sigma=0.03, pairs="antithetic", compile="on")

@@ -17,7 +17,7 @@ from peers.libraries import MODULES
 from sides import check_equal, check_peers, experiment, generation, images, naive_generation
 from timing import Row, interleaved, ratio_row
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 
 CONFIG = RunConfig(seed=1, parents=8, children=32, crossover="none", mutate="dense", mutate_rank=1)
 #: What a child differs from its parent by, and what that takes. Compiling gains nothing where products of matrices are

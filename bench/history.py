@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from timing import Row, interleaved
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.genome.births import BIRTH
 from galab.genome.decoder import Decoder

@@ -11,10 +11,9 @@ from typing import Any
 
 from timing import Row, interleaved
 
-from galab.config.fields import RunConfig
-from galab.training.build import build, network_and_task
+from galab.config import RunConfig
+from galab.training.build import Experiment, build, network_and_task
 from galab.training.resolve import resolve
-from galab.training.search import Experiment
 from galab.training.trials.trials import cores, start_trials
 
 _TRIALS = 16

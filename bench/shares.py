@@ -22,7 +22,7 @@ from peers import clock
 from sides import experiment, generation, images
 from timing import Row, interleaved
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.genome import random
 from galab.genome.decoder import Decoder
 from galab.operators import es_noise

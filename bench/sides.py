@@ -16,7 +16,7 @@ from peers.problem import Problem
 from torch import nn
 from torch.func import functional_call
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Task
 from galab.genome.initial import tensors_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from timing import Row, interleaved
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.training.build import network_and_task, own_threads
 from galab.training.loop import Scored
 from galab.training.resolve import resolve

@@ -11,7 +11,7 @@ from typing import Any
 from timing import Row, interleaved
 
 import galab
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 
 _WORKERS = (0, 1, 2)
 _CHILDREN, _IMAGES = 256, 4096

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from galab.api.run import run as run
     from galab.api.run import run_trials as run_trials
     from galab.api.trainer import Trainer as Trainer
-    from galab.config.fields import RunConfig as RunConfig
+    from galab.config import RunConfig as RunConfig
     from galab.strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from galab.tasks.classification import Classification as Classification
 
-__version__ = "0.1.0"
+from galab.version import __version__
 
 _PUBLIC = {
     "run": "galab.api.run",
@@ -35,7 +35,7 @@ _PUBLIC = {
     "Trainer": "galab.api.trainer",
     "GeneticAlgorithm": "galab.strategies.genetic",
     "Classification": "galab.tasks.classification",
-    "RunConfig": "galab.config.fields",
+    "RunConfig": "galab.config",
 }
 
 __all__ = ["__version__", *_PUBLIC]

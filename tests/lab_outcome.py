@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.saved_runs.verify import verify
 from galab.storage import checkpoints, pickle_format

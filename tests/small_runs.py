@@ -50,7 +50,7 @@ def small() -> dict[str, Any]:
 @pytest.fixture
 def evolve(tmp_path: Path) -> Callable[..., Path]:
     """Makes a small run: ``evolve("name", children=9)`` is its folder."""
-    from galab.config.fields import RunConfig
+    from galab.config.run_config import RunConfig
     from galab.training.start import start
 
     def make(name: str = "first", *, hooks: Any = (), **changes: Any) -> Path:

@@ -24,7 +24,6 @@ from galab.analysis.meeting_theory import (
     meetings,
     one_generation,
 )
-from galab.config.rules import decided
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 from galab.saved_runs.history import History
@@ -243,7 +242,7 @@ def _breeding(saved: SavedRun, parents: int | None, children: int | None, law: s
             f"expected at least 2 parents, as one alone holds no two individuals' mutations, and as many children, got "
             f"{n} and {count}; choose them with --parents and --children"
         )
-    ways = 2 if evolution else decided(config)["parents_per_child"]
+    ways = 2 if evolution else config.parents_per_child or 2
     rate = 1.0 if evolution or ways != 2 or own == "none" else config.crossover_rate
     return Breeding(n, count, chosen, rate)
 

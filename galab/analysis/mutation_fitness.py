@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from galab.analysis.base import Analysis, Progress, at_least, names_in, numbers_in, or_none
 from galab.analysis.mutation_fitness_figure import Violins, draw_effects
 from galab.config.distribution import TABLE_HASHES
-from galab.config.fields import RunConfig
+from galab.config.run_config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Examples
 from galab.errors import UsageError

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from galab.config.parsing import parse_fitness
+from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples

@@ -2,14 +2,13 @@
 
 Sources: Salimans et al., arXiv 1703.03864 (OpenAI-ES); Sarkar et al., arXiv 2511.16652 (EGGROLL).
 
-The arguments of an ESOptimizer: their names, and sentences about them.
+The arguments of an ESOptimizer: their names, and how messages write them.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from galab.api.population import Population, filled
-from galab.config.fields import EVOLUTION, RunConfig
+from galab.config import RunConfig
+from galab.config.fields import FIELDS
+from galab.config.option import understands
+from galab.config.resolve import decide
+from galab.config.spelling import Spelling, spelled
 from galab.contracts import Scores
 from galab.errors import NoViableChildError, UsageError, closest
 from galab.genome.quantile_tables import make
@@ -28,19 +31,22 @@ from galab.genome.weights import Layout
 from galab.operators.es_noise import Directions, Plan, plan_of
 from galab.strategies.evolution import EvolutionStrategy, without_failures
 
-#: Names of ``galab run`` that are called otherwise here.
-_IN_PYTHON = {
-    "population": "population_size", "lr": "learning_rate", "pairs": "antithetic", "shaping": "reward_shaping_fn",
-}  # fmt: skip
-_SAID = {
-    "--strategy openai-es": "rank=None",
-    "--pairs antithetic": "antithetic=True",
-    "--pairs one-sided": "antithetic=False",
-    "--pairs auto": 'antithetic="auto"',
-}
-#: What only a run with a task can do.
+#: How messages write what is called otherwise in ``galab run``.
+ARGUMENTS = Spelling(
+    flags=False,
+    names={
+        "population": "population_size", "lr": "learning_rate", "pairs": "antithetic", "shaping": "reward_shaping_fn",
+    },
+    phrases={
+        ("strategy", "openai-es"): "rank=None",
+        ("pairs", "antithetic"): "antithetic=True",
+        ("pairs", "one-sided"): "antithetic=False",
+    },
+)  # fmt: skip
+#: Of what only evolution strategies and baselines understand, what needs a task.
 _NEEDS_TASK = ("groups",)
-_FURTHER = ("sigma_schedule", "distribution", "generations")
+#: What genetic algorithms understand too.
+_SHARED = ("sigma_schedule", "distribution", "generations")
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -49,29 +55,18 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         UsageError: the unknown name, and the closest one.
     """
-    fields = RunConfig.__dataclass_fields__
     own = [
         name
-        for name, item in fields.items()
-        if (item.metadata["group"] == EVOLUTION or name in _FURTHER) and name not in (*_IN_PYTHON, *_NEEDS_TASK)
+        for name, item in FIELDS.items()
+        if (name in _SHARED or (understands(item, "evolution") and not understands(item, "genetic")))
+        and name not in (*ARGUMENTS.names, *_NEEDS_TASK, "rank", "optimizer")
     ]
     for name in options:
         if name not in own:
-            hint = f" Did you mean '{_IN_PYTHON[name]}'?" if name in _IN_PYTHON else ""
-            known = ["sigma", "seed", *_IN_PYTHON.values(), *own]
+            other = ARGUMENTS.names.get(name)
+            hint = f" Did you mean '{other}'?" if other else ""
+            known = ["sigma", "seed", "rank", "optimizer", *ARGUMENTS.names.values(), *own]
             raise UsageError(f"no argument of an ESOptimizer is called '{name}'.{hint or closest(name, known)}")
-
-
-def in_python(message: str) -> str:
-    """A sentence about flags of the command line, about arguments."""
-
-    def name(flag: re.Match[str]) -> str:
-        word = flag[1].replace("-", "_")
-        return _IN_PYTHON.get(word, word)
-
-    for flags, argument in _SAID.items():
-        message = message.replace(flags, argument)
-    return re.sub(r"--([a-z][a-z-]*[a-z])", name, message)
 
 
 logger = logging.getLogger("galab")
@@ -158,18 +153,17 @@ class ESOptimizer:
             )
         device = next(iter(moved.values())).device
         start = torch.cat([value.detach().float().flatten() for value in moved.values()]).cpu().numpy()
-        try:
-            self.config = RunConfig(
+        with spelled(ARGUMENTS):
+            asked = RunConfig(
                 strategy="openai-es" if rank is None else "eggroll", population=population_size, sigma=sigma,
                 lr=learning_rate, rank=1 if rank is None else rank, optimizer=optimizer, shaping=shaping, pairs=pairs,
                 seed=seed, **options,
             )  # fmt: skip
+            self.config = decide(asked)
             plan = _plan(self._layout, rank)
             law, cache = make(self.config.distribution), self.config.cache_mb << 20
             self._directions = Directions(plan, law, seed, device, cache)
             self._strategy = EvolutionStrategy(self.config, self._layout, start, self._directions, device)
-        except UsageError as error:
-            raise UsageError(in_python(str(error))) from None
         self._template = copy.deepcopy(module).eval().requires_grad_(False)
         self._asked: Population | None = None
         self._last: tuple[Population, int] | None = None

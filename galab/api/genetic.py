@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from galab.config.fields import MUTATION, POPULATION, RunConfig
-from galab.config.rules import needs_behaviour
+from galab.config import RunConfig
+from galab.config.fields import FIELDS
+from galab.config.option import understands
+from galab.config.resolve import decide
+from galab.config.spelling import PYTHON, spelled
+from galab.config.traits import needs_behaviour
 from galab.contracts import Scores
 from galab.errors import LethalMutationError, UsageError, closest
 from galab.genome.decoder import Decoder
@@ -22,7 +25,6 @@ from galab.genome.weights import Phenotype, to_float
 from galab.strategies.build_operators import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.training.individuals import members_of, members_to_state
-from galab.training.resolve import default_floor
 
 
 class Search:
@@ -49,10 +51,11 @@ class Search:
     def __init__(
         self, module: nn.Module, *, seed: int = 0, keep_weights: bool = False, **hyperparameters: Any
     ) -> None:
-        config = _configured(seed, hyperparameters)
-        founders = founders_given(module, module.state_dict(), seed) if keep_weights else founders_of(module, seed)
-        self.strategy = GeneticAlgorithm(config, step_size_rule(config, seed))
-        births = developer(config, founders, make(config.distribution))
+        with spelled(PYTHON):
+            config = _configured(seed, hyperparameters)
+            founders = founders_given(module, module.state_dict(), seed) if keep_weights else founders_of(module, seed)
+            self.strategy = GeneticAlgorithm(config, step_size_rule(config, seed))
+            births = developer(config, founders, make(config.distribution))
         self.decoder = Decoder(births, self.strategy.pedigree)
         self._template = copy.deepcopy(module).eval().requires_grad_(False)
         self._slots: list[nn.Module] = []
@@ -127,8 +130,9 @@ class Search:
 
 
 def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:
-    fields = RunConfig.__dataclass_fields__
-    known = [name for name, item in fields.items() if item.metadata["group"] in (POPULATION, MUTATION)]
+    known = [
+        name for name, item in FIELDS.items() if understands(item, "genetic") and not understands(item, "gradients")
+    ]
     for name in hyperparameters:
         if name not in known:
             raise UsageError(f"no hyperparameter of a Search is called '{name}'.{closest(name, known)}")
@@ -138,6 +142,4 @@ def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:
             "expected a search by fitness alone, got niche, diversity, mate or lexicase, which compare the networks' "
             "answers; leave them out, or use galab.run with a task"
         )
-    floor = default_floor(config) if config.sigma_floor is None else config.sigma_floor
-    elites = config.parents if config.survival == "plus" else config.elites
-    return dataclasses.replace(config, sigma_floor=floor, elites=elites)
+    return decide(config)

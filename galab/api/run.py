@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from galab.config.spelling import PYTHON, spelled
 from galab.errors import UsageError
 from galab.saved_runs.export import network_of_genome
 from galab.saved_runs.saved_run import SavedRun, open_saved
@@ -41,15 +42,16 @@ def run(
         config: a ``config.json`` to repeat.
         trust: run code that the file or the origin names even if nobody here has run it before.
         hooks: called with each log line, a dict.
-        **hyperparameters: fields of :class:`galab.config.fields.RunConfig`, such as ``task="mnist", generations=100``.
+        **hyperparameters: fields of :class:`galab.config.RunConfig`, such as ``task="mnist", generations=100``.
 
     Raises:
         UsageError: an unknown name or a value out of bounds.
         GalabError: anything else that a person can mend, in one sentence.
     """
     file = None if config is None else Path(config)
-    composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
-    return start(composed, name=name, runs=Path(runs), hooks=hooks)
+    with spelled(PYTHON):
+        composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
+        return start(composed, name=name, runs=Path(runs), hooks=hooks)
 
 
 def run_trials(
@@ -76,7 +78,7 @@ def run_trials(
         preset: a shipped set of hyperparameters.
         config: a ``config.json`` to repeat; its seed is not used.
         trust: run code that the file or the origin names even if nobody here has run it before.
-        **hyperparameters: fields of :class:`galab.config.fields.RunConfig`, but for the seed.
+        **hyperparameters: fields of :class:`galab.config.RunConfig`, but for the seed.
 
     Raises:
         UsageError: an unknown name, a value out of bounds, or seeds that are none.
@@ -85,9 +87,10 @@ def run_trials(
     if "seed" in hyperparameters:
         raise UsageError(f"expected seeds alone, got seed={hyperparameters['seed']!r} too; drop it")
     file = None if config is None else Path(config)
-    composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
-    numbers = parse_seeds(seeds) if isinstance(seeds, str) else seeds
-    return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs)
+    with spelled(PYTHON):
+        composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
+        numbers = parse_seeds(seeds) if isinstance(seeds, str) else seeds
+        return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs)
 
 
 def resume(
@@ -110,7 +113,8 @@ def resume(
     Raises:
         GalabError: see :func:`galab.training.start.resume`.
     """
-    return _resume(Path(path), changes, allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks)
+    with spelled(PYTHON):
+        return _resume(Path(path), changes, allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks)
 
 
 def load(path: str | Path, member: int | None = None, *, trust: bool = False) -> nn.Module:

@@ -15,7 +15,7 @@ import click
 
 from galab.cli.options import GroupedCommand, beginning_options, config_options, format_option, given, trust_option
 from galab.cli.output import emit, program
-from galab.config.fields import flag
+from galab.config import flag
 from galab.errors import UsageError
 from galab.storage.files import json_text
 

@@ -82,7 +82,7 @@ def _machine() -> list[tuple[str, str, str]]:
     import numpy as np
     import torch
 
-    from galab import __version__
+    from galab.version import __version__
 
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     capability = torch.backends.cpu.get_cpu_capability()

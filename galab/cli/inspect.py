@@ -14,8 +14,9 @@ import click
 from galab.cli.options import format_option, trust_option
 from galab.cli.output import best_name, emit, emit_one, text
 from galab.cli.trials import show_trials
+from galab.config.fields import FIELDS
+from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of, label_of
-from galab.config.strategy_rules import is_foreign
 from galab.errors import GalabError
 from galab.storage.files import json_text
 
@@ -133,10 +134,8 @@ def summary(folder: RunFolder) -> dict[str, Any]:
 
 def _foreign(values: dict[str, Any]) -> list[str]:
     """Of the copied hyperparameters, those that the run's strategy knows nothing of."""
-    from galab.config.fields import RunConfig
-
-    fields = RunConfig.__dataclass_fields__
-    return [name for name in _COPIED if is_foreign(fields[name], values.get("strategy", "ga"))]
+    kind = kind_of(values.get("strategy", "ga")).name
+    return [name for name in _COPIED if not understands(FIELDS[name], kind)]
 
 
 def _score_log(saved: SavedRun) -> dict[str, int]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from galab import __version__
 from galab.cli.analyze import analyze, report
 from galab.cli.bench import bench
 from galab.cli.compare import compare
@@ -18,6 +17,7 @@ from galab.cli.inspect import evaluate, export, list_runs, show, verify
 from galab.cli.run import resume, run
 from galab.cli.trials import sweep
 from galab.errors import GalabError, closest
+from galab.version import __version__
 
 _TRACEBACK_HINT = "add --debug right after `galab` for the traceback"
 

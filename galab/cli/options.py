@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from galab.config.fields import EVOLUTION, MUTATION, POPULATION, PROBLEM, RunConfig, field_type, flag
+from galab.config import RunConfig, field_type, flag
+from galab.config.fields import EVOLUTION, MUTATION, POPULATION, PROBLEM
 from galab.config.registry import Registry
 
 #: Headings of the options that begin a search; all others follow as they come.

@@ -16,7 +16,7 @@ from galab.contracts import Generated
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
-    from galab.config.fields import RunConfig
+    from galab.config import RunConfig
     from galab.storage.run_folder import RunFolder
     from galab.training.log_fields import Totals
     from galab.training.loop import Result

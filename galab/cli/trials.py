@@ -24,7 +24,7 @@ from galab.cli.output import emit, program, text
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
-    from galab.config.fields import RunConfig
+    from galab.config import RunConfig
     from galab.training.tensorboard import Progress
     from galab.training.trials.trials import Ended, Trials
 

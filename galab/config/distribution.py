@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from galab.config.spelling import OptionError
 from galab.errors import UsageError, closest
 
 #: Every built-in distribution with the SHA-256 of its shipped table; see ``genome/make_tables.py``.
@@ -81,23 +82,25 @@ def _read_scipy(rest: str) -> tuple[str, dict[str, float]]:
     """The name and the parameters of ``t(df=5)``."""
     match = _SCIPY.fullmatch(rest.strip())
     if match is None:
-        raise UsageError(
-            f"expected --distribution scipy:NAME(parameter=number, ...), such as scipy:t(df=5), got "
-            f"{shown('scipy:' + rest)}; write it so, in quotes for the shell"
+        raise OptionError(
+            "expected {distribution:scipy:NAME(parameter=number, ...)}, such as scipy:t(df=5), got {got}; write it so, "
+            "in quotes for the shell",
+            got=shown("scipy:" + rest),
         )
     parameters: dict[str, float] = {}
     written = match["parameters"] or ""
     for part in written.split(",") if written.strip() else ():
         found = _PARAMETER.fullmatch(part)
         if found is None or not _NUMBER.fullmatch(found["number"]) or not math.isfinite(float(found["number"])):
-            raise UsageError(
-                f"expected each parameter of --distribution scipy:{match['name']} as name=number, such as df=5, got "
-                f"{shown(part.strip())}; write a finite number"
-            )
+            raise OptionError(
+                "expected each parameter of {distribution} scipy:{name} as name=number, such as df=5, got {got}; write "
+                "a finite number",
+                name=match["name"], got=shown(part.strip()),
+            )  # fmt: skip
         if found["name"] in parameters:
-            raise UsageError(
-                f"expected each parameter of --distribution scipy:{match['name']} once, got '{found['name']}' twice; "
-                "leave out one"
-            )
+            raise OptionError(
+                "expected each parameter of {distribution} scipy:{name} once, got '{twice}' twice; leave out one",
+                name=match["name"], twice=found["name"],
+            )  # fmt: skip
         parameters[found["name"]] = float(found["number"])
     return match["name"], parameters

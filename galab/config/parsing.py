@@ -1,13 +1,11 @@
-"""The small languages of the command line, read into values.
+"""The small languages of the options, read into values.
+
+Names with arguments, ``NAME(option=value, ...)``: how a task, a model, a mutation or an optimiser is asked for. Such a
+text may come out of a stranger's checkpoint, so it is read and never run: values are numbers, words, ``True``,
+``False``, ``None``, and lists of such.
 
 A fitness is ``[improvement:|inherited:]BASE[,BASE...]``: ``accuracy``, ``wrong,cross-entropy``, ``improvement:wrong``;
-a base may be a sum, ``wrong+0.1*closeness``.
-A mix of mutations is ``NAME[(option=value, ...)][:SHARE][,...]``, a schedule ``GENERATION:SIGMA[,...]``.
-
-Names with arguments, ``NAME(option=value, ...)``: how a task, a model, a mutation or an optimiser is asked for.
-
-Such a text may come out of a stranger's checkpoint, so it is read and never run: values are numbers, words, ``True``,
-``False``, ``None``, and lists of such.
+a base may be a sum, ``wrong+0.1*closeness``. A mix of mutations is ``NAME[(option=value, ...)][:SHARE][,...]``.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from __future__ import annotations
 import ast
 import collections.abc
 import inspect
-import itertools
 import keyword
 import math
 import re
@@ -28,6 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from galab.config.spelling import OptionError
 from galab.errors import UsageError, closest
 
 #: What needs no quotes as a value; the minus is for names such as ``count-ones``.
@@ -69,7 +67,7 @@ def parse_call(text: str, what: str) -> Call:
 
     Args:
         text: what somebody wrote, or a run saved.
-        what: whose arguments they are, for messages, such as ``--optimizer`` or ``the task``.
+        what: whose arguments they are, for messages, such as ``{optimizer}`` or ``the task``.
 
     Raises:
         UsageError: the arguments are not ``name=value`` with plain values.
@@ -87,10 +85,11 @@ def parse_call(text: str, what: str) -> Call:
             return Call(name, _arguments("f" + text[place:]))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-    raise UsageError(
+    raise OptionError(
         f"expected the arguments of {what} as name=value with numbers, words or lists of them, such as "
-        f"{names[0] if names else 'NAME'}(size=3), got '{text}'; correct them"
-    )
+        "{name}(size=3), got '{text}'; correct them",
+        name=names[0] if names else "NAME", text=text,
+    )  # fmt: skip
 
 
 def split_outside(text: str, separator: str) -> list[str]:
@@ -287,10 +286,13 @@ def terms(base: str) -> tuple[tuple[float, str], ...]:
         except ValueError:
             found.append((math.nan, name))
         if not math.isfinite(found[-1][0]):
-            raise UsageError(f"expected a number before the * in --fitness, such as wrong+0.1*closeness, got '{part}'")
+            raise OptionError(
+                "expected a number before the * in {fitness}, such as wrong+0.1*closeness, got '{part}'", part=part
+            )
     return tuple(found)
 
 
+@lru_cache(maxsize=64)
 def parse_fitness(text: str) -> FitnessSpec:
     """``"improvement:wrong,cross-entropy"`` as a value; a kind alone is that kind of ``cross-entropy``.
 
@@ -301,27 +303,31 @@ def parse_fitness(text: str) -> FitnessSpec:
     if not colon:
         kind, rest = (kind, BASES[0]) if kind in RELATIVE else ("absolute", kind)
     elif kind not in RELATIVE:
-        raise UsageError(
-            f"expected --fitness KIND:BASE with a kind of {' or '.join(RELATIVE)}, got '{kind}'."
-            f"{closest(kind, list(RELATIVE))}"
-        )
+        raise OptionError(
+            "expected {fitness:KIND:BASE} with a kind of {known}, got '{kind}'.{near}",
+            known=" or ".join(RELATIVE), kind=kind, near=closest(kind, list(RELATIVE)),
+        )  # fmt: skip
     bases = tuple(part.strip() for part in rest.split(","))
     # A bare kind is a word that can be misspelt too, where it could stand.
     known = [*BASES, *RELATIVE] if not colon and len(bases) == 1 else list(BASES)
     for place, base in enumerate(bases):
         for _, name in terms(base):
             if name not in BASES:
-                raise UsageError(
-                    f"expected --fitness to be made of {', '.join(BASES)}, got '{name}'.{closest(name, known)}"
-                )
+                raise OptionError(
+                    "expected {fitness} to be made of {bases}, got '{name}'.{near}",
+                    bases=", ".join(BASES), name=name, near=closest(name, known),
+                )  # fmt: skip
         if base in bases[:place]:
-            raise UsageError(f"expected --fitness to name a base once, got '{base}' twice; leave out the second")
+            raise OptionError(
+                "expected {fitness} to name a base once, got '{base}' twice; leave out the second", base=base
+            )
     spec = FitnessSpec(kind, bases)
     if kind != "absolute" and (found := set(spec.names) & set(DIRECTIONAL)):
-        raise UsageError(
-            f"expected --fitness {kind}: of a score that parents have too, got {found.pop()}, which is a child's step "
-            "from its parents already; leave out the kind"
-        )
+        raise OptionError(
+            "expected {fitness} {kind}: of a score that parents have too, got {found}, which is a child's step from "
+            "its parents already; leave out the kind",
+            kind=kind, found=found.pop(),
+        )  # fmt: skip
     return spec
 
 
@@ -347,9 +353,10 @@ def parse_mutations(text: str) -> list[tuple[Call, float]]:
     given = [share for share in shares if share is not None]
     bad = any(not call.name for call in calls) or any(not (math.isfinite(share) and share > 0) for share in given)
     if bad or (given and len(given) < len(found)) or len(set(map(str, calls))) < len(calls):
-        raise UsageError(
-            f"expected --mutate as one operator, or as several different ones with positive shares such as "
-            f"dense:0.8,layer:0.2, got '{text}'"
+        raise OptionError(
+            "expected {mutate} as one operator, or as several different ones with positive shares such as "
+            "dense:0.8,layer:0.2, got '{text}'",
+            text=text,
         )
     total = sum(given)
     return [(call, 1 / len(found) if one is None else one / total) for call, one in zip(calls, shares, strict=True)]
@@ -365,26 +372,6 @@ def labels(calls: Sequence[Call]) -> list[str]:
     return found
 
 
-def parse_schedule(text: str) -> tuple[tuple[int, float], ...]:
-    """Points ``GENERATION:SIGMA`` separated by commas, in order of generations.
-
-    Raises:
-        UsageError: a point is malformed, out of order or has a step size that is not positive.
-    """
-    try:
-        pairs = [part.split(":") for part in text.split(",")]
-        points = tuple((int(generation), float(value)) for generation, value in pairs)
-    except ValueError:
-        points = ()
-    rising = all(first[0] < second[0] for first, second in itertools.pairwise(points))
-    if not points or not rising or not all(generation >= 0 and 2**-24 <= value <= 8 for generation, value in points):
-        raise UsageError(
-            "expected --sigma-schedule as points GENERATION:SIGMA in order, such as 0:0.02,1000:0.002, with step sizes "
-            f"between 2^-24 and 8, got '{text}'"
-        )
-    return points
-
-
 def parse_factors(text: str) -> tuple[float, ...]:
     """Positive factors separated by commas, one for each layer.
 
@@ -396,7 +383,9 @@ def parse_factors(text: str) -> tuple[float, ...]:
     except ValueError:
         factors = ()
     if not factors or not all(2**-10 <= factor <= 2**10 for factor in factors):
-        raise UsageError(f"expected --sigma-factors as numbers between 1/1024 and 1024 such as 1,0.5, got '{text}'")
+        raise OptionError(
+            "expected {sigma_factors} as numbers between 1/1024 and 1024 such as 1,0.5, got '{text}'", text=text
+        )
     return factors
 
 
@@ -410,5 +399,7 @@ def hidden_sizes(text: str | None) -> tuple[int, ...] | None:
         return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
-        raise UsageError(f"expected --hidden as whole numbers separated by commas, such as 256,128, got '{text}'")
+        raise OptionError(
+            "expected {hidden} as whole numbers separated by commas, such as 256,128, got '{text}'", text=text
+        )
     return tuple(int(part) for part in parts)

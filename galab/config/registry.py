@@ -3,7 +3,7 @@
 A registry is a table ``name -> "module:attribute"``; the module is imported when the name is used and not before, so
 listing names costs nothing. Other packages add names through entry points (groups ``galab.tasks``, ``galab.models``,
 ...). A reference with a colon is taken as it stands: ``my_package.nets:Net`` or ``nets.py:Net``. Tasks, models and
-mutations may be named with arguments, ``memory(heads=128)`` (:mod:`galab.config.parsing`), which whoever makes one reads.
+mutations may be named with arguments, ``memory(heads=128)`` (:mod:`galab.config.parsing`).
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ STRATEGIES = Registry(
         "snes": "galab.strategies.snes:SNES",
         "pgpe": "galab.strategies.pgpe:PGPE",
     },
-    "galab run --help",
+    "galab options problem",
     called=True,
 )
 MUTATIONS = Registry(
@@ -202,7 +202,7 @@ MUTATIONS = Registry(
         "memory-delete": "galab.operators.mutation.memory:Delete",
         "memory-all": "galab.operators.mutation.memory:All",
     },
-    "galab run --help",
+    "galab options mutation",
     called=True,
 )
 CROSSOVERS = Registry(
@@ -219,7 +219,7 @@ CROSSOVERS = Registry(
         "genes-union": "galab.operators.crossover:Union",
         "genes-aligned": "galab.operators.crossover:Aligned",
     },
-    "galab run --help",
+    "galab options population",
 )
 STEP_SIZE_RULES = Registry(
     "step-size rule",
@@ -235,7 +235,7 @@ STEP_SIZE_RULES = Registry(
         "gesmr": "galab.operators.step_size_control:GroupElite",
         "success-history": "galab.operators.step_size_control:SuccessHistory",
     },
-    "galab run --help",
+    "galab options mutation",
 )
 SELECTIONS = Registry(
     "selection",
@@ -247,7 +247,7 @@ SELECTIONS = Registry(
         "proportional": "galab.operators.selection:Proportional",
         "lexicase": "galab.operators.selection:Lexicase",
     },
-    "galab run --help",
+    "galab options population",
 )
 ANALYSES = Registry(
     "analysis",

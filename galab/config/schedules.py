@@ -18,7 +18,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from galab.errors import UsageError
+from galab.config.spelling import OptionError
 
 #: Those that go down to a share of the start, which the end of the run must be known for.
 _TO_THE_END = ("linear", "cosine")
@@ -64,9 +64,10 @@ class RateSchedule:
         if self.kind == "constant":
             return 1.0
         if generations is None:
-            raise UsageError(
-                f"expected --generations with the schedule {self.kind}, which ends with the run, got none; name it, or "
-                "use decay:FACTOR"
+            raise OptionError(
+                "expected {generations} with the schedule {kind}, which ends with the run, got none; name it, or use "
+                "decay:FACTOR",
+                kind=self.kind,
             )
         done = min((generation - 1) / max(generations - 1, 1), 1.0)
         left = 1 - done if self.kind == "linear" else (1 + math.cos(math.pi * done)) / 2
@@ -87,19 +88,36 @@ def parse_rate_schedule(text: str, option: str) -> RateSchedule:
 
     Args:
         text: see the head of this module.
-        option: the option that it was given to, such as ``--lr-schedule``, for messages.
+        option: the field that it was given to, such as ``lr_schedule``, for messages.
 
     Raises:
-        UsageError: it is none.
+        OptionError: it is none.
     """
     found = _parsed(text.strip())
     if found is None:
-        raise UsageError(
-            f"expected {option} as constant, linear or cosine (down to zero, or as cosine:0.1 to that share), "
+        raise OptionError(
+            f"expected {{{option}}} as constant, linear or cosine (down to zero, or as cosine:0.1 to that share), "
             "decay:FACTOR with a factor above 0 and at most 1 for each generation, or points GENERATION:FACTOR in "
-            f"order with positive factors, such as 0:1,1000:0.1, got '{text}'"
+            "order with positive factors, such as 0:1,1000:0.1, got '{text}'",
+            text=text,
         )
     return found
+
+
+def parse_schedule(text: str) -> tuple[tuple[int, float], ...]:
+    """The points ``GENERATION:SIGMA`` of the step-size rule ``schedule``, in order of generations.
+
+    Raises:
+        OptionError: a point is malformed or out of order, or its step size is out of bounds.
+    """
+    points = _points(text) or ()
+    if not points or not all(2**-24 <= value <= 8 for _, value in points):
+        raise OptionError(
+            "expected {sigma_schedule} as points GENERATION:SIGMA in order, such as 0:0.02,1000:0.002, with step sizes "
+            "between 2^-24 and 8, got '{text}'",
+            text=text,
+        )
+    return points
 
 
 def _parsed(text: str) -> RateSchedule | None:
@@ -107,16 +125,25 @@ def _parsed(text: str) -> RateSchedule | None:
     kind, colon, rest = (part.strip() for part in text.partition(":"))
     if not colon:
         return RateSchedule(kind) if kind in ("constant", *_TO_THE_END) else None
+    if kind not in (*_TO_THE_END, "decay"):
+        points = _points(text)
+        return None if points is None else RateSchedule("points", points=points)
     try:
-        if kind in (*_TO_THE_END, "decay"):
-            value = float(rest)
-            # Written so that NaN is refused too.
-            taken = 0 < value <= 1 or (value == 0 and kind != "decay")
-            return RateSchedule(kind, value) if taken else None
+        value = float(rest)
+    except ValueError:
+        return None
+    # Written so that NaN is refused too.
+    taken = 0 < value <= 1 or (value == 0 and kind != "decay")
+    return RateSchedule(kind, value) if taken else None
+
+
+def _points(text: str) -> tuple[tuple[int, float], ...] | None:
+    """Points ``GENERATION:NUMBER`` separated by commas, or None where they are malformed or out of order."""
+    try:
         pairs = [part.split(":") for part in text.split(",")]
-        points = tuple((int(generation), float(factor)) for generation, factor in pairs)
+        points = tuple((int(generation), float(value)) for generation, value in pairs)
     except ValueError:
         return None
     rising = all(one[0] < other[0] for one, other in itertools.pairwise(points))
-    fine = all(generation >= 0 and 0 < factor < math.inf for generation, factor in points)
-    return RateSchedule("points", points=points) if rising and fine else None
+    fine = all(generation >= 0 and 0 < value < math.inf for generation, value in points)
+    return points if rising and fine else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.doctor.benchmark import Workbench
 from galab.doctor.tuning import SETTINGS, Found, Machine, Tuner
 from galab.errors import UsageError

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Scores, Task
 from galab.doctor.interleaved_timing import Lap
@@ -27,7 +27,7 @@ from galab.evaluation.blocks import DTYPES
 from galab.genome.random import Table
 from galab.storage import checkpoints
 from galab.storage.run_folder import locate
-from galab.training import origin
+from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, profile_of
 from galab.training.origin import origin_founders, pinned_origin
@@ -283,7 +283,7 @@ def of_options(config: RunConfig) -> Workbench:
         config: without a seed, 0 is taken: all contenders need the same.
     """
     seeded = dataclasses.replace(config, seed=0 if config.seed is None else config.seed)
-    return _at_start(*origin.settle(pinned_origin(resolve(seeded))))
+    return _at_start(*distribution_table.settle(pinned_origin(resolve(seeded))))
 
 
 def of_run(path: Path, *, trust: bool = False) -> Workbench:
@@ -307,7 +307,7 @@ def of_run(path: Path, *, trust: bool = False) -> Workbench:
     if file is None and not checkpoints.list_checkpoints(folder.checkpoints):
         config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
         trust_rules.check(config, trust=trust)
-        return _at_start(config, origin.resolve(config.distribution, folder))
+        return _at_start(config, distribution_table.resolve(config.distribution, folder))
     saved = SavedState.open(path, trust=trust)
     return Workbench(saved.config, saved.task, saved.components)
 

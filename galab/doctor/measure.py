@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.contracts import Cohort, Scores
-from galab.evaluation.batched.layer_rules import low_rank_names
+from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.executors.local import Here
 from galab.evaluation.sources import Around, Measured
 from galab.operators.es_noise import Centre, Directions, cosine, one_sided_cosine, plan_of, variance
 from galab.strategies.evolution import MEMBER, SHAPINGS, estimate, pair_weights, parts, single_weights, without_failures
-from galab.training import origin
+from galab.training import distribution_table
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.training.origin import origin_founders, pinned_origin
@@ -165,7 +165,7 @@ def examine(config: RunConfig, *, budget: float = 30.0) -> Findings:
         UsageError: the configuration cannot be carried out.
     """
     seeded = dataclasses.replace(config, seed=0 if config.seed is None else config.seed)
-    config, law = origin.settle(pinned_origin(resolve(seeded)))
+    config, law = distribution_table.settle(pinned_origin(resolve(seeded)))
     module, task = network_and_task(config)
     experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
     search = experiment.search_of(EvolutionSearch)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig, flag
+from galab.config import RunConfig, flag
 from galab.config.strategy_kinds import kind_of
 from galab.doctor.interleaved_timing import LEAST_ROUNDS, Clock, Lap, Ratio, Runner, median_lap, race, ratio
 from galab.errors import GalabError, UsageError, closest

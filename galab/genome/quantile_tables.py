@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.distribution import Distribution, parse, shown
+from galab.config.spelling import OptionError
 from galab.errors import UsageError, closest
 from galab.genome.random import Table, table, table_of
 
@@ -62,10 +63,11 @@ def make(distribution: str) -> Table:
     if meant.sha256 not in (None, found.sha256):
         was = (meant.sha256 or "")[:12]
         change = "the file was changed" if meant.source == "table" else "scipy computes it differently here"
-        raise UsageError(
-            f"expected --distribution {shown(meant.text)} to give the quantile table with hash {was} that was "
-            f"saved, got {found.sha256[:12]}: {change}; give --distribution again to take it as it is now"
-        )
+        raise OptionError(
+            "expected {distribution} {law} to give the quantile table with hash {was} that was saved, got {got}: "
+            "{change}; give {distribution} again to take it as it is now",
+            law=shown(meant.text), was=was, got=found.sha256[:12], change=change,
+        )  # fmt: skip
     return found
 
 
@@ -125,11 +127,11 @@ def _scaled(meant: Distribution, quantiles: NDArray[np.float64]) -> Table:
         relative = quantiles / np.abs(quantiles).max()
         values = (relative / relative.std()).astype("<f4")
     if not np.ptp(quantiles) > 0 or not _of_unit_variance(values):
-        raise UsageError(
-            f"expected --distribution {shown(meant.text)} to have quantiles that spread around their mean, got "
-            f"{quantiles.min():.6g} to {quantiles.max():.6g}, which float32 numbers of variance 1 cannot hold; choose "
-            "one that is wider, or closer to 0"
-        )
+        raise OptionError(
+            "expected {distribution} {law} to have quantiles that spread around their mean, got {low:.6g} to "
+            "{high:.6g}, which float32 numbers of variance 1 cannot hold; choose one that is wider, or closer to 0",
+            law=shown(meant.text), low=quantiles.min(), high=quantiles.max(),
+        )  # fmt: skip
     return table_of(meant.text, values.tobytes())
 
 
@@ -163,10 +165,11 @@ def scipy_quantiles(meant: Distribution, levels: NDArray[np.float64]) -> NDArray
                 )
             variance = float(frozen.var())
             if not 0 < variance < np.inf:
-                raise UsageError(
-                    f"expected --distribution with a finite variance above 0, as its steps are scaled to 1, got "
-                    f"{shown(meant.text)} with variance {variance}; choose other parameters, or the truncated 'cauchy'"
-                )
+                raise OptionError(
+                    "expected {distribution} with a finite variance above 0, as its steps are scaled to 1, got {law} "
+                    "with variance {variance}; choose other parameters, or the truncated 'cauchy'",
+                    law=shown(meant.text), variance=variance,
+                )  # fmt: skip
             quantiles = _quantiles(frozen, levels)
     except UsageError:
         raise
@@ -228,10 +231,10 @@ def _check_parameters(meant: Distribution, shapes: list[str]) -> None:
     missing = [name for name in shapes if name not in meant.parameters]
     if missing:
         example = ", ".join(f"{name}=..." for name in shapes)
-        raise UsageError(
-            f"expected a number for {' and '.join(missing)} of --distribution scipy:{meant.name}, got "
-            f"{shown(meant.text)}; write scipy:{meant.name}({example})"
-        )
+        raise OptionError(
+            "expected a number for {missing} of {distribution} scipy:{name}, got {law}; write scipy:{name}({example})",
+            missing=" and ".join(missing), name=meant.name, law=shown(meant.text), example=example,
+        )  # fmt: skip
 
 
 def sample_quantiles(name: str, levels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -250,14 +253,14 @@ def sample_quantiles(name: str, levels: NDArray[np.float64]) -> NDArray[np.float
     samples = _read(name)
     finite = samples[np.isfinite(samples)]
     if len(finite) < FEWEST:
-        raise UsageError(
-            f"expected at least {FEWEST} finite samples in {shown(name)} (--distribution), got {len(finite)}; "
-            "record more"
-        )
+        raise OptionError(
+            "expected at least {fewest} finite samples in {file} ({distribution}), got {count}; record more",
+            fewest=FEWEST, file=shown(name), count=len(finite),
+        )  # fmt: skip
     if len(finite) < len(samples):
         absent = len(samples) - len(finite)
         logger.warning("%d of %d samples in %s are not finite: left out", absent, len(samples), shown(name))
-    # Sorted once: numpy.quantile searches 200,000 samples for each of 65,536 levels, which takes a minute.
+    # Sorted once: numpy.quantile looks for each of 65,536 levels anew, which takes a minute for 200,000 samples.
     with np.errstate(all="ignore"):
         return np.interp(levels, (np.arange(len(finite)) + 0.5) / len(finite), np.sort(finite))
 
@@ -267,9 +270,13 @@ def _read(name: str) -> NDArray[np.float64]:
     path = Path(name)
     try:
         if path.suffix not in _SUFFIXES:
-            raise UsageError(f"expected --distribution table:FILE with a .npy, .txt or .csv file, got {shown(name)}")
+            raise OptionError(
+                "expected {distribution:table:FILE} with a .npy, .txt or .csv file, got {file}", file=shown(name)
+            )
         if not path.is_file():
-            raise UsageError(f"expected samples at {shown(name)} (--distribution), found no file; check the path")
+            raise OptionError(
+                "expected samples at {file} ({distribution}), found no file; check the path", file=shown(name)
+            )
         values: Any
         if path.suffix == ".npy":
             # Mapped, because a damaged header may promise more numbers than memory holds; pickles are not read.
@@ -278,15 +285,17 @@ def _read(name: str) -> NDArray[np.float64]:
             values = np.array(path.read_text(encoding="utf-8").replace(",", " ").split(), dtype=np.float64)
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
             got = getattr(values, "dtype", "other data")
-            raise UsageError(
-                f"expected real numbers in {shown(name)} (--distribution), got {got}; save an array with numpy.save"
-            )
+            raise OptionError(
+                "expected real numbers in {file} ({distribution}), got {got}; save an array with numpy.save",
+                file=shown(name), got=got,
+            )  # fmt: skip
         return np.asarray(values, dtype=np.float64).ravel()
     except UsageError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise UsageError(
-            f"expected a file of numbers, without a header, at {shown(name)} (--distribution), got {reason:.120}; "
-            "correct the file"
-        ) from error
+        raise OptionError(
+            "expected a file of numbers, without a header, at {file} ({distribution}), got {reason:.120}; correct the "
+            "file",
+            file=shown(name), reason=reason,
+        ) from error  # fmt: skip

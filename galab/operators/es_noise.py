@@ -35,7 +35,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galab.errors import UsageError
+from galab.config.spelling import OptionError
 from galab.genome.random import Stream, Table, numbers_on, words_at, words_on
 from galab.genome.weights import Layout, scratch
 
@@ -167,11 +167,11 @@ def plan_of_ranks(layout: Layout, ranks: Sequence[int]) -> Plan:
     for number, (name, shape, rank) in enumerate(zip(layout.names, layout.shapes, ranks, strict=True)):
         tensor = TensorPlan(name, shape, number, rank or None)
         if tensor.rank is not None and not 0 < tensor.rank <= min(tensor.rows, tensor.columns):
-            raise UsageError(
-                f"expected --rank at most {min(tensor.rows, tensor.columns)}, the smaller side of '{name}' "
-                f"({tensor.rows} x {tensor.columns}), got {rank}: more would be full rank at a higher price; lower it, "
-                "or use --strategy openai-es for full-rank noise"
-            )
+            raise OptionError(
+                "expected {rank} at most {most}, the smaller side of '{tensor}' ({rows} x {columns}), got {got}: more "
+                "would be full rank at a higher price; lower it, or use {strategy:openai-es} for full-rank noise",
+                most=min(tensor.rows, tensor.columns), tensor=name, rows=tensor.rows, columns=tensor.columns, got=rank,
+            )  # fmt: skip
         tensors.append(tensor)
     return Plan(tuple(tensors))
 

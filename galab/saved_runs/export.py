@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab import __version__
+from galab.config import RunConfig
 from galab.config.distribution import TABLE_HASHES, parse
-from galab.config.fields import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Member
 from galab.errors import CheckpointError, GalabError, UsageError
@@ -31,6 +30,7 @@ from galab.storage.files import write_atomic
 from galab.strategies.build_operators import developer
 from galab.training.individuals import lineage_of, members_of
 from galab.training.trust import OPERATORS, check
+from galab.version import __version__
 
 FORMATS = ("genome", "torch", "safetensors")
 

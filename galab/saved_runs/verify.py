@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.doctor.tuning import SETTINGS
 from galab.errors import CheckpointError, LethalMutationError

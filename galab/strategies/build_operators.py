@@ -6,19 +6,17 @@ import dataclasses
 import inspect
 from typing import Any
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import (
-    DIRECTIONAL,
-    INTRINSIC,
     Call,
     arguments_for,
     parse_factors,
-    parse_fitness,
     parse_mutations,
-    parse_schedule,
 )
 from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, Registry
-from galab.config.rules import BY_USE, CONTROLS, by_use, decided
+from galab.config.schedules import parse_schedule
+from galab.config.spelling import OptionError
+from galab.config.traits import BY_USE, CONTROLS, by_use
 from galab.errors import UsageError
 from galab.genome.develop import Developer, Mutation, Recombination
 from galab.genome.initial import Founders
@@ -52,10 +50,11 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
     for (call, _), operator in zip(parse_mutations(config.mutate), mutations, strict=True):
         heads = getattr(operator, "heads", None)
         if heads in BY_USE and heads != by_use(call):
-            raise UsageError(
-                f"expected '{call.name}' to say in brackets that the search chooses memories, as in "
-                f"'{call.name}(heads={heads})', got a class that does so by itself; write it into --mutate"
-            )
+            raise OptionError(
+                "expected '{name}' to say in brackets that the search chooses memories, as in '{name}(heads={heads})', "
+                "got a class that does so by itself; write it into {mutate}",
+                name=call.name, heads=heads,
+            )  # fmt: skip
         if (check := getattr(operator, "check", None)) is not None:
             check(founders.layout)
     recombination = crossover(config.crossover, run_key)
@@ -77,24 +76,27 @@ def _check_count(config: RunConfig, steps: Steps) -> None:
     size = sum(part.stop - part.start for part in steps.free)
     counts = [_with(call, config).mutate_count for call, _ in parse_mutations(config.mutate) if call.name == "weights"]
     if max(counts, default=0) > size:
-        raise UsageError(
-            f"expected --mutate-count at most {size}, the number of weights that may move, got {max(counts)}; lower it"
-        )
+        raise OptionError(
+            "expected {mutate_count} at most {size}, the number of weights that may move, got {got}; lower it",
+            size=size, got=max(counts),
+        )  # fmt: skip
 
 
 def _check_own_gene_law(config: RunConfig, crossover: Recombination | None, mutations: list[Mutation]) -> None:
     """Refuse what a gene law cannot do; those of the registry are told by their names, before anything is loaded."""
     if crossover is None or not crossover.genetic:
         return
-    if decided(config)["founders"] != "clones":
-        raise UsageError(
-            f"expected --founders clones with the gene law --crossover {config.crossover}, got distinct: gene laws add "
-            "mutations to one base; name --founders clones"
+    if config.founders != "clones":
+        raise OptionError(
+            "expected {founders:clones} with the gene law {crossover.given}, got distinct: gene laws add mutations to "
+            "one base; name {founders:clones}",
+            config,
         )
     if not all(operator.context_free for operator in mutations):
-        raise UsageError(
-            f"expected a mutation that is the same in every individual with the gene law --crossover "
-            f"{config.crossover}, got {config.mutate}; use dense"
+        raise OptionError(
+            "expected a mutation that is the same in every individual with the gene law {crossover.given}, got "
+            "{mutate.value}; use dense",
+            config,
         )
 
 
@@ -106,18 +108,19 @@ def steps_of(config: RunConfig, layout: Layout) -> Steps:
     """
     frozen = [number for number, shape in enumerate(layout.shapes) if len(shape) < 2 and config.mutate_biases == "off"]
     if len(frozen) == len(layout.shapes):
-        raise UsageError(
-            "expected a parameter with two axes or more with --mutate-biases off, got none, so nothing would move; "
-            "use --mutate-biases on"
+        raise OptionError(
+            "expected a parameter with two axes or more with {mutate_biases:off}, got none, so nothing would move; use "
+            "{mutate_biases:on}"
         )
     factors = None
     if config.sigma_factors is not None:
         given, layers = parse_factors(config.sigma_factors), layout.layers
         if len(given) != max(layers) + 1:
-            raise UsageError(
-                f"expected one --sigma-factors for each of {max(layers) + 1} layers, got {len(given)}; the layers are "
-                f"{', '.join(dict.fromkeys(name.rpartition('.')[0] or name for name in layout.names))}"
-            )
+            raise OptionError(
+                "expected one {sigma_factors} for each of {count} layers, got {got}; the layers are {names}",
+                count=max(layers) + 1, got=len(given),
+                names=", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name in layout.names)),
+            )  # fmt: skip
         factors = [snap(given[layer]) for layer in layers]
     floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
     return Steps(
@@ -132,13 +135,6 @@ def steps_of(config: RunConfig, layout: Layout) -> Steps:
             None if config.ceiling_rms is None else snap(config.ceiling_rms),
         ),
     )
-
-
-def is_low_rank(config: RunConfig) -> bool:
-    """Whether every child is one parent with a change of low rank, and scored as such."""
-    names = [call.name for call, _ in parse_mutations(config.mutate)]
-    formed = {*INTRINSIC, *DIRECTIONAL} & set(parse_fitness(config.fitness).names)
-    return names == ["low-rank"] and config.crossover == "none" and not config.norm_penalty and not formed
 
 
 def rank_of(config: RunConfig) -> int:
@@ -187,7 +183,7 @@ def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
     Raises:
         UsageError: the name is unknown or is no such rule.
     """
-    name = decided(config)["step_size"]
+    name = config.step_size or "fixed"  # a random search has none that could be adapted
     options: dict[str, Any] = {
         "down": config.step_size_down,
         "reversion": config.step_size_reversion,

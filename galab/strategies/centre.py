@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config.run_config import RunConfig
 from galab.config.schedules import parse_rate_schedule
 from galab.contracts import Cohort
 from galab.genome.weights import Layout

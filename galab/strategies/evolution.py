@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.schedules import parse_rate_schedule
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import NoViableChildError
@@ -198,7 +198,7 @@ class EvolutionStrategy(TorchCentre):
         super().__init__(config, layout, centre, device, config.population)
         self._directions = directions
         self._device = device
-        self._sigma = parse_rate_schedule(config.sigma_schedule or "constant", "--sigma-schedule")
+        self._sigma = parse_rate_schedule(config.sigma_schedule or "constant", "sigma_schedule")
         self.antithetic = config.pairs != "one-sided"
         self._worth = self.antithetic
         self.step: Step | None = None

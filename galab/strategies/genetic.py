@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
-from galab.config.rules import decided, needs_behaviour, needs_use
+from galab.config import RunConfig
+from galab.config.traits import needs_behaviour, needs_use
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import NoViableChildError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
@@ -61,7 +61,7 @@ class GeneticAlgorithm:
         self.config = config
         self.generation = 0
         self.pedigree = Pedigree() if pedigree is None else pedigree
-        self.births_dtype = birth_dtype(decided(config)["parents_per_child"])
+        self.births_dtype = birth_dtype(config.parents_per_child or 2)
         self.gain = np.full(config.children, np.nan)
         self._scoring = Scoring(config.fitness, config.inheritance)
         self._fixed_data = fixed_data
@@ -87,7 +87,7 @@ class GeneticAlgorithm:
         self._restart: int | None = None
 
     def _add_founders(self) -> None:
-        start, clones = snap(self.config.sigma), decided(self.config)["founders"] == "clones"
+        start, clones = snap(self.config.sigma), self.config.founders == "clones"
         for birth in range(self.config.parents):
             self.pedigree.add(Birth(birth, (0,) if clones and birth else (), 0, 0, start, 0, 0))
 

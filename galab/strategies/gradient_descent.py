@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import NoViableChildError
 from galab.genome.weights import Layout

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from galab.config.parsing import parse_call
-from galab.errors import UsageError, closest
+from galab.config.spelling import OptionError
+from galab.errors import closest
 
 #: These need a closure that computes the loss again, or gradients of another kind.
 _UNFIT = ("optimizer", "lbfgs", "sparseadam")
@@ -35,16 +36,20 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     kinds = known()
     name = text.partition("(")[0].strip().lower()
     if name not in kinds:
-        raise UsageError(
-            f"expected --optimizer to be one of {', '.join(kinds)}, with arguments in brackets if wanted, such as "
-            f"sgd(momentum=0.9), got '{text}'.{closest(name, list(kinds))}"
-        )
-    arguments = dict(parse_call(text, "--optimizer").arguments)
+        raise OptionError(
+            "expected {optimizer} to be one of {known}, with arguments in brackets if wanted, such as "
+            "sgd(momentum=0.9), got '{text}'.{near}",
+            known=", ".join(kinds), text=text, near=closest(name, list(kinds)),
+        )  # fmt: skip
+    arguments = dict(parse_call(text, "{optimizer}").arguments)
     accepted = list(inspect.signature(kinds[name]).parameters)[1:]
     for argument in arguments:
         if argument not in accepted or argument in ("lr", "weight_decay", "params", "maximize"):
-            instead = {"lr": "; use --lr", "weight_decay": "; use --weight-decay"}.get(argument, "")
-            raise UsageError(f"expected --optimizer {name} with its own arguments, got '{argument}'{instead}")
+            instead = f"; use {{{argument}}}" if argument in ("lr", "weight_decay") else ""
+            raise OptionError(
+                f"expected {{optimizer}} {{name}} with its own arguments, got '{{argument}}'{instead}",
+                name=name, argument=argument,
+            )  # fmt: skip
     return name, arguments
 
 
@@ -69,7 +74,9 @@ class Optimizers:
         if "weight_decay" in inspect.signature(known()[name]).parameters:
             shared["weight_decay"] = weight_decay
         elif weight_decay:
-            raise UsageError(f"expected an --optimizer with weight decay, got {name}, which has none; use adamw")
+            raise OptionError(
+                "expected an {optimizer} with weight decay, got {name}, which has none; use adamw", name=name
+            )
         matrices = [parameter for parameter in parameters if parameter.dim() == 2]
         others = [parameter for parameter in parameters if parameter.dim() != 2]
         split = name == _MATRICES_ONLY
@@ -81,7 +88,10 @@ class Optimizers:
                 known()[kind](tensors, **shared, **options) for kind, tensors, options in wanted if tensors
             ]
         except (TypeError, ValueError) as error:
-            raise UsageError(f"expected arguments that --optimizer {name} takes, got '{text}': {error}") from error
+            raise OptionError(
+                "expected arguments that {optimizer} {name} takes, got '{text}': {error}",
+                name=name, text=text, error=str(error),
+            ) from error  # fmt: skip
         self._parameters = list(parameters)
 
     def step(self, learning_rate: float) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import parse_mutations
-from galab.config.rules import by_use, decided
+from galab.config.traits import by_use
 from galab.contracts import Cohort
 from galab.genome.births import Birth
 from galab.genome.pedigree import Pedigree
@@ -79,7 +79,7 @@ class Reproduction:
         self._pedigree = pedigree
         self._rule = None if isinstance(rule, Control) else rule
         self._control = rule if isinstance(rule, Control) else None
-        self._ways = decided(config)["parents_per_child"] if config.crossover != "none" else 1
+        self._ways = config.parents_per_child or 1
         floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
         self.steps = Steps(Layout(("",), ((1,),)), low=snap(floor), high=snap(config.sigma_ceiling))
         operators = parse_mutations(config.mutate)

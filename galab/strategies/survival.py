@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.contracts import Cohort, Scores
 from galab.errors import GalabError

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
-from galab.config.rules import needs_behaviour, needs_use
 from galab.config.strategy_kinds import kind_of, load_reference
+from galab.config.traits import needs_behaviour, needs_use
 from galab.contracts import Keyed, Task, Telling
 from galab.errors import UsageError
 from galab.evaluation import numeric_profile as tracebacks

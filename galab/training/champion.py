@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Divided, Examples, Inspected, Member, Task

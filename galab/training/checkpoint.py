@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab import __version__
-from galab.config.fields import RunConfig
-from galab.config.rules import decided
+from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Keyed, Task
 from galab.errors import CheckpointError, UsageError
@@ -25,6 +23,7 @@ from galab.strategies.centre import record_dtype
 from galab.training.champion import Champion
 from galab.training.log_fields import Totals
 from galab.training.search import Experiment
+from galab.version import __version__
 
 #: What a checkpoint of a run has at the least, with its type.
 _KEYS = {
@@ -84,7 +83,7 @@ def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
 
 def births_dtype(config: RunConfig) -> np.dtype[np.void]:
     """The row of a birth in a run's lineage file."""
-    return birth_dtype(decided(config)["parents_per_child"])
+    return birth_dtype(config.parents_per_child or 2)
 
 
 def layout_of(state: dict[str, Any]) -> Layout:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
 from galab.config.parsing import labels, parse_mutations
-from galab.config.rules import is_gene_law
+from galab.config.run_config import RunConfig
+from galab.config.traits import is_gene_law
 from galab.contracts import Cohort, Outcome, Scores
 from galab.genome.decoder import Decoder
 from galab.genome.pedigree import Ancestry, Kinship

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.config.registry import STRATEGIES
 from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError, GalabError, NoViableChildError, UsageError
-from galab.evaluation.batched.layer_rules import low_rank_names
+from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.evaluation.executors.local import Here

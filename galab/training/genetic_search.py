@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import DIRECTIONAL, parse_fitness
-from galab.config.rules import needs_behaviour, needs_use
 from galab.config.strategy_kinds import kind_of
+from galab.config.traits import is_low_rank, needs_behaviour, needs_use
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.delta_evaluator import Families, FamilyEvaluator, Lines
+from galab.evaluation.delta_evaluator import FamilyEvaluator
+from galab.evaluation.delta_source import Families, Lines
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.executors.local import Here
 from galab.evaluation.fitness import repeats
@@ -29,7 +30,7 @@ from galab.genome.decoder import Decoder
 from galab.genome.initial import GIVEN, Founders
 from galab.genome.pedigree import Pedigree
 from galab.genome.weights import Phenotype
-from galab.strategies.build_operators import developer, is_low_rank, rank_of, step_size_rule
+from galab.strategies.build_operators import developer, rank_of, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.strategies.load import genetic_class
 from galab.training.diagnostics import Diagnostics

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.registry import STRATEGIES
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Task
 from galab.errors import UsageError

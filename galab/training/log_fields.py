@@ -23,8 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from galab.config.fields import RunConfig
-from galab.config.rules import decided
+from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Member, Scores, Telling
 from galab.genome.decoder import Decoder
@@ -158,7 +157,7 @@ def observed(config: RunConfig, line: dict[str, Any], scores: Scores, children: 
     """The conditions that this generation can tell of: a sentence for each that holds, None for each that does not."""
     found: dict[str, str | None] = {"failures": _failures(config, scores, children)}
     free = config.sigma_floor is not None and config.sigma_floor < config.sigma_ceiling
-    if "step_size_at_floor" in line and free and decided(config)["step_size"] not in _TOLD:
+    if "step_size_at_floor" in line and free and config.step_size not in _TOLD:
         found["floor"] = _floor(config, line["step_size_at_floor"])
     if line.get("selection_success_rate") is not None:
         found["no-success"] = _no_success(line["selection_success_rate"])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config.run_config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
 from galab.evaluation.numeric_profile import resolve_device
@@ -24,7 +24,7 @@ from galab.genome.weights import Layout
 from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder, locate
-from galab.training import origin
+from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_of, task_of
 from galab.training.checkpoint import (
@@ -175,7 +175,7 @@ class SavedState:
             UsageError: it lies in a run folder, and this is a lone checkpoint.
         """
         if self.folder is not None:
-            return origin.resolve(self.config.distribution, self.folder)
+            return distribution_table.resolve(self.config.distribution, self.folder)
         try:
             return table(self.config.distribution)
         except UsageError as error:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Cohort, Executor, Member, Outcome, Scores, Strategy, Task
 from galab.errors import GalabError
 from galab.genome.births import Birth

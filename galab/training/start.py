@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from galab.config.fields import RunConfig, flag
+from galab.config import RunConfig, flag
+from galab.config.inherit import carried_over
 from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
 from galab.evaluation.numeric_profile import differences
@@ -24,14 +25,13 @@ from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
 from galab.strategies.load import settled
-from galab.training import origin
+from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
 from galab.training.checkpoint import check_data, data_of, save_founders
-from galab.training.compose import without_dependents
 from galab.training.log_fields import Totals
 from galab.training.loop import Hook, Loop, Result, Scored, Turn, drive
-from galab.training.origin import branch, origin_founders, pinned_origin, repeats
+from galab.training.origin import branch, origin_founders, pinned_origin
 from galab.training.resolve import default_name, resolve
 from galab.training.saved_state import SavedState, newest
 from galab.training.search import Experiment, Shared
@@ -55,9 +55,9 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     if changes.keys() & set(STOP_RULES):
         # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
         changes = dict.fromkeys(STOP_RULES) | changes
-    if repeats(changes.get("distribution", ""), config.distribution):
+    if distribution_table.repeats(changes.get("distribution", ""), config.distribution):
         changes = {**changes, "distribution": config.distribution}
-    new = RunConfig.from_dict(without_dependents(config.to_dict(), changes) | changes)
+    new = RunConfig.from_dict(carried_over(config.to_dict(), changes) | changes)
     # As saved: repeating the flag that a run was started with, such as a --sigma that is off the grid, is no change.
     resolved = resolve(new)
     # Resolved on both sides: a checkpoint of an earlier version leaves out what was not there to decide.
@@ -165,13 +165,13 @@ def starting(
 ) -> Steps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config = dataclasses.replace(config, strategy=settled(config.strategy))
-    config, law = origin.settle(pinned_origin(resolve(config)))
+    config, law = distribution_table.settle(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)
     module, task = network_and_task(config, shared)
     experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
-    files = origin.files_of(config.distribution, law)
+    files = distribution_table.files_of(config.distribution, law)
     create, called = (RunFolder.create, name) if name else (RunFolder.create_free, default_name(config))
     folder = create(runs, called, content, files=files)
     return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, shared=shared))
@@ -251,7 +251,7 @@ def _resume(
         check_workers(config)
         module, task = network_and_task(config, shared)
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
-        law = origin.resolve(config.distribution, folder)
+        law = distribution_table.resolve(config.distribution, folder)
         experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
         (folder.path / kind_of(config.strategy).record).unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)

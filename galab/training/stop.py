@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 
 
 @dataclass(slots=True)

@@ -24,8 +24,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import histogram, hparams, image
 
-from galab.config.fields import RunConfig
-from galab.config.strategy_rules import is_foreign
+from galab.config.fields import FIELDS
+from galab.config.option import understands
+from galab.config.strategy_kinds import kind_of
 from galab.storage.files import append_whole, folder_error
 from galab.storage.groups import group_of
 from galab.training.log_fields import USE
@@ -127,14 +128,14 @@ class TensorBoard:
     def __init__(
         self, folder: Path, hyperparameters: dict[str, Any], *, generation: int = 0, evaluations: int = 0
     ) -> None:
-        fields = RunConfig.__dataclass_fields__
+        kind = kind_of(hyperparameters.get("strategy", "ga")).name
         # Those that a resumed run may change say nothing about what was computed, nor does another strategy's.
         self._hyperparameters = {
             name: value
             for name, value in hyperparameters.items()
             if value is not None
-            and not fields[name].metadata["changeable"]
-            and not is_foreign(fields[name], hyperparameters.get("strategy", "ga"))
+            and not FIELDS[name].metadata["changeable"]
+            and understands(FIELDS[name], kind)
         }
         group = group_of(folder)
         if group is not None:  # so that trials can be told by what `galab compare` takes for one

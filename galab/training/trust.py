@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from galab.config.fields import RunConfig, flag
+from galab.config import RunConfig, flag
 from galab.config.parsing import parse_mutations
 from galab.config.registry import MODELS, STRATEGIES, TASKS
 from galab.errors import UsageError

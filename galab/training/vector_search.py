@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config.run_config import RunConfig
 from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError, NoViableChildError
 from galab.evaluation.blocks import Minibatches, fresh_examples

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import GalabError, NumericProfileError, UsageError
 from galab.evaluation.executors.local import Here
 from galab.evaluation.executors.worker import require_children

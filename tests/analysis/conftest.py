@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from analysis_runs import SMALL
 
-from galab.config.fields import RunConfig
+from galab.config.run_config import RunConfig
 from galab.training.start import start
 
 

@@ -20,7 +20,7 @@ from galab.analysis.meeting import meeting
 from galab.analysis.neuron import neuron
 from galab.analysis.robustness import robustness
 from galab.analysis.variance import variance
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
 from galab.genome.step_sizes import sigma
 from galab.saved_runs.history import History

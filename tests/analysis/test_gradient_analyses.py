@@ -18,7 +18,7 @@ from galab.analysis.base import Analysis
 from galab.analysis.gradient_cosine import gradient_cosine
 from galab.analysis.gradients import gradients
 from galab.analysis.sampling import gradient_steps, mutation_gains, noise_of, steps_taken
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe

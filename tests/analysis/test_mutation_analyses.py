@@ -14,7 +14,7 @@ from galab.analysis.base import Analysis
 from galab.analysis.mutation_fitness import mutation_fitness
 from galab.analysis.replay import replay
 from galab.analysis.step_size import step_size
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.saved_run import SavedRun, open_saved

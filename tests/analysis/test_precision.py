@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from galab.analysis.precision import cohorts_in_both_precisions, in_common, progress_kept, run_off, spearman, survivors
-from galab.config.fields import RunConfig
+from galab.config.run_config import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.stats.vectors import cosine

@@ -76,8 +76,8 @@ def test_help(galab: Any, command: str, flag: str) -> None:
 def test_help_of_run_names_every_hyperparameter_and_of_resume_only_what_may_change(galab: Any) -> None:
     import dataclasses
 
-    from galab.config.fields import RunConfig
-    from galab.config.fields import flag as spelled
+    from galab.config import RunConfig
+    from galab.config import flag as spelled
 
     run, resume = galab("run", "--help").out, galab("resume", "--help").out
     for item in dataclasses.fields(RunConfig):

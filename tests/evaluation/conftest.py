@@ -10,7 +10,8 @@ import torch
 from noise_task import classification
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.evaluation.blocks import Minibatches
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.executors.local import Here
@@ -49,7 +50,7 @@ class Bench:
             state = {name: value.clone() for name, value in self.module.state_dict().items()}
             state["output.bias"].fill_(127.999)
             founders = founders_given(self.module, state, 3)
-        config = RunConfig(seed=3, parents=3, children=14, elites=2, sigma=sigma, step_size="fixed")
+        config = decide(RunConfig(seed=3, parents=3, children=14, elites=2, sigma=sigma, step_size="fixed"))
         self.strategy = GeneticAlgorithm(config, step_size_rule(config, 3), fixed_data=batch == 0)
         births = developer(config, founders, table("normal"))
         self.decoder = Decoder(births, self.strategy.pedigree, cache_bytes=cache)

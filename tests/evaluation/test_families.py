@@ -10,12 +10,13 @@ import torch
 from noise_task import classification
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.evaluation.batched import product_cache
 from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.batched.product_cache import outer_product
-from galab.evaluation.delta_evaluator import Families, FamilyEvaluator
+from galab.evaluation.delta_evaluator import FamilyEvaluator
+from galab.evaluation.delta_source import Families
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.sources import Decoded, cut
 from galab.genome.births import Birth

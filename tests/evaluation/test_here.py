@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.contracts import Cohort
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import Minibatches
@@ -162,7 +163,7 @@ def test_the_dead_and_the_failed_are_told_apart(bench_of, task):
 def test_it_learns_with_norms_in_bfloat16(task):
     module = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 5)).eval().requires_grad_(False)
     founders = founders_of(module, 1)
-    config = RunConfig(seed=1, parents=2, children=6, sigma=0.05, step_size="fixed")
+    config = decide(RunConfig(seed=1, parents=2, children=6, sigma=0.05, step_size="fixed"))
     strategy = GeneticAlgorithm(config, step_size_rule(config, 1))
     decoder = Decoder(developer(config, founders, table("normal")), strategy.pedigree)
     evaluator = Evaluator(module, founders.layout, task, chunk=3, precision="bfloat16", device=torch.device("cpu"))

@@ -8,7 +8,7 @@ from low_rank_networks import ALL, Language, Matrices
 from stacks import Lambda, ready, tied
 from torch import nn
 
-from galab.evaluation.batched.layer_rules import low_rank_names
+from galab.evaluation.batched.supported_layers import low_rank_names
 
 
 @pytest.mark.parametrize(

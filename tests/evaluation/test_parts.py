@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from galab.contracts import Cohort, Scores
-from galab.evaluation.batched.layer_rules import low_rank_names
+from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches
 from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.evaluation.executors.local import Here

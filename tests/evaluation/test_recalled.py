@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.memory_evaluator import Recalled
 from galab.evaluation.sources import Decoded

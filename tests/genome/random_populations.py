@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES
-from galab.config.rules import CONTEXT, CONTROLS, MEMORY_OPERATORS
+from galab.config.traits import CONTEXT, CONTROLS, MEMORY_OPERATORS
 from galab.genome.births import Birth
 from galab.genome.decoder import Decoder
 from galab.genome.develop import Developer

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, VECTORS, generations_of, merged, outcome  # noqa: E402
 
-from galab.config.fields import RunConfig  # noqa: E402
+from galab.config import RunConfig  # noqa: E402
 from galab.storage import lineage, log  # noqa: E402
 from galab.training.start import resume, start  # noqa: E402
 

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 import galab
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
+from galab.config.traits import is_low_rank
 from galab.errors import CheckpointError, UsageError
 from galab.genome.random import table
 from galab.saved_runs.export import export
 from galab.saved_runs.saved_run import evaluate, open_saved
-from galab.strategies.build_operators import is_low_rank, mutation, rank_of
+from galab.strategies.build_operators import mutation, rank_of
 from galab.training.build import network_and_task
 from galab.training.search import Shared
 from galab.training.start import resume, start
@@ -119,15 +121,15 @@ def test_what_cannot_be_called_is_refused_before_a_folder_is_made(
 
 
 def test_arguments_of_operators_come_before_the_options_of_the_run() -> None:
-    config = RunConfig(mutate_count=7, mutate_rank=3, momentum=0.25)
+    config = decide(RunConfig(mutate_count=7, mutate_rank=3, momentum=0.25))
     law = table("normal")
     assert mutation("weights(count=9)", 1, law, config)._count == 9  # type: ignore[attr-defined]
     assert mutation("low-rank(rank=2)", 1, law, config)._rank == 2  # type: ignore[attr-defined]
     assert mutation("momentum(beta=0.5)", 1, law, config)._share == 32_768  # type: ignore[attr-defined]
-    one = RunConfig(mutate="low-rank(rank=2)", crossover="none")
+    one = decide(RunConfig(mutate="low-rank(rank=2)", crossover="none"))
     assert is_low_rank(one)
     assert rank_of(one) == 2
-    assert not is_low_rank(RunConfig(mutate="low-rank(rank=2),low-rank(rank=3)", crossover="none"))
+    assert not is_low_rank(decide(RunConfig(mutate="low-rank(rank=2),low-rank(rank=3)", crossover="none")))
 
 
 def test_the_same_operator_twice_has_two_lines_in_the_log(evolve: Any) -> None:

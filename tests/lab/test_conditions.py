@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from lab_outcome import log_of, newest_state, outcome
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.contracts import Scores
 from galab.training.log_fields import Totals, observed, warnings_of
 from galab.training.start import resume
@@ -23,7 +24,7 @@ HEALTHY = {
 
 
 def config(**changes: Any) -> RunConfig:
-    return RunConfig(**{"sigma_floor": 0.001, "elites": 1} | changes)
+    return decide(RunConfig(**{"sigma_floor": 0.001, "elites": 1} | changes))
 
 
 def names(changes: dict[str, Any], scores: Scores = NOBODY_FAILED, **options: Any) -> list[str]:

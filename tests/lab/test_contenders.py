@@ -13,7 +13,7 @@ import torch
 from lab_outcome import merged
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.doctor.benchmark import of_options, of_run, operations_per_second, work_of
 from galab.errors import UsageError
 from galab.storage.log import last_line

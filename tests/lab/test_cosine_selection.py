@@ -12,7 +12,7 @@ import torch
 from lab_outcome import log_of, outcome
 from torch.nn import functional
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lab_outcome import log_of
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Cohort, Outcome, Scores
 from galab.genome.decoder import Decoder
 from galab.genome.weights import to_float

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.doctor.advice import advice, content_of, starting_rate
 from galab.doctor.measure import AtRank, AtSigma, Findings, examine
 from galab.operators.es_noise import cosine, one_sided_cosine

@@ -131,7 +131,7 @@ def test_one_far_outlier_fits_into_the_histogram(evolve: Any, clouds: Any) -> No
 
 
 def test_a_second_run_with_a_taken_name_changes_nothing(evolve: Any, tmp_path: Path) -> None:
-    from galab.config.fields import RunConfig
+    from galab.config import RunConfig
 
     before = outcome(evolve())
     with pytest.raises(GalabError, match="--name"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.config.parsing import BASES, DIRECTIONAL, INTRINSIC
 from galab.errors import UsageError
 from galab.training.build import build, network_and_task

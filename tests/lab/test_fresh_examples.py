@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.tasks.regression import LinearRegression

@@ -13,8 +13,9 @@ import torch
 from lab_outcome import GRADIENTS, log_of, merged, newest_state, outcome
 from torch import nn
 
-from galab.config.fields import RunConfig
-from galab.config.strategy_rules import plans_its_end
+from galab.config import RunConfig
+from galab.config.resolve import decide
+from galab.config.traits import plans_its_end
 from galab.errors import NoViableChildError, UsageError
 from galab.evaluation.blocks import Minibatches
 from galab.saved_runs.export import export
@@ -173,7 +174,7 @@ def test_a_run_begins_where_one_of_another_kind_has_come(evolve: Any, tmp_path: 
     kind = {"eggroll": {"population": 8, "optimizer": "adam", "lr": 0.3}, "ga": {}}.get(was, {"batch": 50})
     folder = evolve(strategy=was, compile="off", **kind)
     config = compose({"strategy": wanted, "origin": str(folder), "generations": 1, "seed": 1, "threads": 1})
-    usual = RunConfig(strategy=wanted)
+    usual = decide(RunConfig(strategy=wanted))
     assert (config.lr, config.optimizer) == (usual.lr, usual.optimizer)
     assert (config.batch, config.hidden) == (kind.get("batch", 32), "4")
     start(config, name="next", runs=tmp_path)
@@ -243,7 +244,7 @@ def test_a_network_without_a_gradient_is_refused_before_anything_is_written(evol
 
 
 def test_defaults_hang_on_the_strategy_and_old_configurations_read_as_before() -> None:
-    found = {name: RunConfig(strategy=name) for name in ("ga", "eggroll", "sgd", "adam")}
+    found = {name: decide(RunConfig(strategy=name)) for name in ("ga", "eggroll", "sgd", "adam")}
     assert {name: (one.lr, one.batch, one.optimizer) for name, one in found.items()} == {
         "ga": (0.1, 2048, "sgd"), "eggroll": (0.1, 2048, "sgd"), "sgd": (0.05, 64, "sgd(momentum=0.9)"),
         "adam": (0.001, 64, "adam"),

@@ -28,7 +28,7 @@ PROBLEM: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
     """The log of a run, made once for the tests that look at it."""
-    from galab.config.fields import RunConfig
+    from galab.config import RunConfig
     from galab.training.start import start
 
     root, known = tmp_path_factory.mktemp("linear"), {}

@@ -10,7 +10,7 @@ import pytest
 from lab_outcome import log_of, outcome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.training.build import build, network_and_task

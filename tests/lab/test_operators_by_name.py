@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.errors import UsageError
 from galab.genome.initial import Founders, TensorLaw
 from galab.genome.random import table
@@ -32,30 +33,30 @@ class Jump(Dense):
 
 
 def built(**values: Any) -> Any:
-    return developer(RunConfig(seed=1, **values), FOUNDERS, table("normal"))
+    return developer(decide(RunConfig(seed=1, **values)), FOUNDERS, table("normal"))
 
 
 def test_factors_are_one_for_each_layer() -> None:
-    steps = steps_of(RunConfig(granularity="tensor", sigma_factors="1,0.5"), LAYOUT)
+    steps = steps_of(decide(RunConfig(granularity="tensor", sigma_factors="1,0.5")), LAYOUT)
     assert steps.founder(snap(0.25)).tolist() == [-512, -512, -768]
     with pytest.raises(UsageError, match=r"one --sigma-factors for each of 2 layers, got 3; the layers are one, two"):
-        steps_of(RunConfig(granularity="tensor", sigma_factors="1,2,3"), LAYOUT)
+        steps_of(decide(RunConfig(granularity="tensor", sigma_factors="1,2,3")), LAYOUT)
 
 
 def test_biases_that_never_move_need_weights_that_do() -> None:
-    assert steps_of(RunConfig(mutate_biases="off"), LAYOUT).frozen == {1}
-    assert steps_of(RunConfig(), LAYOUT).frozen == set()
+    assert steps_of(decide(RunConfig(mutate_biases="off")), LAYOUT).frozen == {1}
+    assert steps_of(decide(RunConfig()), LAYOUT).frozen == set()
     with pytest.raises(UsageError, match="nothing would move; use --mutate-biases on"):
-        steps_of(RunConfig(mutate_biases="off"), Layout(("scale",), ((7,),)))
+        steps_of(decide(RunConfig(mutate_biases="off")), Layout(("scale",), ((7,),)))
 
 
 def test_bounds_are_on_the_grid() -> None:
-    steps = steps_of(RunConfig(granularity="tensor", sigma=1.0, sigma_floor=0.25, ceiling_rms=0.5), LAYOUT)
+    steps = steps_of(decide(RunConfig(granularity="tensor", sigma=1.0, sigma_floor=0.25, ceiling_rms=0.5)), LAYOUT)
     assert (steps.low, steps.high, steps.relative) == (-512, 768, (None, -256))
 
 
 def test_operators_get_those_options_that_they_name() -> None:
-    config = RunConfig(mutate_count=7, mutate_rank=3, momentum=0.25)
+    config = decide(RunConfig(mutate_count=7, mutate_rank=3, momentum=0.25))
     assert mutation("weights", 1, table("normal"), config)._count == 7  # type: ignore[attr-defined]
     assert mutation("low-rank", 1, table("normal"), config)._rank == 3  # type: ignore[attr-defined]
     assert mutation("momentum", 1, table("normal"), config)._share == 16_384  # type: ignore[attr-defined]
@@ -67,10 +68,10 @@ def test_operators_get_those_options_that_they_name() -> None:
      ({"granularity": "parameter"}, False)],
 )  # fmt: skip
 def test_a_rule_is_told_from_a_control_by_what_it_can_do(values: dict[str, Any], control: bool) -> None:
-    assert isinstance(step_size_rule(RunConfig(**values), 1), Control) is control
+    assert isinstance(step_size_rule(decide(RunConfig(**values)), 1), Control) is control
 
 
-@pytest.mark.parametrize("name", ["shutil:rmtree", "galab.config.fields:RunConfig"])
+@pytest.mark.parametrize("name", ["shutil:rmtree", "galab.config:RunConfig"])
 def test_what_is_no_crossover_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="expected a class with a method combine"):
         crossover(name, 1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lab_outcome import newest_state, outcome
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.genome.births import from_rows
 from galab.genome.step_sizes import sigma

@@ -10,10 +10,11 @@ import pytest
 from lab_outcome import outcome
 
 import galab
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import balanced_chunk
 from galab.errors import UsageError
 from galab.training.compose import compose, preset_names, read_preset
-from galab.training.resolve import balanced_chunk, resolve
+from galab.training.resolve import resolve
 
 
 def test_importing_galab_imports_no_torch() -> None:

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from lab_outcome import outcome
 
-from galab.config.fields import EVALUATION, MUTATION, POPULATION, RunConfig
+from galab.config import RunConfig
+from galab.config.fields import EVALUATION, MUTATION, POPULATION
 from galab.config.registry import Registry
 from galab.errors import UsageError
 from galab.saved_runs.export import export, read_genome

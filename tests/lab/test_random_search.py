@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.genome.births import Birth
 from galab.saved_runs.saved_run import evaluate, open_saved

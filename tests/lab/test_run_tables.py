@@ -23,7 +23,7 @@ from galab.saved_runs.export import export, read_genome
 from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.saved_runs.verify import verify
 from galab.storage.run_folder import RunFolder
-from galab.training import origin
+from galab.training import distribution_table
 from galab.training.compose import compose
 from galab.training.start import resume, start
 
@@ -232,8 +232,8 @@ def test_an_origin_with_a_damaged_table_is_refused(evolve: Any, tmp_path: Path) 
 def test_a_saved_distribution_must_name_its_table(evolve: Any) -> None:
     folder = RunFolder(evolve(distribution=SCIPY))
     with pytest.raises(CheckpointError, match="to end with # and the hash of its table"):
-        origin.resolve(SCIPY, folder)
-    assert origin.resolve("cauchy", folder) is table("cauchy")
+        distribution_table.resolve(SCIPY, folder)
+    assert distribution_table.resolve("cauchy", folder) is table("cauchy")
 
 
 def test_nothing_is_written_where_there_is_no_table(evolve: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lab_outcome import outcome
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
 from galab.training.trials.sweep import sweep
 from galab.training.trials.trials import resume_trials

@@ -13,7 +13,7 @@ import pytest
 from lab_outcome import outcome
 
 import galab
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
 from galab.storage import checkpoints
 from galab.training.start import resume

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lab_outcome import merged
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.doctor.apply import best_settings, check_free, write_file, write_into
 from galab.doctor.benchmark import of_options, of_run
 from galab.doctor.interleaved_timing import Lap, Ratio

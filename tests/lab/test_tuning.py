@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.doctor.interleaved_timing import Lap
 from galab.doctor.tuning import Found, Machine, Tuner, alike, candidates, counts, parse_settings, short
 from galab.errors import GalabError, UsageError

@@ -166,7 +166,7 @@ def test_workers_that_begin_in_the_middle_know_the_lineage_that_products_follow(
 
 
 def test_trials_in_processes_may_have_workers(tmp_path: Path, small: dict[str, Any], evolve: Any) -> None:
-    from galab.config.fields import RunConfig
+    from galab.config import RunConfig
 
     config = RunConfig(**small | {"chunk": 3, "workers": 1})
     done = start_trials(config, (5, 6), name="group", runs=tmp_path, jobs=2)
@@ -175,7 +175,7 @@ def test_trials_in_processes_may_have_workers(tmp_path: Path, small: dict[str, A
 
 
 def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from galab.config.fields import RunConfig
+    from galab.config import RunConfig
 
     monkeypatch.setattr("galab.training.resolve.default_threads", lambda: 8)
     assert [resolve(RunConfig(workers=workers)).threads for workers in (0, 1, 3, 20)] == [8, 8, 2, 1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.models import MLP, ConvPolicy, Linear, ResNet, build_model
 from galab.models.mlp import ACTIVATIONS

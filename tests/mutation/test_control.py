@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from galab.config.registry import STEP_SIZE_RULES
-from galab.config.rules import CONTROLS
+from galab.config.traits import CONTROLS
 from galab.genome.random import Stream, codes, table
 from galab.genome.step_sizes import snap
 from galab.operators.step_size_control import GroupElite, OneFifth, Schedule, SuccessHistory

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from galab.config.registry import MUTATIONS
-from galab.config.rules import BY_GENOME
+from galab.config.traits import BY_GENOME
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
 from galab.genome.random import table

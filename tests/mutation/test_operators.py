@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from galab.config.registry import MUTATIONS
-from galab.config.rules import CONTEXT, MEMORY_OPERATORS
+from galab.config.traits import CONTEXT, MEMORY_OPERATORS
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
 from galab.genome.random import Stream, codes, table

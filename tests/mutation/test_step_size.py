@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from galab.config.registry import STEP_SIZE_RULES
-from galab.config.rules import CONTROLS
+from galab.config.traits import CONTROLS
 from galab.genome.random import Stream, codes, table
 from galab.genome.step_sizes import GRANULARITIES, HIGHEST, LOWEST, PER_OCTAVE, Steps, snap
 from galab.genome.weights import Layout

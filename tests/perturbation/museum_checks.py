@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.contracts import Cohort, Scores
 from galab.genome.random import table
 from galab.genome.weights import Layout
@@ -37,14 +38,14 @@ SMALL: dict[str, Any] = {
 
 @cache
 def _task_and_module() -> tuple[Any, Any]:
-    module, task = network_and_task(RunConfig(**SMALL))
+    module, task = network_and_task(decide(RunConfig(**SMALL)))
     return module, task
 
 
 def experiment(**changes: Any) -> Experiment:
     """A small network that looks at digits; two of its layers have the same shape."""
     module, task = _task_and_module()
-    return build(RunConfig(**SMALL | changes), module, task)
+    return build(decide(RunConfig(**SMALL | changes)), module, task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ def noise_is_independent(rank: int | None = 4) -> None:
     rows = []
     for seed in (1, 2):
         directions = Directions(plan_of(layout, rank, ("one", "two")), table("normal"), seed, CPU, 1 << 20, 8)
-        config = RunConfig(strategy="eggroll", population=16)
+        config = decide(RunConfig(strategy="eggroll", population=16))
         strategy = EvolutionStrategy(config, layout, np.zeros(layout.size, np.float32), directions, CPU)
         for generation in range(1, 5):
             for _, noise in strategy._directions.between(strategy.noise_of(generation), 0, 8):

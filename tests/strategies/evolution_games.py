@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.contracts import Outcome, Scores
 from galab.genome.random import table
 from galab.genome.weights import Layout
@@ -45,7 +46,7 @@ def all_formed(directions: Directions, generation: int, count: int) -> torch.Ten
 def strategy(layout: Layout = LAYOUT, rank: int | None = 2, **changes: Any) -> EvolutionStrategy:
     """A strategy that starts at zero."""
     values = {"strategy": "eggroll", "population": 16, "sigma": 0.5, "lr": 0.25, "pairs": "antithetic", "seed": 3}
-    config = RunConfig(**values | changes)
+    config = decide(RunConfig(**values | changes))
     plan = plan_of(layout, rank, [name for name in layout.names if "weight" in name])
     directions = directions_of(plan, count=config.population)
     return EvolutionStrategy(config, layout, np.zeros(layout.size, np.float32), directions, CPU)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from strategy_games import algorithm
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import GalabError
 from galab.genome.births import from_rows
@@ -137,9 +138,9 @@ def test_a_state_is_a_copy():
 
 
 def test_a_configuration_makes_the_strategy_that_it_describes():
-    config = RunConfig(
+    config = decide(RunConfig(
         parents=3, children=9, elites=2, ties="older", sigma=0.5, sigma_floor=0.25, sigma_ceiling=1.0, seed=6
-    )
+    ))
     pedigree = Pedigree()
     ga = GeneticAlgorithm.from_config(config, LogNormal(6), pedigree, True)
     assert (ga.config, ga.pedigree) == (config, pedigree)

@@ -11,7 +11,7 @@ from torch import nn
 
 import galab
 from galab.config.registry import CROSSOVERS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES
-from galab.config.rules import CONTROLS, MEMORY_OPERATORS
+from galab.config.traits import CONTROLS, MEMORY_OPERATORS
 from galab.genome.step_sizes import GRANULARITIES
 from galab.models.memory import Memory
 from galab.storage import pickle_format

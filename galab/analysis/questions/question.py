@@ -34,7 +34,7 @@ class Condition:
 
     Attributes:
         label: what figures and answers call it; its folder is made of it.
-        options: fields of :class:`galab.config.fields.RunConfig` that it has in addition to those that all have.
+        options: fields of :class:`galab.config.RunConfig` that it has in addition to those that all have.
         length: generations of its trials, as a multiple of the question's.
         converges: whether its trials have nothing left to learn at their end, as a baseline by gradients; where others
             go on they stand for longer ones, and others are not cut to their length.
@@ -78,7 +78,7 @@ class Question:
         name: of the folder that holds everything, such as ``do_parents_help``.
         title: above the figure.
         conditions: what is compared.
-        common: fields of :class:`galab.config.fields.RunConfig` that all conditions have.
+        common: fields of :class:`galab.config.RunConfig` that all conditions have.
         generations: of each trial.
         seeds: of the trials, in words such as ``0-9``.
         follow: the field of the log that is compared.

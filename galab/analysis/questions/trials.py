@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.questions.question import Condition, Question
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import UsageError, closest
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder

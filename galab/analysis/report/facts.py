@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from galab.config.fields import RunConfig
-from galab.config.option import complete
+from galab.config import RunConfig, complete
 from galab.config.strategy_kinds import kind_of
 from galab.doctor.advice import advice
 from galab.doctor.measure import examine

@@ -11,12 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from galab import __version__
 from galab.analysis.base import pretty
 from galab.analysis.report.facts import Facts
-from galab.config.fields import flag
+from galab.config import flag
 from galab.config.strategy_kinds import kind_of
 from galab.training.compose import Choice, choices_of, command_of
+from galab.version import __version__
 
 Rows = list[dict[str, Any]]
 _TEMPLATE = "report.html.jinja"

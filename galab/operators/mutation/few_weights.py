@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.errors import UsageError
+from galab.config.spelling import OptionError
 from galab.genome.births import Birth
 from galab.genome.random import Stream, Table, draw, permutation, words
 from galab.genome.step_sizes import Steps
@@ -46,10 +46,10 @@ class FewWeights:
 
     def _places(self, size: int, birth: int) -> NDArray[np.int64]:
         if self._count > size:
-            raise UsageError(
-                f"expected --mutate-count at most {size}, the number of weights that may move, got {self._count}; "
-                "lower it"
-            )
+            raise OptionError(
+                "expected {mutate_count} at most {size}, the number of weights that may move, got {count}; lower it",
+                size=size, count=self._count,
+            )  # fmt: skip
         if self._count * 4 > size:
             return permutation(size, self._run_key, birth, Stream.CHOICE)[: self._count]
         # Twice as many draws as needed hold enough different ones but for odds that no run will meet.

@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.rules import BY_GENOME, BY_USE
+from galab.config.spelling import OptionError
+from galab.config.traits import BY_GENOME, BY_USE
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
 from galab.genome.random import Stream, Table, draw_all, scaled, table, words
@@ -93,8 +94,8 @@ class _Operator:
             UsageError: it has not.
         """
         if self.heads == "plasticity" and bank_of(layout).plasticity is None:
-            raise UsageError(
-                "expected a network with a parameter 'plasticity' (heads,) for heads=plasticity, got none; use --model "
+            raise OptionError(
+                "expected a network with a parameter 'plasticity' (heads,) for heads=plasticity, got none; use {model} "
                 "'memory(plastic=True)'"
             )
         bank_of(layout)

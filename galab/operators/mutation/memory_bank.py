@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.errors import UsageError
+from galab.config.spelling import OptionError
 from galab.genome.births import Birth
 from galab.genome.random import scaled, table
 from galab.genome.step_sizes import PER_OCTAVE, Steps, sigmas, sum_of_squares
@@ -98,9 +98,10 @@ def bank_of(layout: Layout) -> Bank:
                     heads, dims, layout.shapes[classes][1], starts[places[name]], starts[classes],
                     None if plastic is None else starts[plastic], last,
                 )  # fmt: skip
-    raise UsageError(
+    raise OptionError(
         "expected a network with parameters 'memories' (heads, dims) and 'classes' (heads, outputs) for a memory "
-        f"mutation, got {', '.join(layout.names)}; use --model memory, or another --mutate"
+        "mutation, got {names}; use {model:memory}, or another {mutate}",
+        names=", ".join(layout.names),
     )
 
 

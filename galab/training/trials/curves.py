@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config.fields import RunConfig
-from galab.config.option import complete, default_of
+from galab.config import RunConfig, complete
+from galab.config.option import default_of
 from galab.config.registry import TASKS
 from galab.config.strategy_kinds import kind_of, label_of
 from galab.errors import RunFolderError, UsageError, closest

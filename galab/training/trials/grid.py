@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from galab.config.fields import RunConfig, field_type
+from galab.config import RunConfig, field_type
 from galab.config.parsing import split_outside
 from galab.errors import UsageError, closest
 

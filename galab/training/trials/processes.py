@@ -21,7 +21,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.errors import GalabError
 from galab.evaluation.executors.worker import GOODBYE_SECONDS, Child, ignore_interrupts, receive, require_children, send

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galab.config.fields import RunConfig, flag
+from galab.config import RunConfig, flag
 from galab.config.registry import TASKS
-from galab.config.strategy_rules import plans_its_end
+from galab.config.traits import plans_its_end
 from galab.errors import GalabError, RunFolderError, UsageError
 from galab.storage import checkpoints
 from galab.storage.groups import GroupFolder, is_group
@@ -144,7 +144,7 @@ def _as_begun(config: RunConfig, path: Path) -> RunConfig:
     """The configuration with what the machine chose when the cell was begun, where it is left to the machine."""
     if not is_group(path):
         return config
-    saved = RunConfig.from_dict(GroupFolder(path).read()["hyperparameters"])
+    saved = RunConfig.from_saved(GroupFolder(path).read()["hyperparameters"])
     defaults = RunConfig.__dataclass_fields__
     kept = {name: getattr(saved, name) for name in _MACHINE if getattr(config, name) == defaults[name].default}
     return dataclasses.replace(config, **kept)
@@ -184,7 +184,7 @@ def _newest_config(folder: RunFolder) -> RunConfig:
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if present:
         return config_of(checkpoints.load_checked(present[-1][1]), present[-1][1])
-    return RunConfig.from_dict(folder.read_config()["hyperparameters"])
+    return RunConfig.from_saved(folder.read_config()["hyperparameters"])
 
 
 def _claim(path: Path, ready: Mapping[str, tuple[RunConfig, int]], seeds: Sequence[int]) -> None:

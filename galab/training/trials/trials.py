@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
 from galab.storage.groups import GroupFolder
 from galab.storage.log import last_line
 from galab.storage.run_folder import RunFolder
-from galab.training import origin
+from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.origin import origin_founders, pinned_origin
@@ -274,7 +274,7 @@ def checked(config: RunConfig, seed: int, jobs: int, shared: Shared | None = Non
     threads = config.threads or (max(1, cores() // (jobs * max(1, config.workers))) if jobs > 1 else 0)
     with own_threads():
         # Every trial then has the numbers of this table, or says that it cannot.
-        config, law = origin.settle(pinned_origin(resolve(dataclasses.replace(config, seed=seed, threads=threads))))
+        config, law = distribution_table.settle(pinned_origin(resolve(dataclasses.replace(config, seed=seed, threads=threads))))
         module, task = network_and_task(config, shared)
         experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
     return config, experiment.founders.layout.size
@@ -301,7 +301,7 @@ def cells(path: Path) -> list[tuple[RunConfig, Path]]:
         return [cell for name in content["cells"] for cell in cells(Path(path) / name)]
     if not isinstance(content.get("hyperparameters"), dict) or not isinstance(content.get("seeds"), list):
         raise RunFolderError(f"expected seeds and hyperparameters in '{path}/group.json', got others; restore it")
-    return [(RunConfig.from_dict(content["hyperparameters"]), Path(path))]
+    return [(RunConfig.from_saved(content["hyperparameters"]), Path(path))]
 
 
 def _weights(config: RunConfig, shared: Shared) -> int:

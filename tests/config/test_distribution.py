@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from galab.config import RunConfig
 from galab.config.distribution import TABLE_HASHES, parse
-from galab.config.fields import RunConfig
 from galab.errors import UsageError
 
 HASH = "0123456789abcdef" * 4

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 
@@ -104,4 +105,4 @@ def test_the_one_that_corresponds_is_named() -> None:
 def test_taken(values: dict[str, Any]) -> None:
     config = RunConfig(**ES | values)
     assert kind_of(config.strategy).estimates
-    assert RunConfig.from_saved(config.to_dict()) == config
+    assert RunConfig.from_saved(config.to_dict()) == decide(config)

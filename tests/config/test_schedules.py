@@ -14,7 +14,7 @@ from galab.errors import UsageError
 
 
 def factor(text: str, generation: int, generations: int | None = 101) -> float:
-    return parse_rate_schedule(text, "--lr-schedule").factor(generation, generations)
+    return parse_rate_schedule(text, "lr_schedule").factor(generation, generations)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_factors_are_those_of_the_formula(text, expected):
 @pytest.mark.parametrize(("text", "needs"), [("linear", True), ("cosine:0.1", True), ("constant", False),
                                              ("decay:0.9", False), ("0:1,9:2", False)])  # fmt: skip
 def test_only_what_ends_with_the_run_needs_its_length(text, needs):
-    schedule = parse_rate_schedule(text, "--lr-schedule")
+    schedule = parse_rate_schedule(text, "lr_schedule")
     assert schedule.needs_end == needs
     if needs:
         with pytest.raises(UsageError, match=f"expected --generations with the schedule {schedule.kind}"):
@@ -63,7 +63,7 @@ def test_the_first_generation_has_the_starting_value_and_none_later_has_more(tex
 def test_points_are_met_and_never_left(points):
     points.sort()
     text = ",".join(f"{generation}:{value!r}" for generation, value in points)
-    assert parse_rate_schedule(text, "--x") == RateSchedule("points", points=tuple(points))
+    assert parse_rate_schedule(text, "x") == RateSchedule("points", points=tuple(points))
     for generation, value in points:
         assert factor(text, generation) == pytest.approx(value, rel=2**-24)
     low, high = min(value for _, value in points), max(value for _, value in points)
@@ -79,6 +79,6 @@ def test_points_are_met_and_never_left(points):
 )  # fmt: skip
 def test_anything_else_is_refused_in_one_sentence(text):
     with pytest.raises(UsageError, match="expected --sigma-decay as constant, linear or cosine") as caught:
-        parse_rate_schedule(text, "--sigma-decay")
+        parse_rate_schedule(text, "sigma_decay")
     assert str(caught.value).endswith(f"got '{text}'")
     assert "\n" not in str(caught.value)

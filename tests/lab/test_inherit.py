@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from lab_outcome import newest_state
 
-from galab.config.fields import RunConfig
+from galab.config import RunConfig
+from galab.config.inherit import carried_over, is_chosen
+from galab.config.resolve import decide
 from galab.errors import UsageError
 from galab.genome.step_sizes import Steps, mean_log_sigma, reached_log_sigma, root_mean_square, sigma, snap
 from galab.genome.weights import Layout
-from galab.training.compose import compose, decides_itself, without_dependents
-from galab.training.resolve import default_floor, resolve
+from galab.training.compose import compose
+from galab.training.resolve import resolve
 from galab.training.start import resume, start
 
 LAYOUT = Layout(("one.weight", "one.bias", "two.weight"), ((2, 3), (2,), (4, 2)))
@@ -55,26 +57,27 @@ def saved(**values: Any) -> dict[str, Any]:
     ids=str,
 )  # fmt: skip
 def test_a_flag_takes_back_what_hangs_on_it(run: dict[str, Any], flags: dict[str, Any], then: dict[str, Any]) -> None:
-    values = without_dependents(saved(**run), flags)
+    values = carried_over(saved(**run), flags)
     config = RunConfig.from_dict(values | flags)
     assert {name: getattr(config, name) for name in then} == then
     resolve(config)
     # Without a flag nothing changes.
-    assert resolve(RunConfig.from_dict(without_dependents(saved(**run), {}))).to_dict() == saved(**run)
+    assert resolve(RunConfig.from_dict(carried_over(saved(**run), {}))).to_dict() == saved(**run)
 
 
 def test_a_file_that_contradicts_itself_is_refused_as_ever() -> None:
     with pytest.raises(UsageError, match="--step-size schedule and --sigma-schedule together"):
-        RunConfig.from_dict(without_dependents({"sigma_schedule": "0:0.02"}, {}))
+        RunConfig.from_dict(carried_over({"sigma_schedule": "0:0.02"}, {}))
     with pytest.raises(UsageError, match="--step-size-down with --step-size three-point"):
-        RunConfig.from_dict(without_dependents({"step_size_down": 0.1}, {"parents": 4}))
+        RunConfig.from_dict(carried_over({"step_size_down": 0.1}, {"parents": 4}))
 
 
-def test_what_a_run_decides_itself() -> None:
+def test_what_was_chosen_for_a_run() -> None:
     values = saved(crossover="mean")
-    assert [name for name in values if decides_itself(name, values)] == ["parents_per_child", "founders", "step_size"]
-    assert not decides_itself("step_size", values | {"step_size": "fixed"})
-    assert not decides_itself("step_size", {"step_size": "schedule", "sigma_schedule": "0:0.02"})
+    chosen = {name for name in values if is_chosen(name, values)}
+    assert chosen == {"elites", "parents_per_child", "founders", "step_size", "lr", "optimizer", "batch"}
+    assert not is_chosen("step_size", values | {"step_size": "fixed"})
+    assert not is_chosen("step_size", {"step_size": "schedule", "sigma_schedule": "0:0.02"})
 
 
 def test_another_crossover_and_granularity_may_go_on_from_a_run(evolve: Any, tmp_path: Path) -> None:
@@ -149,5 +152,5 @@ def test_the_log_says_the_typical_step_size(evolve: Any) -> None:
     ],
 )
 def test_the_default_floor_lies_below_what_was_asked_for(values: dict[str, Any], floor: float) -> None:
-    assert default_floor(RunConfig(**values)) == pytest.approx(floor)
+    assert decide(RunConfig(**values)).sigma_floor == pytest.approx(floor)
     assert resolve(RunConfig(device="cpu", **values)).sigma_floor == pytest.approx(floor, rel=0.002)

@@ -1,0 +1,77 @@
+"""What names of operators, and configurations, tell without an import of the operators."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from galab.config.fields import Fields
+from galab.config.parsing import DIRECTIONAL, INTRINSIC, Call, parse_fitness, parse_mutations
+from galab.config.schedules import parse_rate_schedule
+from galab.config.strategy_kinds import kind_of
+
+#: Rules that set one step size from the scores of the whole population.
+CONTROLS = ("schedule", "one-fifth", "gesmr", "success-history")
+#: Mutations of a bank of memories (``galab.operators.mutation.memory``).
+MEMORY_OPERATORS = (
+    "memory-replace", "memory-perturb", "memory-target", "memory-activate", "memory-delete", "memory-all",
+)  # fmt: skip
+#: Operators whose change depends on the parent, and why.
+CONTEXT = {
+    **dict.fromkeys(("new-row", "relative", "norm-preserving"), "its step depends on the parent's weights"),
+    "momentum": "its step depends on the parent's last step",
+    **dict.fromkeys(MEMORY_OPERATORS, "what it does depends on the parent's memories"),
+}
+#: Ways of choosing a memory that depend on the genome alone.
+BY_GENOME = ("any", "filled", "empty", "plasticity")
+#: Ways that depend on the examples: the search chooses and writes the choice into the birth, as a genome knows nothing
+#: of examples.
+BY_USE = ("use", "used", "unused")
+
+
+def operators_of(config: Fields) -> list[str]:
+    """The names of the mutation operators, without arguments and shares."""
+    return list(_operators(config.mutate))
+
+
+@lru_cache(maxsize=64)  # every rule about operators asks
+def _operators(text: str) -> tuple[str, ...]:
+    return tuple(call.name for call, _ in parse_mutations(text))
+
+
+def by_use(call: Call) -> str:
+    """How an operator chooses a memory by the examples; empty where it does not."""
+    rule = call.arguments.get("heads")
+    return rule if rule in BY_USE else ""
+
+
+def needs_use(config: Fields) -> bool:
+    """Whether a mutation chooses memories by how many examples they answer."""
+    return any(by_use(call) for call, _ in parse_mutations(config.mutate))
+
+
+def is_gene_law(config: Fields) -> bool:
+    """Whether crossover recombines mutations and not weights."""
+    return config.crossover.startswith("genes-")
+
+
+def needs_behaviour(config: Fields) -> bool:
+    """Whether selection looks at the members' answers."""
+    return config.niche is not None or config.diversity > 0 or config.mate != "random"
+
+
+def is_low_rank(config: Fields) -> bool:
+    """Whether every child is one parent with a change of low rank, and scored as such."""
+    formed = {*INTRINSIC, *DIRECTIONAL} & set(parse_fitness(config.fitness).names)
+    alone = operators_of(config) == ["low-rank"] and config.crossover == "none"
+    return alone and not config.norm_penalty and not formed
+
+
+def plans_its_end(config: Fields) -> bool:
+    """Whether a rate depends on the number of generations, so that a longer run differs from its first generation."""
+    return bool(ending_schedules(config)) and not kind_of(config.strategy).breeds
+
+
+def ending_schedules(config: Fields) -> list[str]:
+    """The fields with a schedule that ends with the run."""
+    given = {"sigma_schedule": config.sigma_schedule, "lr_schedule": config.lr_schedule}
+    return [name for name, text in given.items() if text is not None and parse_rate_schedule(text, name).needs_end]
