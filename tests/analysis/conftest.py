@@ -1,4 +1,4 @@
-"""Small, quick runs on the 8x8 digits."""
+"""Small, quick runs on the 8x8 digits; nothing waits for the disk, and figures are small."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def evolve(tmp_path: Path, no_waiting_for_the_disk: None) -> Callable[..., Path]
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def quick(no_waiting_for_the_disk: None, images_read_once: None, rough_figures: None) -> None:
+    """Most tests here write run folders or figures."""

@@ -30,6 +30,7 @@ from galab.training.start import start
 
 Evolve = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("rough_figures")
 
 def silent(what: str, share: float) -> None:
     """Ignores the progress."""
@@ -64,6 +65,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("galab.analysis.meeting._SIZES", (2, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_run_gets_an_answer_or_a_sentence(evolve: Evolve, tmp_path: Path, kind: str) -> None:
@@ -85,6 +87,7 @@ def test_every_kind_of_run_gets_an_answer_or_a_sentence(evolve: Evolve, tmp_path
     assert refused == ({("meeting", "expected")} if kind in ("eggroll", "fresh") or kind == "alone" else set())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("coarse")
 def test_members_that_fail_leave_holes_and_no_traceback(evolve: Evolve, tmp_path: Path) -> None:
     # Far-away members fail, and the champion does not.
@@ -101,6 +104,7 @@ def test_members_that_fail_leave_holes_and_no_traceback(evolve: Evolve, tmp_path
                 assert found.values["sides"][0]["failed"] > 0
 
 
+@pytest.mark.slow
 def test_the_ends_of_the_way_are_the_champions_and_alignment_keeps_them(evolve: Evolve, tmp_path: Path) -> None:
     first = evolve("first", batch=0, hidden="6,5")
     second = evolve("second", batch=0, hidden="6,5", seed=9)
@@ -166,6 +170,7 @@ def evolve_in(folder: Path, seed: int, **changes: Any) -> None:
     start(RunConfig(**{**BASE, **changes, "seed": seed}), name=str(seed), runs=folder)
 
 
+@pytest.mark.slow
 def test_groups_of_champions_are_compared(tmp_path: Path) -> None:
     for seed in range(3):
         evolve_in(tmp_path / "few", seed, parents=1, crossover="none")
@@ -185,6 +190,7 @@ def test_groups_of_champions_are_compared(tmp_path: Path) -> None:
     assert found.values["lost_test"]["p"] == pytest.approx(mannwhitneyu(*lost).pvalue)
 
 
+@pytest.mark.slow
 def test_starts_and_ends_of_seeds(evolve: Evolve, tmp_path: Path) -> None:
     from scipy.stats import spearmanr
 

@@ -161,6 +161,7 @@ def test_even_and_odd_parts_are_told_apart() -> None:
     assert math.isnan(of.even_to_odd(lost))
 
 
+@pytest.mark.usefixtures("rough_figures")
 @pytest.mark.parametrize("bare", [False, True])
 def test_odd_pictures_are_drawn(bare: bool, tmp_path: Path) -> None:
     one = Interval(1, 0.2, math.nan, math.nan)

@@ -58,6 +58,7 @@ def checked(found: Analysis, tmp_path: Path, *, figure: bool) -> Analysis:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_run_has_an_answer(runs: Callable[[str], Path], kind: str, tmp_path: Path) -> None:
     saved = open_saved(runs(kind))
@@ -78,6 +79,7 @@ def test_the_same_question_has_the_same_answer(runs: Callable[[str], Path]) -> N
     assert one.sentence == again.sentence
 
 
+@pytest.mark.slow
 def test_random_mutations_have_deviation_one_over_root_d(runs: Callable[[str], Path]) -> None:
     options = {**QUICK, "samples": 256, "repeats": 4, "examples": 200, "steps": 0}
     found = gradient_cosine(open_saved(runs("ga")), silent, **options)

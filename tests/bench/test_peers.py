@@ -13,6 +13,8 @@ import torch.nn.functional as F
 
 from galab.errors import UsageError
 
+pytestmark = pytest.mark.slow  # each test starts a process that imports torch
+
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 #: A package under the name of a real one: it prints, as many do, and counts its generations in a file.

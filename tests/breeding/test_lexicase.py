@@ -55,6 +55,7 @@ PASS_OR_FAIL = [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0], [1, 1, 0
 GRADED = [[8, 0, 1], [7, 1, 1], [0, 9, 1], [4, 5, 8], [6, 6, 6], [3, 7, 2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [PASS_OR_FAIL, GRADED], ids=["pass-or-fail", "graded"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_survivors_are_drawn_by_the_definition(cases, count):

@@ -22,8 +22,8 @@ class Said(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def quick(no_waiting_for_the_disk: None) -> None:
-    """All tests here write run folders."""
+def quick(no_waiting_for_the_disk: None, images_read_once: None, rough_figures: None) -> None:
+    """All tests here write run folders, and many of them figures."""
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,24 +29,6 @@ def test_help_lists_the_analyses_and_their_options(galab: Any) -> None:
     for words in ("RUN_OR_PKL", "--points INTEGER", "The first so many of them.", "[default: train]", "--trust"):
         assert words in said
     assert "analyze" in galab("--help").out
-
-
-def test_listing_the_analyses_imports_nothing_slow() -> None:
-    script = """
-        import sys
-        from galab.cli import main
-        sys.argv = ["galab", "analyze", "--help"]
-        try:
-            main()
-        except SystemExit as end:
-            assert not end.code, end.code
-        loaded = [name for name in ("torch", "scipy", "matplotlib", "tensorboard") if name in sys.modules]
-        assert not loaded, f"help imported {loaded}"
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_analysis_is_answered_with_the_closest(sentence: Any) -> None:
@@ -88,6 +67,7 @@ def test_memories_of_a_run_are_written_down(galab: Any, bank: Any) -> None:
     assert f"answers {right.sum()} of 40 train inputs rightly" in said.out
 
 
+@pytest.mark.slow
 def test_a_checkpoint_has_files_of_its_own_and_others_stay_as_they_are(galab: Any, bank: Any, tmp_path: Path) -> None:
     path = bank()
     first = path / "checkpoints" / "gen_000000.pkl"

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from galab.analysis.base import takes_many
 from galab.config.registry import ANALYSES
 
@@ -15,6 +17,7 @@ def test_a_parameter_called_runs_takes_many() -> None:
     assert not takes_many(ANALYSES.load("memory"))
 
 
+@pytest.mark.slow
 def test_a_group_of_seeds_is_one_answer(galab: Any, evolve: Any, sentence: Any) -> None:
     for seed in (1, 2, 3):
         evolve(f"seed_{seed}", "--seed", seed)

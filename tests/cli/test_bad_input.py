@@ -131,9 +131,10 @@ def test_a_strange_pickle_runs_nothing(sentence: Any, tmp_path: Path) -> None:
 
 
 def test_a_missing_data_folder(sentence: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GALAB_DATA", "/nonexistent")
+    absent = tmp_path / "absent"
+    monkeypatch.setenv("GALAB_DATA", str(absent))
     said = sentence("run", "--task", "mnist", "--generations", 1)
-    assert "expected a folder at '/nonexistent' (GALAB_DATA), found none; create it or unset GALAB_DATA" in said
+    assert f"expected a folder at '{absent}' (GALAB_DATA), found none; create it or unset GALAB_DATA" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -69,6 +69,7 @@ def test_effect_sizes_are_those_of_the_values(galab: Any, made_up: list[str]) ->
     assert (row["best_is_better"], best["best"], row["difference"]) == (1, True, pytest.approx(-0.3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("axis", "places", "fast"),
     [("generations", 4, [0.5, 0.6, 0.55]), ("seconds", 1.2, [0.5, 0.6, 0.55]), ("evaluations", 20, [0.4, 0.5, 0.3])],

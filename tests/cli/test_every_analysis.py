@@ -16,6 +16,8 @@ from galab.analysis.base import summary_of, takes_many
 from galab.cli.main import main
 from galab.config.registry import ANALYSES
 
+pytestmark = pytest.mark.slow
+
 RUNS = Path(__file__).resolve().parents[2] / "runs"
 REFERENCE = {"ga": RUNS / "reference", "eggroll": RUNS / "reference-eggroll"}
 #: What keeps an analysis short here; a person's defaults take longer.
@@ -162,6 +164,7 @@ def test_the_reference_runs_are_there_and_small() -> None:
         assert 100_000 < size < 4_000_000
 
 
+@pytest.mark.usefixtures("whole_figures")
 @pytest.mark.parametrize("kind", REFERENCE)
 @pytest.mark.parametrize("name", ANALYSES.names())
 def test_it_answers_on_the_reference_runs(analyze: Analyze, tmp_path: Path, name: str, kind: str) -> None:

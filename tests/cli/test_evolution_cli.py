@@ -29,6 +29,7 @@ def climb(galab: Any) -> Any:
     return make
 
 
+@pytest.mark.slow
 def test_a_run_says_who_searches(galab: Any) -> None:
     said = galab("run", *EVOLUTION, "--name", "es", "--lr", 0.25, "--optimizer", "adam")
     words = "eggroll, population 8 in pairs where they are worth it, rank 1, sigma 0.02, adam with lr 0.25"
@@ -71,6 +72,7 @@ def test_list_has_a_population_or_children(galab: Any, climb: Any, evolve: Any) 
     assert "eggroll" in galab("list").out
 
 
+@pytest.mark.slow
 def test_strategies_are_compared_by_evaluations(galab: Any, climb: Any, evolve: Any) -> None:
     runs = climb("es"), evolve("ga")
     content = json.loads(galab("compare", *runs, "--at", 512, "-f", "json").out)

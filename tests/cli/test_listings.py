@@ -153,10 +153,12 @@ def test_doctor(galab: Any, style: str) -> None:
     assert "GALAB_DATA" in galab("doctor").out
 
 
-def test_doctor_names_what_is_wrong_instead_of_failing(galab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GALAB_DATA", "/nonexistent")
+def test_doctor_names_what_is_wrong_instead_of_failing(
+    galab: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GALAB_DATA", str(tmp_path / "absent"))
     rows = {row["what"]: row for row in json.loads(galab("doctor", "-f", "json").out)}
-    assert "expected a folder at '/nonexistent' (GALAB_DATA)" in rows["GALAB_DATA"]["fine"]
+    assert f"expected a folder at '{tmp_path / 'absent'}' (GALAB_DATA)" in rows["GALAB_DATA"]["fine"]
 
 
 def test_figures_that_are_no_numbers_are_valid_json(galab: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,7 @@ def test_refused_in_a_sentence(sentence: Any, flags: list[str], words: str) -> N
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_and_the_comparison_that_it_proposes(galab: Any) -> None:
     sweep = [*SWEEP, "--grid", "children=6,9", "--seeds", "0-2"]
     said = galab(*sweep)
@@ -113,6 +114,7 @@ def test_sweeps_that_are_refused(sentence: Any, flags: list[str], words: str) ->
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_compare_as_json_and_csv_at_equal_evaluations(galab: Any, group: Any) -> None:
     group("few", "0-3")
     group("more", "0-3", "--children", 9)
@@ -134,6 +136,7 @@ def test_compare_as_json_and_csv_at_equal_evaluations(galab: Any, group: Any) ->
     assert {row["metric"] for row in rows} == {"validation_accuracy"}
 
 
+@pytest.mark.slow
 def test_compare_more_than_two_groups_and_one_with_a_single_run(galab: Any, group: Any, evolve: Any) -> None:
     for name, children in (("a", 6), ("b", 7), ("c", 8)):
         group(name, "0-2", "--children", children)

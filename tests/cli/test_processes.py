@@ -1,4 +1,4 @@
-"""What needs real processes: signals, the lock, pipes, and what is imported when."""
+"""What needs real processes: signals, the lock and pipes."""
 
 import json
 import os
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 FLAGS = [
     "--task", "digits", "--hidden", "4", "--batch", "32", "--parents", "3", "--children", "6", "--threads", "1",
@@ -87,18 +89,6 @@ def test_a_terminal_gets_a_live_line_and_its_cursor_back() -> None:
     assert b"generation " in shown
     assert b"\x1b[?25l" in shown, "no live line"
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor stays hidden"
-
-
-def test_help_and_version_import_no_torch() -> None:
-    script = (
-        "import sys\nfrom galab.cli import main\n"
-        "try:\n    main([sys.argv[1]])\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
-        "heavy = {'torch', 'scipy', 'tensorboard', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    for flag in ("--help", "--version"):
-        done = subprocess.run([sys.executable, "-c", script, flag], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(evolve: Any) -> None:

@@ -104,6 +104,7 @@ def test_its_command_makes_the_same_run_again(galab: Any, evolve: Any) -> None:
     assert [[line[key] for key in keys] for line in old] == [[line[key] for key in keys] for line in new]
 
 
+@pytest.mark.slow
 def test_texts_of_a_run_are_escaped_wherever_they_stand(galab: Any, evolve: Any) -> None:
     run = evolve()
     evil = run.with_name("<b>&'evil'")
@@ -143,6 +144,7 @@ def broken(saved, heard):
 """
 
 
+@pytest.mark.slow
 def test_analyses_are_made_shown_and_their_failures_told(
     galab: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +179,7 @@ SMALL_ES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_evolution_strategy_with_its_doctor(galab: Any) -> None:
     galab("run", *SMALL_ES, "--task", "digits", "--name", "es", "-q")
     galab("report", "runs/es", "--doctor", "0.01", "-q")
@@ -186,6 +189,7 @@ def test_an_evolution_strategy_with_its_doctor(galab: Any) -> None:
     assert "--children" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["one generation", "killed at once", "checkpoint", "log", "config", "status", "png"])
 def test_runs_that_are_short_or_damaged_have_a_report(galab: Any, evolve: Any, what: str) -> None:
     run = evolve("short", "--generations", "1") if what == "one generation" else evolve()
@@ -230,6 +234,7 @@ def test_values_that_are_not_finite_are_no_points(galab: Any, evolve: Any) -> No
     assert len(read(run / "analysis" / "report.html").images) >= 2
 
 
+@pytest.mark.slow
 def test_checkpoints_have_a_report_of_their_own(galab: Any, evolve: Any, tmp_path: Path) -> None:
     run = evolve()
     early = sorted((run / "checkpoints").glob("*.pkl"))[-2]
@@ -242,6 +247,7 @@ def test_checkpoints_have_a_report_of_their_own(galab: Any, evolve: Any, tmp_pat
     assert "Nothing has been logged yet." in words(read(Path("mine.html")))
 
 
+@pytest.mark.slow
 def test_a_group_pools_its_runs_and_shows_each(galab: Any) -> None:
     flags = ["--task", "digits", "--hidden", "4", "--batch", "32", "--parents", "3", "--threads", "1"]
     flags += ["--generations", "4", "--report-every", "2", "--jobs", "1", "-q", "--name", "grid", "--seeds", "0-1"]
@@ -264,6 +270,7 @@ def test_a_group_pools_its_runs_and_shows_each(galab: Any) -> None:
     assert f"{sum(one['test_accuracy'] for one in results) / 2:.4f} [" in text
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_sentence(
     sentence: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +279,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
     assert "name a file with -o" in sentence("report", run, "-q")
 
 
+@pytest.mark.slow
 def test_the_doctor_runs_no_code_that_nobody_here_has_run(galab: Any, tmp_path: Path) -> None:
     code = tmp_path / "own.py"
     text = "from galab.tasks import load_task\n\ndef own():\n    return load_task('digits', 'auto', run_key=0)\n"

@@ -20,7 +20,7 @@ FLAGS = [
 GALAB = [sys.executable, "-c", "from galab.cli import main; main()"]
 RUN = Path("runs/shared")
 
-pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+pytestmark = [pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc"), pytest.mark.slow]
 
 
 def log(run: Path) -> list[dict[str, Any]]:

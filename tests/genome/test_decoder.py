@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 import weakref
 
 import numpy as np
@@ -115,9 +114,7 @@ def test_pinned_individuals_stay_and_released_ones_count_again():
 def test_a_lineage_of_twenty_thousand_births_decodes_cold():
     births = chain(20_000)
     decoder, mutation = decoder_of(births, cache_bytes=0)
-    start = time.perf_counter()
     tip = decoder.decode(19_999)
-    assert time.perf_counter() - start < 30  # about half a second on an idle machine
     assert mutation.calls == list(range(1, 20_000))
     weights = FOUNDERS.decode(births[0])
     dense = Dense(9, table("normal"))

@@ -1,7 +1,7 @@
 """Kills runs and resumes them; a script, so that a fresh process imports torch once and then forks for every sitting.
 
-Usage: ``python kill_driver.py FOLDER random KILLS SEED [KIND]`` or ``... FOLDER everywhere STRIDE OFFSET [KIND]``,
-where KIND is one of those in ``lab_outcome``; without it, a plain run is killed.
+Usage: ``python kill_driver.py FOLDER random KILLS SEED [KIND ...]`` or, after FOLDER, ``everywhere STRIDE OFFSET ...``,
+where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS`` or ``VECTORS``; without any, a plain run is killed.
 One JSON object per trial is printed: how often it was killed, where, and what differs from the unbroken run.
 
 A forked child is safe because the parent has used torch on one thread only, so no pool of threads is lost in the fork.
@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, VECTORS, generations_of, merged, outcome  # noqa: E402
 
-from galab.config import RunConfig  # noqa: E402
-from galab.storage import lineage, log  # noqa: E402
+from galab.config.fields import RunConfig  # noqa: E402
+from galab.storage import lineage  # noqa: E402
+from galab.storage import log as journal
 from galab.training.start import resume, start  # noqa: E402
 
 LONG = {
@@ -43,8 +45,24 @@ def sitting(folder: Path, config: dict[str, Any]) -> None:
         start(RunConfig(**config), name=folder.name, runs=folder.parent)
 
 
-def in_child(action: Callable[[], None], kill_after: float | None = None) -> bool:
-    """Run ``action`` in a forked child, killed after so many seconds; whether it ended by itself and well."""
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When to kill: so many generations into a run, on a fast machine and on a busy one."""
+
+    folder: Path
+    generations: float
+    pace: float  # seconds that a generation takes about
+
+    def wait(self, ended: Callable[[], bool]) -> None:
+        """Until it has come or the run has ended; what was logged before a kill counts."""
+        log, whole = self.folder / "log.jsonl", int(self.generations)
+        while whole and not ended() and not (log.exists() and log.read_bytes().count(b"\n") >= whole):
+            time.sleep(self.pace / 10)
+        time.sleep(self.pace * (self.generations - whole))
+
+
+def in_child(action: Callable[[], None], kill_at: Moment | None = None) -> bool:
+    """Run ``action`` in a forked child, killed at a moment; whether it ended by itself and well."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -56,8 +74,9 @@ def in_child(action: Callable[[], None], kill_after: float | None = None) -> boo
             sys.stderr.flush()
         finally:
             os._exit(code)
-    if kill_after is not None:
-        time.sleep(kill_after)
+    if kill_at is not None:
+        # A child that has ended stays to be waited for, so its number is nobody else's.
+        kill_at.wait(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
@@ -83,19 +102,22 @@ def progress(folder: Path) -> int:
 def report(trial: int, kills: list[Any], folder: Path, expected: dict[str, Any]) -> None:
     found = everything(folder)
     different = [name for name in expected if found[name] != expected[name]]
-    sys.stdout.write(json.dumps({"trial": trial, "kills": kills, "different": different}) + "\n")
+    name = f"{folder.parent.name} {trial}"
+    sys.stdout.write(json.dumps({"trial": name, "kills": kills, "different": different}) + "\n")
     sys.stdout.flush()
 
 
 def kill_at_random(root: Path, kills: int, seed: int) -> None:
     expected, seconds = unbroken(root, LONG)
+    pace = seconds / LONG["generations"]
     moments = random.Random(seed)
     done = trial = 0
     while done < kills:
         folder, met, finished = root / f"trial-{trial}", [], False
         # A quarter of the kills hit a run again that was resumed after a kill.
         while not finished and done < kills and (not met or moments.random() < 0.25):
-            finished = in_child(lambda folder=folder: sitting(folder, LONG), moments.uniform(0, seconds))
+            moment = Moment(folder, moments.uniform(0, LONG["generations"] + 1), pace)
+            finished = in_child(lambda folder=folder: sitting(folder, LONG), moment)
             if not finished:
                 met.append(progress(folder))
                 done += 1
@@ -163,7 +185,7 @@ def die_at(place: int) -> None:
 
     for name in ("replace", "rename", "fsync", "unlink", "mkdir"):
         setattr(os, name, around(getattr(os, name)))
-    log.append_whole = torn(log.append_whole)  # type: ignore[assignment]
+    journal.append_whole = torn(journal.append_whole)  # type: ignore[assignment]
     lineage.append_whole = torn(lineage.append_whole)  # type: ignore[assignment]
 
 
@@ -177,10 +199,16 @@ def unbroken(root: Path, config: dict[str, Any]) -> tuple[dict[str, Any], float]
     return everything(root / "unbroken"), seconds
 
 
+def main(where: Path, how: str, first: int, second: int, kinds: list[str]) -> None:
+    """One kind after the other, as starting a process takes longer than killing a few runs."""
+    global LONG, SHORT
+    plain = LONG, SHORT
+    for kind in kinds or [""]:
+        changes = (ENGINE | EVOLUTION | GRADIENTS | VECTORS)[kind] if kind else {}
+        LONG, SHORT = (merged(base, changes) for base in plain)
+        (kill_at_random if how == "random" else kill_everywhere)(where / (kind or "plain"), first, second)
+
+
 if __name__ == "__main__":
     assert torch.get_num_threads() == 1
-    where, how, first, second = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    if len(sys.argv) > 5:
-        kind = (ENGINE | EVOLUTION | GRADIENTS | VECTORS)[sys.argv[5]]
-        LONG, SHORT = merged(LONG, kind), merged(SHORT, kind)
-    (kill_at_random if how == "random" else kill_everywhere)(where, first, second)
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

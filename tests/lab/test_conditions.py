@@ -105,6 +105,7 @@ def test_some_conditions_must_hold_for_a_while_and_unmeasured_generations_do_not
 STUCK = {"sigma": 8.0, "step_size": "fixed", "elites": 1, "batch": 0, "generations": 70}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [20, 60])
 def test_a_resumed_run_warns_as_an_unbroken_one(
     evolve: Any, broken: int, caplog: pytest.LogCaptureFixture

@@ -35,6 +35,7 @@ def config(small: dict[str, Any], **changes: Any) -> RunConfig:
     return RunConfig(**values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, ES], ids=["ga", "es"])
 def test_a_contender_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[str, Any], tmp_path: Path) -> None:
     from galab.training.start import start

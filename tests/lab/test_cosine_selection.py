@@ -87,11 +87,13 @@ def test_resume_is_exact(evolve: Evolve, kind: str) -> None:
     assert outcome(parts) == outcome(whole)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(evolve: Evolve) -> None:
     options = {"fitness": FITNESS, "children": 9, "chunk": 4, "generations": 3}
     assert outcome(evolve("here", **options)) == outcome(evolve("there", workers=2, **options))
 
 
+@pytest.mark.slow
 def test_steps_follow_the_gradient(evolve: Evolve) -> None:
     options = {"crossover": "none", "step_size": "fixed", "sigma": 0.05, "batch": 0, "generations": 40}
     line = log_of(evolve(fitness=FITNESS, children=32, parents=1, elites=0, **options))[-1]

@@ -89,6 +89,7 @@ def test_failed_children_are_no_success_and_those_of_failed_parents_are_left_out
     assert success_rate(np.array([1.0]), np.array([nan])) is None
 
 
+@pytest.mark.slow
 def test_parents_are_scored_rarely_where_only_the_diagnosis_needs_it(evolve: Any) -> None:
     log = log_of(evolve(generations=100, report_every=20))
     assert [line["generation"] for line in log if "selection_success_rate" in line] == [60]
@@ -194,6 +195,7 @@ RESUMED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", RESUMED, ids=str)
 def test_a_resumed_run_is_diagnosed_as_an_unbroken_one(evolve: Any, no_spacing: None, changes: dict[str, Any]) -> None:
     def diagnosed(folder: Any) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ def test_a_run_ends_when_all_points_are_stored(evolve: Any) -> None:
     assert evaluate(run)["examples"] == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [STORE, MIXED, LEARN])
 def test_resuming_and_workers_change_nothing(evolve: Any, changes: dict[str, Any]) -> None:
     whole, parts = evolve("whole", **changes), evolve("parts", **changes, generations=3)

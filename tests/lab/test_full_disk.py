@@ -79,6 +79,7 @@ class _Os:
         return getattr(os, name)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_loses_nothing(
     evolve: Any, disk: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[st
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 4])
 def test_the_matrix_is_found_in_thirty_steps(find: Any, rank: int) -> None:
     distances = [line["weights_distance"] for line in find(rank=rank, generations=30)]
@@ -61,6 +62,7 @@ def test_each_update_points_along_the_gradient_as_the_law_says(find: Any, rank: 
     assert all(line["estimate_cosine_predicted"] == pytest.approx(law) for line in lines)
 
 
+@pytest.mark.slow
 def test_full_rank_noise_is_no_better_than_a_rank_of_four(find: Any) -> None:
     lines = find(strategy="openai-es", generations=30)
     assert lines[-1]["weights_distance"] < 0.5
@@ -86,6 +88,7 @@ def test_a_small_population_moves_in_directions_of_its_own(find: Any) -> None:
     assert np.mean([line["estimate_cosine"] for line in lines]) == pytest.approx(law, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["eggroll", "openai-es"])
 def test_a_network_of_several_tensors_follows_the_law_of_its_shares(evolve: Any, strategy: str) -> None:
     """Where the fitness is as good as linear, which makes single members worth more than pairs."""

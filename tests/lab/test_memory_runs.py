@@ -117,6 +117,7 @@ def test_a_class_that_chooses_by_use_has_to_be_announced(tmp_path: Path) -> None
         build(config, *parts)
 
 
+@pytest.mark.slow
 def test_a_bank_learns_by_heart(tmp_path: Path) -> None:
     folder = run(tmp_path, generations=150, mutate="memory-replace,memory-perturb,memory-target", children=32)
     assert log_of(folder)[-1]["fitness_best"] >= -1
@@ -125,6 +126,7 @@ def test_a_bank_learns_by_heart(tmp_path: Path) -> None:
     assert network(saved.task.train.inputs).shape == (12, 10)
 
 
+@pytest.mark.slow
 def test_bit_for_bit_with_workers(tmp_path: Path) -> None:
     mix = "memory-perturb(heads=used),memory-replace(heads=unused)"
     one, other = (

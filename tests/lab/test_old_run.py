@@ -52,6 +52,7 @@ def test_it_exports_the_weights_of_its_champion(old: Path, tmp_path: Path) -> No
         assert np.array_equal(read_genome(tmp_path / "genome.json")[1].weights, saved.member().weights)
 
 
+@pytest.mark.slow
 def test_it_goes_on_and_still_follows_from_its_seeds(old: Path) -> None:
     before = log_of(old)
     result = resume(old, {"generations": 203}, allow_numeric_change=True)
@@ -63,6 +64,7 @@ def test_it_goes_on_and_still_follows_from_its_seeds(old: Path) -> None:
     assert all(verdict.good for verdict in verify(RunFolder(old)))
 
 
+@pytest.mark.slow
 def test_repeating_the_flags_that_it_was_started_with_is_no_change(old: Path) -> None:
     """Also flags that did not exist: they mean what the run did."""
     repeated: dict[str, Any] = {"parents": 8, "step_size": "log-normal", "crossover": "none", "founders": "distinct"}

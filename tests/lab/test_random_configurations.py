@@ -28,6 +28,8 @@ from galab.saved_runs.verify import verify
 from galab.storage.run_folder import RunFolder
 from galab.training.start import resume, start
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("GALAB_EXAMPLES", "25"))
 FIELDS = {
     item.name: item

@@ -36,7 +36,8 @@ VARIANTS = [
     {"step_size": "log-normal", "step_size_rate": 2.0},
     {"distribution": "sign", "cache_mb": 1},
     {"model": "conv", "hidden": "8"},
-    *ENGINE.values(),
+    ENGINE["genes"],
+    *(pytest.param(changes, marks=pytest.mark.slow) for kind, changes in ENGINE.items() if kind != "genes"),
 ]
 
 

@@ -17,6 +17,8 @@ from galab.training.resolve import resolve
 from galab.training.start import resume
 from galab.training.trials.trials import start_trials
 
+pytestmark = pytest.mark.slow  # starting a worker takes seconds
+
 ASEXUAL = {"crossover": "none", "elites": 1}
 LEXICASE = {"selection": "lexicase", "cases": "classes", "islands": 2, "parents": 4, "children": 7, "elites": 2}
 #: In a worker, and only there.

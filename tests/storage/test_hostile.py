@@ -186,6 +186,7 @@ def test_a_billion_laughs_are_refused(tmp_path: Path) -> None:
     assert "MEMOIZE" in refused(seal(tmp_path / "evil.pkl", top("x", b"](" + lists + b"e")))
 
 
+@pytest.mark.slow
 def test_very_many_values_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
     path = seal(tmp_path / "evil.pkl", top("x", b"](" + b"](e" * 3_000_000 + b"e"))
     assert "more than 1,000,000 values" in refused(path)

@@ -66,6 +66,7 @@ names = st.text().filter(lambda name: name != ARRAY_KEY)
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(names, inner), max_leaves=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(names, values, max_size=5))
 def test_plain_data_comes_back_as_it_went_in_and_is_a_legal_pickle(value: dict[str, Any]) -> None:

@@ -109,6 +109,7 @@ def matrix_plan(rank: int | None) -> Plan:
     return plan_of(MATRIX, rank, MATRIX.names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", RANKS)
 def test_the_cosine_with_the_gradient_follows_the_law(rank: int | None) -> None:
     """The estimate of arXiv 2511.16652, from 128 to 8,192 members, at every rank and with dense noise."""
@@ -124,6 +125,7 @@ def test_single_members_follow_their_law(rank: int | None) -> None:
         assert found > paired + 0.04, "without an even part, twice the directions are better than pairs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [4, None])
 def test_the_even_part_is_noise_to_single_members_and_nothing_to_pairs(rank: int | None) -> None:
     plan, bend = matrix_plan(rank), 1.0

@@ -204,6 +204,7 @@ def sphere(key: int, generations: int, **options) -> float:
     return loss(int(ga.parents[0])) / first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"elites": 1}, {"elites": 4, "fixed_data": True}])
 def test_it_finds_the_bottom_of_a_bowl(options):
     assert np.median([sphere(key, 80, **options) for key in (1, 2, 3)]) < 0.1  # about 0.01

@@ -50,6 +50,7 @@ def test_every_crossover_improves(crossover: str) -> None:
     assert improves(crossover=crossover) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", STEP_SIZE_RULES.names())
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_every_step_size_rule_improves(rule: str, granularity: str) -> None:
@@ -64,6 +65,7 @@ def test_every_mutation_improves(mutation: str) -> None:
     assert improves(mutate=mutation, mutate_count=5) < 0.75
 
 
+@pytest.mark.slow
 def test_memories_are_learned() -> None:
     """Twelve points, one memory each: chance would have one right."""
     inputs = torch.randn(12, 10, generator=torch.Generator().manual_seed(1))

@@ -64,6 +64,7 @@ def test_curves_may_begin_later_than_at_one() -> None:
     assert (np.diff(found) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_waiting_for_the_disk")
 def test_conditions_have_lengths_and_are_judged_where_all_still_are(tmp_path: Path) -> None:
     trials = run_question(QUESTION, seeds=(0, 1), generations=4, runs=tmp_path, jobs=1)

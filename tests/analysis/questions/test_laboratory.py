@@ -24,11 +24,6 @@ ANYWHERE = {"data": "auto"}
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.question_script" in path.read_text())
 
 
-@pytest.fixture(autouse=True)
-def quick(no_waiting_for_the_disk: None) -> None:
-    """All tests here write run folders."""
-
-
 def questions_of(script: Path) -> list[Question]:
     """What a script asks, in the order of its text."""
     spec = importlib.util.spec_from_file_location(script.stem, script)
@@ -55,6 +50,7 @@ def test_a_script_is_named_as_its_question_and_says_how_to_ask_it(script: Path) 
     assert f"--seeds {question.seeds}]" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_condition_can_be_carried_out(script: Path) -> None:
     for one in questions_of(script):
@@ -64,6 +60,7 @@ def test_every_condition_can_be_carried_out(script: Path) -> None:
         checked(config, 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
     question = dataclasses.replace(questions_of(script)[0], numbers=())

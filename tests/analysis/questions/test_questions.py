@@ -37,11 +37,6 @@ QUESTION = Question(
 )
 
 
-@pytest.fixture(autouse=True)
-def quick(no_waiting_for_the_disk: None) -> None:
-    """All tests here write run folders."""
-
-
 @pytest.fixture
 def asked(tmp_path: Path) -> Callable[..., Any]:
     """``asked(question, seeds, generations)`` runs what is missing, in this process, and reads it."""

@@ -25,16 +25,12 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def quick(no_waiting_for_the_disk: None) -> None:
-    """Some scripts write run folders."""
-
-
 def test_every_script_is_tried_here_or_asks_a_question() -> None:
     asking = {path.stem for path in FOLDER.glob("*.py") if "galab.cli.question_script" in path.read_text()}
     assert {path.stem for path in FOLDER.glob("*.py")} - asking == set(ARGUMENTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_script_answers(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
