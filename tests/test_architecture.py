@@ -32,6 +32,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = SOURCES + [path for top in ("tests", "bench", "analysis") for path in sorted((ROOT / top).rglob("*.py"))]
 #: Packages that ``galab --help`` imports: Python's own library and NumPy's types, nothing slow.
 LIGHT = ("errors", "contracts", "version", "config")
+#: Several rules read the same files.
+parse = functools.cache(ast.parse)
 #: Other people's packages under the name that they are imported by.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 

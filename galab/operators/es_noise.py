@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galab.config.spelling import OptionError
-from galab.genome.random import Stream, Table, numbers_on, words_at, words_on
+from galab.genome.device_random import numbers_on, words_on
+from galab.genome.random import Stream, Table, words_at
 from galab.genome.weights import Layout, scratch
 
 

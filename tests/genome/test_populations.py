@@ -164,7 +164,7 @@ def test_threads_decode_the_same_bits(crossover):
             for birth, found in zip(ids, pool.map(decoder.decode, ids), strict=True):
                 assert digest(found) == expected[birth]
             genes = decoder.developer._genes
-            assert genes._bytes == sum(change.nbytes for change, _ in genes._items.values()) <= 400
+            assert genes._known.nbytes == sum(genes._known.get(gene)[0].nbytes for gene in list(genes._known)) <= 400
 
 
 def test_another_process_decodes_the_same_bits():
@@ -255,4 +255,4 @@ def test_the_cache_of_genes_stays_within_its_bytes():
         assert change.tolist() == [n] * 10
         assert peak == n
     assert developed == [0, 1, 2, 1]
-    assert cache._bytes == 80
+    assert cache._known.nbytes == 80

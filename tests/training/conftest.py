@@ -1,4 +1,4 @@
-"""Tests of opening and continuing runs: all of them make small runs."""
+"""Tests of one run and of many: all of them make small runs."""
 
 from small_runs import clouds, evolve, quick, small
 

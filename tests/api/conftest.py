@@ -1,4 +1,4 @@
-"""Tests of one run and of many: all of them make small runs."""
+"""Tests of the Python interface: all of them make small runs."""
 
 from small_runs import clouds, evolve, quick, small
 

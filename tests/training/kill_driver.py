@@ -1,7 +1,8 @@
 """Kills runs and resumes them; a script, so that a fresh process imports torch once and then forks for every sitting.
 
 Usage: ``python kill_driver.py FOLDER random KILLS SEED [KIND ...]`` or, after FOLDER, ``everywhere STRIDE OFFSET ...``,
-where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS`` or ``VECTORS``; without any, a plain run is killed.
+where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS`` or ``VECTORS``; without any, a plain
+run is killed.
 One JSON object per trial is printed: how often it was killed, where, and what differs from the unbroken run.
 
 A forked child is safe because the parent has used torch on one thread only, so no pool of threads is lost in the fork.
@@ -21,13 +22,13 @@ from typing import Any
 import torch
 
 torch.set_num_threads(1)
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, VECTORS, generations_of, merged, outcome  # noqa: E402
 
-from galab.config.fields import RunConfig  # noqa: E402
+from galab.config import RunConfig  # noqa: E402
 from galab.storage import lineage  # noqa: E402
-from galab.storage import log as journal
+from galab.storage import log as journal  # noqa: E402
 from galab.training.start import resume, start  # noqa: E402
 
 LONG = {
