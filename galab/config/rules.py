@@ -47,6 +47,13 @@ _INSTEAD = {
 
 def _check_understood(config: Fields, kind: str) -> None:
     """Refuse what only other kinds of strategy understand, as it would have no effect."""
+    name, bracket, _ = config.strategy.partition("(")
+    if bracket and kind != "vectors" and name in kind_of(config.strategy).strategies:
+        raise OptionError(
+            "expected {strategy:%s} without arguments, got {strategy.value}: its options are hyperparameters of their "
+            "own; see `galab options`" % name,
+            config,
+        )
     for name, item in FIELDS.items():
         if understands(item, kind) or getattr(config, name) == default_of(item, config.strategy):
             continue

@@ -20,7 +20,7 @@ def record_dtype(population: int) -> np.dtype[Any]:
     """A row of the score log: everything that is needed to repeat a generation, but for the seeds.
 
     ``planned`` is the number of generations that the run was meant to have then, on which schedules depend that end
-    with the run; 0 where it had no such number. A resumed run may have another.
+    with the run; 0 where it had no such number, or nothing depends on it. A resumed run may have another.
     """
     return np.dtype([("generation", "<u4"), ("planned", "<u4"), ("fitness", "<f4", (population,))])
 

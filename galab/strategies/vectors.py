@@ -24,18 +24,17 @@ class Vectors:
         inner: the strategy.
         name: what it is called, for messages.
         population: P, members of a generation.
-        planned: generations that the run is meant to have, for the record.
 
     Attributes:
         inner: the strategy.
-        planned: generations that the run is meant to have, for the record.
+        planned: see :class:`galab.contracts.CentreStrategy`; the strategy is not told it.
         record_dtype: a row of the score log.
         change: norm of the centre's last change, in weight units; None before the first.
     """
 
-    def __init__(self, inner: VectorStrategy, name: str, population: int, planned: int | None) -> None:
+    def __init__(self, inner: VectorStrategy, name: str, population: int) -> None:
         self.inner = inner
-        self.planned = planned
+        self.planned: int | None = None
         self.record_dtype = record_dtype(population)
         self.change: float | None = None
         self._name = name
@@ -127,9 +126,8 @@ class Vectors:
                 f"generation {cohort.generation}: strategy '{self._name}' left weights that are not finite; the last "
                 "good checkpoint is kept: try a smaller --sigma, or look at the task"
             )
-        return Outcome(
-            record_of(cohort.generation, self.planned, fitness), np.array([cohort.generation], dtype=np.int64)
-        )
+        record = record_of(cohort.generation, None, fitness)
+        return Outcome(record, np.array([cohort.generation], dtype=np.int64))
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`galab.contracts.Strategy`."""

@@ -5,7 +5,6 @@ What may differ between a run and its continuation.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shlex
 from collections.abc import Callable, Generator, Sequence
@@ -24,11 +23,11 @@ from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
-from galab.strategies.load import settled
 from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
 from galab.training.checkpoint import check_data, data_of, save_founders
+from galab.training.compose import varied
 from galab.training.log_fields import Totals
 from galab.training.loop import Hook, Loop, Result, Scored, Turn, drive
 from galab.training.origin import branch, origin_founders, pinned_origin
@@ -164,7 +163,7 @@ def starting(
     shared: Shared | None = None,
 ) -> Steps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
-    config = dataclasses.replace(config, strategy=settled(config.strategy))
+    config = varied(config, {"strategy": config.strategy})  # whose kind its class decides, where it is the user's own
     config, law = distribution_table.settle(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)

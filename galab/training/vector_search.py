@@ -155,4 +155,4 @@ def _strategy(config: RunConfig, founders: Founders) -> Vectors:
         config.strategy, start_of(founders),
         run_key=founders.run_key, population=config.population, sigma=config.sigma,
     )  # fmt: skip
-    return Vectors(inner, config.strategy, config.population, config.generations)
+    return Vectors(inner, config.strategy, config.population)
