@@ -277,7 +277,7 @@ def _slice(champion: ProbedChampion, shown: Examples) -> tuple[Slice | None, dic
     way: list[NDArray[np.float32]] = []
     if saved.folder is not None:
         history = History(saved)
-        line = range(champion.number + 1) if history.evolution else [birth.id for birth in history.line(champion.number)]
+        line = range(champion.number + 1) if history.has_centre else [birth.id for birth in history.line(champion.number)]
         places = np.unique(np.linspace(0, len(line) - 1, min(len(line), _ANCESTORS)).astype(int))
         way = [member.floats() for _, member in history.walk([line[place] for place in places.tolist()])]
     parents = []

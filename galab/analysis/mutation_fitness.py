@@ -108,13 +108,13 @@ def _measured(
     changes, lethal, before = {}, {}, np.nan
     for number, name in enumerate(laws):
         tell = partial(_part, progress, f"{name} mutations", 0.8 * number / len(laws), 0.8 / len(laws))
-        found = mutants.changes(weights, table(name), steps, samples, shown, heard=tell)
+        found = mutants.changes(weights, table(name), steps, samples, shown, progress=tell)
         changes[name], lethal[name], before = found.change[0], found.lethal[0], found.before
     if single:
         names = probe.layout.names
         alone = mutants.changes(
             weights, table(laws[0]), steps, single, shown, subsets=[(name,) for name in names],
-            heard=partial(_part, progress, "tensors alone", 0.8, 0.13),
+            progress=partial(_part, progress, "tensors alone", 0.8, 0.13),
         )  # fmt: skip
         changes |= dict(zip(names, alone.change, strict=True))
         lethal |= dict(zip(names, alone.lethal, strict=True))

@@ -188,7 +188,7 @@ def replay(
         )
     fixation, kinship = _fixation(history, saved.numbers)
     found = _replayed_generations(saved, probe, shown, broods, tolerance, fixation, progress)
-    whose = "centre's way" if history.evolution else "champion's line" if who == "champion" else "lines of all parents"
+    whose = "centre's way" if history.has_centre else "champion's line" if who == "champion" else "lines of all parents"
     values: dict[str, Any] = {
         "generation": saved.generation, "who": whose, "split": split, "examples": len(shown),
         "data": probe.task.description, "fitness": probe.base, "tolerance": tolerance, **totals(steps),
@@ -204,8 +204,8 @@ def replay(
 
 def _check(history: History, saved: SavedRun, who: str, broods: int, tolerance: float) -> None:
     at_least("--broods", broods, 0)
-    if who not in _WHO or (history.evolution and who == "parents") or (not history.evolution and who == "centre"):
-        known = "centre" if history.evolution else "champion or parents"
+    if who not in _WHO or (history.has_centre and who == "parents") or (not history.has_centre and who == "centre"):
+        known = "centre" if history.has_centre else "champion or parents"
         raise UsageError(f"expected --who {known} for --strategy {saved.config.strategy}, got '{who}'; choose that")
     if not tolerance >= 0:
         raise UsageError(f"expected --tolerance of at least 0, got {tolerance}; choose a larger one")
@@ -224,7 +224,7 @@ def _steps(
 ) -> list[Step]:
     """What each step did, oldest first."""
     families: dict[int, tuple[int, ...]]
-    if history.evolution:
+    if history.has_centre:
         numbers = list(range(history.generation + 1))
         families = {number: (number - 1,) if number else () for number in numbers}
         born = dict(zip(numbers, numbers, strict=True))
@@ -257,7 +257,7 @@ def _steps(
 
 def _fixation(history: History, living: list[int]) -> tuple[dict[int, tuple[float, ...]], list[float]]:
     """Birth to (generations until fixed, until lost, share at birth, a generation later); and the ages of ancestors."""
-    if history.evolution:
+    if history.has_centre:
         return {}, []
     rows = history.rows
     ids = rows["id"].tolist()

@@ -115,7 +115,7 @@ def _champion(champion: ProbedChampion, shown: Examples, shares: Sequence[float]
 def _ancestors(champion: ProbedChampion, count: int) -> tuple[list[int], Floats]:
     """Generations and weights of some of a champion's line, evenly spaced in the logarithm of the generation."""
     history = History(champion.saved)
-    if history.evolution:
+    if history.has_centre:
         line = {generation: generation for generation in range(champion.generation)}
     else:
         line = {birth.id: birth.generation for birth in history.line(champion.number)[:-1]}

@@ -257,8 +257,8 @@ def step_size(
     found: list[Moment] = []
     for place, (number, weights) in enumerate(_members(history, numbers)):
         progress("the oracle", place / len(numbers))
-        moment = partial(_estimated if history.evolution else _mutated, probe, mutants, weights, steps, shown)
-        found.append(moment(number, count if not history.evolution else samples, samples))
+        moment = partial(_estimated if history.has_centre else _mutated, probe, mutants, weights, steps, shown)
+        found.append(moment(number, count if not history.has_centre else samples, samples))
     actual = np.array([line["step_size"] for line in logged], dtype=np.float64)
     generations = np.array([line["generation"] for line in logged])
     report = collapse(generations, actual, found, floor_share=_floor_shares(logged))
@@ -318,7 +318,7 @@ def _analysis(
     data = f"{len(shown):,} {split} examples of {probe.task.name}"
     count = min(children, samples)
     fewer = "" if count == children else f", as {samples:,} samples are too few for the run's {children:,}"
-    best = not history.evolution
+    best = not history.has_centre
     rule = f"expected best of {count:,}{fewer}" if best else "cosine with the gradient"
     rows = [
         {

@@ -50,8 +50,8 @@ def _check_understood(config: Fields, kind: str) -> None:
     name, bracket, _ = config.strategy.partition("(")
     if bracket and kind != "vectors" and name in kind_of(config.strategy).strategies:
         raise OptionError(
-            "expected {strategy:%s} without arguments, got {strategy.value}: its options are hyperparameters of their "
-            "own; see `galab options`" % name,
+            "expected {strategy:" + name + "} without arguments, got {strategy.value}: its options are hyperparameters of "
+            "their own; see `galab options`",
             config,
         )
     for name, item in FIELDS.items():

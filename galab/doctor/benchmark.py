@@ -138,7 +138,7 @@ class Prepared:
         self._config = experiment.config
         self._work = work
         self._peaks = peaks
-        # Where others evaluate, nobody here knows how long they decoded.
+        # Where workers evaluate, their time for decoding is not known here.
         self._watch = None if experiment.config.workers else _Watch(experiment.search)
         self._members = 0
 

@@ -26,7 +26,7 @@ logger = logging.getLogger("galab")
 
 
 class GradientReplay:
-    """A gradient descent that makes the steps of its log once more, as this machine computes them.
+    """A gradient descent that makes the steps of its log again, as this machine computes them.
 
     Args:
         saved: the run at any of its checkpoints.

@@ -68,9 +68,8 @@ class ReplayedGeneration:
 class History:
     """What came before a checkpoint.
 
-    Of a genetic algorithm: its individuals, of whom those that were selected are known. Of an evolution strategy: its
-    centre, generation by generation. Of a baseline that uses gradients, too, but its steps are computed from the data
-    once more.
+    A genetic algorithm has individuals; those that were selected are known. An evolution strategy has a centre,
+    generation by generation. So has a baseline that uses gradients, but its steps are computed again from the data.
 
     Args:
         saved: the run at a checkpoint; what it did after that is not looked at.
@@ -78,7 +77,7 @@ class History:
     Attributes:
         folder: the run.
         generation: the checkpoint's.
-        evolution: whether it is that of a centre: of an evolution strategy, or of a baseline that uses gradients.
+        has_centre: whether the run moves a centre: an evolution strategy, or a baseline that uses gradients.
 
     Raises:
         UsageError: it is a lone checkpoint, without the run around it.
@@ -92,7 +91,7 @@ class History:
             )
         self.folder: RunFolder = saved.folder
         self.generation = saved.generation
-        self.evolution = not kind_of(saved.config.strategy).breeds
+        self.has_centre = not kind_of(saved.config.strategy).breeds
         self._saved = saved
 
     @cached_property
@@ -115,13 +114,13 @@ class History:
             UsageError: the generation is not in this history, or lies before the first report.
         """
         if generation is None or generation == self.generation:
-            return int(self._saved.state["champion"]["id"]) if not self.evolution else self.generation
+            return int(self._saved.state["champion"]["id"]) if not self.has_centre else self.generation
         if not 0 <= generation <= self.generation:
             raise UsageError(
                 f"expected a generation from 0 to {self.generation:,}, which '{self._saved.path}' stands at, got "
                 f"{generation}; choose another"
             )
-        if self.evolution:
+        if self.has_centre:
             return generation
         if generation == 0:
             return int(self.rows["id"][0])
@@ -165,19 +164,19 @@ class History:
         """Individuals by their births, or centres by their generations; one mutation, or one update, a step.
 
         Args:
-            numbers: whom to make again.
+            numbers: of those that are wanted.
 
         Yields:
-            (number, member), oldest first; those that nobody knows are left out.
+            (number, member), oldest first; unknown ones are left out.
 
         Raises:
             CheckpointError: the lineage holds what cannot be.
         """
-        return self._centres(set(numbers)) if self.evolution else self._individuals(list(numbers))
+        return self._centres(set(numbers)) if self.has_centre else self._individuals(list(numbers))
 
     def trajectory(self) -> Iterator[tuple[int, Member]]:
         """The line of the checkpoint's champion, or the way of the centre: (generation, member), oldest first."""
-        if self.evolution:
+        if self.has_centre:
             yield from self._centres(set(range(self.generation + 1)))
             return
         line = self.line(self.champion())

@@ -37,9 +37,9 @@ _LIMIT = 128.0
 class Mutants:
     """Children of one parent by mutation alone, at that parent's own step sizes.
 
-    Of an evolution strategy: its centre, perturbed as its members are; that of a baseline by gradients by full-rank
-    noise of its ``--sigma``. Operators draw from a founder's shares where shares are inherited, and choose a memory at
-    random where a run asks the examples.
+    The centre of an evolution strategy is perturbed as its members are, that of a baseline that uses gradients by
+    full-rank noise of its ``--sigma``. Operators draw from a founder's shares where shares are inherited, and choose a
+    memory at random where a run asks the examples.
 
     Args:
         saved: the run.
@@ -68,7 +68,7 @@ class Mutants:
         self._shares = Shares(self._run_key, shares, inherited=False)
 
     def children(self, member: Member, count: int, *, generation: int, start: int = 0) -> Iterator[Member]:
-        """Children of one parent; the same number has the same noise whoever the parent is.
+        """Children of one parent; the same number has the same noise with every parent.
 
         Args:
             member: the parent.
@@ -160,7 +160,7 @@ class MutationScores:
         examples: Examples,
         *,
         subsets: Sequence[Sequence[str]] = (),
-        heard: Callable[[float], None] = lambda share: None,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> Changes:
         """What N = ``samples`` mutations do.
 
@@ -171,7 +171,7 @@ class MutationScores:
             samples: N.
             examples: on what.
             subsets: V sets of parameters; in each these alone are mutated. All of them when there is none.
-            heard: called with the share that is done.
+            progress: called with the share that is done.
         """
         before = self._scores(weights, np.zeros((self._lines.chunk, len(weights)), np.float32), [1.0], examples, ())
         parts, lethal = [], np.zeros((max(1, len(subsets)), len(sigmas)), dtype=np.int64)
@@ -179,7 +179,7 @@ class MutationScores:
             outside = self._outside(weights, z, sigmas, subsets)
             lethal += outside.sum(axis=2)
             parts.append(np.where(outside, np.nan, fitness - before[0, 0, 0]))
-            heard(sum(part.shape[2] for part in parts) / samples)
+            progress(sum(part.shape[2] for part in parts) / samples)
         return Changes(float(before[0, 0, 0]), np.concatenate(parts, axis=2), lethal)
 
     def drawn(

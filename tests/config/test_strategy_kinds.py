@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from galab.config.fields import RunConfig
 from galab.config.registry import STRATEGIES
+from galab.config.run_config import RunConfig
 from galab.config.strategy_kinds import (
     EVOLUTION,
     GENETIC,

@@ -22,6 +22,7 @@ from galab.evaluation.fitness import (
     means_of,
     repeats,
     require_classes,
+    steady_scores,
 )
 from galab.genome.weights import Phenotype
 
@@ -54,6 +55,20 @@ def test_means_over_examples_join_the_tasks_own():
     found = means_of(Measurements({"loss": np.array([1.0, 2.0])}, {}, 4, rows))
     assert list(found) == ["loss", "expected_accuracy"]
     np.testing.assert_array_equal(found["expected_accuracy"], [0.75, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("base", "measured"),
+    [("cross-entropy", None), ("wrong+0.5*closeness", None), ("sampled-accuracy", "expected-accuracy"),
+     ("expected-accuracy", "expected-accuracy")],
+)  # fmt: skip
+def test_without_chance_coins_become_probabilities(base, measured):
+    found = steady_scores(base)
+    scores = None if found is None else found(torch.zeros(1, 3, 2), torch.tensor([0, 1, 0]), 0)
+    assert (scores is None) == (measured is None)
+    if scores is not None:
+        assert list(scores) == [measured]
+        assert scores[measured].tolist() == [[0.5, 0.5, 0.5]]
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -13,8 +13,8 @@ import torch
 from lab_outcome import VECTORS, log_of, newest_state, outcome
 
 import galab
-from galab.config.fields import RunConfig
 from galab.config.registry import STRATEGIES
+from galab.config.run_config import RunConfig
 from galab.config.strategy_kinds import VECTORS as KIND
 from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, GalabError, UsageError
@@ -25,7 +25,7 @@ from galab.saved_runs.verify import conclusion, verify
 from galab.storage import pickle_format
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose, varied
-from galab.training.origin import read_state
+from galab.training.saved_state import read_state
 from galab.training.start import resume, start
 from galab.training.trials.trials import start_trials
 
