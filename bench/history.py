@@ -16,6 +16,7 @@ import torch
 from timing import Row, interleaved
 
 from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.contracts import Scores
 from galab.genome.births import BIRTH
 from galab.genome.decoder import Decoder
@@ -31,9 +32,9 @@ from galab.training.checkpoint import capture
 from galab.training.log_fields import Totals
 from galab.training.resolve import resolve
 
-CONFIG = RunConfig(
+CONFIG = decide(RunConfig(
     seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1
-)
+))
 
 #: How long the histories are.
 _GENERATIONS = (10, 1000, 50_000)

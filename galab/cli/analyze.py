@@ -50,7 +50,10 @@ class _Analyses(click.Group):
 
 @click.group(cls=_Analyses)
 def analyze() -> None:
-    """Learn something from a saved run: figure, table and numbers go into its analysis folder."""
+    """Learn something from a saved run.
+
+    Figure, table and numbers go into its analysis folder.
+    """
 
 
 def _command(name: str) -> click.Command:
@@ -134,7 +137,9 @@ def _standing(name: str, what: str, share: float, seconds: float) -> str:
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def report(path: Path, analyses: str | None, doctor: float, output: Path | None, trust: bool, quiet: bool) -> None:
-    """Write everything about a run or a group into one HTML file: verdicts, curves, analyses, configuration, origin.
+    """Write everything about a run or a group into one HTML file.
+
+    It holds verdicts, curves, analyses, configuration and origin.
 
     The file needs no other file, no network and no script, so it can be sent to somebody.
     """

@@ -43,7 +43,9 @@ def compare(
     paths: tuple[Path, ...], by: tuple[str, ...], metric: str, axis: str, at: str | None, to: str | None,
     figure: Path | None, tensorboard: Path | None, style: str,
 ) -> None:  # fmt: skip
-    """Compare runs, groups, sweeps or folders of such, at equal evaluations, generations or seconds.
+    """Compare runs, groups, sweeps or folders of such.
+
+    They are compared at equal evaluations, generations or seconds.
 
     Medians with bootstrap 95 % intervals; rank tests: Mann-Whitney for two groups, Kruskal-Wallis and pairwise tests
     against the best (Holm) for more; and how large a difference is: A, the probability that a run of the best group is

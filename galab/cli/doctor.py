@@ -1,10 +1,11 @@
 """``galab doctor``: this machine; and ``galab doctor es``: an evolution strategy before it runs.
 
-``galab tasks``, ``galab models``, ``galab completion``, and what ``galab doctor`` says of this machine.
+``galab tasks``, ``models``, ``options`` and ``completion``, and what ``galab doctor`` says of this machine.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import platform
@@ -17,9 +18,23 @@ from typing import Any
 
 import click
 
-from galab.cli.options import GroupedCommand, beginning_options, config_options, format_option, given, trust_option
+from galab.cli.options import (
+    GroupedCommand,
+    beginning_options,
+    config_options,
+    format_option,
+    given,
+    long_help,
+    metavar,
+    names_of,
+    strategies_of,
+    trust_option,
+)
 from galab.cli.output import emit
+from galab.config import flag
+from galab.config.fields import FIELDS
 from galab.config.registry import MODELS, TASKS, Registry
+from galab.errors import UsageError, closest
 from galab.storage.files import json_text
 
 
@@ -39,6 +54,50 @@ def models(style: str) -> None:
     from galab.models.build import GIVEN
 
     emit(_entries(MODELS, GIVEN), style)
+
+
+@click.command()
+@click.argument("group", required=False, metavar="[GROUP]")
+@format_option
+def options(group: str | None, style: str) -> None:
+    """List every option of `galab run`, or those of one GROUP.
+
+    Each with the strategies that it belongs to.
+    The groups are problem, population, mutation, evolution, optimiser, evaluation, stop and record.
+    """
+    headings = dict.fromkeys(item.metadata["group"] for item in FIELDS.values())
+    groups = {heading.split()[0].lower(): heading for heading in headings}
+    if group is not None and group.lower() not in groups:
+        raise UsageError(
+            f"expected a group out of {', '.join(groups)}, got '{group}'.{closest(group.lower(), list(groups))}"
+        )
+    wanted = [groups[group.lower()]] if group is not None else list(headings)
+    if style != "table":
+        emit([_row_of(item) for item in FIELDS.values() if item.metadata["group"] in wanted], style)
+        return
+    formatter = click.get_current_context().make_formatter()
+    for heading in wanted:
+        with formatter.section(heading):
+            formatter.write_dl(
+                [
+                    (f"{flag(item.name)} {metavar(item)}", long_help(item))
+                    for item in FIELDS.values()
+                    if item.metadata["group"] == heading
+                ]
+            )
+    click.echo(formatter.getvalue().rstrip("\n"))
+
+
+def _row_of(item: dataclasses.Field[Any]) -> dict[str, Any]:
+    return {
+        "flag": flag(item.name),
+        "name": item.name,
+        "group": item.metadata["group"],
+        "default": item.metadata["default"],
+        "strategies": strategies_of(item),
+        "values": ", ".join(names_of(item)),
+        "help": item.metadata["help"],
+    }
 
 
 def look_at_machine(style: str) -> None:
@@ -133,7 +192,9 @@ _INDENT = 12
 @format_option
 @click.pass_context
 def doctor(context: click.Context, style: str) -> None:
-    """Look at this machine: versions, device, compiler, data; or at a run before it begins.
+    """Look at this machine, or at a run before it begins.
+
+    Of the machine: versions, device, compiler, data.
 
     `galab doctor es` predicts and measures what an evolution strategy's estimate is worth.
     """

@@ -57,7 +57,9 @@ def list_runs(runs: Path, style: str) -> None:
 @click.option("--full", is_flag=True, help="The champion's whole seed chain instead of its ends.")
 @format_option
 def show(path: Path, full: bool, style: str) -> None:
-    """Show a run: configuration, curves, the champion's seed chain; or what a group of trials holds.
+    """Show a run, or what a group of trials holds.
+
+    Of a run: configuration, curves and the champion's seed chain.
 
     Of an evolution strategy, the score log in place of the chain: with the seeds it makes every update again.
 
@@ -275,7 +277,10 @@ def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool
 @trust_option
 @format_option
 def verify(path: Path, trust: bool, style: str) -> int:
-    """Replay a run's seeds (and an evolution strategy's scores) and compare with every checkpoint, bit for bit."""
+    """Replay a run's seeds and compare with every checkpoint, bit for bit.
+
+    Of an evolution strategy its scores are replayed too.
+    """
     from galab.saved_runs.verify import conclusion
     from galab.saved_runs.verify import verify as replay
     from galab.storage.run_folder import RunFolder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import traceback
@@ -12,7 +13,7 @@ import click
 from galab.cli.analyze import analyze, report
 from galab.cli.bench import bench
 from galab.cli.compare import compare
-from galab.cli.doctor import completion, doctor, models, tasks
+from galab.cli.doctor import completion, doctor, models, options, tasks
 from galab.cli.inspect import evaluate, export, list_runs, show, verify
 from galab.cli.run import resume, run
 from galab.cli.trials import sweep
@@ -23,7 +24,16 @@ _TRACEBACK_HINT = "add --debug right after `galab` for the traceback"
 
 
 class _Commands(click.Group):
-    """A group that answers an unknown command with the closest one."""
+    """A group that shows its commands under headings, and answers an unknown one with the closest."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See :meth:`click.Group.format_commands`."""
+        width = max(map(len, self.commands))
+        for heading, commands in _COMMANDS.items():
+            limit = formatter.width - 6 - width
+            rows = [(f"{command.name:<{width}}", command.get_short_help_str(limit)) for command in commands]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """See :meth:`click.Group.resolve_command`."""
@@ -49,11 +59,14 @@ def cli(debug: bool) -> None:
     logging.getLogger("galab").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
-_COMMANDS = (
-    run, resume, sweep, list_runs, show, compare, analyze, report, evaluate, export, verify, tasks, models, doctor,
-    bench, completion,
-)  # fmt: skip
-for _command in _COMMANDS:
+#: The commands under their headings, in the order in which a person needs them.
+_COMMANDS = {
+    "Run": (run, resume, sweep, bench),
+    "Look": (list_runs, show, compare, evaluate, tasks, models, options),
+    "Ask": (analyze, report, verify, doctor),
+    "Share": (export, completion),
+}
+for _command in itertools.chain(*_COMMANDS.values()):
     cli.add_command(_command)
 
 

@@ -9,17 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from galab.config import RunConfig, field_type, flag
-from galab.config.fields import EVOLUTION, MUTATION, POPULATION, PROBLEM
+from galab.config import field_type, flag
+from galab.config.fields import EVOLUTION, FIELDS, MUTATION, OPTIMISER, POPULATION
+from galab.config.option import KINDS
 from galab.config.registry import Registry
+from galab.config.spelling import plainly
 
-#: Headings of the options that begin a search; all others follow as they come.
-_ORDER = (PROBLEM, POPULATION, MUTATION, EVOLUTION)
+#: Whether the help that is being written shows everything, in the ``meta`` of click's context.
+_ALL = "galab.help_all"
+#: Heading of what is no hyperparameter.
+_OWN = "Options"
+#: Headings of the short help, where they are not those of the fields.
+_SHORT_HEADINGS = {
+    POPULATION: "Genetic algorithm", MUTATION: "Genetic algorithm",
+    EVOLUTION: "Evolution strategies", OPTIMISER: "Evolution strategies",
+}  # fmt: skip
+#: Letters beyond which the words of a choice do not stand beside the flag.
+_WIDEST = 32
 
 
 class GroupedCommand(click.Command):
-    """A command whose help shows the options under headings."""
+    """A command whose help shows the options under headings, those of the command itself last."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See :meth:`click.Command.format_options`."""
@@ -27,25 +39,50 @@ class GroupedCommand(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
-        for heading in sorted(groups, key=lambda heading: _ORDER.index(heading) if heading in _ORDER else len(_ORDER)):
+                heading = parameter.item.metadata["group"] if isinstance(parameter, _FieldOption) else _OWN
+                if not ctx.meta.get(_ALL, False):
+                    heading = _SHORT_HEADINGS.get(heading, heading)
+                groups.setdefault(heading, []).append(record)
+        for heading in sorted(groups, key=lambda heading: heading == _OWN):
             with formatter.section(heading):
                 formatter.write_dl(groups[heading])
 
 
-class _ConfigOption(click.Option):
-    """An option that belongs to a heading and completes from a registry."""
+class _FieldOption(click.Option):
+    """A hyperparameter as an option: its help is short or long, and its names complete from a registry.
 
-    def __init__(self, *args: Any, group: str, names: Callable[[], list[str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-        self._names = names
+    Args:
+        item: the field.
+        everywhere: whether a short help shows it although it is advanced.
+        hidden: whether no help shows it.
+    """
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+    def __init__(self, item: dataclasses.Field[Any], *, everywhere: bool, hidden: bool) -> None:
+        super().__init__(
+            [flag(item.name), item.name], type=field_type(item.name), default=None, metavar=metavar(item),
+            hidden=hidden,
+        )  # fmt: skip
+        self.item = item
+        self._everywhere = everywhere
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """See :meth:`click.Option.get_help_record`."""
+        everything = ctx.meta.get(_ALL, False)
+        if self.hidden or (self.item.metadata["advanced"] and not (everything or self._everywhere)):
+            return None
+        return f"{flag(self.item.name)} {metavar(self.item)}", (long_help if everything else _short_help)(self.item)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names that begin with what was typed."""
-        from click.shell_completion import CompletionItem
+        return [CompletionItem(name) for name in names_of(self.item) if name.startswith(incomplete)]
 
-        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+@functools.cache  # several commands share them
+def _field_options(changeable_only: bool) -> tuple[_FieldOption, ...]:
+    return tuple(
+        _FieldOption(item, everywhere=changeable_only, hidden=changeable_only and not item.metadata["changeable"])
+        for item in FIELDS.values()
+    )
 
 
 def config_options(*, changeable_only: bool = False) -> Callable[[Any], Any]:
@@ -53,33 +90,33 @@ def config_options(*, changeable_only: bool = False) -> Callable[[Any], Any]:
 
     Args:
         changeable_only: mention only those that ``resume`` may change in the help; the others stay accepted, so that
-            a changed one is answered with the command that works.
+            a changed one is answered with the command that works. Otherwise the help shows the basic ones, and
+            ``--help-all`` all.
     """
 
     def decorate(function: Any) -> Any:
-        for item in reversed(dataclasses.fields(RunConfig)):
-            hidden = changeable_only and not item.metadata["changeable"]
+        if not changeable_only:
             function = click.option(
-                flag(item.name),
-                item.name,
-                cls=_ConfigOption,
-                type=field_type(item.name),
-                default=None,
-                help=_texts(item.name)[0],
-                metavar=_texts(item.name)[1],
-                hidden=hidden,
-                group=item.metadata["group"],
-                names=_names(item),
-            )(function)
+                "--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_show_all,
+                help="Show every option, with the strategies that it belongs to.",
+            )(function)  # fmt: skip
+        # As click's own decorators do it: the last one comes first.
+        function.__click_params__ = [*getattr(function, "__click_params__", []), *_field_options(changeable_only)[::-1]]
         return function
 
     return decorate
 
 
+def _show_all(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """The configuration flags that were given."""
-    names = {item.name for item in dataclasses.fields(RunConfig)}
-    return {name: value for name, value in values.items() if name in names and value is not None}
+    return {name: value for name, value in values.items() if name in FIELDS and value is not None}
 
 
 def trust_option(function: Any) -> Any:
@@ -99,7 +136,7 @@ def beginning_options(function: Any) -> Any:
 
 def jobs_option(function: Any) -> Any:
     """Adds ``--jobs``."""
-    text = "Processes that share many trials; as many as cores when absent, each with --workers. Threads: cores / jobs."
+    text = "Processes for the trials; as many as cores when absent. Threads: cores / jobs."
     return click.option("--jobs", type=int, metavar="N", help=text)(function)
 
 
@@ -111,37 +148,46 @@ def format_option(function: Any) -> Any:
     )(function)  # fmt: skip
 
 
-@functools.cache  # several commands have these flags, and naming what is installed takes longer than all else
-def _texts(name: str) -> tuple[str, str]:
-    """The help of a field's flag, and what it calls its value."""
-    item = RunConfig.__dataclass_fields__[name]
-    return _help(item), _metavar(item)
-
-
-def _names(item: dataclasses.Field[Any]) -> Callable[[], list[str]]:
+def names_of(item: dataclasses.Field[Any]) -> list[str]:
+    """The words or names that a field takes; none where it takes any text."""
     choices = item.metadata["choices"]
-    return choices.names if isinstance(choices, Registry) else lambda: list(choices or ())
+    return choices.names() if isinstance(choices, Registry) else list(choices or ())
 
 
-def _metavar(item: dataclasses.Field[Any]) -> str:
-    names = _names(item)()
-    if isinstance(item.metadata["choices"], tuple):
-        return "|".join([*names, "..."] if item.metadata["beyond"] else names)
-    if names:
-        return "NAME"
-    return {int: "N", float: "X", str: "TEXT"}[field_type(item.name)]
-
-
-def _help(item: dataclasses.Field[Any]) -> str:
+def long_help(item: dataclasses.Field[Any]) -> str:
+    """All about a field: what it is, the names that it takes, its default and its strategies."""
     text: str = item.metadata["help"]
-    if isinstance(item.metadata["choices"], Registry):
-        text += f" Names: {', '.join(_names(item)())}."
+    if names_of(item) and metavar(item) in ("NAME", "WORD"):
+        text += f" Names: {', '.join(names_of(item))}."
+    text += _default(item)
+    return text if item.metadata["kinds"] == KINDS else f"{text}  [with {strategies_of(item)}]"
+
+
+def strategies_of(item: dataclasses.Field[Any]) -> str:
+    """The built-in strategies that understand a field; ``all`` where they all do."""
+    kinds = item.metadata["kinds"]
+    return "all" if kinds == KINDS else ", ".join(name for kind in kinds for name in STRATEGIES_OF[kind])
+
+
+def _short_help(item: dataclasses.Field[Any]) -> str:
+    """The first sentence, and the default."""
+    text: str = item.metadata["help"].partition(". ")[0].removesuffix(".")
+    usual = item.metadata["default"]
+    return f"{text}." if usual is None else f"{text}.  [default: {plainly(usual)}]"
+
+
+def _default(item: dataclasses.Field[Any]) -> str:
     usual, others = item.metadata["default"], item.metadata["by_strategy"]
     if usual is None:
-        return text
-    more = "".join(f"; {_plainly(value)} with {strategy}" for strategy, value in others.items())
-    return f"{text}  [default: {_plainly(usual)}{more}]"
+        return ""
+    more = "".join(f"; {plainly(value)} with {strategy}" for strategy, value in others.items())
+    return f"  [default: {plainly(usual)}{more}]"
 
 
-def _plainly(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def metavar(item: dataclasses.Field[Any]) -> str:
+    """What the help writes for a field's value."""
+    choices = item.metadata["choices"]
+    if isinstance(choices, tuple):
+        words = "|".join([*choices, "..."] if item.metadata["beyond"] else choices)
+        return words if len(words) < _WIDEST else "WORD"
+    return "NAME" if choices is not None else {int: "N", float: "X", str: "TEXT"}[field_type(item.name)]

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from galab.training.tensorboard import Recorder
 
 
-@click.command(cls=GroupedCommand)
+_EXAMPLES = """\b
+Examples:
+  galab run --task mnist --parents 8 --children 32 --seconds 60
+  galab run --task mnist --strategy eggroll --population 1024 --lr 0.2 --generations 500
+  galab run --from runs/mnist-ga --sigma 0.005 --seeds 0-7
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EXAMPLES)
 @config_options()
 @click.option("--name", help="Name of the run's folder; made of task and strategy when absent.")
 @click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
@@ -47,7 +55,7 @@ def run(
 ) -> int:
     """Evolve networks; everything lands in runs/NAME.
 
-    A run without a stop rule ends after 1,000 generations. Ctrl-C finishes the generation and saves.
+    Without a stop rule it ends after 1,000 generations. Ctrl-C finishes the generation and saves.
     """
     from galab.training.compose import compose
     from galab.training.start import start
@@ -73,7 +81,9 @@ def run(
 def resume(
     path: Path, allow_numeric_change: bool, jobs: int | None, trust: bool, quiet: bool, **flags: Any
 ) -> int:
-    """Continue a run from its newest checkpoint, bit for bit; or every unfinished trial of a group.
+    """Continue a run from its newest checkpoint, bit for bit.
+
+    Of a group, every unfinished trial is continued.
 
     Stop rules given here replace the old ones. An older checkpoint continues as a new run beside its own.
     """

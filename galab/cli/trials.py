@@ -232,9 +232,10 @@ def sweep(
     quiet: bool,
     **flags: Any,
 ) -> int:
-    """Run every cell of a small grid with every seed; the same command continues a sweep.
+    """Run every cell of a small grid with every seed.
 
-    Each cell is a group of trials in runs/NAME/FIELD=VALUE,.... Finished trials are skipped.
+    Each cell is a group of trials in runs/NAME/FIELD=VALUE,.... The same command continues a sweep; finished trials
+    are skipped.
     """
     from galab.training.compose import compose
     from galab.training.trials.grid import parse_grid, parse_seeds

@@ -74,7 +74,7 @@ def parse(text: str) -> Distribution:
 
 
 def shown(text: str) -> str:
-    """A text that somebody typed, on one line and not too long."""
+    """A text as it was typed, on one line and not too long."""
     return f"{text!r:.80}"
 
 

@@ -66,8 +66,8 @@ class Fields:
         None, "Start from the parents of another run or checkpoint, as a new run.", group=PROBLEM,
     )
     strategy: str = option(
-        "ga", "How to search; sgd and adam are baselines that use gradients, a step a generation.", choices=STRATEGIES,
-        group=PROBLEM,
+        "ga", "How to search: ga, random, eggroll, openai-es, sgd or adam. The last two are baselines that use "
+        "gradients, a step a generation.", choices=STRATEGIES, group=PROBLEM,
     )
     seed: int | None = option(
         None, "Key of all randomness; drawn, printed and saved when absent.", low=0, high=2**63 - 1, group=PROBLEM,
@@ -179,16 +179,16 @@ class Fields:
         kinds=DRAWN, advanced=True,
     )
     sigma: float = option(
-        0.02, "Step size at the start, in weight units. It is snapped to the grid 2^(k/256).", low=2**-20,
-        high=8.0, group=MUTATION, kinds=MOVED,
+        0.02, "Step size at the start, in weight units; of evolution strategies too. That of a genetic algorithm is "
+        "snapped to the grid 2^(k/256).", low=2**-20, high=8.0, group=MUTATION, kinds=MOVED,
     )
     sigma_factors: str | None = option(
         None, "Factors of --sigma, one for each layer in order, such as 1,0.5.", group=MUTATION, kinds=GENETIC,
         beyond=parse_factors, advanced=True,
     )
     granularity: str = option(
-        "global", "What has a step size of its own.", choices=("global", "tensor", "row-column", "parameter"),
-        group=MUTATION, kinds=GENETIC,
+        "global", "What has its own step size: global, tensor, row-column or parameter.",
+        choices=("global", "tensor", "row-column", "parameter"), group=MUTATION, kinds=GENETIC,
     )
     step_size: str | None = option(
         None, "Rule that adapts the step size. log-normal when absent, mean-reverting where there are many.",
@@ -278,8 +278,8 @@ class Fields:
         advanced=True,
     )
     optimizer: str = option(
-        "sgd", "What moves the centre: any of torch.optim, such as adam, muon or 'sgd(momentum=0.9)'. With --strategy "
-        "sgd or adam one of that name.", group=OPTIMISER, kinds=CENTRED,
+        "sgd", "What moves the centre: any of torch.optim, such as adam. Arguments go into brackets, as in "
+        "'sgd(momentum=0.9)'; with --strategy sgd or adam it is one of that name.", group=OPTIMISER, kinds=CENTRED,
         by_strategy={"sgd": "sgd(momentum=0.9)", "adam": "adam"},
     )
     weight_decay: float = option(
@@ -291,7 +291,7 @@ class Fields:
     )
 
     fitness: str = option(
-        "cross-entropy", "What is maximised, such as accuracy or improvement:wrong. It is "
+        "cross-entropy", "What is maximised, such as improvement:wrong. It is "
         "[improvement:|inherited:]BASE[,BASE...], each BASE decides where those before are equal: cross-entropy "
         "(negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy, tilldeath (right before "
         "the first error), loss (negated); of memories closeness, used and unused (fewest); by gradients "
@@ -303,7 +303,7 @@ class Fields:
         group=EVALUATION, kinds=NOT_VECTORS, advanced=True,
     )
     batch: int = option(
-        2048, "Training examples that score a generation, the same for all members; 0 takes all.", low=0,
+        2048, "Training examples that score a generation; 0 takes all. They are the same for all members.", low=0,
         group=EVALUATION, by_strategy={"sgd": 64, "adam": 64},
     )
     inheritance: float = option(
@@ -325,8 +325,8 @@ class Fields:
         advanced=True,
     )
     workers: int = option(
-        0, "Processes that share the chunks of a generation; 0 computes in this one. They never change a result.",
-        low=0, high=1024, group=EVALUATION, changeable=True,
+        0, "Processes that share a generation; 0 computes in this one. They share its chunks and never change a "
+        "result.", low=0, high=1024, group=EVALUATION, changeable=True,
     )
     threads: int = option(
         0, "CPU threads of each process; 0 shares the cores among the --workers.", low=0, high=1024, group=EVALUATION,

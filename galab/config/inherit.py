@@ -10,16 +10,14 @@ from typing import Any
 
 from galab.config.fields import FIELDS, Fields
 from galab.config.option import default_of, understands
-from galab.config.resolve import CHOICES, view
+from galab.config.resolve import view
 from galab.config.rules import RULES
 from galab.config.run_config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 
-#: Choices that belong to a machine, or to the exact scores of a run: a saved one is kept.
-_KEPT = ("sigma_floor", "precision", "compile", "chunk", "survival")
-#: Choices that are made again.
-_CHOSEN_AGAIN = tuple(name for name in CHOICES if name not in _KEPT)
+#: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
+_CHOSEN_AGAIN = ("crossover", "step_size", "parents_per_child", "founders", "elites")
 
 
 def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def parse_call(text: str, what: str) -> Call:
     """``"memory(heads=128, norm=free)"`` as a name and its arguments; a text without brackets is a name as it stands.
 
     Args:
-        text: what somebody wrote, or a run saved.
+        text: as it was typed, or as a run saved it.
         what: whose arguments they are, for messages, such as ``{optimizer}`` or ``the task``.
 
     Raises:
@@ -177,7 +177,7 @@ def _spelt(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_spelt, value))}]"
     bare = isinstance(value, str) and _WORD.fullmatch(value) and not any(map(keyword.iskeyword, value.split("-")))
-    # A minus before a digit or at the end would be arithmetic to whoever reads it back.
+    # A minus before a digit or at the end would be read back as arithmetic.
     return str(value) if bare and re.fullmatch(r"\w+(-[A-Za-z_]\w*)*", value) and value.isascii() else repr(value)
 
 
@@ -186,7 +186,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target)
     except (TypeError, NameError, AttributeError):
-        return {}  # somebody's own code need not be annotated
+        return {}  # a user's own code need not be annotated
 
 
 def _fitting(value: Any, hint: Any) -> Any:

@@ -82,7 +82,7 @@ class Registry:
             raise UsageError(self.unknown(name))
 
     def unknown(self, name: str) -> str:
-        """The sentence that answers a name nobody knows."""
+        """The sentence that answers an unknown name."""
         names = self.names()
         return f"no {self.kind} is called '{name}'.{closest(name, names)} `{self.listing}` lists the names."
 

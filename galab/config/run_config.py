@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from galab.config.fields import FIELDS, Fields
@@ -14,7 +13,6 @@ from galab.config.spelling import COMMAND_LINE
 from galab.errors import UsageError, closest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig(Fields):
     """All that decides what a run computes, when it stops and what it records.
 
@@ -22,9 +20,11 @@ class RunConfig(Fields):
         UsageError: a value that is wrong, by itself or with the others.
     """
 
+    # A dataclass by inheritance: to make the methods of its fields a second time would double the time of an import.
+    __slots__ = ()
+
     def __post_init__(self) -> None:
-        # Not super(), which a slotted dataclass does not find.
-        Fields.__post_init__(self)
+        super().__post_init__()
         check(view(self))
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class RunConfig(Fields):
 
 def complete(saved: dict[str, Any]) -> dict[str, Any]:
     """What a run saved, with what the fields meant that its version did not have, where that is not today's default."""
-    whole = "survival" in saved  # and not a few values that somebody wrote by hand
+    whole = "survival" in saved  # and not a few values that were written by hand
     return {"crossover": "none"} | saved if whole else saved
 
 

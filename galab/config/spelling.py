@@ -54,6 +54,17 @@ COMMAND_LINE = Spelling(flags=True, names={"origin": "--from"})
 PYTHON = Spelling(flags=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Fields with values, as one value of a message: ``--lr 0.5, --batch 0``.
+
+    Attributes:
+        pairs: each field with its value.
+    """
+
+    pairs: tuple[tuple[str, Any], ...]
+
+
 class OptionError(UsageError):
     """A value that is wrong, or wrong together with others; ``str()`` says it for the command line.
 
@@ -73,11 +84,17 @@ class OptionError(UsageError):
     def spelled(self, spelling: Spelling) -> str:
         """The sentence as a surface writes it."""
         named = {name: _Field(spelling, name, value) for name, value in self._fields.items()}
-        return self._template.format_map({**named, **self._values})
+        values = {name: _listed(value, spelling) for name, value in self._values.items()}
+        return self._template.format_map({**named, **values})
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is pickled as its class and its arguments, which here are no template.
         return _restored, (type(self), self._template, self._fields, self._values, self.args)
+
+
+def plainly(value: Any) -> str:
+    """A value as a person writes it: 0.1, and not 0.1000000001."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @contextlib.contextmanager
@@ -102,6 +119,12 @@ class _Field:
 
     def __format__(self, value: str) -> str:
         return self.spelling.pair(self.name, _as_number(value)) if value else self.spelling.name(self.name)
+
+
+def _listed(value: Any, spelling: Spelling) -> Any:
+    if not isinstance(value, Given):
+        return value
+    return ", ".join(spelling.pair(name, plainly(one) if spelling.flags else one) for name, one in value.pairs)
 
 
 def _restored(

@@ -183,7 +183,9 @@ def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
     Raises:
         UsageError: the name is unknown or is no such rule.
     """
-    name = config.step_size or "fixed"  # a random search has none that could be adapted
+    # A random search has no step size that could be adapted.
+    name = "fixed" if is_random(config) else config.step_size
+    assert name is not None, "a resolved configuration"
     options: dict[str, Any] = {
         "down": config.step_size_down,
         "reversion": config.step_size_reversion,

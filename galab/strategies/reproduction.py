@@ -79,6 +79,7 @@ class Reproduction:
         self._pedigree = pedigree
         self._rule = None if isinstance(rule, Control) else rule
         self._control = rule if isinstance(rule, Control) else None
+        assert config.crossover == "none" or config.parents_per_child is not None, "a resolved configuration"
         self._ways = config.parents_per_child or 1
         floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
         self.steps = Steps(Layout(("",), ((1,),)), low=snap(floor), high=snap(config.sigma_ceiling))

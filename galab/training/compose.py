@@ -1,6 +1,6 @@
 """One configuration out of several sources: defaults, then a preset, a file or an origin, then flags.
 
-The hyperparameters of a run, and which of them somebody chose; and the command that makes the run again.
+The hyperparameters of a run, and which of them were asked for; and the command that makes the run again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compose(
         flags: hyperparameters given by hand; they win. ``origin`` makes the origin's hyperparameters the defaults.
         preset: name of a shipped set of hyperparameters.
         config_file: a run's ``config.json``, or a JSON file of hyperparameters.
-        trust: run code that the origin or the file names even if nobody here has run it before.
+        trust: run code that the origin or the file names even if it was never run here before.
         evolution: make it an evolution strategy, EGGROLL, where it would be none.
 
     Raises:
@@ -144,7 +144,7 @@ class Choice:
         name: of the field.
         value: what the run has.
         default: what it would have had.
-        own: whether somebody chose it.
+        own: whether it was asked for.
         help: what it is.
     """
 

@@ -16,6 +16,7 @@ import torch
 
 from galab.config import RunConfig, flag
 from galab.config.inherit import carried_over
+from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
 from galab.evaluation.numeric_profile import differences
@@ -66,22 +67,19 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     if refused:
         # What follows from a change needs no flag.
         refused = {name: pair for name, pair in refused.items() if name in changes} or refused
-        was = ", ".join(f"{flag(name)} {_short(before)}" for name, (before, _) in refused.items() if before is not None)
-        got = ", ".join(f"{flag(name)} {_short(getattr(new, name))}" for name in refused)
+        was = Given(tuple((name, before) for name, (before, _) in refused.items() if before is not None))
+        got = Given(tuple((name, getattr(new, name)) for name in refused))
         command = ["galab", "run"]
         if not refused.keys() & set(_ORIGINS):
             command += ["--from", str(folder.path)]
         for name in refused:
             command += [flag(name), str(getattr(new, name))]
-        raise UsageError(
-            f"expected {was or 'no such flag'} as the run was started with, got {got}: a resumed run keeps its "
-            f"hyperparameters; start a new one with `{shlex.join(command)}`"
-        )
+        raise OptionError(
+            "expected {was} as the run was started with, got {got}: a resumed run keeps its hyperparameters; start a "
+            "new one with `{command}`",
+            was=was if was.pairs else "no such flag", got=got, command=shlex.join(command),
+        )  # fmt: skip
     return resolved
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def on_this_machine(config: RunConfig, allow: bool) -> RunConfig:

@@ -91,7 +91,7 @@ def test_wrong_calls_are_one_sentence() -> None:
     search.tell([0.0] * 8)
     refused = [
         ({"parents": 0}, "expected parents between 1"),
-        ({"children": 3}, r"expected children plus elites at least parents \(8\), got 3 \+ 0; .* or use survival=.plus."),
+        ({"children": 3}, r"children plus elites at least parents \(8\), got 3 \+ 0; .* or use survival=\"plus\"$"),
         ({"elites": 9}, "expected elites at most parents"),
         ({"elites": -1}, "expected elites at least 0"),
         ({"niche": "sharing"}, "a search by fitness alone"),

@@ -11,7 +11,6 @@ from lab_outcome import outcome
 
 import galab
 from galab.config import RunConfig
-from galab.config.resolve import balanced_chunk
 from galab.errors import UsageError
 from galab.training.compose import compose, preset_names, read_preset
 from galab.training.resolve import resolve
@@ -103,4 +102,3 @@ def test_what_is_saved_is_what_was_computed() -> None:
     assert config.sigma != 0.03
     assert resolve(config) == config
     assert resolve(RunConfig(seconds=1.0)).generations is None
-    assert [balanced_chunk(members) for members in (1, 32, 64, 65, 128, 130)] == [1, 32, 64, 33, 64, 44]

@@ -174,7 +174,7 @@ def test_a_state_that_was_saved_continues_as_if_nothing_had_happened(options, tm
     "options", [{"parents": 0}, {"children": 0}, {"elites": 3}, {"elites": -1}, {"parents": 9}]
 )
 def test_sizes_that_cannot_work_are_refused(options):
-    with pytest.raises(UsageError, match="expected --(parents|children|elites) "):
+    with pytest.raises(UsageError, match="expected (parents|children|elites) "):
         small(**options)
 
 

@@ -87,7 +87,7 @@ def test_every_step_size_is_tried_with_the_same_noises_from_the_same_parents():
 
 
 def test_nobody_of_a_search_lives_on_and_its_step_size_is_where_the_next_children_start():
-    ga = algorithm(sigma_search=3, children=6, step_size="fixed")
+    ga = algorithm(sigma_search=3, children=6, step_size="fixed", sigma_floor=2**-24)
     cohort = ga.ask()
     gains = np.where(cohort.births["log_sigma"][:54] == snap(0.02) - 256, 1.0, 0.0)
     outcome = ga.tell(Scores(np.concatenate([gains, np.zeros(4)])))

@@ -173,7 +173,7 @@ def test_the_centre_is_evaluated_exported_and_handed_on(evolve: Any, tmp_path: P
 def test_a_run_begins_where_one_of_another_kind_has_come(evolve: Any, tmp_path: Path, was: str, wanted: str) -> None:
     kind = {"eggroll": {"population": 8, "optimizer": "adam", "lr": 0.3}, "ga": {}}.get(was, {"batch": 50})
     folder = evolve(strategy=was, compile="off", **kind)
-    config = compose({"strategy": wanted, "origin": str(folder), "generations": 1, "seed": 1, "threads": 1})
+    config = decide(compose({"strategy": wanted, "origin": str(folder), "generations": 1, "seed": 1, "threads": 1}))
     usual = decide(RunConfig(strategy=wanted))
     assert (config.lr, config.optimizer) == (usual.lr, usual.optimizer)
     assert (config.batch, config.hidden) == (kind.get("batch", 32), "4")
@@ -187,7 +187,7 @@ def test_a_run_begins_where_one_of_another_kind_has_come(evolve: Any, tmp_path: 
 
 def test_a_batch_that_nobody_chose_is_not_handed_on(small: dict[str, Any], evolve: Any) -> None:
     folder = evolve(strategy="sgd", batch=64)
-    assert compose({"strategy": "ga", "origin": str(folder)}).batch == 2048
+    assert decide(compose({"strategy": "ga", "origin": str(folder)})).batch == 2048
     assert compose({"origin": str(folder)}).batch == 64
 
 

@@ -79,7 +79,7 @@ def test_seeds_draw_other_networks(evolve: Any) -> None:
         ({"islands": 2}, "expected no --islands with --strategy random"),
         ({"selection": "rank"}, "expected no --selection with --strategy random"),
         ({"population": 64}, "expected no --population with --strategy random, got 64: only --strategy eggroll"),
-        ({"crossover": "row"}, "expected no --crossover with --strategy random, got row: nobody has parents"),
+        ({"crossover": "row"}, "expected no --crossover with --strategy random, got row: no network has parents"),
         ({"fitness": "improvement"}, "expected a fitness of a member's own with --strategy random"),
         ({"init": "weights.pt"}, "expected no --init with --strategy random, got weights.pt: every network is drawn"),
         ({"origin": "runs/a"}, "expected no --from with --strategy random, got runs/a"),

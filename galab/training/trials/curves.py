@@ -115,7 +115,7 @@ def read_curves(
     by = [name.strip().removeprefix("--").replace("-", "_") for name in by]
     for name in by:
         if name not in known:
-            raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} See `galab run --help`.")
+            raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} `galab options` lists them.")
     found: dict[Path, tuple[RunFolder, str]] = {}
     for path in map(Path, paths):
         runs = runs_below(path)

@@ -67,7 +67,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
         if not equals or not words:
             raise UsageError(f"expected --grid as FIELD=VALUE,VALUE, got '{text}'; write for example sigma=0.01,0.02")
         if name not in known:
-            raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} See `galab run --help`.")
+            raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} `galab options` lists them.")
         if name == "seed":
             raise UsageError("expected --seeds for the seeds of a sweep, got --grid seed=...; write --seeds 0-4")
         if name in grid or len(set(words)) < len(words):

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galab.config import RunConfig, flag
+from galab.config import RunConfig
 from galab.config.registry import TASKS
+from galab.config.spelling import Given, OptionError
 from galab.config.traits import plans_its_end
 from galab.errors import GalabError, RunFolderError, UsageError
 from galab.storage import checkpoints
@@ -164,10 +165,10 @@ def _to_do(path: Path, config: RunConfig, longer_counts: bool, words: Words) -> 
     refused = [name for name in different if not fields[name].metadata["changeable"]]
     if refused:
         was, got = different[refused[0]]
-        raise UsageError(
-            f"expected the hyperparameters that '{path}' was begun with ({flag(refused[0])} {_short(was)}), got "
-            f"{flag(refused[0])} {_short(got)}; {words.elsewhere}"
-        )
+        raise OptionError(
+            "expected the hyperparameters that '{path}' was begun with ({was}), got {got}; {elsewhere}",
+            path=path, was=Given(((refused[0], was),)), got=Given(((refused[0], got),)), elsewhere=words.elsewhere,
+        )  # fmt: skip
     may_be_longer = longer_counts and config.generations is not None and not plans_its_end(config)
     if may_be_longer and stand(path, config.seed or 0).generation >= (config.generations or 0):
         return None
@@ -202,10 +203,6 @@ def _claim(path: Path, ready: Mapping[str, tuple[RunConfig, int]], seeds: Sequen
             group.write(group_content(config, [*had, *(seed for seed in seeds if seed not in had)]))
         else:
             GroupFolder.create(path, name, group_content(config, seeds))
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def sweep(
