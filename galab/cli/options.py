@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from galab.config import field_type, flag
+from galab.config import field_type, flag, strategy_kinds
 from galab.config.fields import EVOLUTION, FIELDS, MUTATION, OPTIMISER, POPULATION
 from galab.config.option import KINDS
 from galab.config.registry import Registry
@@ -166,7 +166,8 @@ def long_help(item: dataclasses.Field[Any]) -> str:
 def strategies_of(item: dataclasses.Field[Any]) -> str:
     """The built-in strategies that understand a field; ``all`` where they all do."""
     kinds = item.metadata["kinds"]
-    return "all" if kinds == KINDS else ", ".join(name for kind in kinds for name in STRATEGIES_OF[kind])
+    rows = (row for row in strategy_kinds.KINDS if row.name in kinds)
+    return "all" if kinds == KINDS else ", ".join(name for row in rows for name in row.strategies)
 
 
 def _short_help(item: dataclasses.Field[Any]) -> str:

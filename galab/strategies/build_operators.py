@@ -16,6 +16,7 @@ from galab.config.parsing import (
 from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, Registry
 from galab.config.schedules import parse_schedule
 from galab.config.spelling import OptionError
+from galab.config.strategy_kinds import kind_of
 from galab.config.traits import BY_USE, CONTROLS, by_use
 from galab.errors import UsageError
 from galab.genome.develop import Developer, Mutation, Recombination
@@ -184,7 +185,7 @@ def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
         UsageError: the name is unknown or is no such rule.
     """
     # A random search has no step size that could be adapted.
-    name = "fixed" if is_random(config) else config.step_size
+    name = config.step_size if kind_of(config.strategy).inherits else "fixed"
     assert name is not None, "a resolved configuration"
     options: dict[str, Any] = {
         "down": config.step_size_down,

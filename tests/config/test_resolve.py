@@ -13,6 +13,7 @@ from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.registry import STRATEGIES
 from galab.config.resolve import CHOICES, balanced_chunk, decide
+from galab.config.strategy_kinds import kind_of
 
 #: Where None is a value: no such thing.
 NONE_IS_A_VALUE = {
@@ -26,7 +27,7 @@ LATER = {"data", "precision", "device", "pairs"}
 @pytest.mark.parametrize("strategy", STRATEGIES.names())
 @pytest.mark.parametrize("crossover", ["auto", "none", "mean", "genes-union"])
 def test_nothing_that_the_strategy_understands_stays_open(strategy: str, crossover: str) -> None:
-    kind = kind_of(strategy)
+    kind = kind_of(strategy).name
     own = {"crossover": crossover} if kind == "genetic" else {}
     config = decide(RunConfig(strategy=strategy, **own))
     open_ones = {

@@ -14,6 +14,7 @@ from galab.config.registry import STRATEGIES
 from galab.config.resolve import decide
 from galab.config.rule import Rule
 from galab.config.rules import RULES
+from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 
 #: A configuration that breaks each rule that is not one of genetic algorithms, in the order of the table.
@@ -54,7 +55,7 @@ def test_every_rule_has_a_case() -> None:
 def test_a_rule_refuses_its_case_and_no_default(rule: Rule, values: dict[str, Any]) -> None:
     assert set(rule.fields) <= FIELDS.keys()
     assert set(rule.kinds) <= set(KINDS)
-    assert kind_of(values["strategy"]) in rule.kinds
+    assert kind_of(values["strategy"]).name in rule.kinds
     with pytest.raises(UsageError) as caught:
         rule.check(decide(Fields(**values)))
     with pytest.raises(UsageError) as whole:
