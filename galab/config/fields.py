@@ -66,7 +66,7 @@ class Fields:
         None, "Start from the parents of another run or checkpoint, as a new run.", group=PROBLEM,
     )
     strategy: str = option(
-        "ga", "How to search: ga, random, eggroll, openai-es, sgd or adam. The last two are baselines that use "
+        "ga", "How to search: ga, random, eggroll, openai-es, snes, pgpe, sgd or adam. The last two are baselines that use "
         "gradients, a step a generation.", choices=STRATEGIES, group=PROBLEM,
     )
     seed: int | None = option(

@@ -33,7 +33,6 @@ from galab.operators.es_noise import (
     plan_of_ranks,
     variance,
 )
-from galab.stats import vectors
 from galab.strategies.evolution import EvolutionStrategy
 from galab.training.search import Parts, SearchBase, start_of
 from galab.training.true_gradient import TrueGradient
@@ -273,10 +272,10 @@ def plan_for(config: RunConfig, parts: Parts) -> Plan:
 
 
 def cosine_between(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float | None:
-    """Cosine of two gradients; None where one is zero."""
-    flat = [torch.cat([each[name].flatten() for name in other]).cpu().numpy() for each in (one, other)]
-    found = vectors.cosine(flat[0], flat[1])
-    return None if math.isnan(found) else found
+    """Cosine of two gradients; None where one is zero. The log has it to the last bit, so tensors are summed in order."""
+    product = sum(float((one[name].double() * other[name].double()).sum()) for name in other)
+    norms = [math.sqrt(sum(float(part.double().square().sum()) for part in each.values())) for each in (one, other)]
+    return product / (norms[0] * norms[1]) if all(norms) else None
 
 
 def shares_of(gradient: dict[str, torch.Tensor]) -> dict[str, float] | None:
