@@ -32,9 +32,9 @@ from galab.training.checkpoint import capture
 from galab.training.log_fields import Totals
 from galab.training.resolve import resolve
 
-CONFIG = decide(RunConfig(
-    seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1
-))
+CONFIG = decide(
+    RunConfig(seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1)
+)
 
 #: How long the histories are.
 _GENERATIONS = (10, 1000, 50_000)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from galab.config import RunConfig
+from galab.config.resolve import decide
 from galab.doctor.advice import advice, content_of, starting_rate
 from galab.doctor.measure import AtRank, AtSigma, Findings, examine
 from galab.operators.es_noise import cosine, one_sided_cosine
@@ -26,7 +27,7 @@ SMALL: dict[str, Any] = {
 def findings(**changes: Any) -> Findings:
     """The sound start of a run of 128 pairs."""
     options = {name: changes.pop(name) for name in list(changes) if name in RunConfig.__dataclass_fields__}
-    config = RunConfig(**SMALL | {"lr": 0.2} | options)
+    config = decide(RunConfig(**SMALL | {"lr": 0.2} | options))
     ratio = changes.pop("even_to_odd", 3.1)
     here = AtSigma(0.1, ratio, changes.pop("tied", 0.0), changes.pop("failures", 0.0), changes.pop("found", 0.23))
     total = changes.pop("variance", 2162.0)

@@ -106,8 +106,8 @@ def test_steps_follow_the_gradient(evolve: Evolve) -> None:
     [
         ({"fitness": f"improvement:{FITNESS}"}, "leave out the kind"),
         ({"sigma_search": 3}, "expected no --sigma-search"),
-        ({"strategy": "random"}, "nobody has any; use --strategy ga"),
-        ({"strategy": "eggroll", "parents": 8, "children": 32, "elites": 0}, "nobody has any; use --strategy ga"),
+        ({"strategy": "random"}, "no member has any; use --strategy ga"),
+        ({"strategy": "eggroll", "parents": 8, "children": 32, "elites": 0}, "no member has any; use --strategy ga"),
         ({"selection": "lexicase"}, "a fitness of single examples"),
     ],
 )
