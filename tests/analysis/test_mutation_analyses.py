@@ -88,6 +88,7 @@ def test_every_run_has_an_answer_or_a_sentence(
         assert ASKED[name](saved).sentence == found.sentence, "asked again, the answer is another one"
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_line_add_up_to_what_the_run_measured(evolve: Any) -> None:
     saved = evolve(batch=0, crossover="none", generations=9)
     found = replay(saved, quiet)

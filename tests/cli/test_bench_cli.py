@@ -35,6 +35,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Prepared, "lap", lap)
 
 
+@pytest.mark.slow
 def test_it_takes_the_flags_of_run_and_writes_nothing(galab: Any) -> None:
     said = galab("bench", *SMALL, *QUICK)
     assert "digits" in said.out
@@ -50,6 +51,7 @@ def test_it_takes_the_flags_of_run_and_writes_nothing(galab: Any) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast")
 def test_the_best_settings_are_named_with_the_command(galab: Any) -> None:
     said = galab("bench", *SMALL, *QUICK).out
@@ -74,6 +76,7 @@ def test_tuning_options_writes_a_file_that_run_accepts(galab: Any) -> None:
     assert (saved["chunk"], saved["children"]) == (2, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast")
 def test_tuning_a_run_prints_the_command_that_goes_on(galab: Any, evolve: Any) -> None:
     path = evolve()

@@ -70,6 +70,7 @@ def test_the_stop_rules_are_named(galab: Any) -> None:
     assert "reached the target 0" in galab("run", *FLAGS, "--target", 0).out
 
 
+@pytest.mark.slow
 def test_config_preset_and_flags(galab: Any, evolve: Any) -> None:
     first = evolve()
     galab("run", "--config", first / "config.json", "--name", "again", "-q")

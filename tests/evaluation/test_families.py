@@ -101,6 +101,7 @@ def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
     assert isinstance(experiment(**changes).search.decoded, Decoded)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_compiled_scores_are_the_eager_ones():
     eager, compiled = experiment(batch=32), experiment(batch=32, compile="on")
@@ -117,6 +118,7 @@ def test_compiled_scores_are_the_eager_ones():
     assert compiled.search.evaluator.recompilations == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_an_axis_of_length_one_is_compiled_once_whatever_its_stride():
     task = classification((1, 12), 90)
@@ -129,6 +131,7 @@ def test_an_axis_of_length_one_is_compiled_once_whatever_its_stride():
     assert side.search.evaluator.recompilations == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", ["off", "on"])
 def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
     """What a long run has carried along, somebody who comes to it later computes to the same bits."""
@@ -273,6 +276,7 @@ def test_a_birth_without_mutation_is_its_own_base():
 LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [0, 30])
 @pytest.mark.parametrize(
     ("sizes", "changes"),

@@ -126,6 +126,7 @@ def test_one_member_that_raises_fails_alone(make_task):
         assert loss == pytest.approx(before[key]["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_a_compiled_forward_scores_like_the_eager_one_in_pairs_and_alone(task):
     module, plan, centre = parts(2)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from galab.evaluation import numeric_profile
@@ -20,6 +21,7 @@ print(sorted(called, key=str))
 """
 
 
+@pytest.mark.slow
 def test_every_function_is_called_on_one_number_first():
     """In a process of its own, because a function's first call happens once."""
     said = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout

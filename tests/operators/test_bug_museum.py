@@ -271,6 +271,7 @@ MUSEUM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_galab_as_it_is_passes(check: Callable[..., None]) -> None:
     check()

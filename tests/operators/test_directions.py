@@ -35,6 +35,7 @@ def whole(plan: Any, generation: int = 2, count: int = 50) -> torch.Tensor:
     return rows(draw(plan, NORMAL, 7, generation, 0, count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [RANKED, DENSE], ids=["factors", "dense"])
 @given(cuts=st.lists(st.integers(0, 50), max_size=6), group=st.sampled_from([1, 2, 16, 64]), most=st.integers(1, 4000))
 def test_any_chunks_in_any_order_are_the_same_bits(plan: Any, cuts: list[int], group: int, most: int) -> None:

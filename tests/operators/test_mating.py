@@ -41,6 +41,7 @@ def requests(draw: st.DrawFn) -> dict:
     }
 
 
+@pytest.mark.slow
 @given(requests())
 def test_partners_are_different_and_of_the_same_island_as_far_as_it_goes(request_):
     found = mates(**request_)
@@ -59,6 +60,7 @@ def test_partners_are_different_and_of_the_same_island_as_far_as_it_goes(request
         assert row == list(itertools.islice(itertools.cycle(once), further)), "repeats come in the same order"
 
 
+@pytest.mark.slow
 @given(requests(), st.data())
 def test_a_child_has_the_same_partners_whoever_its_siblings_are(request_, data):
     found = mates(**request_)

@@ -117,6 +117,7 @@ def test_the_cosine_with_the_gradient_follows_the_law(rank: int | None) -> None:
         assert found == pytest.approx(cosine(variance(matrix_plan(rank)), members / 2), abs=0.02), members
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, None])
 def test_single_members_follow_their_law(rank: int | None) -> None:
     for members, found in cosines(rank, (512, 2048), alone=True).items():

@@ -43,6 +43,7 @@ def test_a_share_of_the_children_is_made_by_crossover(rate):
     assert all(len(set(birth.parents)) == len(birth.parents) for birth in born)
 
 
+@pytest.mark.slow
 def test_whether_a_child_has_two_parents_says_nothing_of_its_first_parent_or_its_operator():
     ga = algorithm(crossover="row", crossover_rate=0.5, children=4000, mutate="dense,layer")
     born = children(ga)
@@ -88,12 +89,14 @@ def test_mates_are_chosen_by_the_answers_of_the_last_generation(mate):
         assert (first == second) == (mate == "similar")
 
 
+@pytest.mark.slow
 def test_operators_are_chosen_by_their_shares_and_the_choice_is_in_the_birth():
     ga = algorithm(mutate="dense:0.7,layer:0.2,row:0.1", children=5000)
     counts = np.bincount([birth.mutation for birth in children(ga)], minlength=4)
     assert counts == pytest.approx([0, 3500, 1000, 500], abs=5 * 33)
 
 
+@pytest.mark.slow
 def test_inherited_shares_follow_selection():
     """Where the second operator's children win, it is chosen more and more; fixed shares stay."""
     late = {}

@@ -72,6 +72,7 @@ def test_loss_is_the_mean_squared_error_over_outputs_summed_over_examples(task):
     assert torch.equal(outputs, kept)
 
 
+@pytest.mark.slow
 def test_the_curvature_is_an_eighth_in_every_weight(task):
     examples = task.sample(1, 1, 8192)  # enough for 1.6 % of spread
 

@@ -149,6 +149,7 @@ def test_low_rank_families_of_a_call_are_those_of_the_option(evolve: Any) -> Non
     assert best[0] == best[1]
 
 
+@pytest.mark.slow
 def test_data_made_from_the_key_is_every_trial_s_own_and_still_compared(
     own: Path, small: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_gradients_are_counted_as_three_evaluations_each(evolve: Evolve) -> None
     assert [line["evaluations"] for line in directed] == [(6 + 3) * 32 * g for g in range(1, 6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_resume_is_exact(evolve: Evolve, kind: str) -> None:
     options = {"fitness": FITNESS, **KINDS[kind]}

@@ -95,6 +95,7 @@ def test_parents_are_scored_rarely_where_only_the_diagnosis_needs_it(evolve: Any
     assert [line["generation"] for line in log if "selection_success_rate" in line] == [60]
 
 
+@pytest.mark.slow
 def test_a_diagnosis_costs_no_evaluation_and_changes_nothing_else(evolve: Any, monkeypatch: Any) -> None:
     plain = log_of(evolve("plain", generations=10))
     monkeypatch.setattr(diagnostics, "SPACING", 1)

@@ -66,6 +66,7 @@ def test_the_hyperparameters_are_in_the_hparams_tab(evolve: Any) -> None:
     assert {info.name.tag for info in experiment.metric_infos} == FINAL
 
 
+@pytest.mark.slow
 def test_a_resumed_run_tells_each_step_once(evolve: Any, tmp_path: Path) -> None:
     """It was killed after generation 7 and continues from 6: what the killed sitting said of 7 is forgotten."""
 

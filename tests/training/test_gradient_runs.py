@@ -119,6 +119,7 @@ def test_log_fields(evolve: Any) -> None:
         assert not {"step_size", "estimate_norm", "estimate_pairs"} & set(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GRADIENTS)
 def test_broken_off_and_resumed_is_unbroken(evolve: Any, tmp_path: Path, kind: str) -> None:
     def crash(line: dict[str, Any]) -> None:

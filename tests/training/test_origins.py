@@ -41,6 +41,7 @@ def test_the_founders_are_the_parents_of_the_origin(evolve: Any, tmp_path: Path)
     assert values["seed"] != 5
 
 
+@pytest.mark.slow
 def test_a_run_from_an_origin_resumes_without_it(evolve: Any, tmp_path: Path) -> None:
     import shutil
 

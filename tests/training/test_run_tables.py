@@ -84,6 +84,7 @@ def test_a_built_in_distribution_needs_no_file(evolve: Any) -> None:
     assert outcome(folder)["verified"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["gone", "changed"])
 def test_a_run_needs_nothing_but_its_folder_again(
     evolve: Any, law: str, how: str, forget: Callable[[str], None], tmp_path: Path
@@ -146,6 +147,7 @@ def test_a_distribution_typed_for_a_new_run_is_taken_as_it_is_now(evolve: Any, s
     assert stored(tmp_path / "new").name != stored(folder).name
 
 
+@pytest.mark.slow
 def test_a_lone_checkpoint_does_what_it_did(evolve: Any, law: str, tmp_path: Path, samples: Path) -> None:
     folder = evolve("origin", distribution=law)
     lone = tmp_path / "lone.pkl"
@@ -243,6 +245,7 @@ def test_nothing_is_written_where_there_is_no_table(evolve: Any, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_genome_decodes_where_there_is_no_scipy_and_no_file(
     evolve: Any, law: str, tmp_path: Path, samples: Path
 ) -> None:

@@ -72,6 +72,7 @@ DANGEROUS = f"""
 """
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_a_worker_that_is_killed_at_work_is_replaced_and_failures_are_told_once(
     evolve: Any, clouds: Any, tmp_path: Path, caplog: Any
 ) -> None:

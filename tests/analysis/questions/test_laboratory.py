@@ -76,6 +76,7 @@ def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
     assert np.isfinite(read.values).all()
 
 
+@pytest.mark.slow
 def test_runs_are_looked_at_through_an_analysis(tmp_path: Path) -> None:
     (question,) = questions_of(FOLDER / "what_does_one_planted_memory_break.py")
     numbers = (*question.numbers, AnalysisNumber("never", "memory", "no.such.value"))

@@ -50,6 +50,7 @@ def test_a_trial_is_bit_for_bit_the_run_alone(group: Any, evolve: Any, changes: 
         assert outcome(done.path / f"seed_{seed}") == outcome(alone)
 
 
+@pytest.mark.slow
 def test_trials_one_after_the_other_are_the_same_too(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     side_by_side = group("a")
     monkeypatch.setattr(module, "TOGETHER", 1)
@@ -58,6 +59,7 @@ def test_trials_one_after_the_other_are_the_same_too(group: Any, monkeypatch: py
         assert outcome(one.path) == outcome(other.path)
 
 
+@pytest.mark.slow
 def test_trials_in_processes_are_the_same_too(group: Any, evolve: Any) -> None:
     done = group(seeds=(3, 5, 8), jobs=2)
     assert not done.failed
@@ -65,6 +67,7 @@ def test_trials_in_processes_are_the_same_too(group: Any, evolve: Any) -> None:
         assert outcome(done.path / f"seed_{seed}") == outcome(evolve(f"alone-{seed}", seed=seed))
 
 
+@pytest.mark.slow
 def test_a_group_goes_on_where_trials_were_killed_and_never_begun(group: Any) -> None:
     whole, broken = group("whole"), group("broken")
     kill_after(broken.path / "seed_5", 2)
@@ -78,6 +81,7 @@ def test_a_group_goes_on_where_trials_were_killed_and_never_begun(group: Any) ->
     assert resume_trials(broken.path, jobs=1).trials == done.trials
 
 
+@pytest.mark.slow
 def test_one_trial_of_a_group_is_resumed_alone(group: Any) -> None:
     whole, broken = group("whole"), group("broken")
     kill_after(broken.path / "seed_5", 2)
@@ -85,6 +89,7 @@ def test_one_trial_of_a_group_is_resumed_alone(group: Any) -> None:
     assert outcome(whole.path / "seed_5") == outcome(broken.path / "seed_5")
 
 
+@pytest.mark.slow
 def test_new_limits_reach_every_trial_also_those_that_had_not_begun(group: Any) -> None:
     longer, first = group("longer", generations=8), group("first")
     shutil.rmtree(first.path / "seed_8")
@@ -120,6 +125,7 @@ def test_a_trial_that_fails_leaves_the_others_alone(clouds: Any, tmp_path: Path,
     assert [one.generation for one in done.trials if one.state == "finished"] == [5, 5]
 
 
+@pytest.mark.slow
 def test_an_interrupt_saves_every_trial_and_they_go_on_exactly(
     group: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -177,6 +183,7 @@ def test_batches_are_even_and_hold_small_networks_of_one_configuration() -> None
     assert plan([], [], 1) == []
 
 
+@pytest.mark.slow
 def test_trials_mutate_with_a_distribution_of_their_own(group: Callable[..., Any], evolve: Callable[..., Path]) -> None:
     """All of them with the numbers of one table, and each as it would be alone."""
     together = group(distribution="scipy:t(df=5)", seeds=(3, 5))
