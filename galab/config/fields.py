@@ -15,6 +15,7 @@ from galab.config.option import check, option, or_auto
 from galab.config.parsing import hidden_sizes, parse_factors, parse_fitness, parse_mutations
 from galab.config.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
 from galab.config.spelling import OptionError
+from galab.config.strategy_kinds import STRATEGY_NAMES
 
 #: Headings of the help.
 PROBLEM, POPULATION, MUTATION = "Problem", "Population", "Mutation"
@@ -66,8 +67,8 @@ class Fields:
         None, "Start from the parents of another run or checkpoint, as a new run.", group=PROBLEM,
     )
     strategy: str = option(
-        "ga", "How to search: ga, random, eggroll, openai-es, snes, pgpe, sgd or adam. The last two are baselines that use "
-        "gradients, a step a generation.", choices=STRATEGIES, group=PROBLEM,
+        "ga", f"How to search: {', '.join(STRATEGY_NAMES)}. The baselines sgd and adam use gradients, a step a "
+        "generation.", choices=STRATEGIES, group=PROBLEM,
     )
     seed: int | None = option(
         None, "Key of all randomness; drawn, printed and saved when absent.", low=0, high=2**63 - 1, group=PROBLEM,
@@ -185,6 +186,11 @@ class Fields:
     sigma_factors: str | None = option(
         None, "Factors of --sigma, one for each layer in order, such as 1,0.5.", group=MUTATION, kinds=GENETIC,
         beyond=parse_factors, advanced=True,
+        idle=(
+            lambda config: config.granularity == "global",
+            "expected {granularity} tensor, row-column or parameter with {sigma_factors}, got global, which has one "
+            "step size; choose tensor (with {step_size:fixed} the factors stay as they are)",
+        ),
     )
     granularity: str = option(
         "global", "What has its own step size: global, tensor, row-column or parameter.",
@@ -201,6 +207,10 @@ class Fields:
     step_size_down: float | None = option(
         None, "Octaves of a step downwards under three-point, where they are not those upwards.", low=0.0, high=8.0,
         group=MUTATION, kinds=GENETIC, advanced=True,
+        idle=(
+            lambda config: config.step_size != "three-point",
+            "expected {step_size_down} with {step_size:three-point}, got {step_size.value}; drop one of them",
+        ),
     )
     step_size_reversion: float = option(
         0.01, "Share of its distance from the layer's mean that mean-reverting takes back per birth.", low=0.0,

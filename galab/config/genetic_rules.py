@@ -9,7 +9,7 @@ from galab.config.fields import Fields
 from galab.config.parsing import PER_EXAMPLE, parse_fitness
 from galab.config.rule import Rule
 from galab.config.schedules import parse_schedule
-from galab.config.traits import CONTEXT, CONTROLS, is_gene_law, operators_of
+from galab.config.traits import CONTROLS, depends_on_parent, is_gene_law, operators_of
 
 
 def _on_island(total: int, islands: int, island: int) -> int:
@@ -111,8 +111,10 @@ def _more_ways_than_stored(config: Fields) -> bool | Mapping[str, Any]:
 
 
 def _with_context(config: Fields) -> bool | Mapping[str, Any]:
-    name = next((name for name in operators_of(config) if name in CONTEXT), None)
-    return {"name": name, "why": CONTEXT[name]} if name is not None and is_gene_law(config) else False
+    if not is_gene_law(config):
+        return False
+    name = next((name for name in operators_of(config) if depends_on_parent(name)), None)
+    return {"name": name} if name is not None else False
 
 
 _CROSSOVER = (
@@ -156,8 +158,8 @@ _CROSSOVER = (
     Rule(
         fields=("crossover", "mutate"),
         refused=_with_context,
-        sentence="expected a mutation that is the same in every individual with {crossover.given}, got {name}: {why}; "
-        "use dense, or a mask such as {crossover:row}",
+        sentence="expected a mutation that is the same in every individual with {crossover.given}, got {name}, whose "
+        "change depends on the parent; use dense, or a mask such as {crossover:row}",
     ),
     Rule(
         fields=("crossover", "sigma_only"),
@@ -207,11 +209,6 @@ _STEP_SIZE = (
         sentence="expected {step_size_groups} at most {children} ({children.value}), got {step_size_groups.value}: "
         "each step size needs a child; have fewer groups",
     ),
-    Rule(
-        fields=("step_size_down",),
-        idle=lambda c: c.step_size != "three-point",
-        sentence="expected {step_size_down} with {step_size:three-point}, got {step_size.value}; drop one of them",
-    ),
     _warm_up("sigma_only"),
     _warm_up("sigma_search"),
     Rule(
@@ -256,12 +253,6 @@ _MUTATION = (
         refused=lambda c: c.sigma_search > 0 and operators_of(c) != ["dense"],
         sentence="expected {mutate:dense} with {sigma_search}, got {mutate.value}: the search repeats one dense noise "
         "at several step sizes; drop one of them",
-    ),
-    Rule(
-        fields=("sigma_factors",),
-        idle=lambda c: c.granularity == "global",
-        sentence="expected {granularity} tensor, row-column or parameter with {sigma_factors}, got global, which has "
-        "one step size; choose tensor (with {step_size:fixed} the factors stay as they are)",
     ),
     Rule(
         fields=("floor_rms", "ceiling_rms"),

@@ -32,6 +32,7 @@ def option(
     beyond: Callable[[str], object] | None = None,
     changeable: bool = False,
     by_strategy: Mapping[str, Any] | None = None,
+    idle: tuple[Callable[[Any], bool], str] | None = None,
 ) -> Any:
     """A dataclass field that is also a command-line flag.
 
@@ -48,6 +49,8 @@ def option(
         beyond: reads what need not be one of the words, or raises a UsageError.
         changeable: whether ``galab resume`` may change it without changing what the run means.
         by_strategy: strategies that have another default. The field is None until it is resolved.
+        idle: under which configurations it has no effect, and the sentence that refuses it there: a rule about this
+            field alone, see :class:`galab.config.rule.Rule`.
     """
     metadata = {
         "help": help,
@@ -62,6 +65,7 @@ def option(
         "changeable": changeable,
         "default": default,
         "by_strategy": by_strategy or {},
+        "idle": idle,
     }
     return field(default=None if by_strategy else default, metadata=metadata)
 

@@ -58,6 +58,10 @@ class Registry:
         """The line that says what an entry is, without importing it; empty for one of another package."""
         return self._summaries.get(name, "")
 
+    def is_own(self, name: str) -> bool:
+        """Whether a name is one of galab's own table."""
+        return name in self._table
+
     def load(self, text: str) -> Any:
         """The object behind a name, whatever its arguments.
 

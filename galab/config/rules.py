@@ -260,5 +260,12 @@ _OF_GRADIENTS = (
     _of_members("precision", ("auto", "float32"), "gradients are computed in float32; drop it"),
 )
 
+#: What fields say of themselves.
+FIELD_RULES = tuple(
+    Rule(kinds=item.metadata["kinds"], fields=(name,), idle=item.metadata["idle"][0], sentence=item.metadata["idle"][1])
+    for name, item in FIELDS.items()
+    if item.metadata["idle"] is not None
+)
+
 #: In the order in which they are checked.
-RULES = (*GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS)
+RULES = (*GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *FIELD_RULES)

@@ -97,6 +97,8 @@ VECTORS = StrategyKind(
     replay="galab.saved_runs.es_replay:ScoreReplay",
 )
 KINDS = (GENETIC, RANDOM, EVOLUTION, GRADIENTS, VECTORS)
+#: Of galab's own strategies.
+STRATEGY_NAMES = tuple(name for kind in KINDS for name in kind.strategies)
 
 
 def kind_of(strategy: str) -> StrategyKind:

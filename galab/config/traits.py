@@ -1,4 +1,4 @@
-"""What names of operators, and configurations, tell without an import of the operators."""
+"""What names of operators, and configurations, tell before a run is built."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from galab.config.fields import Fields
 from galab.config.parsing import DIRECTIONAL, INTRINSIC, Call, parse_fitness, parse_mutations
+from galab.config.registry import MUTATIONS
 from galab.config.schedules import parse_rate_schedule
 from galab.config.strategy_kinds import kind_of
 
@@ -15,12 +16,6 @@ CONTROLS = ("schedule", "one-fifth", "gesmr", "success-history")
 MEMORY_OPERATORS = (
     "memory-replace", "memory-perturb", "memory-target", "memory-activate", "memory-delete", "memory-all",
 )  # fmt: skip
-#: Operators whose change depends on the parent, and why.
-CONTEXT = {
-    **dict.fromkeys(("new-row", "relative", "norm-preserving"), "its step depends on the parent's weights"),
-    "momentum": "its step depends on the parent's last step",
-    **dict.fromkeys(MEMORY_OPERATORS, "what it does depends on the parent's memories"),
-}
 #: Ways of choosing a memory that depend on the genome alone.
 BY_GENOME = ("any", "filled", "empty", "plasticity")
 #: Ways that depend on the examples: the search chooses and writes the choice into the birth, as a genome knows nothing
@@ -36,6 +31,15 @@ def operators_of(config: Fields) -> list[str]:
 @lru_cache(maxsize=64)  # every rule about operators asks
 def _operators(text: str) -> tuple[str, ...]:
     return tuple(call.name for call, _ in parse_mutations(text))
+
+
+def depends_on_parent(name: str) -> bool:
+    """Whether the change of one of galab's own mutation operators depends on the parent; its class says so.
+
+    False for an operator from outside, whose code must not run before it is trusted:
+    :func:`galab.strategies.build_operators.developer` asks it later.
+    """
+    return MUTATIONS.is_own(name) and not MUTATIONS.load(name).context_free
 
 
 def by_use(call: Call) -> str:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from galab.config import RunConfig
+from galab.config import RunConfig, flag
 from galab.config.fields import FIELDS, Fields
 from galab.config.genetic_rules import GENETIC_RULES
 from galab.config.option import KINDS, understands
 from galab.config.registry import STRATEGIES
-from galab.config.resolve import decide
+from galab.config.resolve import decide, view
 from galab.config.rule import Rule
-from galab.config.rules import RULES
+from galab.config.rules import FIELD_RULES, RULES
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 
@@ -43,12 +43,23 @@ BROKEN: list[dict[str, Any]] = [
     {"strategy": "adam", "norm_penalty": 0.1},
     {"strategy": "sgd", "precision": "bfloat16"},
 ]
-OTHERS = RULES[len(GENETIC_RULES) :]
+OTHERS = RULES[len(GENETIC_RULES) : len(RULES) - len(FIELD_RULES)]
 
 
 def test_every_rule_has_a_case() -> None:
     assert RULES[: len(GENETIC_RULES)] == GENETIC_RULES
     assert len(BROKEN) == len(OTHERS)
+
+
+@pytest.mark.parametrize("rule", FIELD_RULES, ids=lambda rule: rule.fields[0])
+def test_a_field_that_the_defaults_make_idle_is_refused_with_its_sentence(rule: Rule) -> None:
+    strategy = next(name for name in STRATEGIES.names() if kind_of(name).name in rule.kinds)
+    config = view(Fields(strategy=strategy))
+    rule.check(config)
+    config.__dict__[rule.fields[0]] = "another value"
+    assert rule.makes_idle(config)
+    with pytest.raises(UsageError, match=f"expected .*{flag(rule.fields[0])}.* got [^;]+; "):
+        rule.check(config)
 
 
 @pytest.mark.parametrize(("rule", "values"), list(zip(OTHERS, BROKEN, strict=True)), ids=lambda part: str(part)[:60])

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from galab.config import RunConfig
+from galab.config import RunConfig, strategy_kinds
 from galab.config.strategy_kinds import kind_of
 from galab.saved_runs.verify import verify
 from galab.storage import checkpoints, pickle_format
@@ -67,10 +67,10 @@ GRADIENTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-#: Strategies over weight vectors.
+#: Strategies over weight vectors, all of them.
 VECTORS: dict[str, dict[str, Any]] = {
-    "snes": {"strategy": "snes", "population": 10, "sigma": 0.1},
-    "pgpe": {"strategy": "pgpe(momentum=0.8)", "population": 10, "sigma": 0.1},
+    name: {"strategy": "pgpe(momentum=0.8)" if name == "pgpe" else name, "population": 10, "sigma": 0.1}
+    for name in strategy_kinds.VECTORS.strategies
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES
-from galab.config.traits import CONTEXT, CONTROLS, MEMORY_OPERATORS
+from galab.config.traits import CONTROLS, MEMORY_OPERATORS, depends_on_parent
 from galab.genome.births import Birth
 from galab.genome.decoder import Decoder
 from galab.genome.develop import Developer
@@ -100,7 +100,7 @@ def random_population(seed: int, crossover: str | None = None, granularity: str 
         name
         for name in MUTATIONS.names()
         if not (name == "low-rank" and granularity == "parameter")
-        and not (genetic and name in CONTEXT)
+        and not (genetic and depends_on_parent(name))
         and not (crossover != "none" and name == "momentum")
     ]
     given = rng.integers(-(2**24), 2**24, (1 if genetic else 3, 20)).astype(np.int32)

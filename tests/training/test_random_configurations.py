@@ -91,13 +91,16 @@ COMMON: dict[str, Any] = {
 
 
 def values_of(name: str) -> list[Any]:
-    """What is drawn for a field; a field that is new here and has no list of choices needs an entry above."""
+    """What is drawn for a field: what stands above, its choices, or the smallest values that a number may have."""
     if name in VALUES:
         return VALUES[name]
     item = FIELDS[name]
     choices = item.metadata["choices"]
     words = choices.names() if isinstance(choices, Registry) else choices
-    assert words is not None, f"add small values of '{name}' to VALUES"
+    if words is None:
+        low = item.metadata["low"]
+        assert low is not None, f"add small values of '{name}' to VALUES"
+        words = [low, low + 1] if item.metadata["high"] is None else [low, item.metadata["high"]]
     return [*([None] if item.default is None else []), *words]
 
 
