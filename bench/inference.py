@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from evolution import CONFIG, IMAGES
-from sides import experiment, generation, images
+from sides import components, generation, images
 from timing import Row, interleaved
 
 from galab.evaluation.batched.forward import folded
@@ -32,7 +32,7 @@ def inference_rows(rounds: int) -> list[Row]:
 def _pairs(rounds: int) -> list[Row]:
     """(member, image) pairs a second against the base model on as many images."""
     examples = images(IMAGES)
-    search = experiment(CONFIG, examples, precision="float32")
+    search = components(CONFIG, examples, precision="float32")
     _, members = search.search.candidates()
     module = build_model("mlp", (784,), 10)
     module.load_state_dict(tensors_of(search.layout, members[0]))

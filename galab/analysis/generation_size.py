@@ -64,9 +64,7 @@ def draw_generation_sizes(
     figure = sheet(11.5, 5.2)
     left, right = figure.subplots(1, 2)
     n = np.asarray(numbers, dtype=np.float64)
-    scale = max(
-        (float(np.max(np.abs(one.gains[np.isfinite(one.gains)]), initial=0.0)) for one in moments), default=0.0
-    )
+    scale = max((float(np.max(np.abs(one.gains[np.isfinite(one.gains)]), initial=0.0)) for one in moments), default=0.0)
     for place, one in enumerate(moments):
         colour = COLOURS[place % len(COLOURS)]
         left.plot(n, one.gains, color=colour, marker="o", markersize=4, label=one.label)
@@ -166,7 +164,9 @@ def generation_size(
         "children": children, "run_children": children_of(saved.config), "chosen_on": "", "moments": [],
     }  # fmt: skip
     for place, champion in enumerate(champions):
-        born = _children_of(champion, shown, children, partial(_report_share, progress, place, len(champions), champion.generation))
+        born = _children_of(
+            champion, shown, children, partial(_report_share, progress, place, len(champions), champion.generation)
+        )
         picture = _picture(born, numbers)
         pictures.append(picture)
         values["moments"].append(_moment(born, picture, numbers))

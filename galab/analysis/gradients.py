@@ -158,9 +158,7 @@ def _look(
     return found
 
 
-def _row(
-    number: int, kind: str, name: str, part: NDArray[np.float32], shape: Shape | None
-) -> dict[str, Any]:
+def _row(number: int, kind: str, name: str, part: NDArray[np.float32], shape: Shape | None) -> dict[str, Any]:
     row: dict[str, Any] = {"step": number, "of": kind, "layer": name, "numbers": len(part)}
     row["zeros"] = float(np.mean(part == 0))
     known = shape is not None

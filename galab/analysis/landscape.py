@@ -177,7 +177,9 @@ def landscape(
         rows += _way_rows(ways)
     values |= facts
     who = f"{champion.generation:,} of {saved.path.name}"
-    title = f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {champion.probe.task.name}"
+    title = (
+        f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {champion.probe.task.name}"
+    )
     own, loss = values["own_step"], champion.probe.loss_name
     draw = partial(draw_landscape, lines=lines, plane=plane, ways=ways, own_step=own, loss=loss, title=title)
     return Analysis(_sentence(values, champion), values, rows, draw)
@@ -199,9 +201,7 @@ def _facts(champion: ProbedChampion, split: str, count: int, reach: float) -> di
     }
 
 
-def _lines(
-    champion: ProbedChampion, shown: Examples, steps: Floats, count: int, run: int, runs: int
-) -> list[Lines]:
+def _lines(champion: ProbedChampion, shown: Examples, steps: Floats, count: int, run: int, runs: int) -> list[Lines]:
     """The loss along directions of every kind, all of length 1."""
     own = []
     for child in Mutants(champion.saved).children(champion.member, count, generation=champion.generation, start=16):
@@ -222,7 +222,9 @@ def _lines(
     for kind, several in kinds.items():
         if several:
             points = champion.weights.astype(np.float64) + np.stack(several)[:, None, :] * steps[None, :, None]
-            losses = _losses(champion, points.reshape(-1, len(champion.weights)), shown).reshape(len(several), len(steps))
+            losses = _losses(champion, points.reshape(-1, len(champion.weights)), shown).reshape(
+                len(several), len(steps)
+            )
             label = labels[kind] + (f", {champion.saved.path.name}" if runs > 1 else "")
             found.append(Lines(label, steps, losses, _KINDS.index(kind), run))
     return found
@@ -277,7 +279,8 @@ def _slice(champion: ProbedChampion, shown: Examples) -> tuple[Slice | None, dic
     way: list[NDArray[np.float32]] = []
     if saved.folder is not None:
         history = History(saved)
-        line = range(champion.number + 1) if history.has_centre else [birth.id for birth in history.line(champion.number)]
+        number = champion.number
+        line = range(number + 1) if history.has_centre else [birth.id for birth in history.line(number)]
         places = np.unique(np.linspace(0, len(line) - 1, min(len(line), _ANCESTORS)).astype(int))
         way = [member.floats() for _, member in history.walk([line[place] for place in places.tolist()])]
     parents = []
@@ -293,9 +296,7 @@ def _slice(champion: ProbedChampion, shown: Examples) -> tuple[Slice | None, dic
     x, y = (np.linspace(one - half, one + half, 2 * _GRID + 1) for one in middle)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     losses = _losses(champion, plane.points(grid), shown).reshape(len(y), len(x))
-    picture = Slice(
-        x, y, losses, where[old:] if way else np.empty((0, 2)), where[:old], np.zeros(2), plane.shares
-    )
+    picture = Slice(x, y, losses, where[old:] if way else np.empty((0, 2)), where[:old], np.zeros(2), plane.shares)
     facts = {
         "plane_share_first": float(plane.shares[0]),
         "plane_share_second": float(plane.shares[1]),
@@ -323,7 +324,9 @@ def _between(champions: list[ProbedChampion], shown: Examples) -> tuple[list[Way
     }
     layout = champion.saved.layout
     if not is_perceptron(champion.saved.module()):
-        facts["not_aligned_because"] = f"the hidden neurons of {champion.saved.config.model} are not those of linear layers"
+        facts["not_aligned_because"] = (
+            f"the hidden neurons of {champion.saved.config.model} are not those of linear layers"
+        )
         return ways, facts
     first, second = layers_of(layout, champion.weights), layers_of(layout, end)
     orders = aligned(first, second, key=champion.probe.run_key)

@@ -173,8 +173,10 @@ def _analysis(
         best=[bands[name] for name in laws],
         layers=[bands[name] for name in changes if name not in laws],
         texts=(
-            str(facts["fitness"]), f"expected best of {facts['best_of']:,}",
-            f"expected best of {facts['layer_best_of']:,}", title,
+            str(facts["fitness"]),
+            f"expected best of {facts['best_of']:,}",
+            f"expected best of {facts['layer_best_of']:,}",
+            title,
         ),
     )
     sentence = _sentence(steps, best[law], shares[law], lethal[law], values, who, data)

@@ -89,7 +89,9 @@ def robustness(
     return Analysis(sentence_of(values), values, rows_of(found, shares), draw)
 
 
-def _champion(champion: ProbedChampion, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int) -> ChampionRobustness:
+def _champion(
+    champion: ProbedChampion, shown: Examples, shares: Sequence[float], mutants: int, ancestors: int
+) -> ChampionRobustness:
     weights = champion.weights.astype(np.float64)
     length = float(np.linalg.norm(weights))
     fitness, right = _scored(champion, weights[None], shown)
@@ -109,7 +111,9 @@ def _champion(champion: ProbedChampion, shown: Examples, shares: Sequence[float]
         answers = _scored(champion, line, shown)[1]
         if answers is not None:
             since = learned_since(np.concatenate([answers, right]), [*generations, champion.generation])
-    return ChampionRobustness(champion, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since)
+    return ChampionRobustness(
+        champion, float(fitness[0]), right[0] if right is not None else None, lost, kept, each, since
+    )
 
 
 def _ancestors(champion: ProbedChampion, count: int) -> tuple[list[int], Floats]:

@@ -158,9 +158,7 @@ def _draw_ages(axes: Axes, sides: Sequence[Side]) -> None:
         for one in side.by_age:
             middle = np.sqrt((one.first + 1) * (one.last + 1)) - 1
             axes.plot([one.first, one.last], [one.kept.value] * 2, color=COLOURS[number], linewidth=2.5)
-            axes.plot(
-                [middle], [one.kept.value], color=COLOURS[number], marker=_MARKERS[number % 2], linestyle="none"
-            )
+            axes.plot([middle], [one.kept.value], color=COLOURS[number], marker=_MARKERS[number % 2], linestyle="none")
             if np.isfinite(one.kept.low):
                 axes.plot([middle, middle], [one.kept.low, one.kept.high], color=COLOURS[number], linewidth=1.2)
     axes.set_xscale("symlog", linthresh=1)  # founders know some answers, at generation 0

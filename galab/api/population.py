@@ -79,9 +79,7 @@ class Population(Sequence[nn.Module]):
         direction, minus = divmod(place, 2) if self._antithetic else (place, 0)
         ((_, noise),) = self._directions.between(self._noise, direction, direction + 1)
         stacks = self._stacks(noise, -self._sigma if minus else self._sigma, antithetic=False)
-        return {
-            name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()
-        }
+        return {name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()}
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """What every member answers, computed for many members at once and without forming low-rank weights.

@@ -95,7 +95,7 @@ def _run(
 
     with Summary(len(seeds) * len(question.conditions), quiet=quiet).shown() as summary:
         return run_question(
-            question, seeds=seeds, generations=generations, runs=runs, jobs=jobs, observe=summary.hear
+            question, seeds=seeds, generations=generations, runs=runs, jobs=jobs, progress=summary.update
         )
 
 

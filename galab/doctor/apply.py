@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from galab.config import RunConfig
-from galab.doctor.benchmark import Workbench
-from galab.doctor.tuning import SETTINGS, Found, Machine, Tuner
+from galab.doctor.benchmark import Benchmark
+from galab.doctor.tuning import SETTINGS, Machine, Tuner, TuningResult
 from galab.errors import UsageError
 from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.numeric_profile import resolve_precision
@@ -22,28 +22,28 @@ from galab.training.build import own_threads
 
 @own_threads()
 def best_settings(
-    bench: Workbench,
+    benchmark: Benchmark,
     *,
     vary: Collection[str] | None = None,
     fixed: Collection[str] = (),
     budget: float = 45.0,
-    observe: Callable[[str], None] = lambda sentence: None,
-) -> Found:
+    progress: Callable[[str], None] = lambda sentence: None,
+) -> TuningResult:
     """Measure whole generations under several settings, in turns.
 
     Args:
-        bench: makes the contenders.
+        benchmark: makes the contenders.
         vary: settings to vary, those named by hand; all but the fixed ones when absent.
         fixed: settings that stay as they are.
         budget: seconds that it may take, roughly.
-        observe: hears how it comes along.
+        progress: hears how it comes along.
     """
     began = time.perf_counter()
     settings = [name for name in SETTINGS if (name in vary if vary is not None else name not in fixed)]
-    machine = machine_for(bench.config)
+    machine = machine_for(benchmark.config)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     tuner = Tuner(
-        bench.config, bench.make, machine, settings, vary or (), began + budget, time.perf_counter, observe
+        benchmark.config, benchmark.make, machine, settings, vary or (), began + budget, time.perf_counter, progress
     )  # fmt: skip
     found = tuner.search()
     if load > machine.cores / 2:
@@ -51,7 +51,12 @@ def best_settings(
             f"others were computing (a load of {load:.1f} on {machine.cores} cores at the start): without them other "
             "settings may be the best"
         )
-    if "precision" in settings and vary is None and not machine.fast_bfloat16 and bench.config.precision == "float32":
+    if (
+        "precision" in settings
+        and vary is None
+        and not machine.fast_bfloat16
+        and benchmark.config.precision == "float32"
+    ):
         found.notes.append("bfloat16: not tried, as there are no matrix units for it here; --vary precision tries it")
     return found
 
@@ -63,7 +68,7 @@ def machine_for(config: RunConfig) -> Machine:
     return Machine(cores, fast, compiler() is not None)
 
 
-def check_free(path: Path) -> None:
+def check_unused(path: Path) -> None:
     """Refuse to overwrite a file, before anything is measured.
 
     Raises:
@@ -73,7 +78,7 @@ def check_free(path: Path) -> None:
         raise UsageError(f"expected '{path}' to be free for the tuned configuration, got one that exists; name another")
 
 
-def write_file(path: Path, config: RunConfig, found: Found, about: str) -> None:
+def write_file(path: Path, config: RunConfig, found: TuningResult, about: str) -> None:
     """Write a configuration with the best settings, for ``galab run --config``.
 
     Args:
@@ -82,12 +87,12 @@ def write_file(path: Path, config: RunConfig, found: Found, about: str) -> None:
         found: what was measured.
         about: one sentence for the reader.
     """
-    check_free(path)
+    check_unused(path)
     given = {name: value for name, (value, _) in config.changed(RunConfig()).items()}
     write_json_atomic(path, {"about": about, "hyperparameters": given | found.changes})
 
 
-def write_into(folder: RunFolder, found: Found) -> bool:
+def write_into(folder: RunFolder, found: TuningResult) -> bool:
     """Make the best settings a run's own, from its newest checkpoint on; older checkpoints keep theirs.
 
     Before its first generation nothing was scored under the old settings, so the numeric profile follows. Later it

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Scores, Task
-from galab.doctor.interleaved_timing import Lap
+from galab.doctor.interleaved_timing import Timing
 from galab.errors import UsageError
 from galab.evaluation.blocks import DTYPES
 from galab.genome.random import Table
@@ -33,7 +33,7 @@ from galab.training.build import build, network_and_task, profile_of
 from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import resolve
 from galab.training.saved_state import SavedState
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 from galab.training.workers import with_workers
 
 _SECONDS, _LEAST = 0.15, 3
@@ -42,7 +42,7 @@ _MOST_RESULTS = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class NetworkCost:
     """What a network's Linear and Conv layers multiply for one example; biases and all other layers are left out.
 
     Attributes:
@@ -58,21 +58,21 @@ class Work:
     columns: int
 
 
-def work_of(module: nn.Module, task: Task) -> Work | None:
+def network_cost(module: nn.Module, task: Task) -> NetworkCost | None:
     """What a network multiplies; None where it has no such layer.
 
     Args:
         module: the network.
         task: gives an example.
     """
-    found: list[Work] = []
+    found: list[NetworkCost] = []
 
     def note(layer: Any, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
             weight = layer.weight
             columns, inner = len(weight), weight[0].numel()
             rows = output[:1].numel() // columns
-            found.append(Work(2 * rows * inner * columns, rows, inner, columns))
+            found.append(NetworkCost(2 * rows * inner * columns, rows, inner, columns))
 
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     handles = [layer.register_forward_hook(note) for layer in module.modules() if isinstance(layer, kinds)]
@@ -84,25 +84,27 @@ def work_of(module: nn.Module, task: Task) -> Work | None:
             handle.remove()
     if not found:
         return None
-    largest = max(found, key=lambda work: work.operations)
-    total = sum(work.operations for work in found)
-    return Work(total, largest.rows, largest.inner, largest.columns)
+    largest = max(found, key=lambda cost: cost.operations)
+    total = sum(cost.operations for cost in found)
+    return NetworkCost(total, largest.rows, largest.inner, largest.columns)
 
 
-def operations_per_second(work: Work, *, members: int, examples: int, precision: str, device: torch.device) -> float:
+def operations_per_second(
+    cost: NetworkCost, *, members: int, examples: int, precision: str, device: torch.device
+) -> float:
     """Of one product of matrices as large as the largest layer of many members on many examples; the fastest of some.
 
     Args:
-        work: see :func:`work_of`.
+        cost: see :func:`network_cost`.
         members: evaluated at once.
         examples: at once.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
     """
-    columns = max(1, min(members * work.columns, _MOST_RESULTS // 64))
-    rows = max(1, min(examples * work.rows, _MOST_RESULTS // columns))
-    one = torch.full((rows, work.inner), 0.5, dtype=DTYPES[precision], device=device)
-    other = torch.full((work.inner, columns), 0.5, dtype=DTYPES[precision], device=device)
+    columns = max(1, min(members * cost.columns, _MOST_RESULTS // 64))
+    rows = max(1, min(examples * cost.rows, _MOST_RESULTS // columns))
+    one = torch.full((rows, cost.inner), 0.5, dtype=DTYPES[precision], device=device)
+    other = torch.full((cost.inner, columns), 0.5, dtype=DTYPES[precision], device=device)
     out = torch.empty(rows, columns, dtype=DTYPES[precision], device=device)
     seconds: list[float] = []
     with torch.inference_mode():
@@ -111,7 +113,7 @@ def operations_per_second(work: Work, *, members: int, examples: int, precision:
             began = _now(device)
             torch.mm(one, other, out=out)
             seconds.append(_now(device) - began)
-    return 2.0 * rows * work.inner * columns / min(seconds)
+    return 2.0 * rows * cost.inner * columns / min(seconds)
 
 
 def _now(device: torch.device) -> float:
@@ -120,95 +122,99 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-class Prepared:
-    """One configuration with everything that it runs with; see :class:`galab.doctor.tuning.Contender`.
+class PreparedRun:
+    """One configuration with everything that it runs with; see :class:`galab.doctor.tuning.Candidate`.
 
     Args:
-        experiment: at the generation to continue from.
+        components: at the generation to continue from.
         opened: what has to be closed at the end, such as worker processes.
-        work: what the network multiplies.
+        cost: what the network multiplies.
         peaks: what was measured already, by what it depends on.
     """
 
     def __init__(
-        self, experiment: Experiment, opened: ExitStack, work: Work | None, peaks: dict[tuple[Any, ...], float]
+        self,
+        components: RunComponents,
+        opened: ExitStack,
+        cost: NetworkCost | None,
+        peaks: dict[tuple[Any, ...], float],
     ) -> None:
-        self._experiment = experiment
+        self._components = components
         self._opened = opened
-        self._config = experiment.config
-        self._work = work
+        self._config = components.config
+        self._cost = cost
         self._peaks = peaks
         # Where workers evaluate, their time for decoding is not known here.
-        self._watch = None if experiment.config.workers else _Watch(experiment.search)
+        self._timer = None if components.config.workers else _EvaluatorTimer(components.search)
         self._members = 0
 
     @property
     def numerics(self) -> Mapping[str, Any]:
-        """See :class:`galab.doctor.tuning.Contender`."""
-        return self._experiment.search.numerics | {"members": self._members}
+        """See :class:`galab.doctor.tuning.Candidate`."""
+        return self._components.search.numerics | {"members": self._members}
 
     @property
     def profile(self) -> dict[str, Any]:
-        """See :class:`galab.doctor.tuning.Contender`."""
-        return profile_of(self._experiment)
+        """See :class:`galab.doctor.tuning.Candidate`."""
+        return profile_of(self._components)
 
-    def settle(self) -> None:
+    def prepare_process(self) -> None:
         """Give torch this contender's number of threads, and let them start."""
         torch.set_num_threads(self._config.threads)
         torch.ones(1 << 18).add_(1)
 
-    def first(self) -> NDArray[np.float64]:
-        """See :class:`galab.doctor.tuning.Contender`; what is compared is the loss, or the fitness of a task without."""
-        self.settle()
+    def first_losses(self) -> NDArray[np.float64]:
+        """See :class:`galab.doctor.tuning.Candidate`; what is compared is the loss, or the fitness of a task without."""
+        self.prepare_process()
         scores = self._generation()[1]
         self._members = len(scores.fitness)
         return np.asarray(scores.metrics.get("loss", scores.fitness), dtype=np.float64)
 
-    def lap(self) -> Lap:
+    def time_generation(self) -> Timing:
         """Carry out one generation."""
         return self._generation()[0]
 
     def peak(self) -> float | None:
-        """See :class:`galab.doctor.tuning.Contender`."""
-        work, numerics, config = self._work, self.numerics, self._config
-        if work is None:
+        """See :class:`galab.doctor.tuning.Candidate`."""
+        cost, numerics, config = self._cost, self.numerics, self._config
+        if cost is None:
             return None
         threads = config.threads * max(1, config.workers)
         key = (config.precision, threads, numerics["chunk"], numerics["block"])
         if key not in self._peaks:
             torch.set_num_threads(threads)  # as many as all workers have together
             self._peaks[key] = operations_per_second(
-                work, members=numerics["chunk"], examples=numerics["block"], precision=config.precision,
+                cost, members=numerics["chunk"], examples=numerics["block"], precision=config.precision,
                 device=torch.device(config.device),
             )  # fmt: skip
         return self._peaks[key]
 
     @property
     def operations(self) -> int:
-        """See :class:`galab.doctor.tuning.Contender`."""
-        return 0 if self._work is None else self._work.operations
+        """See :class:`galab.doctor.tuning.Candidate`."""
+        return 0 if self._cost is None else self._cost.operations
 
     def close(self) -> None:
         """End worker processes, where there are some."""
         self._opened.close()
 
-    def _generation(self) -> tuple[Lap, Scores]:
+    def _generation(self) -> tuple[Timing, Scores]:
         """What a run does in a generation, but for its log, reports and checkpoints."""
-        search, strategy = self._experiment.search, self._experiment.strategy
-        if self._watch is not None:
-            self._watch.seconds = 0.0
+        search, strategy = self._components.search, self._components.strategy
+        if self._timer is not None:
+            self._timer.seconds = 0.0
         began = time.perf_counter()
         cohort = strategy.ask()
         asked = time.perf_counter()
-        scores = self._experiment.executor.score(cohort)
+        scores = self._components.executor.score(cohort)
         scored = time.perf_counter()
         search.after(strategy.tell(scores))
         told = time.perf_counter()
-        evaluated = scored - asked if self._watch is None else self._watch.seconds
-        return Lap(scored - began - evaluated, evaluated, told - scored, scores.evaluations), scores
+        evaluated = scored - asked if self._timer is None else self._timer.seconds
+        return Timing(scored - began - evaluated, evaluated, told - scored, scores.evaluations), scores
 
 
-class _Watch:
+class _EvaluatorTimer:
     """Adds up the seconds that a search's evaluator takes, decoding and noise left out."""
 
     def __init__(self, search: Any) -> None:
@@ -243,7 +249,7 @@ class _Watch:
 
 
 @dataclass(slots=True)
-class Workbench:
+class Benchmark:
     """Makes contenders that differ in their settings alone; nothing is written anywhere.
 
     Attributes:
@@ -254,10 +260,10 @@ class Workbench:
 
     config: RunConfig
     task: Task
-    build: Callable[[RunConfig], Experiment]
+    build: Callable[[RunConfig], RunComponents]
     _peaks: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
-    def make(self, config: RunConfig) -> Prepared:
+    def make(self, config: RunConfig) -> PreparedRun:
         """A contender.
 
         Args:
@@ -271,12 +277,12 @@ class Workbench:
                 f"expected a search without gradients to find settings for, got --strategy {config.strategy}: there is "
                 "one way to compute its steps; choose --threads by hand"
             )
-        experiment, opened = self.build(config), ExitStack()
-        work = work_of(experiment.module, experiment.task)
-        return Prepared(opened.enter_context(with_workers(experiment)), opened, work, self._peaks)
+        components, opened = self.build(config), ExitStack()
+        cost = network_cost(components.module, components.task)
+        return PreparedRun(opened.enter_context(with_workers(components)), opened, cost, self._peaks)
 
 
-def of_options(config: RunConfig) -> Workbench:
+def benchmark_of_config(config: RunConfig) -> Benchmark:
     """The workbench of a new run.
 
     Args:
@@ -286,7 +292,7 @@ def of_options(config: RunConfig) -> Workbench:
     return _at_start(*distribution_table.settle(pinned_origin(resolve(seeded))))
 
 
-def of_run(path: Path, *, trust: bool = False) -> Workbench:
+def benchmark_of_run(path: Path, *, trust: bool = False) -> Benchmark:
     """The workbench of a run, at its newest checkpoint or the one that is named.
 
     Args:
@@ -309,17 +315,17 @@ def of_run(path: Path, *, trust: bool = False) -> Workbench:
         trust_rules.check(config, trust=trust)
         return _at_start(config, distribution_table.resolve(config.distribution, folder))
     saved = SavedState.open(path, trust=trust)
-    return Workbench(saved.config, saved.task, saved.components)
+    return Benchmark(saved.config, saved.task, saved.components)
 
 
-def _at_start(config: RunConfig, law: Table) -> Workbench:
+def _at_start(config: RunConfig, law: Table) -> Benchmark:
     """The workbench of a run that has no checkpoint yet."""
     module, task = network_and_task(config)
     founders = origin_founders(config, module)
 
-    def begun(config: RunConfig) -> Experiment:
-        experiment = build(config, module, task, law=law, founders=founders)
-        experiment.search.begin()
-        return experiment
+    def begun(config: RunConfig) -> RunComponents:
+        components = build(config, module, task, law=law, founders=founders)
+        components.search.begin()
+        return components
 
-    return Workbench(config, task, begun)
+    return Benchmark(config, task, begun)

@@ -44,8 +44,8 @@ class GradientReplay:
 
     def __init__(self, saved: SavedRun) -> None:
         self.saved = saved
-        self._experiment = saved.built(on_this_machine(saved.config, allow=True))
-        search = self._experiment.search
+        self._components = saved.built(on_this_machine(saved.config, allow=True))
+        search = self._components.search
         assert isinstance(search, GradientSearch)
         self._strategy = search.strategy
         self._rows = read_rows(saved.home.path / SCORES, search.record_dtype)
@@ -63,7 +63,7 @@ class GradientReplay:
 
     def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The numeric profile of the replay; nothing of the saved one enters it."""
-        return profile_of(self._experiment)
+        return profile_of(self._components)
 
     def centres(self, *, last: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The centre of each generation from 0 to the last that is asked for, as far as the log goes.
@@ -96,7 +96,7 @@ class GradientReplay:
         for row in self._rows[strategy.generation : count] if self._going else ():
             strategy.planned = int(row["planned"]) or None
             try:
-                strategy.tell(self._experiment.executor.score(strategy.ask()))
+                strategy.tell(self._components.executor.score(strategy.ask()))
             except GalabError as error:
                 logger.warning("the steps could not be computed again: %s", error)
                 self._going = False

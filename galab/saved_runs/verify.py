@@ -185,9 +185,7 @@ def _verify_births(keyframes: Iterable[SavedRun]) -> list[Verdict]:
     found = []
     rows: NDArray[np.void] | None = None
     for saved in keyframes:
-        hashes = {
-            birth: _hash(member) for birth, member in zip(saved.numbers, members_of(saved.state), strict=True)
-        }
+        hashes = {birth: _hash(member) for birth, member in zip(saved.numbers, members_of(saved.state), strict=True)}
         wanted |= hashes
         rows = read_rows(saved.home.lineage_path, births_dtype(saved.config)) if rows is None else rows
         records = saved.state["lineage"]

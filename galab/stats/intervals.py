@@ -200,9 +200,7 @@ def compare(groups: Sequence[ArrayLike], *, lower_is_better: bool = False) -> Co
     corrected = holm([test.p for test in tests]).tolist()
     h, p = (float("nan"), tests[0].p) if len(several) == 2 else kruskal_wallis([samples[i] for i in several])
     pairs = zip(others, tests, corrected, strict=True)
-    return Comparison(
-        intervals, best, h, p, {index: RankTest(test.u, q, test.superiority) for index, test, q in pairs}
-    )
+    return Comparison(intervals, best, h, p, {index: RankTest(test.u, q, test.superiority) for index, test, q in pairs})
 
 
 def share_interval(hits: int, of: int) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from galab.genome.initial import Founders, founders_given, founders_of
 from galab.genome.random import Table, table
 from galab.models import build_model
 from galab.tasks import Classification, load_task
-from galab.training.search import Experiment, Parts, Search, Shared
+from galab.training.search import RunComponents, Search, SearchInputs, Shared
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def build(
     law: Table | None = None,
     founders: Founders | None = None,
     shared: Shared | None = None,
-) -> Experiment:
+) -> RunComponents:
     """Wire up a run.
 
     Args:
@@ -105,17 +105,17 @@ def build(
     elif founders is None:
         founders = founders_of(module, run_key)
     law = table(config.distribution) if law is None else law
-    parts = Parts(config, task, module, founders, law, shared or Shared())
-    search: Search = load_reference(kind_of(config.strategy).search).build(parts)
-    experiment = Experiment(config, task, module, founders, law, search)
-    parts.shared.like = parts.shared.like or experiment
-    return experiment
+    inputs = SearchInputs(config, task, module, founders, law, shared or Shared())
+    search: Search = load_reference(kind_of(config.strategy).search).build(inputs)
+    components = RunComponents(config, task, module, founders, law, search)
+    inputs.shared.like = inputs.shared.like or components
+    return components
 
 
-def profile_of(experiment: Experiment) -> dict[str, Any]:
+def profile_of(components: RunComponents) -> dict[str, Any]:
     """The numeric profile of an experiment on this machine."""
-    config: RunConfig = experiment.config
-    numerics = experiment.search.numerics
+    config: RunConfig = components.config
+    numerics = components.search.numerics
     return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
 
 

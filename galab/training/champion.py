@@ -41,7 +41,7 @@ class Champion:
     metrics: dict[str, float]
 
 
-class Judge:
+class ChampionSelector:
     """Scores parents on validation data, and the best of them on test data; always in float32.
 
     Best is by the first base of the fitness as it stands, also where selection looks at improvement or inheritance;
@@ -67,7 +67,7 @@ class Judge:
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
 
-    def judge(self, ids: list[int], parents: Sequence[Member], *, test: bool) -> Champion:
+    def select(self, ids: list[int], parents: Sequence[Member], *, test: bool) -> Champion:
         """The best parent on validation; equal ones in order of fitness.
 
         Args:
@@ -79,7 +79,11 @@ class Judge:
         means = means_of(self._several.measure(parents, validation, self._each))
         fitness = score(self._base, means, len(validation), steady=True) if means else np.full(len(parents), np.nan)
         place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
-        metrics = named("validation", means, place) | self._divided(parents[place]) | self._inspected(parents[place])
+        metrics = (
+            named("validation", means, place)
+            | self._part_metrics(parents[place])
+            | self._weight_metrics(parents[place])
+        )
         if test:
             metrics |= self.score(parents[place], "test")
         return Champion(ids[place], place, metrics)
@@ -87,21 +91,21 @@ class Judge:
     def score(self, member: Member, split: str) -> dict[str, float]:
         """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``; and of its weights."""
         examples: Examples = getattr(self._task, split)
-        metrics = self._measured(split, member, examples)
-        return metrics | (self._divided(member) if split == "train" else {}) | self._inspected(member)
+        metrics = self._split_metrics(split, member, examples)
+        return metrics | (self._part_metrics(member) if split == "train" else {}) | self._weight_metrics(member)
 
-    def _measured(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
+    def _split_metrics(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
         return named(name, means_of(self._single.measure([member], examples, self._each)), 0)
 
-    def _divided(self, member: Member) -> dict[str, float]:
+    def _part_metrics(self, member: Member) -> dict[str, float]:
         """The same metrics on each part of the training examples, where the task says that there are parts."""
         found: dict[str, float] = {}
         if isinstance(self._task, Divided):
             for part, examples in self._task.parts.items():
-                found |= self._measured(f"train_{part}", member, examples)
+                found |= self._split_metrics(f"train_{part}", member, examples)
         return found
 
-    def _inspected(self, member: Member) -> dict[str, float]:
+    def _weight_metrics(self, member: Member) -> dict[str, float]:
         """What the task says of a member's weights themselves, where it says something."""
         if not isinstance(self._task, Inspected):
             return {}

@@ -22,7 +22,7 @@ from galab.storage import pickle_format
 from galab.strategies.centre import record_dtype
 from galab.training.champion import Champion
 from galab.training.log_fields import Totals
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 from galab.version import __version__
 
 #: What a checkpoint of a run has at the least, with its type.
@@ -44,33 +44,33 @@ _KEYS = {
 
 
 def capture(
-    experiment: Experiment, champion: Champion, totals: Totals, profile: dict[str, Any], *, lineage: dict[str, Any]
+    components: RunComponents, champion: Champion, totals: Totals, profile: dict[str, Any], *, lineage: dict[str, Any]
 ) -> dict[str, Any]:
     """A keyframe: everything needed to continue, as plain data.
 
     Args:
-        experiment: the run's parts, between two generations.
+        components: the run's parts, between two generations.
         champion: the best parent on validation.
         totals: what the run has spent.
         profile: the numeric profile.
         lineage: ``{"births": rows, "sha256": digest}`` of the records, the lineage file or the score log.
     """
-    layout = experiment.layout
+    layout = components.layout
     return {
         "kind": "galab run",
         "versions": versions(),
-        "hyperparameters": experiment.config.to_dict(),
-        "task": data_of(experiment.task),
+        "hyperparameters": components.config.to_dict(),
+        "task": data_of(components.task),
         "numeric_profile": profile,
-        "generation": experiment.strategy.generation,
+        "generation": components.strategy.generation,
         "totals": asdict(totals),
-        "strategy": experiment.strategy.state_dict(),
+        "strategy": components.strategy.state_dict(),
         "layout": {"names": list(layout.names), "shapes": [list(shape) for shape in layout.shapes]},
-        **experiment.search.state(),
-        "buffers": buffers_of(experiment.module),
-        "state_names": state_names(experiment.module),
+        **components.search.state(),
+        "buffers": buffers_of(components.module),
+        "state_names": state_names(components.module),
         "champion": asdict(champion),
-        "founders": experiment.founders.sha256,
+        "founders": components.founders.sha256,
         "lineage": lineage,
     }
 

@@ -34,7 +34,7 @@ from galab.operators.es_noise import (
     variance,
 )
 from galab.strategies.evolution import EvolutionStrategy
-from galab.training.search import Parts, SearchBase, start_of
+from galab.training.search import SearchBase, SearchInputs, start_of
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
@@ -72,24 +72,24 @@ class EvolutionSearch(SearchBase):
         self._even_to_odd: float | None = None
 
     @classmethod
-    def build(cls, parts: Parts) -> EvolutionSearch:
+    def build(cls, inputs: SearchInputs) -> EvolutionSearch:
         """The search of a run.
 
         Raises:
             UsageError: the rank does not fit the network, or the optimiser its parameters.
         """
-        config, task, founders = parts.config, parts.task, parts.founders
+        config, task, founders = inputs.config, inputs.task, inputs.founders
         device = torch.device(config.device)
-        plan = plan_for(config, parts)
-        directions = directions_for(config, plan, parts.law, founders.run_key, device)
+        plan = plan_for(config, inputs)
+        directions = directions_for(config, plan, inputs.law, founders.run_key, device)
         strategy = _strategy(config, founders, directions, device)
-        twin = parts.twin(EvolutionSearch)
-        if twin is not None:
+        reused = inputs.reusable_search(EvolutionSearch)
+        if reused is not None:
             # Compiling once is enough for all trials.
-            evaluator, examples = twin.evaluator, twin.executor.examples
+            evaluator, examples = reused.evaluator, reused.executor.examples
         else:
             evaluator = PerturbedEvaluator(
-                parts.module, plan, task,
+                inputs.module, plan, task,
                 chunk=config.chunk, batch=config.batch, precision=config.precision, device=device,
                 compile=config.compile, pairs=config.pairs,
             )  # fmt: skip
@@ -101,7 +101,7 @@ class EvolutionSearch(SearchBase):
             strategy.parameters, directions, evaluator,
             noise_of=strategy.noise_of, sigma=strategy.sigma, groups=config.groups,
         )  # fmt: skip
-        truth = TrueGradient(parts.module, task, parse_fitness(config.fitness).bases[0], device)
+        truth = TrueGradient(inputs.module, task, parse_fitness(config.fitness).bases[0], device)
         return cls(config, plan, strategy, evaluator, source, minibatches, truth)
 
     @staticmethod
@@ -243,9 +243,7 @@ class EvolutionSearch(SearchBase):
         )
 
 
-def _strategy(
-    config: RunConfig, founders: Founders, directions: Directions, device: torch.device
-) -> EvolutionStrategy:
+def _strategy(config: RunConfig, founders: Founders, directions: Directions, device: torch.device) -> EvolutionStrategy:
     kind: type[EvolutionStrategy] = STRATEGIES.load(config.strategy)
     return kind(config, founders.layout, start_of(founders), directions, device)
 
@@ -256,16 +254,16 @@ def directions_for(config: RunConfig, plan: Plan, law: Table, run_key: int, devi
     return Directions(plan, law, run_key, device, config.cache_mb << 20, count)
 
 
-def plan_for(config: RunConfig, parts: Parts) -> Plan:
+def plan_for(config: RunConfig, inputs: SearchInputs) -> Plan:
     """What a direction is made of: full-rank noise, or factors for every matrix that has a rule.
 
     Raises:
         UsageError: the rank does not fit a matrix.
     """
-    layout = parts.founders.layout
+    layout = inputs.founders.layout
     if config.strategy == "openai-es":
         return plan_of(layout, None)
-    found = low_rank_names(parts.module, parts.task.train.inputs[:2])
+    found = low_rank_names(inputs.module, inputs.task.train.inputs[:2])
     for name, function in found.in_the_way.items():
         logger.warning("'%s' has no low-rank rule for %s: it gets dense noise", name, function)
     return plan_of(layout, config.rank, found.names)

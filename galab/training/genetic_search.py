@@ -36,7 +36,7 @@ from galab.strategies.load import genetic_class
 from galab.training.diagnostics import Diagnostics
 from galab.training.individuals import lineage_of, members_of, members_to_state
 from galab.training.log_fields import MemoryRecords, genetic_fields
-from galab.training.search import Parts, SearchBase
+from galab.training.search import SearchBase, SearchInputs
 from galab.training.true_gradient import TrueGradient
 
 #: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
@@ -86,28 +86,28 @@ class GeneticSearch(SearchBase):
         self._stock: list[int] = []
 
     @classmethod
-    def build(cls, parts: Parts) -> GeneticSearch:
+    def build(cls, inputs: SearchInputs) -> GeneticSearch:
         """The search of a run.
 
         Raises:
             UsageError: an operator is unknown or does not fit the network.
         """
-        config, founders, shared = parts.config, parts.founders, parts.shared
+        config, founders, shared = inputs.config, inputs.founders, inputs.shared
         pedigree = Pedigree()
-        births = developer(config, founders, parts.law)
+        births = developer(config, founders, inputs.law)
         cache_bytes = max(int(shared.cache_share * (config.cache_mb << 20)), _cohort_bytes(config, founders))
         decoder = Decoder(births, pedigree, cache_bytes=cache_bytes)
-        evaluator, examples = _evaluation(parts)
+        evaluator, examples = _evaluation(inputs)
         run_key = founders.run_key
-        minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(parts.task, evaluator.prepared))
+        minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(inputs.task, evaluator.prepared))
         # A score that hangs on coins does not stay true for another generation, whatever the examples.
         fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
         _check_drawn(config, founders)
         rule = step_size_rule(config, run_key)
         strategy = genetic_class(config.strategy).from_config(config, rule, pedigree, fixed)
-        source = _source(parts, decoder, pedigree, evaluator, minibatches)
-        tells = isinstance(parts.module, Telling)
-        memories = MemoryRecords(parts.module, founders.layout, parts.task.train) if tells else None
+        source = _source(inputs, decoder, pedigree, evaluator, minibatches)
+        tells = isinstance(inputs.module, Telling)
+        memories = MemoryRecords(inputs.module, founders.layout, inputs.task.train) if tells else None
         return cls(config, strategy, decoder, evaluator, source, minibatches, memories)
 
     @property
@@ -227,19 +227,19 @@ def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
 
 
 def _source(
-    parts: Parts,
+    inputs: SearchInputs,
     decoder: Decoder,
     pedigree: Pedigree,
     evaluator: Evaluator | FamilyEvaluator,
     minibatches: Minibatches,
 ) -> Decoded | Families | Recalled | Towards:
-    config = parts.config
+    config = inputs.config
     if isinstance(evaluator, Evaluator):
         if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
-            return _towards(parts, decoder, evaluator, minibatches)
+            return _towards(inputs, decoder, evaluator, minibatches)
         members = config.children + 2 * config.parents
         recalls = minibatches.fixed and config.precision == "float32" and not config.norm_penalty
-        if recalls and can_recall(parts.module, decoder, parts.task.train, members):
+        if recalls and can_recall(inputs.module, decoder, inputs.task.train, members):
             return Recalled(decoder, pedigree, evaluator)
         return Decoded(decoder, evaluator)
     # From generation to generation products are kept only where a birth says all that is needed to follow them.
@@ -247,9 +247,9 @@ def _source(
     return Families(decoder, evaluator, Lines(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None)
 
 
-def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches) -> Towards:
-    config, layout = parts.config, parts.founders.layout
-    truth = TrueGradient(parts.module, parts.task, "loss", torch.device(config.device))
+def _towards(inputs: SearchInputs, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches) -> Towards:
+    config, layout = inputs.config, inputs.founders.layout
+    truth = TrueGradient(inputs.module, inputs.task, "loss", torch.device(config.device))
     if config.sigma_search:
         raise UsageError(
             f"expected no --sigma-search with --fitness {config.fitness}, got {config.sigma_search}: the direction of "
@@ -263,22 +263,22 @@ def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: 
     return Towards(Decoded(decoder, evaluator), decoder, partial(truth.flat, layout))
 
 
-def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
+def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | FamilyEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
-    config, twin = parts.config, parts.twin(GeneticSearch)
-    if twin is not None:
-        return twin.evaluator, twin.executor.examples
+    config, reused = inputs.config, inputs.reusable_search(GeneticSearch)
+    if reused is not None:
+        return reused.evaluator, reused.executor.examples
     evaluator: Evaluator | FamilyEvaluator
-    layout, device = parts.founders.layout, torch.device(config.device)
+    layout, device = inputs.founders.layout, torch.device(config.device)
     if is_low_rank(config):
         evaluator = FamilyEvaluator(
-            parts.module, layout, parts.task,
+            inputs.module, layout, inputs.task,
             chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,
             precision=config.precision, device=device, compile=config.compile,
         )  # fmt: skip
     else:
         evaluator = Evaluator(
-            parts.module, layout, parts.task, chunk=config.chunk, precision=config.precision, device=device,
+            inputs.module, layout, inputs.task, chunk=config.chunk, precision=config.precision, device=device,
             compile=config.compile, telling=True,
         )  # fmt: skip
-    return evaluator, evaluator.prepared(parts.task.train)
+    return evaluator, evaluator.prepared(inputs.task.train)

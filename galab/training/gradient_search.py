@@ -18,7 +18,7 @@ from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.es_noise import Centre
 from galab.strategies.gradient_descent import GradientDescent
-from galab.training.search import Parts, SearchBase, start_of
+from galab.training.search import SearchBase, SearchInputs, start_of
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
@@ -82,23 +82,23 @@ class GradientSearch(SearchBase):
         self.executor = executor
 
     @classmethod
-    def build(cls, parts: Parts) -> GradientSearch:
+    def build(cls, inputs: SearchInputs) -> GradientSearch:
         """The search of a run.
 
         Raises:
             UsageError: the task or the network has no gradient, or torch refuses the optimiser's arguments.
         """
-        config, task, founders = parts.config, parts.task, parts.founders
+        config, task, founders = inputs.config, inputs.task, inputs.founders
         device = torch.device(config.device)
         kind: type[GradientDescent] = STRATEGIES.load(config.strategy)
         strategy = kind(config, founders.layout, start_of(founders), device)
-        gradient = TrueGradient(parts.module, task, config.fitness, device)
+        gradient = TrueGradient(inputs.module, task, config.fitness, device)
 
         def prepared(examples: Examples) -> Examples:
             return Examples(examples.inputs.to(device), examples.targets.to(device))
 
-        twin = parts.twin(GradientSearch)
-        examples = prepared(task.train) if twin is None else twin.executor.examples
+        reused = inputs.reusable_search(GradientSearch)
+        examples = prepared(task.train) if reused is None else reused.executor.examples
         minibatches = Minibatches(examples, config.batch, founders.run_key, fresh_examples(task, prepared))
         _check_gradient(config, task, gradient, strategy, prepared(_few(task.train)))
         return cls(config, strategy, Backwards(gradient, strategy.parameters, minibatches))

@@ -91,9 +91,7 @@ def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str,
     }
 
 
-def genetic_fields(
-    strategy: GeneticAlgorithm, decoder: Decoder, scores: Scores, lineage: int
-) -> dict[str, Any]:
+def genetic_fields(strategy: GeneticAlgorithm, decoder: Decoder, scores: Scores, lineage: int) -> dict[str, Any]:
     """A genetic algorithm's step sizes, cache and lineage.
 
     Args:
@@ -298,9 +296,7 @@ class MemoryRecords:
             return network.vectors().numpy(), network.nearness(self._inputs).numpy()
 
 
-def _fields(
-    vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any], use: np.ndarray[Any, Any]
-) -> dict[str, Any]:
+def _fields(vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any], use: np.ndarray[Any, Any]) -> dict[str, Any]:
     margins, lengths = memory.margins(near), memory.norms(vectors)
     filled = lengths > 0
     found: dict[str, Any] = {

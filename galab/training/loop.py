@@ -2,7 +2,7 @@
 
 One generation's evaluation, handed to whoever computes it: alone, or together with those of other trials.
 
-A run is a generator. It yields a :class:`Turn`, is sent a :class:`Scored`, and returns its result at the end; so the
+A run is a generator. It yields a :class:`EvaluationRequest`, is sent a :class:`EvaluationResult`, and returns its result at the end; so the
 same code runs one trial by itself and many side by side, and what a trial computes cannot depend on its company.
 """
 
@@ -22,10 +22,10 @@ from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
 from galab.training.build import profile_of
-from galab.training.champion import Champion, Judge
+from galab.training.champion import Champion, ChampionSelector
 from galab.training.checkpoint import capture
 from galab.training.log_fields import Totals, generation_line, warnings_of
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 from galab.training.stop import StopRules
 from galab.training.tensorboard import Clock, Recorder
 
@@ -33,20 +33,20 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class EvaluationRequest:
     """A cohort that waits for its scores.
 
     Attributes:
-        experiment: the trial's parts, its executor among them.
+        components: the trial's parts, its executor among them.
         cohort: who is to be evaluated.
     """
 
-    experiment: Experiment
+    components: RunComponents
     cohort: Cohort
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class EvaluationResult:
     """The answer to a turn.
 
     Attributes:
@@ -58,18 +58,18 @@ class Scored:
     seconds: float
 
 
-def drive(steps: Generator[Turn, Scored, T]) -> T:
+def run_to_end(steps: Generator[EvaluationRequest, EvaluationResult, T]) -> T:
     """Run one trial alone to its end."""
     try:
         turn = next(steps)
         while True:
             began = time.perf_counter()
             try:
-                scores = turn.experiment.executor.score(turn.cohort)
+                scores = turn.components.executor.score(turn.cohort)
             except BaseException as error:
                 turn = steps.throw(error)
             else:
-                turn = steps.send(Scored(scores, time.perf_counter() - began))
+                turn = steps.send(EvaluationResult(scores, time.perf_counter() - began))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -116,7 +116,7 @@ class Loop:
     """One sitting of a run.
 
     Args:
-        experiment: what to compute with, at the generation to continue from.
+        components: what to compute with, at the generation to continue from.
         folder: where to write; its lock is held by the caller.
         totals: what earlier sittings have spent.
         stop: when to end.
@@ -130,7 +130,7 @@ class Loop:
 
     def __init__(
         self,
-        experiment: Experiment,
+        components: RunComponents,
         folder: RunFolder,
         totals: Totals,
         *,
@@ -139,38 +139,38 @@ class Loop:
         recorders: Sequence[Recorder] = (),
         hooks: Sequence[Hook] = (),
     ) -> None:
-        self._experiment = experiment
+        self._components = components
         self._folder = folder
         self._totals = totals
         self._stop = stop
         self._accuracy = accuracy
         self._recorders = recorders
         self._hooks = hooks
-        self._judge = Judge(experiment.config, experiment.module, experiment.layout, experiment.task)
-        self._profile = profile_of(experiment)
+        self._selector = ChampionSelector(components.config, components.module, components.layout, components.task)
+        self._profile = profile_of(components)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._log_file = opened.enter_context(LogFile(folder.log_path))
-            records = folder.path / kind_of(experiment.config.strategy).record
-            self._records = opened.enter_context(LineageFile(records, experiment.search.record_dtype))
+            records = folder.path / kind_of(components.config.strategy).record
+            self._records = opened.enter_context(LineageFile(records, components.search.record_dtype))
             opened.pop_all()
         self.notes: dict[str, str] = {}
         self._counted = totals.evaluations
         self._saved = -1
-        self._judged: tuple[int, Champion] | None = None
+        self._selected: tuple[int, Champion] | None = None
 
     def begin(self) -> None:
         """Record the founders and write checkpoint 0, which precedes generation 1."""
-        self._records.append(self._experiment.search.begin())
+        self._records.append(self._components.search.begin())
         self.save()
 
-    def steps(self) -> Generator[Turn, Scored, Result]:
+    def steps(self) -> Generator[EvaluationRequest, EvaluationResult, Result]:
         """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
-        config, strategy = self._experiment.config, self._experiment.strategy
+        config, strategy = self._components.config, self._components.strategy
         clock, began = Clock(), strategy.generation
         while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
             cohort = strategy.ask()
             clock.pause()
-            scored = yield Turn(self._experiment, cohort)
+            scored = yield EvaluationRequest(self._components, cohort)
             clock.go_on(scored.seconds)
             scores = scored.scores
             line = self._hear(cohort, scores)
@@ -192,19 +192,19 @@ class Loop:
         return result if strategy.generation > began else replace(result, reason=f"nothing left to do, {reason}")
 
     def _hear(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
-        experiment = self._experiment
+        components = self._components
         for reason in dict.fromkeys(scores.failures.values()):
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
         self._totals.evaluations += scores.evaluations
-        search = experiment.search
+        search = components.search
         search.before(cohort)
         outcome = search.strategy.tell(scores)
         search.after(outcome)
         self._records.append(outcome.records)
         line = generation_line(cohort, scores, self._totals)
         line |= search.line(cohort, scores, outcome, self._records.length)
-        line |= warnings_of(experiment.config, line, scores, cohort.children, self._totals)
+        line |= warnings_of(components.config, line, scores, cohort.children, self._totals)
         return line
 
     def _timing(self, clock: Clock, evaluations: int) -> dict[str, float]:
@@ -219,18 +219,18 @@ class Loop:
 
     def _champion(self, *, test: bool) -> Champion:
         """The best candidate; judged once a generation, however often it is asked for."""
-        generation = self._experiment.strategy.generation
-        numbers, members = self._experiment.search.candidates()
-        if self._judged is None or self._judged[0] != generation:
-            self._judged = generation, self._judge.judge(numbers, members, test=test)
-        champion = self._judged[1]
+        generation = self._components.strategy.generation
+        numbers, members = self._components.search.candidates()
+        if self._selected is None or self._selected[0] != generation:
+            self._selected = generation, self._selector.select(numbers, members, test=test)
+        champion = self._selected[1]
         if test and not any(name.startswith("test_") for name in champion.metrics):
-            champion.metrics.update(self._judge.score(members[champion.place], "test"))
+            champion.metrics.update(self._selector.score(members[champion.place], "test"))
         return champion
 
     def save(self) -> None:
         """Write the checkpoint of this generation, once."""
-        generation = self._experiment.strategy.generation
+        generation = self._components.strategy.generation
         if generation == self._saved:
             return
         # What a checkpoint counts on must survive a power cut before the checkpoint itself does.
@@ -241,9 +241,9 @@ class Loop:
         # A checkpoint names its champion alike whether or not a report fell on the same generation.
         kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
         champion = replace(judged, metrics=kept)
-        state = capture(self._experiment, champion, self._totals, self._profile, lineage=lineage)
+        state = capture(self._components, champion, self._totals, self._profile, lineage=lineage)
         checkpoints.save(self._folder.checkpoints, generation, state)
-        checkpoints.prune(self._folder.checkpoints, self._experiment.config.keep)
+        checkpoints.prune(self._folder.checkpoints, self._components.config.keep)
         self._folder.write_status("running", generation=generation)
         self._saved = generation
 
@@ -252,7 +252,7 @@ class Loop:
         champion = self._champion(test=True)
         interrupted = self._stop.interrupted.is_set()
         state = "stopped" if interrupted else "finished"
-        generation = self._experiment.strategy.generation
+        generation = self._components.strategy.generation
         self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
         for recorder in self._recorders:
             recorder.close(champion.metrics)
@@ -266,9 +266,9 @@ class Loop:
             interrupted,
             champion.id,
             champion.metrics,
-            self._experiment.task.description,
-            self._experiment.founders.run_key,
-            self._experiment.config.strategy,
+            self._components.task.description,
+            self._components.founders.run_key,
+            self._components.config.strategy,
         )
 
     def close(self, result: dict[str, Any] | None = None) -> None:

@@ -36,7 +36,7 @@ from galab.training.checkpoint import (
     load_founders,
     records_of,
 )
-from galab.training.search import Experiment, Shared
+from galab.training.search import RunComponents, Shared
 
 
 class SavedState:
@@ -194,7 +194,7 @@ class SavedState:
         name, dtype = records_of(self.config)
         return read_rows(self.home.path / name, dtype)[: self.state["lineage"]["births"]]
 
-    def built(self, config: RunConfig | None = None, *, shared: Shared | None = None) -> Experiment:
+    def built(self, config: RunConfig | None = None, *, shared: Shared | None = None) -> RunComponents:
         """The run's parts as they are before generation 0.
 
         Args:
@@ -211,7 +211,7 @@ class SavedState:
         task, module = self.task, self.module  # in this order: of wrong data and a wrong network the data is told
         return build(config, module, task, law=self.law, founders=self.founders, shared=shared)
 
-    def components(self, config: RunConfig | None = None) -> Experiment:
+    def components(self, config: RunConfig | None = None) -> RunComponents:
         """The run's parts, where the checkpoint stands; the files of the run are only read.
 
         Args:
@@ -222,9 +222,9 @@ class SavedState:
             UsageError: the run names code that is not trusted, its network has changed, or there is no such device.
         """
         self.check_founders()
-        experiment = self.built(config)
-        experiment.search.restore(self.state, self.records)
-        return experiment
+        components = self.built(config)
+        components.search.restore(self.state, self.records)
+        return components
 
 
 def newest(folder: RunFolder) -> Path:

@@ -139,7 +139,7 @@ class SearchBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
+class RunComponents:
     """The parts of one run, wired together.
 
     Attributes:
@@ -202,12 +202,12 @@ class Shared:
 
     interrupted: threading.Event | None = None
     tasks: dict[tuple[str, str, int | None], Task] = field(default_factory=dict)
-    like: Experiment | None = None
+    like: RunComponents | None = None
     cache_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SearchInputs:
     """What a search is built of.
 
     Attributes:
@@ -226,7 +226,7 @@ class Parts:
     law: Table
     shared: Shared
 
-    def twin(self, kind: type[T]) -> T | None:
+    def reusable_search(self, kind: type[T]) -> T | None:
         """The search of another trial in this process that differs in the seed alone: its evaluator may serve here too.
 
         Args:

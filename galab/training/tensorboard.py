@@ -133,9 +133,7 @@ class TensorBoard:
         self._hyperparameters = {
             name: value
             for name, value in hyperparameters.items()
-            if value is not None
-            and not FIELDS[name].metadata["changeable"]
-            and understands(FIELDS[name], kind)
+            if value is not None and not FIELDS[name].metadata["changeable"] and understands(FIELDS[name], kind)
         }
         group = group_of(folder)
         if group is not None:  # so that trials can be told by what `galab compare` takes for one
@@ -218,12 +216,12 @@ class ProgressRecorder:
 
     Args:
         stop: the stop rules.
-        observe: hears it.
+        progress: hears it.
     """
 
-    def __init__(self, stop: StopRules, observe: Callable[[Progress], None]) -> None:
+    def __init__(self, stop: StopRules, progress: Callable[[Progress], None]) -> None:
         self._stop = stop
-        self._observe = observe
+        self._progress = progress
         self._accuracy: float | None = None
         self._said = 0.0
 
@@ -235,7 +233,7 @@ class ProgressRecorder:
             return
         self._said = now
         done = self._stop.fraction(line["generation"], line["seconds"])
-        self._observe(Progress(line["generation"], line["evaluations"], done, self._accuracy))
+        self._progress(Progress(line["generation"], line["evaluations"], done, self._accuracy))
 
     def close(self, result: dict[str, Any]) -> None:
         """See :class:`Recorder`."""

@@ -52,9 +52,7 @@ class TrueGradient:
             return None
         return {name: -part for name, part in gradient.items()}
 
-    def measured(
-        self, centre: Mapping[str, Tensor], examples: Examples
-    ) -> tuple[dict[str, float], dict[str, Tensor]]:
+    def measured(self, centre: Mapping[str, Tensor], examples: Examples) -> tuple[dict[str, float], dict[str, Tensor]]:
         """What the task measures of a network, and the gradient of its mean loss, in float32.
 
         Args:
@@ -81,9 +79,7 @@ class TrueGradient:
         }
         return {name: float(total.detach().sum()) / len(examples) for name, total in sums.items()}, gradient
 
-    def flat(
-        self, layout: Layout, weights: NDArray[np.float32], examples: Examples
-    ) -> NDArray[np.float32] | None:
+    def flat(self, layout: Layout, weights: NDArray[np.float32], examples: Examples) -> NDArray[np.float32] | None:
         """:meth:`at` as one vector.
 
         Args:

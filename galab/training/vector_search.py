@@ -21,7 +21,7 @@ from galab.genome.random import Table
 from galab.operators.es_noise import Centre
 from galab.strategies.load import vector_strategy
 from galab.strategies.vectors import Vectors
-from galab.training.search import Parts, SearchBase, start_of
+from galab.training.search import SearchBase, SearchInputs, start_of
 
 
 class VectorSearch(SearchBase):
@@ -41,20 +41,20 @@ class VectorSearch(SearchBase):
         self.executor = Here(Given(strategy.members, evaluator), minibatches, fitness=config.fitness)
 
     @classmethod
-    def build(cls, parts: Parts) -> VectorSearch:
+    def build(cls, inputs: SearchInputs) -> VectorSearch:
         """The search of a run.
 
         Raises:
             UsageError: the class does not follow the contract, or refuses an argument.
         """
-        config, task, founders = parts.config, parts.task, parts.founders
+        config, task, founders = inputs.config, inputs.task, inputs.founders
         strategy = _strategy(config, founders)
-        twin = parts.twin(VectorSearch)
-        if twin is not None:
-            evaluator, examples = twin.evaluator, twin.executor.examples
+        reused = inputs.reusable_search(VectorSearch)
+        if reused is not None:
+            evaluator, examples = reused.evaluator, reused.executor.examples
         else:
             evaluator = Evaluator(
-                parts.module, founders.layout, task,
+                inputs.module, founders.layout, task,
                 chunk=config.chunk, precision=config.precision, device=torch.device(config.device),
             )  # fmt: skip
             examples = evaluator.prepared(task.train)

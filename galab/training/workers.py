@@ -23,8 +23,8 @@ from galab.genome.random import Table
 from galab.training.build import build, network_and_task, profile_of
 from galab.training.checkpoint import buffers_of, versions
 from galab.training.saved_state import fit_network
-from galab.training.search import Experiment, Search, SharedSearch
-from galab.training.trust import prints_of
+from galab.training.search import RunComponents, Search, SharedSearch
+from galab.training.trust import code_fingerprints
 
 
 def check_workers(config: RunConfig) -> None:
@@ -38,21 +38,21 @@ def check_workers(config: RunConfig) -> None:
 
 
 @contextmanager
-def with_workers(experiment: Experiment) -> Iterator[Experiment]:
+def with_workers(components: RunComponents) -> Iterator[RunComponents]:
     """The same experiment with its executor in processes, where the configuration asks for them."""
-    workers, search = experiment.config.workers, experiment.search
+    workers, search = components.config.workers, components.search
     if not workers:
-        yield experiment
+        yield components
         return
-    pool = Processes(_here(search), _Leader(_shared(search)), Blueprint.of(experiment), workers)
+    pool = Processes(_here(search), _Leader(_shared(search)), WorkerSearchFactory.of(components), workers)
     try:
-        yield replace(experiment, pool=pool)
+        yield replace(components, pool=pool)
     finally:
         pool.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
+class WorkerSearchFactory:
     """Everything that a worker needs to build what it computes with; calling it does so.
 
     Code of the user's own is loaded again by its name, from the folder that the run was started in, and must be what
@@ -65,7 +65,7 @@ class Blueprint:
         buffers: the module's.
         profile: the numeric profile of the run.
         fingerprint: of the task's data.
-        prints: of the user's own code.
+        fingerprints: of the user's own code.
         place: the current folder.
     """
 
@@ -75,16 +75,16 @@ class Blueprint:
     buffers: dict[str, NDArray[Any]]
     profile: dict[str, Any]
     fingerprint: str
-    prints: frozenset[str]
+    fingerprints: frozenset[str]
     place: str
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Blueprint:
+    def of(cls, components: RunComponents) -> WorkerSearchFactory:
         """What an experiment was built of."""
-        config = experiment.config
+        config = components.config
         return cls(
-            config, experiment.founders, experiment.law, buffers_of(experiment.module), profile_of(experiment),
-            experiment.task.fingerprint, prints_of(config), os.getcwd(),
+            config, components.founders, components.law, buffers_of(components.module), profile_of(components),
+            components.task.fingerprint, code_fingerprints(config), os.getcwd(),
         )  # fmt: skip
 
     def __call__(self) -> _Follower:
@@ -96,20 +96,20 @@ class Blueprint:
         """
         os.chdir(self.place)
         module, task = network_and_task(self.config)
-        if prints_of(self.config) != self.prints or task.fingerprint != self.fingerprint:
+        if code_fingerprints(self.config) != self.fingerprints or task.fingerprint != self.fingerprint:
             raise UsageError(
                 "expected a worker to find the code and the data that the run began with, got others: they were "
                 "changed meanwhile; put them back and resume the run"
             )
         fit_network(module, self.founders.layout, self.buffers, "the run")
-        experiment = build(self.config, module, task, law=self.law, founders=self.founders)
-        different = differences(self.profile, profile_of(experiment))
+        components = build(self.config, module, task, law=self.law, founders=self.founders)
+        different = differences(self.profile, profile_of(components))
         if different:
             raise NumericProfileError(
                 f"expected workers to compute as the run does, got {'; '.join(different)} in one of them; use "
                 "--workers 0"
             )
-        return _Follower(_shared(experiment.search))
+        return _Follower(_shared(components.search))
 
 
 def _shared(search: Search) -> SharedSearch:

@@ -1,4 +1,4 @@
-"""``galab bench`` on the command line: what it prints, refuses and writes."""
+"""``galab benchmark`` on the command line: what it prints, refuses and writes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 2 are twice as fast as all others."""
-    from galab.doctor.benchmark import Prepared
-    from galab.doctor.interleaved_timing import Lap
+    from galab.doctor.benchmark import PreparedRun
+    from galab.doctor.interleaved_timing import Timing
 
-    def lap(self: Any) -> Lap:
-        return Lap(0.002, 0.010 if self.numerics["chunk"] == 2 else 0.022, 0.0, 192.0)
+    def time_generation(self: Any) -> Timing:
+        return Timing(0.002, 0.010 if self.numerics["chunk"] == 2 else 0.022, 0.0, 192.0)
 
-    monkeypatch.setattr(Prepared, "lap", lap)
+    monkeypatch.setattr(PreparedRun, "time_generation", time_generation)
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ def test_doctor_names_what_is_wrong_instead_of_failing(
 
 def test_figures_that_are_no_numbers_are_valid_json(galab: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = evolve()
-    monkeypatch.setattr("galab.training.champion.Judge.score", lambda *_: {"test_accuracy": float("nan")})
+    monkeypatch.setattr("galab.training.champion.ChampionSelector.score", lambda *_: {"test_accuracy": float("nan")})
     assert rows_of(galab("evaluate", run, "-f", "json").out, "json")[0]["test_accuracy"] is None
 
 

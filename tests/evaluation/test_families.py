@@ -23,7 +23,7 @@ from galab.genome.births import Birth
 from galab.models import MLP
 from galab.training.build import build
 from galab.training.resolve import resolve
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +45,7 @@ NETWORKS = {
 
 def test_what_is_remembered_of_children_is_bounded(monkeypatch):
     monkeypatch.setattr(product_cache, "_MOST_BORN_BYTES", 1000)
-    side = experiment(batch=0)
+    side = components(batch=0)
     side.search.begin()
     for _ in range(3):
         cohort, scores = generation(side)
@@ -54,12 +54,12 @@ def test_what_is_remembered_of_children_is_bounded(monkeypatch):
         advance(side, scores)
 
 
-def experiment(module: nn.Module | None = None, **changes) -> Experiment:
+def components(module: nn.Module | None = None, **changes) -> RunComponents:
     config = resolve(RunConfig(**(BASE | changes)))
     return build(config, MLP((12,), 5, (16,)) if module is None else module, classification((12,), 90))
 
 
-def decoded_scores(side: Experiment, scores: Scores, cohort) -> np.ndarray:
+def decoded_scores(side: RunComponents, scores: Scores, cohort) -> np.ndarray:
     """Fitness of the same cohort with every member's weights formed."""
     search = side.search
     evaluator = Evaluator(
@@ -70,20 +70,20 @@ def decoded_scores(side: Experiment, scores: Scores, cohort) -> np.ndarray:
     return -evaluator.measure(members, examples).means["loss"]
 
 
-def generation(side: Experiment):
+def generation(side: RunComponents):
     cohort = side.strategy.ask()
     scores = side.executor.score(cohort)
     return cohort, scores
 
 
-def advance(side: Experiment, scores: Scores) -> None:
+def advance(side: RunComponents, scores: Scores) -> None:
     side.search.after(side.strategy.tell(scores))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("rank", "granularity"), [(1, "global"), (3, "tensor"), (2, "row-column")])
 def test_children_score_as_when_decoded(network, rank, granularity):
-    side = experiment(NETWORKS[network](), mutate_rank=rank, granularity=granularity, batch=40)
+    side = components(NETWORKS[network](), mutate_rank=rank, granularity=granularity, batch=40)
     side.search.begin()
     assert isinstance(side.search.decoded, Families)
     for _ in range(3):
@@ -98,13 +98,13 @@ def test_children_score_as_when_decoded(network, rank, granularity):
 @pytest.mark.parametrize("changes", [{"norm_penalty": 0.1}, {"mutate": "dense"}, {"crossover": "row"},
                                      {"mutate": "low-rank:0.5,dense:0.5"}])  # fmt: skip
 def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
-    assert isinstance(experiment(**changes).search.decoded, Decoded)
+    assert isinstance(components(**changes).search.decoded, Decoded)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_compiled_scores_are_the_eager_ones():
-    eager, compiled = experiment(batch=32), experiment(batch=32, compile="on")
+    eager, compiled = components(batch=32), components(batch=32, compile="on")
     for side in (eager, compiled):
         side.search.begin()
     assert compiled.search.numerics["compiled"]
@@ -135,7 +135,7 @@ def test_an_axis_of_length_one_is_compiled_once_whatever_its_stride():
 @pytest.mark.parametrize("compile", ["off", "on"])
 def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
     """What a long run has carried along, somebody who comes to it later computes to the same bits."""
-    long = experiment(batch=0, compile=compile, parents=3)
+    long = components(batch=0, compile=compile, parents=3)
     long.search.begin()
     for _ in range(21):  # beyond an anchor in generation 16
         cohort, scores = generation(long)
@@ -150,7 +150,7 @@ def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
 
 
 def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
-    sides = {batch: experiment(batch=batch) for batch in (0, 30)}
+    sides = {batch: components(batch=batch) for batch in (0, 30)}
     assert {batch: side.search.decoded._bases._lineage is not None for batch, side in sides.items()} == {
         0: True, 30: False,
     }  # fmt: skip
@@ -170,7 +170,7 @@ def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
 
 
 def test_a_child_that_leaves_the_range_is_lethal():
-    side = experiment(batch=30, sigma=8.0, sigma_ceiling=8.0, distribution="cauchy")
+    side = components(batch=30, sigma=8.0, sigma_ceiling=8.0, distribution="cauchy")
     side.search.begin()
     found = {}
     for _ in range(8):
@@ -189,7 +189,7 @@ def test_a_child_that_leaves_the_range_is_lethal():
 
 
 def test_one_bad_member_fails_alone():
-    side = experiment(batch=30)
+    side = components(batch=30)
     side.search.begin()
     bad = side.strategy.ask()
     (ninth,) = bad.births["id"][[9]]
@@ -214,7 +214,7 @@ def test_one_bad_member_fails_alone():
 
 
 def test_parents_scored_for_a_diagnosis_score_as_in_a_cohort():
-    side = experiment(batch=30)
+    side = components(batch=30)
     side.search.begin()
     _, scores = generation(side)
     advance(side, scores)
@@ -228,7 +228,7 @@ def test_parents_scored_for_a_diagnosis_score_as_in_a_cohort():
 
 def test_factors_are_the_mutation_but_for_rounding():
     for granularity in ("global", "tensor", "row-column"):
-        side = experiment(granularity=granularity, mutate_rank=3, sigma=0.02)
+        side = components(granularity=granularity, mutate_rank=3, sigma=0.02)
         side.search.begin()
         cohort = side.strategy.ask()
         decoder = side.search.decoder
@@ -243,7 +243,7 @@ def test_factors_are_the_mutation_but_for_rounding():
 
 
 def test_an_elite_is_told_apart_from_itself():
-    side = experiment(batch=30)
+    side = components(batch=30)
     side.search.begin()
     _, scores = generation(side)
     advance(side, scores)
@@ -256,7 +256,7 @@ def test_an_elite_is_told_apart_from_itself():
 
 
 def test_the_bound_says_who_may_be_lethal():
-    side = experiment(sigma=2.0, sigma_ceiling=8.0)
+    side = components(sigma=2.0, sigma_ceiling=8.0)
     side.search.begin()
     cohort = side.strategy.ask()
     descents = side.search.decoder.deltas(cohort.births["id"].tolist(), 1, 1)
@@ -267,7 +267,7 @@ def test_the_bound_says_who_may_be_lethal():
 
 
 def test_a_birth_without_mutation_is_its_own_base():
-    side = experiment()
+    side = components()
     side.search.begin()
     side.search.pedigree.add(Birth(100, (0,), 1, 0, 0, 0, 0))
     assert side.search.decoder.deltas([100], 1, 1).bases == [100]
@@ -294,7 +294,7 @@ LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}
 def test_scores_hang_neither_on_the_chunk_nor_on_who_else_has_room(sizes, changes, batch, room, monkeypatch):
     monkeypatch.setattr("galab.evaluation.delta_evaluator._BASES_BYTES", room)
     parents, children, chunk = sizes
-    side = experiment(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
+    side = components(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
     side.search.begin()
     assert isinstance(side.search.evaluator, FamilyEvaluator)
     for _ in range(8):

@@ -18,7 +18,7 @@ from galab.genome.weights import Layout
 from galab.operators.mutation.memory_bank import is_bank_alone
 from galab.training.build import build, network_and_task
 from galab.training.resolve import resolve
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COMMON: dict[str, Any] = {
@@ -35,14 +35,14 @@ VARIANTS = [
 ]  # fmt: skip
 
 
-def experiment_of(**changes: Any) -> Experiment:
+def experiment_of(**changes: Any) -> RunComponents:
     config = resolve(RunConfig(**COMMON | {"generations": 9} | changes))
     return build(config, *network_and_task(config))
 
 
-def play(experiment: Experiment, generations: int) -> Iterator[tuple[Any, Any]]:
+def play(components: RunComponents, generations: int) -> Iterator[tuple[Any, Any]]:
     """Each generation's cohort and scores, before the search hears them."""
-    search = experiment.search
+    search = components.search
     search.begin()
     for _ in range(generations):
         cohort = search.strategy.ask()
@@ -54,16 +54,16 @@ def play(experiment: Experiment, generations: int) -> Iterator[tuple[Any, Any]]:
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_scores_are_those_of_the_weights(changes: Any) -> None:
-    experiment = experiment_of(**changes)
-    search = experiment.search
+    components = experiment_of(**changes)
+    search = components.search
     assert isinstance(search.decoded, Recalled)
     plain = Evaluator(
-        experiment.module, experiment.layout, experiment.task, chunk=8, precision="float32",
+        components.module, components.layout, components.task, chunk=8, precision="float32",
         device=torch.device("cpu"), telling=True,
     )  # fmt: skip
-    for cohort, scores in play(experiment, 8):
+    for cohort, scores in play(components, 8):
         members = [search.decoder.decode(birth) for birth in cohort.births["id"].tolist()]
-        expected = plain.measure(members, experiment.task.train)
+        expected = plain.measure(members, components.task.train)
         for name, values in expected.means.items():
             np.testing.assert_allclose(scores.metrics[name], values, atol=2e-6, err_msg=name)
         assert not scores.failures
@@ -72,9 +72,9 @@ def test_scores_are_those_of_the_weights(changes: Any) -> None:
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_it_does_not_matter_who_computes_or_what_was_known_before(changes: Any) -> None:
     """Each generation again: by somebody who knows nobody, and member by member of a chunk."""
-    experiment = experiment_of(**changes)
-    search, examples = experiment.search, experiment.search.executor.examples
-    for cohort, scores in play(experiment, 6):
+    components = experiment_of(**changes)
+    search, examples = components.search, components.search.executor.examples
+    for cohort, scores in play(components, 6):
         fresh = Recalled(search.decoder, search.pedigree, search.evaluator)
         parts = search.executor.parts(cohort)
         found = [one for part in parts[::-1] for one in fresh.measured([part], examples, None)][::-1]
@@ -84,10 +84,10 @@ def test_it_does_not_matter_who_computes_or_what_was_known_before(changes: Any) 
 
 
 def test_who_cannot_live_is_named() -> None:
-    experiment = experiment_of(model="memory(heads=24, norm=free)", sigma=8.0, crossover="none", elites=0,
+    components = experiment_of(model="memory(heads=24, norm=free)", sigma=8.0, crossover="none", elites=0,
                                mutate="memory-perturb", survival="plus")  # fmt: skip
-    search = experiment.search
-    lethal = [one for _, scores in play(experiment, 2) for one in scores.lethal.values()]
+    search = components.search
+    lethal = [one for _, scores in play(components, 2) for one in scores.lethal.values()]
     assert lethal == []
     # A free vector at the edge of what can be represented: its next steps leave it.
     weights = search.decoder.decode(search.strategy.parents.tolist()[0]).weights
@@ -121,11 +121,11 @@ def crashy() -> Crashy:
 
 def test_a_crash_in_a_measure_fails_the_member_alone(tmp_path: Path) -> None:
     (tmp_path / "crash.py").write_text(CRASHY)
-    experiment = experiment_of(task=f"{tmp_path}/crash.py:crashy", model="memory(heads=6, bank=random)",
+    components = experiment_of(task=f"{tmp_path}/crash.py:crashy", model="memory(heads=6, bank=random)",
                                mutate="memory-replace", crossover="none", elites=0, fitness="wrong")  # fmt: skip
-    assert isinstance(experiment.search.decoded, Recalled)
+    assert isinstance(components.search.decoded, Recalled)
     failed = 0
-    for _, scores in play(experiment, 4):
+    for _, scores in play(components, 4):
         failed += len(scores.failures)
         assert set(scores.failures.values()) <= {"ValueError: boom"}
         assert np.isnan(scores.fitness[list(scores.failures)]).all()

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from museum_checks import (
     CHECKS,
     best_and_champion_are_who_they_say,
+    components,
     directions_have_unit_variance,
     estimate_is_the_weighted_sum,
     estimate_points_along_the_gradient,
     evaluation_leaves_the_centre_alone,
-    experiment,
     members_are_the_centre_plus_signed_steps,
     noise_is_independent,
     sigma_is_in_weight_units,
@@ -297,7 +297,7 @@ def test_each_defect_is_caught(name: str, monkeypatch: Patch) -> None:
 
 def test_a_wrong_low_rank_rule_is_found_out_before_the_first_generation(monkeypatch: Patch) -> None:
     """Every forward is compared with written-out weights when a run starts; a wrong one is not used."""
-    assert experiment().search.numerics["forward"] == "perturbed folded"
+    assert components().search.numerics["forward"] == "perturbed folded"
     wrong_rule(monkeypatch)
-    assert experiment().search.numerics["forward"] != "perturbed folded"
+    assert components().search.numerics["forward"] != "perturbed folded"
     members_are_the_centre_plus_signed_steps()

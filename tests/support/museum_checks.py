@@ -26,7 +26,7 @@ from galab.strategies.evolution import EvolutionStrategy
 from galab.training.build import build, network_and_task
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.training.log_fields import Totals, generation_line
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
@@ -42,7 +42,7 @@ def _task_and_module() -> tuple[Any, Any]:
     return module, task
 
 
-def experiment(**changes: Any) -> Experiment:
+def components(**changes: Any) -> RunComponents:
     """A small network that looks at digits; two of its layers have the same shape."""
     module, task = _task_and_module()
     return build(decide(RunConfig(**SMALL | changes)), module, task)
@@ -79,7 +79,7 @@ class Seen:
 
 def watch(generations: int, **changes: Any) -> list[Seen]:
     """Some generations of an experiment."""
-    search = experiment(**changes).search
+    search = components(**changes).search
     assert isinstance(search, EvolutionSearch)
     strategy = search.strategy
     found = []
@@ -226,7 +226,7 @@ def evaluation_leaves_the_centre_alone(**changes: Any) -> None:
         for seen in watch(2, precision=precision, **changes):
             for name, value in seen.before.items():
                 assert torch.equal(value, seen.evaluated[name]), "an evaluation moved the centre"
-    search = experiment(**changes | {"lr": 1.0}).search
+    search = components(**changes | {"lr": 1.0}).search
     before = search.strategy.centre
     for _ in range(3):
         cohort = search.strategy.ask()

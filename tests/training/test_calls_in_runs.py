@@ -143,9 +143,7 @@ def test_low_rank_families_of_a_call_are_those_of_the_option(evolve: Any) -> Non
     runs = [evolve(str(number), crossover="none", **changes) for number, changes in enumerate(
         [{"mutate": "low-rank(rank=2)"}, {"mutate": "low-rank", "mutate_rank": 2}]
     )]  # fmt: skip
-    best = [
-        [json.loads(line)["fitness_best"] for line in (run / "log.jsonl").read_text().splitlines()] for run in runs
-    ]
+    best = [[json.loads(line)["fitness_best"] for line in (run / "log.jsonl").read_text().splitlines()] for run in runs]
     assert best[0] == best[1]
 
 

@@ -107,9 +107,7 @@ STUCK = {"sigma": 8.0, "step_size": "fixed", "elites": 1, "batch": 0, "generatio
 
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", [20, 60])
-def test_a_resumed_run_warns_as_an_unbroken_one(
-    evolve: Any, broken: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_resumed_run_warns_as_an_unbroken_one(evolve: Any, broken: int, caplog: pytest.LogCaptureFixture) -> None:
     """Steps far too large: the best of the first generations stays for ever."""
     unbroken = evolve("unbroken", **STUCK)
     caplog.clear()

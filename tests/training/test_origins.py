@@ -99,7 +99,6 @@ def test_one_origin_is_enough(evolve: Any, tmp_path: Path) -> None:
         start(compose({"origin": str(evolve()), "init": "weights.pt"}), name="new", runs=tmp_path)
 
 
-
 @pytest.fixture
 def weights(evolve: Any, tmp_path: Path) -> dict[str, torch.Tensor]:
     """A state_dict for the small network, with values of its own."""

@@ -144,7 +144,6 @@ def test_a_run_killed_before_its_first_checkpoint_begins_on_its_own_data_only(ev
         resume(folder)
 
 
-
 def test_other_data_is_refused(evolve: Any) -> None:
     folder = evolve()
     rewrite(folder, task={"description": "other digits", "fingerprint": "0" * 64})

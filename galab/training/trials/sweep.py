@@ -26,17 +26,17 @@ from galab.training.compose import varied
 from galab.training.search import Shared
 from galab.training.start import STOP_RULES
 from galab.training.trials.grid import cells_of, checked_seeds
-from galab.training.trials.processes import Observe, Trial
+from galab.training.trials.processes import ProgressCallback, Trial
 from galab.training.trials.trials import (
-    Ended,
     Trials,
-    checked,
-    data_in,
-    group_content,
+    TrialStatus,
+    data_description,
+    group_json,
     jobs_for,
-    members,
+    prepared_config,
     run_all,
-    stand,
+    trial_folders,
+    trial_status,
 )
 
 #: Chosen by the machine where nobody says otherwise: cells that go on keep what they began with.
@@ -70,7 +70,7 @@ def run_cells(
     *,
     jobs: int | None = None,
     workers: int = 0,
-    observe: Observe | None = None,
+    progress: ProgressCallback | None = None,
     longer_counts: bool = False,
     words: Words = SWEEP,
 ) -> Trials:
@@ -85,7 +85,7 @@ def run_cells(
         seeds: one trial each, in every cell.
         jobs: processes; as many as cores when absent.
         workers: that each trial has besides.
-        observe: hears how each trial comes along, by its index in the order of cells and seeds.
+        progress: hears how each trial comes along, by its index in the order of cells and seeds.
         longer_counts: whether a trial that has passed the generations asked for is left as it is; a resumed run is
             exact, so its log up to there is the log of a run that ended there.
         words: how messages speak of the cells.
@@ -98,18 +98,18 @@ def run_cells(
     ready = _checked_cells(path, cells, seeds[0], jobs, words)
     trials, weights, done = [], [], []
     for cell, (resolved, size) in ready.items():
-        for place, one in members(path / cell, resolved, seeds):
+        for place, one in trial_folders(path / cell, resolved, seeds):
             trial = _to_do(place, one, longer_counts, words)
             if trial is None:
-                done.append(stand(place, one.seed or 0))
+                done.append(trial_status(place, one.seed or 0))
             else:
                 trials.append(trial)
                 weights.append(size)
     _claim(path, ready, seeds)
-    ran = run_all(path, trials, weights, jobs, observe)
+    ran = run_all(path, trials, weights, jobs, progress)
     order = {path / cell: number for number, cell in enumerate(cells)}
-    everyone: list[Ended] = sorted((*done, *ran.trials), key=lambda one: (order[one.path.parent], one.seed))
-    return dataclasses.replace(ran, trials=tuple(everyone), data=ran.data or data_in(done))
+    everyone: list[TrialStatus] = sorted((*done, *ran.trials), key=lambda one: (order[one.path.parent], one.seed))
+    return dataclasses.replace(ran, trials=tuple(everyone), data=ran.data or data_description(done))
 
 
 def _checked_cells(
@@ -128,7 +128,7 @@ def _checked_cells(
     for name, make in cells.items():
         try:
             wanted = _as_begun(make(), path / name)
-            ready[name] = checked(wanted, seed, jobs, shared)
+            ready[name] = prepared_config(wanted, seed, jobs, shared)
             trust_rules.remember(ready[name][0])
         except GalabError as error:
             refused[name] = str(error)
@@ -170,12 +170,12 @@ def _to_do(path: Path, config: RunConfig, longer_counts: bool, words: Words) -> 
             path=path, was=Given(((refused[0], was),)), got=Given(((refused[0], got),)), elsewhere=words.elsewhere,
         )  # fmt: skip
     may_be_longer = longer_counts and config.generations is not None and not plans_its_end(config)
-    if may_be_longer and stand(path, config.seed or 0).generation >= (config.generations or 0):
+    if may_be_longer and trial_status(path, config.seed or 0).generation >= (config.generations or 0):
         return None
     changes = {name: getattr(config, name) for name in different}
     if changes.keys() & set(STOP_RULES):
         changes |= {name: getattr(config, name) for name in STOP_RULES}
-    if not changes and stand(path, config.seed or 0).state == "finished":
+    if not changes and trial_status(path, config.seed or 0).state == "finished":
         return None
     return Trial(path, config, changes)
 
@@ -200,9 +200,9 @@ def _claim(path: Path, ready: Mapping[str, tuple[RunConfig, int]], seeds: Sequen
         if is_group(path / name):
             group = GroupFolder(path / name)
             had = group.read()["seeds"]
-            group.write(group_content(config, [*had, *(seed for seed in seeds if seed not in had)]))
+            group.write(group_json(config, [*had, *(seed for seed in seeds if seed not in had)]))
         else:
-            GroupFolder.create(path, name, group_content(config, seeds))
+            GroupFolder.create(path, name, group_json(config, seeds))
 
 
 def sweep(
@@ -213,7 +213,7 @@ def sweep(
     name: str | None = None,
     runs: Path = Path("runs"),
     jobs: int | None = None,
-    observe: Observe | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Trials:
     """Run every cell of a grid with every seed, each in ``runs/<name>/<field>=<value>,.../seed_<k>``.
 
@@ -226,7 +226,7 @@ def sweep(
         name: the sweep's folder; ``<task>-sweep`` when absent.
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
-        observe: hears how each trial comes along, by its index in the order of cells and seeds.
+        progress: hears how each trial comes along, by its index in the order of cells and seeds.
 
     Raises:
         UsageError: cells that cannot be carried out, all of them named; nothing was written then.
@@ -234,4 +234,4 @@ def sweep(
     """
     path = Path(runs) / (name or f"{TASKS.parse(config.task).short}-sweep")
     cells = {cell: partial(varied, config, values) for cell, values in cells_of(grid).items()}
-    return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, observe=observe)
+    return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, progress=progress)

@@ -19,7 +19,7 @@ from galab.storage import checkpoints
 from galab.training.start import resume
 from galab.training.trials import trials as module
 from galab.training.trials.processes import Trial
-from galab.training.trials.trials import plan, resume_trials, start_trials
+from galab.training.trials.trials import resume_trials, start_trials, trial_batches
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_trial_is_bit_for_bit_the_run_alone(group: Any, evolve: Any, changes: 
 @pytest.mark.slow
 def test_trials_one_after_the_other_are_the_same_too(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     side_by_side = group("a")
-    monkeypatch.setattr(module, "TOGETHER", 1)
+    monkeypatch.setattr(module, "MOST_TOGETHER", 1)
     in_turn = group("b")
     for one, other in zip(side_by_side.trials, in_turn.trials, strict=True):
         assert outcome(one.path) == outcome(other.path)
@@ -130,12 +130,12 @@ def test_an_interrupt_saves_every_trial_and_they_go_on_exactly(
     group: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = group("whole")
-    real = module.run_here
+    real = module.run_in_this_process
 
-    def interrupting(batches: Any, trials: Any, observe: Any, interrupted: threading.Event) -> Any:
+    def interrupting(batches: Any, trials: Any, progress: Any, interrupted: threading.Event) -> Any:
         return real(batches, trials, lambda index, progress: interrupted.set(), interrupted)
 
-    monkeypatch.setattr(module, "run_here", interrupting)
+    monkeypatch.setattr(module, "run_in_this_process", interrupting)
     stopped = group("stopped")
     monkeypatch.undo()
     assert stopped.interrupted
@@ -175,12 +175,12 @@ def test_from_python(tmp_path: Path, small: dict[str, Any]) -> None:
 def test_batches_are_even_and_hold_small_networks_of_one_configuration() -> None:
     one, other = RunConfig(children=32), RunConfig(children=33)
     trials = [Trial(Path(str(n)), one if n < 20 else other, {}) for n in range(24)]
-    small = plan(trials, [100] * 24, 2)
+    small = trial_batches(trials, [100] * 24, 2)
     assert sorted(index for batch in small for index in batch) == list(range(24))
     assert [len(batch) for batch in small] == [10, 10, 2, 2]
-    assert plan(trials, [100_000] * 24, 2) == [[index] for index in range(24)]
-    assert [len(batch) for batch in plan(trials[:20], [100] * 20, 1)] == [10, 10]
-    assert plan([], [], 1) == []
+    assert trial_batches(trials, [100_000] * 24, 2) == [[index] for index in range(24)]
+    assert [len(batch) for batch in trial_batches(trials[:20], [100] * 20, 1)] == [10, 10]
+    assert trial_batches([], [], 1) == []
 
 
 @pytest.mark.slow
