@@ -104,7 +104,9 @@ def forked_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     import multiprocess
 
     context = multiprocess.get_context("forkserver")
-    context.set_forkserver_preload(["galab.evaluation.executors.worker", "galab.training.trials.processes", "sklearn.datasets"])
+    context.set_forkserver_preload(
+        ["galab.evaluation.executors.worker", "galab.training.trials.processes", "sklearn.datasets"]
+    )
     monkeypatch.setattr(multiprocess, "get_context", lambda method=None: context)
 
 

@@ -82,7 +82,10 @@ def files(home: Path) -> dict[str, bytes]:
 
 def call(place: Path, package: Path, lines: list[str], *, code: int = 0) -> str:
     """Carry out command lines in a folder, with modules from there and a given galab; what they printed."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(package.parent), str(place)]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(package.parent), str(place)]),
+        "OMP_NUM_THREADS": "1",
+    }
     said = subprocess.run(
         [sys.executable, "-c", DRIVER, str(package / "__init__.py")], input="\n".join(lines), cwd=place, text=True,
         env=environment, capture_output=True, timeout=300, check=False,
@@ -115,10 +118,18 @@ def test_what_is_added_to_galab_changes_so_many_files_and_works(tmp_path: Path) 
     said = call(
         tmp_path / "place",
         package,
-        [*lines, "galab tasks", "galab run --help", "galab options mutation", "galab options population", "galab analyze --help"],
+        [
+            *lines,
+            "galab tasks",
+            "galab run --help",
+            "galab options mutation",
+            "galab options population",
+            "galab analyze --help",
+        ],
     )
     for words in (
-        "every checkpoint follows from its seeds", "How large are the champion's weights, by layer?", "--niche-strength",
+        "every checkpoint follows from its seeds", "How large are the champion's weights, by layer?",
+        "--niche-strength",
         "The champion's weights are largest in", "momentum, prune", "rings", "pgpe, climb",
     ):  # fmt: skip
         assert words in said, words

@@ -160,7 +160,8 @@ def generation_size(
     shown = champions[0].probe.examples(split, examples)
     pictures, rows = [], []
     values: dict[str, Any] = {
-        "split": split, "examples": len(shown), "data": champions[0].probe.task.description, "base": champions[0].probe.base,
+        "split": split, "examples": len(shown), "data": champions[0].probe.task.description,
+        "base": champions[0].probe.base,
         "children": children, "run_children": children_of(saved.config), "chosen_on": "", "moments": [],
     }  # fmt: skip
     for place, champion in enumerate(champions):
@@ -207,8 +208,8 @@ def _children_of(champion: ProbedChampion, shown: Examples, count: int, report_s
     here = float(probe.fitness([champion.member], shown)[0])
     if not np.isfinite(here):
         raise UsageError(
-            f"expected a champion with a finite fitness at generation {champion.generation:,} of '{champion.saved.path}', got "
-            f"{here}; choose another --generation"
+            f"expected a champion with a finite fitness at generation {champion.generation:,} of "
+            f"'{champion.saved.path}', got {here}; choose another --generation"
         )
     try:
         slope = probe.gradient(champion.weights, shown).astype(np.float64) if probe.smooth else None

@@ -294,8 +294,8 @@ def _spread(
 
 
 def _replayed_generations(
-    saved: SavedRun, probe: Probe, shown: Examples, count: int, tolerance: float, fixation: dict[int, tuple[float, ...]],
-    progress: Progress,
+    saved: SavedRun, probe: Probe, shown: Examples, count: int, tolerance: float,
+    fixation: dict[int, tuple[float, ...]], progress: Progress,
 ) -> list[ReplayedGeneration]:  # fmt: skip
     """Generations with all their children, on all examples."""
     chosen = evenly_spaced(replayable_generations(saved), count)

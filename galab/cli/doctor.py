@@ -157,7 +157,9 @@ def _machine() -> list[tuple[str, str, str]]:
     ]
     for package, extra in (("mlxtend", "offline"), ("sklearn", "offline"), ("safetensors", "export")):
         present = _importable(package)
-        rows.append((package, "installed" if present else "absent", "yes" if present else f"pip install 'galab[{extra}]'"))
+        rows.append(
+            (package, "installed" if present else "absent", "yes" if present else f"pip install 'galab[{extra}]'")
+        )
     return rows
 
 

@@ -24,9 +24,9 @@ class StrategyKind:
         size: the hyperparameter that holds the number of members of a generation; empty where there is one member.
         evaluations: what the evaluations of a run are, in words.
         search: ``"module:Class"`` that builds and runs the strategy, see :class:`galab.training.search.Search`.
-        replay: ``"module:Class"`` that computes the centres of a saved run again, for ``galab verify`` and the history of a
-            run, see :class:`galab.saved_runs.verify.CentreReplay`; empty where there are individuals, which follow from
-            their seeds.
+        replay: ``"module:Class"`` that computes the centres of a saved run again, for ``galab verify`` and the history
+            of a run, see :class:`galab.saved_runs.verify.CentreReplay`; empty where there are individuals, which follow
+            from their seeds.
         record: the file in the run folder that holds what the run can be computed again from.
         breeds: whether there are individuals and births, and not one centre.
         inherits: whether members descend from members before them.

@@ -164,7 +164,7 @@ class PreparedRun:
         torch.ones(1 << 18).add_(1)
 
     def first_losses(self) -> NDArray[np.float64]:
-        """See :class:`galab.doctor.tuning.Candidate`; what is compared is the loss, or the fitness of a task without."""
+        """See :class:`galab.doctor.tuning.Candidate`; the loss is compared, or the fitness of a task without."""
         self.prepare_process()
         scores = self._generation()[1]
         self._members = len(scores.fitness)

@@ -270,7 +270,7 @@ def plan_for(config: RunConfig, inputs: SearchInputs) -> Plan:
 
 
 def cosine_between(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float | None:
-    """Cosine of two gradients; None where one is zero. The log has it to the last bit, so tensors are summed in order."""
+    """Cosine of two gradients; None where one is zero. The log has all its bits: tensors are summed in order."""
     product = sum(float((one[name].double() * other[name].double()).sum()) for name in other)
     norms = [math.sqrt(sum(float(part.double().square().sum()) for part in each.values())) for each in (one, other)]
     return product / (norms[0] * norms[1]) if all(norms) else None

@@ -2,8 +2,8 @@
 
 One generation's evaluation, handed to whoever computes it: alone, or together with those of other trials.
 
-A run is a generator. It yields a :class:`EvaluationRequest`, is sent a :class:`EvaluationResult`, and returns its result at the end; so the
-same code runs one trial by itself and many side by side, and what a trial computes cannot depend on its company.
+A run is a generator. It yields a :class:`EvaluationRequest`, is sent a :class:`EvaluationResult`, and returns its result at
+the end; so the same code runs one trial by itself and many side by side, and what a trial computes cannot depend on its company.
 """
 
 from __future__ import annotations

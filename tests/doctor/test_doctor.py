@@ -40,8 +40,8 @@ def findings(**changes: Any) -> EstimateFindings:
         "one_sided_cosine": None if ratio is None else one_sided_cosine(total, config.population, ratio),
         "measured": (0.24, 0.23), "measured_population": config.population, "tried_pairs": 128,
         "tried_cosine": cosine(total, 128), "sigmas": (*around[:2], configured, *around[3:]),
-        "ranks": (RankPrediction(1, 0.23, 80), RankPrediction(4, 0.24, 320), RankPrediction(None, 0.241, 1024)), "seconds": 2.0,
-        "weights_rms": 0.07, "best_step": 1.0,
+        "ranks": (RankPrediction(1, 0.23, 80), RankPrediction(4, 0.24, 320), RankPrediction(None, 0.241, 1024)),
+        "seconds": 2.0, "weights_rms": 0.07, "best_step": 1.0,
     }  # fmt: skip
     return EstimateFindings(**values | changes)
 
@@ -74,7 +74,8 @@ def test_a_sound_start_needs_no_change() -> None:
          "! ties in 80% of the pairs, which then say nothing: use a smoother fitness than accuracy or a larger --sig"),
         ("failures", {"failures": 0.2}, "! 20% of the members have no finite fitness"),
         ("rank", {}, "1 is enough: full rank would give cosine 0.241 instead of 0.230 in pairs at 13 times the noise"),
-        ("rank", {"ranks": (RankPrediction(1, 0.23, 80), RankPrediction(2, 0.25, 160), RankPrediction(None, 0.3, 1024))},
+        ("rank",
+         {"ranks": (RankPrediction(1, 0.23, 80), RankPrediction(2, 0.25, 160), RankPrediction(None, 0.3, 1024))},
          "! rank 2 would raise the cosine in pairs from 0.230 to 0.250 at 2 times the noise"),
         ("rank", {"strategy": "openai-es"}, "--strategy eggroll with rank 1 would give cosine 0.230 instead of 0.241"),
         ("population", {}, "for cosine 0.3 use population 430, about 3.3 s a generation"),

@@ -62,9 +62,7 @@ def components(module: nn.Module | None = None, **changes) -> RunComponents:
 def decoded_scores(side: RunComponents, scores: Scores, cohort) -> np.ndarray:
     """Fitness of the same cohort with every member's weights formed."""
     search = side.search
-    evaluator = Evaluator(
-        side.module, side.layout, side.task, chunk=8, precision="float32", device=torch.device("cpu")
-    )
+    evaluator = Evaluator(side.module, side.layout, side.task, chunk=8, precision="float32", device=torch.device("cpu"))
     members = [search.decoder.decode(number) for number in cohort.births["id"].tolist()]
     examples = search.executor._minibatches.of(cohort.generation)
     return -evaluator.measure(members, examples).means["loss"]
@@ -157,7 +155,9 @@ def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
     side = sides[0]
     side.search.begin()
     made: list[int] = []
-    monkeypatch.setattr(product_cache, "outer_product", lambda *args, **kw: made.append(1) or outer_product(*args, **kw))
+    monkeypatch.setattr(
+        product_cache, "outer_product", lambda *args, **kw: made.append(1) or outer_product(*args, **kw)
+    )
     counts = []
     for _ in range(17):
         made.clear()

@@ -1,8 +1,8 @@
 """The executor that shares a generation among processes.
 
 A worker has the module, the data and a decode cache of its own, and is sent births, never weights; see
-:mod:`galab.evaluation.executors.worker` for what is said. Parts of a cohort are cut as in this process and sent whole, so the
-number of workers never changes a result.
+:mod:`galab.evaluation.executors.worker` for the messages. Parts of a cohort are cut as in this process and sent whole,
+so the number of workers never changes a result.
 
 Which worker computes which part of a cohort: evenly, and where possible where the parents are decoded already.
 """
