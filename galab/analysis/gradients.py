@@ -41,7 +41,8 @@ _OTHER_RATE = 1e-3
 
 def gradients(
     saved: SavedRun, progress: Progress, *,
-    generation: int | None = None, optimizer: str = "sgd", lr: float | None = None, steps: int = 20, looks: int = 5, batch: int = 0, examples: int = 0, export: str | None = None,
+    generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
+    steps: int = 20, looks: int = 5, batch: int = 0, examples: int = 0, export: str | None = None,
 ) -> Analysis:  # fmt: skip
     """Which law an optimiser's updates follow; its export.
 

@@ -180,7 +180,7 @@ class Fields:
         kinds=DRAWN, advanced=True,
     )
     sigma: float = option(
-        0.02, "Step size at the start, in weight units; of evolution strategies too. That of a genetic algorithm is "
+        0.02, "First step size of any strategy, in weight units. That of a genetic algorithm is "
         "snapped to the grid 2^(k/256).", low=2**-20, high=8.0, group=MUTATION, kinds=MOVED,
     )
     sigma_factors: str | None = option(

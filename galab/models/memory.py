@@ -37,9 +37,9 @@ class Memory(nn.Module):
         outputs: number of classes.
         run_key: key of the projection and of a random bank.
         heads: number of memories.
-        norm: ``sphere``, vectors of length 1, which the operators of ``galab.operators.mutation.memory`` keep; ``free``,
-            vectors anywhere; ``normalised``, the same, scaled to length 1 before they are compared; ``torus``, angles whose
-            cosines and sines are the vector.
+        norm: ``sphere``, vectors of length 1, which the operators of ``galab.operators.mutation.memory`` keep;
+            ``free``, vectors anywhere; ``normalised``, the same, scaled to length 1 before they are compared;
+            ``torus``, angles whose cosines and sines are the vector.
         closeness: ``dot``, the inner product, so that longer vectors win more; ``distance``, minus the squared
             Euclidean distance. On sphere and torus both have the same order.
         answer: ``nearest``, the class logits of the nearest; ``soft``, the mean of all, weighted by the softmax of

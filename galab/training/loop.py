@@ -1,9 +1,8 @@
 """The loop of a run: ask, score, tell, record, save.
 
-One generation's evaluation, handed to whoever computes it: alone, or together with those of other trials.
-
-A run is a generator. It yields a :class:`EvaluationRequest`, is sent a :class:`EvaluationResult`, and returns its result at
-the end; so the same code runs one trial by itself and many side by side, and what a trial computes cannot depend on its company.
+A run is a generator. It yields an :class:`EvaluationRequest`, is sent an :class:`EvaluationResult`, and returns its
+result at the end. So the same code runs one trial alone and many side by side, and what a trial computes cannot depend
+on the other trials.
 """
 
 from __future__ import annotations
