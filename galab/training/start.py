@@ -24,7 +24,7 @@ from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
-from galab.strategies.load import settled
+from galab.strategies.load import canonical_strategy
 from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
@@ -164,7 +164,7 @@ def starting(
     shared: Shared | None = None,
 ) -> Steps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
-    config = dataclasses.replace(config, strategy=settled(config.strategy))
+    config = dataclasses.replace(config, strategy=canonical_strategy(config.strategy))
     config, law = distribution_table.settle(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)

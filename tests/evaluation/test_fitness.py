@@ -13,10 +13,10 @@ from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.fitness import (
+    DETERMINISTIC,
     EXAMPLE_SCORES,
     FITNESS,
     NEEDS,
-    STEADY,
     class_means,
     mean_squares,
     means_of,
@@ -60,8 +60,8 @@ def test_means_over_examples_join_the_tasks_own():
 def test_only_coins_make_a_score_that_does_not_repeat(base):
     # Nor does that of a child's step, which it has taken once.
     assert repeats(parse_fitness(base)) == (base not in ("sampled-accuracy", *DIRECTIONAL))
-    assert repeats(parse_fitness(f"wrong,{base}" if base != "wrong" else base)) == (base not in STEADY)
-    assert repeats(parse_fitness(STEADY.get(base, base)))
+    assert repeats(parse_fitness(f"wrong,{base}" if base != "wrong" else base)) == (base not in DETERMINISTIC)
+    assert repeats(parse_fitness(DETERMINISTIC.get(base, base)))
 
 
 def test_mean_squares_are_in_weight_units():

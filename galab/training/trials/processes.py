@@ -24,7 +24,14 @@ from typing import Any, TypeVar
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.errors import GalabError
-from galab.evaluation.executors.worker import GOODBYE_SECONDS, Child, ignore_interrupts, receive, require_children, send
+from galab.evaluation.executors.worker import (
+    GOODBYE_SECONDS,
+    WorkerProcess,
+    ignore_interrupts,
+    receive,
+    require_children,
+    send,
+)
 from galab.training.build import own_threads
 from galab.training.loop import Result, Scored, Turn
 from galab.training.search import Experiment, Shared
@@ -192,7 +199,7 @@ def run_in_processes(
     return _Crew(batches, trials, observe, interrupted).run(jobs)
 
 
-class _Worker(Child):
+class _Worker(WorkerProcess):
     """One process, and the trials that it is at; it is no daemon, because its trials may have workers of their own."""
 
     def __init__(self) -> None:
@@ -231,7 +238,7 @@ class _Crew:
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            kind, *values = worker.hear()
+            kind, *values = worker.receive()
         except (EOFError, OSError):
             self._bury(worker)
             return
