@@ -14,7 +14,7 @@ from sides import components, generation, images
 from timing import Row, interleaved
 
 from galab.evaluation.batched.forward import folded
-from galab.evaluation.es_evaluator import members_around
+from galab.evaluation.es_evaluator import perturbed_parameters
 from galab.genome.initial import tensors_of
 from galab.genome.random import table
 from galab.genome.weights import Layout
@@ -64,7 +64,7 @@ def _own_inputs(rounds: int) -> list[Row]:
     def run(noise: Callable[[], object]) -> Callable[[], None]:
         def once() -> None:
             with torch.inference_mode():
-                members = members_around(centre, noise(), 0.03, antithetic=True)  # type: ignore[arg-type]
+                members = perturbed_parameters(centre, noise(), 0.03, antithetic=True)  # type: ignore[arg-type]
                 folded(module, members, inputs, each_own=True)
 
         return once

@@ -20,7 +20,7 @@ from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Task
 from galab.genome.initial import tensors_of
-from galab.operators.es_noise import Dense, Factors
+from galab.operators.es_noise import DenseNoise, LowRankNoise
 from galab.strategies.evolution import EvolutionStrategy
 from galab.tasks import Classification
 from galab.training.build import build, network_and_task
@@ -138,8 +138,8 @@ def _moved(of: RunComponents, cohort: Cohort) -> list[Weights]:
     return members
 
 
-def _dense(part: Factors | Dense, place: int) -> torch.Tensor:
-    if isinstance(part, Dense):
+def _dense(part: LowRankNoise | DenseNoise, place: int) -> torch.Tensor:
+    if isinstance(part, DenseNoise):
         return part.values[place]
     return part.a[place] @ part.b[place].T / part.a.shape[-1] ** 0.5
 

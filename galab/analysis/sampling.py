@@ -16,7 +16,7 @@ from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches
 from galab.genome.initial import tensors_of
 from galab.genome.random import Stream, Table, draw
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
@@ -181,7 +181,7 @@ def gradient_steps(
         UsageError: there is no gradient, or the steps leave what float32 can hold.
     """
     layout = probe.layout
-    parts = {name: nn.Parameter(part.clone()) for name, part in tensors_of(layout, Centre(weights)).items()}
+    parts = {name: nn.Parameter(part.clone()) for name, part in tensors_of(layout, WeightVector(weights)).items()}
     optimizers = Optimizers(optimizer, list(parts.values()), learning_rate, 0.0)
     before = np.array(weights, dtype=np.float32)
     for number in range(1, steps + 1):

@@ -12,7 +12,7 @@ from galab.cli.options import GroupedCommand, beginning_options, config_options,
 from galab.cli.output import best_name, program, text
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
-from galab.contracts import Generated
+from galab.contracts import FreshExamples
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _recorders(quiet: bool) -> Any:
 def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, generation: int) -> None:
     config = components.config
     train = len(components.task.train)
-    if isinstance(components.task, Generated):
+    if isinstance(components.task, FreshExamples):
         batch = f"{config.batch or train:,} fresh examples a generation"
     elif 0 < config.batch < train:
         batch = f"{config.batch:,} of {train:,} examples a generation"

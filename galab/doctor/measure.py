@@ -24,10 +24,18 @@ from galab.contracts import Cohort, Scores
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.sources import Around, Measured
-from galab.operators.es_noise import Centre, Directions, cosine, one_sided_cosine, plan_of, variance
-from galab.strategies.evolution import MEMBER, SHAPINGS, estimate, pair_weights, parts, single_weights, without_failures
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.sources import Measured, PerturbedSource
+from galab.operators.es_noise import Directions, WeightVector, cosine, one_sided_cosine, plan_of, variance
+from galab.strategies.evolution import (
+    MEMBER,
+    SHAPINGS,
+    estimate,
+    odd_even_energy,
+    pair_weights,
+    single_weights,
+    without_failures,
+)
 from galab.training import distribution_table
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
@@ -227,11 +235,11 @@ class _StartMeasurements:
         places = np.arange(members)
         rows["id"] = places // 2 if in_pairs else places
         rows["sign"] = 1 - 2 * (places % 2) if in_pairs else 1
-        source = Around(
+        source = PerturbedSource(
             self.centre, self.directions, self.search.evaluator,
             noise_of=lambda generation: generation, sigma=lambda _: sigma, groups=self.config.groups,
         )  # fmt: skip
-        executor = Here(source, self.minibatches, fitness=self.config.fitness)
+        executor = LocalExecutor(source, self.minibatches, fitness=self.config.fitness)
         return executor.score(Cohort(generation, rows, members))
 
     def _estimate(
@@ -257,7 +265,7 @@ class _StartMeasurements:
         if not finite.any():
             return SigmaMeasurement(sigma, None, 0.0, 1.0, None)
         whole = finite.reshape(-1, 2).all(axis=1).repeat(2)
-        odd, even, ties = parts(fitness[whole]) if whole.any() else (0.0, 0.0, 0.0)
+        odd, even, ties = odd_even_energy(fitness[whole]) if whole.any() else (0.0, 0.0, 0.0)
         found = None
         if gradient is not None:
             found = cosine_between(self._estimate(1, fitness, sigma, True), dict(gradient))
@@ -313,7 +321,7 @@ class _StartMeasurements:
     def _along(self, start: NDArray[np.float32], along: NDArray[Any], rates: list[float]) -> NDArray[np.float64]:
         """Fitness of the centre after steps of several lengths."""
         evaluator = Evaluator(self.module, self.layout, self.task, chunk=1, precision="float32", device=self.device)
-        members = [Centre((start + rate * along).astype(np.float32)) for rate in rates]
+        members = [WeightVector((start + rate * along).astype(np.float32)) for rate in rates]
 
         def measure(examples: Any, each: Any) -> Measured:
             found = evaluator.measure(members, examples, each)

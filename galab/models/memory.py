@@ -93,7 +93,7 @@ class Memory(nn.Module):
         if plastic:
             self.plasticity = nn.Parameter(torch.zeros(heads))
         #: Whether the answer carries two more columns: how near the nearest memory was, and its number.
-        self.telling = False
+        self.reports_usage = False
 
     @property
     def stored(self) -> Tensor:
@@ -169,11 +169,11 @@ class Memory(nn.Module):
             classes: (..., heads, outputs) their class logits.
 
         Returns:
-            (..., B, outputs) logits; see :attr:`telling` for more.
+            (..., B, outputs) logits; see :attr:`reports_usage` for more.
         """
         top, head = near.max(-2)
         logits = self.answers(near, head, classes)
-        if not self.telling:
+        if not self.reports_usage:
             return logits
         # A bank without any memory is as far away as can be on the sphere.
         empty = top <= _NEVER / 2
@@ -181,7 +181,7 @@ class Memory(nn.Module):
         return torch.cat([logits.float(), top.float()[..., None], head.float()[..., None]], dim=-1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (B, outputs) of inputs (B, ...); see :attr:`telling` for more."""
+        """Logits (B, outputs) of inputs (B, ...); see :attr:`reports_usage` for more."""
         return self.reply(self.rows(self.stored, self.shown(inputs)), self.classes)
 
 

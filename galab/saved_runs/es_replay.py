@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.contracts import CentreStrategy, Scores
 from galab.errors import CheckpointError, GalabError
-from galab.evaluation.numeric_profile import numeric_profile, prepare_device, settle_kernels
+from galab.evaluation.numeric_profile import numeric_profile, prepare_device, warm_up_kernels
 from galab.saved_runs.saved_run import SavedRun
 from galab.strategies.centre import record_dtype
 from galab.training import trust as trust_rules
@@ -47,7 +47,7 @@ class ScoreReplay:
         self.saved = saved
         config, founders, path = saved.config, saved.founders, saved.home.scores_path
         self._device = "cuda" if config.device == "cuda" and torch.cuda.is_available() else "cpu"
-        settle_kernels()
+        warm_up_kernels()
         prepare_device(self._device)
         torch.set_num_threads(config.threads)
         trust_rules.check(config, trust=saved.trust, names=["strategy"])

@@ -17,7 +17,7 @@ from galab.errors import CheckpointError, LethalMutationError, NoViableChildErro
 from galab.genome.births import Birth
 from galab.genome.develop import develop_all
 from galab.genome.weights import Phenotype
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage import checkpoints
 from galab.storage.log import read_log
@@ -194,11 +194,11 @@ class History:
                 f"the file from a copy, and see `galab verify {self.folder.path}`"
             ) from error
 
-    def _centres(self, generations: set[int]) -> Iterator[tuple[int, Centre]]:
+    def _centres(self, generations: set[int]) -> Iterator[tuple[int, WeightVector]]:
         replay = load_reference(kind_of(self._saved.config.strategy).replay)(self._saved)
         for generation, centre in replay.centres(last=max(generations, default=-1)):
             if generation in generations:
-                yield generation, Centre(centre)
+                yield generation, WeightVector(centre)
 
 
 def champion_of(saved: SavedRun, generation: int | None = None) -> Individual:

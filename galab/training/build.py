@@ -14,11 +14,11 @@ from galab.config import RunConfig
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.config.traits import needs_behaviour, needs_use
-from galab.contracts import Keyed, Task, Telling
+from galab.contracts import ReportsMemoryUse, SeedDependent, Task
 from galab.errors import UsageError
 from galab.evaluation import numeric_profile as tracebacks
 from galab.evaluation.fitness import COMPUTED, NEEDS, require_classes
-from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, settle_kernels
+from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, warm_up_kernels
 from galab.genome.initial import Founders, founders_given, founders_of
 from galab.genome.random import Table, table
 from galab.models import build_model
@@ -49,7 +49,7 @@ def task_of(config: RunConfig, shared: Shared | None = None) -> Task:
     one, all_seeds = ((config.task, config.data, key) for key in (run_key, None))
     task = known.get(all_seeds) or known.get(one) or load_task(config.task, config.data, run_key=run_key)
     if type(task) is Classification:  # a task of the user's own may count its calls
-        known[one if isinstance(task, Keyed) else all_seeds] = task
+        known[one if isinstance(task, SeedDependent) else all_seeds] = task
     return task
 
 
@@ -92,8 +92,8 @@ def build(
     run_key = config.seed
     assert run_key is not None
     keep_freed_memory()
-    settle_kernels()
-    tracebacks.forget()
+    warm_up_kernels()
+    tracebacks.forget_logged_errors()
     _check_metrics(config, task)
     _check_memories(config, module)
     prepare_device(config.device)
@@ -159,7 +159,7 @@ def _check_memories(config: RunConfig, module: nn.Module) -> None:
     """Refuse a network that cannot tell of its memories where that is asked for."""
     asked = [name for name in parse_fitness(config.fitness).names if name in INTRINSIC]
     option = f"--fitness {config.fitness}" if asked else f"--mutate {config.mutate}"
-    if (asked or needs_use(config)) and not isinstance(module, Telling):
+    if (asked or needs_use(config)) and not isinstance(module, ReportsMemoryUse):
         raise UsageError(
             f"expected a network of memories with {option}, got --model {config.model}; use --model memory, or drop it"
         )

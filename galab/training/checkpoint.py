@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
-from galab.contracts import Keyed, Task
+from galab.contracts import SeedDependent, Task
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import birth_dtype
 from galab.genome.initial import Founders
@@ -98,7 +98,7 @@ def data_of(task: Task) -> dict[str, Any]:
         "fingerprint": task.fingerprint,
         "input_shape": list(task.input_shape),
         "outputs": task.outputs,
-        **({"run_key": task.run_key} if isinstance(task, Keyed) else {}),
+        **({"run_key": task.run_key} if isinstance(task, SeedDependent) else {}),
     }
 
 

@@ -212,7 +212,7 @@ class Diagnostics:
             for number, name in enumerate(self._operators, 1):
                 line[f"selection_operator_{name}"] = _share(chosen["mutation"] == number)
             if config.mutate_shares == "inherited":
-                inherited = self._strategy.reproduction.shares.portions(outcome.parents.tolist())
+                inherited = self._strategy.reproduction.mixture.shares_of(outcome.parents.tolist())
                 for name, share in zip(self._operators, inherited.mean(axis=0).tolist(), strict=True):
                     line[f"selection_inherited_{name}"] = share
         if config.crossover != "none" and config.crossover_rate < 1:

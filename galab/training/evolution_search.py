@@ -19,14 +19,14 @@ from galab.errors import CheckpointError, GalabError, NoViableChildError, UsageE
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.es_evaluator import PerturbedEvaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.sources import Around
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.sources import PerturbedSource
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.operators.es_noise import (
-    Centre,
     Directions,
     Plan,
+    WeightVector,
     cosine,
     one_sided_cosine,
     plan_of,
@@ -57,7 +57,7 @@ class EvolutionSearch(SearchBase):
         plan: Plan,
         strategy: EvolutionStrategy,
         evaluator: PerturbedEvaluator,
-        source: Around,
+        source: PerturbedSource,
         minibatches: Minibatches,
         truth: TrueGradient,
     ) -> None:
@@ -65,7 +65,7 @@ class EvolutionSearch(SearchBase):
         self.plan = plan
         self.strategy = strategy
         self.evaluator = evaluator
-        self.executor = Here(source, minibatches, fitness=config.fitness)
+        self.executor = LocalExecutor(source, minibatches, fitness=config.fitness)
         self._minibatches = minibatches
         self._truth = truth
         self._before: dict[str, torch.Tensor] | None = None
@@ -97,7 +97,7 @@ class EvolutionSearch(SearchBase):
         fresh = fresh_examples(task, evaluator.prepared)
         minibatches = Minibatches(examples, config.batch, founders.run_key, fresh)
         _check_groups(config, minibatches)
-        source = Around(
+        source = PerturbedSource(
             strategy.parameters, directions, evaluator,
             noise_of=strategy.noise_of, sigma=strategy.sigma, groups=config.groups,
         )  # fmt: skip
@@ -145,7 +145,7 @@ class EvolutionSearch(SearchBase):
 
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
         """The centre, numbered by its generation."""
-        return [self.strategy.generation], [Centre(self.strategy.centre)]
+        return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
     def before(self, cohort: Cohort) -> None:
         """Keep the centre that the members lie around, for the comparison with the true gradient."""
@@ -207,23 +207,23 @@ class EvolutionSearch(SearchBase):
         self.strategy.load_state_dict(state["strategy"])
         self._even_to_odd = state["even_to_odd"]
 
-    def news(self) -> dict[str, Any]:
-        """Where the centre is: a worker moves its own, and this tells whether to the same place."""
+    def update_for_workers(self) -> dict[str, Any]:
+        """Generation and checksum of the centre: each worker moves its own copy, and they must agree."""
         return {"generation": self.strategy.generation, "checksum": self.strategy.checksum}
 
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
         """All of it: the update is made of nothing else."""
         return fitness
 
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """Whether the centre here is that of the news."""
-        return self.news() == news
+    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Whether the centre here is that of the update."""
+        return self.update_for_workers() == update
 
-    def hear(self, fitness: NDArray[np.float64]) -> None:
+    def receive_result(self, result: NDArray[np.float64]) -> None:
         """Move the centre."""
         self.strategy.ask()
         try:
-            self.strategy.tell(Scores(fitness))
+            self.strategy.tell(Scores(result))
         except NoViableChildError:  # the run says so, and ends
             return
 

@@ -14,17 +14,17 @@ from galab.config import RunConfig
 from galab.config.parsing import DIRECTIONAL, parse_fitness
 from galab.config.strategy_kinds import kind_of
 from galab.config.traits import is_low_rank, needs_behaviour, needs_use
-from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
+from galab.contracts import Cohort, Examples, Member, Outcome, ReportsMemoryUse, Scores
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.delta_evaluator import FamilyEvaluator
-from galab.evaluation.delta_source import Families, Lines
+from galab.evaluation.delta_evaluator import DeltaEvaluator
+from galab.evaluation.delta_source import DeltaSource, PedigreeLineage
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.executors.local import Here
+from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.fitness import repeats
-from galab.evaluation.gradient_cosine import Towards
-from galab.evaluation.memory_evaluator import Recalled, can_recall
-from galab.evaluation.sources import Decoded
+from galab.evaluation.gradient_cosine import GradientCosineSource
+from galab.evaluation.memory_evaluator import MemoryDeltaSource, can_use_memory_deltas
+from galab.evaluation.sources import GenomeSource
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decoder import Decoder
 from galab.genome.initial import GIVEN, Founders
@@ -61,8 +61,8 @@ class GeneticSearch(SearchBase):
         config: RunConfig,
         strategy: GeneticAlgorithm,
         decoder: Decoder,
-        evaluator: Evaluator | FamilyEvaluator,
-        source: Decoded | Families | Recalled | Towards,
+        evaluator: Evaluator | DeltaEvaluator,
+        source: GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource,
         minibatches: Minibatches,
         memories: MemoryRecords | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class GeneticSearch(SearchBase):
         self.decoder = decoder
         self.evaluator = evaluator
         self.decoded = source
-        self.executor = Here(
+        self.executor = LocalExecutor(
             source,
             minibatches,
             fitness=config.fitness,
@@ -106,7 +106,7 @@ class GeneticSearch(SearchBase):
         rule = step_size_rule(config, run_key)
         strategy = genetic_class(config.strategy).from_config(config, rule, pedigree, fixed)
         source = _source(inputs, decoder, pedigree, evaluator, minibatches)
-        tells = isinstance(inputs.module, Telling)
+        tells = isinstance(inputs.module, ReportsMemoryUse)
         memories = MemoryRecords(inputs.module, founders.layout, inputs.task.train) if tells else None
         return cls(config, strategy, decoder, evaluator, source, minibatches, memories)
 
@@ -119,7 +119,7 @@ class GeneticSearch(SearchBase):
     def numerics(self) -> dict[str, Any]:
         """See :class:`galab.training.search.Search`."""
         evaluator = self.evaluator
-        kind = {Families: "children ", Recalled: "memories "}.get(type(self.decoded), "")
+        kind = {DeltaSource: "children ", MemoryDeltaSource: "memories "}.get(type(self.decoded), "")
         return {
             "chunk": evaluator.chunk,
             "forward": f"{kind}{evaluator.forward_name}",
@@ -168,7 +168,7 @@ class GeneticSearch(SearchBase):
         parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
         return members_to_state(parents, self.record_dtype)
 
-    def recent(self) -> NDArray[Any]:
+    def recent_records(self) -> NDArray[Any]:
         """The living and those of their ancestors whose products theirs may follow from."""
         oldest = self.strategy.generation - _FOLLOWED[self.config.precision]
         family = self.pedigree.ancestors(self.strategy.stock)
@@ -185,17 +185,17 @@ class GeneticSearch(SearchBase):
         self._stock = self.strategy.stock
         self.decoder.pin(self._stock)
 
-    def news(self) -> dict[str, Any]:
+    def update_for_workers(self) -> dict[str, Any]:
         """The births of all those whom children are decoded from."""
         stock = self.strategy.stock
         return {"births": to_rows((self.pedigree[birth] for birth in stock), self.record_dtype)}
 
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
         """Take over the stock, and decode as much of it as these members need: themselves, and their parents.
 
-        Under a gene law that is all of it, as genes are told apart from what all the living have in common.
+        Under a gene law that is all of it, as genes are expressed as changes to what all the living have in common.
         """
-        stock = from_rows(news["births"])
+        stock = from_rows(update["births"])
         for birth in stock:
             self.pedigree.add(birth)
         before, self._stock = self._stock, [birth.id for birth in stock]
@@ -208,7 +208,7 @@ class GeneticSearch(SearchBase):
         self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
         return True
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
         self.decoder.pin(self._stock)
 
@@ -230,24 +230,28 @@ def _source(
     inputs: SearchInputs,
     decoder: Decoder,
     pedigree: Pedigree,
-    evaluator: Evaluator | FamilyEvaluator,
+    evaluator: Evaluator | DeltaEvaluator,
     minibatches: Minibatches,
-) -> Decoded | Families | Recalled | Towards:
+) -> GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource:
     config = inputs.config
     if isinstance(evaluator, Evaluator):
         if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
-            return _towards(inputs, decoder, evaluator, minibatches)
+            return _gradient_cosine_source(inputs, decoder, evaluator, minibatches)
         members = config.children + 2 * config.parents
         recalls = minibatches.fixed and config.precision == "float32" and not config.norm_penalty
-        if recalls and can_recall(inputs.module, decoder, inputs.task.train, members):
-            return Recalled(decoder, pedigree, evaluator)
-        return Decoded(decoder, evaluator)
+        if recalls and can_use_memory_deltas(inputs.module, decoder, inputs.task.train, members):
+            return MemoryDeltaSource(decoder, pedigree, evaluator)
+        return GenomeSource(decoder, evaluator)
     # From generation to generation products are kept only where a birth says all that is needed to follow them.
     follows = minibatches.fixed and config.granularity == "global"
-    return Families(decoder, evaluator, Lines(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None)
+    return DeltaSource(
+        decoder, evaluator, PedigreeLineage(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None
+    )
 
 
-def _towards(inputs: SearchInputs, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches) -> Towards:
+def _gradient_cosine_source(
+    inputs: SearchInputs, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches
+) -> GradientCosineSource:
     config, layout = inputs.config, inputs.founders.layout
     truth = TrueGradient(inputs.module, inputs.task, "loss", torch.device(config.device))
     if config.sigma_search:
@@ -260,18 +264,18 @@ def _towards(inputs: SearchInputs, decoder: Decoder, evaluator: Evaluator, minib
             f"expected a network and a task with a gradient with --fitness {config.fitness}, got --model "
             f"{config.model} and --task {config.task}; use another fitness"
         )
-    return Towards(Decoded(decoder, evaluator), decoder, partial(truth.flat, layout))
+    return GradientCosineSource(GenomeSource(decoder, evaluator), decoder, partial(truth.flat, layout))
 
 
-def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | FamilyEvaluator, Examples]:
+def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
-    config, reused = inputs.config, inputs.reusable_search(GeneticSearch)
-    if reused is not None:
-        return reused.evaluator, reused.executor.examples
-    evaluator: Evaluator | FamilyEvaluator
+    config, twin = inputs.config, inputs.reusable_search(GeneticSearch)
+    if twin is not None:
+        return twin.evaluator, twin.executor.examples
+    evaluator: Evaluator | DeltaEvaluator
     layout, device = inputs.founders.layout, torch.device(config.device)
     if is_low_rank(config):
-        evaluator = FamilyEvaluator(
+        evaluator = DeltaEvaluator(
             inputs.module, layout, inputs.task,
             chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,
             precision=config.precision, device=device, compile=config.compile,
@@ -279,6 +283,6 @@ def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | FamilyEvaluator, Exam
     else:
         evaluator = Evaluator(
             inputs.module, layout, inputs.task, chunk=config.chunk, precision=config.precision, device=device,
-            compile=config.compile, telling=True,
+            compile=config.compile, reports_usage=True,
         )  # fmt: skip
     return evaluator, evaluator.prepared(inputs.task.train)

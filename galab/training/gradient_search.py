@@ -16,7 +16,7 @@ from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Task
 from galab.errors import UsageError
 from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.strategies.gradient_descent import GradientDescent
 from galab.training.search import SearchBase, SearchInputs, start_of
 from galab.training.true_gradient import TrueGradient
@@ -56,7 +56,7 @@ class Backwards:
         try:
             means, gradient = self._gradient.measured(self._parameters, examples)
         except Exception as error:
-            numeric_profile.tell(error)
+            numeric_profile.log_member_failure(error)
             return Scores(np.array([np.nan]), {0: f"{type(error).__name__}: {error}"}, evaluations=len(examples))
         for name, parameter in self._parameters.items():
             parameter.grad = gradient[name]
@@ -115,7 +115,7 @@ class GradientSearch(SearchBase):
 
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
         """The centre, numbered by its generation."""
-        return [self.strategy.generation], [Centre(self.strategy.centre)]
+        return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
     def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """The step, and how many examples were run backwards, which no search without gradients has."""

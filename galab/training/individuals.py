@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from galab.contracts import Member
 from galab.genome.births import Birth, from_rows, to_rows
 from galab.genome.weights import Gene, Phenotype, from_float
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 
 
 def candidates_of(state: dict[str, Any]) -> Sequence[Member]:
     """Those in a checkpoint who may be champion, best first: parents, or the centre of an evolution strategy."""
     if "births" in state["strategy"]:
         return members_of(state)
-    return [Centre(np.asarray(row, dtype=np.float32)) for row in state["weights"]]
+    return [WeightVector(np.asarray(row, dtype=np.float32)) for row in state["weights"]]
 
 
 def numbers_of(state: dict[str, Any]) -> list[int]:

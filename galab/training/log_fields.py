@@ -25,7 +25,7 @@ from torch import nn
 
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
-from galab.contracts import Cohort, Examples, Member, Scores, Telling
+from galab.contracts import Cohort, Examples, Member, ReportsMemoryUse, Scores
 from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of
 from galab.genome.step_sizes import mean_log_sigma, sigma
@@ -260,7 +260,7 @@ class MemoryRecords:
     """
 
     def __init__(self, module: nn.Module, layout: Layout, examples: Examples) -> None:
-        assert isinstance(module, Telling)
+        assert isinstance(module, ReportsMemoryUse)
         self._module = copy.deepcopy(module).float().cpu()
         self._layout = layout
         self._inputs = examples.inputs[:_EXAMPLES].float().cpu()
@@ -292,7 +292,7 @@ class MemoryRecords:
             values = tensors_of(self._layout, member)
             for name, parameter in network.named_parameters():
                 parameter.copy_(values[name])
-            assert isinstance(network, Telling)
+            assert isinstance(network, ReportsMemoryUse)
             return network.vectors().numpy(), network.nearness(self._inputs).numpy()
 
 

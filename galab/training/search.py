@@ -16,6 +16,8 @@ from torch import nn
 from galab.config import RunConfig
 from galab.contracts import Cohort, Executor, Member, Outcome, Scores, Strategy, Task
 from galab.errors import GalabError
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.executors.worker import WorkerSearch
 from galab.genome.births import Birth
 from galab.genome.initial import Founders
 from galab.genome.random import Table
@@ -77,31 +79,16 @@ class Search(Protocol):
 
 
 @runtime_checkable
-class SharedSearch(Search, Protocol):
-    """A search that worker processes can share: each of them holds the same search and follows this one."""
+class SharedSearch(Search, WorkerSearch, Protocol):
+    """A search that worker processes can share; see :class:`galab.evaluation.executors.worker.WorkerSearch`."""
 
-    def recent(self) -> NDArray[Any]:
-        """Records of as many generations back as a worker that begins now needs."""
+    @property
+    def executor(self) -> LocalExecutor:
+        """Carries out a generation's evaluation."""
         ...
 
-    def news(self) -> dict[str, Any]:
-        """What the same search in a worker has to know before it scores members of the generation that was asked."""
-        ...
-
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """What a worker needs of a generation's fitness, (P,), to move on; None where the news of the next will do."""
-        ...
-
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """In a worker: be ready to score these parts of the cohort; False if that takes the whole state."""
-        ...
-
-    def settle(self) -> None:
-        """In a worker: do what can wait until its parts are scored."""
-        ...
-
-    def hear(self, fitness: NDArray[np.float64]) -> None:
-        """In a worker: what :meth:`heard` gave."""
+    def recent_records(self) -> NDArray[Any]:
+        """Records of as many generations back as a worker that starts now needs."""
         ...
 
 
@@ -123,18 +110,18 @@ class SearchBase:
     def after(self, outcome: Outcome) -> None:
         """See :class:`Search`."""
 
-    def recent(self) -> NDArray[Any]:
+    def recent_records(self) -> NDArray[Any]:
         """See :class:`SharedSearch`."""
         return np.zeros(0, dtype=self.record_dtype)
 
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """See :class:`SharedSearch`."""
         return None
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """See :class:`SharedSearch`."""
 
-    def hear(self, fitness: NDArray[np.float64]) -> None:
+    def receive_result(self, result: NDArray[np.float64]) -> None:
         """See :class:`SharedSearch`."""
 
 

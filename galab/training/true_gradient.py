@@ -15,7 +15,7 @@ from galab.config.parsing import SMOOTH
 from galab.contracts import Examples, Task
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 
 
 class TrueGradient:
@@ -90,7 +90,7 @@ class TrueGradient:
         Returns:
             (D,) the gradient; None where there is none.
         """
-        parts = {name: part.to(self._device) for name, part in tensors_of(layout, Centre(weights)).items()}
+        parts = {name: part.to(self._device) for name, part in tensors_of(layout, WeightVector(weights)).items()}
         found = self.at(parts, examples)
         if found is None:
             return None

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.errors import GalabError, NumericProfileError, UsageError
-from galab.evaluation.executors.local import Here
 from galab.evaluation.executors.worker import require_children
-from galab.evaluation.executors.worker_pool import Processes
+from galab.evaluation.executors.worker_pool import WorkerPool
 from galab.evaluation.numeric_profile import differences
-from galab.evaluation.sources import Part
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.training.build import build, network_and_task, profile_of
@@ -44,7 +42,8 @@ def with_workers(components: RunComponents) -> Iterator[RunComponents]:
     if not workers:
         yield components
         return
-    pool = Processes(_here(search), _Leader(_shared(search)), WorkerSearchFactory.of(components), workers)
+    shared = _shared(search)
+    pool = WorkerPool(shared, partial(_state_of, shared), WorkerSearchFactory.of(components), workers)
     try:
         yield replace(components, pool=pool)
     finally:
@@ -87,7 +86,7 @@ class WorkerSearchFactory:
             components.task.fingerprint, code_fingerprints(config), os.getcwd(),
         )  # fmt: skip
 
-    def __call__(self) -> _Follower:
+    def __call__(self) -> SharedSearch:
         """Build it.
 
         Raises:
@@ -109,7 +108,7 @@ class WorkerSearchFactory:
                 f"expected workers to compute as the run does, got {'; '.join(different)} in one of them; use "
                 "--workers 0"
             )
-        return _Follower(_shared(components.search))
+        return _shared(components.search)
 
 
 def _shared(search: Search) -> SharedSearch:
@@ -119,48 +118,7 @@ def _shared(search: Search) -> SharedSearch:
     return search
 
 
-def _here(search: Search) -> Here:
-    """The executor of this process."""
-    assert isinstance(search.executor, Here)
-    return search.executor
-
-
-class _Leader:
-    """See :class:`galab.evaluation.executors.worker.Leader`."""
-
-    def __init__(self, search: SharedSearch) -> None:
-        self._search = search
-
-    def state(self) -> dict[str, Any]:
-        search = self._search
-        recent = {"recent": search.recent()}
-        return {"strategy": search.strategy.state_dict(), "versions": versions(), **search.state(), **recent}
-
-    def news(self) -> dict[str, Any]:
-        return self._search.news()
-
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        return self._search.heard(fitness)
-
-
-class _Follower:
-    """See :class:`galab.evaluation.executors.worker.Follower`."""
-
-    def __init__(self, search: SharedSearch) -> None:
-        self._search = search
-
-    @property
-    def executor(self) -> Here:
-        return _here(self._search)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._search.restore(state, state["recent"])
-
-    def follow(self, news: dict[str, Any], parts: Sequence[Part]) -> bool:
-        return self._search.follow(news, [part.births for part in parts])
-
-    def settle(self) -> None:
-        self._search.settle()
-
-    def hear(self, heard: NDArray[np.float64]) -> None:
-        self._search.hear(heard)
+def _state_of(search: SharedSearch) -> tuple[dict[str, Any], NDArray[Any]]:
+    """The state of a search and its recent records, for a worker that starts."""
+    state = {"strategy": search.strategy.state_dict(), "versions": versions(), **search.state()}
+    return state, search.recent_records()

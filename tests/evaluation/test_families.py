@@ -14,11 +14,11 @@ from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.evaluation.batched import product_cache
 from galab.evaluation.batched.compiled import compiler
-from galab.evaluation.batched.product_cache import outer_product
-from galab.evaluation.delta_evaluator import FamilyEvaluator
-from galab.evaluation.delta_source import Families
+from galab.evaluation.batched.product_cache import base_product
+from galab.evaluation.delta_evaluator import DeltaEvaluator
+from galab.evaluation.delta_source import DeltaSource
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.sources import Decoded, cut
+from galab.evaluation.sources import GenomeSource, split_cohort
 from galab.genome.births import Birth
 from galab.models import MLP
 from galab.training.build import build
@@ -83,7 +83,7 @@ def advance(side: RunComponents, scores: Scores) -> None:
 def test_children_score_as_when_decoded(network, rank, granularity):
     side = components(NETWORKS[network](), mutate_rank=rank, granularity=granularity, batch=40)
     side.search.begin()
-    assert isinstance(side.search.decoded, Families)
+    assert isinstance(side.search.decoded, DeltaSource)
     for _ in range(3):
         cohort, scores = generation(side)
         assert len(cohort.births) > 12 or cohort.generation == 1  # an elite is scored again
@@ -96,7 +96,7 @@ def test_children_score_as_when_decoded(network, rank, granularity):
 @pytest.mark.parametrize("changes", [{"norm_penalty": 0.1}, {"mutate": "dense"}, {"crossover": "row"},
                                      {"mutate": "low-rank:0.5,dense:0.5"}])  # fmt: skip
 def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
-    assert isinstance(components(**changes).search.decoded, Decoded)
+    assert isinstance(components(**changes).search.decoded, GenomeSource)
 
 
 @pytest.mark.slow
@@ -137,9 +137,9 @@ def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
     long.search.begin()
     for _ in range(21):  # beyond an anchor in generation 16
         cohort, scores = generation(long)
-        late = Families(long.search.decoder, long.search.evaluator, long.search.decoded._bases._lineage)
+        late = DeltaSource(long.search.decoder, long.search.evaluator, long.search.decoded._bases._lineage)
         examples = long.search.executor._minibatches.of(cohort.generation)
-        parts = cut(cohort, late.starts(cohort))
+        parts = split_cohort(cohort, late.starts(cohort))
         for part, measured in zip(parts, late.measured(parts, examples, None), strict=True):
             got = -measured.measurements.means["loss"]
             assert got.tolist() == scores.fitness[part.first : part.first + len(part)].tolist()
@@ -155,9 +155,7 @@ def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
     side = sides[0]
     side.search.begin()
     made: list[int] = []
-    monkeypatch.setattr(
-        product_cache, "outer_product", lambda *args, **kw: made.append(1) or outer_product(*args, **kw)
-    )
+    monkeypatch.setattr(product_cache, "base_product", lambda *args, **kw: made.append(1) or base_product(*args, **kw))
     counts = []
     for _ in range(17):
         made.clear()
@@ -296,7 +294,7 @@ def test_scores_hang_neither_on_the_chunk_nor_on_who_else_has_room(sizes, change
     parents, children, chunk = sizes
     side = components(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
     side.search.begin()
-    assert isinstance(side.search.evaluator, FamilyEvaluator)
+    assert isinstance(side.search.evaluator, DeltaEvaluator)
     for _ in range(8):
         cohort, scores = generation(side)
         np.testing.assert_allclose(scores.fitness, decoded_scores(side, scores, cohort), rtol=2e-5)

@@ -12,7 +12,7 @@ from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.genome.random import table
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, draw, plan_of
+from galab.operators.es_noise import DenseNoise, draw, plan_of
 
 SIGMA = 0.2
 
@@ -43,7 +43,7 @@ def written_out(module, plan, centre, noise, place: int, sign: float, task):
     weights = {}
     for tensor in plan.tensors:
         part = noise[tensor.name]
-        if isinstance(part, Dense):
+        if isinstance(part, DenseNoise):
             step = part.values[place]
         else:
             step = (part.a[place] @ part.b[place].t() / tensor.rank**0.5).view(tensor.shape)

@@ -12,8 +12,8 @@ import torch
 
 from galab.config import RunConfig
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.memory_evaluator import Recalled
-from galab.evaluation.sources import Decoded
+from galab.evaluation.memory_evaluator import MemoryDeltaSource
+from galab.evaluation.sources import GenomeSource
 from galab.genome.weights import Layout
 from galab.operators.mutation.memory_bank import is_bank_alone
 from galab.training.build import build, network_and_task
@@ -56,10 +56,10 @@ def play(components: RunComponents, generations: int) -> Iterator[tuple[Any, Any
 def test_scores_are_those_of_the_weights(changes: Any) -> None:
     components = experiment_of(**changes)
     search = components.search
-    assert isinstance(search.decoded, Recalled)
+    assert isinstance(search.decoded, MemoryDeltaSource)
     plain = Evaluator(
         components.module, components.layout, components.task, chunk=8, precision="float32",
-        device=torch.device("cpu"), telling=True,
+        device=torch.device("cpu"), reports_usage=True,
     )  # fmt: skip
     for cohort, scores in play(components, 8):
         members = [search.decoder.decode(birth) for birth in cohort.births["id"].tolist()]
@@ -75,7 +75,7 @@ def test_it_does_not_matter_who_computes_or_what_was_known_before(changes: Any) 
     components = experiment_of(**changes)
     search, examples = components.search, components.search.executor.examples
     for cohort, scores in play(components, 6):
-        fresh = Recalled(search.decoder, search.pedigree, search.evaluator)
+        fresh = MemoryDeltaSource(search.decoder, search.pedigree, search.evaluator)
         parts = search.executor.parts(cohort)
         found = [one for part in parts[::-1] for one in fresh.measured([part], examples, None)][::-1]
         for name in ("loss", "correct"):
@@ -123,7 +123,7 @@ def test_a_crash_in_a_measure_fails_the_member_alone(tmp_path: Path) -> None:
     (tmp_path / "crash.py").write_text(CRASHY)
     components = experiment_of(task=f"{tmp_path}/crash.py:crashy", model="memory(heads=6, bank=random)",
                                mutate="memory-replace", crossover="none", elites=0, fitness="wrong")  # fmt: skip
-    assert isinstance(components.search.decoded, Recalled)
+    assert isinstance(components.search.decoded, MemoryDeltaSource)
     failed = 0
     for _, scores in play(components, 4):
         failed += len(scores.failures)
@@ -140,8 +140,8 @@ def test_a_class_of_somebodys_own_is_scored_as_it_answers(tmp_path: Path) -> Non
         "class Doubting(Memory):\n    def answers(self, near, head, classes):\n"
         "        return super().answers(near, head, classes) * near.amax(-2)[..., None]\n"
     )
-    assert type(experiment_of(model=f"{tmp_path}/own.py:Turned").search.decoded) is Decoded
-    assert type(experiment_of(model=f"{tmp_path}/own.py:Doubting").search.decoded) is Recalled
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Turned").search.decoded) is GenomeSource
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Doubting").search.decoded) is MemoryDeltaSource
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_class_of_somebodys_own_is_scored_as_it_answers(tmp_path: Path) -> Non
     ids=str,
 )  # fmt: skip
 def test_where_children_are_no_such_thing_weights_are_formed(changes: Any) -> None:
-    assert type(experiment_of(**changes).search.decoded) is Decoded
+    assert type(experiment_of(**changes).search.decoded) is GenomeSource
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from galab.evaluation import es_evaluator
 from galab.evaluation.batched import layer_rules
 from galab.evaluation.batched.low_rank import LowRank
 from galab.operators import es_noise
-from galab.operators.es_noise import Factors
+from galab.operators.es_noise import LowRankNoise
 from galab.strategies import evolution
 from galab.strategies import evolution as estimate
 from galab.training import evolution_search
@@ -101,7 +101,7 @@ def estimate_unscaled(patch: Patch) -> None:
     true = estimate._weighted_sum
 
     def wrong(noise: Any, weights: Any) -> Any:
-        return true(noise, weights) * (noise.a.shape[2] ** 0.5 if isinstance(noise, Factors) else 1)
+        return true(noise, weights) * (noise.a.shape[2] ** 0.5 if isinstance(noise, LowRankNoise) else 1)
 
     patch.setattr(estimate, "_weighted_sum", wrong)
 
@@ -173,7 +173,7 @@ def member_called_the_champion(patch: Patch) -> None:
     """What is saved as the result is one of the noisy members."""
 
     def wrong(self: Any) -> Any:
-        return [self.strategy.generation], [evolution_search.Centre(self.strategy.centre + np.float32(0.01))]
+        return [self.strategy.generation], [evolution_search.WeightVector(self.strategy.centre + np.float32(0.01))]
 
     patch.setattr(evolution_search.EvolutionSearch, "candidates", wrong)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from galab.errors import UsageError
-from galab.operators.islands import RULES, partners
+from galab.operators.islands import MATING_RULES, partners
 
 LINE = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
 
@@ -32,7 +32,7 @@ def requests(draw: st.DrawFn) -> dict:
         "first": draw(st.lists(st.integers(0, parents - 1), max_size=8)),
         "parents": parents,
         "ways": draw(st.integers(1, 6)),
-        "rule": draw(st.sampled_from(RULES)),
+        "rule": draw(st.sampled_from(MATING_RULES)),
         "choices": draw(st.integers(1, 5)),
         "distances": np.reshape(values, (parents, parents)),
         "groups": groups,

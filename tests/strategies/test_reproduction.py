@@ -112,12 +112,12 @@ def test_inherited_shares_follow_selection():
 
 def test_a_childs_shares_are_the_mean_of_its_parents_and_noise():
     ga = algorithm(mutate="dense:0.5,layer:0.5", mutate_shares="inherited", crossover="row", children=400)
-    shares = ga.reproduction.shares
+    shares = ga.reproduction.mixture
     shares.restore([0, 1, 2, 3], [[0, 0], [0, 0], [65_536 * 4, 0], [65_536 * 4, 0]])
     born = children(ga)
     for family, expected in ((0, 0.0), (1, 2.0), (2, 4.0)):
         mine = [b for b in born if (b.parents[0] > 1) + (b.parents[1] > 1) == family]
-        octaves = np.log2([part[0] / part[1] for part in shares.portions([b.id for b in mine])])
+        octaves = np.log2([part[0] / part[1] for part in shares.shares_of([b.id for b in mine])])
         assert octaves.mean() == pytest.approx(expected, abs=5 * 0.3 / len(mine) ** 0.5)
         assert octaves.std() == pytest.approx(0.2 * 2**0.5, rel=0.25)
 

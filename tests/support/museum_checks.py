@@ -21,7 +21,7 @@ from galab.config.resolve import decide
 from galab.contracts import Cohort, Scores
 from galab.genome.random import table
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, Directions, Noise, cosine, plan_of, variance
+from galab.operators.es_noise import DenseNoise, Directions, Noise, cosine, plan_of, variance
 from galab.strategies.evolution import EvolutionStrategy
 from galab.training.build import build, network_and_task
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
@@ -109,7 +109,7 @@ def formed(noise: Noise) -> dict[str, Tensor]:
     """Name to (Q, rows, ...) directions written out."""
     found = {}
     for name, part in noise.items():
-        if isinstance(part, Dense):
+        if isinstance(part, DenseNoise):
             found[name] = part.values
         else:
             found[name] = torch.einsum("qmr,qnr->qmn", part.a, part.b) / part.a.shape[2] ** 0.5
@@ -188,7 +188,7 @@ def noise_is_independent(rank: int | None = 4) -> None:
         for generation in range(1, 5):
             for _, noise in strategy._directions.between(strategy.noise_of(generation), 0, 8):
                 for part in noise.values():
-                    parts = [part.values] if isinstance(part, Dense) else [part.a, part.b]
+                    parts = [part.values] if isinstance(part, DenseNoise) else [part.a, part.b]
                     rows += [each.flatten(1)[:, :128] for each in parts]
     numbers = torch.cat(rows)
     # 128 numbers each: by chance two rows correlate by 0.09, and of some ten thousand pairs the closest by 0.4.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from galab.contracts import Generated, Inspected
+from galab.contracts import DescribesWeights, FreshExamples
 from galab.genome.random import Stream, codes, table
 from galab.tasks import load_task
 from galab.tasks.regression import KEY, LinearRegression
@@ -23,8 +23,8 @@ def task() -> LinearRegression:
 
 
 def test_it_makes_fresh_examples_and_inspects(task):
-    assert isinstance(task, Generated)
-    assert isinstance(task, Inspected)
+    assert isinstance(task, FreshExamples)
+    assert isinstance(task, DescribesWeights)
 
 
 def test_the_data_is_the_same_for_ever(task):

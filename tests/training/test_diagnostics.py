@@ -163,7 +163,7 @@ def test_operators_crossover_and_inherited_shares(generations: Any) -> None:
             assert line[f"selection_operator_{name}"] == sum(row[6] == number for row in rows) / len(rows)
         assert line["selection_crossover"] == sum(row[5] > 0 for row in rows) / len(rows)
         crossed.add(line["selection_crossover"])
-        own = components.strategy.reproduction.shares.portions(outcome.parents.tolist())
+        own = components.strategy.reproduction.mixture.shares_of(outcome.parents.tolist())
         assert line["selection_inherited_dense"] == pytest.approx(sum(own[:, 0]) / len(own))
         assert line["selection_inherited_dense"] + line["selection_inherited_layer"] == pytest.approx(1)
     assert len(crossed) > 1

@@ -24,7 +24,14 @@ from typing import Any, TypeVar
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.errors import GalabError
-from galab.evaluation.executors.worker import GOODBYE_SECONDS, Child, ignore_interrupts, receive, require_children, send
+from galab.evaluation.executors.worker import (
+    GOODBYE_SECONDS,
+    WorkerProcess,
+    ignore_interrupts,
+    receive,
+    require_children,
+    send,
+)
 from galab.training.build import own_threads
 from galab.training.loop import EvaluationRequest, EvaluationResult, Result
 from galab.training.search import RunComponents, Shared
@@ -196,7 +203,7 @@ def run_in_processes(
     return _TrialProcesses(batches, trials, progress, interrupted).run(jobs)
 
 
-class _Worker(Child):
+class _Worker(WorkerProcess):
     """One process, and the trials that it is at; it is no daemon, because its trials may have workers of their own."""
 
     def __init__(self) -> None:
@@ -239,7 +246,7 @@ class _TrialProcesses:
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            kind, *values = worker.hear()
+            kind, *values = worker.receive()
         except (EOFError, OSError):
             self._replace_dead(worker)
             return
