@@ -251,7 +251,7 @@ def _between(champions: list[ProbedChampion], shown: Examples) -> tuple[list[Way
         "not_aligned_because": None,
     }
     layout = champion.saved.layout
-    if not is_perceptron(champion.saved.module()):
+    if not is_perceptron(champion.saved.module):
         facts["not_aligned_because"] = (
             f"the hidden neurons of {champion.saved.config.model} are not those of linear layers"
         )
