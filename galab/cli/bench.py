@@ -64,8 +64,7 @@ def bench(
     It takes the flags of `galab run`, or a run's folder, and lets chunk, threads, workers, precision and compilation
     take turns, one setting after the other. All settings must give the same losses. Without --tune nothing is written.
     """
-    from galab.doctor.apply import best_settings, check_unused, write_file
-    from galab.doctor.benchmark import benchmark_of_config, benchmark_of_run
+    from galab.doctor.benchmark import benchmark_of_config, benchmark_of_run, best_settings, check_unused, write_file
     from galab.doctor.tuning import parse_settings
     from galab.training.compose import compose
 
@@ -106,7 +105,7 @@ def _check_run(path: Path, tune: bool) -> None:
 
 def _into_run(path: Path, found: TuningResult, tune: bool) -> str:
     """What to do with the best settings of a run, after they were written if that was asked for."""
-    from galab.doctor.apply import write_into
+    from galab.doctor.benchmark import write_into
     from galab.storage.run_folder import RunFolder
 
     if not found.changes:

@@ -221,8 +221,8 @@ def evolution(
     generation's estimate points along the true gradient, which population, rank, pairing, sigma and learning rate
     would do better, and how long a generation takes. Nothing is written.
     """
-    from galab.doctor.advice import findings_json
-    from galab.doctor.measure import measure_estimate
+    from galab.doctor.es_advice import findings_json
+    from galab.doctor.es_measurements import measure_estimate
     from galab.training.compose import compose
 
     config = compose(given(flags), preset=preset, config_file=config_file, trust=trust, evolution=True)

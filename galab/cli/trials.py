@@ -36,8 +36,7 @@ def run_trials(
     config: RunConfig, seeds: str, *, name: str | None, runs: Path, jobs: int | None, quiet: bool
 ) -> int:
     """``galab run --seeds``."""
-    from galab.training.trials.grid import parse_seeds
-    from galab.training.trials.trials import start_trials
+    from galab.training.trials.trials import parse_seeds, start_trials
 
     numbers = parse_seeds(seeds)
     with Summary(len(numbers), quiet=quiet).shown() as summary:
@@ -238,8 +237,9 @@ def sweep(
     are skipped.
     """
     from galab.training.compose import compose
-    from galab.training.trials.grid import parse_grid, parse_seeds
+    from galab.training.trials.sweep import parse_grid
     from galab.training.trials.sweep import sweep as run_sweep
+    from galab.training.trials.trials import parse_seeds
 
     values = parse_grid(grid)
     own = given(flags)

@@ -25,8 +25,8 @@ class StrategyKind:
         evaluations: what the evaluations of a run are, in words.
         search: ``"module:Class"`` that builds and runs the strategy, see :class:`galab.training.search.Search`.
         replay: ``"module:Class"`` that computes the centres of a saved run again, for ``galab verify`` and the history
-            of a run, see :class:`galab.saved_runs.verify.CentreReplay`; empty where there are individuals, which follow
-            from their seeds.
+            of a run, see :class:`galab.saved_runs.centre_replay.CentreReplay`; empty where there are individuals, which
+            follow from their seeds.
         record: the file in the run folder that holds what the run can be computed again from.
         breeds: whether there are individuals and births, and not one centre.
         inherits: whether members descend from members before them.
@@ -76,7 +76,7 @@ EVOLUTION = StrategyKind(
     size="population",
     evaluations="members x examples",
     search="galab.training.evolution_search:EvolutionSearch",
-    replay="galab.saved_runs.es_replay:ScoreReplay",
+    replay="galab.saved_runs.centre_replay:ScoreReplay",
     estimates=True,
 )
 GRADIENTS = StrategyKind(
@@ -85,7 +85,7 @@ GRADIENTS = StrategyKind(
     size="",
     evaluations="examples forwards, and each of them backwards too",
     search="galab.training.gradient_search:GradientSearch",
-    replay="galab.saved_runs.gradient_replay:GradientReplay",
+    replay="galab.saved_runs.centre_replay:GradientReplay",
     gradients=True,
 )
 VECTORS = StrategyKind(
@@ -94,7 +94,7 @@ VECTORS = StrategyKind(
     size="population",
     evaluations="members x examples",
     search="galab.training.vector_search:VectorSearch",
-    replay="galab.saved_runs.es_replay:ScoreReplay",
+    replay="galab.saved_runs.centre_replay:ScoreReplay",
 )
 KINDS = (GENETIC, RANDOM, EVOLUTION, GRADIENTS, VECTORS)
 #: Of galab's own strategies.

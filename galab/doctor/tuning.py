@@ -29,9 +29,8 @@ from galab.doctor.interleaved_timing import (
     time_in_turns,
 )
 from galab.errors import GalabError, UsageError, closest
+from galab.training.resolve import SPEED_SETTINGS
 
-#: In the order in which they are tried: each later one is tried with the best of those before. Compiling takes longest.
-SETTINGS = ("precision", "threads", "workers", "chunk", "compile")
 _FEW_CORES = 4
 Changes = dict[str, Any]
 
@@ -59,9 +58,9 @@ def parse_settings(text: str) -> tuple[str, ...]:
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names or ("",):
-        if name not in SETTINGS:
-            hint = closest(name, list(SETTINGS))
-            raise UsageError(f"expected --vary to name some of {', '.join(SETTINGS)}, got '{name}'.{hint}")
+        if name not in SPEED_SETTINGS:
+            hint = closest(name, list(SPEED_SETTINGS))
+            raise UsageError(f"expected --vary to name some of {', '.join(SPEED_SETTINGS)}, got '{name}'.{hint}")
     return names
 
 
@@ -71,7 +70,7 @@ def values_to_try(
     """What to try besides a configuration's own value of a setting.
 
     Args:
-        name: one of :data:`SETTINGS`.
+        name: one of :data:`SPEED_SETTINGS`.
         config: the best configuration so far.
         numerics: its ``chunk`` and ``compiled``, as they really are, and the ``members`` of a generation.
         machine: where it runs.
@@ -125,7 +124,7 @@ def settings_text(config: RunConfig, numerics: Mapping[str, Any]) -> str:
 
 def changes_of(config: RunConfig, default: RunConfig) -> Changes:
     """The settings in which a configuration differs from the default one."""
-    return {name: getattr(config, name) for name in SETTINGS if getattr(config, name) != getattr(default, name)}
+    return {name: getattr(config, name) for name in SPEED_SETTINGS if getattr(config, name) != getattr(default, name)}
 
 
 def flags_of(changes: Mapping[str, Any]) -> list[str]:

@@ -344,3 +344,8 @@ def _permutation_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> f
 def _all_orders(n: int) -> NDArray[np.intp]:
     """(n!, n) every order of n places."""
     return np.array(list(permutations(range(n))), dtype=np.intp)
+
+
+def p_text(p: float) -> str:
+    """A p value with three decimals, or with two digits where that would be 0."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"

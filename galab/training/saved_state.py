@@ -24,7 +24,6 @@ from galab.genome.weights import Layout
 from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder, locate
-from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_of, task_of
 from galab.training.checkpoint import (
@@ -36,6 +35,7 @@ from galab.training.checkpoint import (
     load_founders,
     records_of,
 )
+from galab.training.resolve import load_table
 from galab.training.search import RunComponents, Shared
 
 
@@ -175,7 +175,7 @@ class SavedState:
             UsageError: it lies in a run folder, and this is a lone checkpoint.
         """
         if self.folder is not None:
-            return distribution_table.resolve(self.config.distribution, self.folder)
+            return load_table(self.config.distribution, self.folder)
         try:
             return table(self.config.distribution)
         except UsageError as error:

@@ -24,7 +24,6 @@ from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
-from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
 from galab.training.checkpoint import check_data, data_of, save_founders
@@ -32,7 +31,14 @@ from galab.training.compose import varied
 from galab.training.log_fields import Totals
 from galab.training.loop import EvaluationRequest, EvaluationResult, Hook, Loop, Result, run_to_end
 from galab.training.origin import branch, origin_founders, pinned_origin
-from galab.training.resolve import default_name, resolve
+from galab.training.resolve import (
+    default_name,
+    load_table,
+    resolve,
+    resolve_distribution,
+    same_distribution,
+    table_files,
+)
 from galab.training.saved_state import SavedState, newest
 from galab.training.search import RunComponents, Shared
 from galab.training.stop import StopRules, interruptible
@@ -55,7 +61,7 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     if changes.keys() & set(STOP_RULES):
         # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
         changes = dict.fromkeys(STOP_RULES) | changes
-    if distribution_table.repeats(changes.get("distribution", ""), config.distribution):
+    if same_distribution(changes.get("distribution", ""), config.distribution):
         changes = {**changes, "distribution": config.distribution}
     new = RunConfig.from_dict(carried_over(config.to_dict(), changes) | changes)
     # As saved: repeating the flag that a run was started with, such as a --sigma that is off the grid, is no change.
@@ -162,13 +168,13 @@ def start_steps(
 ) -> RunSteps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config = varied(config, {"strategy": config.strategy})  # whose kind its class decides, where it is the user's own
-    config, law = distribution_table.settle(pinned_origin(resolve(config)))
+    config, law = resolve_distribution(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)
     module, task = network_and_task(config, shared)
     components = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
-    files = distribution_table.files_of(config.distribution, law)
+    files = table_files(config.distribution, law)
     create, called = (RunFolder.create, name) if name else (RunFolder.create_free, default_name(config))
     folder = create(runs, called, content, files=files)
     return (yield from _run_session(folder, components, Totals(), None, recorders, hooks, shared=shared))
@@ -248,7 +254,7 @@ def _resume(
         check_workers(config)
         module, task = network_and_task(config, shared)
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
-        law = distribution_table.resolve(config.distribution, folder)
+        law = load_table(config.distribution, folder)
         components = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
         (folder.path / kind_of(config.strategy).record).unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)

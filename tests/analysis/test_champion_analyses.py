@@ -12,7 +12,6 @@ from analysis_runs import CLOUDS_WITH_FAILURES
 from analysis_runs import KINDS as RUNS
 from analysis_runs import SMALL as BASE
 
-from galab.analysis.alignment import is_perceptron, layers_of, weights_in
 from galab.analysis.base import Analysis
 from galab.analysis.generation_size import generation_size
 from galab.analysis.landscape import landscape
@@ -20,6 +19,7 @@ from galab.analysis.meeting import meeting
 from galab.analysis.neuron import neuron
 from galab.analysis.robustness import robustness
 from galab.analysis.variance import variance
+from galab.analysis.weight_space import is_perceptron, layers_of, weights_in
 from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
 from galab.genome.step_sizes import sigma

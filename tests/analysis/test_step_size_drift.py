@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from galab.analysis.step_size_drift import drift, with_rounding
+from galab.analysis.step_size import drift, with_rounding
 from galab.operators.step_size import Fixed, LogNormal, MeanReverting, ThreePoint, predicted_spread
 
 GENERATIONS = 10_000

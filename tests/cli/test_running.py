@@ -179,6 +179,6 @@ def test_a_terminal_gets_one_line_that_is_cleared_also_after_an_error(
     def full(*_: Any) -> None:
         raise OSError("the disk burns")
 
-    monkeypatch.setattr("galab.storage.log.Journal.append", full)
+    monkeypatch.setattr("galab.storage.log.LogFile.append", full)
     assert "the disk burns" in galab("run", *FLAGS, code=1).err
     assert len(stopped) == 2, "the cursor of the terminal would stay hidden"

@@ -23,8 +23,8 @@ from galab.saved_runs.export import export, read_genome
 from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.saved_runs.verify import verify
 from galab.storage.run_folder import RunFolder
-from galab.training import distribution_table
 from galab.training.compose import compose
+from galab.training.resolve import load_table
 from galab.training.start import resume, start
 
 SCIPY = "scipy:t(df=5)"
@@ -110,7 +110,7 @@ def test_a_run_killed_before_its_first_checkpoint_has_its_table(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr("galab.training.start._sit", killed)
+        patch.setattr("galab.training.start._run_session", killed)
         with pytest.raises(Crash):
             evolve("killed", distribution=law)
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoints", "config.json", "tables"]
@@ -234,8 +234,8 @@ def test_an_origin_with_a_damaged_table_is_refused(evolve: Any, tmp_path: Path) 
 def test_a_saved_distribution_must_name_its_table(evolve: Any) -> None:
     folder = RunFolder(evolve(distribution=SCIPY))
     with pytest.raises(CheckpointError, match="to end with # and the hash of its table"):
-        distribution_table.resolve(SCIPY, folder)
-    assert distribution_table.resolve("cauchy", folder) is table("cauchy")
+        load_table(SCIPY, folder)
+    assert load_table("cauchy", folder) is table("cauchy")
 
 
 def test_nothing_is_written_where_there_is_no_table(evolve: Any, tmp_path: Path) -> None:

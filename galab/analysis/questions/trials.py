@@ -23,10 +23,9 @@ from galab.errors import UsageError, closest
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
-from galab.training.trials.grid import checked_seeds
 from galab.training.trials.processes import ProgressCallback
 from galab.training.trials.sweep import Words, run_cells
-from galab.training.trials.trials import Trials
+from galab.training.trials.trials import Trials, checked_seeds
 
 
 @dataclass(frozen=True, slots=True, eq=False)

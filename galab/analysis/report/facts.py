@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from galab.config import RunConfig, complete
 from galab.config.strategy_kinds import kind_of
-from galab.doctor.advice import advice
-from galab.doctor.measure import measure_estimate
+from galab.doctor.es_advice import advice
+from galab.doctor.es_measurements import measure_estimate
 from galab.errors import GalabError
 from galab.storage import checkpoints
 from galab.storage.groups import group_of

@@ -1,22 +1,24 @@
-"""Several configurations with several seeds each, in one folder; what is finished already is not computed again.
+"""Sweeps: several configurations with several seeds each, in one folder; what is finished is not computed again.
 
-A small grid of configurations, several seeds each; what is finished already is not computed again.
+The configurations are named cells, or the combinations of a grid such as ``sigma=0.01,0.02``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galab.config import RunConfig
+from galab.config import RunConfig, field_type
+from galab.config.parsing import split_outside
 from galab.config.registry import TASKS
 from galab.config.spelling import Given, OptionError
 from galab.config.traits import plans_its_end
-from galab.errors import GalabError, RunFolderError, UsageError
+from galab.errors import GalabError, RunFolderError, UsageError, closest
 from galab.storage import checkpoints
 from galab.storage.groups import GroupFolder, is_group
 from galab.storage.run_folder import RunFolder
@@ -25,11 +27,11 @@ from galab.training.checkpoint import config_of
 from galab.training.compose import varied
 from galab.training.search import Shared
 from galab.training.start import STOP_RULES
-from galab.training.trials.grid import cells_of, checked_seeds
 from galab.training.trials.processes import ProgressCallback, Trial
 from galab.training.trials.trials import (
     Trials,
     TrialStatus,
+    checked_seeds,
     data_description,
     group_json,
     jobs_for,
@@ -235,3 +237,59 @@ def sweep(
     path = Path(runs) / (name or f"{TASKS.parse(config.task).short}-sweep")
     cells = {cell: partial(varied, config, values) for cell, values in cells_of(grid).items()}
     return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, progress=progress)
+
+
+def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """``["sigma=0.01,0.02"]`` as ``{"sigma": [0.01, 0.02]}``; a ``;`` separates values that hold commas themselves.
+
+    Raises:
+        UsageError: a text is no ``field=values``, the field is unknown or given twice, or a value is of another type.
+    """
+    known = [item.name for item in dataclasses.fields(RunConfig)]
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        separator = ";" if len(split_outside(values, ";")) > 1 else ","
+        words = [word for word in split_outside(values, separator) if word]
+        if not equals or not words:
+            raise UsageError(f"expected --grid as FIELD=VALUE,VALUE, got '{text}'; write for example sigma=0.01,0.02")
+        if name not in known:
+            raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} `galab options` lists them.")
+        if name == "seed":
+            raise UsageError("expected --seeds for the seeds of a sweep, got --grid seed=...; write --seeds 0-4")
+        if name in grid or len(set(words)) < len(words):
+            raise UsageError(f"expected every field and value of a grid once, got '{text}' again; leave one out")
+        grid[name] = [_typed(name, word) for word in words]
+    if not grid:
+        raise UsageError("expected at least one --grid FIELD=VALUE,VALUE, got none; write for example sigma=0.01,0.02")
+    return grid
+
+
+def cells_of(grid: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+    """Every combination of a grid, by the name of its folder: ``sigma=0.01,crossover=none``.
+
+    Raises:
+        UsageError: two combinations would have the same folder.
+    """
+    cells: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*grid.values()):
+        cell = dict(zip(grid, values, strict=True))
+        name = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in ",".join(map(_word, cell.items())))
+        if name in cells:
+            raise UsageError(f"expected values that differ as words of a folder's name, got '{name}' twice")
+        cells[name] = cell
+    return cells
+
+
+def _word(item: tuple[str, Any]) -> str:
+    name, value = item
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+def _typed(name: str, word: str) -> Any:
+    kind = field_type(name)
+    try:
+        return kind(word)
+    except ValueError:
+        raise UsageError(f"expected {name} in --grid to be of type {kind.__name__}, got '{word}'; correct it") from None

@@ -1,6 +1,6 @@
-"""Many trials of one configuration: a group of runs that differ in nothing but the seed.
+"""Trials: runs of one configuration that differ in nothing but the seed, in one group folder.
 
-How the trials of a group stand, as their folders say.
+Starting and resuming them, and the status of each as its folder says.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import dataclasses
 import math
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,14 @@ from galab.errors import RunFolderError, UsageError
 from galab.storage.groups import GroupFolder
 from galab.storage.log import last_line
 from galab.storage.run_folder import RunFolder
-from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.origin import origin_founders, pinned_origin
-from galab.training.resolve import default_name, resolve
+from galab.training.resolve import default_name, resolve, resolve_distribution
 from galab.training.search import Shared
 from galab.training.start import changed
 from galab.training.stop import interruptible
 from galab.training.tensorboard import Progress
-from galab.training.trials.grid import checked_seeds
 from galab.training.trials.processes import ProgressCallback, Trial, run_in_processes, run_in_this_process
 
 
@@ -276,7 +275,7 @@ def prepared_config(config: RunConfig, seed: int, jobs: int, shared: Shared | No
     threads = config.threads or (max(1, cores() // (jobs * max(1, config.workers))) if jobs > 1 else 0)
     with own_threads():
         # Every trial then has the numbers of this table, or says that it cannot.
-        config, law = distribution_table.settle(
+        config, law = resolve_distribution(
             pinned_origin(resolve(dataclasses.replace(config, seed=seed, threads=threads)))
         )
         module, task = network_and_task(config, shared)
@@ -319,3 +318,42 @@ def _folder_and_seed(member: tuple[Path, RunConfig]) -> tuple[Path, int]:
 
 def _ignore_progress(_index: int, _progress: Progress) -> None:
     """Hears nothing."""
+
+
+_MOST_SEEDS = 10_000
+_ADVICE = "give whole numbers and ranges, such as 0-15 or 0,3,7-9"
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``"0,3,7-9"`` as ``(0, 3, 7, 8, 9)``.
+
+    Raises:
+        UsageError: a part is no number or range, a range goes down, or a seed comes twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (word.strip() for word in part.partition("-"))
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"expected --seeds as whole numbers, got '{part.strip() or text}'; {_ADVICE}")
+        low, high = int(first), int(last or first)
+        if high < low:
+            raise UsageError(f"expected a range of --seeds to go up, got '{part.strip()}'; write {high}-{low}")
+        if high - low + len(seeds) >= _MOST_SEEDS:
+            raise UsageError(f"expected at most {_MOST_SEEDS:,} seeds, got more in '{text}'; {_ADVICE}")
+        seeds.extend(range(low, high + 1))
+    return checked_seeds(seeds)
+
+
+def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Seeds that can be those of trials.
+
+    Raises:
+        UsageError: there are none, one comes twice, or one is no seed.
+    """
+    if not seeds:
+        raise UsageError(f"expected at least one seed, got none; {_ADVICE}")
+    if twice := [seed for seed, count in Counter(seeds).items() if count > 1]:
+        raise UsageError(f"expected every seed once, got {twice[0]} twice; leave one out")
+    for seed in seeds:
+        RunConfig(seed=seed)  # bounds and type
+    return tuple(seeds)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.analysis.questions.answer import numbers_of_trials, numbers_sentence
-from galab.analysis.questions.files import write
+from galab.analysis.questions.answer import numbers_of_trials, numbers_sentence, write
 from galab.analysis.questions.question import AnalysisNumber, Question
 from galab.analysis.questions.trials import read_question, run_question
 from galab.config.strategy_kinds import kind_of

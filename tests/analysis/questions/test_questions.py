@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from galab.analysis.questions import trials as running
-from galab.analysis.questions.answer import answer, sentence
-from galab.analysis.questions.files import write
+from galab.analysis.questions.answer import answer, sentence, write
 from galab.analysis.questions.question import RARE, Condition, Question
 from galab.analysis.questions.trials import home, read_question, run_question
 from galab.cli.main import main

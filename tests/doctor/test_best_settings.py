@@ -12,8 +12,14 @@ import torch
 from lab_outcome import merged
 
 from galab.config import RunConfig
-from galab.doctor.apply import best_settings, check_unused, write_file, write_into
-from galab.doctor.benchmark import benchmark_of_config, benchmark_of_run
+from galab.doctor.benchmark import (
+    benchmark_of_config,
+    benchmark_of_run,
+    best_settings,
+    check_unused,
+    write_file,
+    write_into,
+)
 from galab.doctor.interleaved_timing import Speedup, Timing
 from galab.doctor.tuning import SettingResult, TuningResult
 from galab.errors import NumericProfileError, RunFolderError, UsageError

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from galab.doctor.measure import EstimateFindings, SigmaMeasurement
+from galab.doctor.es_measurements import EstimateFindings, SigmaMeasurement
 from galab.operators.es_noise import pairs_for
 from galab.strategies.optimizers import parse
 

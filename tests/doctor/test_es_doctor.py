@@ -14,8 +14,8 @@ import pytest
 
 from galab.config import RunConfig
 from galab.config.resolve import decide
-from galab.doctor.advice import advice, findings_json, starting_rate
-from galab.doctor.measure import EstimateFindings, RankPrediction, SigmaMeasurement, measure_estimate
+from galab.doctor.es_advice import advice, findings_json, starting_rate
+from galab.doctor.es_measurements import EstimateFindings, RankPrediction, SigmaMeasurement, measure_estimate
 from galab.operators.es_noise import cosine, one_sided_cosine
 
 SMALL: dict[str, Any] = {

@@ -1,8 +1,6 @@
 """What an evolution strategy's estimate is worth before a run: the law's prediction, and measurements at the start.
 
-Nothing is written. The law is that of :mod:`galab.operators.es_noise`; :mod:`galab.doctor.advice` puts it into words.
-
-What a look at an evolution strategy's start found, as plain values.
+Nothing is written. The law is that of :mod:`galab.operators.es_noise`; :mod:`galab.doctor.es_advice` words the advice.
 """
 
 from __future__ import annotations
@@ -36,11 +34,10 @@ from galab.strategies.evolution import (
     single_weights,
     without_failures,
 )
-from galab.training import distribution_table
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.training.origin import origin_founders, pinned_origin
-from galab.training.resolve import resolve
+from galab.training.resolve import resolve, resolve_distribution
 from galab.training.search import RunComponents
 from galab.training.true_gradient import TrueGradient
 
@@ -173,7 +170,7 @@ def measure_estimate(config: RunConfig, *, budget: float = 30.0) -> EstimateFind
         UsageError: the configuration cannot be carried out.
     """
     seeded = dataclasses.replace(config, seed=0 if config.seed is None else config.seed)
-    config, law = distribution_table.settle(pinned_origin(resolve(seeded)))
+    config, law = resolve_distribution(pinned_origin(resolve(seeded)))
     module, task = network_and_task(config)
     components = build(config, module, task, law=law, founders=origin_founders(config, module))
     search = components.search_of(EvolutionSearch)
