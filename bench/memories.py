@@ -64,11 +64,11 @@ def _decoding(generations: int) -> Any:
     config = resolve(RunConfig(**_COMMON, crossover="none", seed=0, generations=generations, threads=1))
     components: RunComponents = build(config, *network_and_task(config))
     search: Any = components.search
-    search.begin()
+    search.initial_records()
     for _ in range(generations):
         cohort = search.strategy.ask()
-        search.before(cohort)
-        search.after(search.strategy.tell(search.executor.score(cohort)))
+        search.before_tell(cohort)
+        search.after_tell(search.strategy.tell(search.executor.score(cohort)))
     births = search.strategy.ask().births["id"].tolist()
 
     def decode() -> None:

@@ -66,7 +66,7 @@ def components(config: RunConfig, examples: Examples, **changes: Any) -> RunComp
     # What depends on the number of images, such as whether compiling pays, is decided for these.
     config = resolve(dataclasses.replace(config, batch=len(examples), **changes))
     made = build(dataclasses.replace(config, batch=0), module, _on(task, examples))
-    made.search.begin()
+    made.search.initial_records()
     return made
 
 
@@ -75,7 +75,7 @@ def generation(of: RunComponents) -> Callable[[], None]:
 
     def once() -> None:
         cohort = of.strategy.ask()
-        of.search.after(of.strategy.tell(of.executor.score(cohort)))
+        of.search.after_tell(of.strategy.tell(of.executor.score(cohort)))
 
     return once
 
@@ -110,12 +110,12 @@ def check_equal(of: RunComponents, examples: Examples) -> None:
         expected = [-float(_loss(of, member, examples)) for member in members]
     if not np.allclose(scores.fitness[: len(expected)], expected, rtol=TOLERANCE[of.config.precision]):
         raise AssertionError(f"galab's fitness is {scores.fitness[: len(expected)]}, torch's {expected}")
-    of.search.after(of.strategy.tell(scores))
+    of.search.after_tell(of.strategy.tell(scores))
 
 
 def _decoded(of: RunComponents, cohort: Cohort) -> list[Weights]:
     """The weights of the first children, from their lineage."""
-    decoder = of.search_of(GeneticSearch).decoder
+    decoder = of.search_as(GeneticSearch).decoder
     births = cohort.births["id"].tolist()[:_CHECKED]
     return [tensors_of(of.layout, decoder.decode(birth)) for birth in births]
 

@@ -15,7 +15,7 @@ from galab.genome.step_sizes import Steps
 from galab.training.build import network_and_task, own_threads
 from galab.training.loop import EvaluationResult
 from galab.training.resolve import resolve
-from galab.training.search import Shared
+from galab.training.search import SharedByTrials
 from galab.training.trials.processes import Trial, score_one_by_one
 from galab.training.trials.trials import trial_batches
 
@@ -57,7 +57,7 @@ def _row(what: str, config: RunConfig, bar: float, rounds: int) -> Row:
 
 def _stepper(trials: list[Trial], stack: ExitStack) -> Callable[[], object]:
     """A call that takes every trial a few generations further."""
-    shared = Shared(cache_share=1 / len(trials))
+    shared = SharedByTrials(cache_share=1 / len(trials))
     runs = [stack.enter_context(closing(trial.steps(lambda progress: None, shared))) for trial in trials]
     requests = _rounds(runs)
     return lambda: [next(requests) for _ in range(_GENERATIONS)]

@@ -207,7 +207,7 @@ def _slice(champion: ProbedChampion, shown: Examples) -> tuple[Slice | None, dic
     if saved.folder is not None:
         history = History(saved)
         number = champion.number
-        line = range(number + 1) if history.has_centre else [birth.id for birth in history.line(number)]
+        line = range(number + 1) if history.has_centre else [birth.id for birth in history.descent(number)]
         places = np.unique(np.linspace(0, len(line) - 1, min(len(line), _ANCESTORS)).astype(int))
         way = [member.floats() for _, member in history.walk([line[place] for place in places.tolist()])]
     parents = []

@@ -144,7 +144,7 @@ def _bred(fine: RunComponents, coarse: RunComponents) -> ScorePair:
     scores, others = fine.executor.score(cohort), coarse.executor.score(again)
     elsewhere = fine.executor.score(Cohort(cohort.generation + 1, cohort.births, cohort.children))
     for side in (fine, coarse):
-        side.search.after(side.strategy.tell(scores))
+        side.search.after_tell(side.strategy.tell(scores))
     return ScorePair(cohort.generation, scores.fitness, others.fitness, elsewhere=elsewhere.fitness)
 
 
@@ -152,7 +152,7 @@ class _Truth:
     """The gradients that an evolution strategy estimates."""
 
     def __init__(self, components: RunComponents) -> None:
-        config, task, search = components.config, components.task, components.search_of(EvolutionSearch)
+        config, task, search = components.config, components.task, components.search_as(EvolutionSearch)
         fresh = fresh_examples(task, search.evaluator.prepared)
         run_key = components.founders.run_key
         self._minibatches = Minibatches(search.executor.examples, config.batch, run_key, fresh)
@@ -166,7 +166,7 @@ class _Truth:
 
 def _moved(fine: RunComponents, coarse: RunComponents, truth: _Truth) -> ScorePair:
     """A generation of an evolution strategy."""
-    one, other = fine.search_of(EvolutionSearch), coarse.search_of(EvolutionSearch)
+    one, other = fine.search_as(EvolutionSearch), coarse.search_as(EvolutionSearch)
     cohort, again = one.strategy.ask(), other.strategy.ask()
     scores, others = one.executor.score(cohort), other.executor.score(again)
     found = truth.at(one, cohort.generation)

@@ -117,7 +117,7 @@ def _ancestors(champion: ProbedChampion, count: int) -> tuple[list[int], Floats]
     if history.has_centre:
         line = {generation: generation for generation in range(champion.generation)}
     else:
-        line = {birth.id: birth.generation for birth in history.line(champion.number)[:-1]}
+        line = {birth.id: birth.generation for birth in history.descent(champion.number)[:-1]}
     numbers = list(line)
     wanted = np.unique(np.rint(np.geomspace(1, max(len(numbers), 1), count)).astype(int)) - 1
     chosen = [numbers[place] for place in wanted.tolist() if place < len(numbers)]

@@ -128,7 +128,7 @@ def steps_taken(saved: SavedRun, most: int) -> Iterator[tuple[int, NDArray[np.fl
         UsageError: it is a lone checkpoint, without its history.
     """
     history = History(saved)
-    count = history.generation if history.has_centre else len(history.line(history.champion())) - 1
+    count = history.generation if history.has_centre else len(history.descent(history.champion())) - 1
     wanted = {round(place) for place in np.linspace(1, count, min(most, count))} if count > 0 else set[int]()
     before: NDArray[np.float32] | None = None
     for place, (generation, member) in enumerate(history.trajectory()):

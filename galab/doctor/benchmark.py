@@ -213,7 +213,7 @@ class PreparedRun:
         asked = time.perf_counter()
         scores = self._components.executor.score(cohort)
         scored = time.perf_counter()
-        search.after(strategy.tell(scores))
+        search.after_tell(strategy.tell(scores))
         told = time.perf_counter()
         evaluated = scored - asked if self._timer is None else self._timer.seconds
         return Timing(scored - began - evaluated, evaluated, told - scored, scores.evaluations), scores
@@ -330,7 +330,7 @@ def _at_start(config: RunConfig, law: Table) -> Benchmark:
 
     def begun(config: RunConfig) -> RunComponents:
         components = build(config, module, task, law=law, founders=founders)
-        components.search.begin()
+        components.search.initial_records()
         return components
 
     return Benchmark(config, task, begun)

@@ -173,7 +173,7 @@ def measure_estimate(config: RunConfig, *, budget: float = 30.0) -> EstimateFind
     config, law = resolve_distribution(pinned_origin(resolve(seeded)))
     module, task = network_and_task(config)
     components = build(config, module, task, law=law, founders=origin_founders(config, module))
-    search = components.search_of(EvolutionSearch)
+    search = components.search_as(EvolutionSearch)
     directions = Directions(
         search.plan, law, components.founders.run_key, torch.device(config.device), config.cache_mb << 20
     )

@@ -143,7 +143,7 @@ class History:
             raise UsageError(f"expected an individual that was selected once, got number {number}; choose another")
         return found
 
-    def line(self, birth: int) -> list[Birth]:
+    def descent(self, birth: int) -> list[Birth]:
         """How an individual descends, oldest first, from a founder to itself; of two parents, from the first one."""
         known = {one.id: one for one in lineage_of(self.rows, [birth])}
         found = []
@@ -179,7 +179,7 @@ class History:
         if self.has_centre:
             yield from self._centres(set(range(self.generation + 1)))
             return
-        line = self.line(self.champion())
+        line = self.descent(self.champion())
         generations = {birth.id: birth.generation for birth in line}
         for number, member in self._individuals(list(generations)):
             yield generations[number], member

@@ -26,7 +26,7 @@ from galab.training.build import own_threads
 from galab.training.champion import ChampionSelector
 from galab.training.individuals import candidates_of, numbers_of
 from galab.training.saved_state import SavedState, load_state
-from galab.training.search import Shared
+from galab.training.search import SharedByTrials
 from galab.training.trust import OPERATORS, check
 
 
@@ -161,7 +161,7 @@ def open_below(paths: Sequence[Path], *, trust: bool = False) -> list[SavedRun]:
             raise RunFolderError(f"expected runs at '{path}', found none; `galab list` shows the runs")
         for one in below:
             found.setdefault(one.resolve(), one)
-    shared = Shared()
+    shared = SharedByTrials()
     return [SavedRun.open(one, trust=trust, shared=shared) for one in found.values()]
 
 

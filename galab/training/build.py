@@ -1,4 +1,4 @@
-"""Everything that a run computes with, built from its configuration."""
+"""Build the components of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from galab.genome.initial import Founders, founders_given, founders_of
 from galab.genome.random import Table, table
 from galab.models import build_model
 from galab.tasks import Classification, load_task
-from galab.training.search import RunComponents, Search, SearchInputs, Shared
+from galab.training.search import RunComponents, Search, SearchInputs, SharedByTrials
 
 
 @contextmanager
@@ -36,13 +36,13 @@ def own_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
+def network_and_task(config: RunConfig, shared: SharedByTrials | None = None) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it."""
     task = task_of(config, shared)
     return network_of(config, task.input_shape, task.outputs), task
 
 
-def task_of(config: RunConfig, shared: Shared | None = None) -> Task:
+def task_of(config: RunConfig, shared: SharedByTrials | None = None) -> Task:
     """The task with its data; the same one for several runs where ``shared`` has it already."""
     known = {} if shared is None else shared.tasks
     run_key = config.seed or 0
@@ -74,9 +74,9 @@ def build(
     *,
     law: Table | None = None,
     founders: Founders | None = None,
-    shared: Shared | None = None,
+    shared: SharedByTrials | None = None,
 ) -> RunComponents:
-    """Wire up a run.
+    """Build a run.
 
     Args:
         config: a resolved configuration.
@@ -105,15 +105,15 @@ def build(
     elif founders is None:
         founders = founders_of(module, run_key)
     law = table(config.distribution) if law is None else law
-    inputs = SearchInputs(config, task, module, founders, law, shared or Shared())
+    inputs = SearchInputs(config, task, module, founders, law, shared or SharedByTrials())
     search: Search = load_reference(kind_of(config.strategy).search).build(inputs)
     components = RunComponents(config, task, module, founders, law, search)
-    inputs.shared.like = inputs.shared.like or components
+    inputs.shared.first_built = inputs.shared.first_built or components
     return components
 
 
 def profile_of(components: RunComponents) -> dict[str, Any]:
-    """The numeric profile of an experiment on this machine."""
+    """The numeric profile of a run on this machine."""
     config: RunConfig = components.config
     numerics = components.search.numerics
     return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
@@ -142,7 +142,7 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
         require_classes(task, "--niche, --diversity or --mate")
     try:
         measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
-    except Exception:  # who fails here fails in the first generation too, where each member is told apart
+    except Exception:  # fails in the first generation too, which names the members
         return
     wanted = {NEEDS[name]: option for name in names if name in NEEDS}
     if config.target is not None:
@@ -156,7 +156,7 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
 
 
 def _check_memories(config: RunConfig, module: nn.Module) -> None:
-    """Refuse a network that cannot tell of its memories where that is asked for."""
+    """Refuse a network without memories where the fitness or an operator needs them."""
     asked = [name for name in parse_fitness(config.fitness).names if name in INTRINSIC]
     option = f"--fitness {config.fitness}" if asked else f"--mutate {config.mutate}"
     if (asked or needs_use(config)) and not isinstance(module, ReportsMemoryUse):

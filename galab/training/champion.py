@@ -100,7 +100,7 @@ class ChampionSelector:
         return named(name, means_of(self._single.measure([member], examples, self._each)), 0)
 
     def _part_metrics(self, member: Member) -> dict[str, float]:
-        """The same metrics on each part of the training examples, where the task says that there are parts."""
+        """The same metrics on each part of the training examples, where the task names parts."""
         found: dict[str, float] = {}
         if isinstance(self._task, HasTrainParts):
             for part, examples in self._task.parts.items():

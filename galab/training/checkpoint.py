@@ -1,4 +1,4 @@
-"""A run's state: what a checkpoint holds, and how a run continues from it."""
+"""The state of a run: what a checkpoint holds, and whether it fits the task and the network at hand."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def capture(
     """A keyframe: everything needed to continue, as plain data.
 
     Args:
-        components: the run's parts, between two generations.
+        components: of the run, between two generations.
         champion: the best parent on validation.
         totals: what the run has spent.
         profile: the numeric profile.
@@ -76,7 +76,7 @@ def capture(
 
 
 def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
-    """Name of the file in which a run writes down what it is rebuilt from, and the type of a row."""
+    """Name of the file of records that a run is rebuilt from, and the type of a row."""
     kind = kind_of(config.strategy)
     return kind.record, births_dtype(config) if kind.breeds else record_dtype(kind.members(config))
 

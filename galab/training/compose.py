@@ -1,4 +1,4 @@
-"""One configuration out of several sources: defaults, then a preset, a file or an origin, then flags.
+"""The configuration of a new run: defaults, then a preset, a file or an origin, then flags.
 
 The hyperparameters of a run, and which of them were asked for; and the command that makes the run again.
 """
@@ -184,7 +184,7 @@ def _near(value: Any, default: Any) -> bool:
 
 
 def command_of(values: Mapping[str, Any], name: str) -> str:
-    """The command that makes a run again from nothing, with everything that its scores hang on.
+    """The command that repeats a run, with everything that its scores depend on.
 
     Args:
         values: its hyperparameters.

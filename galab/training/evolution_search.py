@@ -34,7 +34,7 @@ from galab.operators.es_noise import (
     variance,
 )
 from galab.strategies.evolution import EvolutionStrategy
-from galab.training.search import SearchBase, SearchInputs, start_of
+from galab.training.search import SearchBase, SearchInputs, initial_centre
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
@@ -46,7 +46,7 @@ class EvolutionSearch(SearchBase):
     Attributes:
         config: the configuration.
         plan: what a direction is made of.
-        strategy: whom to evaluate, and what follows from the scores.
+        strategy: proposes members and moves the centre.
         evaluator: scores members for the estimate.
         executor: carries out a generation's evaluation.
     """
@@ -108,7 +108,7 @@ class EvolutionSearch(SearchBase):
     def replica(
         config: RunConfig, founders: Founders, law: Table, state: dict[str, Any], device: torch.device
     ) -> EvolutionStrategy:
-        """The strategy of a run at generation 0, without its network and its data: it can be told scores of a log.
+        """The strategy of a run at generation 0, without its network and its data: it can be told the scores of a log.
 
         Args:
             config: of the run.
@@ -147,13 +147,13 @@ class EvolutionSearch(SearchBase):
         """The centre, numbered by its generation."""
         return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
-    def before(self, cohort: Cohort) -> None:
+    def before_tell(self, cohort: Cohort) -> None:
         """Keep the centre that the members lie around, for the comparison with the true gradient."""
         reports = cohort.generation % self.config.report_every == 0
         parameters = self.strategy.parameters
         self._before = {name: value.detach().clone() for name, value in parameters.items()} if reports else None
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Rates, the estimate, pairs, and on report generations how far the estimate is from the true gradient."""
         step = self.strategy.step
         assert step is not None
@@ -245,7 +245,7 @@ class EvolutionSearch(SearchBase):
 
 def _strategy(config: RunConfig, founders: Founders, directions: Directions, device: torch.device) -> EvolutionStrategy:
     kind: type[EvolutionStrategy] = STRATEGIES.load(config.strategy)
-    return kind(config, founders.layout, start_of(founders), directions, device)
+    return kind(config, founders.layout, initial_centre(founders), directions, device)
 
 
 def directions_for(config: RunConfig, plan: Plan, law: Table, run_key: int, device: torch.device) -> Directions:
@@ -277,7 +277,7 @@ def cosine_between(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor])
 
 
 def shares_of(gradient: dict[str, torch.Tensor]) -> dict[str, float] | None:
-    """How much of the squared gradient lies in each tensor; None for a zero gradient."""
+    """The share of each tensor in the squared gradient; None for a zero gradient."""
     squares = {name: float(part.double().square().sum()) for name, part in gradient.items()}
     total = sum(squares.values())
     return {name: square / total for name, square in squares.items()} if total else None

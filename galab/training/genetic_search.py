@@ -39,7 +39,7 @@ from galab.training.log_fields import MemoryRecords, genetic_fields
 from galab.training.search import SearchBase, SearchInputs
 from galab.training.true_gradient import TrueGradient
 
-#: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
+#: For so many generations parents' products follow from their parents' before they are computed again: float32 loses
 #: less in them than in one product, and bfloat16 keeps 8 bits.
 _FOLLOWED = {"float32": 16, "bfloat16": 4}
 
@@ -50,7 +50,7 @@ class GeneticSearch(SearchBase):
     Attributes:
         config: the configuration.
         pedigree: the living and their ancestors; shared by the strategy and the decoder.
-        strategy: whom to evaluate, and what follows from the scores.
+        strategy: proposes children and selects parents.
         decoder: births to weights.
         evaluator: scores members for selection.
         executor: carries out a generation's evaluation.
@@ -71,7 +71,7 @@ class GeneticSearch(SearchBase):
         self.strategy = strategy
         self.decoder = decoder
         self.evaluator = evaluator
-        self.decoded = source
+        self.source = source
         self.executor = LocalExecutor(
             source,
             minibatches,
@@ -100,7 +100,7 @@ class GeneticSearch(SearchBase):
         evaluator, examples = _evaluation(inputs)
         run_key = founders.run_key
         minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(inputs.task, evaluator.prepared))
-        # A score that hangs on coins does not stay true for another generation, whatever the examples.
+        # A score that depends on random numbers is not that of another generation, whatever the examples.
         fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
         _check_drawn(config, founders)
         rule = step_size_rule(config, run_key)
@@ -119,7 +119,7 @@ class GeneticSearch(SearchBase):
     def numerics(self) -> dict[str, Any]:
         """See :class:`galab.training.search.Search`."""
         evaluator = self.evaluator
-        kind = {DeltaSource: "children ", MemoryDeltaSource: "memories "}.get(type(self.decoded), "")
+        kind = {DeltaSource: "children ", MemoryDeltaSource: "memories "}.get(type(self.source), "")
         return {
             "chunk": evaluator.chunk,
             "forward": f"{kind}{evaluator.forward_name}",
@@ -127,7 +127,7 @@ class GeneticSearch(SearchBase):
             "compiled": evaluator.compiled,
         }
 
-    def begin(self) -> NDArray[Any]:
+    def initial_records(self) -> NDArray[Any]:
         """The founders' births."""
         founders = self.strategy.parents.tolist()
         self.decoder.pin(founders)
@@ -138,29 +138,29 @@ class GeneticSearch(SearchBase):
         parents = self.strategy.parents.tolist()
         return parents, [self.decoder.decode(birth) for birth in parents]
 
-    def before(self, cohort: Cohort) -> None:
-        """Parents that die now can be decoded for the last time."""
+    def before_tell(self, cohort: Cohort) -> None:
+        """Score the parents, where the success rate needs it: those that die now cannot be decoded later."""
         if self._diagnostics is None:  # made late, because a resumed run is restored after it was built
             self._diagnostics = Diagnostics(self.config, self.strategy, self.decoder, self.fitness)
-        self._diagnostics.before(cohort)
+        self._diagnostics.before_tell(cohort)
 
-    def after(self, outcome: Outcome) -> None:
-        """Keep those whom the next children are decoded from."""
+    def after_tell(self, outcome: Outcome) -> None:
+        """Keep the individuals that the next children are decoded from."""
         self.decoder.pin(self.strategy.stock)
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Step sizes, the cache, the lineage, and what the diagnostics say."""
         assert self._diagnostics is not None
         fields = genetic_fields(self.strategy, self.decoder, scores, records)
         if self.evaluator.compiled:
             fields["recompilations"] = self.evaluator.recompilations
         if self._memories is not None and cohort.generation % self.config.report_every == 0:
-            fields |= self._memories.line(self.candidates()[1])
-        return fields | self._diagnostics.line(cohort, scores, outcome)
+            fields |= self._memories.log_fields(self.candidates()[1])
+        return fields | self._diagnostics.log_fields(cohort, scores, outcome)
 
     def fitness(self, generation: int, members: list[Phenotype]) -> NDArray[np.float64]:
         """(n,) of members outside the cohort on a generation's examples, for diagnoses alone."""
-        measure = partial(self.decoded.of, list(range(len(members))), members)
+        measure = partial(self.source.of, list(range(len(members))), members)
         return self.executor.fitness(generation, measure)
 
     def state(self) -> dict[str, Any]:

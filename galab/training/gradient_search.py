@@ -1,4 +1,4 @@
-"""Gradient descent with its network and its minibatches: the baseline that searches without gradients stand beside."""
+"""Gradient descent with its network and its minibatches: the baseline for searches without gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.es_noise import WeightVector
 from galab.strategies.gradient_descent import GradientDescent
-from galab.training.search import SearchBase, SearchInputs, start_of
+from galab.training.search import SearchBase, SearchInputs, initial_centre
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
@@ -91,7 +91,7 @@ class GradientSearch(SearchBase):
         config, task, founders = inputs.config, inputs.task, inputs.founders
         device = torch.device(config.device)
         kind: type[GradientDescent] = STRATEGIES.load(config.strategy)
-        strategy = kind(config, founders.layout, start_of(founders), device)
+        strategy = kind(config, founders.layout, initial_centre(founders), device)
         gradient = TrueGradient(inputs.module, task, config.fitness, device)
 
         def prepared(examples: Examples) -> Examples:
@@ -117,7 +117,7 @@ class GradientSearch(SearchBase):
         """The centre, numbered by its generation."""
         return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """The step, and how many examples were run backwards, which no search without gradients has."""
         step = self.strategy.step
         assert step is not None

@@ -1,4 +1,4 @@
-"""The loop of a run: ask, score, tell, record, save.
+"""The loop of a run: ask, score, tell, log, save.
 
 A run is a generator. It yields an :class:`EvaluationRequest`, is sent an :class:`EvaluationResult`, and returns its
 result at the end. So the same code runs one trial alone and many side by side, and what a trial computes cannot depend
@@ -23,21 +23,22 @@ from galab.storage.run_folder import RunFolder
 from galab.training.build import profile_of
 from galab.training.champion import Champion, ChampionSelector
 from galab.training.checkpoint import capture
-from galab.training.log_fields import Totals, generation_line, warnings_of
+from galab.training.log_fields import Totals, generation_line, warnings_for
 from galab.training.search import RunComponents
 from galab.training.stop import StopRules
-from galab.training.tensorboard import Clock, Recorder
+from galab.training.tensorboard import Recorder, Stopwatch
 
+logger = logging.getLogger("galab")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """A cohort that waits for its scores.
+    """A cohort to score.
 
     Attributes:
-        components: the trial's parts, its executor among them.
-        cohort: who is to be evaluated.
+        components: of the run; their executor scores the cohort.
+        cohort: the members to evaluate.
     """
 
     components: RunComponents
@@ -46,10 +47,10 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """The answer to a turn.
+    """The answer to a request.
 
     Attributes:
-        scores: of the turn's cohort.
+        scores: of its cohort.
         seconds: the trial's share of the time that scoring took.
     """
 
@@ -60,15 +61,15 @@ class EvaluationResult:
 def run_to_end(steps: Generator[EvaluationRequest, EvaluationResult, T]) -> T:
     """Run one trial alone to its end."""
     try:
-        turn = next(steps)
+        request = next(steps)
         while True:
             began = time.perf_counter()
             try:
-                scores = turn.components.executor.score(turn.cohort)
+                scores = request.components.executor.score(request.cohort)
             except BaseException as error:
-                turn = steps.throw(error)
+                request = steps.throw(error)
             else:
-                turn = steps.send(EvaluationResult(scores, time.perf_counter() - began))
+                request = steps.send(EvaluationResult(scores, time.perf_counter() - began))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -76,7 +77,7 @@ def run_to_end(steps: Generator[EvaluationRequest, EvaluationResult, T]) -> T:
         steps.close()
 
 
-logger = logging.getLogger("galab")
+#: Called with each line of the log.
 Hook = Callable[[dict[str, Any]], None]
 
 
@@ -87,8 +88,8 @@ class Result:
     Attributes:
         folder: where everything lies.
         generation: generations done.
-        evaluations: (member, example) pairs scored, over all sittings.
-        seconds: wall time over all sittings.
+        evaluations: (member, example) pairs scored, over all sessions.
+        seconds: wall time over all sessions.
         reason: why it stopped, in words.
         interrupted: whether a person stopped it.
         champion: birth of the parent that is best on validation data.
@@ -112,19 +113,19 @@ class Result:
 
 
 class Loop:
-    """One sitting of a run.
+    """One session of a run: from its start, or from a checkpoint, to a stop rule.
 
     Args:
         components: what to compute with, at the generation to continue from.
         folder: where to write; its lock is held by the caller.
-        totals: what earlier sittings have spent.
+        totals: what earlier sessions have spent.
         stop: when to end.
         accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
-        recorders: who hears of every generation, besides ``log.jsonl``; the caller closes them after an error.
+        recorders: called after every generation, in addition to ``log.jsonl``; the caller closes them after an error.
         hooks: called with each log line.
 
     Attributes:
-        notes: what the next line of the log says besides.
+        extra_fields: what is added to the next line of the log.
     """
 
     def __init__(
@@ -152,33 +153,33 @@ class Loop:
             records = folder.path / kind_of(components.config.strategy).record
             self._records = opened.enter_context(LineageFile(records, components.search.record_dtype))
             opened.pop_all()
-        self.notes: dict[str, str] = {}
-        self._counted = totals.evaluations
+        self.extra_fields: dict[str, str] = {}
+        self._evaluations_logged = totals.evaluations
         self._saved = -1
         self._selected: tuple[int, Champion] | None = None
 
     def begin(self) -> None:
         """Record the founders and write checkpoint 0, which precedes generation 1."""
-        self._records.append(self._components.search.begin())
+        self._records.append(self._components.search.initial_records())
         self.save()
 
     def steps(self) -> Generator[EvaluationRequest, EvaluationResult, Result]:
         """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
         config, strategy = self._components.config, self._components.strategy
-        clock, began = Clock(), strategy.generation
+        stopwatch, began = Stopwatch(), strategy.generation
         while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
             cohort = strategy.ask()
-            clock.pause()
+            stopwatch.pause()
             scored = yield EvaluationRequest(self._components, cohort)
-            clock.go_on(scored.seconds)
+            stopwatch.resume(scored.seconds)
             scores = scored.scores
-            line = self._hear(cohort, scores)
+            line = self._tell(cohort, scores)
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
                 self._accuracy = champion.metrics.get("validation_accuracy")
-            line |= self._timing(clock, line["evaluations"]) | self.notes
-            self.notes = {}
+            line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
+            self.extra_fields = {}
             self._log_file.append(line)
             for recorder in self._recorders:
                 recorder.record(line, scores.fitness)
@@ -190,34 +191,34 @@ class Loop:
         # A finished run that is resumed as it is ends here at once, and should say so.
         return result if strategy.generation > began else replace(result, reason=f"nothing left to do, {reason}")
 
-    def _hear(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
+    def _tell(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
         components = self._components
         for reason in dict.fromkeys(scores.failures.values()):
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
         self._totals.evaluations += scores.evaluations
         search = components.search
-        search.before(cohort)
+        search.before_tell(cohort)
         outcome = search.strategy.tell(scores)
-        search.after(outcome)
+        search.after_tell(outcome)
         self._records.append(outcome.records)
         line = generation_line(cohort, scores, self._totals)
-        line |= search.line(cohort, scores, outcome, self._records.length)
-        line |= warnings_of(components.config, line, scores, cohort.children, self._totals)
+        line |= search.log_fields(cohort, scores, outcome, self._records.length)
+        line |= warnings_for(components.config, line, scores, cohort.children, self._totals)
         return line
 
-    def _timing(self, clock: Clock, evaluations: int) -> dict[str, float]:
-        lap = clock.lap()
-        self._totals.seconds += lap
-        before, self._counted = self._counted, evaluations
+    def _timing(self, stopwatch: Stopwatch, evaluations: int) -> dict[str, float]:
+        split = stopwatch.split()
+        self._totals.seconds += split
+        before, self._evaluations_logged = self._evaluations_logged, evaluations
         return {
             "seconds": round(self._totals.seconds, 3),
-            "generation_seconds": round(lap, 6),
-            "evaluations_per_second": round((evaluations - before) / lap, 1),
+            "generation_seconds": round(split, 6),
+            "evaluations_per_second": round((evaluations - before) / split, 1),
         }
 
     def _champion(self, *, test: bool) -> Champion:
-        """The best candidate; judged once a generation, however often it is asked for."""
+        """The best candidate; selected once a generation, however often it is asked for."""
         generation = self._components.strategy.generation
         numbers, members = self._components.search.candidates()
         if self._selected is None or self._selected[0] != generation:

@@ -35,7 +35,7 @@ def pinned_origin(config: RunConfig) -> RunConfig:
 
 
 def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | None:
-    """Founders made of another run's parents (``--from``), or None."""
+    """Founders made of another run's parents, where ``--from`` names one."""
     if config.origin is None:
         return None
     if config.init is not None:

@@ -1,4 +1,4 @@
-"""What a run needs of its search, of whatever kind, and what a run is computed with."""
+"""The search of a run, of whatever kind, and the components that a run is computed with."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 
 class Search(Protocol):
-    """A strategy with all that runs it."""
+    """A strategy with its executor, its state in a checkpoint and its fields of the log."""
 
     @property
     def strategy(self) -> Strategy:
-        """Whom to evaluate, and what follows from the scores."""
+        """Proposes members and learns from their scores."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Search(Protocol):
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
-        """Type of a row of the records, which are written down for ever."""
+        """Type of a row of the records: the lineage file, or the score log."""
         ...
 
     @property
@@ -49,28 +49,28 @@ class Search(Protocol):
         """What of its own decides the last bits of a score: ``chunk``, ``forward``, ``block`` and ``compiled``."""
         ...
 
-    def begin(self) -> NDArray[Any]:
+    def initial_records(self) -> NDArray[Any]:
         """The records of generation 0."""
         ...
 
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
-        """Numbers and weights of those who may be champion, best first."""
+        """Numbers and weights of the members that may become champion, best first."""
         ...
 
-    def before(self, cohort: Cohort) -> None:
+    def before_tell(self, cohort: Cohort) -> None:
         """Called before the strategy is told the scores."""
         ...
 
-    def after(self, outcome: Outcome) -> None:
-        """Called afterwards."""
+    def after_tell(self, outcome: Outcome) -> None:
+        """Called after the strategy was told the scores."""
         ...
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """This kind of search's fields of the log; ``records`` is how many rows are written."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What its checkpoint holds besides ``strategy.state_dict()``: ``weights`` of the candidates, and the like."""
+        """What a checkpoint holds in addition to ``strategy.state_dict()``, such as ``weights`` of the candidates."""
         ...
 
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
@@ -93,21 +93,21 @@ class SharedSearch(Search, WorkerSearch, Protocol):
 
 
 class SearchBase:
-    """What a search does that has nothing of its own to do: no records before generation 1, and nothing on the way."""
+    """Defaults: no records before generation 1, and nothing to do before or after the strategy is told."""
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
         """See :class:`Search`."""
         raise NotImplementedError
 
-    def begin(self) -> NDArray[Any]:
+    def initial_records(self) -> NDArray[Any]:
         """See :class:`Search`."""
         return np.zeros(0, dtype=self.record_dtype)
 
-    def before(self, cohort: Cohort) -> None:
+    def before_tell(self, cohort: Cohort) -> None:
         """See :class:`Search`."""
 
-    def after(self, outcome: Outcome) -> None:
+    def after_tell(self, outcome: Outcome) -> None:
         """See :class:`Search`."""
 
     def recent_records(self) -> NDArray[Any]:
@@ -127,7 +127,7 @@ class SearchBase:
 
 @dataclass(frozen=True, slots=True)
 class RunComponents:
-    """The parts of one run, wired together.
+    """What one run is computed with.
 
     Attributes:
         config: the configuration, with every "auto" decided.
@@ -135,7 +135,7 @@ class RunComponents:
         module: the network's structure and buffers.
         founders: the recipe for generation 0.
         law: the table of the noise's distribution.
-        search: the strategy, and what runs it.
+        search: the strategy with its executor.
         pool: the workers that carry out evaluations; None where this process does.
     """
 
@@ -154,7 +154,7 @@ class RunComponents:
 
     @property
     def strategy(self) -> Strategy:
-        """Whom to evaluate, and what follows from the scores."""
+        """Proposes members and learns from their scores."""
         return self.search.strategy
 
     @property
@@ -162,7 +162,7 @@ class RunComponents:
         """Carries out a generation's evaluation."""
         return self.search.executor if self.pool is None else self.pool
 
-    def search_of(self, kind: type[T]) -> T:
+    def search_as(self, kind: type[T]) -> T:
         """The search, where it is known to be of this class.
 
         Raises:
@@ -177,19 +177,19 @@ class RunComponents:
 
 
 @dataclass(slots=True)
-class Shared:
-    """What the trials of one process have in common; none of it changes what one of them computes.
+class SharedByTrials:
+    """What the trials of one process share; none of it changes what one of them computes.
 
     Attributes:
-        interrupted: set by whoever hears Ctrl-C for all of them; None where the run listens for itself.
+        interrupted: set by Ctrl-C, which stops all of them; None where the run handles Ctrl-C itself.
         tasks: tasks that were loaded already, by name and data, and by the seed where their data is made from it.
-        like: the first trial that was built, whose evaluator and prepared data serve the others.
+        first_built: the first trial that was built, whose evaluator and prepared data serve the others.
         cache_share: the part of ``--cache-mb`` that one trial gets.
     """
 
     interrupted: threading.Event | None = None
     tasks: dict[tuple[str, str, int | None], Task] = field(default_factory=dict)
-    like: RunComponents | None = None
+    first_built: RunComponents | None = None
     cache_share: float = 1.0
 
 
@@ -211,7 +211,7 @@ class SearchInputs:
     module: nn.Module
     founders: Founders
     law: Table
-    shared: Shared
+    shared: SharedByTrials
 
     def reusable_search(self, kind: type[T]) -> T | None:
         """The search of another trial in this process that differs in the seed alone: its evaluator may serve here too.
@@ -219,19 +219,19 @@ class SearchInputs:
         Args:
             kind: the class of the search, which is the same there.
         """
-        like = self.shared.like
-        if like is None or like.task is not self.task:
+        first_built = self.shared.first_built
+        if first_built is None or first_built.task is not self.task:
             return None
-        same = dataclasses.replace(self.config, seed=like.config.seed) == like.config
-        return like.search_of(kind) if same and _alike(self.module, like.module) else None
+        same = dataclasses.replace(self.config, seed=first_built.config.seed) == first_built.config
+        return first_built.search_as(kind) if same and _same_network(self.module, first_built.module) else None
 
 
-def start_of(founders: Founders) -> NDArray[np.float32]:
+def initial_centre(founders: Founders) -> NDArray[np.float32]:
     """(D,) where a search with a centre begins: at the weights of the first founder."""
     return to_float(founders.decode(Birth(0, (), 0, 0, 0, 0, 0)))
 
 
-def _alike(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two networks are alike but for their weights, which an evaluator does not use."""
+def _same_network(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks differ in nothing but their weights, which an evaluator does not use."""
     pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
     return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)

@@ -1,7 +1,4 @@
-"""Starting, resuming and continuing runs.
-
-What may differ between a run and its continuation.
-"""
+"""Starting and resuming runs, and what may differ between a run and its continuation."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ from galab.training.resolve import (
     table_files,
 )
 from galab.training.saved_state import SavedState, newest
-from galab.training.search import RunComponents, Shared
+from galab.training.search import RunComponents, SharedByTrials
 from galab.training.stop import StopRules, interruptible
 from galab.training.tensorboard import Recorder, TensorBoard
 from galab.training.workers import check_workers, with_workers
@@ -89,10 +86,10 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
 
 
 def on_this_machine(config: RunConfig, allow: bool) -> RunConfig:
-    """The configuration on a device that is there.
+    """The configuration on a device that this machine has.
 
     Raises:
-        NumericProfileError: the run used a GPU, there is none here, and no other device was allowed.
+        NumericProfileError: the run used a GPU, this machine has none, and no other device was allowed.
     """
     if config.device != "cuda" or torch.cuda.is_available():
         return config
@@ -126,9 +123,9 @@ def check_profile(saved: dict[str, Any], components: RunComponents, allow: bool)
 
 
 logger = logging.getLogger("galab")
-#: Makes the recorders of a sitting, given the folder, the experiment, the stop rules and what was spent before.
+#: Makes the recorders of a session, given the folder, the components, the stop rules and what was spent before.
 RecorderFactory = Callable[[RunFolder, RunComponents, StopRules, Totals], Sequence[Recorder]]
-#: A run by the turn, see :mod:`galab.training.loop`.
+#: A run as a generator of evaluation requests, see :mod:`galab.training.loop`.
 RunSteps = Generator[EvaluationRequest, EvaluationResult, Result]
 
 
@@ -164,7 +161,7 @@ def start_steps(
     runs: Path = Path("runs"),
     recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
-    shared: Shared | None = None,
+    shared: SharedByTrials | None = None,
 ) -> RunSteps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config = varied(config, {"strategy": config.strategy})  # whose kind its class decides, where it is the user's own
@@ -196,7 +193,7 @@ def resume(
         path: a run folder, or one of its checkpoints; an older one continues as a new run beside it.
         changes: stop rules and other hyperparameters that do not change what the run means.
         allow_numeric_change: continue where scores can no longer be bit-identical.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it was never run here before.
         recorders: further recorders.
         hooks: called with each log line.
 
@@ -221,9 +218,9 @@ def resume_steps(
     trust: bool = False,
     recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
-    shared: Shared | None = None,
+    shared: SharedByTrials | None = None,
 ) -> RunSteps:
-    """:func:`resume` by the turn; ``shared`` is what the trials of this process have in common."""
+    """:func:`resume` as a generator; ``shared`` is what the trials of this process share."""
     folder, file = locate(path)
     if folder is None:
         raise UsageError(
@@ -244,7 +241,7 @@ def _resume(
     trust: bool,
     recorders: RecorderFactory | None,
     hooks: Sequence[Hook],
-    shared: Shared | None,
+    shared: SharedByTrials | None,
 ) -> RunSteps:
     if not checkpoints.list_checkpoints(folder.checkpoints):
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
@@ -266,7 +263,7 @@ def _resume(
     check_workers(config)
     saved.check_founders()
     components, state = saved.built(config, shared=shared), saved.state
-    notes = check_profile(state["numeric_profile"], components, allow_numeric_change)
+    extra_fields = check_profile(state["numeric_profile"], components, allow_numeric_change)
     lineage = state["lineage"]
     with LineageFile(folder.path / kind_of(config.strategy).record, components.search.record_dtype) as file:
         file.cut(lineage["births"], lineage["sha256"])
@@ -279,7 +276,9 @@ def _resume(
     components.search.restore(state, records)
     totals = Totals(**state["totals"])
     return (
-        yield from _run_session(folder, components, totals, state, recorders, hooks, notes, locked=True, shared=shared)
+        yield from _run_session(
+            folder, components, totals, state, recorders, hooks, extra_fields, locked=True, shared=shared
+        )
     )
 
 
@@ -290,12 +289,12 @@ def _run_session(
     state: dict[str, Any] | None,
     make_recorders: RecorderFactory | None,
     hooks: Sequence[Hook],
-    notes: dict[str, str] | None = None,
+    extra_fields: dict[str, str] | None = None,
     *,
     locked: bool = False,
-    shared: Shared | None = None,
+    shared: SharedByTrials | None = None,
 ) -> RunSteps:
-    """One sitting: from the state, or from generation 0, to a stop rule."""
+    """One session: from the state, or from generation 0, to a stop rule."""
     config, generation = components.config, components.strategy.generation
     stop = StopRules.of(config)
     with ExitStack() as stack:
@@ -315,7 +314,7 @@ def _run_session(
             parts[:] = recorders
             accuracy = _last_accuracy(state, config)
             loop = Loop(components, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
-            loop.notes = notes or {}
+            loop.extra_fields = extra_fields or {}
             parts.append(loop)
             if state is None:
                 save_founders(folder.founders_path, components.founders)
@@ -351,7 +350,7 @@ def _end_with_error(folder: RunFolder, generation: int, error: BaseException, pa
 
 
 def _refuse_lost_checkpoints(folder: RunFolder) -> None:
-    """A run without checkpoints begins anew only where nothing would be lost.
+    """A run without checkpoints starts from generation 0 only where nothing would be lost.
 
     Raises:
         CheckpointError: it had come further.

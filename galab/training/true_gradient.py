@@ -88,7 +88,7 @@ class TrueGradient:
             examples: on what.
 
         Returns:
-            (D,) the gradient; None where there is none.
+            (D,) the gradient; None where the fitness has none.
         """
         parts = {name: part.to(self._device) for name, part in tensors_of(layout, WeightVector(weights)).items()}
         found = self.at(parts, examples)

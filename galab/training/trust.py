@@ -1,4 +1,4 @@
-"""Whose code may run.
+"""Which code of the user's own may run.
 
 A configuration may name code: ``moons.py:moons``. When it is typed by hand it runs, and is remembered in the user's own
 state folder by its content. When it comes out of a checkpoint, which may be a stranger's, it runs only if it is
@@ -28,7 +28,7 @@ _CALLED = {"task": TASKS, "model": MODELS, "strategy": STRATEGIES}
 
 
 def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:
-    """Note the code that somebody asked for by hand."""
+    """Note the code that the user asked for by hand."""
     fingerprints = code_fingerprints(config, names) - _remembered()
     if not fingerprints:
         return
@@ -41,7 +41,7 @@ def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:
 
 
 def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE) -> None:
-    """Refuse code that a checkpoint or a file names and nobody here asked for.
+    """Refuse code that a checkpoint or a file names and the user never asked for.
 
     Raises:
         UsageError: the code is unknown, or has changed since.

@@ -21,7 +21,7 @@ from galab.genome.random import Table
 from galab.operators.es_noise import WeightVector
 from galab.strategies.load import vector_strategy
 from galab.strategies.vectors import VectorStrategyAdapter
-from galab.training.search import SearchBase, SearchInputs, start_of
+from galab.training.search import SearchBase, SearchInputs, initial_centre
 
 
 class VectorSearch(SearchBase):
@@ -29,7 +29,7 @@ class VectorSearch(SearchBase):
 
     Attributes:
         config: the configuration.
-        strategy: whom to evaluate, and what follows from the scores.
+        strategy: proposes weight vectors and learns from their fitness.
         evaluator: scores members.
         executor: carries out a generation's evaluation.
     """
@@ -101,7 +101,7 @@ class VectorSearch(SearchBase):
         """The centre, numbered by its generation."""
         return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """How far the centre moved, its length on report generations, and step sizes where the strategy has some."""
         line: dict[str, Any] = {"estimate_change": self.strategy.change}
         sizes = self.strategy.step_sizes
@@ -154,7 +154,7 @@ class VectorSearch(SearchBase):
 
 def _strategy(config: RunConfig, founders: Founders) -> VectorStrategyAdapter:
     inner = vector_strategy(
-        config.strategy, start_of(founders),
+        config.strategy, initial_centre(founders),
         run_key=founders.run_key, population=config.population, sigma=config.sigma,
     )  # fmt: skip
     return VectorStrategyAdapter(inner, config.strategy, config.population)

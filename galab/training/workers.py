@@ -1,4 +1,4 @@
-"""The workers of a run: what builds its experiment anew in each of them, and what keeps them where it is."""
+"""The worker processes of a run: how each builds the same search, and how it follows that of the run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_workers(config: RunConfig) -> None:
 
 @contextmanager
 def with_workers(components: RunComponents) -> Iterator[RunComponents]:
-    """The same experiment with its executor in processes, where the configuration asks for them."""
+    """The same components with an executor of worker processes, where the configuration asks for them."""
     workers, search = components.config.workers, components.search
     if not workers:
         yield components
@@ -52,7 +52,7 @@ def with_workers(components: RunComponents) -> Iterator[RunComponents]:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSearchFactory:
-    """Everything that a worker needs to build what it computes with; calling it does so.
+    """Everything that a worker needs to build its search; calling it builds the search.
 
     Code of the user's own is loaded again by its name, from the folder that the run was started in, and must be what
     the run began with.
@@ -79,7 +79,7 @@ class WorkerSearchFactory:
 
     @classmethod
     def of(cls, components: RunComponents) -> WorkerSearchFactory:
-        """What an experiment was built of."""
+        """What the components of a run were built of."""
         config = components.config
         return cls(
             config, components.founders, components.law, buffers_of(components.module), profile_of(components),
@@ -112,7 +112,7 @@ class WorkerSearchFactory:
 
 
 def _shared(search: Search) -> SharedSearch:
-    """The search, which others than those that workers can share refuse with their configuration."""
+    """The search, where workers can share it; the configuration refuses workers for any other."""
     if not isinstance(search, SharedSearch):
         raise GalabError(f"expected a search that workers can share, got {type(search).__name__}; use --workers 0")
     return search

@@ -276,7 +276,7 @@ def test_weights_into_neurons_and_their_drift(evolve: Evolve, tmp_path: Path) ->
     assert [one["neuron"] for one in found.values["chosen"]] == np.argsort(-lengths).tolist()
     one = found.values["chosen"][0]
     assert one["deviation"] == pytest.approx(np.sqrt((parts["hidden.0.weight"][one["neuron"]] ** 2).mean()))
-    line = History(run).line(History(run).champion())
+    line = History(run).descent(History(run).champion())
     assert found.values["drift_deviation"] == pytest.approx(
         np.sqrt(sum(float(sigma(birth.log_sigma)) ** 2 for birth in line[1:]))
     )

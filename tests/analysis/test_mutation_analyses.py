@@ -100,7 +100,7 @@ def test_the_steps_of_a_line_add_up_to_what_the_run_measured(evolve: Any) -> Non
     from galab.saved_runs.probe import Probe
 
     probe = Probe(saved)
-    first = probe.fitness([history.member(history.line(history.champion())[0].id)], probe.examples())[0]
+    first = probe.fitness([history.member(history.descent(history.champion())[0].id)], probe.examples())[0]
     assert sum(one["sum"] for one in kinds) == pytest.approx(last - first, rel=1e-5)
     # On the full set, without elites, the best is selected always, and whoever is selected was among the best.
     broods = found.values["broods"]

@@ -46,10 +46,10 @@ NETWORKS = {
 def test_what_is_remembered_of_children_is_bounded(monkeypatch):
     monkeypatch.setattr(product_cache, "_MOST_BORN_BYTES", 1000)
     side = components(batch=0)
-    side.search.begin()
+    side.search.initial_records()
     for _ in range(3):
         cohort, scores = generation(side)
-        assert side.search.decoded._bases._born_bytes <= 1000
+        assert side.search.source._bases._born_bytes <= 1000
         np.testing.assert_allclose(scores.fitness, decoded_scores(side, scores, cohort), rtol=2e-5)
         advance(side, scores)
 
@@ -75,15 +75,15 @@ def generation(side: RunComponents):
 
 
 def advance(side: RunComponents, scores: Scores) -> None:
-    side.search.after(side.strategy.tell(scores))
+    side.search.after_tell(side.strategy.tell(scores))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("rank", "granularity"), [(1, "global"), (3, "tensor"), (2, "row-column")])
 def test_children_score_as_when_decoded(network, rank, granularity):
     side = components(NETWORKS[network](), mutate_rank=rank, granularity=granularity, batch=40)
-    side.search.begin()
-    assert isinstance(side.search.decoded, DeltaSource)
+    side.search.initial_records()
+    assert isinstance(side.search.source, DeltaSource)
     for _ in range(3):
         cohort, scores = generation(side)
         assert len(cohort.births) > 12 or cohort.generation == 1  # an elite is scored again
@@ -96,7 +96,7 @@ def test_children_score_as_when_decoded(network, rank, granularity):
 @pytest.mark.parametrize("changes", [{"norm_penalty": 0.1}, {"mutate": "dense"}, {"crossover": "row"},
                                      {"mutate": "low-rank:0.5,dense:0.5"}])  # fmt: skip
 def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
-    assert isinstance(components(**changes).search.decoded, GenomeSource)
+    assert isinstance(components(**changes).search.source, GenomeSource)
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
 def test_compiled_scores_are_the_eager_ones():
     eager, compiled = components(batch=32), components(batch=32, compile="on")
     for side in (eager, compiled):
-        side.search.begin()
+        side.search.initial_records()
     assert compiled.search.numerics["compiled"]
     assert not eager.search.numerics["compiled"]
     for _ in range(3):
@@ -123,7 +123,7 @@ def test_an_axis_of_length_one_is_compiled_once_whatever_its_stride():
     task.train = dataclasses.replace(task.train, inputs=task.train.inputs.as_strided((90, 1, 12), (12, 0, 1)))
     config = resolve(RunConfig(**(BASE | {"batch": 32, "compile": "on"})))
     side = build(config, nn.Sequential(nn.Flatten(), MLP((12,), 5, (16,))), task)
-    side.search.begin()
+    side.search.initial_records()
     generation(side)
     assert side.search.evaluator.compiled
     assert side.search.evaluator.recompilations == 0
@@ -134,10 +134,10 @@ def test_an_axis_of_length_one_is_compiled_once_whatever_its_stride():
 def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
     """What a long run has carried along, somebody who comes to it later computes to the same bits."""
     long = components(batch=0, compile=compile, parents=3)
-    long.search.begin()
+    long.search.initial_records()
     for _ in range(21):  # beyond an anchor in generation 16
         cohort, scores = generation(long)
-        late = DeltaSource(long.search.decoder, long.search.evaluator, long.search.decoded._bases._lineage)
+        late = DeltaSource(long.search.decoder, long.search.evaluator, long.search.source._bases._lineage)
         examples = long.search.executor._minibatches.of(cohort.generation)
         parts = split_cohort(cohort, late.starts(cohort))
         for part, measured in zip(parts, late.measured(parts, examples, None), strict=True):
@@ -149,11 +149,11 @@ def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
 
 def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
     sides = {batch: components(batch=batch) for batch in (0, 30)}
-    assert {batch: side.search.decoded._bases._lineage is not None for batch, side in sides.items()} == {
+    assert {batch: side.search.source._bases._lineage is not None for batch, side in sides.items()} == {
         0: True, 30: False,
     }  # fmt: skip
     side = sides[0]
-    side.search.begin()
+    side.search.initial_records()
     made: list[int] = []
     monkeypatch.setattr(product_cache, "base_product", lambda *args, **kw: made.append(1) or base_product(*args, **kw))
     counts = []
@@ -169,7 +169,7 @@ def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
 
 def test_a_child_that_leaves_the_range_is_lethal():
     side = components(batch=30, sigma=8.0, sigma_ceiling=8.0, distribution="cauchy")
-    side.search.begin()
+    side.search.initial_records()
     found = {}
     for _ in range(8):
         cohort, scores = generation(side)
@@ -188,7 +188,7 @@ def test_a_child_that_leaves_the_range_is_lethal():
 
 def test_one_bad_member_fails_alone():
     side = components(batch=30)
-    side.search.begin()
+    side.search.initial_records()
     bad = side.strategy.ask()
     (ninth,) = bad.births["id"][[9]]
     runner = side.search.evaluator._runner
@@ -213,21 +213,21 @@ def test_one_bad_member_fails_alone():
 
 def test_parents_scored_for_a_diagnosis_score_as_in_a_cohort():
     side = components(batch=30)
-    side.search.begin()
+    side.search.initial_records()
     _, scores = generation(side)
     advance(side, scores)
     elites, again = generation(side)
     elite = int(elites.births["id"][12])
     phenotype = side.search.decoder.decode(elite)
     examples = side.search.executor._minibatches.of(2)
-    measured = side.search.decoded.of([0, 1], [phenotype] * 2, examples, None)
+    measured = side.search.source.of([0, 1], [phenotype] * 2, examples, None)
     assert (-measured.measurements.means["loss"]).tolist() == [again.fitness[12]] * 2
 
 
 def test_factors_are_the_mutation_but_for_rounding():
     for granularity in ("global", "tensor", "row-column"):
         side = components(granularity=granularity, mutate_rank=3, sigma=0.02)
-        side.search.begin()
+        side.search.initial_records()
         cohort = side.strategy.ask()
         decoder = side.search.decoder
         ids = cohort.births["id"].tolist()
@@ -242,7 +242,7 @@ def test_factors_are_the_mutation_but_for_rounding():
 
 def test_an_elite_is_told_apart_from_itself():
     side = components(batch=30)
-    side.search.begin()
+    side.search.initial_records()
     _, scores = generation(side)
     advance(side, scores)
     cohort = side.strategy.ask()
@@ -255,7 +255,7 @@ def test_an_elite_is_told_apart_from_itself():
 
 def test_the_bound_says_who_may_be_lethal():
     side = components(sigma=2.0, sigma_ceiling=8.0)
-    side.search.begin()
+    side.search.initial_records()
     cohort = side.strategy.ask()
     descents = side.search.decoder.deltas(cohort.births["id"].tolist(), 1, 1)
     assert not descents.doubtful().any()
@@ -266,7 +266,7 @@ def test_the_bound_says_who_may_be_lethal():
 
 def test_a_birth_without_mutation_is_its_own_base():
     side = components()
-    side.search.begin()
+    side.search.initial_records()
     side.search.pedigree.add(Birth(100, (0,), 1, 0, 0, 0, 0))
     assert side.search.decoder.deltas([100], 1, 1).bases == [100]
 
@@ -293,7 +293,7 @@ def test_scores_hang_neither_on_the_chunk_nor_on_who_else_has_room(sizes, change
     monkeypatch.setattr("galab.evaluation.delta_evaluator._BASES_BYTES", room)
     parents, children, chunk = sizes
     side = components(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
-    side.search.begin()
+    side.search.initial_records()
     assert isinstance(side.search.evaluator, DeltaEvaluator)
     for _ in range(8):
         cohort, scores = generation(side)

@@ -43,20 +43,20 @@ def experiment_of(**changes: Any) -> RunComponents:
 def play(components: RunComponents, generations: int) -> Iterator[tuple[Any, Any]]:
     """Each generation's cohort and scores, before the search hears them."""
     search = components.search
-    search.begin()
+    search.initial_records()
     for _ in range(generations):
         cohort = search.strategy.ask()
         scores = search.executor.score(cohort)
         yield cohort, scores
-        search.before(cohort)
-        search.after(search.strategy.tell(scores))
+        search.before_tell(cohort)
+        search.after_tell(search.strategy.tell(scores))
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_scores_are_those_of_the_weights(changes: Any) -> None:
     components = experiment_of(**changes)
     search = components.search
-    assert isinstance(search.decoded, MemoryDeltaSource)
+    assert isinstance(search.source, MemoryDeltaSource)
     plain = Evaluator(
         components.module, components.layout, components.task, chunk=8, precision="float32",
         device=torch.device("cpu"), reports_usage=True,
@@ -94,7 +94,7 @@ def test_who_cannot_live_is_named() -> None:
     weights[: 24 * 16] = 2**31 - 5
     for parent in search.strategy.parents.tolist():
         search.decoder.decode(parent).weights[: 24 * 16] = 2**31 - 5
-    search.decoded._states.clear()
+    search.source._states.clear()
     scores = search.executor.score(search.strategy.ask())
     assert set(scores.lethal.values()) == {"free_memories"}
     assert len(scores.lethal) > 10
@@ -123,7 +123,7 @@ def test_a_crash_in_a_measure_fails_the_member_alone(tmp_path: Path) -> None:
     (tmp_path / "crash.py").write_text(CRASHY)
     components = experiment_of(task=f"{tmp_path}/crash.py:crashy", model="memory(heads=6, bank=random)",
                                mutate="memory-replace", crossover="none", elites=0, fitness="wrong")  # fmt: skip
-    assert isinstance(components.search.decoded, MemoryDeltaSource)
+    assert isinstance(components.search.source, MemoryDeltaSource)
     failed = 0
     for _, scores in play(components, 4):
         failed += len(scores.failures)
@@ -140,8 +140,8 @@ def test_a_class_of_somebodys_own_is_scored_as_it_answers(tmp_path: Path) -> Non
         "class Doubting(Memory):\n    def answers(self, near, head, classes):\n"
         "        return super().answers(near, head, classes) * near.amax(-2)[..., None]\n"
     )
-    assert type(experiment_of(model=f"{tmp_path}/own.py:Turned").search.decoded) is GenomeSource
-    assert type(experiment_of(model=f"{tmp_path}/own.py:Doubting").search.decoded) is MemoryDeltaSource
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Turned").search.source) is GenomeSource
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Doubting").search.source) is MemoryDeltaSource
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_class_of_somebodys_own_is_scored_as_it_answers(tmp_path: Path) -> Non
     ids=str,
 )  # fmt: skip
 def test_where_children_are_no_such_thing_weights_are_formed(changes: Any) -> None:
-    assert type(experiment_of(**changes).search.decoded) is GenomeSource
+    assert type(experiment_of(**changes).search.source) is GenomeSource
 
 
 @pytest.mark.parametrize(

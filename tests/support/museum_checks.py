@@ -88,9 +88,9 @@ def watch(generations: int, **changes: Any) -> list[Seen]:
         cohort = strategy.ask()
         scores = search.executor.score(cohort)
         evaluated = _copied(strategy.parameters)
-        search.before(cohort)
+        search.before_tell(cohort)
         outcome = strategy.tell(scores)
-        line = generation_line(cohort, scores, Totals()) | search.line(cohort, scores, outcome, 0)
+        line = generation_line(cohort, scores, Totals()) | search.log_fields(cohort, scores, outcome, 0)
         gradient = search._truth.at(before, search._minibatches.of(generation))
         assert strategy.step is not None
         assert gradient is not None

@@ -60,7 +60,7 @@ def test_a_child_scores_the_cosine_of_its_step_with_the_gradient(small: dict[str
     config = resolve(RunConfig(**{**small, "fitness": FITNESS, "precision": "float32", **KINDS[kind]}))
     module, task = network_and_task(config)
     components = build(config, module, task)
-    components.search.begin()
+    components.search.initial_records()
     for _ in range(3):
         cohort = components.strategy.ask()
         scores = components.executor.score(cohort)
@@ -68,7 +68,7 @@ def test_a_child_scores_the_cosine_of_its_step_with_the_gradient(small: dict[str
         assert np.abs(scores.fitness[: cohort.children]).min() > 0
         # Whoever stayed has taken no step.
         assert (scores.fitness[cohort.children :] == 0).all()
-        components.search.after(components.strategy.tell(scores))
+        components.search.after_tell(components.strategy.tell(scores))
 
 
 def test_gradients_are_counted_as_three_evaluations_each(evolve: Evolve) -> None:

@@ -51,11 +51,11 @@ def generations(small: dict[str, Any]) -> Any:
             living = strategy.state_dict()["births"]
             parents = living[np.isin(living["id"], family)]
             fitness = components.executor.score(Cohort(cohort.generation, parents, 0)).fitness
-            diagnosis.before(cohort)
+            diagnosis.before_tell(cohort)
             outcome = strategy.tell(scores)
             decoder.pin(outcome.parents.tolist())
             known = dict(zip(parents["id"].tolist(), fitness.tolist(), strict=True))
-            yield components, cohort, scores, outcome, known, diagnosis.line(cohort, scores, outcome)
+            yield components, cohort, scores, outcome, known, diagnosis.log_fields(cohort, scores, outcome)
 
     return make
 

@@ -35,12 +35,12 @@ def scored(**changes: Any) -> tuple[Any, Any, Any]:
     config = resolve(RunConfig(**COMMON | {"generations": 5} | changes))
     components = build(config, *network_and_task(config))
     search = components.search
-    search.begin()
+    search.initial_records()
     for _ in range(2):
         cohort = search.strategy.ask()
         scores = search.executor.score(cohort)
-        search.before(cohort)
-        search.after(search.strategy.tell(scores))
+        search.before_tell(cohort)
+        search.after_tell(search.strategy.tell(scores))
     return components, search.strategy.ask(), search.executor
 
 

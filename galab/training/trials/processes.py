@@ -1,10 +1,9 @@
-"""Trials in processes: who computes what, who stopped, and what becomes of a process that dies.
+"""Many trials at once: side by side in one process, and in several processes.
 
-Each process is sent whole batches of trials and steps them side by side. It ignores Ctrl-C, which a terminal sends to
-everybody: the parent hears it and tells the processes, which then finish their generation and save. Where the parent
-itself is killed, its pipe closes, and they do the same.
-
-Many trials in one process, generation by generation, each with its own run key, minibatch and chunk.
+Trials in one process advance generation by generation, each with its own run key, minibatch and chunk. Each process
+is sent whole batches of trials. It ignores Ctrl-C, which a terminal sends to every process: the parent receives it and
+sends it on, and the processes finish their generation and save. Where the parent itself is killed, its pipe closes,
+and they do the same.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from galab.evaluation.executors.worker import (
 )
 from galab.training.build import own_threads
 from galab.training.loop import EvaluationRequest, EvaluationResult, Result
-from galab.training.search import RunComponents, Shared
+from galab.training.search import RunComponents, SharedByTrials
 from galab.training.start import RunSteps, resume_steps, start_steps
 from galab.training.tensorboard import Progress, ProgressRecorder
 
@@ -62,8 +61,8 @@ def run_side_by_side(
     """Step trials side by side until each has ended.
 
     Args:
-        trials: runs by the turn, see :mod:`galab.training.loop`.
-        score: computes the scores of one turn of each.
+        trials: runs as generators, see :mod:`galab.training.loop`.
+        score: computes the scores of one request of each.
 
     Yields:
         Each trial as soon as it ends: its key, with its result or with the error that ended it. An error ends one
@@ -95,7 +94,7 @@ def run_side_by_side(
 def _advance(
     waiting: dict[Key, EvaluationRequest], key: Key, move: Callable[[], EvaluationRequest]
 ) -> tuple[T | Exception] | None:
-    """Bring one trial to its next turn; how it ended, in a tuple of one, if it did."""
+    """Bring one trial to its next request; how it ended, in a tuple of one, if it did."""
     try:
         waiting[key] = move()
     except StopIteration as end:
@@ -108,7 +107,7 @@ def _advance(
 
 
 _POLL_SECONDS = 0.25
-#: Hears how a trial comes along: its index, and how far it is.
+#: Called with the index of a trial and how far it is.
 ProgressCallback = Callable[[int, Progress], None]
 #: A trial's index, and why it failed, or None.
 TrialEnd = tuple[int, str | None]
@@ -123,7 +122,7 @@ class Trial:
         config: resolved hyperparameters, for a run that begins.
         changes: hyperparameters that a continued run takes over.
         allow_numeric_change: continue where scores can no longer be bit-identical.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it was never run here before.
     """
 
     path: Path
@@ -132,8 +131,8 @@ class Trial:
     allow_numeric_change: bool = False
     trust: bool = False
 
-    def steps(self, progress: Callable[[Progress], None], shared: Shared) -> RunSteps:
-        """The run by the turn."""
+    def steps(self, progress: Callable[[Progress], None], shared: SharedByTrials) -> RunSteps:
+        """The run as a generator."""
 
         def recorders(_folder: Any, _components: RunComponents, stop: Any, _totals: Any) -> list[ProgressRecorder]:
             return [ProgressRecorder(stop, progress)]
@@ -159,11 +158,11 @@ def run_batch(
 
     Args:
         trials: by index.
-        progress: hears how they come along.
+        progress: called with the progress of each.
         interrupted: makes all of them finish their generation and save.
         tasks: tasks loaded for earlier batches.
     """
-    shared = Shared(interrupted, tasks, cache_share=1 / len(trials))
+    shared = SharedByTrials(interrupted, tasks, cache_share=1 / len(trials))
     with own_threads():
         steps = {
             index: trial.steps(lambda report, index=index: progress(index, report), shared)  # type: ignore[misc]
@@ -264,7 +263,7 @@ class _TrialProcesses:
         """Give a free process the next batch, or let it go."""
         if self._waiting and not self._interrupted.is_set():
             worker.batch = self._waiting.popleft()
-            # Whoever wants no warnings, or everything, wants it of the processes too.
+            # The level of logging holds for the processes too.
             worker.send("level", logging.getLogger("galab").getEffectiveLevel())
             worker.send("run", {index: self._trials[index] for index in worker.batch})
             return
@@ -272,7 +271,7 @@ class _TrialProcesses:
         worker.end(GOODBYE_SECONDS)
 
     def _replace_dead(self, worker: _Worker) -> None:
-        """A process died. Of several trials nobody knows which one did it, so each goes on in a batch of its own."""
+        """A process died. Which of several trials caused it is unknown, so each goes on in a batch of its own."""
         self._workers.remove(worker)
         fate = worker.fate()
         if worker.ready:
@@ -291,7 +290,7 @@ class _TrialProcesses:
 
 
 def _worker_main(connection: Any) -> None:
-    """A process's life: batches come in, progress and endings go out."""
+    """The main function of a process: batches come in, progress and endings go out."""
     ignore_interrupts()
     interrupted = threading.Event()
     batches: queue.Queue[dict[int, Trial] | None] = queue.Queue()

@@ -25,7 +25,7 @@ from galab.storage.run_folder import RunFolder
 from galab.training import trust as trust_rules
 from galab.training.checkpoint import config_of
 from galab.training.compose import varied
-from galab.training.search import Shared
+from galab.training.search import SharedByTrials
 from galab.training.start import STOP_RULES
 from galab.training.trials.processes import ProgressCallback, Trial
 from galab.training.trials.trials import (
@@ -41,7 +41,7 @@ from galab.training.trials.trials import (
     trial_status,
 )
 
-#: Chosen by the machine where nobody says otherwise: cells that go on keep what they began with.
+#: Chosen by the machine unless given: cells that go on keep what they began with.
 _MACHINE = ("device", "threads", "chunk")
 
 
@@ -86,8 +86,8 @@ def run_cells(
             changeable hyperparameters may differ from what the folder was begun with.
         seeds: one trial each, in every cell.
         jobs: processes; as many as cores when absent.
-        workers: that each trial has besides.
-        progress: hears how each trial comes along, by its index in the order of cells and seeds.
+        workers: of each trial.
+        progress: called with the progress of each trial, by its index in the order of cells and seeds.
         longer_counts: whether a trial that has passed the generations asked for is left as it is; a resumed run is
             exact, so its log up to there is the log of a run that ended there.
         words: how messages speak of the cells.
@@ -126,7 +126,7 @@ def _checked_cells(
         )
     ready: dict[str, tuple[RunConfig, int]] = {}
     refused: dict[str, str] = {}
-    shared = Shared()
+    shared = SharedByTrials()
     for name, make in cells.items():
         try:
             wanted = _as_begun(make(), path / name)
@@ -228,7 +228,7 @@ def sweep(
         name: the sweep's folder; ``<task>-sweep`` when absent.
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
-        progress: hears how each trial comes along, by its index in the order of cells and seeds.
+        progress: called with the progress of each trial, by its index in the order of cells and seeds.
 
     Raises:
         UsageError: cells that cannot be carried out, all of them named; nothing was written then.

@@ -24,7 +24,7 @@ from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import default_name, resolve, resolve_distribution
-from galab.training.search import Shared
+from galab.training.search import SharedByTrials
 from galab.training.start import changed
 from galab.training.stop import interruptible
 from galab.training.tensorboard import Progress
@@ -33,15 +33,15 @@ from galab.training.trials.processes import ProgressCallback, Trial, run_in_proc
 
 @dataclass(frozen=True, slots=True)
 class TrialStatus:
-    """How one trial stands.
+    """The status of one trial.
 
     Attributes:
         path: its run folder.
         seed: its key.
         state: ``finished``, ``stopped``, ``failed``, ``killed``, ``running`` or ``waiting`` (not begun).
         generation: generations done.
-        evaluations: (member, example) pairs, over all sittings.
-        seconds: its own time, over all sittings.
+        evaluations: (member, example) pairs, over all sessions.
+        seconds: its own time, over all sessions.
         message: why it stopped or failed, in words.
         metrics: the champion's ``validation_...``, ``test_...`` and ``weights_...`` metrics.
     """
@@ -57,7 +57,7 @@ class TrialStatus:
 
 
 def trial_status(path: Path, seed: int) -> TrialStatus:
-    """How a trial stands, as its folder says."""
+    """The status of a trial, as its folder says."""
     folder = RunFolder(path)
     if not folder.config_path.is_file():
         return TrialStatus(path, seed, "waiting")
@@ -97,7 +97,7 @@ _MOST_WEIGHTS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """What became of a group.
+    """How the trials of a group ended.
 
     Attributes:
         path: the group's folder.
@@ -134,10 +134,10 @@ def start_trials(
         name: the group's folder; made of the task and the strategy when absent.
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
-        progress: hears how each trial comes along.
+        progress: called with the progress of each trial.
 
     Raises:
-        UsageError: the configuration cannot be carried out, or the seeds are none; nothing was written then.
+        UsageError: the configuration cannot be carried out, or there are no valid seeds; nothing was written then.
         RunFolderError: the folder is taken or cannot be written.
     """
     seeds = checked_seeds(seeds)
@@ -167,14 +167,14 @@ def resume_trials(
         changes: stop rules and other changeable hyperparameters; with them, finished trials go on too.
         jobs: processes; as many as cores when absent.
         allow_numeric_change: continue where scores can no longer be bit-identical.
-        trust: run code that the runs name even if nobody here has run it before.
-        progress: hears how each trial comes along.
+        trust: run code that the runs name even if it was never run here before.
+        progress: called with the progress of each trial.
 
     Raises:
         RunFolderError: there is no group at the path, or its ``group.json`` is damaged.
     """
     trials, weights, done = [], [], []
-    shared = Shared()
+    shared = SharedByTrials()
     for config, group in groups_in(path):
         seeds = GroupFolder(group).read()["seeds"]
         config = dataclasses.replace(config, seed=seeds[0])
@@ -206,16 +206,16 @@ def run_all(
         trials: what to run.
         weights: parameters of each one's network.
         jobs: processes; one is this process.
-        progress: hears how each trial comes along.
+        progress: called with the progress of each trial.
     """
     interrupted = threading.Event()
     batches = trial_batches(trials, weights, jobs)
-    hear = progress or _ignore_progress
+    report = progress or _ignore_progress
     with interruptible(interrupted):
         if jobs == 1:
-            why = run_in_this_process(batches, trials, hear, interrupted)
+            why = run_in_this_process(batches, trials, report, interrupted)
         else:
-            why = run_in_processes(batches, trials, hear, interrupted, jobs)
+            why = run_in_processes(batches, trials, report, interrupted, jobs)
     ended = []
     for index, trial in enumerate(trials):
         one = trial_status(trial.path, trial.config.seed or 0)
@@ -249,7 +249,7 @@ def jobs_for(jobs: int | None, trials: int, workers: int = 0) -> int:
     Args:
         jobs: as asked for; None takes as many as the cores are enough for.
         trials: how many there are.
-        workers: that each trial has besides.
+        workers: of each trial.
 
     Raises:
         UsageError: fewer than one process was asked for.
@@ -264,7 +264,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def prepared_config(config: RunConfig, seed: int, jobs: int, shared: Shared | None = None) -> tuple[RunConfig, int]:
+def prepared_config(
+    config: RunConfig, seed: int, jobs: int, shared: SharedByTrials | None = None
+) -> tuple[RunConfig, int]:
     """The configuration of a group with everything decided, and its network's number of parameters.
 
     Everything is built once, so that what cannot work is refused before a folder is made.
@@ -307,7 +309,7 @@ def groups_in(path: Path) -> list[tuple[RunConfig, Path]]:
     return [(RunConfig.from_saved(content["hyperparameters"]), Path(path))]
 
 
-def _network_size(config: RunConfig, shared: Shared) -> int:
+def _network_size(config: RunConfig, shared: SharedByTrials) -> int:
     module, _ = network_and_task(config, shared)
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -317,7 +319,7 @@ def _folder_and_seed(member: tuple[Path, RunConfig]) -> tuple[Path, int]:
 
 
 def _ignore_progress(_index: int, _progress: Progress) -> None:
-    """Hears nothing."""
+    """Ignores progress."""
 
 
 _MOST_SEEDS = 10_000

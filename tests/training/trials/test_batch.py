@@ -11,7 +11,7 @@ import pytest
 
 from galab.contracts import Scores
 from galab.training.loop import EvaluationRequest, EvaluationResult, run_to_end
-from galab.training.tensorboard import Clock
+from galab.training.tensorboard import Stopwatch
 from galab.training.trials.processes import run_side_by_side, score_one_by_one
 
 
@@ -90,12 +90,12 @@ def test_each_run_is_told_its_share_of_the_time() -> None:
 def test_a_clock_does_not_count_the_time_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    clock = Clock()
+    clock = Stopwatch()
     now += 1
     clock.pause()
     now += 50
-    clock.go_on(0.25)
+    clock.resume(0.25)
     now += 2
-    assert clock.lap() == 3.25
+    assert clock.split() == 3.25
     now += 4
-    assert clock.lap() == 4
+    assert clock.split() == 4
