@@ -253,8 +253,9 @@ def distance(weights: Sequence[NDArray[np.int32]]) -> float:
     count = len(weights)
     if count == 1:
         return 0.0
-    # The sum over pairs of |a - b|^2 is n times the sum of |a|^2 minus |sum of a|^2; taken relative to the first
-    # one, to which the others are near, it loses no digits. NumPy's sums, unlike a BLAS's, do not depend on the number of threads.
+    # The sum over pairs of |a - b|^2 is n times the sum of |a|^2 minus |sum of a|^2. Taken relative to the first one,
+    # to which the others are near, it loses no digits. NumPy's sums, unlike a BLAS's, do not depend on the number of
+    # threads.
     total, squares = np.zeros(len(weights[0])), 0.0
     for own in weights[1:]:
         apart = np.subtract(own, weights[0], dtype=np.float64)

@@ -1,7 +1,8 @@
 """Recorders of a run: TensorBoard event files, and the progress of a trial.
 
 Event files are written at once and record by record. torch's ``SummaryWriter`` writes from a thread: a kill loses up to
-two minutes of events from before the checkpoint, and a full disk prints that thread's traceback. Format: TensorBoard's records (length, CRC, ``Event`` message, CRC).
+two minutes of events from before the checkpoint, and a full disk prints that thread's traceback. Format: TensorBoard's
+records (length, CRC, ``Event`` message, CRC).
 """
 
 from __future__ import annotations
