@@ -148,7 +148,7 @@ def unused(means: Means, examples: int) -> NDArray[np.float64]:
 
 
 def gradient_cosine(means: Means, examples: int) -> NDArray[np.float64]:
-    """The cosine of a child's step with minus the gradient of the loss at its parents (``gradient_cosine.py``): (P,)."""
+    """The cosine of a child's step with minus the gradient at its parents (``gradient_cosine.py``): (P,)."""
     return means["gradient_cosine"]
 
 
