@@ -51,7 +51,7 @@ def main() -> None:
     lengths = [length for length in LENGTHS if length <= chosen.longest]
     config = resolve(RunConfig(task="mnist", crossover="none", parents=1, seed=1, precision="float32", threads=1))
     search = build(config, *network_and_task(config)).search
-    search.begin()
+    search.initial_records()
     for birth in range(1, max(lengths) + 1):
         search.pedigree.add(Birth(birth, (birth - 1,), birth, 0, snap(0.001), 0, 1))
     seeds, cache = "from the seeds alone", "parent in the cache"

@@ -17,7 +17,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from galab.analysis.step_size_drift import Drift, drift, with_rounding
+from galab.analysis.step_size import Drift, drift, with_rounding
 from galab.operators.step_size import LogNormal, MeanReverting, predicted_spread
 
 matplotlib.use("Agg")

@@ -18,7 +18,7 @@ from galab.config import RunConfig
 from galab.contracts import Examples
 from galab.genome.initial import tensors_of
 from galab.genome.random import Stream, draw, table
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.saved_runs.mutants import MutationScores
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun, open_saved
@@ -80,7 +80,7 @@ def _naive(
     """What a person writes first: one member formed and forwarded after the other."""
 
     def fitness(member: np.ndarray) -> float:
-        parts = tensors_of(probe.layout, Centre(member))
+        parts = tensors_of(probe.layout, WeightVector(member))
         with torch.inference_mode():
             return -float(F.cross_entropy(functional_call(probe.module, parts, (shown.inputs,)), shown.targets))
 

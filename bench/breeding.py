@@ -55,11 +55,11 @@ def _times(
     parents: int, children: int, kinds: dict[str, dict[str, Any]], generations: int
 ) -> dict[str, tuple[float, float]]:
     """Median milliseconds to decode a child: in the second tenth of the generations, and in their last half (tenth)."""
-    experiments = {name: _experiment(parents, children, **options) for name, options in kinds.items()}
+    experiments = {name: _components(parents, children, **options) for name, options in kinds.items()}
     times: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(generations):
-        for name, experiment in experiments.items():
-            times[name].append(_generation(experiment))
+        for name, components in experiments.items():
+            times[name].append(_generation(components))
     tenth = generations // 10
     late = generations // 2 if generations < 200 else generations - tenth
     return {
@@ -68,31 +68,31 @@ def _times(
     }
 
 
-def _experiment(parents: int, children: int, **options: Any) -> Any:
+def _components(parents: int, children: int, **options: Any) -> Any:
     config = resolve(RunConfig(seed=1, batch=128, threads=1, parents=parents, children=children, **options))
-    experiment: Any = build(config, *network_and_task(config))
-    experiment.search.decoder.pin(experiment.strategy.parents.tolist())
-    return experiment
+    components: Any = build(config, *network_and_task(config))
+    components.search.decoder.pin(components.strategy.parents.tolist())
+    return components
 
 
-def _generation(experiment: Any) -> float:
+def _generation(components: Any) -> float:
     """Milliseconds to decode one child of a generation, which is then scored and selected from."""
-    cohort = experiment.strategy.ask()
+    cohort = components.strategy.ask()
     ids = cohort.births["id"].tolist()
     start = clock.now()
     for birth in ids:
-        experiment.search.decoder.decode(birth)
+        components.search.decoder.decode(birth)
     spent = clock.now() - start
-    outcome = experiment.strategy.tell(experiment.executor.score(cohort))
-    experiment.search.decoder.pin(outcome.parents.tolist())
+    outcome = components.strategy.tell(components.executor.score(cohort))
+    components.search.decoder.pin(outcome.parents.tolist())
     return spent / len(ids) * 1e3
 
 
 def _checkpoint_rows() -> list[Row]:
-    experiment = _experiment(8, 32, granularity="parameter")
-    _generation(experiment)
-    champion = Champion(int(experiment.strategy.parents[0]), 0, {"validation_accuracy": 0.5})
-    state = capture(experiment, champion, Totals(), {}, lineage={"births": 8, "sha256": ""})
+    components = _components(8, 32, granularity="parameter")
+    _generation(components)
+    champion = Champion(int(components.strategy.parents[0]), 0, {"validation_accuracy": 0.5})
+    state = capture(components, champion, Totals(), {}, lineage={"births": 8, "sha256": ""})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gen.pkl"
         pickle_format.dump(state, path)

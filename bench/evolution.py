@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from genetic import NO_PEERS
 from machine import NO_BFLOAT16, precisions
 from peers.client import Peers, available
-from sides import check_equal, check_peers, experiment, generation, images
+from sides import check_equal, check_peers, components, generation, images
 from timing import Row, interleaved, ratio_row
 
 from galab.config import RunConfig
@@ -44,7 +44,7 @@ def evolution_rows(rounds: int, population: int) -> list[Row]:
     sides: dict[Side, Callable[[], object]] = {}
     for rank in _RANKS:
         for precision in precisions():
-            one = experiment(CONFIG, examples, population=population, rank=rank, precision=precision)
+            one = components(CONFIG, examples, population=population, rank=rank, precision=precision)
             check_equal(one, examples)
             sides["galab", rank, precision] = generation(one)
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def evolution_rows(rounds: int, population: int) -> list[Row]:
                     peers.generation, name, population=population, rank=rank, precision=precision
                 )
         times = interleaved({_named(side): call for side, call in sides.items()}, rounds)
-    return _judged(f"EGGROLL {population:,}", population, {side: times[_named(side)] for side in sides})
+    return _selected(f"EGGROLL {population:,}", population, {side: times[_named(side)] for side in sides})
 
 
 def _named(side: Side) -> str:
@@ -66,7 +66,7 @@ def _named(side: Side) -> str:
     return f"{name} {precision}" if name == "evosax" else f"{name} rank {rank} {precision}"
 
 
-def _judged(title: str, population: int, times: dict[Side, float]) -> list[Row]:
+def _selected(title: str, population: int, times: dict[Side, float]) -> list[Row]:
     """Milliseconds of all, then the ratios."""
     rows = [Row(f"{title}: {_named(side)}", spent, "ms") for side, spent in times.items()]
     for rank in _RANKS:

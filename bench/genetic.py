@@ -14,7 +14,7 @@ from typing import Any
 from machine import NO_BFLOAT16, precisions
 from peers.client import Peers, available
 from peers.libraries import MODULES
-from sides import check_equal, check_peers, experiment, generation, images, naive_generation
+from sides import check_equal, check_peers, components, generation, images, naive_generation
 from timing import Row, interleaved, ratio_row
 
 from galab.config import RunConfig
@@ -45,7 +45,7 @@ def genetic_rows(rounds: int, size: int) -> list[Row]:
     """8 parents and 32 children on so many images."""
     examples = images(size)
     ours = {
-        (kind, precision): experiment(CONFIG, examples, precision=precision, **options)
+        (kind, precision): components(CONFIG, examples, precision=precision, **options)
         for kind, options in CHILDREN.items()
         for precision in precisions()
     }
@@ -63,10 +63,10 @@ def genetic_rows(rounds: int, size: int) -> list[Row]:
     title = f"GA (8, 32), {size:,} images"
     # Named by the images that were asked for: an embedded subset is smaller, and no row of the full set.
     few = None if len(examples) == size else f"{len(examples):,} images are at hand"
-    return _judged(title, size, {} if few else times, few or NO_BFLOAT16)
+    return _selected(title, size, {} if few else times, few or NO_BFLOAT16)
 
 
-def _judged(title: str, size: int, times: dict[str, float], why: str) -> list[Row]:
+def _selected(title: str, size: int, times: dict[str, float], why: str) -> list[Row]:
     """Milliseconds of all, then the ratios that have bars."""
     rows = [Row(f"{title}: {name}", spent, "ms") for name, spent in times.items()]
     theirs = [times[name] for name in _PEERS if name in times]
@@ -88,7 +88,7 @@ def children_rows(rounds: int) -> list[Row]:
             times: dict[str, float] = {}
             if precision in precisions():
                 options = CHILDREN[kind] | {"precision": precision}
-                runs = {n: experiment(CONFIG, examples, children=n, **options) for n in _GROWING}
+                runs = {n: components(CONFIG, examples, children=n, **options) for n in _GROWING}
                 check_equal(runs[_GROWING[-1]], examples)
                 times = interleaved({str(n): generation(one) for n, one in runs.items()}, rounds)
                 rows += [Row(f"{title}: {int(n):,} children", spent, "ms") for n, spent in times.items()]

@@ -32,9 +32,9 @@ from galab.training.checkpoint import capture
 from galab.training.log_fields import Totals
 from galab.training.resolve import resolve
 
-CONFIG = decide(RunConfig(
-    seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1
-))
+CONFIG = decide(
+    RunConfig(seed=1, parents=8, children=32, sigma=2**-10, sigma_floor=2**-12, sigma_ceiling=2**-9, step_size_rate=0.1)
+)
 
 #: How long the histories are.
 _GENERATIONS = (10, 1000, 50_000)
@@ -92,20 +92,20 @@ def _decode_children(strategy: GeneticAlgorithm, decoder: Decoder) -> None:
 def _checkpoint_rows(
     strategy: GeneticAlgorithm, module: torch.nn.Module, task: object, lineage: LineageFile, folder: Path
 ) -> list[Row]:
-    experiment: Any = build(resolve(RunConfig(seed=1)), module, task)  # type: ignore[arg-type]
-    experiment.strategy._asked = None
-    ids = experiment.strategy.parents.tolist()
-    experiment.strategy.load_state_dict(strategy.state_dict())
-    births = experiment.search.decoder.developer
-    founders = [births.develop(birth._replace(parents=()), []) for birth in experiment.search.pedigree]
-    for birth, member in zip(experiment.strategy.parents.tolist(), founders, strict=False):
-        experiment.search.decoder.insert(birth, member)
+    components: Any = build(resolve(RunConfig(seed=1)), module, task)  # type: ignore[arg-type]
+    components.strategy._asked = None
+    ids = components.strategy.parents.tolist()
+    components.strategy.load_state_dict(strategy.state_dict())
+    births = components.search.decoder.developer
+    founders = [births.develop(birth._replace(parents=()), []) for birth in components.search.pedigree]
+    for birth, member in zip(components.strategy.parents.tolist(), founders, strict=False):
+        components.search.decoder.insert(birth, member)
     champion = Champion(ids[0], 0, {"validation_accuracy": 0.5})
     where = {"births": lineage.length, "sha256": lineage.digest}
     path = folder / "gen.pkl"
 
     def save() -> None:
-        pickle_format.dump(capture(experiment, champion, Totals(), {}, lineage=where), path)
+        pickle_format.dump(capture(components, champion, Totals(), {}, lineage=where), path)
 
     times = interleaved({"save": save, "load": lambda: pickle_format.load(path)}, rounds=15)
     return [

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import torch
 from evolution import CONFIG, IMAGES
-from sides import experiment, generation, images
+from sides import components, generation, images
 from timing import Row, interleaved
 
 from galab.evaluation.batched.forward import folded
-from galab.evaluation.es_evaluator import members_around
+from galab.evaluation.es_evaluator import perturbed_parameters
 from galab.genome.initial import tensors_of
 from galab.genome.random import table
 from galab.genome.weights import Layout
@@ -32,7 +32,7 @@ def inference_rows(rounds: int) -> list[Row]:
 def _pairs(rounds: int) -> list[Row]:
     """(member, image) pairs a second against the base model on as many images."""
     examples = images(IMAGES)
-    search = experiment(CONFIG, examples, precision="float32")
+    search = components(CONFIG, examples, precision="float32")
     _, members = search.search.candidates()
     module = build_model("mlp", (784,), 10)
     module.load_state_dict(tensors_of(search.layout, members[0]))
@@ -64,7 +64,7 @@ def _own_inputs(rounds: int) -> list[Row]:
     def run(noise: Callable[[], object]) -> Callable[[], None]:
         def once() -> None:
             with torch.inference_mode():
-                members = members_around(centre, noise(), 0.03, antithetic=True)  # type: ignore[arg-type]
+                members = perturbed_parameters(centre, noise(), 0.03, antithetic=True)  # type: ignore[arg-type]
                 folded(module, members, inputs, each_own=True)
 
         return once

@@ -12,7 +12,7 @@ from typing import Any
 from timing import Row, interleaved
 
 from galab.config import RunConfig
-from galab.training.build import Experiment, build, network_and_task
+from galab.training.build import RunComponents, build, network_and_task
 from galab.training.resolve import resolve
 from galab.training.trials.trials import cores, start_trials
 
@@ -62,13 +62,13 @@ def _run(config: RunConfig, trials: int, generations: int) -> float:
 def _decoding(generations: int) -> Any:
     """A call that decodes the next children of a run of so many generations, from the same cache each time."""
     config = resolve(RunConfig(**_COMMON, crossover="none", seed=0, generations=generations, threads=1))
-    experiment: Experiment = build(config, *network_and_task(config))
-    search: Any = experiment.search
-    search.begin()
+    components: RunComponents = build(config, *network_and_task(config))
+    search: Any = components.search
+    search.initial_records()
     for _ in range(generations):
         cohort = search.strategy.ask()
-        search.before(cohort)
-        search.after(search.strategy.tell(search.executor.score(cohort)))
+        search.before_tell(cohort)
+        search.after_tell(search.strategy.tell(search.executor.score(cohort)))
     births = search.strategy.ask().births["id"].tolist()
 
     def decode() -> None:

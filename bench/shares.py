@@ -19,14 +19,14 @@ import genetic
 import torch
 from machine import NO_BFLOAT16, precisions
 from peers import clock
-from sides import experiment, generation, images
+from sides import components, generation, images
 from timing import Row, interleaved
 
 from galab.config import RunConfig
 from galab.genome import random
 from galab.genome.decoder import Decoder
 from galab.operators import es_noise
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 _NOISE_BAR, _PEAK_BAR = 15.0, 45.0
 _IMAGES = 512
@@ -89,12 +89,12 @@ def noise_rows(rounds: int) -> list[Row]:
             if precision not in precisions():
                 rows.append(Row(title, None, "%", _NOISE_BAR, reason=NO_BFLOAT16))
                 continue
-            one = experiment(config, images(_IMAGES), precision=precision, **changes)
+            one = components(config, images(_IMAGES), precision=precision, **changes)
             rows.append(Row(title, 100 * _noise_share(one, 4 * rounds), "%", _NOISE_BAR))
     return rows
 
 
-def _noise_share(one: Experiment, rounds: int) -> float:
+def _noise_share(one: RunComponents, rounds: int) -> float:
     """The median over generations."""
     once, shares = generation(one), []
     once()
@@ -116,7 +116,7 @@ def peak_rows(rounds: int) -> list[Row]:
         if precision not in precisions():
             rows.append(Row(what, None, "%", bar, "least", NO_BFLOAT16))
             continue
-        one = experiment(genetic.CONFIG, examples, precision=precision)
+        one = components(genetic.CONFIG, examples, precision=precision)
         members, inputs, hidden, outputs = one.config.children, 784, 128, 10
         products = {str(block): _product(block, inputs, members * hidden, precision) for block in (512, 1024, 4096)}
         times = interleaved({"generation": generation(one), **products}, rounds)

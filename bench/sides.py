@@ -20,13 +20,13 @@ from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Task
 from galab.genome.initial import tensors_of
-from galab.operators.es_noise import Dense, Factors
+from galab.operators.es_noise import DenseNoise, LowRankNoise
 from galab.strategies.evolution import EvolutionStrategy
 from galab.tasks import Classification
 from galab.training.build import build, network_and_task
 from galab.training.genetic_search import GeneticSearch
 from galab.training.resolve import resolve
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 #: Tensors by the names of the parameters.
 Weights = dict[str, torch.Tensor]
@@ -60,27 +60,27 @@ def images(count: int | None = None) -> Examples:
     return Examples(everything.inputs[:count], everything.targets[:count])
 
 
-def experiment(config: RunConfig, examples: Examples, **changes: Any) -> Experiment:
+def components(config: RunConfig, examples: Examples, **changes: Any) -> RunComponents:
     """A run of this configuration, with changes, whose every generation sees all of these images."""
     module, task = _network_and_task()
     # What depends on the number of images, such as whether compiling pays, is decided for these.
     config = resolve(dataclasses.replace(config, batch=len(examples), **changes))
     made = build(dataclasses.replace(config, batch=0), module, _on(task, examples))
-    made.search.begin()
+    made.search.initial_records()
     return made
 
 
-def generation(of: Experiment) -> Callable[[], None]:
+def generation(of: RunComponents) -> Callable[[], None]:
     """A call that does a whole generation: noise, evaluation, and selection or update."""
 
     def once() -> None:
         cohort = of.strategy.ask()
-        of.search.after(of.strategy.tell(of.executor.score(cohort)))
+        of.search.after_tell(of.strategy.tell(of.executor.score(cohort)))
 
     return once
 
 
-def naive_generation(of: Experiment, examples: Examples) -> Callable[[], None]:
+def naive_generation(of: RunComponents, examples: Examples) -> Callable[[], None]:
     """What a person writes first: torch.randn per child, one forward per child, sort."""
     generator = torch.Generator().manual_seed(0)
 
@@ -97,7 +97,7 @@ def naive_generation(of: Experiment, examples: Examples) -> Callable[[], None]:
     return once
 
 
-def check_equal(of: Experiment, examples: Examples) -> None:
+def check_equal(of: RunComponents, examples: Examples) -> None:
     """Hold the fitness that galab gives the members of its next generation to plain torch's.
 
     Raises:
@@ -110,17 +110,17 @@ def check_equal(of: Experiment, examples: Examples) -> None:
         expected = [-float(_loss(of, member, examples)) for member in members]
     if not np.allclose(scores.fitness[: len(expected)], expected, rtol=TOLERANCE[of.config.precision]):
         raise AssertionError(f"galab's fitness is {scores.fitness[: len(expected)]}, torch's {expected}")
-    of.search.after(of.strategy.tell(scores))
+    of.search.after_tell(of.strategy.tell(scores))
 
 
-def _decoded(of: Experiment, cohort: Cohort) -> list[Weights]:
+def _decoded(of: RunComponents, cohort: Cohort) -> list[Weights]:
     """The weights of the first children, from their lineage."""
-    decoder = of.search_of(GeneticSearch).decoder
+    decoder = of.search_as(GeneticSearch).decoder
     births = cohort.births["id"].tolist()[:_CHECKED]
     return [tensors_of(of.layout, decoder.decode(birth)) for birth in births]
 
 
-def _moved(of: Experiment, cohort: Cohort) -> list[Weights]:
+def _moved(of: RunComponents, cohort: Cohort) -> list[Weights]:
     """The weights of the first members around the centre, their noise as dense matrices: both of each pair."""
     assert isinstance(of.strategy, EvolutionStrategy)
     assert of.strategy.antithetic
@@ -138,13 +138,13 @@ def _moved(of: Experiment, cohort: Cohort) -> list[Weights]:
     return members
 
 
-def _dense(part: Factors | Dense, place: int) -> torch.Tensor:
-    if isinstance(part, Dense):
+def _dense(part: LowRankNoise | DenseNoise, place: int) -> torch.Tensor:
+    if isinstance(part, DenseNoise):
         return part.values[place]
     return part.a[place] @ part.b[place].T / part.a.shape[-1] ** 0.5
 
 
-def check_peers(peers: Peers, libraries: Iterable[str], of: Experiment, examples: Examples) -> None:
+def check_peers(peers: Peers, libraries: Iterable[str], of: RunComponents, examples: Examples) -> None:
     """Hand the peers the network and the images, and hold their fitness of it to torch's.
 
     Raises:
@@ -161,5 +161,5 @@ def check_peers(peers: Peers, libraries: Iterable[str], of: Experiment, examples
             raise AssertionError(f"{library} gives the same network {got}, torch gives {fitness}")
 
 
-def _loss(of: Experiment, tensors: Weights, examples: Examples) -> torch.Tensor:
+def _loss(of: RunComponents, tensors: Weights, examples: Examples) -> torch.Tensor:
     return F.cross_entropy(functional_call(of.module, tensors, (examples.inputs,)), examples.targets)

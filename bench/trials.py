@@ -11,13 +11,13 @@ from pathlib import Path
 from timing import Row, interleaved
 
 from galab.config import RunConfig
+from galab.genome.step_sizes import Steps
 from galab.training.build import network_and_task, own_threads
-from galab.training.loop import Scored
+from galab.training.loop import EvaluationResult
 from galab.training.resolve import resolve
-from galab.training.search import Shared
-from galab.training.start import Steps
-from galab.training.trials.processes import Trial, one_by_one
-from galab.training.trials.trials import plan
+from galab.training.search import SharedByTrials
+from galab.training.trials.processes import Trial, score_one_by_one
+from galab.training.trials.trials import trial_batches
 
 _TRIALS = 16
 _GENERATIONS = 5
@@ -47,7 +47,7 @@ def _row(what: str, config: RunConfig, bar: float, rounds: int) -> Row:
         ]
         module, _ = network_and_task(config)
         weights = sum(parameter.numel() for parameter in module.parameters())
-        batch = plan(trials, [weights] * _TRIALS, 1)[0]
+        batch = trial_batches(trials, [weights] * _TRIALS, 1)[0]
         alone = _stepper([Trial(Path(folder) / "alone", config, {})], stack)
         among = _stepper([trials[index] for index in batch], stack)
         times = interleaved({"alone": alone, "among": among}, rounds)
@@ -57,10 +57,10 @@ def _row(what: str, config: RunConfig, bar: float, rounds: int) -> Row:
 
 def _stepper(trials: list[Trial], stack: ExitStack) -> Callable[[], object]:
     """A call that takes every trial a few generations further."""
-    shared = Shared(cache_share=1 / len(trials))
+    shared = SharedByTrials(cache_share=1 / len(trials))
     runs = [stack.enter_context(closing(trial.steps(lambda progress: None, shared))) for trial in trials]
-    turns = _rounds(runs)
-    return lambda: [next(turns) for _ in range(_GENERATIONS)]
+    requests = _rounds(runs)
+    return lambda: [next(requests) for _ in range(_GENERATIONS)]
 
 
 def _rounds(runs: list[Steps]) -> Iterator[None]:
@@ -68,9 +68,9 @@ def _rounds(runs: list[Steps]) -> Iterator[None]:
     waiting = [next(run) for run in runs]
     while True:
         yield
-        scores = one_by_one(waiting)
+        scores = score_one_by_one(waiting)
         failed = [error for error in scores if isinstance(error, Exception)]
         if failed:
             raise failed[0]
-        answers = [Scored(score, 0.0) for score in scores if not isinstance(score, Exception)]
+        answers = [EvaluationResult(score, 0.0) for score in scores if not isinstance(score, Exception)]
         waiting = [run.send(answer) for run, answer in zip(runs, answers, strict=True)]

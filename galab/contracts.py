@@ -78,7 +78,7 @@ class Member(Protocol):
 
 
 @runtime_checkable
-class Generated(Protocol):
+class FreshExamples(Protocol):
     """What a task may have besides: fresh training examples for every generation, in place of the fixed ``train``."""
 
     def sample(self, run_key: int, generation: int, size: int) -> Examples:
@@ -97,7 +97,7 @@ class Generated(Protocol):
 
 
 @runtime_checkable
-class Keyed(Protocol):
+class SeedDependent(Protocol):
     """What a task may have besides: the key of the run that its fixed data was made from.
 
     The same task has other data in another run, so its ``description`` names how the data is made and not the key. Such
@@ -108,7 +108,7 @@ class Keyed(Protocol):
 
 
 @runtime_checkable
-class Divided(Protocol):
+class HasTrainParts(Protocol):
     """What a task may have besides: parts of its training examples, on each of which the champion is scored, too."""
 
     #: Name to examples; the accuracy on ``noise`` is logged as ``train_noise_accuracy``.
@@ -116,7 +116,7 @@ class Divided(Protocol):
 
 
 @runtime_checkable
-class Inspected(Protocol):
+class DescribesWeights(Protocol):
     """What a task may have besides: something to say of a network's weights themselves, logged with the champion."""
 
     def inspect(self, parameters: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
@@ -132,17 +132,17 @@ class Inspected(Protocol):
 
 
 @runtime_checkable
-class Telling(Protocol):
+class ReportsMemoryUse(Protocol):
     """What a network may be besides: a bank of memories that says which of them answered.
 
     Attributes:
         heads: number of memories.
-        telling: while True, ``forward`` returns two more columns, as float32: how near the nearest memory is to the
-            input, and its number, -1 where all are empty.
+        reports_usage: while True, ``forward`` returns two more columns, as float32: how near the nearest memory is to
+            the input, and its number, -1 where all are empty.
     """
 
     heads: int
-    telling: bool
+    reports_usage: bool
 
     @property
     def stored(self) -> torch.Tensor:

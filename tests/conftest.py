@@ -92,6 +92,25 @@ def images_read_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def fresh_processes() -> None:
+    """For a test whose processes must begin as users' do, where ``forked_processes`` is used by all others."""
+
+
+@pytest.fixture
+def forked_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers come from a process that has imported torch already: starting one afresh takes seconds."""
+    if "fresh_processes" in request.fixturenames:
+        return
+    import multiprocess
+
+    context = multiprocess.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["galab.evaluation.executors.worker", "galab.training.trials.processes", "sklearn.datasets"]
+    )
+    monkeypatch.setattr(multiprocess, "get_context", lambda method=None: context)
+
+
+@pytest.fixture
 def whole_figures() -> None:
     """For a test whose figures must be drawn as users get them, where ``rough_figures`` is used by all others."""
 

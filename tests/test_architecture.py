@@ -217,8 +217,16 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
         ("galab.tasks.images", "from galab.models.mlp import MLP", "models"),
         ("galab.storage.files", "from galab.genome.births import BIRTH", "genome"),
         ("galab.evaluation.executors.local", "def late():\n    from galab.training import loop", "training"),
-        ("galab.evaluation.batched.dense", "class A:\n    def late(self):\n        import galab.evaluation", "evaluation"),
-        ("galab.training.loop", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from galab.cli import x", "cli"),
+        (
+            "galab.evaluation.batched.dense",
+            "class A:\n    def late(self):\n        import galab.evaluation",
+            "evaluation",
+        ),
+        (
+            "galab.training.loop",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from galab.cli import x",
+            "cli",
+        ),
         ("galab.training.loop", "try:\n    import galab.cli\nexcept ImportError:\n    pass", "cli"),
         ("galab.training.loop", "import importlib\nimportlib.import_module('galab.cli')", "cli"),
         ("galab.training.loop", "from galab.analysis import cosines", "analysis"),

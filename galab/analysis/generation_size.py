@@ -64,9 +64,7 @@ def draw_generation_sizes(
     figure = sheet(11.5, 5.2)
     left, right = figure.subplots(1, 2)
     n = np.asarray(numbers, dtype=np.float64)
-    scale = max(
-        (float(np.max(np.abs(one.gains[np.isfinite(one.gains)]), initial=0.0)) for one in moments), default=0.0
-    )
+    scale = max((float(np.max(np.abs(one.gains[np.isfinite(one.gains)]), initial=0.0)) for one in moments), default=0.0)
     for place, one in enumerate(moments):
         colour = COLOURS[place % len(COLOURS)]
         left.plot(n, one.gains, color=colour, marker="o", markersize=4, label=one.label)
@@ -162,11 +160,14 @@ def generation_size(
     shown = champions[0].probe.examples(split, examples)
     pictures, rows = [], []
     values: dict[str, Any] = {
-        "split": split, "examples": len(shown), "data": champions[0].probe.task.description, "base": champions[0].probe.base,
+        "split": split, "examples": len(shown), "data": champions[0].probe.task.description,
+        "base": champions[0].probe.base,
         "children": children, "run_children": children_of(saved.config), "chosen_on": "", "moments": [],
     }  # fmt: skip
     for place, champion in enumerate(champions):
-        born = _children_of(champion, shown, children, partial(_report_share, progress, place, len(champions), champion.generation))
+        born = _children_of(
+            champion, shown, children, partial(_report_share, progress, place, len(champions), champion.generation)
+        )
         picture = _picture(born, numbers)
         pictures.append(picture)
         values["moments"].append(_moment(born, picture, numbers))
@@ -207,8 +208,8 @@ def _children_of(champion: ProbedChampion, shown: Examples, count: int, report_s
     here = float(probe.fitness([champion.member], shown)[0])
     if not np.isfinite(here):
         raise UsageError(
-            f"expected a champion with a finite fitness at generation {champion.generation:,} of '{champion.saved.path}', got "
-            f"{here}; choose another --generation"
+            f"expected a champion with a finite fitness at generation {champion.generation:,} of "
+            f"'{champion.saved.path}', got {here}; choose another --generation"
         )
     try:
         slope = probe.gradient(champion.weights, shown).astype(np.float64) if probe.smooth else None

@@ -242,9 +242,7 @@ def _report(
     picture = CosinePicture(
         single=single,
         dimensions=moment["dimensions"],
-        kinds={
-            kind: _intervals(found, kind) for kind in dict.fromkeys(kind for kind, _ in found.cosines)
-        },
+        kinds={kind: _intervals(found, kind) for kind in dict.fromkeys(kind for kind, _ in found.cosines)},
         theory=theory,
         batches={size: median_interval(own) for size, own in found.batches.items()},
         spread=spread,

@@ -40,7 +40,8 @@ _OTHER_RATE = 1e-3
 
 
 def gradients(
-    saved: SavedRun, progress: Progress, *, generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
+    saved: SavedRun, progress: Progress, *,
+    generation: int | None = None, optimizer: str = "sgd", lr: float | None = None,
     steps: int = 20, looks: int = 5, batch: int = 0, examples: int = 0, export: str | None = None,
 ) -> Analysis:  # fmt: skip
     """Which law an optimiser's updates follow; its export.
@@ -85,7 +86,8 @@ def gradients(
     moment = {
         "generation": champion.generation, "optimizer": optimizer, "lr": rate,
         "steps": steps, "batch": size, "examples": len(full), "dimensions": probe.layout.size,
-        "sigma": saved.typical_step_size(champion.member, champion.generation), "smooth": probe.smooth, "export": export,
+        "sigma": saved.typical_step_size(champion.member, champion.generation), "smooth": probe.smooth,
+        "export": export,
     }  # fmt: skip
     values, picture, sentence = _report(moment, (rows, lengths, seen), last, probe)
     if file is not None:
@@ -158,9 +160,7 @@ def _look(
     return found
 
 
-def _row(
-    number: int, kind: str, name: str, part: NDArray[np.float32], shape: Shape | None
-) -> dict[str, Any]:
+def _row(number: int, kind: str, name: str, part: NDArray[np.float32], shape: Shape | None) -> dict[str, Any]:
     row: dict[str, Any] = {"step": number, "of": kind, "layer": name, "numbers": len(part)}
     row["zeros"] = float(np.mean(part == 0))
     known = shape is not None

@@ -7,16 +7,30 @@ Nets", who take the plane of the first two principal components of a training's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from numpy.typing import NDArray
 
-from galab.analysis.alignment import aligned, distance, is_perceptron, layers_of, permuted, weights_in
 from galab.analysis.base import Analysis, Progress, at_least, or_none
-from galab.analysis.landscape_figure import Lines, Slice, Way, draw_landscape
+from galab.analysis.weight_space import (
+    aligned,
+    barrier,
+    distance,
+    is_perceptron,
+    layers_of,
+    permuted,
+    principal_plane,
+    slope_at_zero,
+    symmetric_steps,
+    weights_in,
+)
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.saved_runs.history import History
@@ -24,97 +38,10 @@ from galab.saved_runs.mutants import Mutants, random_directions
 from galab.saved_runs.probe import ProbedChampion, other_run, probe_champion
 from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import mean_interval
+from galab.stats.plots import COLOURS, plain, save, sheet
 from galab.training.individuals import candidates_of
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plane:
-    """A plane in weight space.
-
-    Attributes:
-        origin: (D,) a point of it.
-        axes: (2, D) orthogonal directions of length 1; the second is 0 where the points lie on a line, and both where
-            they are one point.
-        shares: (2,) share of the points' variance along each axis.
-    """
-
-    origin: Floats
-    axes: Floats
-    shares: Floats
-
-    def coordinates(self, points: ArrayLike) -> Floats:
-        """(n, 2) where points (n, D), projected onto the plane, lie in it, in weight units from the origin."""
-        found: Floats = (np.asarray(points, dtype=np.float64) - self.origin) @ self.axes.T
-        return found
-
-    def points(self, coordinates: ArrayLike) -> Floats:
-        """(n, D) the points of the plane with coordinates (n, 2)."""
-        found: Floats = self.origin + np.asarray(coordinates, dtype=np.float64) @ self.axes
-        return found
-
-    def distances(self, points: ArrayLike) -> Floats:
-        """(n,) how far points (n, D) are from the plane, in weight units."""
-        values = np.asarray(points, dtype=np.float64)
-        return np.linalg.norm(values - self.points(self.coordinates(values)), axis=1)
-
-
-def principal_plane(points: ArrayLike, origin: ArrayLike | None = None) -> Plane:
-    """The plane of the first two principal components of points.
-
-    Args:
-        points: (n, D).
-        origin: (D,) a point that the plane goes through; the mean of the points when absent.
-    """
-    values = np.asarray(points, dtype=np.float64)
-    centre = values.mean(axis=0) if origin is None else np.asarray(origin, dtype=np.float64)
-    axes, shares = np.zeros((2, values.shape[1])), np.zeros(2)
-    _, lengths, directions = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-    total = float((lengths**2).sum())
-    for number in range(min(2, len(lengths))):
-        if total and lengths[number] > 1e-9 * lengths[0]:
-            # Of the two signs the one by which the last point lies further than the first.
-            sign = 1.0 if (values[-1] - values[0]) @ directions[number] >= 0 else -1.0
-            axes[number] = sign * directions[number]
-            shares[number] = lengths[number] ** 2 / total
-    return Plane(centre, axes, shares)
-
-
-def barrier(losses: ArrayLike) -> float:
-    """The most that the loss on the straight way between two networks exceeds the straight line between their losses.
-
-    Args:
-        losses: (k,) at equal steps from one network to the other, both included; lower is better. Where one is NaN
-            the barrier is infinite.
-
-    Returns:
-        At least 0, in units of the loss.
-    """
-    values = np.asarray(losses, dtype=np.float64)
-    if np.isnan(values).any():
-        return float("inf")
-    line = np.linspace(values[0], values[-1], len(values))
-    return float(max(0.0, (values - line).max()))
-
-
-def symmetric_steps(reach: float, count: int) -> Floats:
-    """``2 count + 1`` steps from -reach to reach, with 0 in the middle, closer together near 0 (quadratically)."""
-    half = reach * (np.arange(1, count + 1) / count) ** 2
-    return np.concatenate([-half[::-1], [0.0], half])
-
-
-def slope_at_zero(steps: ArrayLike, values: ArrayLike) -> float:
-    """The slope at 0 of values at symmetric steps: the central difference of the two steps nearest to 0.
-
-    Args:
-        steps: (2 k + 1,) as :func:`symmetric_steps` gives them.
-        values: (2 k + 1,).
-    """
-    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    middle = len(x) // 2
-    return float((y[middle + 1] - y[middle - 1]) / (x[middle + 1] - x[middle - 1]))
-
 
 #: Steps to each side of a line, points on the way to another champion, points to each side of the plane, ancestors.
 _STEPS, _WAY, _GRID, _ANCESTORS = 16, 25, 10, 60
@@ -177,7 +104,9 @@ def landscape(
         rows += _way_rows(ways)
     values |= facts
     who = f"{champion.generation:,} of {saved.path.name}"
-    title = f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {champion.probe.task.name}"
+    title = (
+        f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {champion.probe.task.name}"
+    )
     own, loss = values["own_step"], champion.probe.loss_name
     draw = partial(draw_landscape, lines=lines, plane=plane, ways=ways, own_step=own, loss=loss, title=title)
     return Analysis(_sentence(values, champion), values, rows, draw)
@@ -199,9 +128,7 @@ def _facts(champion: ProbedChampion, split: str, count: int, reach: float) -> di
     }
 
 
-def _lines(
-    champion: ProbedChampion, shown: Examples, steps: Floats, count: int, run: int, runs: int
-) -> list[Lines]:
+def _lines(champion: ProbedChampion, shown: Examples, steps: Floats, count: int, run: int, runs: int) -> list[Lines]:
     """The loss along directions of every kind, all of length 1."""
     own = []
     for child in Mutants(champion.saved).children(champion.member, count, generation=champion.generation, start=16):
@@ -222,7 +149,9 @@ def _lines(
     for kind, several in kinds.items():
         if several:
             points = champion.weights.astype(np.float64) + np.stack(several)[:, None, :] * steps[None, :, None]
-            losses = _losses(champion, points.reshape(-1, len(champion.weights)), shown).reshape(len(several), len(steps))
+            losses = _losses(champion, points.reshape(-1, len(champion.weights)), shown).reshape(
+                len(several), len(steps)
+            )
             label = labels[kind] + (f", {champion.saved.path.name}" if runs > 1 else "")
             found.append(Lines(label, steps, losses, _KINDS.index(kind), run))
     return found
@@ -277,7 +206,8 @@ def _slice(champion: ProbedChampion, shown: Examples) -> tuple[Slice | None, dic
     way: list[NDArray[np.float32]] = []
     if saved.folder is not None:
         history = History(saved)
-        line = range(champion.number + 1) if history.has_centre else [birth.id for birth in history.line(champion.number)]
+        number = champion.number
+        line = range(number + 1) if history.has_centre else [birth.id for birth in history.descent(number)]
         places = np.unique(np.linspace(0, len(line) - 1, min(len(line), _ANCESTORS)).astype(int))
         way = [member.floats() for _, member in history.walk([line[place] for place in places.tolist()])]
     parents = []
@@ -293,9 +223,7 @@ def _slice(champion: ProbedChampion, shown: Examples) -> tuple[Slice | None, dic
     x, y = (np.linspace(one - half, one + half, 2 * _GRID + 1) for one in middle)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     losses = _losses(champion, plane.points(grid), shown).reshape(len(y), len(x))
-    picture = Slice(
-        x, y, losses, where[old:] if way else np.empty((0, 2)), where[:old], np.zeros(2), plane.shares
-    )
+    picture = Slice(x, y, losses, where[old:] if way else np.empty((0, 2)), where[:old], np.zeros(2), plane.shares)
     facts = {
         "plane_share_first": float(plane.shares[0]),
         "plane_share_second": float(plane.shares[1]),
@@ -322,8 +250,10 @@ def _between(champions: list[ProbedChampion], shown: Examples) -> tuple[list[Way
         "not_aligned_because": None,
     }
     layout = champion.saved.layout
-    if not is_perceptron(champion.saved.module()):
-        facts["not_aligned_because"] = f"the hidden neurons of {champion.saved.config.model} are not those of linear layers"
+    if not is_perceptron(champion.saved.module):
+        facts["not_aligned_because"] = (
+            f"the hidden neurons of {champion.saved.config.model} are not those of linear layers"
+        )
         return ways, facts
     first, second = layers_of(layout, champion.weights), layers_of(layout, end)
     orders = aligned(first, second, key=champion.probe.run_key)
@@ -368,3 +298,173 @@ def _sentence(values: dict[str, Any], champion: ProbedChampion) -> str:
 
 def _barrier(value: float | None) -> str:
     return "infinite" if value is None else f"{value:.3g}"
+
+
+_BLUE, _ORANGE, _GREEN, _PINK = COLOURS[:4]
+_STYLES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """Loss along directions of one kind.
+
+    Attributes:
+        label: in the legend.
+        steps: (k,) lengths in weight units, symmetric about 0.
+        losses: (n, k) along n directions; NaN where there is none.
+        colour: number among the colours: one for each kind of direction.
+        style: number among the line styles: one for each run.
+    """
+
+    label: str
+    steps: Floats
+    losses: Floats
+    colour: int
+    style: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """Loss in a plane.
+
+    Attributes:
+        x: (n,) coordinates in weight units.
+        y: (m,) likewise.
+        losses: (m, n).
+        way: (k, 2) the way to the champion, oldest first.
+        parents: (P, 2) the population.
+        champion: (2,) the champion.
+        shares: (2,) share of the points' variance along both axes.
+    """
+
+    x: Floats
+    y: Floats
+    losses: Floats
+    way: Floats
+    parents: Floats
+    champion: Floats
+    shares: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """Loss from one network to another.
+
+    Attributes:
+        label: in the legend.
+        losses: (k,) at equal steps.
+    """
+
+    label: str
+    losses: Floats
+
+
+def draw_landscape(
+    path: Path,
+    lines: Sequence[Lines],
+    plane: Slice | None,
+    ways: Sequence[Way],
+    *,
+    own_step: float,
+    loss: str,
+    title: str,
+) -> None:
+    """Draw the lines, and the other two panels where they are given.
+
+    Args:
+        path: the image to write; its suffix decides the format.
+        lines: loss along directions.
+        plane: a slice, or None.
+        ways: from one network to another; may be none.
+        own_step: length of the run's own mutations, in weight units.
+        loss: what the loss is, with its unit.
+        title: above the figure.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: the suffix names no known format.
+    """
+    panels = 1 + (plane is not None) + bool(ways)
+    figure = sheet(5.4 * panels + 0.6, 5.4)
+    all_axes = np.atleast_1d(figure.subplots(1, panels))
+    _draw_lines(all_axes[0], lines, own_step, loss)
+    if plane is not None:
+        _draw_slice(all_axes[1], plane, loss)
+    if ways:
+        _draw_ways(all_axes[-1], ways, loss)
+    save(figure, path, title)
+
+
+def _draw_lines(axes: Axes, lines: Sequence[Lines], own_step: float, loss: str) -> None:
+    for one in lines:
+        colour, style = COLOURS[one.colour], _STYLES[one.style % len(_STYLES)]
+        losses = np.ma.masked_invalid(one.losses)  # where one failed the others are drawn
+        middle = losses.mean(axis=0).filled(np.nan)
+        axes.plot(one.steps, middle, color=colour, linestyle=style, label=one.label, linewidth=1.8)
+        if len(one.losses) > 1:
+            low, high = losses.min(axis=0).filled(np.nan), losses.max(axis=0).filled(np.nan)
+            axes.fill_between(one.steps, low, high, color=colour, alpha=0.16, linewidth=0)
+    if np.isfinite(own_step) and own_step > 0:
+        # Inside the frame whatever its height, and named in the legend: a label there would hide a curve.
+        axes.axvspan(-own_step, own_step, color="black", alpha=0.12, linewidth=0, label="the run's own mutations")
+    values = np.concatenate([one.losses[np.isfinite(one.losses)] for one in lines])
+    if values.size and values.min() > 0 and values.max() > 20 * values.min():
+        axes.set_yscale("log")
+    axes.set(xlabel="step from the champion (weight units)", ylabel=f"loss ({loss})", title="Along lines; bands: range")
+    _below(axes)
+
+
+def _draw_slice(axes: Axes, plane: Slice, loss: str) -> None:
+    values = np.ma.masked_invalid(plane.losses)
+    low, high = float(values.min()), float(values.max())
+    log = low > 0 and high > 10 * low
+    levels = np.geomspace(low, high, 18) if log else np.linspace(low, max(high, low + 1e-12), 18)
+    norm = LogNorm(low, high) if log else Normalize(low, max(high, low + 1e-12))
+    filled = axes.contourf(plane.x, plane.y, values, levels=levels, norm=norm, cmap="Greys")
+    bar = axes.figure.colorbar(filled, ax=axes, pad=0.02, fraction=0.05)
+    bar.set_label(f"loss ({loss})")
+    ticks = levels[[0, 4, 8, 13, 17]]
+    bar.set_ticks(ticks.tolist(), labels=[f"{tick:.3g}" for tick in ticks])
+    bar.minorticks_off()
+    if len(plane.way) > 1:
+        axes.plot(*plane.way.T, color=_BLUE, linewidth=1.4, marker=".", markersize=4, label="way to the champion")
+        axes.plot(*plane.way[0], "s", color=_GREEN, markersize=7, label="its oldest ancestor", linestyle="none")
+    axes.plot(*plane.champion, "*", color=_ORANGE, markersize=15, label="champion", linestyle="none")
+    if len(plane.parents):  # on top, as they are often all within the champion's star
+        axes.plot(
+            *plane.parents.T, "o", color=_PINK, markersize=4.5, label="parents", linestyle="none",
+            markeredgecolor="white", markeredgewidth=0.5,
+        )  # fmt: skip
+    axes.set_aspect("equal", adjustable="box")
+    axes.set(
+        xlabel=f"first principal component, {plane.shares[0]:.0%} (weight units)",
+        ylabel=f"second, {plane.shares[1]:.0%} (weight units)",
+        title="In the plane of its history (way projected)",
+        xlim=(plane.x[0], plane.x[-1]),
+        ylim=(plane.y[0], plane.y[-1]),
+    )
+    _below(axes)
+
+
+def _draw_ways(axes: Axes, ways: Sequence[Way], loss: str) -> None:
+    for number, one in enumerate(ways):
+        places = np.linspace(0, 1, len(one.losses))
+        axes.plot(places, one.losses, color=COLOURS[number], linestyle=_STYLES[number], label=one.label, linewidth=1.8)
+        axes.plot([0, 1], one.losses[[0, -1]], color=COLOURS[number], linewidth=0.8, alpha=0.6)
+    axes.set(xlabel="share of the way to the other champion", ylabel=f"loss ({loss})", title="Between two champions")
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    plain(axes)
+    _legend(axes)
+
+
+def _below(axes: Axes) -> None:
+    if axes.collections and axes.get_aspect() == 1.0:
+        axes.spines[["top", "right"]].set_visible(False)
+    else:
+        plain(axes)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    # Below the axes: inside them a legend hides data sooner or later.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)

@@ -229,9 +229,7 @@ def _who(genes: frozenset[int]) -> Phenotype:
     return Phenotype(_NOTHING, _NO_STEPS, {gene: _GENES[gene] for gene in sorted(genes)})
 
 
-def descents(
-    rows: NDArray[np.void], generations: int, pairs: int, key: int
-) -> tuple[NDArray[np.int64], int]:
+def descents(rows: NDArray[np.void], generations: int, pairs: int, key: int) -> tuple[NDArray[np.int64], int]:
     """How soon a selected individual descends from both of two that were selected in one generation.
 
     Args:

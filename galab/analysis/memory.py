@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.analysis.base import Analysis, Progress, or_none
-from galab.contracts import Examples, Telling
+from galab.contracts import Examples, ReportsMemoryUse
 from galab.errors import UsageError
 from galab.models import memory_metrics as bank_of
 from galab.models.memory_metrics import Floats, free_directions, free_subspace
@@ -288,7 +288,7 @@ def memory(
 
 
 def _require_memories(module: nn.Module, saved: SavedRun) -> None:
-    if not isinstance(module, Telling):
+    if not isinstance(module, ReportsMemoryUse):
         raise UsageError(
             f"expected a network with memories, such as --model memory, got {saved.config.model} in '{saved.path}'; "
             "analyse a run of such a network"

@@ -295,7 +295,7 @@ def _references(champion: ProbedChampion, name: str) -> tuple[dict[str, Floats],
     if saved.folder is None:
         return {}, {"no_drift_because": "a lone checkpoint has no lineage"}
     history = History(saved)
-    line = [] if history.has_centre else history.line(champion.number)
+    line = [] if history.has_centre else history.descent(champion.number)
     first = history.member(line[0].id if line else 0)
     founder = saved.layout.split(first.floats())[name].astype(np.float64).ravel()
     references: dict[str, Floats] = {"its founder" if line else "where it began": founder}

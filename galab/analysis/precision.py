@@ -25,7 +25,7 @@ from galab.saved_runs.saved_run import open_saved
 from galab.stats.intervals import rank_correlation
 from galab.training.build import own_threads
 from galab.training.evolution_search import EvolutionSearch
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 from galab.training.true_gradient import TrueGradient
 
 Fitness = NDArray[np.float64]
@@ -138,35 +138,35 @@ def cohorts_in_both_precisions(path: Path, count: int, *, trust: bool = False) -
         yield _moved(fine, coarse, truth)
 
 
-def _bred(fine: Experiment, coarse: Experiment) -> ScorePair:
+def _bred(fine: RunComponents, coarse: RunComponents) -> ScorePair:
     """A generation of a genetic algorithm."""
     cohort, again = fine.strategy.ask(), coarse.strategy.ask()
     scores, others = fine.executor.score(cohort), coarse.executor.score(again)
     elsewhere = fine.executor.score(Cohort(cohort.generation + 1, cohort.births, cohort.children))
     for side in (fine, coarse):
-        side.search.after(side.strategy.tell(scores))
+        side.search.after_tell(side.strategy.tell(scores))
     return ScorePair(cohort.generation, scores.fitness, others.fitness, elsewhere=elsewhere.fitness)
 
 
 class _Truth:
     """The gradients that an evolution strategy estimates."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        config, task, search = experiment.config, experiment.task, experiment.search_of(EvolutionSearch)
+    def __init__(self, components: RunComponents) -> None:
+        config, task, search = components.config, components.task, components.search_as(EvolutionSearch)
         fresh = fresh_examples(task, search.evaluator.prepared)
-        run_key = experiment.founders.run_key
+        run_key = components.founders.run_key
         self._minibatches = Minibatches(search.executor.examples, config.batch, run_key, fresh)
         base = parse_fitness(config.fitness).bases[0]
-        self._gradient = TrueGradient(experiment.module, task, base, torch.device(config.device))
+        self._gradient = TrueGradient(components.module, task, base, torch.device(config.device))
 
     def at(self, search: EvolutionSearch, generation: int) -> dict[str, Any] | None:
         """The gradient at the centre on a generation's examples; None where there is none."""
         return self._gradient.at(search.strategy.parameters, self._minibatches.of(generation))
 
 
-def _moved(fine: Experiment, coarse: Experiment, truth: _Truth) -> ScorePair:
+def _moved(fine: RunComponents, coarse: RunComponents, truth: _Truth) -> ScorePair:
     """A generation of an evolution strategy."""
-    one, other = fine.search_of(EvolutionSearch), coarse.search_of(EvolutionSearch)
+    one, other = fine.search_as(EvolutionSearch), coarse.search_as(EvolutionSearch)
     cohort, again = one.strategy.ask(), other.strategy.ask()
     scores, others = one.executor.score(cohort), other.executor.score(again)
     found = truth.at(one, cohort.generation)
@@ -184,5 +184,5 @@ def _moved(fine: Experiment, coarse: Experiment, truth: _Truth) -> ScorePair:
     )  # fmt: skip
 
 
-def _flat(parts: dict[str, Any], experiment: Experiment) -> NDArray[np.float32]:
-    return torch.cat([parts[name].flatten() for name in experiment.layout.names]).float().cpu().numpy()
+def _flat(parts: dict[str, Any], components: RunComponents) -> NDArray[np.float32]:
+    return torch.cat([parts[name].flatten() for name in components.layout.names]).float().cpu().numpy()

@@ -229,7 +229,7 @@ def _steps(
         families = {number: (number - 1,) if number else () for number in numbers}
         born = dict(zip(numbers, numbers, strict=True))
     else:
-        births = history.line(history.champion()) if who == "champion" else from_rows(history.rows)
+        births = history.descent(history.champion()) if who == "champion" else from_rows(history.rows)
         numbers = [birth.id for birth in births]
         born = {birth.id: birth.generation for birth in births}
         # On a line a child of two is compared with the one that the line follows, so that changes add up.
@@ -294,8 +294,8 @@ def _spread(
 
 
 def _replayed_generations(
-    saved: SavedRun, probe: Probe, shown: Examples, count: int, tolerance: float, fixation: dict[int, tuple[float, ...]],
-    progress: Progress,
+    saved: SavedRun, probe: Probe, shown: Examples, count: int, tolerance: float,
+    fixation: dict[int, tuple[float, ...]], progress: Progress,
 ) -> list[ReplayedGeneration]:  # fmt: skip
     """Generations with all their children, on all examples."""
     chosen = evenly_spaced(replayable_generations(saved), count)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from galab.analysis.base import or_none
-from galab.analysis.mutation_fitness_figure import linear_reach
+from galab.analysis.mutation_fitness import linear_reach
 from galab.stats.intervals import share_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
 

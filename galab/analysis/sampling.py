@@ -16,7 +16,7 @@ from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches
 from galab.genome.initial import tensors_of
 from galab.genome.random import Stream, Table, draw
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
@@ -128,7 +128,7 @@ def steps_taken(saved: SavedRun, most: int) -> Iterator[tuple[int, NDArray[np.fl
         UsageError: it is a lone checkpoint, without its history.
     """
     history = History(saved)
-    count = history.generation if history.has_centre else len(history.line(history.champion())) - 1
+    count = history.generation if history.has_centre else len(history.descent(history.champion())) - 1
     wanted = {round(place) for place in np.linspace(1, count, min(most, count))} if count > 0 else set[int]()
     before: NDArray[np.float32] | None = None
     for place, (generation, member) in enumerate(history.trajectory()):
@@ -181,7 +181,7 @@ def gradient_steps(
         UsageError: there is no gradient, or the steps leave what float32 can hold.
     """
     layout = probe.layout
-    parts = {name: nn.Parameter(part.clone()) for name, part in tensors_of(layout, Centre(weights)).items()}
+    parts = {name: nn.Parameter(part.clone()) for name, part in tensors_of(layout, WeightVector(weights)).items()}
     optimizers = Optimizers(optimizer, list(parts.values()), learning_rate, 0.0)
     before = np.array(weights, dtype=np.float32)
     for number in range(1, steps + 1):

@@ -48,9 +48,7 @@ class Search:
         UsageError: a hyperparameter is unknown, out of bounds, or needs to look at the networks' answers.
     """
 
-    def __init__(
-        self, module: nn.Module, *, seed: int = 0, keep_weights: bool = False, **hyperparameters: Any
-    ) -> None:
+    def __init__(self, module: nn.Module, *, seed: int = 0, keep_weights: bool = False, **hyperparameters: Any) -> None:
         with spelled(PYTHON):
             config = _configured(seed, hyperparameters)
             founders = founders_given(module, module.state_dict(), seed) if keep_weights else founders_of(module, seed)

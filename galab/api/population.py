@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward
 from galab.evaluation.batched.low_rank import Stack
-from galab.evaluation.es_evaluator import members_around, members_at_once
-from galab.evaluation.numeric_profile import settle_kernels
+from galab.evaluation.es_evaluator import members_at_once, perturbed_parameters
+from galab.evaluation.numeric_profile import warm_up_kernels
 from galab.operators.es_noise import Directions, Noise, size_of
 
 #: Examples at once.
@@ -79,9 +79,7 @@ class Population(Sequence[nn.Module]):
         direction, minus = divmod(place, 2) if self._antithetic else (place, 0)
         ((_, noise),) = self._directions.between(self._noise, direction, direction + 1)
         stacks = self._stacks(noise, -self._sigma if minus else self._sigma, antithetic=False)
-        return {
-            name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()
-        }
+        return {name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()}
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """What every member answers, computed for many members at once and without forming low-rank weights.
@@ -92,7 +90,7 @@ class Population(Sequence[nn.Module]):
         Returns:
             (P, B, outputs), without a gradient.
         """
-        settle_kernels()
+        warm_up_kernels()
         forward = PERTURBED_FORWARDS[self._forward_for(inputs)]
         signs = 2 if self._antithetic else 1
         width = members_at_once(self._template, inputs[:1], min(len(inputs), _BLOCK), self._directions.plan) // signs
@@ -115,7 +113,7 @@ class Population(Sequence[nn.Module]):
 
     def _stacks(self, noise: Noise, sigma: float, *, antithetic: bool) -> dict[str, Stack]:
         """Parameters of the members along some directions: all plus and then all minus, or one sign alone."""
-        return members_around(self._centre, noise, sigma, antithetic=antithetic)
+        return perturbed_parameters(self._centre, noise, sigma, antithetic=antithetic)
 
     def _forward_for(self, inputs: Tensor) -> str:
         """The way that agrees with the loop over members, found once for each kind of inputs."""

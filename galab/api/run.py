@@ -16,8 +16,7 @@ from galab.training.compose import compose
 from galab.training.loop import Hook, Result
 from galab.training.start import resume as _resume
 from galab.training.start import start
-from galab.training.trials.grid import parse_seeds
-from galab.training.trials.trials import Trials, start_trials
+from galab.training.trials.trials import Trials, parse_seeds, start_trials
 
 
 def run(

@@ -20,7 +20,7 @@ from galab.errors import UsageError
 from galab.storage.files import json_text
 
 if TYPE_CHECKING:
-    from galab.doctor.tuning import Found, Row
+    from galab.doctor.tuning import SettingResult, TuningResult
 
 _WIDTH = 100
 _PLAIN_SECONDS = 10.0
@@ -64,8 +64,7 @@ def bench(
     It takes the flags of `galab run`, or a run's folder, and lets chunk, threads, workers, precision and compilation
     take turns, one setting after the other. All settings must give the same losses. Without --tune nothing is written.
     """
-    from galab.doctor.apply import best_settings, check_free, write_file
-    from galab.doctor.benchmark import of_options, of_run
+    from galab.doctor.benchmark import benchmark_of_config, benchmark_of_run, best_settings, check_unused, write_file
     from galab.doctor.tuning import parse_settings
     from galab.training.compose import compose
 
@@ -76,17 +75,17 @@ def bench(
         raise UsageError(f"expected a run or hyperparameters, got both ('{path}' and {also}); drop one of them")
     if path is not None:
         _check_run(path, tune)
-        config, workbench = None, of_run(path, trust=trust)
+        config, benchmark = None, benchmark_of_run(path, trust=trust)
     else:
         if tune:
-            check_free(output)
+            check_unused(output)
         config = compose(typed, preset=preset, config_file=config_file, trust=trust)
-        workbench = of_options(config)
+        benchmark = benchmark_of_config(config)
     left = budget - (time.monotonic() - began)
-    with _progress(quiet) as observe:
-        found = best_settings(workbench, vary=varied, fixed=typed, budget=left, observe=observe)
+    with _progress(quiet) as progress:
+        found = best_settings(benchmark, vary=varied, fixed=typed, budget=left, progress=progress)
     if style == "table":
-        _print(found, workbench.task.description)
+        _print(found, benchmark.task.description)
     else:
         _emit(found, style)
     if path is not None:
@@ -104,9 +103,9 @@ def _check_run(path: Path, tune: bool) -> None:
         raise UsageError(f"expected a run's folder with --tune, got the checkpoint '{path}'; name its run")
 
 
-def _into_run(path: Path, found: Found, tune: bool) -> str:
+def _into_run(path: Path, found: TuningResult, tune: bool) -> str:
     """What to do with the best settings of a run, after they were written if that was asked for."""
-    from galab.doctor.apply import write_into
+    from galab.doctor.benchmark import write_into
     from galab.storage.run_folder import RunFolder
 
     if not found.changes:
@@ -128,7 +127,7 @@ def _into_run(path: Path, found: Found, tune: bool) -> str:
 
 
 def _command(
-    found: Found, typed: dict[str, Any], preset: str | None, config_file: Path | None, output: Path | None
+    found: TuningResult, typed: dict[str, Any], preset: str | None, config_file: Path | None, output: Path | None
 ) -> str:
     """The command line of a run with the best settings."""
     from galab.doctor.tuning import flags_of
@@ -142,8 +141,8 @@ def _command(
     return f"next:\n  {shlex.join(words)}"
 
 
-def _print(found: Found, data: str) -> None:
-    evaluations = found.rows[0].lap.evaluations
+def _print(found: TuningResult, data: str) -> None:
+    evaluations = found.rows[0].timing.evaluations
     click.echo(f"{data}; {evaluations:,.0f} evaluations a generation, without its log, reports and checkpoints")
     emit([_cells(row, found) for row in found.rows], "table")
     lines = [
@@ -160,26 +159,26 @@ def _print(found: Found, data: str) -> None:
         click.echo(textwrap.fill(line, _WIDTH))
 
 
-def _cells(row: Row, found: Found) -> dict[str, Any]:
-    lap, gain, seconds = row.lap, row.gain, found.seconds(row)
+def _cells(row: SettingResult, found: TuningResult) -> dict[str, Any]:
+    timing, gain, seconds = row.timing, row.gain, found.seconds(row)
     return {
         "setting": f"{row.setting} (default)" if gain is None else row.setting,
         "ms/generation": f"{seconds * 1e3:,.1f}",
-        "evaluations/s": f"{lap.evaluations / seconds:,.0f}",
+        "evaluations/s": f"{timing.evaluations / seconds:,.0f}",
         "x default": "1" if gain is None else f"{gain.median:.2f} ({gain.low:.2f} to {gain.high:.2f})",
         "of GEMM": "-" if (share := _share(row)) is None else f"{share:.0%}",
-        "ask, decode or noise": f"{lap.prepare / lap.seconds:.0%}",
-        "evaluate": f"{lap.evaluate / lap.seconds:.0%}",
-        "tell": f"{lap.tell / lap.seconds:.0%}",
+        "ask, decode or noise": f"{timing.prepare / timing.seconds:.0%}",
+        "evaluate": f"{timing.evaluate / timing.seconds:.0%}",
+        "tell": f"{timing.tell / timing.seconds:.0%}",
         "rounds": row.rounds,
     }
 
 
-def _share(row: Row) -> float | None:
-    return None if row.peak is None else row.operations * row.lap.evaluations / row.lap.seconds / row.peak
+def _share(row: SettingResult) -> float | None:
+    return None if row.peak is None else row.operations * row.timing.evaluations / row.timing.seconds / row.peak
 
 
-def _verdict(found: Found) -> str:
+def _verdict(found: TuningResult) -> str:
     """What it comes to, in one sentence."""
     from galab.doctor.tuning import WORTH
 
@@ -195,20 +194,20 @@ def _verdict(found: Found) -> str:
     return f"the default is as good: {default.setting}; {best.setting} came to {gain}, {why}"
 
 
-def _emit(found: Found, style: str) -> None:
+def _emit(found: TuningResult, style: str) -> None:
     rows = [
         {
             "setting": row.setting,
             "changes": row.name,
             "milliseconds": found.seconds(row) * 1e3,
-            "evaluations_per_second": row.lap.evaluations / found.seconds(row),
+            "evaluations_per_second": row.timing.evaluations / found.seconds(row),
             "gain": 1.0 if row.gain is None else row.gain.median,
             "gain_low": 1.0 if row.gain is None else row.gain.low,
             "gain_high": 1.0 if row.gain is None else row.gain.high,
             "share_of_gemm": _share(row),
-            "prepare": row.lap.prepare / row.lap.seconds,
-            "evaluate": row.lap.evaluate / row.lap.seconds,
-            "tell": row.lap.tell / row.lap.seconds,
+            "prepare": row.timing.prepare / row.timing.seconds,
+            "evaluate": row.timing.evaluate / row.timing.seconds,
+            "tell": row.timing.tell / row.timing.seconds,
             "rounds": row.rounds,
         }
         for row in found.rows

@@ -12,7 +12,6 @@ import click
 from galab.cli.options import format_option
 from galab.cli.output import emit, program, text
 from galab.errors import UsageError
-from galab.stats.text import p_text
 from galab.storage.files import folder_error, json_text
 
 Say = Callable[[float], str]
@@ -140,6 +139,8 @@ def _print_table(table: dict[str, Any], title: str, say: Say, never: str = "-") 
 
 def _cells(row: dict[str, Any], say: Say, never: str, *, tested: bool) -> dict[str, Any]:
     """A group's row as it is shown."""
+    from galab.stats.intervals import p_text  # in here, as it loads SciPy, which help does without
+
     cells = {"group": row["group"], "runs": row["seeds"]}
     if "reached" in row:
         cells["reached"] = f"{row['reached']} of {row['seeds']}" + (f", {row['later']} later" if row["later"] else "")
@@ -162,6 +163,8 @@ def _with_ends(value: float | None, ends: list[float | None] | None, say: Say, n
 
 
 def _test_sentence(table: dict[str, Any]) -> str:
+    from galab.stats.intervals import p_text  # in here, as it loads SciPy, which help does without
+
     test, rows = table["test"], table["groups"]
     if test["name"] is None:
         return str(test["reason"])

@@ -156,8 +156,10 @@ def _machine() -> list[tuple[str, str, str]]:
         ("c++ compiler", compiler or "none", "yes" if compiler else "not needed yet"),
     ]
     for package, extra in (("mlxtend", "offline"), ("sklearn", "offline"), ("safetensors", "export")):
-        here = _importable(package)
-        rows.append((package, "installed" if here else "absent", "yes" if here else f"pip install 'galab[{extra}]'"))
+        present = _importable(package)
+        rows.append(
+            (package, "installed" if present else "absent", "yes" if present else f"pip install 'galab[{extra}]'")
+        )
     return rows
 
 
@@ -219,12 +221,12 @@ def evolution(
     generation's estimate points along the true gradient, which population, rank, pairing, sigma and learning rate
     would do better, and how long a generation takes. Nothing is written.
     """
-    from galab.doctor.advice import content_of
-    from galab.doctor.measure import examine
+    from galab.doctor.es_advice import findings_json
+    from galab.doctor.es_measurements import measure_estimate
     from galab.training.compose import compose
 
     config = compose(given(flags), preset=preset, config_file=config_file, trust=trust, evolution=True)
-    content = content_of(examine(config, budget=budget))
+    content = findings_json(measure_estimate(config, budget=budget))
     if style == "json":
         click.echo(json_text(content, indent=2))
     elif style == "csv":

@@ -57,7 +57,7 @@ def command_of(question: Question, *others: Question) -> click.Command:
     ) -> int:
         """Each question after the other; the exit code."""
         from galab.analysis.questions.trials import read_question
-        from galab.training.trials.grid import parse_seeds
+        from galab.training.trials.trials import parse_seeds
 
         # A condition that gets nowhere is an answer here and no mistake; what each run warned of is in its log.
         logging.getLogger("galab").setLevel(logging.ERROR)
@@ -95,7 +95,7 @@ def _run(
 
     with Summary(len(seeds) * len(question.conditions), quiet=quiet).shown() as summary:
         return run_question(
-            question, seeds=seeds, generations=generations, runs=runs, jobs=jobs, observe=summary.hear
+            question, seeds=seeds, generations=generations, runs=runs, jobs=jobs, progress=summary.update
         )
 
 
@@ -104,8 +104,7 @@ def _answer(
     draw: bool,
 ) -> None:  # fmt: skip
     """One line, and the figure where it is the first of these runs."""
-    from galab.analysis.questions.answer import answer, numbers_of_trials, numbers_sentence, sentence
-    from galab.analysis.questions.files import write
+    from galab.analysis.questions.answer import answer, numbers_of_trials, numbers_sentence, sentence, write
     from galab.analysis.questions.trials import home
 
     found = answer(question, reads, generations)

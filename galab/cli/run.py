@@ -12,7 +12,7 @@ from galab.cli.options import GroupedCommand, beginning_options, config_options,
 from galab.cli.output import best_name, program, text
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
-from galab.contracts import Generated
+from galab.contracts import FreshExamples
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from galab.storage.run_folder import RunFolder
     from galab.training.log_fields import Totals
     from galab.training.loop import Result
-    from galab.training.search import Experiment
+    from galab.training.search import RunComponents
     from galab.training.stop import StopRules
     from galab.training.tensorboard import Recorder
 
@@ -101,31 +101,31 @@ def resume(
 
 
 def _recorders(quiet: bool) -> Any:
-    def make(folder: RunFolder, experiment: Experiment, stop: StopRules, totals: Totals) -> list[Recorder]:
+    def make(folder: RunFolder, components: RunComponents, stop: StopRules, totals: Totals) -> list[Recorder]:
         from galab.cli.output import LiveLine
 
-        generation = experiment.strategy.generation
+        generation = components.strategy.generation
         if not quiet:
-            _introduce(folder, experiment, stop, generation)
+            _introduce(folder, components, stop, generation)
         return [LiveLine(stop, totals, generation, quiet=quiet)]
 
     return make
 
 
-def _introduce(folder: RunFolder, experiment: Experiment, stop: StopRules, generation: int) -> None:
-    config = experiment.config
-    train = len(experiment.task.train)
-    if isinstance(experiment.task, Generated):
+def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, generation: int) -> None:
+    config = components.config
+    train = len(components.task.train)
+    if isinstance(components.task, FreshExamples):
         batch = f"{config.batch or train:,} fresh examples a generation"
     elif 0 < config.batch < train:
         batch = f"{config.batch:,} of {train:,} examples a generation"
     else:
         batch = f"all {train:,} examples a generation"
-    compiled = ", compiled" if experiment.search.numerics["compiled"] else ""
+    compiled = ", compiled" if components.search.numerics["compiled"] else ""
     workers = f", {config.workers:,} workers" if config.workers else ""
     lines = [
-        f"{experiment.task.description}",
-        f"{config.model} with {experiment.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
+        f"{components.task.description}",
+        f"{config.model} with {components.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
         f"{config.precision}{compiled}, seed {config.seed}{workers}",
         f"{'continuing at generation ' + text(generation) + ' in' if generation else 'in'} {folder.path}"
         f" until {_until(stop)}",

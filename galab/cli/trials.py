@@ -26,7 +26,7 @@ from galab.errors import UsageError
 if TYPE_CHECKING:
     from galab.config import RunConfig
     from galab.training.tensorboard import Progress
-    from galab.training.trials.trials import Ended, Trials
+    from galab.training.trials.trials import Trials, TrialStatus
 
 _PLAIN_SECONDS = 10.0
 _METRICS = ("validation_accuracy", "test_accuracy")
@@ -36,12 +36,11 @@ def run_trials(
     config: RunConfig, seeds: str, *, name: str | None, runs: Path, jobs: int | None, quiet: bool
 ) -> int:
     """``galab run --seeds``."""
-    from galab.training.trials.grid import parse_seeds
-    from galab.training.trials.trials import start_trials
+    from galab.training.trials.trials import parse_seeds, start_trials
 
     numbers = parse_seeds(seeds)
     with Summary(len(numbers), quiet=quiet).shown() as summary:
-        trials = start_trials(config, numbers, name=name, runs=runs, jobs=jobs, observe=summary.hear)
+        trials = start_trials(config, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update)
     return report(trials)
 
 
@@ -51,7 +50,7 @@ def resume_trials(path: Path, changes: dict[str, Any], *, jobs: int | None, quie
     from galab.training.trials.trials import resume_trials as go_on
 
     with Summary(len(runs_below(path)), quiet=quiet).shown() as summary:
-        trials = go_on(path, changes, jobs=jobs, observe=summary.hear, **how)
+        trials = go_on(path, changes, jobs=jobs, progress=summary.update, **how)
     return report(trials)
 
 
@@ -81,7 +80,7 @@ class Summary:
         with Live(Text(""), console=Console(stderr=True), refresh_per_second=8, transient=True) as self._live:
             yield self
 
-    def hear(self, index: int, progress: Progress) -> None:
+    def update(self, index: int, progress: Progress) -> None:
         """How one trial comes along."""
         self._before.setdefault(index, progress.fraction)
         self._news[index] = progress
@@ -133,17 +132,17 @@ def report(trials: Trials) -> int:
 def show_trials(path: Path, style: str) -> None:
     """``galab show`` of a group or a sweep."""
     from galab.storage.groups import GroupFolder
-    from galab.training.trials.trials import Trials, cells, data_in, members, stand
+    from galab.training.trials.trials import Trials, data_description, groups_in, trial_folders, trial_status
 
     ended = [
-        stand(folder, one.seed or 0)
-        for config, group in cells(path)
-        for folder, one in members(group, config, GroupFolder(group).read()["seeds"])
+        trial_status(folder, one.seed or 0)
+        for config, group in groups_in(path)
+        for folder, one in trial_folders(group, config, GroupFolder(group).read()["seeds"])
     ]
     if style != "table":
         emit([_row(one, path) for one in ended], style)
         return
-    trials = Trials(path, tuple(ended), data=data_in(ended))
+    trials = Trials(path, tuple(ended), data=data_description(ended))
     groups = _by_group(trials)
     kind = f"{len(groups)} configurations with" if len(groups) > 1 else "one configuration with"
     states = ", ".join(f"{sum(one.state == state for one in ended)} {state}" for state in dict.fromkeys(_states(ended)))
@@ -153,18 +152,18 @@ def show_trials(path: Path, style: str) -> None:
         click.echo((f"{title}: " if len(groups) > 1 else "") + _median_sentence(own))
 
 
-def _states(ended: Sequence[Ended]) -> list[str]:
+def _states(ended: Sequence[TrialStatus]) -> list[str]:
     return [one.state for one in ended]
 
 
-def _by_group(trials: Trials) -> dict[str, list[Ended]]:
-    groups: dict[str, list[Ended]] = {}
+def _by_group(trials: Trials) -> dict[str, list[TrialStatus]]:
+    groups: dict[str, list[TrialStatus]] = {}
     for one in trials.trials:
         groups.setdefault(one.path.parent.name, []).append(one)
     return groups
 
 
-def _row(one: Ended, path: Path) -> dict[str, Any]:
+def _row(one: TrialStatus, path: Path) -> dict[str, Any]:
     return {
         "trial": one.path.relative_to(path).as_posix(),
         "state": one.state,
@@ -175,12 +174,12 @@ def _row(one: Ended, path: Path) -> dict[str, Any]:
     }
 
 
-def _table(trials: Sequence[Ended], path: Path) -> None:
+def _table(trials: Sequence[TrialStatus], path: Path) -> None:
     rows = [_row(one, path) for one in trials]
     emit([{name: value for name, value in row.items() if name != "seconds"} for row in rows], "table")
 
 
-def _median_sentence(trials: Sequence[Ended]) -> str:
+def _median_sentence(trials: Sequence[TrialStatus]) -> str:
     """The medians of a group's finished trials, with how far they may be off and on how many evaluations."""
     from galab.stats.intervals import median_interval
 
@@ -238,8 +237,9 @@ def sweep(
     are skipped.
     """
     from galab.training.compose import compose
-    from galab.training.trials.grid import parse_grid, parse_seeds
+    from galab.training.trials.sweep import parse_grid
     from galab.training.trials.sweep import sweep as run_sweep
+    from galab.training.trials.trials import parse_seeds
 
     values = parse_grid(grid)
     own = given(flags)
@@ -251,5 +251,5 @@ def sweep(
     config = compose(own, preset=preset, config_file=config_file, trust=trust)
     count = len(numbers) * math.prod(map(len, values.values()))
     with Summary(count, quiet=quiet).shown() as summary:
-        trials = run_sweep(config, values, numbers, name=name, runs=runs, jobs=jobs, observe=summary.hear)
+        trials = run_sweep(config, values, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update)
     return report(trials)

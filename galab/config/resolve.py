@@ -1,6 +1,7 @@
 """Every "choose for me" that needs only the configuration, chosen.
 
-What needs the hardware, the data or arithmetic of the genome is chosen in :mod:`galab.training.resolve`, which calls this.
+What needs the hardware, the data or arithmetic of the genome is chosen in :mod:`galab.training.resolve`, which calls
+this.
 """
 
 from __future__ import annotations

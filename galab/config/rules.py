@@ -50,7 +50,9 @@ def _check_understood(config: Fields, kind: str) -> None:
     name, bracket, _ = config.strategy.partition("(")
     if bracket and kind != "vectors" and name in kind_of(config.strategy).strategies:
         raise OptionError(
-            "expected {strategy:" + name + "} without arguments, got {strategy.value}: its options are hyperparameters of "
+            "expected {strategy:"
+            + name
+            + "} without arguments, got {strategy.value}: its options are hyperparameters of "
             "their own; see `galab options`",
             config,
         )

@@ -3,8 +3,8 @@
 A strategy of galab's own is found by its name. A class from outside, ``FILE.py:Class`` or a name of a plugin, is a
 subclass of the genetic algorithm where it stands alone, and a strategy over weight vectors
 (:class:`galab.contracts.VectorStrategy`) where it is written as a call, ``FILE.py:Class()``:
-:func:`galab.strategies.load.settled` writes it so when a run is started. So a saved run says of what kind it is, and no
-code has to be loaded to know it.
+:func:`galab.strategies.load.canonical_strategy` writes it so when a run is started. So a saved run says of what kind it
+is, and no code has to be loaded to know it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class StrategyKind:
         size: the hyperparameter that holds the number of members of a generation; empty where there is one member.
         evaluations: what the evaluations of a run are, in words.
         search: ``"module:Class"`` that builds and runs the strategy, see :class:`galab.training.search.Search`.
-        replay: ``"module:Class"`` that computes the centres of a saved run again, for ``galab verify`` and the history of a
-            run, see :class:`galab.saved_runs.verify.CentreReplay`; empty where there are individuals, which follow from
-            their seeds.
+        replay: ``"module:Class"`` that computes the centres of a saved run again, for ``galab verify`` and the history
+            of a run, see :class:`galab.saved_runs.centre_replay.CentreReplay`; empty where there are individuals, which
+            follow from their seeds.
         record: the file in the run folder that holds what the run can be computed again from.
         breeds: whether there are individuals and births, and not one centre.
         inherits: whether members descend from members before them.
@@ -76,7 +76,7 @@ EVOLUTION = StrategyKind(
     size="population",
     evaluations="members x examples",
     search="galab.training.evolution_search:EvolutionSearch",
-    replay="galab.saved_runs.es_replay:ScoreReplay",
+    replay="galab.saved_runs.centre_replay:ScoreReplay",
     estimates=True,
 )
 GRADIENTS = StrategyKind(
@@ -85,7 +85,7 @@ GRADIENTS = StrategyKind(
     size="",
     evaluations="examples forwards, and each of them backwards too",
     search="galab.training.gradient_search:GradientSearch",
-    replay="galab.saved_runs.gradient_replay:GradientReplay",
+    replay="galab.saved_runs.centre_replay:GradientReplay",
     gradients=True,
 )
 VECTORS = StrategyKind(
@@ -94,7 +94,7 @@ VECTORS = StrategyKind(
     size="population",
     evaluations="members x examples",
     search="galab.training.vector_search:VectorSearch",
-    replay="galab.saved_runs.es_replay:ScoreReplay",
+    replay="galab.saved_runs.centre_replay:ScoreReplay",
 )
 KINDS = (GENETIC, RANDOM, EVOLUTION, GRADIENTS, VECTORS)
 #: Of galab's own strategies.

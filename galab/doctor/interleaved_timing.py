@@ -15,12 +15,12 @@ Clock = Callable[[], float]
 #: A turn repeats generations until they have taken this long, so that short ones are not lost in the change of sides.
 TURN_SECONDS = 0.05
 #: A contender whose best turn is slower than this many of the leader's medians has lost.
-LOST = 1.25
+GIVE_UP_RATIO = 1.25
 LEAST_ROUNDS, MOST_ROUNDS = 3, 40
 
 
 @dataclass(frozen=True, slots=True)
-class Lap:
+class Timing:
     """Where the time of a generation went, in seconds.
 
     Attributes:
@@ -41,20 +41,20 @@ class Lap:
         return self.prepare + self.evaluate + self.tell
 
 
-class Runner(Protocol):
+class TimedRun(Protocol):
     """Who can carry out generations."""
 
-    def settle(self) -> None:
+    def prepare_process(self) -> None:
         """Make the process as this contender wants it; not timed."""
         ...
 
-    def lap(self) -> Lap:
+    def time_generation(self) -> Timing:
         """Carry out one generation."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
+class Speedup:
     """How many times as fast as another one a contender is, over the rounds that both took part in.
 
     Attributes:
@@ -68,65 +68,65 @@ class Ratio:
     high: float
 
 
-def race(
-    sides: Mapping[str, Runner],
+def time_in_turns(
+    tried: Mapping[str, TimedRun],
     *,
     until: float,
     clock: Clock,
     keep: Collection[str] = (),
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
-) -> dict[str, list[Lap]]:
+) -> dict[str, list[Timing]]:
     """Laps by contender, one a round; the laps of who has lost end earlier.
 
     Args:
-        sides: the contenders by name.
+        tried: the contenders by name.
         until: when to end, on the clock, if the least number of rounds is over.
         clock: gives seconds.
         keep: names of those who go on whatever happens; when only they are left the race is over.
         least: rounds in any case.
         most: rounds at most.
     """
-    laps: dict[str, list[Lap]] = {name: [] for name in sides}
-    running = list(sides)
+    timings: dict[str, list[Timing]] = {name: [] for name in tried}
+    running = list(tried)
     for number in range(1, most + 1):
         for name in running:
-            laps[name].append(_turn(sides[name]))
+            timings[name].append(_turn(tried[name]))
         if number < least:
             continue
-        leader = min(median_lap(laps[name]).seconds for name in running)
-        running = [name for name in running if name in keep or fastest(laps[name]) <= LOST * leader]
-        if clock() >= until or (len(sides) > len(keep) and set(running) <= set(keep)):
+        leader = min(median_timing(timings[name]).seconds for name in running)
+        running = [name for name in running if name in keep or fastest(timings[name]) <= GIVE_UP_RATIO * leader]
+        if clock() >= until or (len(tried) > len(keep) and set(running) <= set(keep)):
             break
-    return laps
+    return timings
 
 
-def _turn(side: Runner) -> Lap:
+def _turn(one: TimedRun) -> Timing:
     """The mean of as many generations as fill a turn."""
-    side.settle()
-    done = [side.lap()]
-    while sum(lap.seconds for lap in done) < TURN_SECONDS:
-        done.append(side.lap())
+    one.prepare_process()
+    done = [one.time_generation()]
+    while sum(timing.seconds for timing in done) < TURN_SECONDS:
+        done.append(one.time_generation())
     return _each(done, statistics.fmean)
 
 
-def fastest(laps: Sequence[Lap]) -> float:
+def fastest(timings: Sequence[Timing]) -> float:
     """Seconds of the fastest lap."""
-    return min(lap.seconds for lap in laps)
+    return min(timing.seconds for timing in timings)
 
 
-def median_lap(laps: Sequence[Lap]) -> Lap:
+def median_timing(timings: Sequence[Timing]) -> Timing:
     """The median of each part of the laps."""
-    return _each(laps, statistics.median)
+    return _each(timings, statistics.median)
 
 
-def ratio(reference: Sequence[Lap], laps: Sequence[Lap]) -> Ratio:
+def speedup(reference: Sequence[Timing], timings: Sequence[Timing]) -> Speedup:
     """How many times as fast as the reference laps are, by the rounds that both have."""
-    ratios = sorted(before.seconds / after.seconds for before, after in zip(reference, laps, strict=False))
+    ratios = sorted(before.seconds / after.seconds for before, after in zip(reference, timings, strict=False))
     quarter = (len(ratios) - 1) // 4
-    return Ratio(statistics.median(ratios), ratios[quarter], ratios[-1 - quarter])
+    return Speedup(statistics.median(ratios), ratios[quarter], ratios[-1 - quarter])
 
 
-def _each(laps: Sequence[Lap], middle: Callable[[list[float]], float]) -> Lap:
+def _each(timings: Sequence[Timing], middle: Callable[[list[float]], float]) -> Timing:
     names = ("prepare", "evaluate", "tell", "evaluations")
-    return Lap(*(middle([getattr(lap, name) for lap in laps]) for name in names))
+    return Timing(*(middle([getattr(timing, name) for timing in timings]) for name in names))

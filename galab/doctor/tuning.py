@@ -18,11 +18,19 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig, flag
 from galab.config.strategy_kinds import kind_of
-from galab.doctor.interleaved_timing import LEAST_ROUNDS, Clock, Lap, Ratio, Runner, median_lap, race, ratio
+from galab.doctor.interleaved_timing import (
+    LEAST_ROUNDS,
+    Clock,
+    Speedup,
+    TimedRun,
+    Timing,
+    median_timing,
+    speedup,
+    time_in_turns,
+)
 from galab.errors import GalabError, UsageError, closest
+from galab.training.resolve import SPEED_SETTINGS
 
-#: In the order in which they are tried: each later one is tried with the best of those before. Compiling takes longest.
-SETTINGS = ("precision", "threads", "workers", "chunk", "compile")
 _FEW_CORES = 4
 Changes = dict[str, Any]
 
@@ -50,19 +58,19 @@ def parse_settings(text: str) -> tuple[str, ...]:
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names or ("",):
-        if name not in SETTINGS:
-            hint = closest(name, list(SETTINGS))
-            raise UsageError(f"expected --vary to name some of {', '.join(SETTINGS)}, got '{name}'.{hint}")
+        if name not in SPEED_SETTINGS:
+            hint = closest(name, list(SPEED_SETTINGS))
+            raise UsageError(f"expected --vary to name some of {', '.join(SPEED_SETTINGS)}, got '{name}'.{hint}")
     return names
 
 
-def candidates(
+def values_to_try(
     name: str, config: RunConfig, numerics: Mapping[str, Any], machine: Machine, *, asked: bool = False
 ) -> list[Changes]:
     """What to try besides a configuration's own value of a setting.
 
     Args:
-        name: one of :data:`SETTINGS`.
+        name: one of :data:`SPEED_SETTINGS`.
         config: the best configuration so far.
         numerics: its ``chunk`` and ``compiled``, as they really are, and the ``members`` of a generation.
         machine: where it runs.
@@ -77,7 +85,7 @@ def candidates(
         return [{name: "off" if config.compile == "on" else "on"}]
     if name == "workers":
         # None is this process alone; a single one would only wait for its orders.
-        wanted = [0, *counts(machine.cores)[1:]]
+        wanted = [0, *counts_up_to(machine.cores)[1:]]
         found = [{name: count, "threads": max(1, machine.cores // max(1, count))} for count in wanted]
         for changes in found:
             share = -(-numerics["members"] // max(1, changes[name]))
@@ -87,11 +95,11 @@ def candidates(
     if name == "threads":
         # With worker processes, threads are those of each.
         most = max(1, machine.cores // max(1, config.workers))
-        return [{name: count} for count in counts(most) if count != config.threads]
+        return [{name: count} for count in counts_up_to(most) if count != config.threads]
     return [{name: chunk} for chunk in _chunks(config, numerics["chunk"], numerics["members"])]
 
 
-def counts(most: int) -> list[int]:
+def counts_up_to(most: int) -> list[int]:
     """1 to as many as there are, or powers of two and that number where there are many."""
     if most <= _FEW_CORES:
         return list(range(1, most + 1))
@@ -106,7 +114,7 @@ def _chunks(config: RunConfig, chunk: int, members: int) -> list[int]:
     return sorted(wanted - {chunk})
 
 
-def short(config: RunConfig, numerics: Mapping[str, Any]) -> str:
+def settings_text(config: RunConfig, numerics: Mapping[str, Any]) -> str:
     """A configuration's settings in words, such as "chunk 40, float32, 2 threads"."""
     parts = [f"chunk {numerics['chunk']}", config.precision]
     parts.append("compiled" if numerics.get("compiled") else "eager")
@@ -116,7 +124,7 @@ def short(config: RunConfig, numerics: Mapping[str, Any]) -> str:
 
 def changes_of(config: RunConfig, default: RunConfig) -> Changes:
     """The settings in which a configuration differs from the default one."""
-    return {name: getattr(config, name) for name in SETTINGS if getattr(config, name) != getattr(default, name)}
+    return {name: getattr(config, name) for name in SPEED_SETTINGS if getattr(config, name) != getattr(default, name)}
 
 
 def flags_of(changes: Mapping[str, Any]) -> list[str]:
@@ -132,13 +140,13 @@ WORTH = 1.05
 #: Less than this is no reason to go on with another setting than the one before.
 _BETTER = 1.02
 #: The share of the time that is kept for the last duel, and its rounds.
-_DUEL_SHARE, _DUEL_ROUNDS = 0.25, 7
+_FINAL_SHARE, _FINAL_ROUNDS = 0.25, 7
 #: What compiling is taken to cost before it was tried.
 _COMPILING_SECONDS = 10.0
 DEFAULT = "default"
 
 
-class Contender(Runner, Protocol):
+class Candidate(TimedRun, Protocol):
     """A configuration that can be measured."""
 
     @property
@@ -151,7 +159,7 @@ class Contender(Runner, Protocol):
         """The numeric profile."""
         ...
 
-    def first(self) -> NDArray[np.float64]:
+    def first_losses(self) -> NDArray[np.float64]:
         """Carry out the first generation, which is slow: (P,) the loss of its members, NaN for failures."""
         ...
 
@@ -170,23 +178,23 @@ class Contender(Runner, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingResult:
     """One setting, measured.
 
     Attributes:
         changes: against the default.
         setting: all settings in words.
-        lap: medians of a generation.
+        timing: medians of a generation.
         gain: how many times as fast as the default it is; None for the default itself.
-        peak: see :meth:`Contender.peak`.
-        operations: see :attr:`Contender.operations`.
+        peak: see :meth:`Candidate.peak`.
+        operations: see :attr:`Candidate.operations`.
         rounds: laps behind it.
     """
 
     changes: Changes
     setting: str
-    lap: Lap
-    gain: Ratio | None
+    timing: Timing
+    gain: Speedup | None
     peak: float | None
     operations: int
     rounds: int
@@ -198,7 +206,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class Found:
+class TuningResult:
     """What a search for the best settings found.
 
     Attributes:
@@ -210,17 +218,17 @@ class Found:
     """
 
     default: RunConfig
-    rows: list[Row]
-    best: Row
+    rows: list[SettingResult]
+    best: SettingResult
     profile: dict[str, Any]
     notes: list[str]
 
-    def seconds(self, row: Row) -> float:
+    def seconds(self, row: SettingResult) -> float:
         """Of a generation under a row's settings, had it been measured when the default was.
 
         The machine itself is slower and faster at times, so only the ratio to the default is carried over.
         """
-        return self.rows[0].lap.seconds / (1.0 if row.gain is None else row.gain.median)
+        return self.rows[0].timing.seconds / (1.0 if row.gain is None else row.gain.median)
 
     @property
     def worth(self) -> bool:
@@ -234,7 +242,7 @@ class Found:
         return self.best.changes if self.worth else {}
 
 
-def alike(found: NDArray[np.float64], expected: NDArray[np.float64], precision: str) -> bool:
+def same_losses(found: NDArray[np.float64], expected: NDArray[np.float64], precision: str) -> bool:
     """Whether losses are the same but for rounding.
 
     Args:
@@ -250,9 +258,9 @@ def alike(found: NDArray[np.float64], expected: NDArray[np.float64], precision: 
 
 
 @dataclass(slots=True)
-class _Side:
+class _Tried:
     config: RunConfig
-    contender: Contender
+    candidate: Candidate
 
 
 @dataclass(slots=True)
@@ -267,81 +275,83 @@ class Tuner:
         asked: which of them were asked for by name.
         until: when to end, on the clock, roughly.
         clock: gives seconds.
-        observe: hears how it comes along.
+        progress: hears how it comes along.
     """
 
     default: RunConfig
-    make: Callable[[RunConfig], Contender]
+    make: Callable[[RunConfig], Candidate]
     machine: Machine
     settings: Collection[str]
     asked: Collection[str]
     until: float
     clock: Clock
-    observe: Callable[[str], None] = lambda sentence: None
-    _rows: dict[str, Row] = field(default_factory=dict)
+    progress: Callable[[str], None] = lambda sentence: None
+    _rows: dict[str, SettingResult] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
     _losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     _seconds: dict[str, float] = field(default_factory=dict)
-    _defaults: list[Lap] = field(default_factory=list)
-    _lap: float = 0.0
+    _defaults: list[Timing] = field(default_factory=list)
+    _generation_seconds: float = 0.0
 
-    def search(self) -> Found:
+    def search(self) -> TuningResult:
         """Measure.
 
         Raises:
             GalabError: the default configuration cannot be carried out.
         """
-        self.observe("making the default ready")
+        self.progress("making the default ready")
         began = self.clock()
-        base = best = _Side(self.default, self.make(self.default))
+        base = best = _Tried(self.default, self.make(self.default))
         try:
-            self._losses = base.contender.first()
+            self._losses = base.candidate.first_losses()
             # The first time the compiler itself has to get ready, which is about half of it.
             self._seconds[self.default.compile] = (self.clock() - began) / (2 if self.default.compile == "on" else 1)
             left = max(0.0, self.until - self.clock())
-            self._lap = base.contender.lap().seconds
-            ends = self.until - min(max(_DUEL_SHARE * left, _DUEL_ROUNDS * 2 * self._lap), left / 2)
+            self._generation_seconds = base.candidate.time_generation().seconds
+            ends = self.until - min(max(_FINAL_SHARE * left, _FINAL_ROUNDS * 2 * self._generation_seconds), left / 2)
             for place, name in enumerate(self.settings):
                 now = self.clock()
                 share = max(0.0, ends - now) / (len(self.settings) - place)
-                best = self._coordinate(name, base, best, now + share, ends)
-            return self._duel(base, best)
+                best = self._vary(name, base, best, now + share, ends)
+            return self._compare_with_default(base, best)
         finally:
-            for side in (base, best):
-                side.contender.close()
+            for one in (base, best):
+                one.candidate.close()
 
-    def _coordinate(self, name: str, base: _Side, best: _Side, until: float, ends: float) -> _Side:
+    def _vary(self, name: str, base: _Tried, best: _Tried, until: float, ends: float) -> _Tried:
         """The best side after one setting was varied, until its share of the time is over; none may go beyond ends."""
-        sides = {DEFAULT: base}
+        tried = {DEFAULT: base}
         if best is not base:
-            sides[self._name(best.config)] = best
-        known = set(sides)
+            tried[self._name(best.config)] = best
+        known = set(tried)
         asked = name in self.asked
-        for changes in candidates(name, best.config, best.contender.numerics, self.machine, asked=asked):
+        for changes in values_to_try(name, best.config, best.candidate.numerics, self.machine, asked=asked):
             # What goes with a setting stays where it is not to be varied.
             own = {key: value for key, value in changes.items() if key == name or key in self.settings}
             config = dataclasses.replace(best.config, **own)
-            if self._name(config) not in {*self._rows, *sides}:
+            if self._name(config) not in {*self._rows, *tried}:
                 # One is tried in any case, if the time of those after it allows it.
-                rounds = LEAST_ROUNDS * (len(sides) + 1) * self._lap
-                side = self._made(config, (ends if set(sides) == known else until) - rounds)
-                sides |= {self._name(config): side} if side else {}
-        if set(sides) == known:
+                rounds = LEAST_ROUNDS * (len(tried) + 1) * self._generation_seconds
+                one = self._prepare(config, (ends if set(tried) == known else until) - rounds)
+                tried |= {self._name(config): one} if one else {}
+        if set(tried) == known:
             return best
-        self.observe(f"{name}: {len(sides)} settings in turn")
-        laps = race({key: side.contender for key, side in sides.items()}, until=until, clock=self.clock, keep=known)
-        self._enter(sides, laps)
+        self.progress(f"{name}: {len(tried)} settings in turn")
+        timings = time_in_turns(
+            {key: one.candidate for key, one in tried.items()}, until=until, clock=self.clock, keep=known
+        )
+        self._record(tried, timings)
         before = DEFAULT if best is base else self._name(best.config)
         # Who lost early is compared by the rounds that it had.
-        gains = {key: ratio(laps[before], laps[key]) for key in sides if key not in known}
+        gains = {key: speedup(timings[before], timings[key]) for key in tried if key not in known}
         better = [key for key, gain in gains.items() if gain.median > _BETTER and gain.low > 1]
-        chosen = sides[max(better, key=lambda key: gains[key].median)] if better else best
-        for side in sides.values():
-            if side not in (base, chosen):
-                side.contender.close()
+        chosen = tried[max(better, key=lambda key: gains[key].median)] if better else best
+        for one in tried.values():
+            if one not in (base, chosen):
+                one.candidate.close()
         return chosen
 
-    def _made(self, config: RunConfig, until: float) -> _Side | None:
+    def _prepare(self, config: RunConfig, until: float) -> _Tried | None:
         """A contender whose losses are the default's, or None with a note."""
         name = self._name(config)
         unknown = max(self._seconds.values()) + (_COMPILING_SECONDS if config.compile == "on" else 0.0)
@@ -349,50 +359,52 @@ class Tuner:
         if self.clock() + cost > until:
             self._notes.append(f"{name}: not tried, as the time was over; give it more with --budget")
             return None
-        self.observe(f"making {name} ready")
+        self.progress(f"making {name} ready")
         began = self.clock()
         try:
-            contender = self.make(config)
-            found = contender.first()
+            candidate = self.make(config)
+            found = candidate.first_losses()
         except (GalabError, RuntimeError, MemoryError) as error:
             self._notes.append(f"{name}: not possible here: {str(error).splitlines()[0] if str(error) else 'memory'}")
             return None
         self._seconds[config.compile] = self.clock() - began
         coarser = "bfloat16" if "bfloat16" in (config.precision, self.default.precision) else "float32"
-        if config.compile == "on" and not contender.numerics.get("compiled", True):
+        if config.compile == "on" and not candidate.numerics.get("compiled", True):
             self._notes.append(f"{name}: not possible here: the forward could not be compiled")
-        elif not alike(found, self._losses, coarser):
+        elif not same_losses(found, self._losses, coarser):
             self._notes.append(f"{name}: left out, as its losses differ from the default's by more than rounding does")
         else:
-            return _Side(config, contender)
-        contender.close()
+            return _Tried(config, candidate)
+        candidate.close()
         return None
 
-    def _enter(self, sides: dict[str, _Side], laps: dict[str, list[Lap]]) -> None:
-        self._defaults += laps[DEFAULT]
-        for key, side in sides.items():
-            self._rows[key] = self._row(side, laps[DEFAULT], self._defaults if key == DEFAULT else laps[key])
+    def _record(self, tried: dict[str, _Tried], timings: dict[str, list[Timing]]) -> None:
+        self._defaults += timings[DEFAULT]
+        for key, one in tried.items():
+            self._rows[key] = self._row(one, timings[DEFAULT], self._defaults if key == DEFAULT else timings[key])
 
-    def _row(self, side: _Side, reference: list[Lap], laps: list[Lap]) -> Row:
-        changes, contender = changes_of(side.config, self.default), side.contender
-        gain = ratio(reference, laps) if changes else None
-        contender.settle()
-        setting = short(side.config, contender.numerics)
-        return Row(changes, setting, median_lap(laps), gain, contender.peak(), contender.operations, len(laps))
+    def _row(self, one: _Tried, reference: list[Timing], timings: list[Timing]) -> SettingResult:
+        changes, candidate = changes_of(one.config, self.default), one.candidate
+        gain = speedup(reference, timings) if changes else None
+        candidate.prepare_process()
+        setting = settings_text(one.config, candidate.numerics)
+        return SettingResult(
+            changes, setting, median_timing(timings), gain, candidate.peak(), candidate.operations, len(timings)
+        )
 
-    def _duel(self, base: _Side, best: _Side) -> Found:
+    def _compare_with_default(self, base: _Tried, best: _Tried) -> TuningResult:
         """The best against the default once more: the best of many measurements flatters itself."""
-        sides = {self._name(side.config): side for side in (base, best)}
-        self.observe("the best against the default" if best is not base else "the default once more")
+        tried = {self._name(one.config): one for one in (base, best)}
+        self.progress("the best against the default" if best is not base else "the default once more")
         # Alone there is nothing to compare, and a few rounds do.
-        until, least = (self.until, _DUEL_ROUNDS) if best is not base else (self.clock(), LEAST_ROUNDS)
+        until, least = (self.until, _FINAL_ROUNDS) if best is not base else (self.clock(), LEAST_ROUNDS)
         if best is not base or DEFAULT not in self._rows:
-            runners = {key: side.contender for key, side in sides.items()}
-            laps = race(runners, until=until, clock=self.clock, keep=sides, least=least)
-            self._enter(sides, laps)
+            runners = {key: one.candidate for key, one in tried.items()}
+            timings = time_in_turns(runners, until=until, clock=self.clock, keep=tried, least=least)
+            self._record(tried, timings)
         rows = [self._rows.pop(DEFAULT), *self._rows.values()]
         row = next(row for row in rows if row.changes == changes_of(best.config, self.default))
-        return Found(self.default, rows, row, best.contender.profile, self._notes)
+        return TuningResult(self.default, rows, row, best.candidate.profile, self._notes)
 
     def _name(self, config: RunConfig) -> str:
         return " ".join(flags_of(changes_of(config, self.default))) or DEFAULT

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galab.contracts import Examples, Generated, Task, Telling
+from galab.contracts import Examples, FreshExamples, ReportsMemoryUse, Task
 from galab.evaluation import numeric_profile
 from galab.genome.random import Stream, codes, permutation
 
@@ -38,7 +38,7 @@ class Blocks:
         task: gives ``measure``.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
-        telling: whether memories tell of themselves (:class:`galab.contracts.Telling`); others have nothing to tell.
+        reports_usage: whether memories report their use (:class:`galab.contracts.ReportsMemoryUse`).
 
     Attributes:
         block: examples evaluated at once.
@@ -46,7 +46,7 @@ class Blocks:
     """
 
     def __init__(
-        self, module: nn.Module, task: Task, *, precision: str, device: torch.device, telling: bool = False
+        self, module: nn.Module, task: Task, *, precision: str, device: torch.device, reports_usage: bool = False
     ) -> None:
         self.task = task
         self.dtype = DTYPES[precision]
@@ -55,8 +55,8 @@ class Blocks:
         self.module = copy.deepcopy(module).to(device=device, dtype=self.dtype)
         self.block = len(task.train)
         self.heads = 0
-        if telling and isinstance(self.module, Telling):
-            self.module.telling = True
+        if reports_usage and isinstance(self.module, ReportsMemoryUse):
+            self.module.reports_usage = True
             self.heads = self.module.heads
 
     def cast(self, inputs: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Blocks:
         )
 
 
-def joined(parts: list[Arrays], count: int) -> Arrays:
+def join_chunks(parts: list[Arrays], count: int) -> Arrays:
     """Chunks one after the other, without the padding at the end; blank where a chunk has nothing of a name."""
     kinds = {name: values for part in parts for name, values in part.items()}
     return {
@@ -140,7 +140,7 @@ def one_by_one(
             found = measure(member)
         except Exception as error:
             failures[member] = f"{type(error).__name__}: {error}"
-            numeric_profile.tell(error)
+            numeric_profile.log_member_failure(error)
             continue
         for into, values in zip((sums, rows), found, strict=True):
             for name, value in values.items():
@@ -220,6 +220,6 @@ def fresh_examples(task: Task, prepared: Callable[[Examples], Examples]) -> Fres
         task: what is learned.
         prepared: brings examples to where and into what they are used in (``Evaluator.prepared``).
     """
-    if not isinstance(task, Generated):
+    if not isinstance(task, FreshExamples):
         return None
     return lambda run_key, generation, size: prepared(task.sample(run_key, generation, size))

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
-from galab.evaluation.batched.low_rank import Common, LowRank, Stack
-from galab.evaluation.batched.product_cache import Bases, Lineage, Products, side_by_side
-from galab.evaluation.blocks import Arrays, EachExample, joined, one_by_one
+from galab.evaluation.batched.low_rank import GroupProducts, LowRank, Stack
+from galab.evaluation.batched.product_cache import Lineage, ParentProducts, Products, side_by_side
+from galab.evaluation.blocks import Arrays, EachExample, join_chunks, one_by_one
 from galab.evaluation.dense_evaluator import Measurements
-from galab.evaluation.es_evaluator import Runner, Running
+from galab.evaluation.es_evaluator import Runner, RunnerEvaluator
 from galab.genome.deltas import Change, Deltas, Factors, unchanged
 from galab.genome.weights import Layout
 
@@ -48,7 +48,7 @@ class _Ready:
     place: NDArray[np.int64]
 
 
-class FamilyEvaluator(Running):
+class DeltaEvaluator(RunnerEvaluator):
     """Runs members that are told apart from others.
 
     Args:
@@ -102,13 +102,13 @@ class FamilyEvaluator(Running):
             members = self._probe_members(self._width, self._slots, products)
             self._outputs_first = self._runner.compile(_COMPILED, members, products)
 
-    def bases(self, lineage: Lineage | None = None) -> Bases:
+    def bases(self, lineage: Lineage | None = None) -> ParentProducts:
         """Room for the individuals that the members of a cohort are told apart from.
 
         Args:
             lineage: knows how they came about; None where generations see different examples.
         """
-        return Bases(
+        return ParentProducts(
             self._layout, self._slots, self._width, dtype=self._dtype, device=self._device,
             outputs_first=self._outputs_first, lineage=lineage,
         )  # fmt: skip
@@ -117,7 +117,7 @@ class FamilyEvaluator(Running):
         self,
         numbers: Sequence[int],
         descents: Deltas,
-        bases: Bases,
+        bases: ParentProducts,
         examples: Examples,
         each: EachExample | None = None,
     ) -> Measurements:
@@ -145,10 +145,10 @@ class FamilyEvaluator(Running):
             children = {numbers[m]: int(ready.place[m]) for m in range(count) if descents.bases[m] != numbers[m]}
             factors = {name: stack.a for name, stack in ready.stacks.items() if isinstance(stack, LowRank)}
             bases.remember(children, factors, ready.products)
-        means = {name: values / len(examples) for name, values in joined([sums], count).items()}
-        return Measurements(means, failures, count * len(examples), joined([rows], count))
+        means = {name: values / len(examples) for name, values in join_chunks([sums], count).items()}
+        return Measurements(means, failures, count * len(examples), join_chunks([rows], count))
 
-    def _ready(self, descents: Deltas, bases: Bases, members: Sequence[int]) -> _Ready:
+    def _ready(self, descents: Deltas, bases: ParentProducts, members: Sequence[int]) -> _Ready:
         """These members' parameters, padded with the last one."""
         wanted = {descents.bases[member]: descents.phenotypes[descents.bases[member]] for member in members}
         slots = bases.place(wanted)
@@ -157,7 +157,7 @@ class FamilyEvaluator(Running):
         slot_of = np.array([slots[descents.bases[member]] for member in padded])
         order = np.argsort(slot_of, kind="stable")
         which = torch.from_numpy(slot_of[order]).to(self._device)
-        products = Products(outputs_first=self._outputs_first, outers=bases)
+        products = Products(outputs_first=self._outputs_first, base_products=bases)
         stacks = self._stacks(bases.stacks, descents.changes, padded[order], which, products)
         return _Ready(stacks, products, np.argsort(order))
 
@@ -182,7 +182,7 @@ class FamilyEvaluator(Running):
         for (name, base), change in zip(bases.items(), changes, strict=True):
             if isinstance(change, Factors):
                 a, b = self._moved(change.a[members]), self._moved(change.b[members])
-                stacks[name] = LowRank(base, a, b, Common(products, name, b, 0), which)
+                stacks[name] = LowRank(base, a, b, GroupProducts(products, name, b, 0), which)
             else:
                 added = torch.from_numpy(np.ascontiguousarray(change[members])).to(self._device)
                 stacks[name] = (base[which].float() + added.view(-1, *base.shape[1:])).to(self._dtype)

@@ -10,27 +10,27 @@ from galab.contracts import Examples
 from galab.errors import LethalMutationError
 from galab.evaluation.batched.product_cache import Lineage
 from galab.evaluation.blocks import EachExample
-from galab.evaluation.delta_evaluator import FamilyEvaluator
-from galab.evaluation.dense_evaluator import together
-from galab.evaluation.sources import Chunked, Measured, Part, unknown_squares
+from galab.evaluation.delta_evaluator import DeltaEvaluator
+from galab.evaluation.dense_evaluator import join_measurements
+from galab.evaluation.sources import ChunkedSource, Measured, Part, unknown_squares
 from galab.genome.decoder import Decoder
 from galab.genome.deltas import Change, DeltaChain, Deltas, unchanged
 from galab.genome.pedigree import Pedigree
 from galab.genome.weights import Phenotype
 
 
-class Families(Chunked):
+class DeltaSource(ChunkedSource):
     """Members that are genomes, told apart from their parents by changes of low rank; their weights are not formed.
 
     Args:
         decoder: turns births into weights, and into what they add to their parents.
         evaluator: scores these.
-        lineage: see :meth:`FamilyEvaluator.bases`.
+        lineage: see :meth:`DeltaEvaluator.bases`.
     """
 
-    _evaluator: FamilyEvaluator
+    _evaluator: DeltaEvaluator
 
-    def __init__(self, decoder: Decoder, evaluator: FamilyEvaluator, lineage: Lineage | None) -> None:
+    def __init__(self, decoder: Decoder, evaluator: DeltaEvaluator, lineage: Lineage | None) -> None:
         self._decoder = decoder
         self._evaluator = evaluator
         self._bases = evaluator.bases(lineage)
@@ -63,7 +63,7 @@ class Families(Chunked):
             some = dict(enumerate(members[start : start + size]))
             descents = Deltas(list(some), some, unchanged(self._decoder.layout, evaluator.rank, len(some)))
             parts.append((evaluator.measure(list(some), descents, evaluator.bases(), examples, each), len(some)))
-        return Measured(indices, together(parts), examples, unknown_squares)
+        return Measured(indices, join_measurements(parts), examples, unknown_squares)
 
     def _lethal(self, births: list[int], descents: Deltas) -> dict[int, str]:
         """Place to the parameter that left the representable range."""
@@ -76,7 +76,7 @@ class Families(Chunked):
         return lethal
 
 
-class Lines:
+class PedigreeLineage:
     """See :class:`galab.evaluation.batched.product_cache.Lineage`.
 
     Args:

@@ -16,8 +16,8 @@ from galab.contracts import Examples, Member, Task
 from galab.evaluation.batched.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.batched.dense import FORWARDS, block_size, choose_forward
 from galab.evaluation.batched.product_cache import Products
-from galab.evaluation.blocks import Arrays, Blocks, EachExample, joined, one_by_one
-from galab.evaluation.numeric_profile import settle_kernels
+from galab.evaluation.blocks import Arrays, Blocks, EachExample, join_chunks, one_by_one
+from galab.evaluation.numeric_profile import warm_up_kernels
 from galab.genome.weights import Layout
 
 
@@ -49,7 +49,7 @@ class Measurements:
         )
 
 
-def together(parts: Sequence[tuple[Measurements, int]]) -> Measurements:
+def join_measurements(parts: Sequence[tuple[Measurements, int]]) -> Measurements:
     """Measurements of members one after the other.
 
     Args:
@@ -61,10 +61,10 @@ def together(parts: Sequence[tuple[Measurements, int]]) -> Measurements:
         failures |= {start + place: reason for place, reason in part.failures.items()}
         start += members
     return Measurements(
-        joined([part.means for part, _ in parts], start),
+        join_chunks([part.means for part, _ in parts], start),
         failures,
         sum(part.evaluations for part, _ in parts),
-        joined([part.examples for part, _ in parts], start),
+        join_chunks([part.examples for part, _ in parts], start),
     )
 
 
@@ -80,7 +80,7 @@ class Evaluator:
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
         compile: ``on`` or ``off``.
-        telling: see :class:`Blocks`.
+        reports_usage: see :class:`Blocks`.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class Evaluator:
         precision: str,
         device: torch.device,
         compile: str = "off",
-        telling: bool = False,
+        reports_usage: bool = False,
     ) -> None:
-        settle_kernels()
+        warm_up_kernels()
         self.chunk = chunk
         self.precision = precision
-        self._blocks = Blocks(module, task, precision=precision, device=device, telling=telling)
+        self._blocks = Blocks(module, task, precision=precision, device=device, reports_usage=reports_usage)
         # A stack for each tensor, because GEMM needs the members of one tensor side by side.
         self._staging = [
             torch.empty(chunk, *shape, dtype=torch.float32, pin_memory=device.type == "cuda") for shape in layout.shapes
@@ -169,8 +169,8 @@ class Evaluator:
             failures |= {start + place: reason for place, reason in failed.items()}
             sums.append(own)
             rows.append(each_own)
-        means = {name: values / len(examples) for name, values in joined(sums, count).items()}
-        return Measurements(means, failures, count * len(examples), joined(rows, count))
+        means = {name: values / len(examples) for name, values in join_chunks(sums, count).items()}
+        return Measurements(means, failures, count * len(examples), join_chunks(rows, count))
 
     @property
     def module(self) -> nn.Module:
@@ -183,7 +183,7 @@ class Evaluator:
         """What members with memories score, from how near these are to the examples.
 
         Args:
-            near: (P, heads, B), see :class:`galab.contracts.Telling`.
+            near: (P, heads, B), see :class:`galab.contracts.ReportsMemoryUse`.
             classes: (P, heads, outputs) class logits.
             examples: on what.
             each: what to compute example by example besides.

@@ -18,12 +18,12 @@ from galab.contracts import Examples, Task
 from galab.evaluation.batched.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.batched.dense import fitting_examples, power_of_two, widest_activation
 from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward
-from galab.evaluation.batched.low_rank import Common, Stack, low_rank
+from galab.evaluation.batched.low_rank import GroupProducts, Stack, low_rank
 from galab.evaluation.batched.product_cache import Products
 from galab.evaluation.blocks import DTYPES, Arrays, Blocks, EachExample, one_by_one
-from galab.evaluation.numeric_profile import settle_kernels
+from galab.evaluation.numeric_profile import warm_up_kernels
 from galab.genome.random import table
-from galab.operators.es_noise import Dense, Factors, Noise, Plan, draw, size_of
+from galab.operators.es_noise import DenseNoise, LowRankNoise, Noise, Plan, draw, size_of
 
 #: The activations of a chunk at its widest layer: small enough to be read again while they are in the cache.
 ACTIVATION_BYTES = 4 << 20
@@ -34,14 +34,14 @@ COMPILED_BYTES, _COMPILED_CHUNK = 64 << 20, 512
 _STACK_BYTES = 32 << 20
 
 
-def members_around(
+def perturbed_parameters(
     centre: Mapping[str, Tensor],
     noise: Noise,
     sigma: float,
     *,
     antithetic: bool,
     dtype: torch.dtype = torch.float32,
-    common: Mapping[str, Common] | None = None,
+    common: Mapping[str, GroupProducts] | None = None,
 ) -> dict[str, Stack]:
     """The members' parameters: of Q directions all plus and then all minus, or plus alone.
 
@@ -55,7 +55,7 @@ def members_around(
     """
     found: dict[str, Stack] = {}
     for name, part in noise.items():
-        if isinstance(part, Dense):
+        if isinstance(part, DenseNoise):
             step = part.values * sigma
             found[name] = (centre[name] + (torch.cat([step, -step]) if antithetic else step)).to(dtype)
         else:
@@ -113,7 +113,7 @@ class Runner:
     def __init__(
         self, module: nn.Module, task: Task, *, precision: str, device: torch.device, probes: Mapping[str, Stack]
     ) -> None:
-        settle_kernels()
+        warm_up_kernels()
         self.blocks = Blocks(module, task, precision=precision, device=device)
         self._probe = self.blocks.cast(task.train.inputs[:4])
         with torch.inference_mode():
@@ -204,7 +204,7 @@ class Runner:
             return self.blocks.sums(answer, examples, each, shortcut)
 
 
-class Running:
+class RunnerEvaluator:
     """What an evaluator hands on of its runner."""
 
     #: Memories whose weights are not formed tell nothing.
@@ -265,7 +265,7 @@ class Chunk:
     failures: dict[int, str]
 
 
-class PerturbedEvaluator(Running):
+class PerturbedEvaluator(RunnerEvaluator):
     """Runs members around a centre; their weights are formed only where that is faster.
 
     Args:
@@ -359,10 +359,10 @@ class PerturbedEvaluator(Running):
         sigma: float,
         *,
         antithetic: bool,
-        common: Mapping[str, Common] | None = None,
+        common: Mapping[str, GroupProducts] | None = None,
     ) -> dict[str, Stack]:
-        """See :func:`members_around`, in the precision of the forward."""
-        return members_around(centre, noise, sigma, antithetic=antithetic, dtype=self._dtype, common=common)
+        """See :func:`perturbed_parameters`, in the precision of the forward."""
+        return perturbed_parameters(centre, noise, sigma, antithetic=antithetic, dtype=self._dtype, common=common)
 
     def _one_by_one(
         self,
@@ -400,10 +400,10 @@ class PerturbedEvaluator(Running):
         common = None if products is None else self._common(moved, products)(0)
         return self.members(centre, moved, _PROBE_SIGMA, antithetic=antithetic, common=common)
 
-    def _common(self, noise: Noise, products: Products) -> Callable[[int], dict[str, Common]]:
+    def _common(self, noise: Noise, products: Products) -> Callable[[int], dict[str, GroupProducts]]:
         """From a chunk's first direction to where its products are found."""
-        whole = {name: part.b.to(self._dtype) for name, part in noise.items() if isinstance(part, Factors)}
-        return lambda start: {name: Common(products, name, b, start) for name, b in whole.items()}
+        whole = {name: part.b.to(self._dtype) for name, part in noise.items() if isinstance(part, LowRankNoise)}
+        return lambda start: {name: GroupProducts(products, name, b, start) for name, b in whole.items()}
 
     def _compile(self, pairs: str, module: nn.Module, plan: Plan) -> None:
         """Compile for pairs, for single members, or for both; all or nothing."""

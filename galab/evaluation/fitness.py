@@ -169,11 +169,11 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "gradient-cosine": gradient_cosine,
 }
 #: What is measured in place of a base that a network does not have for good: by chance, or as one generation's child.
-STEADY = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}
+DETERMINISTIC = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}
 
 
-def steady_scores(base: str) -> ExampleScores | None:
-    """What has to be measured of each example for a base without its chance, see :data:`STEADY`.
+def deterministic_scores(base: str) -> ExampleScores | None:
+    """What has to be measured of each example for a base without its chance, see :data:`DETERMINISTIC`.
 
     Args:
         base: what a fitness is made of, such as ``sampled-accuracy``.
@@ -181,21 +181,21 @@ def steady_scores(base: str) -> ExampleScores | None:
     Returns:
         None where sums over the examples are enough.
     """
-    names = [STEADY.get(name, name) for _, name in terms(base)]
+    names = [DETERMINISTIC.get(name, name) for _, name in terms(base)]
     computed = [name for name in names if name in COMPUTED]
     return ExampleScores(computed) if computed else None
 
 
-def score(base: str, means: Means, examples: int, *, steady: bool = False) -> NDArray[np.float64]:
+def score(base: str, means: Means, examples: int, *, deterministic: bool = False) -> NDArray[np.float64]:
     """A base of a fitness, or a weighted sum of several: (P,).
 
     Args:
         base: as :func:`galab.config.parsing.terms` reads it.
         means: name to (P,).
         examples: over how many they were taken.
-        steady: whether chance has no place, see :data:`STEADY`.
+        deterministic: whether chance has no place, see :data:`DETERMINISTIC`.
     """
-    names = STEADY if steady else {}
+    names = DETERMINISTIC if deterministic else {}
     (weight, first), *others = ((weight, FITNESS[names.get(name, name)]) for weight, name in terms(base))
     total = first(means, examples)
     total = total if weight == 1 else weight * total
@@ -223,7 +223,7 @@ def _of_memories(closeness: NDArray[np.float32], heads: NDArray[np.int32]) -> Me
     return {"closeness": mean, "used": np.where(np.isfinite(mean), different, np.nan)}
 
 
-def use_of(heads: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+def memory_use(heads: NDArray[np.int32], count: int) -> NDArray[np.int32]:
     """How many examples each of ``count`` memories answers: (P, count).
 
     Args:
@@ -244,7 +244,7 @@ def _before_first_error(right: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def repeats(spec: FitnessSpec) -> bool:
     """Whether a member scores the same whenever it sees the same examples."""
-    return not any(name in STEADY for name in spec.names)
+    return not any(name in DETERMINISTIC for name in spec.names)
 
 
 def mean_squares(members: list[Phenotype]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from galab.contracts import Cohort, Examples
 from galab.evaluation.blocks import EachExample
-from galab.evaluation.sources import Decoded, Measured, Part
+from galab.evaluation.sources import GenomeSource, Measured, Part
 from galab.genome.decoder import Decoder
 from galab.genome.weights import SCALE, Phenotype
 from galab.stats.vectors import cosine
@@ -28,7 +28,7 @@ GRADIENT_COST = 3
 Gradient = Callable[[NDArray[np.float32], Examples], NDArray[np.float32] | None]
 
 
-class Towards:
+class GradientCosineSource:
     """See :class:`galab.evaluation.sources.Source`.
 
     Besides what the task measures, each child of the generation has ``gradient_cosine``: the cosine of its weights
@@ -41,7 +41,7 @@ class Towards:
         gradient: of minus the loss.
     """
 
-    def __init__(self, source: Decoded, decoder: Decoder, gradient: Gradient) -> None:
+    def __init__(self, source: GenomeSource, decoder: Decoder, gradient: Gradient) -> None:
         self._source = source
         self._decoder = decoder
         self._gradient = gradient

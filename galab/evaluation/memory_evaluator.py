@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galab.contracts import Examples, Telling
+from galab.contracts import Examples, ReportsMemoryUse
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import EachExample
-from galab.evaluation.dense_evaluator import Evaluator, Measurements, together
-from galab.evaluation.sources import Chunked, Measured, Part, unknown_squares
+from galab.evaluation.dense_evaluator import Evaluator, Measurements, join_measurements
+from galab.evaluation.sources import ChunkedSource, Measured, Part, unknown_squares
 from galab.genome.births import Birth
 from galab.genome.decoder import Decoder
 from galab.genome.pedigree import Pedigree
@@ -38,7 +38,7 @@ _TOGETHER = 64
 _MOST_BYTES = 256 << 20
 
 
-def can_recall(module: nn.Module, decoder: Decoder, examples: Examples, members: int) -> bool:
+def can_use_memory_deltas(module: nn.Module, decoder: Decoder, examples: Examples, members: int) -> bool:
     """Whether children are their parents but for one memory, and all their rows fit into memory.
 
     Args:
@@ -49,7 +49,7 @@ def can_recall(module: nn.Module, decoder: Decoder, examples: Examples, members:
     """
     developer = decoder.developer
     return (
-        isinstance(module, Telling)
+        isinstance(module, ReportsMemoryUse)
         and is_bank_alone(decoder.layout)
         and all(getattr(operator, "alone", False) for operator in developer.mutations)
         and (developer.crossover is None or isinstance(developer.crossover, PerRow))
@@ -84,7 +84,7 @@ class _State:
     classes: Tensor
 
 
-class Recalled(Chunked):
+class MemoryDeltaSource(ChunkedSource):
     """Members that are genomes, told apart from their parents by one memory.
 
     Args:
@@ -133,7 +133,7 @@ class Recalled(Chunked):
             near, classes = torch.stack([one.near for one in every]), torch.stack([one.classes for one in every])
             found = self._evaluator.answered(near, classes, examples, each).of(range(len(some)), chunk)
             parts.append((found, len(some)))
-        return Measured(indices, together(parts), examples, unknown_squares)
+        return Measured(indices, join_measurements(parts), examples, unknown_squares)
 
     def _answering(self, part: Part, examples: Examples) -> tuple[Tensor, Tensor, dict[int, str]]:
         """Nearness (chunk, heads, B) and classes (chunk, heads, outputs) of a part's members, and who cannot live."""

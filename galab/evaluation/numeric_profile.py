@@ -137,7 +137,7 @@ def keep_freed_memory() -> bool:
 
 
 @cache
-def settle_kernels() -> None:
+def warm_up_kernels() -> None:
     """Call each elementary function once on one number, before anything calls it on many.
 
     MKL chooses a kernel at a function's first call. When several threads make that call together, one of them may get a
@@ -153,25 +153,25 @@ def settle_kernels() -> None:
 logger = logging.getLogger("galab")
 #: The attribute of a log record that holds its key, by which several processes tell an error once.
 KEY = "galab_key"
-_told: set[str] = set()
+_logged: set[str] = set()
 
 
-def tell(error: Exception) -> None:
+def log_member_failure(error: Exception) -> None:
     """Log an error's traceback, unless one like it was logged before."""
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     key = repr((type(error).__name__, lines))
-    if first_time(key):
+    if is_new_error(key):
         text = "".join(traceback.format_exception(error)).rstrip()
         logger.warning("a member failed; others that fail like it are only counted\n%s", text, extra={KEY: key})
 
 
-def first_time(key: str) -> bool:
+def is_new_error(key: str) -> bool:
     """Whether a key has not been asked for before."""
-    new = key not in _told
-    _told.add(key)
+    new = key not in _logged
+    _logged.add(key)
     return new
 
 
-def forget() -> None:
+def forget_logged_errors() -> None:
     """Begin anew: another run tells its errors again."""
-    _told.clear()
+    _logged.clear()

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
 from galab.evaluation.batched.dense import PROBE_SIZES, first_that_agrees, looped, power_of_two, widest_activation
-from galab.evaluation.batched.sigma_lines import Bundle, Pixels, along_lines
+from galab.evaluation.batched.sigma_lines import SigmaLines, VaryingInputs, forward_along_lines
 from galab.evaluation.blocks import Arrays, Blocks, EachExample
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 
 logger = logging.getLogger("galab")
 
@@ -30,7 +30,7 @@ _PROBE = (0.05, 0.1)
 Floats = NDArray[np.float32]
 
 
-class LineEvaluator:
+class SigmaLineEvaluator:
     """Runs a network's mutants, as fast as their common noise allows (:mod:`galab.evaluation.batched.sigma_lines`).
 
     Weights are ``centre + sigma * z`` in float32: steps are not rounded to 2^-24 as those of births are, which moves a
@@ -57,7 +57,7 @@ class LineEvaluator:
         self._layout = layout
         self._plain = plain
         self._blocks = Blocks(module, task, precision="float32", device=device)
-        self._pixels: tuple[Tensor | None, Pixels | None] = (None, None)
+        self._varying: tuple[Tensor | None, VaryingInputs | None] = (None, None)
         self._in_place = False
         self.together = plain.heads == 0 and self._probed()
 
@@ -101,28 +101,31 @@ class LineEvaluator:
         each: EachExample | None,
     ) -> tuple[Arrays, Arrays]:
         with torch.inference_mode():
-            bundle = Bundle(
-                self._parts(centre), self._parts(directions), pixels=self._pixels_of(examples), in_place=self._in_place
+            bundle = SigmaLines(
+                self._parts(centre),
+                self._parts(directions),
+                varying=self._varying_inputs(examples),
+                in_place=self._in_place,
             )
-            run = partial(along_lines, self._blocks.module, bundle, sigmas=sigmas, subsets=subsets)
+            run = partial(forward_along_lines, self._blocks.module, bundle, sigmas=sigmas, subsets=subsets)
             return self._blocks.sums(lambda inputs, start: run(inputs, start=start), examples, each)
 
-    def _pixels_of(self, examples: Examples) -> Pixels | None:
+    def _varying_inputs(self, examples: Examples) -> VaryingInputs | None:
         """Of these examples, which are mostly those of the call before."""
-        known, pixels = self._pixels
+        known, varying = self._varying
         if known is not examples.inputs:
             flat = examples.inputs.dim() > 1 and examples.inputs.is_floating_point() and len(examples.inputs)
-            pixels = Pixels(self._blocks.cast(examples.inputs)) if flat else None
-            self._pixels = examples.inputs, pixels
-        return pixels
+            varying = VaryingInputs(self._blocks.cast(examples.inputs)) if flat else None
+            self._varying = examples.inputs, varying
+        return varying
 
     def _formed(
         self, centre: Floats, directions: Floats, sigmas: Sequence[float], subsets: Sequence[Sequence[str]]
-    ) -> list[Centre]:
+    ) -> list[WeightVector]:
         found = []
         for subset in subsets:
             mask = np.repeat([name in subset for name in self._layout.names], self._layout.sizes)
-            found += [Centre(centre + np.float32(sigma) * z * mask) for sigma in sigmas for z in directions]
+            found += [WeightVector(centre + np.float32(sigma) * z * mask) for sigma in sigmas for z in directions]
         return found
 
     def _parts(self, values: Floats) -> dict[str, Tensor]:
@@ -138,10 +141,13 @@ class LineEvaluator:
         )
         names = [self._layout.names, self._layout.names[-1:], self._layout.names[:1]]
         parts = self._parts(centre), self._parts(np.stack(directions))
-        bundles = {"in place": Bundle(*parts, in_place=True), "lines": Bundle(*parts)}
+        bundles = {"in place": SigmaLines(*parts, in_place=True), "lines": SigmaLines(*parts)}
         formed = np.stack([one.weights for one in self._formed(centre, np.stack(directions), _PROBE, names)])
         module = self._blocks.module
-        ways = {name: partial(along_lines, module, one, sigmas=_PROBE, subsets=names) for name, one in bundles.items()}
+        ways = {
+            name: partial(forward_along_lines, module, one, sigmas=_PROBE, subsets=names)
+            for name, one in bundles.items()
+        }
         probe = self._blocks.cast(self._blocks.task.train.inputs[: max(PROBE_SIZES)])
         with torch.inference_mode():
             loop = partial(looped, module, self._parts(formed))
@@ -150,7 +156,7 @@ class LineEvaluator:
             self._in_place = found == "in place"
             if found != "loop":
                 # Of two members at one step size, so half of it is one's.
-                once = partial(along_lines, module, bundles[found], probe, _PROBE[:1], names[:1])
+                once = partial(forward_along_lines, module, bundles[found], probe, _PROBE[:1], names[:1])
                 widest = max(1, widest_activation(module, len(probe), once) // 2)
                 fits = power_of_two(_BLOCK_BYTES, 4 * widest * self.chunk)
                 self._blocks.block = min(_MOST, max(_FEWEST, fits))

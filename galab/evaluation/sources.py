@@ -16,13 +16,13 @@ from torch import Tensor
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import EachExample
-from galab.evaluation.delta_evaluator import FamilyEvaluator
+from galab.evaluation.delta_evaluator import DeltaEvaluator
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.es_evaluator import Chunk, PerturbedEvaluator
 from galab.evaluation.fitness import mean_squares
 from galab.genome.decoder import Decoder
 from galab.genome.weights import Phenotype
-from galab.operators.es_noise import Centre, Directions
+from galab.operators.es_noise import Directions, WeightVector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ class Part:
         return len(self.births)
 
 
-def cut(cohort: Cohort, starts: Sequence[int]) -> list[Part]:
+def split_cohort(cohort: Cohort, starts: Sequence[int]) -> list[Part]:
     """A cohort in parts that begin at these places, of which the first is 0."""
     count = len(cohort.births)
     bounds = zip(starts, [*starts[1:], count], strict=True)
@@ -57,7 +57,7 @@ def cut(cohort: Cohort, starts: Sequence[int]) -> list[Part]:
     ]
 
 
-def joined(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
+def join_scores(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
     """Scores of a cohort from those of its parts.
 
     Args:
@@ -140,10 +140,10 @@ class Source(Protocol):
         ...
 
 
-class Chunked:
+class ChunkedSource:
     """What sources of genomes have in common."""
 
-    _evaluator: Evaluator | FamilyEvaluator
+    _evaluator: Evaluator | DeltaEvaluator
 
     @property
     def outputs(self) -> int:
@@ -160,7 +160,7 @@ class Chunked:
         return list(range(0, len(cohort.births), self._evaluator.chunk))
 
 
-class Decoded(Chunked):
+class GenomeSource(ChunkedSource):
     """Members that are genomes.
 
     Args:
@@ -201,7 +201,7 @@ class Decoded(Chunked):
         return Measured(indices, measurements, examples, lambda: mean_squares(members))
 
 
-class Given(Chunked):
+class VectorSource(ChunkedSource):
     """Members whose weights a strategy makes.
 
     Args:
@@ -221,12 +221,12 @@ class Given(Chunked):
     ) -> Iterator[Measured]:
         """See :class:`Source`."""
         for part in parts:
-            members = [Centre(row) for row in self._members(part.first, len(part))]
+            members = [WeightVector(row) for row in self._members(part.first, len(part))]
             measurements = self._evaluator.measure(members, examples, each)
             yield Measured(list(range(len(part))), measurements, examples, unknown_squares)
 
 
-class Around:
+class PerturbedSource:
     """Members that lie around a centre, in pairs or one by one.
 
     Args:

@@ -30,8 +30,9 @@ Chosen = set[int]
 class Mutation(Protocol):
     """Changes weights; one operator per file in ``galab.operators.mutation``.
 
-    It may also have ``apply_all``, see :class:`galab.operators.mutation.dense.Dense`, for several births at once, ``touches``,
-    the number of weights that a child then takes work for, and ``check``, which refuses a layout before a run begins.
+    It may also have ``apply_all``, see :class:`galab.operators.mutation.dense.Dense`, for several births at once,
+    ``touches``, the number of weights that a child then takes work for, and ``check``, which refuses a layout before a
+    run begins.
 
     Attributes:
         context_free: whether the change depends on the birth and its step sizes alone, never on the parent's weights.

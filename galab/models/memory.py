@@ -37,9 +37,9 @@ class Memory(nn.Module):
         outputs: number of classes.
         run_key: key of the projection and of a random bank.
         heads: number of memories.
-        norm: ``sphere``, vectors of length 1, which the operators of ``galab.operators.mutation.memory`` keep; ``free``, vectors
-            anywhere; ``normalised``, the same, scaled to length 1 before they are compared; ``torus``, angles whose
-            cosines and sines are the vector.
+        norm: ``sphere``, vectors of length 1, which the operators of ``galab.operators.mutation.memory`` keep;
+            ``free``, vectors anywhere; ``normalised``, the same, scaled to length 1 before they are compared;
+            ``torus``, angles whose cosines and sines are the vector.
         closeness: ``dot``, the inner product, so that longer vectors win more; ``distance``, minus the squared
             Euclidean distance. On sphere and torus both have the same order.
         answer: ``nearest``, the class logits of the nearest; ``soft``, the mean of all, weighted by the softmax of
@@ -93,7 +93,7 @@ class Memory(nn.Module):
         if plastic:
             self.plasticity = nn.Parameter(torch.zeros(heads))
         #: Whether the answer carries two more columns: how near the nearest memory was, and its number.
-        self.telling = False
+        self.reports_usage = False
 
     @property
     def stored(self) -> Tensor:
@@ -169,11 +169,11 @@ class Memory(nn.Module):
             classes: (..., heads, outputs) their class logits.
 
         Returns:
-            (..., B, outputs) logits; see :attr:`telling` for more.
+            (..., B, outputs) logits; see :attr:`reports_usage` for more.
         """
         top, head = near.max(-2)
         logits = self.answers(near, head, classes)
-        if not self.telling:
+        if not self.reports_usage:
             return logits
         # A bank without any memory is as far away as can be on the sphere.
         empty = top <= _NEVER / 2
@@ -181,7 +181,7 @@ class Memory(nn.Module):
         return torch.cat([logits.float(), top.float()[..., None], head.float()[..., None]], dim=-1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (B, outputs) of inputs (B, ...); see :attr:`telling` for more."""
+        """Logits (B, outputs) of inputs (B, ...); see :attr:`reports_usage` for more."""
         return self.reply(self.rows(self.stored, self.shown(inputs)), self.classes)
 
 

@@ -24,7 +24,7 @@ from galab.genome.random import Stream, codes, words
 from galab.genome.weights import Layout, Phenotype, picked
 
 
-class Mixed(NamedTuple):
+class Recombined(NamedTuple):
     """What a crossover makes of several parents.
 
     Attributes:
@@ -48,18 +48,18 @@ class Crossover:
     def __init__(self, run_key: int) -> None:
         self._run_key = run_key
 
-    def combine(self, parents: Sequence[Phenotype], birth: Birth, layout: Layout) -> Mixed:
+    def combine(self, parents: Sequence[Phenotype], birth: Birth, layout: Layout) -> Recombined:
         """The child's weights before mutation, a new array, and where they come from."""
         raise NotImplementedError
 
 
-class _Mask(Crossover):
+class _MaskCrossover(Crossover):
     """Each weight comes from one parent."""
 
-    def combine(self, parents: Sequence[Phenotype], birth: Birth, layout: Layout) -> Mixed:
+    def combine(self, parents: Sequence[Phenotype], birth: Birth, layout: Layout) -> Recombined:
         """See :class:`Crossover`."""
         sources = self._sources(len(parents), birth.id, layout)
-        return Mixed(picked([parent.weights for parent in parents], sources), sources)
+        return Recombined(picked([parent.weights for parent in parents], sources), sources)
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
         raise NotImplementedError
@@ -72,14 +72,14 @@ class _Mask(Crossover):
         return (codes(self._run_key, birth, Stream.MASK, n).astype(np.uint32) * ways >> 16).astype(np.uint8)
 
 
-class PerParameter(_Mask):
+class PerParameter(_MaskCrossover):
     """A coin for every weight."""
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
         return self.coins(ways, birth, layout.size)
 
 
-class PerRow(_Mask):
+class PerRow(_MaskCrossover):
     """A coin for every neuron: all weights into it and its bias come from one parent."""
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
@@ -94,7 +94,7 @@ class PerRow(_Mask):
         return sources
 
 
-class PerLayer(_Mask):
+class PerLayer(_MaskCrossover):
     """A coin for every layer, its weights and its bias together."""
 
     def _sources(self, ways: int, birth: int, layout: Layout) -> NDArray[np.uint8]:
@@ -105,13 +105,13 @@ class PerLayer(_Mask):
 class Mean(Crossover):
     """The mean of all parents of the child, to the nearest unit, halves to even."""
 
-    def combine(self, parents: Sequence[Phenotype], birth: Birth, layout: Layout) -> Mixed:
+    def combine(self, parents: Sequence[Phenotype], birth: Birth, layout: Layout) -> Recombined:
         """See :class:`Crossover`."""
         total = np.zeros(layout.size, dtype=np.int64)
         for parent in parents:
             total += parent.weights
         # Sums below 2^53 are exact in float64 and the quotient is rounded once, so the bits agree everywhere.
-        return Mixed(np.rint(total / len(parents)).astype(np.int32), None)
+        return Recombined(np.rint(total / len(parents)).astype(np.int32), None)
 
 
 class GeneLaw(Crossover):

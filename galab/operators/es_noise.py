@@ -42,7 +42,7 @@ from galab.genome.weights import Layout, scratch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Centre:
+class WeightVector:
     """See :class:`galab.contracts.Member`.
 
     Attributes:
@@ -182,7 +182,7 @@ _MOST_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
+class LowRankNoise:
     """Low-rank noise of Q directions for one (m, n) tensor: direction q is ``a[q] b[q]^T / sqrt(r)``.
 
     Attributes:
@@ -198,17 +198,17 @@ class Factors:
         """Q."""
         return len(self.a)
 
-    def to(self, device: torch.device) -> Factors:
+    def to(self, device: torch.device) -> LowRankNoise:
         """The same on a device."""
-        return Factors(self.a.to(device), self.b.to(device))
+        return LowRankNoise(self.a.to(device), self.b.to(device))
 
-    def part(self, start: int, stop: int) -> Factors:
+    def part(self, start: int, stop: int) -> LowRankNoise:
         """Some of the directions."""
-        return Factors(self.a[start:stop], self.b[start:stop])
+        return LowRankNoise(self.a[start:stop], self.b[start:stop])
 
 
 @dataclass(frozen=True, slots=True)
-class Dense:
+class DenseNoise:
     """Dense noise of Q directions for one tensor.
 
     Attributes:
@@ -222,17 +222,17 @@ class Dense:
         """Q."""
         return len(self.values)
 
-    def to(self, device: torch.device) -> Dense:
+    def to(self, device: torch.device) -> DenseNoise:
         """The same on a device."""
-        return Dense(self.values.to(device))
+        return DenseNoise(self.values.to(device))
 
-    def part(self, start: int, stop: int) -> Dense:
+    def part(self, start: int, stop: int) -> DenseNoise:
         """Some of the directions."""
-        return Dense(self.values[start:stop])
+        return DenseNoise(self.values[start:stop])
 
 
 #: Noise of Q directions by the name of the parameter.
-Noise = dict[str, Factors | Dense]
+Noise = dict[str, LowRankNoise | DenseNoise]
 
 
 def size_of(noise: Noise) -> int:
@@ -315,7 +315,7 @@ def draw(
 
 def _drawn(
     tensor: TensorPlan, law: Table, run_key: int, generation: int, first: int, count: int, device: torch.device | None
-) -> Factors | Dense:
+) -> LowRankNoise | DenseNoise:
     where = (run_key, generation, tensor.number, Stream.PERTURBATION, first * tensor.blocks, 4 * tensor.blocks * count)
     if device is None:
         raw = words_at(*where).astype("<u8", copy=False)
@@ -330,10 +330,10 @@ def _drawn(
             return numbers_on(law, words, start, stop - start)
 
     if tensor.rank is None:
-        return Dense(numbers(0, tensor.numbers).view(-1, *tensor.shape))
+        return DenseNoise(numbers(0, tensor.numbers).view(-1, *tensor.shape))
     cut = tensor.rows * tensor.rank
     a, b = numbers(0, cut), numbers(cut, tensor.numbers)
-    return Factors(a.view(-1, tensor.rows, tensor.rank), b.view(-1, tensor.columns, tensor.rank))
+    return LowRankNoise(a.view(-1, tensor.rows, tensor.rank), b.view(-1, tensor.columns, tensor.rank))
 
 
 def _numbers(law: Table, codes: NDArray[np.uint16]) -> Tensor:

@@ -101,7 +101,7 @@ class Migration:
         return np.concatenate([np.delete(residents, leaving), newcomers])
 
 
-RULES = ("random", "similar", "dissimilar")
+MATING_RULES = ("random", "similar", "dissimilar")
 
 
 def partners(
@@ -193,8 +193,10 @@ def _check(
     distances: NDArray[np.float64] | None,
     groups: NDArray[np.int64] | None,
 ) -> None:
-    if rule not in RULES:
-        raise UsageError(f"no mating rule is called '{rule}'.{closest(rule, list(RULES))} Known: {', '.join(RULES)}.")
+    if rule not in MATING_RULES:
+        raise UsageError(
+            f"no mating rule is called '{rule}'.{closest(rule, list(MATING_RULES))} Known: {', '.join(MATING_RULES)}."
+        )
     if ways < 1 or choices < 1:
         raise UsageError(
             f"expected 1 or more parents per child and 1 or more choices, got {ways} and {choices}; use 2 of each"

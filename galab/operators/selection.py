@@ -39,7 +39,7 @@ from galab.genome.random import Stream, permutation, scaled, words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Field:
+class Candidates:
     """The competitors of one generation, or of one island in it.
 
     Attributes:
@@ -82,18 +82,18 @@ class Field:
 class Selection(Protocol):
     """A rule that says who survives. Constructed with those options of :func:`make` that it names."""
 
-    def __call__(self, field: Field, count: int) -> NDArray[np.int64]:
+    def __call__(self, candidates: Candidates, count: int) -> NDArray[np.int64]:
         """The survivors.
 
         Args:
-            field: the competitors.
+            candidates: the competitors.
             count: how many may survive.
 
         Returns:
-            (min(count, n),) different indices out of ``field.order``, best first.
+            (min(count, n),) different indices out of ``candidates.order``, best first.
 
         Raises:
-            UsageError: the field lacks what the rule needs.
+            UsageError: the candidates lacks what the rule needs.
         """
         ...
 
@@ -125,9 +125,9 @@ def make(name: str, *, size: int = 2, pressure: float = 1.5) -> Selection:
 class Truncation:
     """The best survive."""
 
-    def __call__(self, field: Field, count: int) -> NDArray[np.int64]:
+    def __call__(self, candidates: Candidates, count: int) -> NDArray[np.int64]:
         """See :class:`Selection`."""
-        return field.order[: field.places(count)].copy()
+        return candidates.order[: candidates.places(count)].copy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +146,13 @@ class Tournament:
         if self.size < 1:
             raise UsageError(f"expected a tournament of 1 or more competitors, got {self.size}; use 2 or more")
 
-    def __call__(self, field: Field, count: int) -> NDArray[np.int64]:
+    def __call__(self, candidates: Candidates, count: int) -> NDArray[np.int64]:
         """See :class:`Selection`."""
-        places, size = field.places(count), min(self.size, len(field.order))
+        places, size = candidates.places(count), min(self.size, len(candidates.order))
         # Round r has n - r competitors left, and its draw number i excludes the i that it has drawn already.
-        bounds = len(field.order) - np.arange(places)[:, None] - np.arange(size)
-        draws = scaled(field.words(places * size).reshape(places, size), np.maximum(bounds, 1))
-        left = list(range(len(field.order)))
+        bounds = len(candidates.order) - np.arange(places)[:, None] - np.arange(size)
+        draws = scaled(candidates.words(places * size).reshape(places, size), np.maximum(bounds, 1))
+        left = list(range(len(candidates.order)))
         winners = []
         for row in draws.tolist():
             entrants = min(size, len(left))
@@ -162,7 +162,7 @@ class Tournament:
                 left[i], left[j] = left[j], left[i]
             winners.append(min(left[:entrants]))
             left.remove(winners[-1])
-        return field.survivors(winners)
+        return candidates.survivors(winners)
 
 
 logger = logging.getLogger("galab")
@@ -187,11 +187,11 @@ class LinearRanking:
         if not 1 <= self.pressure <= 2:
             raise UsageError(f"expected a selection pressure from 1 to 2, got {self.pressure}; use 1.5, say")
 
-    def __call__(self, field: Field, count: int) -> NDArray[np.int64]:
+    def __call__(self, candidates: Candidates, count: int) -> NDArray[np.int64]:
         """See :class:`galab.operators.selection.Selection`."""
-        n = len(field.order)
+        n = len(candidates.order)
         fall = (2 * self.pressure - 2) * np.arange(n) / max(n - 1, 1)
-        return _spin(field, count, np.maximum(self.pressure - fall, 0))
+        return _spin(candidates, count, np.maximum(self.pressure - fall, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +204,14 @@ class Proportional:
     makes everybody else equal. Rank selection has none of this.
     """
 
-    def __call__(self, field: Field, count: int) -> NDArray[np.int64]:
+    def __call__(self, candidates: Candidates, count: int) -> NDArray[np.int64]:
         """See :class:`galab.operators.selection.Selection`."""
         _warn()
         # Halved first: the distance between two large numbers of opposite sign would overflow.
-        fitness = field.fitness[field.order] / 2
+        fitness = candidates.fitness[candidates.order] / 2
         above = fitness - fitness.min(initial=np.inf)
         # All equal: nobody has a chance by fitness, so all have the same.
-        return _spin(field, count, above / (above.max(initial=0.0) or 1.0))
+        return _spin(candidates, count, above / (above.max(initial=0.0) or 1.0))
 
 
 @cache
@@ -223,7 +223,7 @@ def _warn() -> None:
     )
 
 
-def _spin(field: Field, count: int, chances: NDArray[np.float64]) -> NDArray[np.int64]:
+def _spin(candidates: Candidates, count: int, chances: NDArray[np.float64]) -> NDArray[np.int64]:
     """Draw survivors without replacement, with (n,) chances by rank relative to one another.
 
     Those whose chance is zero are drawn evenly once nobody else is left.
@@ -231,14 +231,14 @@ def _spin(field: Field, count: int, chances: NDArray[np.float64]) -> NDArray[np.
     weights = np.rint(chances * GRAIN).astype(np.int64)
     left = np.ones(len(weights), dtype=np.int64)
     drawn = []
-    for word in field.words(field.places(count)).tolist():
+    for word in candidates.words(candidates.places(count)).tolist():
         wheel = np.cumsum(weights * left)
         if wheel[-1] == 0:
             wheel = np.cumsum(left)
         # Python's integers: the product has up to 128 bits.
         drawn.append(int(np.searchsorted(wheel, word * int(wheel[-1]) >> 64, side="right")))
         left[drawn[-1]] = 0
-    return field.survivors(drawn)
+    return candidates.survivors(drawn)
 
 
 def rank(
@@ -294,32 +294,32 @@ class Lexicase:
     A score that is not finite is the worst on its case.
     """
 
-    def __call__(self, field: Field, count: int) -> NDArray[np.int64]:
+    def __call__(self, candidates: Candidates, count: int) -> NDArray[np.int64]:
         """See :class:`galab.operators.selection.Selection`.
 
         Raises:
-            UsageError: the field has no cases.
+            UsageError: the candidates has no cases.
         """
-        if field.cases is None or field.cases.ndim != 2 or field.cases.shape[1] == 0:
-            shape = None if field.cases is None else field.cases.shape
+        if candidates.cases is None or candidates.cases.ndim != 2 or candidates.cases.shape[1] == 0:
+            shape = None if candidates.cases is None else candidates.cases.shape
             raise UsageError(
                 f"expected scores per case for lexicase selection, of shape (competitors, cases), got {shape}; "
                 "use a task that scores single examples or classes, or another selection"
             )
-        places = field.places(count)
-        if places == len(field.order):
-            return field.order.copy()
-        cases = field.cases[field.order]
+        places = candidates.places(count)
+        if places == len(candidates.order):
+            return candidates.order.copy()
+        cases = candidates.cases[candidates.order]
         cases = np.where(np.isfinite(cases), cases, np.float32(_FAILED))
         epsilon = _epsilon(cases)
         n_cases = cases.shape[1]
         left = np.arange(len(cases))
         winners = []
-        for row in field.words(places * (n_cases + 1)).reshape(places, n_cases + 1):
+        for row in candidates.words(places * (n_cases + 1)).reshape(places, n_cases + 1):
             equals = _best(cases, epsilon, left, np.argsort(row[1:], kind="stable"))
             winners.append(int(equals[scaled(row[:1], len(equals))[0]]))
             left = left[left != winners[-1]]
-        return field.survivors(winners)
+        return candidates.survivors(winners)
 
 
 def _epsilon(cases: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from galab.genome.step_sizes import PER_OCTAVE, snap
 
 
 @runtime_checkable
-class Control(Protocol):
+class PopulationStepSize(Protocol):
     """Constructed as ``Rule(run_key, rate, start=log_sigma, **own)``; log step sizes are grid points.
 
     Attributes:
@@ -74,7 +74,7 @@ class Schedule:
         self._values = [snap(value) for _, value in points] or [start]
 
     def propose(self, generation: int, births: list[int]) -> list[int]:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         after = bisect.bisect_right(self._generations, generation)
         if after == 0 or after == len(self._values):
             value = self._values[min(after, len(self._values) - 1)]
@@ -85,14 +85,14 @@ class Schedule:
         return [value] * len(births)
 
     def learn(self, generation: int, log_sigma: NDArray[np.int64], gain: NDArray[np.float64]) -> None:
-        """See :class:`Control`; a schedule learns nothing."""
+        """See :class:`PopulationStepSize`; a schedule learns nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
 
 
 class OneFifth:
@@ -111,11 +111,11 @@ class OneFifth:
         self._log_sigma = float(start)
 
     def propose(self, generation: int, births: list[int]) -> list[int]:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         return [round(self._log_sigma)] * len(births)
 
     def learn(self, generation: int, log_sigma: NDArray[np.int64], gain: NDArray[np.float64]) -> None:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         known = gain[~np.isnan(gain)]
         if known.size:
             used = int(log_sigma[0])
@@ -125,11 +125,11 @@ class OneFifth:
             self._log_sigma = before + self._rate * PER_OCTAVE * (share - 0.2) / 0.8
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         return {"log_sigma": self._log_sigma}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         self._log_sigma = float(state["log_sigma"])
 
 
@@ -150,11 +150,11 @@ class GroupElite:
         self._log_sigmas = [round(start + offset) for offset in spread]
 
     def propose(self, generation: int, births: list[int]) -> list[int]:
-        """See :class:`Control`; child i belongs to group i mod K."""
+        """See :class:`PopulationStepSize`; child i belongs to group i mod K."""
         return [self._log_sigmas[place % len(self._log_sigmas)] for place in range(len(births))]
 
     def learn(self, generation: int, log_sigma: NDArray[np.int64], gain: NDArray[np.float64]) -> None:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         groups = len(self._log_sigmas)
         score = np.where(np.isfinite(gain), gain, -np.inf)
         best = np.array([score[group::groups].max(initial=-np.inf) for group in range(groups)])
@@ -168,11 +168,11 @@ class GroupElite:
         self._log_sigmas = [int(better[0]), *moved[1:].tolist()]
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         return {"log_sigmas": list(self._log_sigmas)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         self._log_sigmas = [int(value) for value in state["log_sigmas"]]
 
 
@@ -192,21 +192,21 @@ class SuccessHistory:
         self._centre = float(start)
 
     def propose(self, generation: int, births: list[int]) -> list[int]:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         normal = table("normal").quantiles
         drawn = [normal[codes(self._run_key, birth, Stream.STEP_SIZE, 1)[0]] for birth in births]
         return [round(self._centre + self._SPREAD * float(z)) for z in drawn]
 
     def learn(self, generation: int, log_sigma: NDArray[np.int64], gain: NDArray[np.float64]) -> None:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         better = np.isfinite(gain) & (gain > 0)
         if better.any():
             self._centre += self._rate * (float(log_sigma[better].mean()) - self._centre)
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         return {"centre": self._centre}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See :class:`Control`."""
+        """See :class:`PopulationStepSize`."""
         self._centre = float(state["centre"])

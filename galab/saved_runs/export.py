@@ -147,9 +147,7 @@ def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, 
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        layout = Layout(
-            tuple(content["layout"]["names"]), tuple(tuple(shape) for shape in content["layout"]["shapes"])
-        )
+        layout = Layout(tuple(content["layout"]["names"]), tuple(tuple(shape) for shape in content["layout"]["shapes"]))
         check(RunConfig.from_saved(content["hyperparameters"]), trust=trust, names=OPERATORS)
         individual = _keyframe(content) if "weights" in content else _decode(content)
         good = _hash(individual.weights) == content["sha256"]

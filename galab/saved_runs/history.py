@@ -17,7 +17,7 @@ from galab.errors import CheckpointError, LethalMutationError, NoViableChildErro
 from galab.genome.births import Birth
 from galab.genome.develop import develop_all
 from galab.genome.weights import Phenotype
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage import checkpoints
 from galab.storage.log import read_log
@@ -143,7 +143,7 @@ class History:
             raise UsageError(f"expected an individual that was selected once, got number {number}; choose another")
         return found
 
-    def line(self, birth: int) -> list[Birth]:
+    def descent(self, birth: int) -> list[Birth]:
         """How an individual descends, oldest first, from a founder to itself; of two parents, from the first one."""
         known = {one.id: one for one in lineage_of(self.rows, [birth])}
         found = []
@@ -179,7 +179,7 @@ class History:
         if self.has_centre:
             yield from self._centres(set(range(self.generation + 1)))
             return
-        line = self.line(self.champion())
+        line = self.descent(self.champion())
         generations = {birth.id: birth.generation for birth in line}
         for number, member in self._individuals(list(generations)):
             yield generations[number], member
@@ -194,11 +194,11 @@ class History:
                 f"the file from a copy, and see `galab verify {self.folder.path}`"
             ) from error
 
-    def _centres(self, generations: set[int]) -> Iterator[tuple[int, Centre]]:
+    def _centres(self, generations: set[int]) -> Iterator[tuple[int, WeightVector]]:
         replay = load_reference(kind_of(self._saved.config.strategy).replay)(self._saved)
         for generation, centre in replay.centres(last=max(generations, default=-1)):
             if generation in generations:
-                yield generation, Centre(centre)
+                yield generation, WeightVector(centre)
 
 
 def champion_of(saved: SavedRun, generation: int | None = None) -> Individual:

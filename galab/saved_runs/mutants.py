@@ -13,15 +13,15 @@ from galab.config.parsing import parse_mutations
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Examples, Member
 from galab.errors import LethalMutationError
-from galab.evaluation.fitness import means_of, score, steady_scores
-from galab.evaluation.sigma_line_evaluator import LineEvaluator
+from galab.evaluation.fitness import deterministic_scores, means_of, score
+from galab.evaluation.sigma_line_evaluator import SigmaLineEvaluator
 from galab.genome.births import Birth
 from galab.genome.initial import Founders, TensorLaw
 from galab.genome.random import Stream, Table, draw, table
 from galab.genome.weights import Phenotype
-from galab.operators.es_noise import Centre, Factors, plan_of, plan_of_ranks
+from galab.operators.es_noise import LowRankNoise, WeightVector, plan_of, plan_of_ranks
 from galab.operators.es_noise import draw as directions
-from galab.operators.mutation.base import Shares
+from galab.operators.mutation.base import OperatorMixture
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
 from galab.strategies.build_operators import developer
@@ -65,7 +65,7 @@ class Mutants:
         founders = Founders(self._run_key, laws, np.empty((0, 0), dtype=np.int32))
         self._developer = developer(saved.config, founders, self._law)
         shares = [share for _, share in parse_mutations(saved.config.mutate)]
-        self._shares = Shares(self._run_key, shares, inherited=False)
+        self._mixture = OperatorMixture(self._run_key, shares, inherited=False)
 
     def children(self, member: Member, count: int, *, generation: int, start: int = 0) -> Iterator[Member]:
         """Children of one parent; the same number has the same noise with every parent.
@@ -89,25 +89,25 @@ class Mutants:
 
     def _child(self, parent: Phenotype, number: int, generation: int) -> Member:
         log_sigma = int(parent.log_sigma[0]) if self._config.granularity == "global" else 0
-        operator = self._shares.choose(number, (0,))
+        operator = self._mixture.choose(number, (0,))
         birth = Birth(number, (0,), generation, 0, log_sigma, 0, operator)
         try:
             return self._developer.develop(birth, [parent])
         except LethalMutationError:
-            return Centre(np.full(len(parent.weights), np.nan, dtype=np.float32))
+            return WeightVector(np.full(len(parent.weights), np.nan, dtype=np.float32))
 
     def _perturbed(self, centre: NDArray[np.float32], size: float, first: int, count: int) -> Iterator[Member]:
         noise = directions(self._plan, self._law, self._run_key, FAR, first, count)
         parts = []
         for part in noise.values():
-            if isinstance(part, Factors):
+            if isinstance(part, LowRankNoise):
                 values = torch.einsum("qmr,qnr->qmn", part.a, part.b) / part.a.shape[2] ** 0.5
             else:
                 values = part.values
             parts.append(values.reshape(count, -1).numpy())
         whole = np.concatenate(parts, axis=1)
         for row in whole:
-            yield Centre(centre + np.float32(size) * row)
+            yield WeightVector(centre + np.float32(size) * row)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +141,8 @@ class MutationScores:
     def __init__(self, probe: Probe, *, chunk: int = 16) -> None:
         self._probe = probe
         self._base = probe.base
-        self._each = steady_scores(probe.base)
-        self._lines = LineEvaluator(
+        self._each = deterministic_scores(probe.base)
+        self._lines = SigmaLineEvaluator(
             probe.module, probe.layout, probe.task, probe.evaluator, device=probe.device, chunk=chunk
         )
 
@@ -224,7 +224,7 @@ class MutationScores:
         measured = self._lines.measure(weights, z, sigmas, examples, subsets=subsets, each=self._each)
         if not measured.means:
             return np.full(shape, np.nan)
-        fitness = score(self._base, means_of(measured), len(examples), steady=True).reshape(shape)
+        fitness = score(self._base, means_of(measured), len(examples), deterministic=True).reshape(shape)
         return np.where(np.isfinite(fitness), fitness, np.nan)
 
     def _outside(

@@ -16,9 +16,9 @@ from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.fitness import ExampleScores, Means, means_of, score, steady_scores
+from galab.evaluation.fitness import ExampleScores, Means, deterministic_scores, means_of, score
 from galab.evaluation.numeric_profile import keep_freed_memory, prepare_device, resolve_device
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History, Individual, champion_of
 from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.training.true_gradient import TrueGradient
@@ -62,10 +62,10 @@ class Probe:
         self.base = parse_fitness(saved.config.fitness).bases[0]
         self.smooth = self.base in SMOOTH
         self.run_key = saved.config.seed or 0
-        self._each = steady_scores(self.base)
+        self._each = deterministic_scores(self.base)
         self.evaluator = Evaluator(
             self.module, self.layout, self.task,
-            chunk=chunk, precision="float32", device=self.device, telling=True,
+            chunk=chunk, precision="float32", device=self.device, reports_usage=True,
         )  # fmt: skip
         self._gradient = TrueGradient(self.module, self.task, self.base if self.smooth else "loss", self.device)
 
@@ -133,11 +133,11 @@ class Probe:
             members: P of them, or their weights (P, D) float32.
             examples: on what.
         """
-        several = [Centre(row) for row in members] if isinstance(members, np.ndarray) else members
+        several = [WeightVector(row) for row in members] if isinstance(members, np.ndarray) else members
         if not len(several):
             return np.empty(0)
         means = self.means(several, examples)
-        return score(self.base, means, len(examples), steady=True) if means else np.full(len(several), np.nan)
+        return score(self.base, means, len(examples), deterministic=True) if means else np.full(len(several), np.nan)
 
     def right(self, members: Sequence[Member] | NDArray[np.float32], examples: Examples) -> NDArray[np.bool_] | None:
         """(P, B) whether members answer each example right; a failed one answers none right.
@@ -151,7 +151,7 @@ class Probe:
         """
         if examples.targets.ndim != 1 or examples.targets.is_floating_point():
             return None
-        several = [Centre(row) for row in members] if isinstance(members, np.ndarray) else members
+        several = [WeightVector(row) for row in members] if isinstance(members, np.ndarray) else members
         found = self.evaluator.measure(several, examples, ExampleScores(["accuracy"])).examples.get("accuracy")
         return np.zeros((len(several), len(examples)), dtype=np.bool_) if found is None else found == 1
 

@@ -23,10 +23,10 @@ from galab.storage.checkpoints import checkpoint_path
 from galab.storage.groups import runs_below
 from galab.strategies.build_operators import developer, steps_of
 from galab.training.build import own_threads
-from galab.training.champion import Judge
+from galab.training.champion import ChampionSelector
 from galab.training.individuals import candidates_of, numbers_of
 from galab.training.saved_state import SavedState, load_state
-from galab.training.search import Shared
+from galab.training.search import SharedByTrials
 from galab.training.trust import OPERATORS, check
 
 
@@ -161,7 +161,7 @@ def open_below(paths: Sequence[Path], *, trust: bool = False) -> list[SavedRun]:
             raise RunFolderError(f"expected runs at '{path}', found none; `galab list` shows the runs")
         for one in below:
             found.setdefault(one.resolve(), one)
-    shared = Shared()
+    shared = SharedByTrials()
     return [SavedRun.open(one, trust=trust, shared=shared) for one in found.values()]
 
 
@@ -193,8 +193,8 @@ def evaluate(
     torch.set_num_threads(saved.config.threads)
     place = saved.place(member)
     config = saved.config.on(resolve_device(device))
-    judge = Judge(config, saved.module, saved.layout, task)
-    metrics = judge.score(candidates_of(saved.state)[place], split)
+    selector = ChampionSelector(config, saved.module, saved.layout, task)
+    metrics = selector.score(candidates_of(saved.state)[place], split)
     return {
         "run": str(path),
         "generation": saved.generation,

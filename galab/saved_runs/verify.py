@@ -13,18 +13,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of, load_reference
-from galab.doctor.tuning import SETTINGS
 from galab.errors import CheckpointError, LethalMutationError
 from galab.evaluation.numeric_profile import differences
 from galab.genome.develop import develop_all
 from galab.genome.weights import Phenotype
+from galab.saved_runs.centre_replay import CentreReplay
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
@@ -32,6 +32,7 @@ from galab.storage.run_folder import RunFolder
 from galab.training.build import own_threads
 from galab.training.checkpoint import births_dtype
 from galab.training.individuals import lineage_of, members_of
+from galab.training.resolve import SPEED_SETTINGS
 from galab.training.saved_state import load_state
 
 logger = logging.getLogger("galab")
@@ -117,32 +118,6 @@ class CentreVerdict:
         }
 
 
-class CentreReplay(Protocol):
-    """The centre of a run, rebuilt step by step."""
-
-    #: What it follows from besides the seed.
-    source: str
-    saved: SavedRun
-
-    @property
-    def centre(self) -> NDArray[np.float32] | None:
-        """(D,) where the replay is; None where it could not go on."""
-        ...
-
-    @property
-    def state(self) -> dict[str, Any] | None:
-        """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
-        ...
-
-    def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """The numeric profile of the replay; what it does not compute is as saved."""
-        ...
-
-    def go_to(self, records: dict[str, Any]) -> bool:
-        """Go on to a checkpoint that counts on these records of the score log; whether the log still has them."""
-        ...
-
-
 @own_threads()
 def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[CentreVerdict]:
     """Replay seeds, or the scores of an evolution strategy, or compute steps along gradients again, and compare.
@@ -185,9 +160,7 @@ def _verify_births(keyframes: Iterable[SavedRun]) -> list[Verdict]:
     found = []
     rows: NDArray[np.void] | None = None
     for saved in keyframes:
-        hashes = {
-            birth: _hash(member) for birth, member in zip(saved.numbers, members_of(saved.state), strict=True)
-        }
+        hashes = {birth: _hash(member) for birth, member in zip(saved.numbers, members_of(saved.state), strict=True)}
         wanted |= hashes
         rows = read_rows(saved.home.lineage_path, births_dtype(saved.config)) if rows is None else rows
         records = saved.state["lineage"]
@@ -275,7 +248,7 @@ def _meaning(config: RunConfig, first: RunConfig) -> set[str]:
     fields = RunConfig.__dataclass_fields__
     # A run may move to a CPU, or be tuned, with --allow-numeric-change; the profile tells.
     changed = {name for name in first.changed(config) if not fields[name].metadata["changeable"]}
-    return changed - {"device", *SETTINGS}
+    return changed - {"device", *SPEED_SETTINGS}
 
 
 def _words(value: Any) -> Any:

@@ -48,9 +48,7 @@ class Effect:
         return 2 * self.superiority - 1
 
 
-def effect(
-    first: ArrayLike, second: ArrayLike, *, lower_is_better: bool = False, confidence: float = 0.95
-) -> Effect:
+def effect(first: ArrayLike, second: ArrayLike, *, lower_is_better: bool = False, confidence: float = 0.95) -> Effect:
     """How much better the first group is than the second.
 
     Args:

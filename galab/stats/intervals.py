@@ -200,9 +200,7 @@ def compare(groups: Sequence[ArrayLike], *, lower_is_better: bool = False) -> Co
     corrected = holm([test.p for test in tests]).tolist()
     h, p = (float("nan"), tests[0].p) if len(several) == 2 else kruskal_wallis([samples[i] for i in several])
     pairs = zip(others, tests, corrected, strict=True)
-    return Comparison(
-        intervals, best, h, p, {index: RankTest(test.u, q, test.superiority) for index, test, q in pairs}
-    )
+    return Comparison(intervals, best, h, p, {index: RankTest(test.u, q, test.superiority) for index, test, q in pairs})
 
 
 def share_interval(hits: int, of: int) -> tuple[float, float]:
@@ -346,3 +344,8 @@ def _permutation_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> f
 def _all_orders(n: int) -> NDArray[np.intp]:
     """(n!, n) every order of n places."""
     return np.array(list(permutations(range(n))), dtype=np.intp)
+
+
+def p_text(p: float) -> str:
+    """A p value with three decimals, or with two digits where that would be 0."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"

@@ -25,7 +25,7 @@ from galab.genome.random import Table
 from galab.genome.step_sizes import Steps, snap
 from galab.genome.weights import Layout
 from galab.operators.step_size import StepSizeRule
-from galab.operators.step_size_control import Control
+from galab.operators.step_size_control import PopulationStepSize
 
 #: Arguments of mutations that are also hyperparameters of the run, which say what they may be.
 _OPTIONS = {"count": "mutate_count", "rank": "mutate_rank", "beta": "momentum"}
@@ -66,7 +66,7 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
         steps,
         mutations,
         crossover=recombination,
-        rule=None if config.granularity == "global" or isinstance(rule, Control) else rule,
+        rule=None if config.granularity == "global" or isinstance(rule, PopulationStepSize) else rule,
         inherit=config.step_size_inherit,
         gene_bytes=config.cache_mb << 20,
     )
@@ -178,7 +178,7 @@ def crossover(name: str, run_key: int) -> Recombination | None:
     return operator
 
 
-def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
+def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | PopulationStepSize:
     """The rule that adapts step sizes.
 
     Raises:
@@ -195,7 +195,7 @@ def step_size_rule(config: RunConfig, run_key: int) -> StepSizeRule | Control:
         "points": parse_schedule(config.sigma_schedule) if config.sigma_schedule else (),
     }
     kind = _class(STEP_SIZE_RULES, name, "propose" if name in CONTROLS else "mutate")
-    rule: StepSizeRule | Control = _made(kind, (run_key, config.step_size_rate), options, name)
+    rule: StepSizeRule | PopulationStepSize = _made(kind, (run_key, config.step_size_rate), options, name)
     return rule
 
 

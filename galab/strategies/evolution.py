@@ -35,9 +35,9 @@ from galab.config.schedules import parse_rate_schedule
 from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import NoViableChildError
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, Directions, Factors
+from galab.operators.es_noise import DenseNoise, Directions, LowRankNoise
 from galab.strategies.centre import TorchCentre, as_recorded, record_of
-from galab.strategies.survival import all_failed, answered, check_answered
+from galab.strategies.survival import all_failed_message, answered_cohort, check_scores_told
 
 
 def estimate(
@@ -65,9 +65,9 @@ def estimate(
     return sums
 
 
-def _weighted_sum(noise: Factors | Dense, weights: Tensor) -> Tensor:
+def _weighted_sum(noise: LowRankNoise | DenseNoise, weights: Tensor) -> Tensor:
     """sum_q weights[q] E_q: the tensor as an (m, n) matrix, or flat."""
-    if isinstance(noise, Dense):
+    if isinstance(noise, DenseNoise):
         return weights @ noise.values.flatten(1)
     count, rows, rank = noise.a.shape
     left = noise.a * (weights / rank**0.5).view(-1, 1, 1)
@@ -225,7 +225,7 @@ class EvolutionStrategy(TorchCentre):
         Raises:
             GalabError: the last cohort's scores have not been told yet.
         """
-        check_answered(self._asked)
+        check_scores_told(self._asked)
         population = self.config.population
         members = np.zeros(population, dtype=MEMBER)
         places = np.arange(population)
@@ -241,10 +241,10 @@ class EvolutionStrategy(TorchCentre):
             GalabError: no cohort was asked for, or the scores do not fit it.
             NoViableChildError: not one member has a finite score; the generation is not counted.
         """
-        cohort = answered(self._asked, scores)
+        cohort = answered_cohort(self._asked, scores)
         fitness = as_recorded(scores.fitness)
         if not np.isfinite(fitness).any():
-            raise NoViableChildError(all_failed(cohort, scores, "members", "--sigma or --lr"))
+            raise NoViableChildError(all_failed_message(cohort, scores, "members", "--sigma or --lr"))
         record = record_of(cohort.generation, self.planned, fitness)
         self._update(cohort.generation, without_failures(fitness.astype(np.float64)))
         self.generation = cohort.generation
@@ -258,7 +258,7 @@ class EvolutionStrategy(TorchCentre):
             weights = pair_weights(scores, sign=config.shaping == "sign")
         else:
             weights = single_weights(scores, config.groups)
-        odd, even, ties = parts(fitness, config.groups) if self.antithetic else (None, None, None)
+        odd, even, ties = odd_even_energy(fitness, config.groups) if self.antithetic else (None, None, None)
         noise = self.noise_of(generation)
         gradient = estimate(self._directions, noise, weights, self.sigma(generation), self._device)
         norm = float(torch.sqrt(sum((part.double().square().sum() for part in gradient.values()), torch.zeros(()))))
@@ -292,7 +292,7 @@ class EvolutionStrategy(TorchCentre):
         self._asked = None
 
 
-def parts(fitness: NDArray[np.float64], groups: int = 1) -> tuple[float, float, float]:
+def odd_even_energy(fitness: NDArray[np.float64], groups: int = 1) -> tuple[float, float, float]:
     """Odd and even energy of pairs, and the share of ties.
 
     Args:

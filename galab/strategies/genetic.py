@@ -25,9 +25,17 @@ from galab.genome.pedigree import Pedigree
 from galab.genome.step_sizes import snap
 from galab.operators.islands import island_of
 from galab.operators.step_size import StepSizeRule
-from galab.operators.step_size_control import Control
+from galab.operators.step_size_control import PopulationStepSize
 from galab.strategies.reproduction import Parents, Reproduction, SigmaSearch
-from galab.strategies.survival import Competitors, Scoring, Survival, all_failed, answered, check_answered, parents_mean
+from galab.strategies.survival import (
+    Competitors,
+    Scoring,
+    Survival,
+    all_failed_message,
+    answered_cohort,
+    check_scores_told,
+    parents_mean,
+)
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -52,7 +60,7 @@ class GeneticAlgorithm:
     def __init__(
         self,
         config: RunConfig,
-        rule: StepSizeRule | Control,
+        rule: StepSizeRule | PopulationStepSize,
         pedigree: Pedigree | None = None,
         *,
         fixed_data: bool = False,
@@ -65,7 +73,7 @@ class GeneticAlgorithm:
         self.gain = np.full(config.children, np.nan)
         self._scoring = Scoring(config.fitness, config.inheritance)
         self._fixed_data = fixed_data
-        self._control = rule if isinstance(rule, Control) else None
+        self._control = rule if isinstance(rule, PopulationStepSize) else None
         self.reproduction = Reproduction(config, self.pedigree, rule)
         self._survival = Survival(config)
         self._search = SigmaSearch(config, self.reproduction.steps)
@@ -93,7 +101,7 @@ class GeneticAlgorithm:
 
     @classmethod
     def from_config(
-        cls, config: RunConfig, rule: StepSizeRule | Control, pedigree: Pedigree, fixed_data: bool
+        cls, config: RunConfig, rule: StepSizeRule | PopulationStepSize, pedigree: Pedigree, fixed_data: bool
     ) -> GeneticAlgorithm:
         """The strategy of a run, from its resolved configuration."""
         return cls(config, rule, pedigree, fixed_data=fixed_data)
@@ -104,7 +112,7 @@ class GeneticAlgorithm:
         Raises:
             GalabError: the last cohort's scores have not been told yet.
         """
-        check_answered(self._asked)
+        check_scores_told(self._asked)
         generation = self.generation + 1
         if self._search.due(generation):
             born = self._search.probes(generation, self._next_id, self._sigma_of_parents(), self.parents)
@@ -149,10 +157,10 @@ class GeneticAlgorithm:
             GalabError: no cohort was asked for, or the scores do not fit it.
             NoViableChildError: not one child has a finite score; the generation is not counted.
         """
-        cohort = answered(self._asked, scores)
+        cohort = answered_cohort(self._asked, scores)
         # With no child alive the same parents would try the same step sizes for ever.
         if not np.isfinite(scores.fitness[: cohort.children]).any():
-            raise NoViableChildError(all_failed(cohort, scores, "children", "--sigma"))
+            raise NoViableChildError(all_failed_message(cohort, scores, "children", "--sigma"))
         measured = dict(zip(cohort.births["id"].tolist(), scores.fitness.tolist(), strict=True))
         known = dict(zip(self.parents.tolist(), self.parent_fitness.tolist(), strict=True)) if self._fixed_data else {}
         known |= measured
@@ -214,7 +222,7 @@ class GeneticAlgorithm:
         self._behaviour = behaviour[seen] if behaviour is not None and self.config.mate != "random" else None
         self.islands = np.concatenate([islands, self.islands[stranded]])
         self.pedigree.keep(self.parents.tolist())
-        self.reproduction.shares.keep(self.parents.tolist())
+        self.reproduction.mixture.keep(self.parents.tolist())
         return Outcome(cohort.births[: cohort.children][np.isin(children, self.parents)], self.parents)
 
     def state_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import NoViableChildError
 from galab.genome.weights import Layout
 from galab.strategies.centre import TorchCentre, record_of
-from galab.strategies.survival import answered, check_answered
+from galab.strategies.survival import answered_cohort, check_scores_told
 
 #: The only member: the centre itself, numbered by the generation.
 _MEMBER = np.dtype([("id", "<i8")])
@@ -62,7 +62,7 @@ class GradientDescent(TorchCentre):
         Raises:
             GalabError: the last cohort's scores have not been told yet.
         """
-        check_answered(self._asked)
+        check_scores_told(self._asked)
         member = np.array([(self.generation + 1,)], dtype=_MEMBER)
         self._asked = Cohort(self.generation + 1, member, 1)
         return self._asked
@@ -75,7 +75,7 @@ class GradientDescent(TorchCentre):
             NoViableChildError: the loss, its gradient or the weights after the step are not finite; the generation is
                 not counted.
         """
-        cohort = answered(self._asked, scores)
+        cohort = answered_cohort(self._asked, scores)
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
         norm = _length(gradients)
         if not np.isfinite(scores.fitness[0]) or not np.isfinite(norm):

@@ -26,7 +26,7 @@ _GIVEN = {
 }
 
 
-def settled(text: str) -> str:
+def canonical_strategy(text: str) -> str:
     """A strategy as a run saves it: its one spelling, from which its kind can be told without its code.
 
     A class from outside is loaded for that, so this is for what a person asked for and for nothing else.

@@ -30,9 +30,9 @@ from galab.genome.step_sizes import PER_OCTAVE, Steps, snap
 from galab.genome.weights import Layout
 from galab.operators.diversity import distances
 from galab.operators.islands import island_of, partners
-from galab.operators.mutation.base import Shares
+from galab.operators.mutation.base import OperatorMixture
 from galab.operators.step_size import Fixed, StepSizeRule
-from galab.operators.step_size_control import Control
+from galab.operators.step_size_control import PopulationStepSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,20 @@ class Reproduction:
         rule: how step sizes are inherited, or what sets them.
     """
 
-    def __init__(self, config: RunConfig, pedigree: Pedigree, rule: StepSizeRule | Control) -> None:
+    def __init__(self, config: RunConfig, pedigree: Pedigree, rule: StepSizeRule | PopulationStepSize) -> None:
         assert config.seed is not None
         self._config = config
         self._run_key = config.seed
         self._pedigree = pedigree
-        self._rule = None if isinstance(rule, Control) else rule
-        self._control = rule if isinstance(rule, Control) else None
+        self._rule = None if isinstance(rule, PopulationStepSize) else rule
+        self._control = rule if isinstance(rule, PopulationStepSize) else None
         assert config.crossover == "none" or config.parents_per_child is not None, "a resolved configuration"
         self._ways = config.parents_per_child or 1
         floor = 2.0**-24 if config.sigma_floor is None else config.sigma_floor
         self.steps = Steps(Layout(("",), ((1,),)), low=snap(floor), high=snap(config.sigma_ceiling))
         operators = parse_mutations(config.mutate)
-        self.shares = Shares(self._run_key, [share for _, share in operators], config.mutate_shares == "inherited")
+        shares = [share for _, share in operators]
+        self.mixture = OperatorMixture(self._run_key, shares, config.mutate_shares == "inherited")
         #: For each operator how it chooses a memory by the examples; empty where it does not.
         self._by_use = [by_use(call) for call, _ in operators]
 
@@ -109,7 +110,7 @@ class Reproduction:
             log_sigma = self._log_sigma(birth, family, restart, asked)
             # In the warm-up only step sizes are inherited, so every child starts from the line's founder.
             lineage = (self.founder(family[0]),) if warming else family
-            mutation = self.shares.choose(birth, family)
+            mutation = self.mixture.choose(birth, family)
             births.append(Birth(birth, lineage, generation, 0, log_sigma, int(len(lineage) > 1), mutation))
         if parents.use is None or not any(self._by_use):
             return births
@@ -185,13 +186,13 @@ class Reproduction:
     def state_dict(self, parents: NDArray[np.int64]) -> dict[str, Any]:
         """What the next births depend on besides the parents' births, as plain data."""
         control = {} if self._control is None else self._control.state_dict()
-        return {"control": control, "shares": self.shares.of(parents.tolist())}
+        return {"control": control, "shares": self.mixture.of(parents.tolist())}
 
     def load_state_dict(self, state: dict[str, Any], parents: NDArray[np.int64]) -> None:
         """Continue."""
         if self._control is not None:
             self._control.load_state_dict(state["control"])
-        self.shares.restore(parents.tolist(), state["shares"])
+        self.mixture.restore(parents.tolist(), state["shares"])
 
 
 #: Offsets of the grid from where the search begins, in octaves.

@@ -17,13 +17,13 @@ from galab.contracts import Cohort, Scores
 from galab.errors import GalabError
 from galab.operators import diversity
 from galab.operators.islands import Migration, island_of
-from galab.operators.selection import Field, make, rank
+from galab.operators.selection import Candidates, make, rank
 
 #: A finite score below every other.
 WORST = -float(np.finfo(np.float64).max)
 
 
-def check_answered(asked: Cohort | None) -> None:
+def check_scores_told(asked: Cohort | None) -> None:
     """Refuse to ask for another cohort before the scores of the last one are told.
 
     Args:
@@ -36,7 +36,7 @@ def check_answered(asked: Cohort | None) -> None:
         raise GalabError("expected tell() with the scores of the last cohort, got ask() again; call tell() first")
 
 
-def all_failed(cohort: Cohort, scores: Scores, members: str, smaller: str) -> str:
+def all_failed_message(cohort: Cohort, scores: Scores, members: str, smaller: str) -> str:
     """The sentence about a generation in which no member has a finite score.
 
     Args:
@@ -53,7 +53,7 @@ def all_failed(cohort: Cohort, scores: Scores, members: str, smaller: str) -> st
     )
 
 
-def answered(asked: Cohort | None, scores: Scores) -> Cohort:
+def answered_cohort(asked: Cohort | None, scores: Scores) -> Cohort:
     """The cohort that the scores are of.
 
     Raises:
@@ -276,5 +276,5 @@ class Survival:
         generation: int,
     ) -> NDArray[np.int64]:
         here = order[competitors.islands[order] == island]
-        field = Field(here, levelled(score), competitors.ids, competitors.cases, self._run_key, generation, island)
+        field = Candidates(here, levelled(score), competitors.ids, competitors.cases, self._run_key, generation, island)
         return self._select(field, int(self.sizes[island]))

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from galab.contracts import Cohort, MemberByMember, Outcome, Scores, VectorStrategy
 from galab.errors import CheckpointError, GalabError, NoViableChildError
 from galab.strategies.centre import as_recorded, record_dtype, record_of
-from galab.strategies.survival import all_failed, answered, check_answered
+from galab.strategies.survival import all_failed_message, answered_cohort, check_scores_told
 
 #: A member of a cohort: its row in what the strategy asks for.
 _MEMBER = np.dtype([("id", "<i8")])
 
 
-class Vectors:
+class VectorStrategyAdapter:
     """See :class:`galab.contracts.CentreStrategy`.
 
     Args:
@@ -71,7 +71,7 @@ class Vectors:
         Raises:
             GalabError: the last cohort's scores have not been told yet.
         """
-        check_answered(self._asked)
+        check_scores_told(self._asked)
         members = np.zeros(self._population, dtype=_MEMBER)
         members["id"] = np.arange(self._population)
         self._asked = Cohort(self.generation + 1, members, self._population)
@@ -105,10 +105,10 @@ class Vectors:
             GalabError: no cohort was asked for, or the scores do not fit it.
             NoViableChildError: not one member has a finite score; the generation is not counted.
         """
-        cohort = answered(self._asked, scores)
+        cohort = answered_cohort(self._asked, scores)
         fitness = as_recorded(scores.fitness)
         if not np.isfinite(fitness).any():
-            raise NoViableChildError(all_failed(cohort, scores, "members", "--sigma"))
+            raise NoViableChildError(all_failed_message(cohort, scores, "members", "--sigma"))
         if not self._ready:  # where others evaluate, or nobody does
             self.members(0, 1)
         before = self.centre

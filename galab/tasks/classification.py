@@ -153,9 +153,7 @@ def _is_traced() -> bool:
     return get_proxy_mode() is not None
 
 
-def _loss_and_correct_in_one_pass(
-    logits: torch.Tensor, targets: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _loss_and_correct_in_one_pass(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """:func:`loss_and_correct` of logits (P, C, B), class by class, which a compiler makes one pass over examples."""
     one = logits[:, 0]
     top = chosen = one

@@ -12,7 +12,7 @@ import torch
 
 from galab.config.parsing import Call, arguments_for
 from galab.config.registry import TASKS
-from galab.contracts import Examples, Generated, Task
+from galab.contracts import Examples, FreshExamples, Task
 from galab.errors import GalabError, UsageError
 from galab.tasks.classification import Classification, check_classes, check_examples
 
@@ -29,7 +29,7 @@ def load_task(name: str, data: str = "auto", *, run_key: int = 0) -> Task:
             must lead to a function that returns a task.
         data: ``auto``, ``full`` or ``subset``; passed on when the function has a parameter of that name.
         run_key: the key of the run, passed on likewise: data that is made from it belongs to one run alone. The task
-            then has the key as ``run_key``, see :class:`galab.contracts.Keyed`.
+            then has the key as ``run_key``, see :class:`galab.contracts.SeedDependent`.
 
     Raises:
         UsageError: the name is unknown, what is behind it is not a task, or it takes no such arguments.
@@ -67,7 +67,7 @@ def check_task(name: str, task: Any) -> None:
             f"task '{name}': expected a task, got {type(task).__name__} without {', '.join(missing)}; "
             "return a galab.tasks.Classification or add what is missing"
         )
-    if isinstance(task, Generated):
+    if isinstance(task, FreshExamples):
         _check_sample(name, task)
     if isinstance(task, Classification):
         return  # its constructor has checked all of it

@@ -59,7 +59,7 @@ class Plasticity:
         self.fingerprint = digest.hexdigest()
 
     def sample(self, run_key: int, generation: int, size: int) -> Examples:
-        """Fresh episodes, see :class:`galab.contracts.Generated`.
+        """Fresh episodes, see :class:`galab.contracts.FreshExamples`.
 
         Returns:
             inputs (size, S, dims + C) float32 and targets (size, S) int64.

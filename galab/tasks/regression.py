@@ -64,7 +64,7 @@ class LinearRegression:
         return digest.hexdigest()
 
     def sample(self, run_key: int, generation: int, size: int) -> Examples:
-        """Fresh examples, see :class:`galab.contracts.Generated`.
+        """Fresh examples, see :class:`galab.contracts.FreshExamples`.
 
         Returns:
             inputs (size, 64) and targets (size, 16), float32.
@@ -88,7 +88,7 @@ class LinearRegression:
         return {"loss": (outputs.float() - targets).square_().mean(2).sum(1)}
 
     def inspect(self, parameters: Mapping[str, torch.Tensor]) -> dict[str, float]:
-        """How far a network is from the optimum, see :class:`galab.contracts.Inspected`.
+        """How far a network is from the optimum, see :class:`galab.contracts.DescribesWeights`.
 
         Returns:
             ``distance``, the Frobenius norm of the weights less W*, where the network is a single linear layer; nothing

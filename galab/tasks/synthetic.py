@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.registry import TASKS
-from galab.contracts import Examples, Generated
+from galab.contracts import Examples, FreshExamples
 from galab.errors import UsageError
 from galab.genome.random import Stream, draw, scaled, table, words
 from galab.tasks.classification import Classification
@@ -272,7 +272,7 @@ class Mixed(Classification):
         data: what a :class:`Classification` is made of.
 
     Attributes:
-        parts: the random points as ``noise``, the others as ``function``; see :class:`galab.contracts.Divided`.
+        parts: the random points as ``noise``, the others as ``function``; see :class:`galab.contracts.HasTrainParts`.
     """
 
     def __init__(self, *, points: int, **data: Any) -> None:
@@ -305,7 +305,7 @@ def mixed(
         # Code that is named in here would run without having been asked for: trust looks at the task's own name.
         raise UsageError(f"task 'mixed': expected function to be a name that `galab tasks` lists, got '{function}'")
     found = load_task(function, data, run_key=run_key)
-    if not isinstance(found, Classification) or isinstance(found, Generated):
+    if not isinstance(found, Classification) or isinstance(found, FreshExamples):
         raise UsageError(f"task 'mixed': expected a function with classes and fixed examples, got '{function}'")
     count = len(found.train) if examples is None else examples
     at_least("mixed", 1, points=points, examples=count)

@@ -1,4 +1,4 @@
-"""Everything that a run computes with, built from its configuration."""
+"""Build the components of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from galab.config import RunConfig
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.config.traits import needs_behaviour, needs_use
-from galab.contracts import Keyed, Task, Telling
+from galab.contracts import ReportsMemoryUse, SeedDependent, Task
 from galab.errors import UsageError
 from galab.evaluation import numeric_profile as tracebacks
 from galab.evaluation.fitness import COMPUTED, NEEDS, require_classes
-from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, settle_kernels
+from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, warm_up_kernels
 from galab.genome.initial import Founders, founders_given, founders_of
 from galab.genome.random import Table, table
 from galab.models import build_model
 from galab.tasks import Classification, load_task
-from galab.training.search import Experiment, Parts, Search, Shared
+from galab.training.search import RunComponents, Search, SearchInputs, SharedByTrials
 
 
 @contextmanager
@@ -36,20 +36,20 @@ def own_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def network_and_task(config: RunConfig, shared: Shared | None = None) -> tuple[nn.Module, Task]:
+def network_and_task(config: RunConfig, shared: SharedByTrials | None = None) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it."""
     task = task_of(config, shared)
     return network_of(config, task.input_shape, task.outputs), task
 
 
-def task_of(config: RunConfig, shared: Shared | None = None) -> Task:
+def task_of(config: RunConfig, shared: SharedByTrials | None = None) -> Task:
     """The task with its data; the same one for several runs where ``shared`` has it already."""
     known = {} if shared is None else shared.tasks
     run_key = config.seed or 0
     one, all_seeds = ((config.task, config.data, key) for key in (run_key, None))
     task = known.get(all_seeds) or known.get(one) or load_task(config.task, config.data, run_key=run_key)
     if type(task) is Classification:  # a task of the user's own may count its calls
-        known[one if isinstance(task, Keyed) else all_seeds] = task
+        known[one if isinstance(task, SeedDependent) else all_seeds] = task
     return task
 
 
@@ -74,9 +74,9 @@ def build(
     *,
     law: Table | None = None,
     founders: Founders | None = None,
-    shared: Shared | None = None,
-) -> Experiment:
-    """Wire up a run.
+    shared: SharedByTrials | None = None,
+) -> RunComponents:
+    """Build a run.
 
     Args:
         config: a resolved configuration.
@@ -92,8 +92,8 @@ def build(
     run_key = config.seed
     assert run_key is not None
     keep_freed_memory()
-    settle_kernels()
-    tracebacks.forget()
+    warm_up_kernels()
+    tracebacks.forget_logged_errors()
     _check_metrics(config, task)
     _check_memories(config, module)
     prepare_device(config.device)
@@ -105,17 +105,17 @@ def build(
     elif founders is None:
         founders = founders_of(module, run_key)
     law = table(config.distribution) if law is None else law
-    parts = Parts(config, task, module, founders, law, shared or Shared())
-    search: Search = load_reference(kind_of(config.strategy).search).build(parts)
-    experiment = Experiment(config, task, module, founders, law, search)
-    parts.shared.like = parts.shared.like or experiment
-    return experiment
+    inputs = SearchInputs(config, task, module, founders, law, shared or SharedByTrials())
+    search: Search = load_reference(kind_of(config.strategy).search).build(inputs)
+    components = RunComponents(config, task, module, founders, law, search)
+    inputs.shared.first_built = inputs.shared.first_built or components
+    return components
 
 
-def profile_of(experiment: Experiment) -> dict[str, Any]:
-    """The numeric profile of an experiment on this machine."""
-    config: RunConfig = experiment.config
-    numerics = experiment.search.numerics
+def profile_of(components: RunComponents) -> dict[str, Any]:
+    """The numeric profile of a run on this machine."""
+    config: RunConfig = components.config
+    numerics = components.search.numerics
     return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
 
 
@@ -142,7 +142,7 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
         require_classes(task, "--niche, --diversity or --mate")
     try:
         measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
-    except Exception:  # who fails here fails in the first generation too, where each member is told apart
+    except Exception:  # fails in the first generation too, which names the members
         return
     wanted = {NEEDS[name]: option for name in names if name in NEEDS}
     if config.target is not None:
@@ -156,10 +156,10 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
 
 
 def _check_memories(config: RunConfig, module: nn.Module) -> None:
-    """Refuse a network that cannot tell of its memories where that is asked for."""
+    """Refuse a network without memories where the fitness or an operator needs them."""
     asked = [name for name in parse_fitness(config.fitness).names if name in INTRINSIC]
     option = f"--fitness {config.fitness}" if asked else f"--mutate {config.mutate}"
-    if (asked or needs_use(config)) and not isinstance(module, Telling):
+    if (asked or needs_use(config)) and not isinstance(module, ReportsMemoryUse):
         raise UsageError(
             f"expected a network of memories with {option}, got --model {config.model}; use --model memory, or drop it"
         )

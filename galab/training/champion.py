@@ -14,10 +14,10 @@ import torch
 from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.config.strategy_kinds import kind_of
-from galab.contracts import Divided, Examples, Inspected, Member, Task
+from galab.contracts import DescribesWeights, Examples, HasTrainParts, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.fitness import Means, means_of, score, steady_scores
+from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
 
@@ -41,7 +41,7 @@ class Champion:
     metrics: dict[str, float]
 
 
-class Judge:
+class ChampionSelector:
     """Scores parents on validation data, and the best of them on test data; always in float32.
 
     Best is by the first base of the fitness as it stands, also where selection looks at improvement or inheritance;
@@ -57,17 +57,17 @@ class Judge:
     def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
         def evaluator(chunk: int) -> Evaluator:
             device = torch.device(config.device)
-            return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device, telling=True)
+            return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True)
 
         self._task = task
         self._layout = layout
         self._base = parse_fitness(config.fitness).bases[0]
-        self._each = steady_scores(self._base)
+        self._each = deterministic_scores(self._base)
         self._several = evaluator(min(config.parents, 64) if kind_of(config.strategy).breeds else 1)
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
 
-    def judge(self, ids: list[int], parents: Sequence[Member], *, test: bool) -> Champion:
+    def select(self, ids: list[int], parents: Sequence[Member], *, test: bool) -> Champion:
         """The best parent on validation; equal ones in order of fitness.
 
         Args:
@@ -77,9 +77,15 @@ class Judge:
         """
         validation = self._task.validation
         means = means_of(self._several.measure(parents, validation, self._each))
-        fitness = score(self._base, means, len(validation), steady=True) if means else np.full(len(parents), np.nan)
+        fitness = (
+            score(self._base, means, len(validation), deterministic=True) if means else np.full(len(parents), np.nan)
+        )
         place = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
-        metrics = named("validation", means, place) | self._divided(parents[place]) | self._inspected(parents[place])
+        metrics = (
+            named("validation", means, place)
+            | self._part_metrics(parents[place])
+            | self._weight_metrics(parents[place])
+        )
         if test:
             metrics |= self.score(parents[place], "test")
         return Champion(ids[place], place, metrics)
@@ -87,23 +93,23 @@ class Judge:
     def score(self, member: Member, split: str) -> dict[str, float]:
         """Metrics of one member on a split of the task: ``train``, ``validation`` or ``test``; and of its weights."""
         examples: Examples = getattr(self._task, split)
-        metrics = self._measured(split, member, examples)
-        return metrics | (self._divided(member) if split == "train" else {}) | self._inspected(member)
+        metrics = self._split_metrics(split, member, examples)
+        return metrics | (self._part_metrics(member) if split == "train" else {}) | self._weight_metrics(member)
 
-    def _measured(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
+    def _split_metrics(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
         return named(name, means_of(self._single.measure([member], examples, self._each)), 0)
 
-    def _divided(self, member: Member) -> dict[str, float]:
-        """The same metrics on each part of the training examples, where the task says that there are parts."""
+    def _part_metrics(self, member: Member) -> dict[str, float]:
+        """The same metrics on each part of the training examples, where the task names parts."""
         found: dict[str, float] = {}
-        if isinstance(self._task, Divided):
+        if isinstance(self._task, HasTrainParts):
             for part, examples in self._task.parts.items():
-                found |= self._measured(f"train_{part}", member, examples)
+                found |= self._split_metrics(f"train_{part}", member, examples)
         return found
 
-    def _inspected(self, member: Member) -> dict[str, float]:
+    def _weight_metrics(self, member: Member) -> dict[str, float]:
         """What the task says of a member's weights themselves, where it says something."""
-        if not isinstance(self._task, Inspected):
+        if not isinstance(self._task, DescribesWeights):
             return {}
         try:
             found = self._task.inspect(tensors_of(self._layout, member))

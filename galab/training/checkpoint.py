@@ -1,4 +1,4 @@
-"""A run's state: what a checkpoint holds, and how a run continues from it."""
+"""The state of a run: what a checkpoint holds, and whether it fits the task and the network at hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
-from galab.contracts import Keyed, Task
+from galab.contracts import SeedDependent, Task
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import birth_dtype
 from galab.genome.initial import Founders
@@ -22,7 +22,7 @@ from galab.storage import pickle_format
 from galab.strategies.centre import record_dtype
 from galab.training.champion import Champion
 from galab.training.log_fields import Totals
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 from galab.version import __version__
 
 #: What a checkpoint of a run has at the least, with its type.
@@ -44,39 +44,39 @@ _KEYS = {
 
 
 def capture(
-    experiment: Experiment, champion: Champion, totals: Totals, profile: dict[str, Any], *, lineage: dict[str, Any]
+    components: RunComponents, champion: Champion, totals: Totals, profile: dict[str, Any], *, lineage: dict[str, Any]
 ) -> dict[str, Any]:
     """A keyframe: everything needed to continue, as plain data.
 
     Args:
-        experiment: the run's parts, between two generations.
+        components: of the run, between two generations.
         champion: the best parent on validation.
         totals: what the run has spent.
         profile: the numeric profile.
         lineage: ``{"births": rows, "sha256": digest}`` of the records, the lineage file or the score log.
     """
-    layout = experiment.layout
+    layout = components.layout
     return {
         "kind": "galab run",
         "versions": versions(),
-        "hyperparameters": experiment.config.to_dict(),
-        "task": data_of(experiment.task),
+        "hyperparameters": components.config.to_dict(),
+        "task": data_of(components.task),
         "numeric_profile": profile,
-        "generation": experiment.strategy.generation,
+        "generation": components.strategy.generation,
         "totals": asdict(totals),
-        "strategy": experiment.strategy.state_dict(),
+        "strategy": components.strategy.state_dict(),
         "layout": {"names": list(layout.names), "shapes": [list(shape) for shape in layout.shapes]},
-        **experiment.search.state(),
-        "buffers": buffers_of(experiment.module),
-        "state_names": state_names(experiment.module),
+        **components.search.state(),
+        "buffers": buffers_of(components.module),
+        "state_names": state_names(components.module),
         "champion": asdict(champion),
-        "founders": experiment.founders.sha256,
+        "founders": components.founders.sha256,
         "lineage": lineage,
     }
 
 
 def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
-    """Name of the file in which a run writes down what it is rebuilt from, and the type of a row."""
+    """Name of the file of records that a run is rebuilt from, and the type of a row."""
     kind = kind_of(config.strategy)
     return kind.record, births_dtype(config) if kind.breeds else record_dtype(kind.members(config))
 
@@ -98,7 +98,7 @@ def data_of(task: Task) -> dict[str, Any]:
         "fingerprint": task.fingerprint,
         "input_shape": list(task.input_shape),
         "outputs": task.outputs,
-        **({"run_key": task.run_key} if isinstance(task, Keyed) else {}),
+        **({"run_key": task.run_key} if isinstance(task, SeedDependent) else {}),
     }
 
 

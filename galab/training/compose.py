@@ -1,4 +1,4 @@
-"""One configuration out of several sources: defaults, then a preset, a file or an origin, then flags.
+"""The configuration of a new run: defaults, then a preset, a file or an origin, then flags.
 
 The hyperparameters of a run, and which of them were asked for; and the command that makes the run again.
 """
@@ -22,7 +22,7 @@ from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
 from galab.strategies.build_operators import steps_of
-from galab.strategies.load import settled
+from galab.strategies.load import canonical_strategy
 from galab.training.individuals import members_of
 from galab.training.saved_state import SavedState
 from galab.training.trust import CODE, check, remember
@@ -61,7 +61,7 @@ def compose(
     if evolution and not kind_of((values | flags).get("strategy", "ga")).estimates:
         flags = flags | {"strategy": "eggroll"}
     if "strategy" in flags:
-        flags = flags | {"strategy": settled(flags["strategy"])}
+        flags = flags | {"strategy": canonical_strategy(flags["strategy"])}
     config = RunConfig.from_dict(carried_over(values, flags) | flags)
     typed = [name for name in CODE if name in flags]
     remember(config, typed)
@@ -76,7 +76,7 @@ def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
         UsageError: the values do not go with the configuration.
     """
     if "strategy" in values:
-        values = values | {"strategy": settled(values["strategy"])}
+        values = values | {"strategy": canonical_strategy(values["strategy"])}
     if values.get("strategy", config.strategy) == config.strategy:
         return dataclasses.replace(config, **values)
     return RunConfig.from_dict(carried_over(config.to_dict(), values) | values)
@@ -184,7 +184,7 @@ def _near(value: Any, default: Any) -> bool:
 
 
 def command_of(values: Mapping[str, Any], name: str) -> str:
-    """The command that makes a run again from nothing, with everything that its scores hang on.
+    """The command that repeats a run, with everything that its scores depend on.
 
     Args:
         values: its hyperparameters.

@@ -1,16 +1,13 @@
-"""What tells a healthy search from a sick one: step sizes, success, diversity, ancestry, operators and age.
+"""Diagnostics of a genetic algorithm in the log: step sizes, success, diversity, ancestry, operators and age.
 
-In every generation: step sizes (with one for each weight on report generations), ancestry, operators, ages, and the
-success rate where parents are scored on the children's examples anyway. On report generations besides: step sizes
-relative to the weights, and the distance of the parents. On report generations at least :data:`SPACING` apart: the
-success rate of all other runs, for which the parents are scored once more. As with validation, selection never hears of
-these scores, and they are no evaluations of the search.
-``docs/log.md`` lists the fields.
+Every generation logs step sizes (one for each weight only on report generations), ancestry, operators, ages, and the
+success rate where parents are scored on the children's examples anyway. Report generations add step sizes relative to
+the weights, and the distance of the parents. Report generations at least :data:`SPACING` apart add the success rate of
+all other runs, for which the parents are scored once more. Selection never sees these scores, and they do not count as
+evaluations. ``docs/log.md`` lists the fields.
 
-Step sizes of the parents in figures: quantiles by layer, absolute and relative to the weights.
-
-All are step sizes that move weights. With a step size for each row and column a layer's are those of its rows, as
-columns are centred on a factor of 1; tensors that never move have none.
+Quantiles of step sizes are by layer, over the step sizes that move weights. With a step size for each row and column a
+layer's are those of its rows, as columns are centred on a factor of 1; tensors that never move have none.
 """
 
 from __future__ import annotations
@@ -146,19 +143,19 @@ class Diagnostics:
         self._steps = decoder.developer.steps
         self._parents: dict[int, Phenotype] = {}
 
-    def before(self, cohort: Cohort) -> None:
-        """Called before the strategy hears the scores: afterwards parents that have died can no longer be decoded."""
+    def before_tell(self, cohort: Cohort) -> None:
+        """Called before the strategy is told the scores: later, parents that died cannot be decoded."""
         if cohort.generation % self._spacing == 0:
             decode, family = self._decoder.decode, cohort.births["parents"][: cohort.children]
             self._parents = {birth: decode(birth) for birth in np.unique(family[family >= 0]).tolist()}
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome) -> dict[str, Any]:
-        """The fields of a generation, after the strategy has heard the scores and the parents are pinned.
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome) -> dict[str, Any]:
+        """The fields of a generation, after the strategy was told the scores and the parents are pinned.
 
         Args:
-            cohort: who was evaluated.
-            scores: what they scored.
-            outcome: who was chosen.
+            cohort: the evaluated members.
+            scores: of the cohort.
+            outcome: the selected parents.
         """
         decoder = self._decoder
         parents = [decoder.decode(birth) for birth in outcome.parents.tolist()]
@@ -212,7 +209,7 @@ class Diagnostics:
             for number, name in enumerate(self._operators, 1):
                 line[f"selection_operator_{name}"] = _share(chosen["mutation"] == number)
             if config.mutate_shares == "inherited":
-                inherited = self._strategy.reproduction.shares.portions(outcome.parents.tolist())
+                inherited = self._strategy.reproduction.mixture.shares_of(outcome.parents.tolist())
                 for name, share in zip(self._operators, inherited.mean(axis=0).tolist(), strict=True):
                     line[f"selection_inherited_{name}"] = share
         if config.crossover != "none" and config.crossover_rate < 1:
@@ -238,7 +235,7 @@ def success_rate(fitness: NDArray[np.float64], gain: NDArray[np.float64]) -> flo
         gain: (children,) fitness minus the mean of the parents' on the same examples.
 
     Returns:
-        The share; None where nobody can be compared.
+        The share; None where no child can be compared.
     """
     compared = np.isfinite(gain) | ~np.isfinite(fitness)
     return float((gain[compared] > 0).mean()) if compared.any() else None
@@ -256,8 +253,9 @@ def distance(weights: Sequence[NDArray[np.int32]]) -> float:
     count = len(weights)
     if count == 1:
         return 0.0
-    # The sum over pairs of |a - b|^2 is n times the sum of |a|^2 minus |sum of a|^2; told from the first one, whose
-    # relatives are near, it loses nothing. NumPy's sums, unlike a BLAS's, do not depend on the number of threads.
+    # The sum over pairs of |a - b|^2 is n times the sum of |a|^2 minus |sum of a|^2. Taken relative to the first one,
+    # to which the others are near, it loses no digits. NumPy's sums, unlike a BLAS's, do not depend on the number of
+    # threads.
     total, squares = np.zeros(len(weights[0])), 0.0
     for own in weights[1:]:
         apart = np.subtract(own, weights[0], dtype=np.float64)

@@ -19,23 +19,22 @@ from galab.errors import CheckpointError, GalabError, NoViableChildError, UsageE
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.es_evaluator import PerturbedEvaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.sources import Around
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.sources import PerturbedSource
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.operators.es_noise import (
-    Centre,
     Directions,
     Plan,
+    WeightVector,
     cosine,
     one_sided_cosine,
     plan_of,
     plan_of_ranks,
     variance,
 )
-from galab.stats import vectors
 from galab.strategies.evolution import EvolutionStrategy
-from galab.training.search import Parts, SearchBase, start_of
+from galab.training.search import SearchBase, SearchInputs, initial_centre
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
@@ -47,7 +46,7 @@ class EvolutionSearch(SearchBase):
     Attributes:
         config: the configuration.
         plan: what a direction is made of.
-        strategy: whom to evaluate, and what follows from the scores.
+        strategy: proposes members and moves the centre.
         evaluator: scores members for the estimate.
         executor: carries out a generation's evaluation.
     """
@@ -58,7 +57,7 @@ class EvolutionSearch(SearchBase):
         plan: Plan,
         strategy: EvolutionStrategy,
         evaluator: PerturbedEvaluator,
-        source: Around,
+        source: PerturbedSource,
         minibatches: Minibatches,
         truth: TrueGradient,
     ) -> None:
@@ -66,31 +65,31 @@ class EvolutionSearch(SearchBase):
         self.plan = plan
         self.strategy = strategy
         self.evaluator = evaluator
-        self.executor = Here(source, minibatches, fitness=config.fitness)
+        self.executor = LocalExecutor(source, minibatches, fitness=config.fitness)
         self._minibatches = minibatches
         self._truth = truth
         self._before: dict[str, torch.Tensor] | None = None
         self._even_to_odd: float | None = None
 
     @classmethod
-    def build(cls, parts: Parts) -> EvolutionSearch:
+    def build(cls, inputs: SearchInputs) -> EvolutionSearch:
         """The search of a run.
 
         Raises:
             UsageError: the rank does not fit the network, or the optimiser its parameters.
         """
-        config, task, founders = parts.config, parts.task, parts.founders
+        config, task, founders = inputs.config, inputs.task, inputs.founders
         device = torch.device(config.device)
-        plan = plan_for(config, parts)
-        directions = directions_for(config, plan, parts.law, founders.run_key, device)
+        plan = plan_for(config, inputs)
+        directions = directions_for(config, plan, inputs.law, founders.run_key, device)
         strategy = _strategy(config, founders, directions, device)
-        twin = parts.twin(EvolutionSearch)
-        if twin is not None:
+        reused = inputs.reusable_search(EvolutionSearch)
+        if reused is not None:
             # Compiling once is enough for all trials.
-            evaluator, examples = twin.evaluator, twin.executor.examples
+            evaluator, examples = reused.evaluator, reused.executor.examples
         else:
             evaluator = PerturbedEvaluator(
-                parts.module, plan, task,
+                inputs.module, plan, task,
                 chunk=config.chunk, batch=config.batch, precision=config.precision, device=device,
                 compile=config.compile, pairs=config.pairs,
             )  # fmt: skip
@@ -98,18 +97,18 @@ class EvolutionSearch(SearchBase):
         fresh = fresh_examples(task, evaluator.prepared)
         minibatches = Minibatches(examples, config.batch, founders.run_key, fresh)
         _check_groups(config, minibatches)
-        source = Around(
+        source = PerturbedSource(
             strategy.parameters, directions, evaluator,
             noise_of=strategy.noise_of, sigma=strategy.sigma, groups=config.groups,
         )  # fmt: skip
-        truth = TrueGradient(parts.module, task, parse_fitness(config.fitness).bases[0], device)
+        truth = TrueGradient(inputs.module, task, parse_fitness(config.fitness).bases[0], device)
         return cls(config, plan, strategy, evaluator, source, minibatches, truth)
 
     @staticmethod
     def replica(
         config: RunConfig, founders: Founders, law: Table, state: dict[str, Any], device: torch.device
     ) -> EvolutionStrategy:
-        """The strategy of a run at generation 0, without its network and its data: it can be told scores of a log.
+        """The strategy of a run at generation 0, without its network and its data: it can be told the scores of a log.
 
         Args:
             config: of the run.
@@ -146,15 +145,15 @@ class EvolutionSearch(SearchBase):
 
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
         """The centre, numbered by its generation."""
-        return [self.strategy.generation], [Centre(self.strategy.centre)]
+        return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
-    def before(self, cohort: Cohort) -> None:
+    def before_tell(self, cohort: Cohort) -> None:
         """Keep the centre that the members lie around, for the comparison with the true gradient."""
         reports = cohort.generation % self.config.report_every == 0
         parameters = self.strategy.parameters
         self._before = {name: value.detach().clone() for name, value in parameters.items()} if reports else None
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Rates, the estimate, pairs, and on report generations how far the estimate is from the true gradient."""
         step = self.strategy.step
         assert step is not None
@@ -208,23 +207,23 @@ class EvolutionSearch(SearchBase):
         self.strategy.load_state_dict(state["strategy"])
         self._even_to_odd = state["even_to_odd"]
 
-    def news(self) -> dict[str, Any]:
-        """Where the centre is: a worker moves its own, and this tells whether to the same place."""
+    def update_for_workers(self) -> dict[str, Any]:
+        """Generation and checksum of the centre: each worker moves its own copy, and they must agree."""
         return {"generation": self.strategy.generation, "checksum": self.strategy.checksum}
 
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
         """All of it: the update is made of nothing else."""
         return fitness
 
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """Whether the centre here is that of the news."""
-        return self.news() == news
+    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Whether the centre here is that of the update."""
+        return self.update_for_workers() == update
 
-    def hear(self, fitness: NDArray[np.float64]) -> None:
+    def receive_result(self, result: NDArray[np.float64]) -> None:
         """Move the centre."""
         self.strategy.ask()
         try:
-            self.strategy.tell(Scores(fitness))
+            self.strategy.tell(Scores(result))
         except NoViableChildError:  # the run says so, and ends
             return
 
@@ -244,11 +243,9 @@ class EvolutionSearch(SearchBase):
         )
 
 
-def _strategy(
-    config: RunConfig, founders: Founders, directions: Directions, device: torch.device
-) -> EvolutionStrategy:
+def _strategy(config: RunConfig, founders: Founders, directions: Directions, device: torch.device) -> EvolutionStrategy:
     kind: type[EvolutionStrategy] = STRATEGIES.load(config.strategy)
-    return kind(config, founders.layout, start_of(founders), directions, device)
+    return kind(config, founders.layout, initial_centre(founders), directions, device)
 
 
 def directions_for(config: RunConfig, plan: Plan, law: Table, run_key: int, device: torch.device) -> Directions:
@@ -257,30 +254,30 @@ def directions_for(config: RunConfig, plan: Plan, law: Table, run_key: int, devi
     return Directions(plan, law, run_key, device, config.cache_mb << 20, count)
 
 
-def plan_for(config: RunConfig, parts: Parts) -> Plan:
+def plan_for(config: RunConfig, inputs: SearchInputs) -> Plan:
     """What a direction is made of: full-rank noise, or factors for every matrix that has a rule.
 
     Raises:
         UsageError: the rank does not fit a matrix.
     """
-    layout = parts.founders.layout
+    layout = inputs.founders.layout
     if config.strategy == "openai-es":
         return plan_of(layout, None)
-    found = low_rank_names(parts.module, parts.task.train.inputs[:2])
+    found = low_rank_names(inputs.module, inputs.task.train.inputs[:2])
     for name, function in found.in_the_way.items():
         logger.warning("'%s' has no low-rank rule for %s: it gets dense noise", name, function)
     return plan_of(layout, config.rank, found.names)
 
 
 def cosine_between(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float | None:
-    """Cosine of two gradients; None where one is zero."""
-    flat = [torch.cat([each[name].flatten() for name in other]).cpu().numpy() for each in (one, other)]
-    found = vectors.cosine(flat[0], flat[1])
-    return None if math.isnan(found) else found
+    """Cosine of two gradients; None where one is zero. The log has all its bits: tensors are summed in order."""
+    product = sum(float((one[name].double() * other[name].double()).sum()) for name in other)
+    norms = [math.sqrt(sum(float(part.double().square().sum()) for part in each.values())) for each in (one, other)]
+    return product / (norms[0] * norms[1]) if all(norms) else None
 
 
 def shares_of(gradient: dict[str, torch.Tensor]) -> dict[str, float] | None:
-    """How much of the squared gradient lies in each tensor; None for a zero gradient."""
+    """The share of each tensor in the squared gradient; None for a zero gradient."""
     squares = {name: float(part.double().square().sum()) for name, part in gradient.items()}
     total = sum(squares.values())
     return {name: square / total for name, square in squares.items()} if total else None

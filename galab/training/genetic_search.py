@@ -14,17 +14,17 @@ from galab.config import RunConfig
 from galab.config.parsing import DIRECTIONAL, parse_fitness
 from galab.config.strategy_kinds import kind_of
 from galab.config.traits import is_low_rank, needs_behaviour, needs_use
-from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Telling
+from galab.contracts import Cohort, Examples, Member, Outcome, ReportsMemoryUse, Scores
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.delta_evaluator import FamilyEvaluator
-from galab.evaluation.delta_source import Families, Lines
+from galab.evaluation.delta_evaluator import DeltaEvaluator
+from galab.evaluation.delta_source import DeltaSource, PedigreeLineage
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.executors.local import Here
+from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.fitness import repeats
-from galab.evaluation.gradient_cosine import Towards
-from galab.evaluation.memory_evaluator import Recalled, can_recall
-from galab.evaluation.sources import Decoded
+from galab.evaluation.gradient_cosine import GradientCosineSource
+from galab.evaluation.memory_evaluator import MemoryDeltaSource, can_use_memory_deltas
+from galab.evaluation.sources import GenomeSource
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decoder import Decoder
 from galab.genome.initial import GIVEN, Founders
@@ -36,10 +36,10 @@ from galab.strategies.load import genetic_class
 from galab.training.diagnostics import Diagnostics
 from galab.training.individuals import lineage_of, members_of, members_to_state
 from galab.training.log_fields import MemoryRecords, genetic_fields
-from galab.training.search import Parts, SearchBase
+from galab.training.search import SearchBase, SearchInputs
 from galab.training.true_gradient import TrueGradient
 
-#: For so many generations parents' products follow from their parents' before they are computed anew: float32 loses
+#: For so many generations parents' products follow from their parents' before they are computed again: float32 loses
 #: less in them than in one product, and bfloat16 keeps 8 bits.
 _FOLLOWED = {"float32": 16, "bfloat16": 4}
 
@@ -50,7 +50,7 @@ class GeneticSearch(SearchBase):
     Attributes:
         config: the configuration.
         pedigree: the living and their ancestors; shared by the strategy and the decoder.
-        strategy: whom to evaluate, and what follows from the scores.
+        strategy: proposes children and selects parents.
         decoder: births to weights.
         evaluator: scores members for selection.
         executor: carries out a generation's evaluation.
@@ -61,8 +61,8 @@ class GeneticSearch(SearchBase):
         config: RunConfig,
         strategy: GeneticAlgorithm,
         decoder: Decoder,
-        evaluator: Evaluator | FamilyEvaluator,
-        source: Decoded | Families | Recalled | Towards,
+        evaluator: Evaluator | DeltaEvaluator,
+        source: GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource,
         minibatches: Minibatches,
         memories: MemoryRecords | None = None,
     ) -> None:
@@ -71,8 +71,8 @@ class GeneticSearch(SearchBase):
         self.strategy = strategy
         self.decoder = decoder
         self.evaluator = evaluator
-        self.decoded = source
-        self.executor = Here(
+        self.source = source
+        self.executor = LocalExecutor(
             source,
             minibatches,
             fitness=config.fitness,
@@ -86,28 +86,28 @@ class GeneticSearch(SearchBase):
         self._stock: list[int] = []
 
     @classmethod
-    def build(cls, parts: Parts) -> GeneticSearch:
+    def build(cls, inputs: SearchInputs) -> GeneticSearch:
         """The search of a run.
 
         Raises:
             UsageError: an operator is unknown or does not fit the network.
         """
-        config, founders, shared = parts.config, parts.founders, parts.shared
+        config, founders, shared = inputs.config, inputs.founders, inputs.shared
         pedigree = Pedigree()
-        births = developer(config, founders, parts.law)
+        births = developer(config, founders, inputs.law)
         cache_bytes = max(int(shared.cache_share * (config.cache_mb << 20)), _cohort_bytes(config, founders))
         decoder = Decoder(births, pedigree, cache_bytes=cache_bytes)
-        evaluator, examples = _evaluation(parts)
+        evaluator, examples = _evaluation(inputs)
         run_key = founders.run_key
-        minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(parts.task, evaluator.prepared))
-        # A score that hangs on coins does not stay true for another generation, whatever the examples.
+        minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(inputs.task, evaluator.prepared))
+        # A score that depends on random numbers is not that of another generation, whatever the examples.
         fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
         _check_drawn(config, founders)
         rule = step_size_rule(config, run_key)
         strategy = genetic_class(config.strategy).from_config(config, rule, pedigree, fixed)
-        source = _source(parts, decoder, pedigree, evaluator, minibatches)
-        tells = isinstance(parts.module, Telling)
-        memories = MemoryRecords(parts.module, founders.layout, parts.task.train) if tells else None
+        source = _source(inputs, decoder, pedigree, evaluator, minibatches)
+        tells = isinstance(inputs.module, ReportsMemoryUse)
+        memories = MemoryRecords(inputs.module, founders.layout, inputs.task.train) if tells else None
         return cls(config, strategy, decoder, evaluator, source, minibatches, memories)
 
     @property
@@ -119,7 +119,7 @@ class GeneticSearch(SearchBase):
     def numerics(self) -> dict[str, Any]:
         """See :class:`galab.training.search.Search`."""
         evaluator = self.evaluator
-        kind = {Families: "children ", Recalled: "memories "}.get(type(self.decoded), "")
+        kind = {DeltaSource: "children ", MemoryDeltaSource: "memories "}.get(type(self.source), "")
         return {
             "chunk": evaluator.chunk,
             "forward": f"{kind}{evaluator.forward_name}",
@@ -127,7 +127,7 @@ class GeneticSearch(SearchBase):
             "compiled": evaluator.compiled,
         }
 
-    def begin(self) -> NDArray[Any]:
+    def initial_records(self) -> NDArray[Any]:
         """The founders' births."""
         founders = self.strategy.parents.tolist()
         self.decoder.pin(founders)
@@ -138,29 +138,29 @@ class GeneticSearch(SearchBase):
         parents = self.strategy.parents.tolist()
         return parents, [self.decoder.decode(birth) for birth in parents]
 
-    def before(self, cohort: Cohort) -> None:
-        """Parents that die now can be decoded for the last time."""
+    def before_tell(self, cohort: Cohort) -> None:
+        """Score the parents, where the success rate needs it: those that die now cannot be decoded later."""
         if self._diagnostics is None:  # made late, because a resumed run is restored after it was built
             self._diagnostics = Diagnostics(self.config, self.strategy, self.decoder, self.fitness)
-        self._diagnostics.before(cohort)
+        self._diagnostics.before_tell(cohort)
 
-    def after(self, outcome: Outcome) -> None:
-        """Keep those whom the next children are decoded from."""
+    def after_tell(self, outcome: Outcome) -> None:
+        """Keep the individuals that the next children are decoded from."""
         self.decoder.pin(self.strategy.stock)
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """Step sizes, the cache, the lineage, and what the diagnostics say."""
         assert self._diagnostics is not None
         fields = genetic_fields(self.strategy, self.decoder, scores, records)
         if self.evaluator.compiled:
             fields["recompilations"] = self.evaluator.recompilations
         if self._memories is not None and cohort.generation % self.config.report_every == 0:
-            fields |= self._memories.line(self.candidates()[1])
-        return fields | self._diagnostics.line(cohort, scores, outcome)
+            fields |= self._memories.log_fields(self.candidates()[1])
+        return fields | self._diagnostics.log_fields(cohort, scores, outcome)
 
     def fitness(self, generation: int, members: list[Phenotype]) -> NDArray[np.float64]:
         """(n,) of members outside the cohort on a generation's examples, for diagnoses alone."""
-        measure = partial(self.decoded.of, list(range(len(members))), members)
+        measure = partial(self.source.of, list(range(len(members))), members)
         return self.executor.fitness(generation, measure)
 
     def state(self) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class GeneticSearch(SearchBase):
         parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
         return members_to_state(parents, self.record_dtype)
 
-    def recent(self) -> NDArray[Any]:
+    def recent_records(self) -> NDArray[Any]:
         """The living and those of their ancestors whose products theirs may follow from."""
         oldest = self.strategy.generation - _FOLLOWED[self.config.precision]
         family = self.pedigree.ancestors(self.strategy.stock)
@@ -185,17 +185,17 @@ class GeneticSearch(SearchBase):
         self._stock = self.strategy.stock
         self.decoder.pin(self._stock)
 
-    def news(self) -> dict[str, Any]:
+    def update_for_workers(self) -> dict[str, Any]:
         """The births of all those whom children are decoded from."""
         stock = self.strategy.stock
         return {"births": to_rows((self.pedigree[birth] for birth in stock), self.record_dtype)}
 
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
         """Take over the stock, and decode as much of it as these members need: themselves, and their parents.
 
-        Under a gene law that is all of it, as genes are told apart from what all the living have in common.
+        Under a gene law that is all of it, as genes are expressed as changes to what all the living have in common.
         """
-        stock = from_rows(news["births"])
+        stock = from_rows(update["births"])
         for birth in stock:
             self.pedigree.add(birth)
         before, self._stock = self._stock, [birth.id for birth in stock]
@@ -208,7 +208,7 @@ class GeneticSearch(SearchBase):
         self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
         return True
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
         self.decoder.pin(self._stock)
 
@@ -227,29 +227,33 @@ def _cohort_bytes(config: RunConfig, founders: Founders) -> int:
 
 
 def _source(
-    parts: Parts,
+    inputs: SearchInputs,
     decoder: Decoder,
     pedigree: Pedigree,
-    evaluator: Evaluator | FamilyEvaluator,
+    evaluator: Evaluator | DeltaEvaluator,
     minibatches: Minibatches,
-) -> Decoded | Families | Recalled | Towards:
-    config = parts.config
+) -> GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource:
+    config = inputs.config
     if isinstance(evaluator, Evaluator):
         if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
-            return _towards(parts, decoder, evaluator, minibatches)
+            return _gradient_cosine_source(inputs, decoder, evaluator, minibatches)
         members = config.children + 2 * config.parents
         recalls = minibatches.fixed and config.precision == "float32" and not config.norm_penalty
-        if recalls and can_recall(parts.module, decoder, parts.task.train, members):
-            return Recalled(decoder, pedigree, evaluator)
-        return Decoded(decoder, evaluator)
+        if recalls and can_use_memory_deltas(inputs.module, decoder, inputs.task.train, members):
+            return MemoryDeltaSource(decoder, pedigree, evaluator)
+        return GenomeSource(decoder, evaluator)
     # From generation to generation products are kept only where a birth says all that is needed to follow them.
     follows = minibatches.fixed and config.granularity == "global"
-    return Families(decoder, evaluator, Lines(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None)
+    return DeltaSource(
+        decoder, evaluator, PedigreeLineage(decoder, pedigree, _FOLLOWED[config.precision]) if follows else None
+    )
 
 
-def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches) -> Towards:
-    config, layout = parts.config, parts.founders.layout
-    truth = TrueGradient(parts.module, parts.task, "loss", torch.device(config.device))
+def _gradient_cosine_source(
+    inputs: SearchInputs, decoder: Decoder, evaluator: Evaluator, minibatches: Minibatches
+) -> GradientCosineSource:
+    config, layout = inputs.config, inputs.founders.layout
+    truth = TrueGradient(inputs.module, inputs.task, "loss", torch.device(config.device))
     if config.sigma_search:
         raise UsageError(
             f"expected no --sigma-search with --fitness {config.fitness}, got {config.sigma_search}: the direction of "
@@ -260,25 +264,25 @@ def _towards(parts: Parts, decoder: Decoder, evaluator: Evaluator, minibatches: 
             f"expected a network and a task with a gradient with --fitness {config.fitness}, got --model "
             f"{config.model} and --task {config.task}; use another fitness"
         )
-    return Towards(Decoded(decoder, evaluator), decoder, partial(truth.flat, layout))
+    return GradientCosineSource(GenomeSource(decoder, evaluator), decoder, partial(truth.flat, layout))
 
 
-def _evaluation(parts: Parts) -> tuple[Evaluator | FamilyEvaluator, Examples]:
+def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
-    config, twin = parts.config, parts.twin(GeneticSearch)
+    config, twin = inputs.config, inputs.reusable_search(GeneticSearch)
     if twin is not None:
         return twin.evaluator, twin.executor.examples
-    evaluator: Evaluator | FamilyEvaluator
-    layout, device = parts.founders.layout, torch.device(config.device)
+    evaluator: Evaluator | DeltaEvaluator
+    layout, device = inputs.founders.layout, torch.device(config.device)
     if is_low_rank(config):
-        evaluator = FamilyEvaluator(
-            parts.module, layout, parts.task,
+        evaluator = DeltaEvaluator(
+            inputs.module, layout, inputs.task,
             chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,
             precision=config.precision, device=device, compile=config.compile,
         )  # fmt: skip
     else:
         evaluator = Evaluator(
-            parts.module, layout, parts.task, chunk=config.chunk, precision=config.precision, device=device,
-            compile=config.compile, telling=True,
+            inputs.module, layout, inputs.task, chunk=config.chunk, precision=config.precision, device=device,
+            compile=config.compile, reports_usage=True,
         )  # fmt: skip
-    return evaluator, evaluator.prepared(parts.task.train)
+    return evaluator, evaluator.prepared(inputs.task.train)

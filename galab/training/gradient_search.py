@@ -1,4 +1,4 @@
-"""Gradient descent with its network and its minibatches: the baseline that searches without gradients stand beside."""
+"""Gradient descent with its network and its minibatches: the baseline for searches without gradients."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Task
 from galab.errors import UsageError
 from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.strategies.gradient_descent import GradientDescent
-from galab.training.search import Parts, SearchBase, start_of
+from galab.training.search import SearchBase, SearchInputs, initial_centre
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
@@ -56,7 +56,7 @@ class Backwards:
         try:
             means, gradient = self._gradient.measured(self._parameters, examples)
         except Exception as error:
-            numeric_profile.tell(error)
+            numeric_profile.log_member_failure(error)
             return Scores(np.array([np.nan]), {0: f"{type(error).__name__}: {error}"}, evaluations=len(examples))
         for name, parameter in self._parameters.items():
             parameter.grad = gradient[name]
@@ -82,23 +82,23 @@ class GradientSearch(SearchBase):
         self.executor = executor
 
     @classmethod
-    def build(cls, parts: Parts) -> GradientSearch:
+    def build(cls, inputs: SearchInputs) -> GradientSearch:
         """The search of a run.
 
         Raises:
             UsageError: the task or the network has no gradient, or torch refuses the optimiser's arguments.
         """
-        config, task, founders = parts.config, parts.task, parts.founders
+        config, task, founders = inputs.config, inputs.task, inputs.founders
         device = torch.device(config.device)
         kind: type[GradientDescent] = STRATEGIES.load(config.strategy)
-        strategy = kind(config, founders.layout, start_of(founders), device)
-        gradient = TrueGradient(parts.module, task, config.fitness, device)
+        strategy = kind(config, founders.layout, initial_centre(founders), device)
+        gradient = TrueGradient(inputs.module, task, config.fitness, device)
 
         def prepared(examples: Examples) -> Examples:
             return Examples(examples.inputs.to(device), examples.targets.to(device))
 
-        twin = parts.twin(GradientSearch)
-        examples = prepared(task.train) if twin is None else twin.executor.examples
+        reused = inputs.reusable_search(GradientSearch)
+        examples = prepared(task.train) if reused is None else reused.executor.examples
         minibatches = Minibatches(examples, config.batch, founders.run_key, fresh_examples(task, prepared))
         _check_gradient(config, task, gradient, strategy, prepared(_few(task.train)))
         return cls(config, strategy, Backwards(gradient, strategy.parameters, minibatches))
@@ -115,9 +115,9 @@ class GradientSearch(SearchBase):
 
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
         """The centre, numbered by its generation."""
-        return [self.strategy.generation], [Centre(self.strategy.centre)]
+        return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """The step, and how many examples were run backwards, which no search without gradients has."""
         step = self.strategy.step
         assert step is not None

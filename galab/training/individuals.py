@@ -1,4 +1,4 @@
-"""Who is in a checkpoint, and how they come into it and out of it."""
+"""The individuals in a checkpoint, read and written as plain data."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from galab.contracts import Member
 from galab.genome.births import Birth, from_rows, to_rows
 from galab.genome.weights import Gene, Phenotype, from_float
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 
 
 def candidates_of(state: dict[str, Any]) -> Sequence[Member]:
-    """Those in a checkpoint who may be champion, best first: parents, or the centre of an evolution strategy."""
+    """The members that may become champion, best first: parents, or the centre of an evolution strategy."""
     if "births" in state["strategy"]:
         return members_of(state)
-    return [Centre(np.asarray(row, dtype=np.float32)) for row in state["weights"]]
+    return [WeightVector(np.asarray(row, dtype=np.float32)) for row in state["weights"]]
 
 
 def numbers_of(state: dict[str, Any]) -> list[int]:
-    """The numbers of those whom :func:`candidates_of` gives: births, or the centre's generation."""
+    """The numbers of the members of :func:`candidates_of`: births, or the centre's generation."""
     if "births" in state["strategy"]:
         return [int(birth) for birth in state["strategy"]["births"]["id"]]
     return [int(state["generation"])]
@@ -79,7 +79,7 @@ def _genes_in(carried: dict[str, Any]) -> dict[int, Gene]:
 def lineage_of(rows: NDArray[np.void], ids: list[int]) -> list[Birth]:
     """The individuals ``ids`` and all their ancestors among the rows of a lineage file, oldest first.
 
-    Only rows on the way are turned into births, so long files with many dead lines stay quick.
+    Only rows of ancestors are turned into births, so long files with many extinct lines stay quick.
     """
     place = {birth: index for index, birth in enumerate(rows["id"].tolist())}
     parents = rows["parents"].tolist()

@@ -1,13 +1,8 @@
-"""One line of the log: what happened in a generation, as plain numbers.
+"""The fields of one line of the log: scores, step sizes, warnings, and what a network of memories uses.
 
-Conditions that a person should hear of, in words: once each, until they end.
-
-Whether a condition holds is read off one generation's log line; since when it holds, and whether somebody was warned,
-is kept in the checkpoint's totals. So a resumed run warns where an unbroken one does.
-
-What a run logs of its memories on report generations: how often each is used, how long it is, by how much it wins.
-
-The matrix of uses, parents by memories, is an image in TensorBoard.
+A warning is given once, until its condition ends. Whether a condition holds is read off one log line; since when it
+holds, and whether it was warned of, is kept in the checkpoint's totals, so a resumed run warns where an unbroken one
+does.
 """
 
 from __future__ import annotations
@@ -25,12 +20,12 @@ from torch import nn
 
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
-from galab.contracts import Cohort, Examples, Member, Scores, Telling
+from galab.contracts import Cohort, Examples, Member, ReportsMemoryUse, Scores
 from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of
 from galab.genome.step_sizes import mean_log_sigma, sigma
 from galab.genome.weights import Layout
-from galab.models import memory_metrics as memory
+from galab.models import memory_metrics
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.training.champion import named
 
@@ -45,9 +40,9 @@ class Totals:
     Attributes:
         members: individuals scored, elites scored again included.
         evaluations: (member, example) pairs.
-        seconds: wall time over all sittings.
-        began: each condition that holds, with the generation in which that was first seen (``conditions.py``).
-        warned: those of them that somebody was warned of.
+        seconds: wall time over all sessions.
+        began: each condition that holds, with the generation in which that was first seen (see :func:`warnings_for`).
+        warned: those of them that were warned of.
     """
 
     members: int = 0
@@ -69,8 +64,8 @@ def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str,
     """What every search's log line has, but for its champion and its timing.
 
     Args:
-        cohort: who was evaluated.
-        scores: what they scored.
+        cohort: the evaluated members.
+        scores: of the cohort.
         totals: what the run has spent, this generation included.
     """
     finite = scores.fitness[np.isfinite(scores.fitness)]
@@ -91,9 +86,7 @@ def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str,
     }
 
 
-def genetic_fields(
-    strategy: GeneticAlgorithm, decoder: Decoder, scores: Scores, lineage: int
-) -> dict[str, Any]:
+def genetic_fields(strategy: GeneticAlgorithm, decoder: Decoder, scores: Scores, lineage: int) -> dict[str, Any]:
     """A genetic algorithm's step sizes, cache and lineage.
 
     Args:
@@ -102,8 +95,10 @@ def genetic_fields(
         scores: of the cohort, with what decoding it found in the cache.
         lineage: rows in the lineage file.
     """
-    lie = decoder.developer.steps
-    steps = np.array([mean_log_sigma(lie, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()])
+    steps_layout = decoder.developer.steps
+    steps = np.array(
+        [mean_log_sigma(steps_layout, decoder.decode(birth).log_sigma) for birth in strategy.parents.tolist()]
+    )
     return {
         "step_size": float(sigma(round(float(steps.mean())))),
         "step_size_min": float(sigma(round(float(steps.min())))),
@@ -116,20 +111,20 @@ def genetic_fields(
 
 
 logger = logging.getLogger("galab")
-#: Generations for which a condition must hold before anybody is warned; at once where it is not named.
+#: Generations for which a condition must hold before it is warned of; others are warned of at once.
 PATIENCE = {"floor": 100, "no-success": 100}
 #: Generations without a change of the best parent.
-STALE = 50
+STALE_AFTER = 50
 #: Age of the common ancestor, in generations per parent; unselected lines of descent meet after about one or two.
-APART = 20
-#: Rules under which step sizes do what they were told.
-_TOLD = ("fixed", "schedule")
+MOST_APART = 20
+#: Rules under which step sizes are given and do not evolve.
+_PLANNED_RULES = ("fixed", "schedule")
 
 
-def warnings_of(
+def warnings_for(
     config: RunConfig, line: dict[str, Any], scores: Scores, children: int, totals: Totals
 ) -> dict[str, list[str]]:
-    """What is to be said in this generation: ``{"warnings": sentences}``, or nothing; it is logged too.
+    """The warnings of this generation: ``{"warnings": sentences}``, or nothing; they go to the logger too.
 
     Args:
         config: the run's configuration.
@@ -140,7 +135,7 @@ def warnings_of(
     """
     generation = line["generation"]
     said = []
-    for name, sentence in observed(config, line, scores, children).items():
+    for name, sentence in conditions(config, line, scores, children).items():
         if sentence is None:
             totals.began.pop(name, None)
             totals.warned[:] = [other for other in totals.warned if other != name]
@@ -153,11 +148,11 @@ def warnings_of(
     return {"warnings": said} if said else {}
 
 
-def observed(config: RunConfig, line: dict[str, Any], scores: Scores, children: int) -> dict[str, str | None]:
-    """The conditions that this generation can tell of: a sentence for each that holds, None for each that does not."""
+def conditions(config: RunConfig, line: dict[str, Any], scores: Scores, children: int) -> dict[str, str | None]:
+    """Conditions that can be read off this generation: a sentence for each that holds, None for each that does not."""
     found: dict[str, str | None] = {"failures": _failures(config, scores, children)}
     free = config.sigma_floor is not None and config.sigma_floor < config.sigma_ceiling
-    if "step_size_at_floor" in line and free and config.step_size not in _TOLD:
+    if "step_size_at_floor" in line and free and config.step_size not in _PLANNED_RULES:
         found["floor"] = _floor(config, line["step_size_at_floor"])
     if line.get("selection_success_rate") is not None:
         found["no-success"] = _no_success(line["selection_success_rate"])
@@ -166,7 +161,7 @@ def observed(config: RunConfig, line: dict[str, Any], scores: Scores, children: 
     if "diversity_common_ancestor" in line and config.parents > 1:
         found["apart"] = _apart(config, line)
     if "diversity_distance" in line and config.parents > 1:
-        found["alike"] = _alike(line["diversity_distance"])
+        found["alike"] = _identical_parents(line["diversity_distance"])
     return found
 
 
@@ -212,7 +207,7 @@ def _no_success(rate: float) -> str | None:
 
 
 def _stale(age: int) -> str | None:
-    if age < STALE:
+    if age < STALE_AFTER:
         return None
     return (
         f"the best parent was born {age} generations ago and no child has replaced it: steps may be too large for "
@@ -222,7 +217,7 @@ def _stale(age: int) -> str | None:
 
 def _apart(config: RunConfig, line: dict[str, Any]) -> str | None:
     age = line["diversity_common_ancestor"]
-    if (line["generation"] if age is None else age) <= APART * config.parents:
+    if (line["generation"] if age is None else age) <= MOST_APART * config.parents:
         return None
     found = f"had their last common ancestor {age} generations ago"
     when = "have no common ancestor that is known" if age is None else found
@@ -232,12 +227,12 @@ def _apart(config: RunConfig, line: dict[str, Any]) -> str | None:
         else "try more --children for each parent, or drop what protects lines of descent, such as --elites or --niche"
     )
     return (
-        f"the parents {when}, more than {APART} for each parent: lines of descent run side by side and a success in "
-        f"one does not reach the others; if you did not ask for that, {advice}"
+        f"the parents {when}, more than {MOST_APART} for each parent: lines of descent run side by side and a success "
+        f"in one does not reach the others; if you did not ask for that, {advice}"
     )
 
 
-def _alike(distance: float) -> str | None:
+def _identical_parents(distance: float) -> str | None:
     if distance > 0:
         return None
     return (
@@ -246,14 +241,14 @@ def _alike(distance: float) -> str | None:
     )
 
 
-#: More examples than that would take longer than they tell; more parents make no image that can be read.
+#: More examples add time and little accuracy; more parents make an image that cannot be read.
 _EXAMPLES, _PARENTS = 4096, 64
 #: The field of the log that holds the matrix of uses.
-USE = "memory_use"
+MEMORY_USE = "memory_use"
 
 
 class MemoryRecords:
-    """Looks into the parents of a generation.
+    """Measures how the parents use their memories.
 
     Args:
         module: a network of memories.
@@ -262,12 +257,12 @@ class MemoryRecords:
     """
 
     def __init__(self, module: nn.Module, layout: Layout, examples: Examples) -> None:
-        assert isinstance(module, Telling)
+        assert isinstance(module, ReportsMemoryUse)
         self._module = copy.deepcopy(module).float().cpu()
         self._layout = layout
         self._inputs = examples.inputs[:_EXAMPLES].float().cpu()
 
-    def line(self, parents: Sequence[Member]) -> dict[str, Any]:
+    def log_fields(self, parents: Sequence[Member]) -> dict[str, Any]:
         """The fields of a report generation.
 
         Args:
@@ -281,27 +276,25 @@ class MemoryRecords:
         """
         uses, first = [], dict[str, Any]()
         for parent in parents[:_PARENTS]:
-            vectors, near = self._look(parent)
-            use = memory.use(memory.winners(near), len(vectors))
+            vectors, near = self._vectors_and_nearness(parent)
+            use = memory_metrics.use(memory_metrics.winners(near), len(vectors))
             uses.append(use.tolist())
             first = first or _fields(vectors, near, use)
-        return {**first, USE: uses}
+        return {**first, MEMORY_USE: uses}
 
-    def _look(self, member: Member) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _vectors_and_nearness(self, member: Member) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Vectors (heads, dims) and nearness (B, heads)."""
         network = self._module
         with torch.inference_mode():
             values = tensors_of(self._layout, member)
             for name, parameter in network.named_parameters():
                 parameter.copy_(values[name])
-            assert isinstance(network, Telling)
+            assert isinstance(network, ReportsMemoryUse)
             return network.vectors().numpy(), network.nearness(self._inputs).numpy()
 
 
-def _fields(
-    vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any], use: np.ndarray[Any, Any]
-) -> dict[str, Any]:
-    margins, lengths = memory.margins(near), memory.norms(vectors)
+def _fields(vectors: np.ndarray[Any, Any], near: np.ndarray[Any, Any], use: np.ndarray[Any, Any]) -> dict[str, Any]:
+    margins, lengths = memory_metrics.margins(near), memory_metrics.norms(vectors)
     filled = lengths > 0
     found: dict[str, Any] = {
         "memory_filled": int(filled.sum()),

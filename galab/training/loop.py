@@ -1,9 +1,8 @@
-"""The loop of a run: ask, score, tell, record, save.
+"""The loop of a run: ask, score, tell, log, save.
 
-One generation's evaluation, handed to whoever computes it: alone, or together with those of other trials.
-
-A run is a generator. It yields a :class:`Turn`, is sent a :class:`Scored`, and returns its result at the end; so the
-same code runs one trial by itself and many side by side, and what a trial computes cannot depend on its company.
+A run is a generator. It yields an :class:`EvaluationRequest`, is sent an :class:`EvaluationResult`, and returns its
+result at the end. So the same code runs one trial alone and many side by side, and what a trial computes cannot depend
+on the other trials.
 """
 
 from __future__ import annotations
@@ -22,35 +21,36 @@ from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
 from galab.training.build import profile_of
-from galab.training.champion import Champion, Judge
+from galab.training.champion import Champion, ChampionSelector
 from galab.training.checkpoint import capture
-from galab.training.log_fields import Totals, generation_line, warnings_of
-from galab.training.search import Experiment
+from galab.training.log_fields import Totals, generation_line, warnings_for
+from galab.training.search import RunComponents
 from galab.training.stop import StopRules
-from galab.training.tensorboard import Clock, Recorder
+from galab.training.tensorboard import Recorder, Stopwatch
 
+logger = logging.getLogger("galab")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A cohort that waits for its scores.
+class EvaluationRequest:
+    """A cohort to score.
 
     Attributes:
-        experiment: the trial's parts, its executor among them.
-        cohort: who is to be evaluated.
+        components: of the run; their executor scores the cohort.
+        cohort: the members to evaluate.
     """
 
-    experiment: Experiment
+    components: RunComponents
     cohort: Cohort
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """The answer to a turn.
+class EvaluationResult:
+    """The answer to a request.
 
     Attributes:
-        scores: of the turn's cohort.
+        scores: of its cohort.
         seconds: the trial's share of the time that scoring took.
     """
 
@@ -58,18 +58,18 @@ class Scored:
     seconds: float
 
 
-def drive(steps: Generator[Turn, Scored, T]) -> T:
+def run_to_end(steps: Generator[EvaluationRequest, EvaluationResult, T]) -> T:
     """Run one trial alone to its end."""
     try:
-        turn = next(steps)
+        request = next(steps)
         while True:
             began = time.perf_counter()
             try:
-                scores = turn.experiment.executor.score(turn.cohort)
+                scores = request.components.executor.score(request.cohort)
             except BaseException as error:
-                turn = steps.throw(error)
+                request = steps.throw(error)
             else:
-                turn = steps.send(Scored(scores, time.perf_counter() - began))
+                request = steps.send(EvaluationResult(scores, time.perf_counter() - began))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -77,7 +77,7 @@ def drive(steps: Generator[Turn, Scored, T]) -> T:
         steps.close()
 
 
-logger = logging.getLogger("galab")
+#: Called with each line of the log.
 Hook = Callable[[dict[str, Any]], None]
 
 
@@ -88,8 +88,8 @@ class Result:
     Attributes:
         folder: where everything lies.
         generation: generations done.
-        evaluations: (member, example) pairs scored, over all sittings.
-        seconds: wall time over all sittings.
+        evaluations: (member, example) pairs scored, over all sessions.
+        seconds: wall time over all sessions.
         reason: why it stopped, in words.
         interrupted: whether a person stopped it.
         champion: birth of the parent that is best on validation data.
@@ -113,24 +113,24 @@ class Result:
 
 
 class Loop:
-    """One sitting of a run.
+    """One session of a run: from its start, or from a checkpoint, to a stop rule.
 
     Args:
-        experiment: what to compute with, at the generation to continue from.
+        components: what to compute with, at the generation to continue from.
         folder: where to write; its lock is held by the caller.
-        totals: what earlier sittings have spent.
+        totals: what earlier sessions have spent.
         stop: when to end.
         accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
-        recorders: who hears of every generation, besides ``log.jsonl``; the caller closes them after an error.
+        recorders: called after every generation, in addition to ``log.jsonl``; the caller closes them after an error.
         hooks: called with each log line.
 
     Attributes:
-        notes: what the next line of the log says besides.
+        extra_fields: what is added to the next line of the log.
     """
 
     def __init__(
         self,
-        experiment: Experiment,
+        components: RunComponents,
         folder: RunFolder,
         totals: Totals,
         *,
@@ -139,47 +139,47 @@ class Loop:
         recorders: Sequence[Recorder] = (),
         hooks: Sequence[Hook] = (),
     ) -> None:
-        self._experiment = experiment
+        self._components = components
         self._folder = folder
         self._totals = totals
         self._stop = stop
         self._accuracy = accuracy
         self._recorders = recorders
         self._hooks = hooks
-        self._judge = Judge(experiment.config, experiment.module, experiment.layout, experiment.task)
-        self._profile = profile_of(experiment)
+        self._selector = ChampionSelector(components.config, components.module, components.layout, components.task)
+        self._profile = profile_of(components)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._log_file = opened.enter_context(LogFile(folder.log_path))
-            records = folder.path / kind_of(experiment.config.strategy).record
-            self._records = opened.enter_context(LineageFile(records, experiment.search.record_dtype))
+            records = folder.path / kind_of(components.config.strategy).record
+            self._records = opened.enter_context(LineageFile(records, components.search.record_dtype))
             opened.pop_all()
-        self.notes: dict[str, str] = {}
-        self._counted = totals.evaluations
+        self.extra_fields: dict[str, str] = {}
+        self._evaluations_logged = totals.evaluations
         self._saved = -1
-        self._judged: tuple[int, Champion] | None = None
+        self._selected: tuple[int, Champion] | None = None
 
     def begin(self) -> None:
         """Record the founders and write checkpoint 0, which precedes generation 1."""
-        self._records.append(self._experiment.search.begin())
+        self._records.append(self._components.search.initial_records())
         self.save()
 
-    def steps(self) -> Generator[Turn, Scored, Result]:
+    def steps(self) -> Generator[EvaluationRequest, EvaluationResult, Result]:
         """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
-        config, strategy = self._experiment.config, self._experiment.strategy
-        clock, began = Clock(), strategy.generation
+        config, strategy = self._components.config, self._components.strategy
+        stopwatch, began = Stopwatch(), strategy.generation
         while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
             cohort = strategy.ask()
-            clock.pause()
-            scored = yield Turn(self._experiment, cohort)
-            clock.go_on(scored.seconds)
+            stopwatch.pause()
+            scored = yield EvaluationRequest(self._components, cohort)
+            stopwatch.resume(scored.seconds)
             scores = scored.scores
-            line = self._hear(cohort, scores)
+            line = self._tell(cohort, scores)
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
                 self._accuracy = champion.metrics.get("validation_accuracy")
-            line |= self._timing(clock, line["evaluations"]) | self.notes
-            self.notes = {}
+            line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
+            self.extra_fields = {}
             self._log_file.append(line)
             for recorder in self._recorders:
                 recorder.record(line, scores.fitness)
@@ -191,46 +191,46 @@ class Loop:
         # A finished run that is resumed as it is ends here at once, and should say so.
         return result if strategy.generation > began else replace(result, reason=f"nothing left to do, {reason}")
 
-    def _hear(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
-        experiment = self._experiment
+    def _tell(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
+        components = self._components
         for reason in dict.fromkeys(scores.failures.values()):
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
         self._totals.evaluations += scores.evaluations
-        search = experiment.search
-        search.before(cohort)
+        search = components.search
+        search.before_tell(cohort)
         outcome = search.strategy.tell(scores)
-        search.after(outcome)
+        search.after_tell(outcome)
         self._records.append(outcome.records)
         line = generation_line(cohort, scores, self._totals)
-        line |= search.line(cohort, scores, outcome, self._records.length)
-        line |= warnings_of(experiment.config, line, scores, cohort.children, self._totals)
+        line |= search.log_fields(cohort, scores, outcome, self._records.length)
+        line |= warnings_for(components.config, line, scores, cohort.children, self._totals)
         return line
 
-    def _timing(self, clock: Clock, evaluations: int) -> dict[str, float]:
-        lap = clock.lap()
-        self._totals.seconds += lap
-        before, self._counted = self._counted, evaluations
+    def _timing(self, stopwatch: Stopwatch, evaluations: int) -> dict[str, float]:
+        split = stopwatch.split()
+        self._totals.seconds += split
+        before, self._evaluations_logged = self._evaluations_logged, evaluations
         return {
             "seconds": round(self._totals.seconds, 3),
-            "generation_seconds": round(lap, 6),
-            "evaluations_per_second": round((evaluations - before) / lap, 1),
+            "generation_seconds": round(split, 6),
+            "evaluations_per_second": round((evaluations - before) / split, 1),
         }
 
     def _champion(self, *, test: bool) -> Champion:
-        """The best candidate; judged once a generation, however often it is asked for."""
-        generation = self._experiment.strategy.generation
-        numbers, members = self._experiment.search.candidates()
-        if self._judged is None or self._judged[0] != generation:
-            self._judged = generation, self._judge.judge(numbers, members, test=test)
-        champion = self._judged[1]
+        """The best candidate; selected once a generation, however often it is asked for."""
+        generation = self._components.strategy.generation
+        numbers, members = self._components.search.candidates()
+        if self._selected is None or self._selected[0] != generation:
+            self._selected = generation, self._selector.select(numbers, members, test=test)
+        champion = self._selected[1]
         if test and not any(name.startswith("test_") for name in champion.metrics):
-            champion.metrics.update(self._judge.score(members[champion.place], "test"))
+            champion.metrics.update(self._selector.score(members[champion.place], "test"))
         return champion
 
     def save(self) -> None:
         """Write the checkpoint of this generation, once."""
-        generation = self._experiment.strategy.generation
+        generation = self._components.strategy.generation
         if generation == self._saved:
             return
         # What a checkpoint counts on must survive a power cut before the checkpoint itself does.
@@ -241,9 +241,9 @@ class Loop:
         # A checkpoint names its champion alike whether or not a report fell on the same generation.
         kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
         champion = replace(judged, metrics=kept)
-        state = capture(self._experiment, champion, self._totals, self._profile, lineage=lineage)
+        state = capture(self._components, champion, self._totals, self._profile, lineage=lineage)
         checkpoints.save(self._folder.checkpoints, generation, state)
-        checkpoints.prune(self._folder.checkpoints, self._experiment.config.keep)
+        checkpoints.prune(self._folder.checkpoints, self._components.config.keep)
         self._folder.write_status("running", generation=generation)
         self._saved = generation
 
@@ -252,7 +252,7 @@ class Loop:
         champion = self._champion(test=True)
         interrupted = self._stop.interrupted.is_set()
         state = "stopped" if interrupted else "finished"
-        generation = self._experiment.strategy.generation
+        generation = self._components.strategy.generation
         self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
         for recorder in self._recorders:
             recorder.close(champion.metrics)
@@ -266,9 +266,9 @@ class Loop:
             interrupted,
             champion.id,
             champion.metrics,
-            self._experiment.task.description,
-            self._experiment.founders.run_key,
-            self._experiment.config.strategy,
+            self._components.task.description,
+            self._components.founders.run_key,
+            self._components.config.strategy,
         )
 
     def close(self, result: dict[str, Any] | None = None) -> None:

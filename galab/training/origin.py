@@ -18,9 +18,9 @@ from galab.storage import checkpoints, pickle_format
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, read_log
 from galab.storage.run_folder import RunFolder
-from galab.training import distribution_table
 from galab.training.checkpoint import records_of
 from galab.training.individuals import fixed_points_of
+from galab.training.resolve import table_files
 from galab.training.saved_state import SavedState, checkpoint_of, fit_network, load_state
 from galab.training.tensorboard import TensorBoard
 
@@ -35,7 +35,7 @@ def pinned_origin(config: RunConfig) -> RunConfig:
 
 
 def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | None:
-    """Founders made of another run's parents (``--from``), or None."""
+    """Founders made of another run's parents, where ``--from`` names one."""
     if config.origin is None:
         return None
     if config.init is not None:
@@ -53,7 +53,7 @@ def branch(folder: RunFolder, file: Path) -> RunFolder:
     """A new run that shares another's history up to one of its checkpoints."""
     saved = SavedState(load_state(file), folder, file)
     state, config = saved.state, saved.config
-    files = distribution_table.files_of(config.distribution, saved.law)
+    files = table_files(config.distribution, saved.law)
     generation = state["generation"]
     content = {"hyperparameters": state["hyperparameters"], "branched_from": {"run": folder.name, "file": str(file)}}
     new = RunFolder.create_free(folder.path.parent, f"{folder.name}-from-{generation}", content, files=files)

@@ -1,20 +1,33 @@
-"""Every "choose for me" of a configuration, chosen: the rest of :mod:`galab.config.resolve`."""
+"""What is decided before a run begins: every "choose for me", and the quantile table of its distribution.
+
+:mod:`galab.config.resolve` chooses what follows from the configuration alone. A quantile table is made once, kept in
+the run folder and read from there.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
+from pathlib import Path
 from typing import Any
 
 from galab.config import RunConfig
+from galab.config.distribution import parse, shown
 from galab.config.registry import STRATEGIES, TASKS
 from galab.config.resolve import decide
 from galab.config.strategy_kinds import kind_of
+from galab.errors import CheckpointError, UsageError
 from galab.evaluation.numeric_profile import default_threads, resolve_device, resolve_precision
+from galab.genome import quantile_tables
+from galab.genome.random import Table, table
 from galab.genome.step_sizes import sigma, snap
+from galab.storage.run_folder import RunFolder, locate
 
 #: How long a run goes on that has no stop rule.
 DEFAULT_GENERATIONS = 1000
+#: Settings that change how fast a run is and not what it searches for, in the order in which `galab bench` tries them:
+#: each later one with the best of those before. Compiling takes longest.
+SPEED_SETTINGS = ("precision", "threads", "workers", "chunk", "compile")
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -51,3 +64,76 @@ def default_name(config: RunConfig) -> str:
     """The name of a run that is given none, and of its curves in TensorBoard: its task and strategy."""
     strategy = STRATEGIES.parse(config.strategy).short
     return f"{TASKS.parse(config.task).short}-{strategy}{'-gradients' if kind_of(config.strategy).gradients else ''}"
+
+
+def load_table(distribution: str, folder: RunFolder) -> Table:
+    """The table of a run's distribution, built in or as the run has stored it.
+
+    Args:
+        distribution: as the run's configuration has it, with the hash of its table.
+        folder: the run.
+
+    Raises:
+        CheckpointError: the stored table is missing or damaged.
+    """
+    meant = parse(distribution)
+    if meant.source == "built-in":
+        return table(meant.name)
+    if meant.sha256 is None:
+        raise CheckpointError(
+            f"expected the distribution {shown(distribution)} of '{folder.path}' to end with # and the hash of its "
+            "table, as runs save it, got none; restore the file that says so from a copy"
+        )
+    path = folder.table_path(meant.sha256)
+    try:
+        return quantile_tables.load(meant, path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"expected the quantile table of {shown(meant.text)} in '{path}', got {reason}; restore the file "
+            "from a copy"
+        ) from error
+
+
+def resolve_distribution(config: RunConfig) -> tuple[RunConfig, Table]:
+    """Fix the distribution of a new run.
+
+    A hash in it came out of another run's configuration: the numbers are then that run's where it is the origin, and
+    else they are made again and must come out the same.
+
+    Returns:
+        The configuration, which names the table by its hash where that is not built in; and the table.
+
+    Raises:
+        UsageError: the distribution cannot be had.
+        CheckpointError: the origin's table is damaged.
+    """
+    meant = parse(config.distribution)
+    origin = None if config.origin is None else locate(Path(config.origin))[0]
+    if meant.sha256 is not None and origin is not None and origin.table_path(meant.sha256).exists():
+        return config, load_table(config.distribution, origin)
+    made = quantile_tables.make(config.distribution)
+    if meant.source == "built-in":
+        return config, made
+    return dataclasses.replace(config, distribution=meant.pinned(made.sha256)), made
+
+
+def table_files(distribution: str, table: Table) -> dict[str, bytes]:
+    """What a run folder has to hold for its distribution: content by path in the folder.
+
+    Args:
+        distribution: as the run's configuration has it.
+        table: its table.
+    """
+    if parse(distribution).source == "built-in":
+        return {}
+    home = RunFolder(Path())
+    return {str(home.table_path(table.sha256)): table.to_bytes()}
+
+
+def same_distribution(typed: str, saved: str) -> bool:
+    """Whether a distribution typed by hand is the one that a run has saved with its table's hash."""
+    try:
+        return parse(typed).text == parse(saved).text and parse(typed).sha256 in (None, parse(saved).sha256)
+    except UsageError:
+        return False

@@ -1,4 +1,4 @@
-"""Opening a saved run: what a checkpoint and its folder hold, and the run that is built from them.
+"""Opening a saved run: its checkpoint, its folder, and the components that are built from them.
 
 Everything that continues, verifies, replays or analyses a run opens it here, so that the checks (trusted code, the
 run's own data, a network of the same shape) are made in one place.
@@ -24,7 +24,6 @@ from galab.genome.weights import Layout
 from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder, locate
-from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_of, task_of
 from galab.training.checkpoint import (
@@ -36,11 +35,12 @@ from galab.training.checkpoint import (
     load_founders,
     records_of,
 )
-from galab.training.search import Experiment, Shared
+from galab.training.resolve import load_table
+from galab.training.search import RunComponents, SharedByTrials
 
 
 class SavedState:
-    """A checkpoint, opened. What a run computes with is made when it is first asked for, and only once.
+    """An opened checkpoint. Task, network, founders and tables are loaded when first asked for, and only once.
 
     Args:
         state: the checkpoint's content.
@@ -67,7 +67,7 @@ class SavedState:
         *,
         config: RunConfig | None = None,
         trust: bool = False,
-        shared: Shared | None = None,
+        shared: SharedByTrials | None = None,
     ) -> None:
         self.state = state
         self.config = config_of(state, path) if config is None else config
@@ -78,7 +78,7 @@ class SavedState:
         self._shared = shared
 
     @classmethod
-    def open(cls, path: Path, *, trust: bool = False, shared: Shared | None = None) -> Self:
+    def open(cls, path: Path, *, trust: bool = False, shared: SharedByTrials | None = None) -> Self:
         """Open a run folder (its newest checkpoint) or a checkpoint file.
 
         Args:
@@ -126,7 +126,7 @@ class SavedState:
 
     @cached_property
     def module(self) -> nn.Module:
-        """The run's network, with the run's buffers and any weights; it is shared, so do not change it.
+        """The run's network, with the run's buffers and arbitrary weights; it is shared, so do not change it.
 
         Raises:
             UsageError: the network is code that is not trusted, or has changed its shape.
@@ -175,7 +175,7 @@ class SavedState:
             UsageError: it lies in a run folder, and this is a lone checkpoint.
         """
         if self.folder is not None:
-            return distribution_table.resolve(self.config.distribution, self.folder)
+            return load_table(self.config.distribution, self.folder)
         try:
             return table(self.config.distribution)
         except UsageError as error:
@@ -194,8 +194,8 @@ class SavedState:
         name, dtype = records_of(self.config)
         return read_rows(self.home.path / name, dtype)[: self.state["lineage"]["births"]]
 
-    def built(self, config: RunConfig | None = None, *, shared: Shared | None = None) -> Experiment:
-        """The run's parts as they are before generation 0.
+    def built(self, config: RunConfig | None = None, *, shared: SharedByTrials | None = None) -> RunComponents:
+        """The run's components as they are before generation 0.
 
         Args:
             config: as :attr:`config` but for settings that leave the run what it is, such as the device.
@@ -208,11 +208,11 @@ class SavedState:
         config = self.config if config is None else config
         resolve_device(config.device)
         trust_rules.check(self.config, trust=self.trust)
-        task, module = self.task, self.module  # in this order: of wrong data and a wrong network the data is told
+        task, module = self.task, self.module  # in this order: where both are wrong, the error is about the data
         return build(config, module, task, law=self.law, founders=self.founders, shared=shared)
 
-    def components(self, config: RunConfig | None = None) -> Experiment:
-        """The run's parts, where the checkpoint stands; the files of the run are only read.
+    def components(self, config: RunConfig | None = None) -> RunComponents:
+        """The run's components at the checkpoint; the files of the run are only read.
 
         Args:
             config: see :meth:`built`.
@@ -222,16 +222,16 @@ class SavedState:
             UsageError: the run names code that is not trusted, its network has changed, or there is no such device.
         """
         self.check_founders()
-        experiment = self.built(config)
-        experiment.search.restore(self.state, self.records)
-        return experiment
+        components = self.built(config)
+        components.search.restore(self.state, self.records)
+        return components
 
 
 def newest(folder: RunFolder) -> Path:
     """The newest checkpoint of a run.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: the run has none.
     """
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:

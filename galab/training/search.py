@@ -1,4 +1,4 @@
-"""What a run needs of its search, of whatever kind, and what a run is computed with."""
+"""The search of a run, of whatever kind, and the components that a run is computed with."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from torch import nn
 from galab.config import RunConfig
 from galab.contracts import Cohort, Executor, Member, Outcome, Scores, Strategy, Task
 from galab.errors import GalabError
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.executors.worker import WorkerSearch
 from galab.genome.births import Birth
 from galab.genome.initial import Founders
 from galab.genome.random import Table
@@ -25,11 +27,11 @@ T = TypeVar("T")
 
 
 class Search(Protocol):
-    """A strategy with all that runs it."""
+    """A strategy with its executor, its state in a checkpoint and its fields of the log."""
 
     @property
     def strategy(self) -> Strategy:
-        """Whom to evaluate, and what follows from the scores."""
+        """Proposes members and learns from their scores."""
         ...
 
     @property
@@ -39,7 +41,7 @@ class Search(Protocol):
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
-        """Type of a row of the records, which are written down for ever."""
+        """Type of a row of the records: the lineage file, or the score log."""
         ...
 
     @property
@@ -47,28 +49,28 @@ class Search(Protocol):
         """What of its own decides the last bits of a score: ``chunk``, ``forward``, ``block`` and ``compiled``."""
         ...
 
-    def begin(self) -> NDArray[Any]:
+    def initial_records(self) -> NDArray[Any]:
         """The records of generation 0."""
         ...
 
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
-        """Numbers and weights of those who may be champion, best first."""
+        """Numbers and weights of the members that may become champion, best first."""
         ...
 
-    def before(self, cohort: Cohort) -> None:
+    def before_tell(self, cohort: Cohort) -> None:
         """Called before the strategy is told the scores."""
         ...
 
-    def after(self, outcome: Outcome) -> None:
-        """Called afterwards."""
+    def after_tell(self, outcome: Outcome) -> None:
+        """Called after the strategy was told the scores."""
         ...
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """This kind of search's fields of the log; ``records`` is how many rows are written."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What its checkpoint holds besides ``strategy.state_dict()``: ``weights`` of the candidates, and the like."""
+        """What a checkpoint holds in addition to ``strategy.state_dict()``, such as ``weights`` of the candidates."""
         ...
 
     def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
@@ -77,70 +79,55 @@ class Search(Protocol):
 
 
 @runtime_checkable
-class SharedSearch(Search, Protocol):
-    """A search that worker processes can share: each of them holds the same search and follows this one."""
+class SharedSearch(Search, WorkerSearch, Protocol):
+    """A search that worker processes can share; see :class:`galab.evaluation.executors.worker.WorkerSearch`."""
 
-    def recent(self) -> NDArray[Any]:
-        """Records of as many generations back as a worker that begins now needs."""
+    @property
+    def executor(self) -> LocalExecutor:
+        """Carries out a generation's evaluation."""
         ...
 
-    def news(self) -> dict[str, Any]:
-        """What the same search in a worker has to know before it scores members of the generation that was asked."""
-        ...
-
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """What a worker needs of a generation's fitness, (P,), to move on; None where the news of the next will do."""
-        ...
-
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """In a worker: be ready to score these parts of the cohort; False if that takes the whole state."""
-        ...
-
-    def settle(self) -> None:
-        """In a worker: do what can wait until its parts are scored."""
-        ...
-
-    def hear(self, fitness: NDArray[np.float64]) -> None:
-        """In a worker: what :meth:`heard` gave."""
+    def recent_records(self) -> NDArray[Any]:
+        """Records of as many generations back as a worker that starts now needs."""
         ...
 
 
 class SearchBase:
-    """What a search does that has nothing of its own to do: no records before generation 1, and nothing on the way."""
+    """Defaults: no records before generation 1, and nothing to do before or after the strategy is told."""
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
         """See :class:`Search`."""
         raise NotImplementedError
 
-    def begin(self) -> NDArray[Any]:
+    def initial_records(self) -> NDArray[Any]:
         """See :class:`Search`."""
         return np.zeros(0, dtype=self.record_dtype)
 
-    def before(self, cohort: Cohort) -> None:
+    def before_tell(self, cohort: Cohort) -> None:
         """See :class:`Search`."""
 
-    def after(self, outcome: Outcome) -> None:
+    def after_tell(self, outcome: Outcome) -> None:
         """See :class:`Search`."""
 
-    def recent(self) -> NDArray[Any]:
+    def recent_records(self) -> NDArray[Any]:
         """See :class:`SharedSearch`."""
         return np.zeros(0, dtype=self.record_dtype)
 
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """See :class:`SharedSearch`."""
         return None
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """See :class:`SharedSearch`."""
 
-    def hear(self, fitness: NDArray[np.float64]) -> None:
+    def receive_result(self, result: NDArray[np.float64]) -> None:
         """See :class:`SharedSearch`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
-    """The parts of one run, wired together.
+class RunComponents:
+    """What one run is computed with.
 
     Attributes:
         config: the configuration, with every "auto" decided.
@@ -148,7 +135,7 @@ class Experiment:
         module: the network's structure and buffers.
         founders: the recipe for generation 0.
         law: the table of the noise's distribution.
-        search: the strategy, and what runs it.
+        search: the strategy with its executor.
         pool: the workers that carry out evaluations; None where this process does.
     """
 
@@ -167,7 +154,7 @@ class Experiment:
 
     @property
     def strategy(self) -> Strategy:
-        """Whom to evaluate, and what follows from the scores."""
+        """Proposes members and learns from their scores."""
         return self.search.strategy
 
     @property
@@ -175,7 +162,7 @@ class Experiment:
         """Carries out a generation's evaluation."""
         return self.search.executor if self.pool is None else self.pool
 
-    def search_of(self, kind: type[T]) -> T:
+    def search_as(self, kind: type[T]) -> T:
         """The search, where it is known to be of this class.
 
         Raises:
@@ -190,24 +177,24 @@ class Experiment:
 
 
 @dataclass(slots=True)
-class Shared:
-    """What the trials of one process have in common; none of it changes what one of them computes.
+class SharedByTrials:
+    """What the trials of one process share; none of it changes what one of them computes.
 
     Attributes:
-        interrupted: set by whoever hears Ctrl-C for all of them; None where the run listens for itself.
+        interrupted: set by Ctrl-C, which stops all of them; None where the run handles Ctrl-C itself.
         tasks: tasks that were loaded already, by name and data, and by the seed where their data is made from it.
-        like: the first trial that was built, whose evaluator and prepared data serve the others.
+        first_built: the first trial that was built, whose evaluator and prepared data serve the others.
         cache_share: the part of ``--cache-mb`` that one trial gets.
     """
 
     interrupted: threading.Event | None = None
     tasks: dict[tuple[str, str, int | None], Task] = field(default_factory=dict)
-    like: Experiment | None = None
+    first_built: RunComponents | None = None
     cache_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SearchInputs:
     """What a search is built of.
 
     Attributes:
@@ -224,27 +211,27 @@ class Parts:
     module: nn.Module
     founders: Founders
     law: Table
-    shared: Shared
+    shared: SharedByTrials
 
-    def twin(self, kind: type[T]) -> T | None:
+    def reusable_search(self, kind: type[T]) -> T | None:
         """The search of another trial in this process that differs in the seed alone: its evaluator may serve here too.
 
         Args:
             kind: the class of the search, which is the same there.
         """
-        like = self.shared.like
-        if like is None or like.task is not self.task:
+        first_built = self.shared.first_built
+        if first_built is None or first_built.task is not self.task:
             return None
-        same = dataclasses.replace(self.config, seed=like.config.seed) == like.config
-        return like.search_of(kind) if same and _alike(self.module, like.module) else None
+        same = dataclasses.replace(self.config, seed=first_built.config.seed) == first_built.config
+        return first_built.search_as(kind) if same and _same_network(self.module, first_built.module) else None
 
 
-def start_of(founders: Founders) -> NDArray[np.float32]:
+def initial_centre(founders: Founders) -> NDArray[np.float32]:
     """(D,) where a search with a centre begins: at the weights of the first founder."""
     return to_float(founders.decode(Birth(0, (), 0, 0, 0, 0, 0)))
 
 
-def _alike(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two networks are alike but for their weights, which an evaluator does not use."""
+def _same_network(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks differ in nothing but their weights, which an evaluator does not use."""
     pairs = zip(one.named_buffers(), other.named_buffers(), strict=True)
     return type(one) is type(other) and all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)

@@ -1,7 +1,4 @@
-"""Starting, resuming and continuing runs.
-
-What may differ between a run and its continuation.
-"""
+"""Starting and resuming runs, and what may differ between a run and its continuation."""
 
 from __future__ import annotations
 
@@ -24,17 +21,23 @@ from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
-from galab.training import distribution_table
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
 from galab.training.checkpoint import check_data, data_of, save_founders
 from galab.training.compose import varied
 from galab.training.log_fields import Totals
-from galab.training.loop import Hook, Loop, Result, Scored, Turn, drive
+from galab.training.loop import EvaluationRequest, EvaluationResult, Hook, Loop, Result, run_to_end
 from galab.training.origin import branch, origin_founders, pinned_origin
-from galab.training.resolve import default_name, resolve
+from galab.training.resolve import (
+    default_name,
+    load_table,
+    resolve,
+    resolve_distribution,
+    same_distribution,
+    table_files,
+)
 from galab.training.saved_state import SavedState, newest
-from galab.training.search import Experiment, Shared
+from galab.training.search import RunComponents, SharedByTrials
 from galab.training.stop import StopRules, interruptible
 from galab.training.tensorboard import Recorder, TensorBoard
 from galab.training.workers import check_workers, with_workers
@@ -55,7 +58,7 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
     if changes.keys() & set(STOP_RULES):
         # New limits replace the old ones: a run that ended at 100 generations may go on for 60 seconds.
         changes = dict.fromkeys(STOP_RULES) | changes
-    if distribution_table.repeats(changes.get("distribution", ""), config.distribution):
+    if same_distribution(changes.get("distribution", ""), config.distribution):
         changes = {**changes, "distribution": config.distribution}
     new = RunConfig.from_dict(carried_over(config.to_dict(), changes) | changes)
     # As saved: repeating the flag that a run was started with, such as a --sigma that is off the grid, is no change.
@@ -83,10 +86,10 @@ def changed(config: RunConfig, changes: dict[str, Any], folder: RunFolder) -> Ru
 
 
 def on_this_machine(config: RunConfig, allow: bool) -> RunConfig:
-    """The configuration on a device that is there.
+    """The configuration on a device that this machine has.
 
     Raises:
-        NumericProfileError: the run used a GPU, there is none here, and no other device was allowed.
+        NumericProfileError: the run used a GPU, this machine has none, and no other device was allowed.
     """
     if config.device != "cuda" or torch.cuda.is_available():
         return config
@@ -98,7 +101,7 @@ def on_this_machine(config: RunConfig, allow: bool) -> RunConfig:
     return config.on("cpu")
 
 
-def check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) -> dict[str, str]:
+def check_profile(saved: dict[str, Any], components: RunComponents, allow: bool) -> dict[str, str]:
     """Refuse to continue where scores would not be bit-identical.
 
     Returns:
@@ -107,7 +110,7 @@ def check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) ->
     Raises:
         NumericProfileError: the numeric profile is another one, and that was not allowed.
     """
-    different = differences(saved, profile_of(experiment))
+    different = differences(saved, profile_of(components))
     if not different:
         return {}
     if not allow:
@@ -120,10 +123,10 @@ def check_profile(saved: dict[str, Any], experiment: Experiment, allow: bool) ->
 
 
 logger = logging.getLogger("galab")
-#: Makes the recorders of a sitting, given the folder, the experiment, the stop rules and what was spent before.
-MakeRecorders = Callable[[RunFolder, Experiment, StopRules, Totals], Sequence[Recorder]]
-#: A run by the turn, see :mod:`galab.training.loop`.
-Steps = Generator[Turn, Scored, Result]
+#: Makes the recorders of a session, given the folder, the components, the stop rules and what was spent before.
+RecorderFactory = Callable[[RunFolder, RunComponents, StopRules, Totals], Sequence[Recorder]]
+#: A run as a generator of evaluation requests, see :mod:`galab.training.loop`.
+RunSteps = Generator[EvaluationRequest, EvaluationResult, Result]
 
 
 @own_threads()
@@ -132,7 +135,7 @@ def start(
     *,
     name: str | None = None,
     runs: Path = Path("runs"),
-    recorders: MakeRecorders | None = None,
+    recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
 ) -> Result:
     """A new run in a folder of its own.
@@ -148,30 +151,30 @@ def start(
         UsageError: the configuration cannot be carried out; nothing was written then.
         RunFolderError: the folder is taken or cannot be written.
     """
-    return drive(starting(config, name=name, runs=runs, recorders=recorders, hooks=hooks))
+    return run_to_end(start_steps(config, name=name, runs=runs, recorders=recorders, hooks=hooks))
 
 
-def starting(
+def start_steps(
     config: RunConfig,
     *,
     name: str | None = None,
     runs: Path = Path("runs"),
-    recorders: MakeRecorders | None = None,
+    recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
-    shared: Shared | None = None,
-) -> Steps:
+    shared: SharedByTrials | None = None,
+) -> RunSteps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config = varied(config, {"strategy": config.strategy})  # whose kind its class decides, where it is the user's own
-    config, law = distribution_table.settle(pinned_origin(resolve(config)))
+    config, law = resolve_distribution(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)
     module, task = network_and_task(config, shared)
-    experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
+    components = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
-    files = distribution_table.files_of(config.distribution, law)
+    files = table_files(config.distribution, law)
     create, called = (RunFolder.create, name) if name else (RunFolder.create_free, default_name(config))
     folder = create(runs, called, content, files=files)
-    return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, shared=shared))
+    return (yield from _run_session(folder, components, Totals(), None, recorders, hooks, shared=shared))
 
 
 @own_threads()
@@ -181,7 +184,7 @@ def resume(
     *,
     allow_numeric_change: bool = False,
     trust: bool = False,
-    recorders: MakeRecorders | None = None,
+    recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
 ) -> Result:
     """Continue a run from its newest checkpoint, bit for bit.
@@ -190,7 +193,7 @@ def resume(
         path: a run folder, or one of its checkpoints; an older one continues as a new run beside it.
         changes: stop rules and other hyperparameters that do not change what the run means.
         allow_numeric_change: continue where scores can no longer be bit-identical.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it was never run here before.
         recorders: further recorders.
         hooks: called with each log line.
 
@@ -200,24 +203,24 @@ def resume(
         NumericProfileError: this machine computes scores differently in the last bits.
         RunFolderError: the folder is missing or in use.
     """
-    return drive(
-        resuming(
+    return run_to_end(
+        resume_steps(
             path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders, hooks=hooks
         )
     )
 
 
-def resuming(
+def resume_steps(
     path: Path,
     changes: dict[str, Any] | None = None,
     *,
     allow_numeric_change: bool = False,
     trust: bool = False,
-    recorders: MakeRecorders | None = None,
+    recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
-    shared: Shared | None = None,
-) -> Steps:
-    """:func:`resume` by the turn; ``shared`` is what the trials of this process have in common."""
+    shared: SharedByTrials | None = None,
+) -> RunSteps:
+    """:func:`resume` as a generator; ``shared`` is what the trials of this process share."""
     folder, file = locate(path)
     if folder is None:
         raise UsageError(
@@ -236,10 +239,10 @@ def _resume(
     changes: dict[str, Any],
     allow_numeric_change: bool,
     trust: bool,
-    recorders: MakeRecorders | None,
+    recorders: RecorderFactory | None,
     hooks: Sequence[Hook],
-    shared: Shared | None,
-) -> Steps:
+    shared: SharedByTrials | None,
+) -> RunSteps:
     if not checkpoints.list_checkpoints(folder.checkpoints):
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
         _refuse_lost_checkpoints(folder)
@@ -248,19 +251,21 @@ def _resume(
         check_workers(config)
         module, task = network_and_task(config, shared)
         check_data(task, {"task": folder.read_config().get("data") or data_of(task)}, str(folder.path))
-        law = distribution_table.resolve(config.distribution, folder)
-        experiment = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
+        law = load_table(config.distribution, folder)
+        components = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
         (folder.path / kind_of(config.strategy).record).unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
-        return (yield from _sit(folder, experiment, Totals(), None, recorders, hooks, locked=True, shared=shared))
+        return (
+            yield from _run_session(folder, components, Totals(), None, recorders, hooks, locked=True, shared=shared)
+        )
     saved = SavedState.open(folder.path, trust=trust, shared=shared)
     config = changed(on_this_machine(saved.config, allow_numeric_change), changes, folder)
     check_workers(config)
     saved.check_founders()
-    experiment, state = saved.built(config, shared=shared), saved.state
-    notes = check_profile(state["numeric_profile"], experiment, allow_numeric_change)
+    components, state = saved.built(config, shared=shared), saved.state
+    extra_fields = check_profile(state["numeric_profile"], components, allow_numeric_change)
     lineage = state["lineage"]
-    with LineageFile(folder.path / kind_of(config.strategy).record, experiment.search.record_dtype) as file:
+    with LineageFile(folder.path / kind_of(config.strategy).record, components.search.record_dtype) as file:
         file.cut(lineage["births"], lineage["sha256"])
         records = file.read()
     if (cut_log(folder.log_path, state["generation"]) or 0) < state["generation"]:
@@ -268,25 +273,29 @@ def _resume(
             f"expected '{folder.log_path}' to reach generation {state['generation']} as its checkpoint does, got fewer "
             "lines; restore the file, or use an older checkpoint"
         )
-    experiment.search.restore(state, records)
+    components.search.restore(state, records)
     totals = Totals(**state["totals"])
-    return (yield from _sit(folder, experiment, totals, state, recorders, hooks, notes, locked=True, shared=shared))
+    return (
+        yield from _run_session(
+            folder, components, totals, state, recorders, hooks, extra_fields, locked=True, shared=shared
+        )
+    )
 
 
-def _sit(
+def _run_session(
     folder: RunFolder,
-    experiment: Experiment,
+    components: RunComponents,
     totals: Totals,
     state: dict[str, Any] | None,
-    make: MakeRecorders | None,
+    make_recorders: RecorderFactory | None,
     hooks: Sequence[Hook],
-    notes: dict[str, str] | None = None,
+    extra_fields: dict[str, str] | None = None,
     *,
     locked: bool = False,
-    shared: Shared | None = None,
-) -> Steps:
-    """One sitting: from the state, or from generation 0, to a stop rule."""
-    config, generation = experiment.config, experiment.strategy.generation
+    shared: SharedByTrials | None = None,
+) -> RunSteps:
+    """One session: from the state, or from generation 0, to a stop rule."""
+    config, generation = components.config, components.strategy.generation
     stop = StopRules.of(config)
     with ExitStack() as stack:
         if not locked:
@@ -295,26 +304,26 @@ def _sit(
             stop.interrupted = shared.interrupted
         else:
             stack.enter_context(interruptible(stop.interrupted))
-        experiment = stack.enter_context(with_workers(experiment))
+        components = stack.enter_context(with_workers(components))
         parts: list[Recorder | Loop] = []
         try:
             folder.write_status("running", generation=generation)
             board = TensorBoard(folder.path, config.to_dict(), generation=generation, evaluations=totals.evaluations)
             parts.append(board)
-            recorders = [board, *(make(folder, experiment, stop, totals) if make else ())]
+            recorders = [board, *(make_recorders(folder, components, stop, totals) if make_recorders else ())]
             parts[:] = recorders
             accuracy = _last_accuracy(state, config)
-            loop = Loop(experiment, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
-            loop.notes = notes or {}
+            loop = Loop(components, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
+            loop.extra_fields = extra_fields or {}
             parts.append(loop)
             if state is None:
-                save_founders(folder.founders_path, experiment.founders)
+                save_founders(folder.founders_path, components.founders)
                 loop.begin()
             elif state["hyperparameters"] != config.to_dict():
                 loop.save()  # so that new limits outlive a kill
             return (yield from loop.steps())
         except BaseException as error:
-            _abandon(folder, experiment.strategy.generation, error, parts)
+            _end_with_error(folder, components.strategy.generation, error, parts)
             raise
 
 
@@ -329,7 +338,7 @@ def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | N
     return accuracy
 
 
-def _abandon(folder: RunFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
+def _end_with_error(folder: RunFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
     """Say what ended the run and close everything; on a full disk neither may hide the error itself."""
     interrupted = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     message = "interrupted" if interrupted else str(error) or type(error).__name__
@@ -341,7 +350,7 @@ def _abandon(folder: RunFolder, generation: int, error: BaseException, parts: Se
 
 
 def _refuse_lost_checkpoints(folder: RunFolder) -> None:
-    """A run without checkpoints begins anew only where nothing would be lost.
+    """A run without checkpoints starts from generation 0 only where nothing would be lost.
 
     Raises:
         CheckpointError: it had come further.

@@ -18,7 +18,7 @@ class StopRules:
 
     Attributes:
         generations: as many generations as this, counted from the start of the run.
-        seconds: as many seconds, over all sittings.
+        seconds: as many seconds, over all sessions.
         target: validation accuracy of the champion.
         interrupted: set by Ctrl-C; the generation is finished and saved first.
     """
@@ -38,7 +38,7 @@ class StopRules:
 
         Args:
             generation: generations done.
-            seconds: seconds spent, over all sittings.
+            seconds: seconds spent, over all sessions.
             accuracy: the champion's validation accuracy when it was last measured.
         """
         if self.interrupted.is_set():

@@ -1,9 +1,8 @@
-"""Who hears what happens in a run.
+"""Recorders of a run: TensorBoard event files, and the progress of a trial.
 
-TensorBoard event files, written at once and record by record.
-
-torch's ``SummaryWriter`` writes from a thread: a kill loses up to two minutes of events from before the checkpoint, and
-a full disk prints that thread's traceback. Format: TensorBoard's records (length, CRC, ``Event`` message, CRC).
+Event files are written at once and record by record. torch's ``SummaryWriter`` writes from a thread: a kill loses up to
+two minutes of events from before the checkpoint, and a full disk prints that thread's traceback. Format: TensorBoard's
+records (length, CRC, ``Event`` message, CRC).
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of
 from galab.storage.files import append_whole, folder_error
 from galab.storage.groups import group_of
-from galab.training.log_fields import USE
+from galab.training.log_fields import MEMORY_USE
 from galab.training.stop import StopRules
 
 
 class EventFile:
-    """One event file of a sitting.
+    """One event file of a session.
 
     Args:
         folder: where to make it.
@@ -45,7 +44,7 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, *, purge_step: int) -> None:
-        # TensorBoard reads the files of a folder in order of their names, and two sittings may begin in one second.
+        # TensorBoard reads the files of a folder in order of their names, and two sessions may begin in one second.
         self._path = folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,19 +95,19 @@ _BY_EVALUATIONS = (
 _BINS = 30
 #: Images of memories are made about as wide, in pixels.
 _IMAGE_WIDTH = 640
-#: Between two words about a trial's progress.
+#: Between two reports of a trial's progress.
 _PROGRESS_SECONDS = 0.3
 
 
 class Recorder(Protocol):
-    """Hears of every generation."""
+    """Called after every generation."""
 
     def record(self, line: dict[str, Any], fitness: NDArray[np.float64]) -> None:
         """A generation is done: its log line, and the (P,) fitness of its cohort."""
         ...
 
     def close(self, result: dict[str, Any]) -> None:
-        """The sitting ends; ``result`` is the champion's metrics, empty when an error ended it."""
+        """The session ends; ``result`` is the champion's metrics, empty when an error ended it."""
         ...
 
 
@@ -121,7 +120,7 @@ class TensorBoard:
     Args:
         folder: the run's folder.
         hyperparameters: the configuration, for the hparams tab.
-        generation: generations done; later events of an earlier sitting are purged.
+        generation: generations done; later events of an earlier session are purged.
         evaluations: evaluations done, likewise.
     """
 
@@ -133,9 +132,7 @@ class TensorBoard:
         self._hyperparameters = {
             name: value
             for name, value in hyperparameters.items()
-            if value is not None
-            and not FIELDS[name].metadata["changeable"]
-            and understands(FIELDS[name], kind)
+            if value is not None and not FIELDS[name].metadata["changeable"] and understands(FIELDS[name], kind)
         }
         group = group_of(folder)
         if group is not None:  # so that trials can be told by what `galab compare` takes for one
@@ -164,8 +161,8 @@ class TensorBoard:
         # One event holds all curves of a generation: a call per curve would cost more than a small generation.
         self._by_generation.add(_scalars(curves), line["generation"])
         self._by_evaluations.add(_scalars(chosen), line["evaluations"])
-        if USE in line:
-            self._by_generation.add(_use_image(line[USE]), line["generation"])
+        if MEMORY_USE in line:
+            self._by_generation.add(_use_image(line[MEMORY_USE]), line["generation"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness)]
             if finite.size > 1:
@@ -202,7 +199,7 @@ class Progress:
 
     Attributes:
         generation: generations done.
-        evaluations: (member, example) pairs, over all sittings.
+        evaluations: (member, example) pairs, over all sessions.
         fraction: how much of it is done, by the stop rules that can tell.
         validation_accuracy: the champion's, at the last report.
     """
@@ -214,16 +211,16 @@ class Progress:
 
 
 class ProgressRecorder:
-    """Says now and then how far a trial has come.
+    """Reports now and then how far a trial has come.
 
     Args:
         stop: the stop rules.
-        observe: hears it.
+        progress: called with it.
     """
 
-    def __init__(self, stop: StopRules, observe: Callable[[Progress], None]) -> None:
+    def __init__(self, stop: StopRules, progress: Callable[[Progress], None]) -> None:
         self._stop = stop
-        self._observe = observe
+        self._progress = progress
         self._accuracy: float | None = None
         self._said = 0.0
 
@@ -235,7 +232,7 @@ class ProgressRecorder:
             return
         self._said = now
         done = self._stop.fraction(line["generation"], line["seconds"])
-        self._observe(Progress(line["generation"], line["evaluations"], done, self._accuracy))
+        self._progress(Progress(line["generation"], line["evaluations"], done, self._accuracy))
 
     def close(self, result: dict[str, Any]) -> None:
         """See :class:`Recorder`."""
@@ -268,26 +265,26 @@ def _evaluations_tag(name: str) -> str:
     return "by_evaluations/" + name.replace("/", "_")
 
 
-class Clock:
+class Stopwatch:
     """Wall time since it was made, in seconds, without the pauses in which other trials are at work."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._spent = 0.0
 
-    def lap(self) -> float:
+    def split(self) -> float:
         """Seconds since the last lap."""
         self.pause()
         elapsed, self._spent = self._spent, 0.0
         return elapsed
 
     def pause(self) -> None:
-        """Stop counting until :meth:`go_on`."""
+        """Stop counting until :meth:`resume`."""
         now = time.perf_counter()
         self._spent += now - self._start
         self._start = now
 
-    def go_on(self, seconds: float) -> None:
+    def resume(self, seconds: float) -> None:
         """Count again; ``seconds`` of the pause were spent for this trial."""
         self._spent += seconds
         self._start = time.perf_counter()

@@ -15,7 +15,7 @@ from galab.config.parsing import SMOOTH
 from galab.contracts import Examples, Task
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 
 
 class TrueGradient:
@@ -52,9 +52,7 @@ class TrueGradient:
             return None
         return {name: -part for name, part in gradient.items()}
 
-    def measured(
-        self, centre: Mapping[str, Tensor], examples: Examples
-    ) -> tuple[dict[str, float], dict[str, Tensor]]:
+    def measured(self, centre: Mapping[str, Tensor], examples: Examples) -> tuple[dict[str, float], dict[str, Tensor]]:
         """What the task measures of a network, and the gradient of its mean loss, in float32.
 
         Args:
@@ -81,9 +79,7 @@ class TrueGradient:
         }
         return {name: float(total.detach().sum()) / len(examples) for name, total in sums.items()}, gradient
 
-    def flat(
-        self, layout: Layout, weights: NDArray[np.float32], examples: Examples
-    ) -> NDArray[np.float32] | None:
+    def flat(self, layout: Layout, weights: NDArray[np.float32], examples: Examples) -> NDArray[np.float32] | None:
         """:meth:`at` as one vector.
 
         Args:
@@ -92,9 +88,9 @@ class TrueGradient:
             examples: on what.
 
         Returns:
-            (D,) the gradient; None where there is none.
+            (D,) the gradient; None where the fitness has none.
         """
-        parts = {name: part.to(self._device) for name, part in tensors_of(layout, Centre(weights)).items()}
+        parts = {name: part.to(self._device) for name, part in tensors_of(layout, WeightVector(weights)).items()}
         found = self.at(parts, examples)
         if found is None:
             return None

@@ -1,4 +1,4 @@
-"""Whose code may run.
+"""Which code of the user's own may run.
 
 A configuration may name code: ``moons.py:moons``. When it is typed by hand it runs, and is remembered in the user's own
 state folder by its content. When it comes out of a checkpoint, which may be a stranger's, it runs only if it is
@@ -28,20 +28,20 @@ _CALLED = {"task": TASKS, "model": MODELS, "strategy": STRATEGIES}
 
 
 def remember(config: RunConfig, names: Iterable[str] = CODE) -> None:
-    """Note the code that somebody asked for by hand."""
-    prints = prints_of(config, names) - _remembered()
-    if not prints:
+    """Note the code that the user asked for by hand."""
+    fingerprints = code_fingerprints(config, names) - _remembered()
+    if not fingerprints:
         return
     try:
         _store().parent.mkdir(parents=True, exist_ok=True)
         with _store().open("a", encoding="utf-8") as handle:
-            handle.writelines(f"{line}\n" for line in sorted(prints))
+            handle.writelines(f"{line}\n" for line in sorted(fingerprints))
     except OSError as error:
         logger.warning("could not note your own code in '%s' (%s): later commands need --trust", _store(), error)
 
 
 def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE) -> None:
-    """Refuse code that a checkpoint or a file names and nobody here asked for.
+    """Refuse code that a checkpoint or a file names and the user never asked for.
 
     Raises:
         UsageError: the code is unknown, or has changed since.
@@ -51,16 +51,16 @@ def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE
         return
     for name in names:
         for reference in _references(config, name):
-            if _print(reference) not in _remembered():
+            if _fingerprint(reference) not in _remembered():
                 raise UsageError(
                     f"expected code that you have run before for {flag(name)} '{reference}', got new or changed code; "
                     "look at it, and if you want it to run say --trust (in Python: trust=True)"
                 )
 
 
-def prints_of(config: RunConfig, names: Iterable[str] = CODE) -> frozenset[str]:
+def code_fingerprints(config: RunConfig, names: Iterable[str] = CODE) -> frozenset[str]:
     """Fingerprints of the code that a configuration names."""
-    return frozenset(_print(reference) for name in names for reference in _references(config, name))
+    return frozenset(_fingerprint(reference) for name in names for reference in _references(config, name))
 
 
 def _references(config: RunConfig, name: str) -> list[str]:
@@ -75,7 +75,7 @@ def _references(config: RunConfig, name: str) -> list[str]:
     return [reference for reference in names if ":" in reference]
 
 
-def _print(reference: str) -> str:
+def _fingerprint(reference: str) -> str:
     """A fingerprint of code: the content of a file, or the name of an installed module."""
     place = reference.rpartition(":")[0]
     if place.endswith(".py") and Path(place).is_file():

@@ -14,14 +14,14 @@ from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError, NoViableChildError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.sources import Given
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.sources import VectorSource
 from galab.genome.initial import Founders
 from galab.genome.random import Table
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.strategies.load import vector_strategy
-from galab.strategies.vectors import Vectors
-from galab.training.search import Parts, SearchBase, start_of
+from galab.strategies.vectors import VectorStrategyAdapter
+from galab.training.search import SearchBase, SearchInputs, initial_centre
 
 
 class VectorSearch(SearchBase):
@@ -29,32 +29,34 @@ class VectorSearch(SearchBase):
 
     Attributes:
         config: the configuration.
-        strategy: whom to evaluate, and what follows from the scores.
+        strategy: proposes weight vectors and learns from their fitness.
         evaluator: scores members.
         executor: carries out a generation's evaluation.
     """
 
-    def __init__(self, config: RunConfig, strategy: Vectors, evaluator: Evaluator, minibatches: Minibatches) -> None:
+    def __init__(
+        self, config: RunConfig, strategy: VectorStrategyAdapter, evaluator: Evaluator, minibatches: Minibatches
+    ) -> None:
         self.config = config
         self.strategy = strategy
         self.evaluator = evaluator
-        self.executor = Here(Given(strategy.members, evaluator), minibatches, fitness=config.fitness)
+        self.executor = LocalExecutor(VectorSource(strategy.members, evaluator), minibatches, fitness=config.fitness)
 
     @classmethod
-    def build(cls, parts: Parts) -> VectorSearch:
+    def build(cls, inputs: SearchInputs) -> VectorSearch:
         """The search of a run.
 
         Raises:
             UsageError: the class does not follow the contract, or refuses an argument.
         """
-        config, task, founders = parts.config, parts.task, parts.founders
+        config, task, founders = inputs.config, inputs.task, inputs.founders
         strategy = _strategy(config, founders)
-        twin = parts.twin(VectorSearch)
-        if twin is not None:
-            evaluator, examples = twin.evaluator, twin.executor.examples
+        reused = inputs.reusable_search(VectorSearch)
+        if reused is not None:
+            evaluator, examples = reused.evaluator, reused.executor.examples
         else:
             evaluator = Evaluator(
-                parts.module, founders.layout, task,
+                inputs.module, founders.layout, task,
                 chunk=config.chunk, precision=config.precision, device=torch.device(config.device),
             )  # fmt: skip
             examples = evaluator.prepared(task.train)
@@ -64,7 +66,7 @@ class VectorSearch(SearchBase):
     @staticmethod
     def replica(
         config: RunConfig, founders: Founders, law: Table, state: dict[str, Any], device: torch.device
-    ) -> Vectors:
+    ) -> VectorStrategyAdapter:
         """The strategy of a run at generation 0, without its network and its data: it can be told scores of a log.
 
         Args:
@@ -97,9 +99,9 @@ class VectorSearch(SearchBase):
 
     def candidates(self) -> tuple[list[int], Sequence[Member]]:
         """The centre, numbered by its generation."""
-        return [self.strategy.generation], [Centre(self.strategy.centre)]
+        return [self.strategy.generation], [WeightVector(self.strategy.centre)]
 
-    def line(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
+    def log_fields(self, cohort: Cohort, scores: Scores, outcome: Outcome, records: int) -> dict[str, Any]:
         """How far the centre moved, its length on report generations, and step sizes where the strategy has some."""
         line: dict[str, Any] = {"estimate_change": self.strategy.change}
         sizes = self.strategy.step_sizes
@@ -129,30 +131,30 @@ class VectorSearch(SearchBase):
                 "another one; correct the class: state_dict() must hold everything needed to continue"
             )
 
-    def news(self) -> dict[str, Any]:
+    def update_for_workers(self) -> dict[str, Any]:
         """Where the strategy is: a worker moves its own, and this tells whether to the same place."""
         return {"generation": self.strategy.generation, "checksum": self.strategy.checksum}
 
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
         """All of it: the strategy is told nothing else."""
         return fitness
 
-    def follow(self, news: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
         """Whether the strategy here is where that of the news is."""
-        return self.news() == news
+        return self.update_for_workers() == update
 
-    def hear(self, fitness: NDArray[np.float64]) -> None:
+    def receive_result(self, result: NDArray[np.float64]) -> None:
         """Move on."""
         self.strategy.ask()
         try:
-            self.strategy.tell(Scores(fitness))
+            self.strategy.tell(Scores(result))
         except NoViableChildError:  # the run says so, and ends
             return
 
 
-def _strategy(config: RunConfig, founders: Founders) -> Vectors:
+def _strategy(config: RunConfig, founders: Founders) -> VectorStrategyAdapter:
     inner = vector_strategy(
-        config.strategy, start_of(founders),
+        config.strategy, initial_centre(founders),
         run_key=founders.run_key, population=config.population, sigma=config.sigma,
     )  # fmt: skip
-    return Vectors(inner, config.strategy, config.population)
+    return VectorStrategyAdapter(inner, config.strategy, config.population)

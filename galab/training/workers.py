@@ -1,30 +1,28 @@
-"""The workers of a run: what builds its experiment anew in each of them, and what keeps them where it is."""
+"""The worker processes of a run: how each builds the same search, and how it follows that of the run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.errors import GalabError, NumericProfileError, UsageError
-from galab.evaluation.executors.local import Here
 from galab.evaluation.executors.worker import require_children
-from galab.evaluation.executors.worker_pool import Processes
+from galab.evaluation.executors.worker_pool import WorkerPool
 from galab.evaluation.numeric_profile import differences
-from galab.evaluation.sources import Part
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.training.build import build, network_and_task, profile_of
 from galab.training.checkpoint import buffers_of, versions
 from galab.training.saved_state import fit_network
-from galab.training.search import Experiment, Search, SharedSearch
-from galab.training.trust import prints_of
+from galab.training.search import RunComponents, Search, SharedSearch
+from galab.training.trust import code_fingerprints
 
 
 def check_workers(config: RunConfig) -> None:
@@ -38,22 +36,23 @@ def check_workers(config: RunConfig) -> None:
 
 
 @contextmanager
-def with_workers(experiment: Experiment) -> Iterator[Experiment]:
-    """The same experiment with its executor in processes, where the configuration asks for them."""
-    workers, search = experiment.config.workers, experiment.search
+def with_workers(components: RunComponents) -> Iterator[RunComponents]:
+    """The same components with an executor of worker processes, where the configuration asks for them."""
+    workers, search = components.config.workers, components.search
     if not workers:
-        yield experiment
+        yield components
         return
-    pool = Processes(_here(search), _Leader(_shared(search)), Blueprint.of(experiment), workers)
+    shared = _shared(search)
+    pool = WorkerPool(shared, partial(_state_of, shared), WorkerSearchFactory.of(components), workers)
     try:
-        yield replace(experiment, pool=pool)
+        yield replace(components, pool=pool)
     finally:
         pool.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
-    """Everything that a worker needs to build what it computes with; calling it does so.
+class WorkerSearchFactory:
+    """Everything that a worker needs to build its search; calling it builds the search.
 
     Code of the user's own is loaded again by its name, from the folder that the run was started in, and must be what
     the run began with.
@@ -65,7 +64,7 @@ class Blueprint:
         buffers: the module's.
         profile: the numeric profile of the run.
         fingerprint: of the task's data.
-        prints: of the user's own code.
+        fingerprints: of the user's own code.
         place: the current folder.
     """
 
@@ -75,19 +74,19 @@ class Blueprint:
     buffers: dict[str, NDArray[Any]]
     profile: dict[str, Any]
     fingerprint: str
-    prints: frozenset[str]
+    fingerprints: frozenset[str]
     place: str
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Blueprint:
-        """What an experiment was built of."""
-        config = experiment.config
+    def of(cls, components: RunComponents) -> WorkerSearchFactory:
+        """What the components of a run were built of."""
+        config = components.config
         return cls(
-            config, experiment.founders, experiment.law, buffers_of(experiment.module), profile_of(experiment),
-            experiment.task.fingerprint, prints_of(config), os.getcwd(),
+            config, components.founders, components.law, buffers_of(components.module), profile_of(components),
+            components.task.fingerprint, code_fingerprints(config), os.getcwd(),
         )  # fmt: skip
 
-    def __call__(self) -> _Follower:
+    def __call__(self) -> SharedSearch:
         """Build it.
 
         Raises:
@@ -96,71 +95,30 @@ class Blueprint:
         """
         os.chdir(self.place)
         module, task = network_and_task(self.config)
-        if prints_of(self.config) != self.prints or task.fingerprint != self.fingerprint:
+        if code_fingerprints(self.config) != self.fingerprints or task.fingerprint != self.fingerprint:
             raise UsageError(
                 "expected a worker to find the code and the data that the run began with, got others: they were "
                 "changed meanwhile; put them back and resume the run"
             )
         fit_network(module, self.founders.layout, self.buffers, "the run")
-        experiment = build(self.config, module, task, law=self.law, founders=self.founders)
-        different = differences(self.profile, profile_of(experiment))
+        components = build(self.config, module, task, law=self.law, founders=self.founders)
+        different = differences(self.profile, profile_of(components))
         if different:
             raise NumericProfileError(
                 f"expected workers to compute as the run does, got {'; '.join(different)} in one of them; use "
                 "--workers 0"
             )
-        return _Follower(_shared(experiment.search))
+        return _shared(components.search)
 
 
 def _shared(search: Search) -> SharedSearch:
-    """The search, which others than those that workers can share refuse with their configuration."""
+    """The search, where workers can share it; the configuration refuses workers for any other."""
     if not isinstance(search, SharedSearch):
         raise GalabError(f"expected a search that workers can share, got {type(search).__name__}; use --workers 0")
     return search
 
 
-def _here(search: Search) -> Here:
-    """The executor of this process."""
-    assert isinstance(search.executor, Here)
-    return search.executor
-
-
-class _Leader:
-    """See :class:`galab.evaluation.executors.worker.Leader`."""
-
-    def __init__(self, search: SharedSearch) -> None:
-        self._search = search
-
-    def state(self) -> dict[str, Any]:
-        search = self._search
-        recent = {"recent": search.recent()}
-        return {"strategy": search.strategy.state_dict(), "versions": versions(), **search.state(), **recent}
-
-    def news(self) -> dict[str, Any]:
-        return self._search.news()
-
-    def heard(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        return self._search.heard(fitness)
-
-
-class _Follower:
-    """See :class:`galab.evaluation.executors.worker.Follower`."""
-
-    def __init__(self, search: SharedSearch) -> None:
-        self._search = search
-
-    @property
-    def executor(self) -> Here:
-        return _here(self._search)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._search.restore(state, state["recent"])
-
-    def follow(self, news: dict[str, Any], parts: Sequence[Part]) -> bool:
-        return self._search.follow(news, [part.births for part in parts])
-
-    def settle(self) -> None:
-        self._search.settle()
-
-    def hear(self, heard: NDArray[np.float64]) -> None:
-        self._search.hear(heard)
+def _state_of(search: SharedSearch) -> tuple[dict[str, Any], NDArray[Any]]:
+    """The state of a search and its recent records, for a worker that starts."""
+    state = {"strategy": search.strategy.state_dict(), "versions": versions(), **search.state()}
+    return state, search.recent_records()

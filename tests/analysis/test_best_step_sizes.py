@@ -10,6 +10,7 @@ from galab.analysis.step_size import Moment, collapse, interpolated, moment_of_e
 SIGMAS = [2.0**power for power in range(-8, 3)]
 
 
+@pytest.mark.slow
 def test_a_sphere_has_the_step_size_of_the_expected_maximum() -> None:
     # f(w) = -|w|^2 / 2 at distance R in D dimensions: the change is -sigma R z_1 - sigma^2 |z|^2 / 2, in high dimension
     # sigma R e_n - sigma^2 D / 2, whose best sigma is R e_n / D, with e_n the expected maximum of n normals.

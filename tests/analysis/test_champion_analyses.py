@@ -12,7 +12,6 @@ from analysis_runs import CLOUDS_WITH_FAILURES
 from analysis_runs import KINDS as RUNS
 from analysis_runs import SMALL as BASE
 
-from galab.analysis.alignment import is_perceptron, layers_of, weights_in
 from galab.analysis.base import Analysis
 from galab.analysis.generation_size import generation_size
 from galab.analysis.landscape import landscape
@@ -20,6 +19,7 @@ from galab.analysis.meeting import meeting
 from galab.analysis.neuron import neuron
 from galab.analysis.robustness import robustness
 from galab.analysis.variance import variance
+from galab.analysis.weight_space import is_perceptron, layers_of, weights_in
 from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
 from galab.genome.step_sizes import sigma
@@ -136,6 +136,7 @@ def test_a_network_with_exchanged_neurons_has_no_barrier(evolve: Evolve) -> None
     assert not is_perceptron(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(5, 2)))
 
 
+@pytest.mark.slow
 def test_networks_that_cannot_be_aligned_say_so(evolve: Evolve) -> None:
     first, second = evolve("first", **KINDS["memories"]), evolve("second", seed=8, **KINDS["memories"])
     found = landscape(open_saved(first), silent, other=str(second), directions=1, examples=20)
@@ -154,6 +155,7 @@ def test_equal_levels_of_two_runs(evolve: Evolve) -> None:
         landscape(open_saved(second), silent, level=-3.0, generation=2, directions=1, examples=20)
 
 
+@pytest.mark.slow
 def test_mutations_of_no_length_harm_nothing(evolve: Evolve, tmp_path: Path) -> None:
     run = open_saved(evolve())
     found = robustness([run], silent, sizes="1e-30,1e-29,1", mutants=4, ancestors=4, examples=200)
@@ -240,6 +242,7 @@ def test_the_gain_of_one_child_is_the_mean_gain(evolve: Evolve, tmp_path: Path) 
     assert said["share_improving"] == (gains > 0).mean()
 
 
+@pytest.mark.slow
 def test_a_small_step_gains_what_a_linear_fitness_would(evolve: Evolve) -> None:
     run = open_saved(evolve(batch=0, sigma=0.0005, sigma_floor=0.0001, step_size="fixed", hidden="8"))
     said = generation_size(run, silent, children=1024, moments=1, examples=0).values["moments"][0]
@@ -273,7 +276,7 @@ def test_weights_into_neurons_and_their_drift(evolve: Evolve, tmp_path: Path) ->
     assert [one["neuron"] for one in found.values["chosen"]] == np.argsort(-lengths).tolist()
     one = found.values["chosen"][0]
     assert one["deviation"] == pytest.approx(np.sqrt((parts["hidden.0.weight"][one["neuron"]] ** 2).mean()))
-    line = History(run).line(History(run).champion())
+    line = History(run).descent(History(run).champion())
     assert found.values["drift_deviation"] == pytest.approx(
         np.sqrt(sum(float(sigma(birth.log_sigma)) ** 2 for birth in line[1:]))
     )

@@ -82,6 +82,7 @@ def test_the_tail_agrees_with_scipy_on_both_sides() -> None:
     assert of.log10_mutations_for(0.9, 2410, normal=True) < of.log10_mutations_for(0.9, 2410)
 
 
+@pytest.mark.slow
 def test_the_best_of_n_is_as_large_as_simulated() -> None:
     size, count = 100, 64
     found = of.cosines(noise(200 * count, size), np.eye(size)[3]).reshape(200, count).max(axis=1)
@@ -161,6 +162,7 @@ def test_even_and_odd_parts_are_told_apart() -> None:
     assert math.isnan(of.even_to_odd(lost))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("rough_figures")
 @pytest.mark.parametrize("bare", [False, True])
 def test_odd_pictures_are_drawn(bare: bool, tmp_path: Path) -> None:

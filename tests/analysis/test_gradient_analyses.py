@@ -73,6 +73,7 @@ def test_every_kind_of_run_has_an_answer(runs: Callable[[str], Path], kind: str,
     assert "10^" in law.sentence
 
 
+@pytest.mark.slow
 def test_the_same_question_has_the_same_answer(runs: Callable[[str], Path]) -> None:
     one, again = (gradient_cosine(open_saved(runs("ga")), silent, **QUICK) for _ in range(2))
     assert one.values == again.values
@@ -176,6 +177,7 @@ def test_a_lone_checkpoint_has_an_answer_but_no_past(runs: Callable[[str], Path]
         gradients(open_saved(lone), silent, generation=0)
 
 
+@pytest.mark.slow
 def test_earlier_moments_can_be_asked_for(runs: Callable[[str], Path]) -> None:
     for kind in ("ga", "eggroll"):
         saved = open_saved(runs(kind))

@@ -47,6 +47,7 @@ def test_every_analysis_says_what_it_is_and_what_may_be_chosen(name: str) -> Non
     assert all(one.help and isinstance(one.default, (int, float, str, type(None))) for one in options_of(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "vectors", [np.zeros((3, 2)), np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]])]
 )

@@ -88,6 +88,7 @@ def test_every_run_has_an_answer_or_a_sentence(
         assert ASKED[name](saved).sentence == found.sentence, "asked again, the answer is another one"
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_line_add_up_to_what_the_run_measured(evolve: Any) -> None:
     saved = evolve(batch=0, crossover="none", generations=9)
     found = replay(saved, quiet)
@@ -99,7 +100,7 @@ def test_the_steps_of_a_line_add_up_to_what_the_run_measured(evolve: Any) -> Non
     from galab.saved_runs.probe import Probe
 
     probe = Probe(saved)
-    first = probe.fitness([history.member(history.line(history.champion())[0].id)], probe.examples())[0]
+    first = probe.fitness([history.member(history.descent(history.champion())[0].id)], probe.examples())[0]
     assert sum(one["sum"] for one in kinds) == pytest.approx(last - first, rel=1e-5)
     # On the full set, without elites, the best is selected always, and whoever is selected was among the best.
     broods = found.values["broods"]

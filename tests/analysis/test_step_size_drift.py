@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from galab.analysis.step_size_drift import drift, with_rounding
+from galab.analysis.step_size import drift, with_rounding
 from galab.operators.step_size import Fixed, LogNormal, MeanReverting, ThreePoint, predicted_spread
 
 GENERATIONS = 10_000
 SIZE = 1_000
 
 
+@pytest.mark.slow
 def test_over_ten_thousand_generations_the_mean_reverting_spread_stays_at_its_prediction():
     """Within 2 %: deviations are forgotten in 1/r = 100 births, so there are about 95 independent looks at S numbers.
 
@@ -33,6 +34,7 @@ def test_over_ten_thousand_generations_the_mean_reverting_spread_stays_at_its_pr
     assert steps.std() == pytest.approx(0.1 / math.log(2) * math.sqrt(10), rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_log_normal_spread_grows_with_the_root_of_the_generations():
     rule = LogNormal(7)
     found = drift(rule, SIZE, GENERATIONS, every=100)

@@ -28,6 +28,7 @@ def evolved(generations: int, search: Search | None = None, **options: object) -
     return search
 
 
+@pytest.mark.slow
 def test_it_finds_the_optimum() -> None:
     start = fitness(evolved(1).best())
     assert fitness(evolved(60).best()) > max(-0.05, start)

@@ -81,6 +81,7 @@ def test_the_matrix_is_found_to_the_last_digits(find: Any, rank: int) -> None:
     assert last["fitness_std"] > 0.01, "sigma is as it was: no schedule is needed"
 
 
+@pytest.mark.slow
 def test_a_small_population_moves_in_directions_of_its_own(find: Any) -> None:
     """With 8 pairs the cosine is about 0.09, and the law holds there too."""
     lines = find(population=16, lr=0.02, generations=60, batch=32)

@@ -21,6 +21,7 @@ def test_importing_galab_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_three_functions(tmp_path: Path, small: dict[str, Any]) -> None:
     heard: list[dict[str, Any]] = []
     result = galab.run(name="one", runs=tmp_path, hooks=[heard.append], **small)

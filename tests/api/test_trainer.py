@@ -25,6 +25,7 @@ def fitness(model: nn.Module) -> float:
     return -error(model)
 
 
+@pytest.mark.slow
 def test_it_trains_the_model_in_place_and_tells_its_history() -> None:
     model, heard = nn.Linear(4, 2), []
     before = error(model)

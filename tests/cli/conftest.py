@@ -22,7 +22,9 @@ class Said(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def quick(no_waiting_for_the_disk: None, images_read_once: None, rough_figures: None) -> None:
+def quick(
+    no_waiting_for_the_disk: None, images_read_once: None, rough_figures: None, forked_processes: None
+) -> None:
     """All tests here write run folders, and many of them figures."""
 
 

@@ -36,6 +36,7 @@ def test_an_unknown_analysis_is_answered_with_the_closest(sentence: Any) -> None
     assert "no analysis is called 'memry'. Did you mean 'memory'? `galab analyze --help` lists the names." in said
 
 
+@pytest.mark.slow
 def test_memories_of_a_run_are_written_down(galab: Any, bank: Any) -> None:
     import galab as library
 
@@ -81,6 +82,7 @@ def test_a_checkpoint_has_files_of_its_own_and_others_stay_as_they_are(galab: An
     assert (tmp_path / "analysis" / "memory-alone.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_of_one_generation_and_the_same_numbers_again(galab: Any, bank: Any) -> None:
     path = bank("one", "--generations", 1)
     once = galab("analyze", "memory", path).out
@@ -88,6 +90,7 @@ def test_a_run_of_one_generation_and_the_same_numbers_again(galab: Any, bank: An
     assert galab("analyze", "memory", path).out == once
 
 
+@pytest.mark.slow
 def test_angles_of_a_torus_are_not_planted(galab: Any, bank: Any) -> None:
     path = bank("projected", options="heads=6, bank=random, norm=torus")
     said = galab("analyze", "memory", path).out
@@ -97,6 +100,7 @@ def test_angles_of_a_torus_are_not_planted(galab: Any, bank: Any) -> None:
     assert json.loads((path / "analysis" / "memory.json").read_text())["planted"] is None
 
 
+@pytest.mark.slow
 def test_whatever_cannot_be_analysed_is_one_sentence(sentence: Any, evolve: Any, bank: Any, tmp_path: Path) -> None:
     plain = evolve("plain")
     assert "expected a network with memories, such as --model memory" in sentence("analyze", "memory", plain, code=2)

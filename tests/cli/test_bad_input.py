@@ -104,6 +104,7 @@ def test_a_bad_checkpoint(sentence: Any, evolve: Any, damage: Any, command: str)
     assert not Path("out.pt").exists()
 
 
+@pytest.mark.slow
 def test_after_deleting_a_bad_checkpoint_the_run_goes_on(galab: Any, evolve: Any) -> None:
     run, unbroken = evolve(), evolve("unbroken", "--generations", 8)
     flipped(run / "checkpoints" / "gen_000005.pkl")
@@ -235,6 +236,7 @@ def test_a_task_that_only_fails(sentence: Any, galab: Any, good_calls: int) -> N
         assert "every checkpoint follows" in galab("verify", "runs/clouds").out
 
 
+@pytest.mark.slow
 def test_a_full_disk(sentence: Any, galab: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run, unbroken = evolve(), evolve("unbroken", "--generations", 9)
     before = content(run / "checkpoints")

@@ -1,4 +1,4 @@
-"""``galab bench`` on the command line: what it prints, refuses and writes."""
+"""``galab benchmark`` on the command line: what it prints, refuses and writes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 2 are twice as fast as all others."""
-    from galab.doctor.benchmark import Prepared
-    from galab.doctor.interleaved_timing import Lap
+    from galab.doctor.benchmark import PreparedRun
+    from galab.doctor.interleaved_timing import Timing
 
-    def lap(self: Any) -> Lap:
-        return Lap(0.002, 0.010 if self.numerics["chunk"] == 2 else 0.022, 0.0, 192.0)
+    def time_generation(self: Any) -> Timing:
+        return Timing(0.002, 0.010 if self.numerics["chunk"] == 2 else 0.022, 0.0, 192.0)
 
-    monkeypatch.setattr(Prepared, "lap", lap)
+    monkeypatch.setattr(PreparedRun, "time_generation", time_generation)
 
 
+@pytest.mark.slow
 def test_it_takes_the_flags_of_run_and_writes_nothing(galab: Any) -> None:
     said = galab("bench", *SMALL, *QUICK)
     assert "digits" in said.out
@@ -50,6 +51,7 @@ def test_it_takes_the_flags_of_run_and_writes_nothing(galab: Any) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast")
 def test_the_best_settings_are_named_with_the_command(galab: Any) -> None:
     said = galab("bench", *SMALL, *QUICK).out
@@ -74,6 +76,7 @@ def test_tuning_options_writes_a_file_that_run_accepts(galab: Any) -> None:
     assert (saved["chunk"], saved["children"]) == (2, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast")
 def test_tuning_a_run_prints_the_command_that_goes_on(galab: Any, evolve: Any) -> None:
     path = evolve()

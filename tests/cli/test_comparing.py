@@ -53,6 +53,7 @@ def compare(galab: Any, *arguments: Any) -> Any:
     return json.loads(galab("compare", *arguments, "-f", "json").out)
 
 
+@pytest.mark.slow
 def test_effect_sizes_are_those_of_the_values(galab: Any, made_up: list[str]) -> None:
     answer = compare(galab, *made_up)
     last = answer["budgets"][-1]
@@ -88,6 +89,7 @@ def test_axes(galab: Any, made_up: list[str], axis: str, places: float, fast: li
     assert f"at {'1.5' if axis == 'seconds' else {'generations': 6, 'evaluations': 60}[axis]} {axis}" in said
 
 
+@pytest.mark.slow
 def test_times_to_a_level_with_runs_that_never_reach_it(galab: Any, made_up: list[str]) -> None:
     answer = compare(galab, *made_up, "--axis", "generations", "--to", "0.5,0.65")
     half, more = answer["targets"]
@@ -105,6 +107,7 @@ def test_times_to_a_level_with_runs_that_never_reach_it(galab: Any, made_up: lis
     assert "never: not within 6 generations, where mine/slow/seed_0 ended without reaching it" in said
 
 
+@pytest.mark.slow
 def test_a_run_that_was_watched_less_long_sets_the_horizon(galab: Any, made_up: list[str]) -> None:
     log = Path("mine/slow/seed_0/log.jsonl")
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:2]))
@@ -113,6 +116,7 @@ def test_a_run_that_was_watched_less_long_sets_the_horizon(galab: Any, made_up: 
     assert [(row["reached"], row["later"]) for row in target["groups"]] == [(0, 1), (1, 2)]
 
 
+@pytest.mark.slow
 def test_csv_has_every_row_and_a_wrong_number_is_refused(galab: Any, sentence: Any, made_up: list[str]) -> None:
     said = galab("compare", *made_up, "--to", "0.5", "-f", "csv").out
     rows = list(csv.DictReader(io.StringIO(said)))
@@ -124,6 +128,7 @@ def test_csv_has_every_row_and_a_wrong_number_is_refused(galab: Any, sentence: A
     assert "got '-1'" in sentence("compare", *made_up, "--at=-1", code=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("axis", "unit"), [("seconds", "milliseconds"), ("generations", "generations")])
 def test_tensorboard_reads_the_same_groups(galab: Any, made_up: list[str], axis: str, unit: str) -> None:
     galab("compare", "mine", "--by", "children", "--axis", axis, "--tensorboard", "board")
@@ -150,6 +155,7 @@ def test_tensorboard_reads_the_same_groups(galab: Any, made_up: list[str], axis:
     assert len(list(Path("board/children 6").iterdir())) == 1  # the first call's events are gone
 
 
+@pytest.mark.slow
 def test_a_folder_of_other_things_is_left_alone(galab: Any, sentence: Any, made_up: list[str]) -> None:
     assert "expected --tensorboard to name a new folder" in sentence(
         "compare", *made_up, "--tensorboard", "mine", code=2
@@ -160,6 +166,7 @@ def test_a_folder_of_other_things_is_left_alone(galab: Any, sentence: Any, made_
     assert all(Path(folder).resolve().is_relative_to(Path("board").resolve()) for folder in said["tensorboard"])
 
 
+@pytest.mark.slow
 def test_runs_of_a_group_say_so_in_their_own_hparams(galab: Any) -> None:
     flags = ["--task", "digits", "--hidden", "4", "--batch", "32", "--parents", "3", "--threads", "1"]
     flags += ["--generations", "2", "--jobs", "1", "-q", "--name", "grid", "--seeds", "0-1"]

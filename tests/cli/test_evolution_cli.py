@@ -91,6 +91,7 @@ def test_the_centre_is_evaluated_and_exported(galab: Any, climb: Any) -> None:
     assert torch.load("centre.pt")["output.weight"].shape == (10, 4)
 
 
+@pytest.mark.slow
 def test_many_seeds_and_a_sweep(galab: Any) -> None:
     flags = [flag for flag in EVOLUTION if flag not in ("--seed", "5")]
     assert "2 of 2 trials finished" in galab("run", *flags, "--seeds", "0-1", "--jobs", 1, "--name", "many").out
@@ -98,6 +99,7 @@ def test_many_seeds_and_a_sweep(galab: Any) -> None:
     assert "compare runs/swept --by lr" in swept
 
 
+@pytest.mark.slow
 def test_a_run_from_another_kind_of_run(galab: Any, climb: Any, evolve: Any) -> None:
     es, ga = climb("es"), evolve("ga", "--survival", "plus")
     short = ["--generations", 2, "--threads", 1, "-q", "--name"]
@@ -147,6 +149,7 @@ def test_doctor_as_json_and_csv(galab: Any) -> None:
     assert [float(row["sigma"]) for row in rows] == pytest.approx([0.025, 0.05, 0.1, 0.2, 0.4])
 
 
+@pytest.mark.slow
 def test_doctor_looks_at_the_machine_as_before_and_at_another_runs_weights(
     galab: Any, climb: Any, evolve: Any, sentence: Any
 ) -> None:

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SMALL = [
     "--task", "digits", "--hidden", "4", "--batch", "32", "--threads", "1", "--generations", "4", "--save-every", "2",
     "--report-every", "2",
@@ -31,6 +33,7 @@ def test_everything_says_that_gradients_are_used(galab: Any) -> None:
     assert "every checkpoint follows from the seed and the data" in galab("verify", run).out
 
 
+@pytest.mark.slow
 def test_many_seeds_a_sweep_and_a_comparison(galab: Any) -> None:
     galab("run", *SMALL, "--strategy", "adam", "--seeds", "1-2", "--jobs", 1, "--name", "many", "-q")
     galab("sweep", "--grid", "strategy=sgd,adam", "--seeds", "0", *SMALL, "--jobs", 1, "--name", "swept", "-q")

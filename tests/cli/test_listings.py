@@ -43,6 +43,7 @@ def test_list_as_a_table_and_of_another_folder(galab: Any, evolve: Any) -> None:
     assert "\x1b" not in table
 
 
+@pytest.mark.slow
 def test_list_tells_killed_and_new_runs_apart_and_survives_a_damaged_one(galab: Any, evolve: Any) -> None:
     killed, damaged, new = evolve("killed"), evolve("damaged"), evolve("new")
     status = json.loads((killed / "status.json").read_text())
@@ -163,10 +164,11 @@ def test_doctor_names_what_is_wrong_instead_of_failing(
 
 def test_figures_that_are_no_numbers_are_valid_json(galab: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = evolve()
-    monkeypatch.setattr("galab.training.champion.Judge.score", lambda *_: {"test_accuracy": float("nan")})
+    monkeypatch.setattr("galab.training.champion.ChampionSelector.score", lambda *_: {"test_accuracy": float("nan")})
     assert rows_of(galab("evaluate", run, "-f", "json").out, "json")[0]["test_accuracy"] is None
 
 
+@pytest.mark.slow
 def test_show_draws_how_the_search_fares_and_repeats_its_warnings(galab: Any, evolve: Any) -> None:
     flags = ("--sigma", "8", "--step-size", "fixed", "--elites", "1", "--batch", "0", "--generations", "55")
     said = galab("show", evolve("stuck", *flags)).out

@@ -45,6 +45,7 @@ def test_a_group_says_what_it_did_and_what_to_type_next(group: Any) -> None:
     assert "galab resume" not in said.out
 
 
+@pytest.mark.slow
 def test_list_and_show_a_group(galab: Any, group: Any, evolve: Any) -> None:
     group()
     evolve("alone")
@@ -60,6 +61,7 @@ def test_list_and_show_a_group(galab: Any, group: Any, evolve: Any) -> None:
     assert "generation 5" in galab("show", "runs/many/seed_1").out
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_reported_at_the_end_with_status_1(galab: Any, group: Any) -> None:
     group()
     (Path("runs/many/seed_1") / "founders.pkl").write_bytes(b"damaged")

@@ -74,6 +74,7 @@ def words(found: Reader) -> str:
     return " ".join(found.words)
 
 
+@pytest.mark.slow
 def test_a_run_says_everything(galab: Any, evolve: Any) -> None:
     run = evolve()
     said = galab("report", run, "-q").out
@@ -94,6 +95,7 @@ def test_a_run_says_everything(galab: Any, evolve: Any) -> None:
     assert text.index("--children") < text.index("others: defaults") < text.index("--elites")
 
 
+@pytest.mark.slow
 def test_its_command_makes_the_same_run_again(galab: Any, evolve: Any) -> None:
     run = evolve("first", "--sigma", "0.03", "--crossover", "layer")
     galab("report", run, "-q")
@@ -224,6 +226,7 @@ def test_runs_that_are_short_or_damaged_have_a_report(galab: Any, evolve: Any, w
     assert len(found.images) == 0 if what in ("log", "killed at once") else len(found.images) >= 3
 
 
+@pytest.mark.slow
 def test_values_that_are_not_finite_are_no_points(galab: Any, evolve: Any) -> None:
     run = evolve()
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

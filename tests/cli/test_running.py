@@ -70,6 +70,7 @@ def test_the_stop_rules_are_named(galab: Any) -> None:
     assert "reached the target 0" in galab("run", *FLAGS, "--target", 0).out
 
 
+@pytest.mark.slow
 def test_config_preset_and_flags(galab: Any, evolve: Any) -> None:
     first = evolve()
     galab("run", "--config", first / "config.json", "--name", "again", "-q")
@@ -178,6 +179,6 @@ def test_a_terminal_gets_one_line_that_is_cleared_also_after_an_error(
     def full(*_: Any) -> None:
         raise OSError("the disk burns")
 
-    monkeypatch.setattr("galab.storage.log.Journal.append", full)
+    monkeypatch.setattr("galab.storage.log.LogFile.append", full)
     assert "the disk burns" in galab("run", *FLAGS, code=1).err
     assert len(stopped) == 2, "the cursor of the terminal would stay hidden"

@@ -33,6 +33,7 @@ def test_every_call_is_read_back_as_it_was_spelt(name: str, values: dict[str, An
     assert list(map(type, again.arguments.values())) == [type(values[key]) for key in again.arguments]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NAMES, arguments()), min_size=1, max_size=4))
 def test_commas_in_brackets_and_quotes_part_nothing(calls: list[tuple[str, dict[str, Any]]]) -> None:
     texts = [str(Call(name, values)) for name, values in calls]

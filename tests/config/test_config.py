@@ -271,6 +271,7 @@ def configurations(draw: st.DrawFn) -> RunConfig:
         reject()
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(configurations())
 def test_plain_data_and_json_bring_the_same_configuration_back(config: RunConfig) -> None:

@@ -11,8 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from galab.config import RunConfig
-from galab.doctor.interleaved_timing import Lap
-from galab.doctor.tuning import Found, Machine, Tuner, alike, candidates, counts, parse_settings, short
+from galab.doctor.interleaved_timing import Timing
+from galab.doctor.tuning import (
+    Machine,
+    Tuner,
+    TuningResult,
+    counts_up_to,
+    parse_settings,
+    same_losses,
+    settings_text,
+    values_to_try,
+)
 from galab.errors import GalabError, UsageError
 
 GA = RunConfig(seed=1, threads=2, chunk=32, precision="float32", device="cpu", compile="off")
@@ -38,7 +47,9 @@ class World:
             raise GalabError(reason)
         return Fake(self, config)
 
-    def search(self, config: RunConfig = GA, *, budget: float = 100.0, machine: Machine = TWO, **more: Any) -> Found:
+    def search(
+        self, config: RunConfig = GA, *, budget: float = 100.0, machine: Machine = TWO, **more: Any
+    ) -> TuningResult:
         options: dict[str, Any] = {"settings": ("precision", "threads", "chunk"), "asked": ()} | more
         return Tuner(config, self.make, machine, until=budget, clock=lambda: self.now, **options).search()
 
@@ -58,16 +69,16 @@ class Fake:
     def profile(self) -> dict[str, Any]:
         return {"threads": self.config.threads, "chunk": self.config.chunk}
 
-    def settle(self) -> None: ...
+    def prepare_process(self) -> None: ...
 
-    def first(self) -> NDArray[np.float64]:
-        self.lap()
+    def first_losses(self) -> NDArray[np.float64]:
+        self.time_generation()
         return np.array(self.world.losses(self.config))
 
-    def lap(self) -> Lap:
+    def time_generation(self) -> Timing:
         seconds = self.world.seconds(self.config)
         self.world.now += seconds
-        return Lap(0.1 * seconds, 0.8 * seconds, 0.1 * seconds, 6400.0)
+        return Timing(0.1 * seconds, 0.8 * seconds, 0.1 * seconds, 6400.0)
 
     def peak(self) -> float | None:
         return 1e9
@@ -76,7 +87,7 @@ class Fake:
         self.world.closed.append(self.config)
 
 
-def names(found: Found) -> list[str]:
+def names(found: TuningResult) -> list[str]:
     return [row.name for row in found.rows]
 
 
@@ -122,9 +133,9 @@ def test_times_of_another_hour_are_put_beside_those_of_the_default() -> None:
     world.seconds = lambda c: (0.1 if world.now < 25 else 0.3) / (2 if c.threads == 1 and c.chunk == 32 else 1)
     found = world.search(settings=("threads", "chunk"))
     one = next(row for row in found.rows if row.name == "--threads 1")
-    assert found.seconds(one) == pytest.approx(found.rows[0].lap.seconds / 2)
+    assert found.seconds(one) == pytest.approx(found.rows[0].timing.seconds / 2)
     other = next(row for row in found.rows if row.name == "--threads 1 --chunk 8")
-    assert found.seconds(other) == pytest.approx(found.rows[0].lap.seconds)
+    assert found.seconds(other) == pytest.approx(found.rows[0].timing.seconds)
 
 
 def test_other_losses_are_left_out_and_said() -> None:
@@ -179,12 +190,12 @@ def test_a_forward_that_did_not_compile_is_no_candidate() -> None:
 
 def test_precision_is_held_to_its_own_tolerance() -> None:
     losses = np.array([2.0, np.nan])
-    assert alike(losses + 1e-5, losses, "float32")
-    assert not alike(losses + 1e-3, losses, "float32")
-    assert alike(losses + 1e-3, losses, "bfloat16")
-    assert not alike(losses + 0.2, losses, "bfloat16")
-    assert not alike(np.array([2.0, 1.0]), losses, "bfloat16"), "who failed there must fail here"
-    assert not alike(np.array([np.nan, np.nan]), losses, "bfloat16")
+    assert same_losses(losses + 1e-5, losses, "float32")
+    assert not same_losses(losses + 1e-3, losses, "float32")
+    assert same_losses(losses + 1e-3, losses, "bfloat16")
+    assert not same_losses(losses + 0.2, losses, "bfloat16")
+    assert not same_losses(np.array([2.0, 1.0]), losses, "bfloat16"), "who failed there must fail here"
+    assert not same_losses(np.array([np.nan, np.nan]), losses, "bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -205,26 +216,26 @@ def test_precision_is_held_to_its_own_tolerance() -> None:
     ],
 )
 def test_what_is_tried(name: str, config: RunConfig, machine: Machine, wanted: list[dict[str, Any]]) -> None:
-    assert candidates(name, config, {"chunk": config.chunk or 64, "members": 32}, machine) == wanted
+    assert values_to_try(name, config, {"chunk": config.chunk or 64, "members": 32}, machine) == wanted
 
 
 def test_workers_are_tried_with_their_share_of_the_cores_and_of_the_members() -> None:
     four = dataclasses.replace(TWO, cores=4)
-    found = candidates("workers", GA, {"chunk": 32, "members": 32}, four)
+    found = values_to_try("workers", GA, {"chunk": 32, "members": 32}, four)
     shares = [(one["workers"], one["threads"], one.get("chunk")) for one in found]
     assert shares == [(2, 2, 16), (3, 1, 11), (4, 1, 8)]
 
 
 def test_bfloat16_is_tried_without_units_for_it_when_it_is_asked_for() -> None:
-    assert candidates("precision", GA, {}, TWO, asked=True) == [{"precision": "bfloat16"}]
+    assert values_to_try("precision", GA, {}, TWO, asked=True) == [{"precision": "bfloat16"}]
     found = World(lambda c: 0.1).search(settings=("precision",), asked=("precision",))
     assert names(found) == ["default", "--precision bfloat16"]
 
 
 def test_words() -> None:
-    assert counts(3) == [1, 2, 3]
-    assert counts(6) == [1, 2, 4, 6]
-    assert short(ES, {"chunk": 64, "compiled": True}) == "chunk 64, float32, compiled, 2 threads"
+    assert counts_up_to(3) == [1, 2, 3]
+    assert counts_up_to(6) == [1, 2, 4, 6]
+    assert settings_text(ES, {"chunk": 64, "compiled": True}) == "chunk 64, float32, compiled, 2 threads"
     assert parse_settings("chunk, threads,chunk") == ("chunk", "threads")
     for text in ("chunks", ""):
         with pytest.raises(UsageError, match="expected --vary to name some of .*chunk, compile, got"):

@@ -14,8 +14,8 @@ from galab.config import RunConfig
 from galab.config.resolve import decide
 from galab.evaluation.blocks import Minibatches
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.sources import Decoded
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.sources import GenomeSource
 from galab.genome.decoder import Decoder
 from galab.genome.initial import founders_given, founders_of
 from galab.genome.random import table
@@ -58,7 +58,9 @@ class Bench:
             self.module, founders.layout, task, chunk=5, precision="float32", device=torch.device("cpu")
         )
         self.minibatches = Minibatches(task.train, batch, 3)
-        self.here = Here(Decoded(self.decoder, self.evaluator), self.minibatches, fitness=fitness, **options)
+        self.here = LocalExecutor(
+            GenomeSource(self.decoder, self.evaluator), self.minibatches, fitness=fitness, **options
+        )
 
 
 @pytest.fixture

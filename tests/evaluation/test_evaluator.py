@@ -88,6 +88,7 @@ def test_bfloat16_is_close_to_float32_and_not_the_same(make_task, make_members, 
         assert np.array_equal(np.argsort(coarse), np.argsort(exact))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("chunk", [5, 8, 32])
 @pytest.mark.parametrize("name", SHAPES)

@@ -14,16 +14,16 @@ from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.evaluation.batched import product_cache
 from galab.evaluation.batched.compiled import compiler
-from galab.evaluation.batched.product_cache import outer_product
-from galab.evaluation.delta_evaluator import FamilyEvaluator
-from galab.evaluation.delta_source import Families
+from galab.evaluation.batched.product_cache import base_product
+from galab.evaluation.delta_evaluator import DeltaEvaluator
+from galab.evaluation.delta_source import DeltaSource
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.sources import Decoded, cut
+from galab.evaluation.sources import GenomeSource, split_cohort
 from galab.genome.births import Birth
 from galab.models import MLP
 from galab.training.build import build
 from galab.training.resolve import resolve
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,47 +45,45 @@ NETWORKS = {
 
 def test_what_is_remembered_of_children_is_bounded(monkeypatch):
     monkeypatch.setattr(product_cache, "_MOST_BORN_BYTES", 1000)
-    side = experiment(batch=0)
-    side.search.begin()
+    side = components(batch=0)
+    side.search.initial_records()
     for _ in range(3):
         cohort, scores = generation(side)
-        assert side.search.decoded._bases._born_bytes <= 1000
+        assert side.search.source._bases._born_bytes <= 1000
         np.testing.assert_allclose(scores.fitness, decoded_scores(side, scores, cohort), rtol=2e-5)
         advance(side, scores)
 
 
-def experiment(module: nn.Module | None = None, **changes) -> Experiment:
+def components(module: nn.Module | None = None, **changes) -> RunComponents:
     config = resolve(RunConfig(**(BASE | changes)))
     return build(config, MLP((12,), 5, (16,)) if module is None else module, classification((12,), 90))
 
 
-def decoded_scores(side: Experiment, scores: Scores, cohort) -> np.ndarray:
+def decoded_scores(side: RunComponents, scores: Scores, cohort) -> np.ndarray:
     """Fitness of the same cohort with every member's weights formed."""
     search = side.search
-    evaluator = Evaluator(
-        side.module, side.layout, side.task, chunk=8, precision="float32", device=torch.device("cpu")
-    )
+    evaluator = Evaluator(side.module, side.layout, side.task, chunk=8, precision="float32", device=torch.device("cpu"))
     members = [search.decoder.decode(number) for number in cohort.births["id"].tolist()]
     examples = search.executor._minibatches.of(cohort.generation)
     return -evaluator.measure(members, examples).means["loss"]
 
 
-def generation(side: Experiment):
+def generation(side: RunComponents):
     cohort = side.strategy.ask()
     scores = side.executor.score(cohort)
     return cohort, scores
 
 
-def advance(side: Experiment, scores: Scores) -> None:
-    side.search.after(side.strategy.tell(scores))
+def advance(side: RunComponents, scores: Scores) -> None:
+    side.search.after_tell(side.strategy.tell(scores))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("rank", "granularity"), [(1, "global"), (3, "tensor"), (2, "row-column")])
 def test_children_score_as_when_decoded(network, rank, granularity):
-    side = experiment(NETWORKS[network](), mutate_rank=rank, granularity=granularity, batch=40)
-    side.search.begin()
-    assert isinstance(side.search.decoded, Families)
+    side = components(NETWORKS[network](), mutate_rank=rank, granularity=granularity, batch=40)
+    side.search.initial_records()
+    assert isinstance(side.search.source, DeltaSource)
     for _ in range(3):
         cohort, scores = generation(side)
         assert len(cohort.births) > 12 or cohort.generation == 1  # an elite is scored again
@@ -98,14 +96,15 @@ def test_children_score_as_when_decoded(network, rank, granularity):
 @pytest.mark.parametrize("changes", [{"norm_penalty": 0.1}, {"mutate": "dense"}, {"crossover": "row"},
                                      {"mutate": "low-rank:0.5,dense:0.5"}])  # fmt: skip
 def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
-    assert isinstance(experiment(**changes).search.decoded, Decoded)
+    assert isinstance(components(**changes).search.source, GenomeSource)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_compiled_scores_are_the_eager_ones():
-    eager, compiled = experiment(batch=32), experiment(batch=32, compile="on")
+    eager, compiled = components(batch=32), components(batch=32, compile="on")
     for side in (eager, compiled):
-        side.search.begin()
+        side.search.initial_records()
     assert compiled.search.numerics["compiled"]
     assert not eager.search.numerics["compiled"]
     for _ in range(3):
@@ -117,28 +116,30 @@ def test_compiled_scores_are_the_eager_ones():
     assert compiled.search.evaluator.recompilations == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_an_axis_of_length_one_is_compiled_once_whatever_its_stride():
     task = classification((1, 12), 90)
     task.train = dataclasses.replace(task.train, inputs=task.train.inputs.as_strided((90, 1, 12), (12, 0, 1)))
     config = resolve(RunConfig(**(BASE | {"batch": 32, "compile": "on"})))
     side = build(config, nn.Sequential(nn.Flatten(), MLP((12,), 5, (16,))), task)
-    side.search.begin()
+    side.search.initial_records()
     generation(side)
     assert side.search.evaluator.compiled
     assert side.search.evaluator.recompilations == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", ["off", "on"])
 def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
     """What a long run has carried along, somebody who comes to it later computes to the same bits."""
-    long = experiment(batch=0, compile=compile, parents=3)
-    long.search.begin()
+    long = components(batch=0, compile=compile, parents=3)
+    long.search.initial_records()
     for _ in range(21):  # beyond an anchor in generation 16
         cohort, scores = generation(long)
-        late = Families(long.search.decoder, long.search.evaluator, long.search.decoded._bases._lineage)
+        late = DeltaSource(long.search.decoder, long.search.evaluator, long.search.source._bases._lineage)
         examples = long.search.executor._minibatches.of(cohort.generation)
-        parts = cut(cohort, late.starts(cohort))
+        parts = split_cohort(cohort, late.starts(cohort))
         for part, measured in zip(parts, late.measured(parts, examples, None), strict=True):
             got = -measured.measurements.means["loss"]
             assert got.tolist() == scores.fitness[part.first : part.first + len(part)].tolist()
@@ -147,14 +148,14 @@ def test_products_that_follow_the_lineage_hang_on_nothing_else(compile):
 
 
 def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
-    sides = {batch: experiment(batch=batch) for batch in (0, 30)}
-    assert {batch: side.search.decoded._bases._lineage is not None for batch, side in sides.items()} == {
+    sides = {batch: components(batch=batch) for batch in (0, 30)}
+    assert {batch: side.search.source._bases._lineage is not None for batch, side in sides.items()} == {
         0: True, 30: False,
     }  # fmt: skip
     side = sides[0]
-    side.search.begin()
+    side.search.initial_records()
     made: list[int] = []
-    monkeypatch.setattr(product_cache, "outer_product", lambda *args, **kw: made.append(1) or outer_product(*args, **kw))
+    monkeypatch.setattr(product_cache, "base_product", lambda *args, **kw: made.append(1) or base_product(*args, **kw))
     counts = []
     for _ in range(17):
         made.clear()
@@ -167,8 +168,8 @@ def test_products_follow_where_examples_stay_and_nowhere_else(monkeypatch):
 
 
 def test_a_child_that_leaves_the_range_is_lethal():
-    side = experiment(batch=30, sigma=8.0, sigma_ceiling=8.0, distribution="cauchy")
-    side.search.begin()
+    side = components(batch=30, sigma=8.0, sigma_ceiling=8.0, distribution="cauchy")
+    side.search.initial_records()
     found = {}
     for _ in range(8):
         cohort, scores = generation(side)
@@ -186,8 +187,8 @@ def test_a_child_that_leaves_the_range_is_lethal():
 
 
 def test_one_bad_member_fails_alone():
-    side = experiment(batch=30)
-    side.search.begin()
+    side = components(batch=30)
+    side.search.initial_records()
     bad = side.strategy.ask()
     (ninth,) = bad.births["id"][[9]]
     runner = side.search.evaluator._runner
@@ -211,22 +212,22 @@ def test_one_bad_member_fails_alone():
 
 
 def test_parents_scored_for_a_diagnosis_score_as_in_a_cohort():
-    side = experiment(batch=30)
-    side.search.begin()
+    side = components(batch=30)
+    side.search.initial_records()
     _, scores = generation(side)
     advance(side, scores)
     elites, again = generation(side)
     elite = int(elites.births["id"][12])
     phenotype = side.search.decoder.decode(elite)
     examples = side.search.executor._minibatches.of(2)
-    measured = side.search.decoded.of([0, 1], [phenotype] * 2, examples, None)
+    measured = side.search.source.of([0, 1], [phenotype] * 2, examples, None)
     assert (-measured.measurements.means["loss"]).tolist() == [again.fitness[12]] * 2
 
 
 def test_factors_are_the_mutation_but_for_rounding():
     for granularity in ("global", "tensor", "row-column"):
-        side = experiment(granularity=granularity, mutate_rank=3, sigma=0.02)
-        side.search.begin()
+        side = components(granularity=granularity, mutate_rank=3, sigma=0.02)
+        side.search.initial_records()
         cohort = side.strategy.ask()
         decoder = side.search.decoder
         ids = cohort.births["id"].tolist()
@@ -240,8 +241,8 @@ def test_factors_are_the_mutation_but_for_rounding():
 
 
 def test_an_elite_is_told_apart_from_itself():
-    side = experiment(batch=30)
-    side.search.begin()
+    side = components(batch=30)
+    side.search.initial_records()
     _, scores = generation(side)
     advance(side, scores)
     cohort = side.strategy.ask()
@@ -253,8 +254,8 @@ def test_an_elite_is_told_apart_from_itself():
 
 
 def test_the_bound_says_who_may_be_lethal():
-    side = experiment(sigma=2.0, sigma_ceiling=8.0)
-    side.search.begin()
+    side = components(sigma=2.0, sigma_ceiling=8.0)
+    side.search.initial_records()
     cohort = side.strategy.ask()
     descents = side.search.decoder.deltas(cohort.births["id"].tolist(), 1, 1)
     assert not descents.doubtful().any()
@@ -264,8 +265,8 @@ def test_the_bound_says_who_may_be_lethal():
 
 
 def test_a_birth_without_mutation_is_its_own_base():
-    side = experiment()
-    side.search.begin()
+    side = components()
+    side.search.initial_records()
     side.search.pedigree.add(Birth(100, (0,), 1, 0, 0, 0, 0))
     assert side.search.decoder.deltas([100], 1, 1).bases == [100]
 
@@ -273,6 +274,7 @@ def test_a_birth_without_mutation_is_its_own_base():
 LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [0, 30])
 @pytest.mark.parametrize(
     ("sizes", "changes"),
@@ -290,9 +292,9 @@ LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}
 def test_scores_hang_neither_on_the_chunk_nor_on_who_else_has_room(sizes, changes, batch, room, monkeypatch):
     monkeypatch.setattr("galab.evaluation.delta_evaluator._BASES_BYTES", room)
     parents, children, chunk = sizes
-    side = experiment(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
-    side.search.begin()
-    assert isinstance(side.search.evaluator, FamilyEvaluator)
+    side = components(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
+    side.search.initial_records()
+    assert isinstance(side.search.evaluator, DeltaEvaluator)
     for _ in range(8):
         cohort, scores = generation(side)
         np.testing.assert_allclose(scores.fitness, decoded_scores(side, scores, cohort), rtol=2e-5)

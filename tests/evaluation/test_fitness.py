@@ -13,16 +13,16 @@ from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.fitness import (
+    DETERMINISTIC,
     EXAMPLE_SCORES,
     FITNESS,
     NEEDS,
-    STEADY,
     class_means,
+    deterministic_scores,
     mean_squares,
     means_of,
     repeats,
     require_classes,
-    steady_scores,
 )
 from galab.genome.weights import Phenotype
 
@@ -63,7 +63,7 @@ def test_means_over_examples_join_the_tasks_own():
      ("expected-accuracy", "expected-accuracy")],
 )  # fmt: skip
 def test_without_chance_coins_become_probabilities(base, measured):
-    found = steady_scores(base)
+    found = deterministic_scores(base)
     scores = None if found is None else found(torch.zeros(1, 3, 2), torch.tensor([0, 1, 0]), 0)
     assert (scores is None) == (measured is None)
     if scores is not None:
@@ -75,8 +75,8 @@ def test_without_chance_coins_become_probabilities(base, measured):
 def test_only_coins_make_a_score_that_does_not_repeat(base):
     # Nor does that of a child's step, which it has taken once.
     assert repeats(parse_fitness(base)) == (base not in ("sampled-accuracy", *DIRECTIONAL))
-    assert repeats(parse_fitness(f"wrong,{base}" if base != "wrong" else base)) == (base not in STEADY)
-    assert repeats(parse_fitness(STEADY.get(base, base)))
+    assert repeats(parse_fitness(f"wrong,{base}" if base != "wrong" else base)) == (base not in DETERMINISTIC)
+    assert repeats(parse_fitness(DETERMINISTIC.get(base, base)))
 
 
 def test_mean_squares_are_in_weight_units():

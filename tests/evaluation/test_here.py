@@ -13,8 +13,8 @@ from galab.contracts import Cohort
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import Minibatches
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.sources import Decoded
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.sources import GenomeSource
 from galab.genome.decoder import Decoder
 from galab.genome.initial import founders_of
 from galab.genome.random import table
@@ -167,7 +167,7 @@ def test_it_learns_with_norms_in_bfloat16(task):
     strategy = GeneticAlgorithm(config, step_size_rule(config, 1))
     decoder = Decoder(developer(config, founders, table("normal")), strategy.pedigree)
     evaluator = Evaluator(module, founders.layout, task, chunk=3, precision="bfloat16", device=torch.device("cpu"))
-    here = Here(Decoded(decoder, evaluator), Minibatches(task.train, 0, 1), fitness="cross-entropy")
+    here = LocalExecutor(GenomeSource(decoder, evaluator), Minibatches(task.train, 0, 1), fitness="cross-entropy")
     best = []
     for _ in range(15):
         scores = here.score(strategy.ask())

@@ -53,6 +53,7 @@ def test_each_fitness_is_that_of_plain_modules_block_by_block(base, batch, bench
         bench.strategy.tell(scores)
 
 
+@pytest.mark.slow
 def test_drawn_answers_change_with_the_generation_and_average_to_what_is_expected(bench_of):
     drawn, expected = (bench_of(fitness=f"{base}-accuracy") for base in ("sampled", "expected"))
     cohort = drawn.strategy.ask()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.sigma_line_evaluator import LineEvaluator
+from galab.evaluation.sigma_line_evaluator import SigmaLineEvaluator
 from galab.genome.weights import Layout
 from galab.tasks import Classification
 
@@ -71,7 +71,7 @@ NETWORKS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def evaluators(network: str) -> tuple[LineEvaluator, Evaluator, Layout, Classification]:
+def evaluators(network: str) -> tuple[SigmaLineEvaluator, Evaluator, Layout, Classification]:
     random = np.random.default_rng(0)
     parts = [(random.standard_normal((n, 1, 6, 6)), random.integers(0, 3, n)) for n in (90, 8, 8)]
     for inputs, _ in parts:
@@ -84,7 +84,7 @@ def evaluators(network: str) -> tuple[LineEvaluator, Evaluator, Layout, Classifi
     )
     device = torch.device("cpu")
     plain = Evaluator(module, layout, task, chunk=8, precision="float32", device=device)
-    return LineEvaluator(module, layout, task, plain, device=device, chunk=4), plain, layout, task
+    return SigmaLineEvaluator(module, layout, task, plain, device=device, chunk=4), plain, layout, task
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -64,6 +64,7 @@ def test_linear_at_every_size(pairs, antithetic, rank, examples, steps, rows, co
     assert_same(got, by_loop(F.linear, members, x, weight, bias, own and members > 1))
 
 
+@pytest.mark.slow
 @given(
     pairs=st.integers(1, 2),
     antithetic=st.booleans(),

@@ -10,9 +10,9 @@ from galab.contracts import Cohort, Scores
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches
 from galab.evaluation.es_evaluator import PerturbedEvaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.executors.worker_pool import spread, votes
-from galab.evaluation.sources import Around, cut, joined
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.executors.worker_pool import assign_parts, parent_affinity
+from galab.evaluation.sources import PerturbedSource, join_scores, split_cohort
 from galab.genome.births import Birth, to_rows
 from galab.genome.random import table
 from galab.genome.weights import Layout
@@ -52,14 +52,14 @@ def test_parts_of_a_cohort_of_genomes(bench_of, options):
         assert other.strategy.ask().births.tobytes() == cohort.births.tobytes()
         other.decoder.pin(other.strategy.parents.tolist())
         alone |= dict(zip([part.number for part in own], other.here.scored(own), strict=True))
-    same(joined(parts, [alone[number] for number in range(4)]), whole)
+    same(join_scores(parts, [alone[number] for number in range(4)]), whole)
 
 
 @pytest.fixture
 def around(task):
     """An executor of members around a centre, with little groups of directions; and a cohort of 56 members."""
 
-    def make(*, antithetic: bool, groups: int, fitness: str = "cross-entropy") -> tuple[Here, Cohort]:
+    def make(*, antithetic: bool, groups: int, fitness: str = "cross-entropy") -> tuple[LocalExecutor, Cohort]:
         with torch.random.fork_rng():
             torch.manual_seed(3)
             module = MLP((6,), 5, hidden=(7,)).eval().requires_grad_(False)
@@ -70,13 +70,13 @@ def around(task):
         directions = Directions(plan, table("normal"), 3, device, 1 << 20, 16)
         evaluator = PerturbedEvaluator(module, plan, task, chunk=6, batch=0, precision="float32", device=device)
         centre = {name: value.detach() for name, value in module.named_parameters()}
-        source = Around(
+        source = PerturbedSource(
             centre, directions, evaluator, noise_of=lambda generation: generation, sigma=lambda _: 0.1, groups=groups
         )
         births = np.zeros(56, dtype=MEMBER)
         births["id"] = np.arange(56) // (2 if antithetic else 1)
         births["sign"] = 1 - 2 * (np.arange(56) % 2) if antithetic else 1
-        return Here(source, Minibatches(task.train, 0, 3), fitness=fitness), Cohort(1, births, 56)
+        return LocalExecutor(source, Minibatches(task.train, 0, 3), fitness=fitness), Cohort(1, births, 56)
 
     return make
 
@@ -97,7 +97,7 @@ def test_parts_of_a_cohort_around_a_centre(around, antithetic, groups):
         for worker in range(workers):
             own = parts[worker::workers]
             answers |= dict(zip([part.number for part in own], here.scored(own), strict=True))
-        same(joined(parts, [answers[part.number] for part in parts]), whole)
+        same(join_scores(parts, [answers[part.number] for part in parts]), whole)
 
 
 def test_no_parts_are_no_scores(around):
@@ -107,12 +107,12 @@ def test_no_parts_are_no_scores(around):
 
 def test_answers_find_their_places():
     cohort = Cohort(7, np.zeros(5, dtype=MEMBER), 5)
-    parts = cut(cohort, [0, 2, 4])
+    parts = split_cohort(cohort, [0, 2, 4])
     assert [(part.generation, part.number, part.first, len(part), part.members) for part in parts] == [
         (7, 0, 0, 2, 5), (7, 1, 2, 2, 5), (7, 2, 4, 1, 5),
     ]  # fmt: skip
     nan = np.nan
-    found = joined(parts, [
+    found = join_scores(parts, [
         Scores(np.array([1.0, nan]), {1: "b"}, {1: "w"}, {"loss": np.array([1.0, nan])}, 10, cache_hits=2),
         Scores(np.array([nan, nan]), {0: "c", 1: "d"}),
         Scores(np.array([5.0]), metrics={"loss": np.array([5.0]), "late": np.array([6.0])}, evaluations=5),
@@ -130,17 +130,17 @@ def test_answers_find_their_places():
 def test_parts_are_spread_evenly_whatever_workers_like(count, workers):
     random = np.random.Generator(np.random.Philox(count))
     for liked in (np.zeros((count, workers), int), random.integers(0, 9, (count, workers))):
-        chosen = spread(liked)
+        chosen = assign_parts(liked)
         taken = np.bincount(chosen, minlength=workers)
         assert taken.sum() == count
         assert taken.max() - taken.min() <= 1
-    assert spread(np.zeros((count, workers), int)) == sorted(spread(np.zeros((count, workers), int)))
+    assert assign_parts(np.zeros((count, workers), int)) == sorted(assign_parts(np.zeros((count, workers), int)))
 
 
 def test_parts_go_where_their_parents_are_decoded():
     rows = to_rows([Birth(10 + n, (n % 4, 4 + n % 4), 1, 0, 0, 1, 1) for n in range(4)])
-    parts = cut(Cohort(1, rows, 4), [0, 1, 2, 3])
-    liked = votes(parts, [{1, 5, 3}, {0, 4, 2, 6}])
+    parts = split_cohort(Cohort(1, rows, 4), [0, 1, 2, 3])
+    liked = parent_affinity(parts, [{1, 5, 3}, {0, 4, 2, 6}])
     assert liked.tolist() == [[0, 2], [2, 0], [0, 2], [1, 0]]
-    assert spread(liked) == [1, 0, 1, 0]
-    assert spread(votes(parts, [set(), {0, 1, 2, 3}])) == [0, 0, 1, 1]  # not all can
+    assert assign_parts(liked) == [1, 0, 1, 0]
+    assert assign_parts(parent_affinity(parts, [set(), {0, 1, 2, 3}])) == [0, 0, 1, 1]  # not all can

@@ -12,7 +12,7 @@ from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.genome.random import table
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, draw, plan_of
+from galab.operators.es_noise import DenseNoise, draw, plan_of
 
 SIGMA = 0.2
 
@@ -43,7 +43,7 @@ def written_out(module, plan, centre, noise, place: int, sign: float, task):
     weights = {}
     for tensor in plan.tensors:
         part = noise[tensor.name]
-        if isinstance(part, Dense):
+        if isinstance(part, DenseNoise):
             step = part.values[place]
         else:
             step = (part.a[place] @ part.b[place].t() / tensor.rank**0.5).view(tensor.shape)
@@ -126,6 +126,7 @@ def test_one_member_that_raises_fails_alone(make_task):
         assert loss == pytest.approx(before[key]["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_a_compiled_forward_scores_like_the_eager_one_in_pairs_and_alone(task):
     module, plan, centre = parts(2)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from galab.evaluation import numeric_profile
@@ -14,12 +15,13 @@ for name in ("exp", "log", "tanh"):
     real = getattr(torch, name)
     setattr(torch, name, lambda x, real=real, name=name: called.append((name, x.numel(), x.dtype)) or real(x))
 import galab.evaluation.numeric_profile as process
-process.settle_kernels()
-process.settle_kernels()
+process.warm_up_kernels()
+process.warm_up_kernels()
 print(sorted(called, key=str))
 """
 
 
+@pytest.mark.slow
 def test_every_function_is_called_on_one_number_first():
     """In a process of its own, because a function's first call happens once."""
     said = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout
@@ -34,7 +36,7 @@ def test_an_evaluator_settles_the_kernels_before_its_first_chunk(monkeypatch):
     from galab.tasks import Classification
 
     order = []
-    monkeypatch.setattr(dense_evaluator, "settle_kernels", lambda: order.append("settled"))
+    monkeypatch.setattr(dense_evaluator, "warm_up_kernels", lambda: order.append("settled"))
     monkeypatch.setattr(dense_evaluator, "choose_forward", lambda *_: order.append("probed") or "loop")
     split = torch.zeros(4, 3), torch.tensor([0, 1, 0, 1])
     task = Classification(name="toy", train=split, validation=split, test=split, classes=2)

@@ -12,13 +12,13 @@ import torch
 
 from galab.config import RunConfig
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.memory_evaluator import Recalled
-from galab.evaluation.sources import Decoded
+from galab.evaluation.memory_evaluator import MemoryDeltaSource
+from galab.evaluation.sources import GenomeSource
 from galab.genome.weights import Layout
 from galab.operators.mutation.memory_bank import is_bank_alone
 from galab.training.build import build, network_and_task
 from galab.training.resolve import resolve
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COMMON: dict[str, Any] = {
@@ -35,35 +35,35 @@ VARIANTS = [
 ]  # fmt: skip
 
 
-def experiment_of(**changes: Any) -> Experiment:
+def experiment_of(**changes: Any) -> RunComponents:
     config = resolve(RunConfig(**COMMON | {"generations": 9} | changes))
     return build(config, *network_and_task(config))
 
 
-def play(experiment: Experiment, generations: int) -> Iterator[tuple[Any, Any]]:
+def play(components: RunComponents, generations: int) -> Iterator[tuple[Any, Any]]:
     """Each generation's cohort and scores, before the search hears them."""
-    search = experiment.search
-    search.begin()
+    search = components.search
+    search.initial_records()
     for _ in range(generations):
         cohort = search.strategy.ask()
         scores = search.executor.score(cohort)
         yield cohort, scores
-        search.before(cohort)
-        search.after(search.strategy.tell(scores))
+        search.before_tell(cohort)
+        search.after_tell(search.strategy.tell(scores))
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_scores_are_those_of_the_weights(changes: Any) -> None:
-    experiment = experiment_of(**changes)
-    search = experiment.search
-    assert isinstance(search.decoded, Recalled)
+    components = experiment_of(**changes)
+    search = components.search
+    assert isinstance(search.source, MemoryDeltaSource)
     plain = Evaluator(
-        experiment.module, experiment.layout, experiment.task, chunk=8, precision="float32",
-        device=torch.device("cpu"), telling=True,
+        components.module, components.layout, components.task, chunk=8, precision="float32",
+        device=torch.device("cpu"), reports_usage=True,
     )  # fmt: skip
-    for cohort, scores in play(experiment, 8):
+    for cohort, scores in play(components, 8):
         members = [search.decoder.decode(birth) for birth in cohort.births["id"].tolist()]
-        expected = plain.measure(members, experiment.task.train)
+        expected = plain.measure(members, components.task.train)
         for name, values in expected.means.items():
             np.testing.assert_allclose(scores.metrics[name], values, atol=2e-6, err_msg=name)
         assert not scores.failures
@@ -72,10 +72,10 @@ def test_scores_are_those_of_the_weights(changes: Any) -> None:
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_it_does_not_matter_who_computes_or_what_was_known_before(changes: Any) -> None:
     """Each generation again: by somebody who knows nobody, and member by member of a chunk."""
-    experiment = experiment_of(**changes)
-    search, examples = experiment.search, experiment.search.executor.examples
-    for cohort, scores in play(experiment, 6):
-        fresh = Recalled(search.decoder, search.pedigree, search.evaluator)
+    components = experiment_of(**changes)
+    search, examples = components.search, components.search.executor.examples
+    for cohort, scores in play(components, 6):
+        fresh = MemoryDeltaSource(search.decoder, search.pedigree, search.evaluator)
         parts = search.executor.parts(cohort)
         found = [one for part in parts[::-1] for one in fresh.measured([part], examples, None)][::-1]
         for name in ("loss", "correct"):
@@ -84,17 +84,17 @@ def test_it_does_not_matter_who_computes_or_what_was_known_before(changes: Any) 
 
 
 def test_who_cannot_live_is_named() -> None:
-    experiment = experiment_of(model="memory(heads=24, norm=free)", sigma=8.0, crossover="none", elites=0,
+    components = experiment_of(model="memory(heads=24, norm=free)", sigma=8.0, crossover="none", elites=0,
                                mutate="memory-perturb", survival="plus")  # fmt: skip
-    search = experiment.search
-    lethal = [one for _, scores in play(experiment, 2) for one in scores.lethal.values()]
+    search = components.search
+    lethal = [one for _, scores in play(components, 2) for one in scores.lethal.values()]
     assert lethal == []
     # A free vector at the edge of what can be represented: its next steps leave it.
     weights = search.decoder.decode(search.strategy.parents.tolist()[0]).weights
     weights[: 24 * 16] = 2**31 - 5
     for parent in search.strategy.parents.tolist():
         search.decoder.decode(parent).weights[: 24 * 16] = 2**31 - 5
-    search.decoded._states.clear()
+    search.source._states.clear()
     scores = search.executor.score(search.strategy.ask())
     assert set(scores.lethal.values()) == {"free_memories"}
     assert len(scores.lethal) > 10
@@ -121,11 +121,11 @@ def crashy() -> Crashy:
 
 def test_a_crash_in_a_measure_fails_the_member_alone(tmp_path: Path) -> None:
     (tmp_path / "crash.py").write_text(CRASHY)
-    experiment = experiment_of(task=f"{tmp_path}/crash.py:crashy", model="memory(heads=6, bank=random)",
+    components = experiment_of(task=f"{tmp_path}/crash.py:crashy", model="memory(heads=6, bank=random)",
                                mutate="memory-replace", crossover="none", elites=0, fitness="wrong")  # fmt: skip
-    assert isinstance(experiment.search.decoded, Recalled)
+    assert isinstance(components.search.source, MemoryDeltaSource)
     failed = 0
-    for _, scores in play(experiment, 4):
+    for _, scores in play(components, 4):
         failed += len(scores.failures)
         assert set(scores.failures.values()) <= {"ValueError: boom"}
         assert np.isnan(scores.fitness[list(scores.failures)]).all()
@@ -140,8 +140,8 @@ def test_a_class_of_somebodys_own_is_scored_as_it_answers(tmp_path: Path) -> Non
         "class Doubting(Memory):\n    def answers(self, near, head, classes):\n"
         "        return super().answers(near, head, classes) * near.amax(-2)[..., None]\n"
     )
-    assert type(experiment_of(model=f"{tmp_path}/own.py:Turned").search.decoded) is Decoded
-    assert type(experiment_of(model=f"{tmp_path}/own.py:Doubting").search.decoded) is Recalled
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Turned").search.source) is GenomeSource
+    assert type(experiment_of(model=f"{tmp_path}/own.py:Doubting").search.source) is MemoryDeltaSource
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_class_of_somebodys_own_is_scored_as_it_answers(tmp_path: Path) -> Non
     ids=str,
 )  # fmt: skip
 def test_where_children_are_no_such_thing_weights_are_formed(changes: Any) -> None:
-    assert type(experiment_of(**changes).search.decoded) is Decoded
+    assert type(experiment_of(**changes).search.source) is GenomeSource
 
 
 @pytest.mark.parametrize(

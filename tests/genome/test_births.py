@@ -27,6 +27,7 @@ def test_a_row_takes_at_most_forty_bytes():
     assert to_rows([Birth(1, (), 0, 0, 0, 0, 0)]).nbytes == 36
 
 
+@pytest.mark.slow
 @given(st.lists(BIRTHS, max_size=8))
 def test_births_survive_being_rows_and_being_bytes(births):
     rows = to_rows(births)

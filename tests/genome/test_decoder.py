@@ -111,6 +111,7 @@ def test_pinned_individuals_stay_and_released_ones_count_again():
     assert decoder._cache._recent.nbytes == NBYTES * len(list(decoder._cache._recent)) <= 2 * NBYTES
 
 
+@pytest.mark.slow
 def test_a_lineage_of_twenty_thousand_births_decodes_cold():
     births = chain(20_000)
     decoder, mutation = decoder_of(births, cache_bytes=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ CPU = torch.device("cpu")
 KEYS = st.integers(0, 2**64 - 1)
 
 
+@pytest.mark.slow
 @given(KEYS, st.integers(0, 2**40), st.integers(0, 300), st.integers(0, 2**40), st.integers(1, 70))
 @example(2**64 - 1, 0, 0, 0, 9)
 @example(2**63, 2**62, 7, 2**62, 4)

@@ -32,6 +32,7 @@ def cold(lineages: list[Lineage]) -> list[np.ndarray]:
     return [lineage.decoder(0).decode(lineage.tip).weights for lineage in lineages]
 
 
+@pytest.mark.slow
 def test_a_cold_rebuild_is_what_the_formulas_say(lineages, cold):
     for lineage, weights in zip(lineages, cold, strict=True):
         assert weights.dtype == np.int32
@@ -48,6 +49,7 @@ def test_the_lineages_are_worth_testing(lineages, cold):
     assert len({digest(weights) for weights in cold}) == COUNT
 
 
+@pytest.mark.slow
 def test_cached_decoding_in_any_order_gives_the_bits_of_a_cold_rebuild(lineages, cold):
     for seed, (lineage, weights) in enumerate(zip(lineages, cold, strict=True)):
         generator = np.random.Generator(np.random.Philox(seed))
@@ -64,6 +66,7 @@ def test_cached_decoding_in_any_order_gives_the_bits_of_a_cold_rebuild(lineages,
         assert decoder.decode(lineage.tip).log_sigma.tolist() == [lineage.births[-1].log_sigma]
 
 
+@pytest.mark.slow
 def test_another_process_decodes_the_same_bits(lineages, cold, tmp_path: Path):
     file = tmp_path / "lineages.json"
     file.write_text(json.dumps([lineage.to_json() for lineage in lineages]))
@@ -72,6 +75,7 @@ def test_another_process_decodes_the_same_bits(lineages, cold, tmp_path: Path):
     assert result.stdout.split() == [digest(weights) for weights in cold]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_carries_the_same_bits(lineages, cold, tmp_path: Path):
     content = [
         {
@@ -98,6 +102,7 @@ def test_a_checkpoint_carries_the_same_bits(lineages, cold, tmp_path: Path):
         assert np.array_equal(from_keyframe.decode(lineage.tip).weights, weights)
 
 
+@pytest.mark.slow
 def test_threads_decode_the_same_bits(lineages):
     with ThreadPoolExecutor(4) as pool:
         for lineage in lineages[:60]:

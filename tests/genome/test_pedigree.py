@@ -33,6 +33,7 @@ def ancestry(births: list[Birth], number: int) -> set[int]:
     return {number}.union(*(ancestry(births, parent) for parent in set(births[number].parents)))
 
 
+@pytest.mark.slow
 @given(trees(), st.data())
 def test_pruning_keeps_exactly_the_living_and_their_ancestors(births, data):
     pedigree = Pedigree(births)
@@ -47,6 +48,7 @@ def test_pruning_keeps_exactly_the_living_and_their_ancestors(births, data):
     assert {each.id for each in pedigree} == set().union(*(ancestry(births, number) for number in survivors))
 
 
+@pytest.mark.slow
 @given(trees(), st.data())
 def test_pruning_generation_by_generation_equals_pruning_once(births, data):
     pedigree, living = Pedigree(), set()
@@ -62,6 +64,7 @@ def test_pruning_generation_by_generation_equals_pruning_once(births, data):
     assert {each.id for each in pedigree} == set().union(*(ancestry(births, number) for number in living))
 
 
+@pytest.mark.slow
 @given(trees(), st.data())
 def test_ancestors_are_the_lineage_oldest_first(births, data):
     asked = data.draw(st.lists(st.sampled_from(range(len(births))), max_size=4))
@@ -70,6 +73,7 @@ def test_ancestors_are_the_lineage_oldest_first(births, data):
     assert all(each == births[each.id] for each in found)
 
 
+@pytest.mark.slow
 @given(trees(), st.data())
 def test_the_common_ancestor_is_the_youngest_whom_all_have(births, data):
     asked = data.draw(st.lists(st.sampled_from(range(len(births))), min_size=1, max_size=5))

@@ -59,6 +59,7 @@ def live(population: Population, cache_bytes: int, rng: np.random.Generator) -> 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("crossover", "granularity"), EVERY_KIND)
 def test_every_kind_of_population_is_the_same_cached_and_cold(crossover, granularity):
     for seed in range(3):
@@ -70,6 +71,7 @@ def test_every_kind_of_population_is_the_same_cached_and_cold(crossover, granula
         assert digest(population.decoder().decode(youngest)) == expected[youngest]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(seed=SEEDS, crossover=NAMES, data=st.data())
 def test_any_order_of_decoding_and_pinning_gives_the_same_bits(seed, crossover, data):
@@ -88,6 +90,7 @@ def test_any_order_of_decoding_and_pinning_gives_the_same_bits(seed, crossover, 
             assert digests((birth, decoder.decode(birth)) for birth in several) == {b: expected[b] for b in several}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crossover", LAWS)
 def test_whoever_is_pinned_everybody_is_the_same(crossover):
     """Pinning one individual makes all its genes base; then its dead relatives, and their children, come back."""
@@ -115,6 +118,7 @@ def test_what_was_decoded_before_the_base_changed_is_not_mixed_with_what_came_af
     assert digests((birth, decoder.decode(birth)) for birth in range(4, 13)) == {b: expected[b] for b in range(4, 13)}
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(seed=SEEDS, crossover=NAMES)
 def test_a_run_and_a_replay_agree(seed, crossover):
@@ -128,6 +132,7 @@ def test_a_run_and_a_replay_agree(seed, crossover):
     assert replayed == {birth: expected[birth] for birth in wanted}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(seed=SEEDS, crossover=NAMES, stop=st.integers(0, 5), cache_bytes=st.integers(0, 400))
 def test_a_checkpoint_continues_with_the_same_bits(seed, crossover, stop, cache_bytes, tmp_path_factory):
@@ -152,6 +157,7 @@ def test_a_checkpoint_continues_with_the_same_bits(seed, crossover, stop, cache_
         resumed.pin(parents)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crossover", [*LAWS, "parameter"])
 def test_threads_decode_the_same_bits(crossover):
     population = random_population(5, crossover)
@@ -167,6 +173,7 @@ def test_threads_decode_the_same_bits(crossover):
             assert genes._known.nbytes == sum(genes._known.get(gene)[0].nbytes for gene in list(genes._known)) <= 400
 
 
+@pytest.mark.slow
 def test_another_process_decodes_the_same_bits():
     seeds = [str(seed) for seed in range(60)]
     command = [sys.executable, random_populations.__file__, *seeds]
@@ -176,6 +183,7 @@ def test_another_process_decodes_the_same_bits():
     assert {each.crossover for each in tips} == set(CROSSOVERS.names())
 
 
+@pytest.mark.slow
 def test_what_everybody_carries_becomes_base_and_is_counted():
     folded = 0
     for seed in range(12):

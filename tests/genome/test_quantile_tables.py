@@ -53,6 +53,7 @@ def test_a_law_of_scipy_has_its_quantiles_at_variance_1(text: str) -> None:
     assert found.sha256 == hashlib.sha256(found.quantiles.astype("<f4").tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SLOW)
 def test_a_law_without_a_formula_has_its_quantiles_too(text: str) -> None:
     found, law = make(text).quantiles.astype(np.float64), SLOW[text]
@@ -137,6 +138,7 @@ def test_a_table_travels_as_a_short_text(text: str) -> None:
     assert (again.name, again.peak, again.sha256) == (found.name, found.peak, found.sha256)
 
 
+@pytest.mark.slow
 def test_texts_that_hold_no_table_are_refused() -> None:
     found = make("scipy:logistic")
     meant, packed = parse(pinned(found)), pack(found)

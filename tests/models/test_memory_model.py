@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from galab.contracts import Telling
+from galab.contracts import ReportsMemoryUse
 from galab.errors import UsageError
 from galab.evaluation.batched.dense import FORWARDS, choose_forward
 from galab.models import build_model
@@ -81,7 +81,7 @@ def test_empty_memories_never_answer_while_one_is_filled():
 def test_an_empty_bank_says_nothing_and_is_far_away():
     module = Memory(SHAPE, CLASSES, heads=8).eval()
     assert not module(examples()).any()
-    module.telling = True
+    module.reports_usage = True
     told = module(examples())
     assert told.shape == (20, CLASSES + 2)
     assert (told[:, CLASSES] == -1).all()
@@ -98,13 +98,13 @@ def test_the_soft_answer_is_a_weighted_mean():
 def test_memories_tell_how_near_and_which():
     module, inputs = filled(), examples()
     plain = module(inputs)
-    module.telling = True
+    module.reports_usage = True
     told = module(inputs)
     torch.testing.assert_close(told[:, :CLASSES], plain)
     near = module.nearness(inputs)
     torch.testing.assert_close(told[:, CLASSES], near.amax(1))
     assert told[:, CLASSES + 1].tolist() == near.argmax(1).tolist()
-    assert isinstance(module, Telling)
+    assert isinstance(module, ReportsMemoryUse)
     assert module.heads == 8
 
 
@@ -140,7 +140,7 @@ def test_plasticity_is_a_parameter_that_answers_do_not_hang_on():
                                      {"norm": "free", "closeness": "distance"}])
 def test_many_banks_at_once_answer_as_each_alone(options):
     module = filled(**options)
-    module.telling = True
+    module.reports_usage = True
     stacks = {name: torch.stack([value + 0.1 * n for n in range(4)]) for name, value in module.named_parameters()}
     name = choose_forward(module, stacks, examples())
     assert name != "loop"

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from museum_checks import (
     CHECKS,
     best_and_champion_are_who_they_say,
+    components,
     directions_have_unit_variance,
     estimate_is_the_weighted_sum,
     estimate_points_along_the_gradient,
     evaluation_leaves_the_centre_alone,
-    experiment,
     members_are_the_centre_plus_signed_steps,
     noise_is_independent,
     sigma_is_in_weight_units,
@@ -30,7 +30,7 @@ from galab.evaluation import es_evaluator
 from galab.evaluation.batched import layer_rules
 from galab.evaluation.batched.low_rank import LowRank
 from galab.operators import es_noise
-from galab.operators.es_noise import Factors
+from galab.operators.es_noise import LowRankNoise
 from galab.strategies import evolution
 from galab.strategies import evolution as estimate
 from galab.training import evolution_search
@@ -101,7 +101,7 @@ def estimate_unscaled(patch: Patch) -> None:
     true = estimate._weighted_sum
 
     def wrong(noise: Any, weights: Any) -> Any:
-        return true(noise, weights) * (noise.a.shape[2] ** 0.5 if isinstance(noise, Factors) else 1)
+        return true(noise, weights) * (noise.a.shape[2] ** 0.5 if isinstance(noise, LowRankNoise) else 1)
 
     patch.setattr(estimate, "_weighted_sum", wrong)
 
@@ -173,7 +173,7 @@ def member_called_the_champion(patch: Patch) -> None:
     """What is saved as the result is one of the noisy members."""
 
     def wrong(self: Any) -> Any:
-        return [self.strategy.generation], [evolution_search.Centre(self.strategy.centre + np.float32(0.01))]
+        return [self.strategy.generation], [evolution_search.WeightVector(self.strategy.centre + np.float32(0.01))]
 
     patch.setattr(evolution_search.EvolutionSearch, "candidates", wrong)
 
@@ -271,6 +271,7 @@ MUSEUM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_galab_as_it_is_passes(check: Callable[..., None]) -> None:
     check()
@@ -296,7 +297,7 @@ def test_each_defect_is_caught(name: str, monkeypatch: Patch) -> None:
 
 def test_a_wrong_low_rank_rule_is_found_out_before_the_first_generation(monkeypatch: Patch) -> None:
     """Every forward is compared with written-out weights when a run starts; a wrong one is not used."""
-    assert experiment().search.numerics["forward"] == "perturbed folded"
+    assert components().search.numerics["forward"] == "perturbed folded"
     wrong_rule(monkeypatch)
-    assert experiment().search.numerics["forward"] != "perturbed folded"
+    assert components().search.numerics["forward"] != "perturbed folded"
     members_are_the_centre_plus_signed_steps()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from galab.genome.random import Stream, table
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, Directions, Factors, Noise, draw, plan_of, size_of
+from galab.operators.es_noise import DenseNoise, Directions, LowRankNoise, Noise, draw, plan_of, size_of
 
 LAYOUT = Layout(("first", "bias", "second"), ((6, 5), (6,), (3, 6)))
 RANKED = plan_of(LAYOUT, 2, ("first", "second"))
@@ -27,7 +27,7 @@ def rows(noise: Noise) -> torch.Tensor:
     """(Q, numbers) all numbers of each direction."""
     parts: list[Any] = []
     for part in noise.values():
-        parts += [part.values.flatten(1)] if isinstance(part, Dense) else [part.a.flatten(1), part.b.flatten(1)]
+        parts += [part.values.flatten(1)] if isinstance(part, DenseNoise) else [part.a.flatten(1), part.b.flatten(1)]
     return torch.cat(parts, dim=1)
 
 
@@ -35,6 +35,7 @@ def whole(plan: Any, generation: int = 2, count: int = 50) -> torch.Tensor:
     return rows(draw(plan, NORMAL, 7, generation, 0, count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [RANKED, DENSE], ids=["factors", "dense"])
 @given(cuts=st.lists(st.integers(0, 50), max_size=6), group=st.sampled_from([1, 2, 16, 64]), most=st.integers(1, 4000))
 def test_any_chunks_in_any_order_are_the_same_bits(plan: Any, cuts: list[int], group: int, most: int) -> None:
@@ -100,8 +101,8 @@ def test_the_bits_are_those_of_philox_at_the_place_that_the_head_of_the_module_n
 def test_factors_and_dense_noise_have_the_shapes_of_their_tensors() -> None:
     noise = draw(RANKED, NORMAL, 7, 1, 0, 5)
     first, bias = noise["first"], noise["bias"]
-    assert isinstance(first, Factors)
-    assert isinstance(bias, Dense)
+    assert isinstance(first, LowRankNoise)
+    assert isinstance(bias, DenseNoise)
     assert (tuple(first.a.shape), tuple(first.b.shape)) == ((5, 6, 2), (5, 5, 2))
     assert tuple(bias.values.shape) == (5, 6)
     assert first.part(1, 3).count == bias.part(1, 3).count == 2
@@ -114,7 +115,7 @@ def test_factors_and_dense_noise_have_the_shapes_of_their_tensors() -> None:
 def test_entries_of_a_direction_have_mean_zero_and_variance_one(law: str, rank: int | None) -> None:
     plan = plan_of(Layout(("w",), ((6, 5),)), rank, ("w",))
     noise = draw(plan, table(law), 7, 1, 0, 20_000)["w"]
-    if isinstance(noise, Factors):
+    if isinstance(noise, LowRankNoise):
         formed = torch.einsum("qmr,qnr->qmn", noise.a, noise.b) / noise.a.shape[2] ** 0.5
     else:
         formed = noise.values

@@ -80,6 +80,7 @@ def test_shared_mutations_are_always_inherited(law):
     assert counted(law, [carrier(*shared), carrier(*shared)], 50) == {frozenset((4, 6, 7)): 50}
 
 
+@pytest.mark.slow
 def test_of_more_than_two_parents_a_mutation_comes_with_the_share_that_carries_it():
     parents = [carrier((1, 1), (2, 1)), carrier((2, 1)), carrier((2, 1), (3, 2)), carrier()]
     found = counted("genes-independent", parents, 20_000)
@@ -109,6 +110,7 @@ def test_aligned_keeps_several_mutations_of_one_generation_together():
 GENES = st.dictionaries(st.integers(0, 30), st.just(0), max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(GENES, min_size=2, max_size=4), st.integers(0, 10**6))
 def test_the_laws_are_what_their_codes_say(sets, number):
     parents = [carrier(*((gene, gene // 4) for gene in genes)) for genes in sets]
@@ -132,6 +134,7 @@ def test_the_laws_are_what_their_codes_say(sets, number):
     assert Aligned(9).carried(parents, child(number)) == common | chosen
 
 
+@pytest.mark.slow
 @given(st.lists(GENES, min_size=2, max_size=3), st.sets(st.integers(0, 30)), st.integers(0, 10**6))
 def test_what_all_have_in_common_may_be_left_out(sets, base, number):
     """Folding mutations that everybody carries into the base changes nobody's child."""

@@ -86,6 +86,7 @@ def test_sizes_stay_nobody_is_double_and_nobody_comes_from_elsewhere(world, migr
                        - sum(resident in source for resident in before) :]
 
 
+@pytest.mark.slow
 @given(WORLDS, st.integers(0, 7))
 def test_the_arguments_are_left_alone(world, migrants):
     islands = [np.array(island, dtype=np.int64) for island in world]

@@ -8,7 +8,7 @@ import torch
 from galab.genome.random import table
 from galab.genome.weights import Layout
 from galab.operators.es_noise import (
-    Dense,
+    DenseNoise,
     Plan,
     cosine,
     draw,
@@ -29,7 +29,7 @@ def measured(plan: Plan, gradient: torch.Tensor, count: int) -> float:
     for first in range(0, count, 20_000):
         parts = []
         for part in draw(plan, table("normal"), 5, 1, first, 20_000).values():
-            if isinstance(part, Dense):
+            if isinstance(part, DenseNoise):
                 parts.append(part.values.flatten(1))
             else:
                 parts.append((torch.einsum("qmr,qnr->qmn", part.a, part.b) / part.a.shape[2] ** 0.5).flatten(1))

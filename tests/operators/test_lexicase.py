@@ -63,6 +63,7 @@ def test_survivors_are_drawn_by_the_definition(cases, count):
     assert_drawn_by(counts, exact(cases, count))
 
 
+@pytest.mark.slow
 @given(competitors=fields(), count=st.integers(0, 11))
 def test_each_place_is_won_by_the_rules_to_the_last_bit(competitors, count):
     """An event has a word for the coin, then one for each case, and the order of these is the order of the cases."""

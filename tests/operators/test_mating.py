@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from galab.errors import UsageError
-from galab.operators.islands import RULES, partners
+from galab.operators.islands import MATING_RULES, partners
 
 LINE = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
 
@@ -32,7 +32,7 @@ def requests(draw: st.DrawFn) -> dict:
         "first": draw(st.lists(st.integers(0, parents - 1), max_size=8)),
         "parents": parents,
         "ways": draw(st.integers(1, 6)),
-        "rule": draw(st.sampled_from(RULES)),
+        "rule": draw(st.sampled_from(MATING_RULES)),
         "choices": draw(st.integers(1, 5)),
         "distances": np.reshape(values, (parents, parents)),
         "groups": groups,
@@ -41,6 +41,7 @@ def requests(draw: st.DrawFn) -> dict:
     }
 
 
+@pytest.mark.slow
 @given(requests())
 def test_partners_are_different_and_of_the_same_island_as_far_as_it_goes(request_):
     found = mates(**request_)
@@ -59,6 +60,7 @@ def test_partners_are_different_and_of_the_same_island_as_far_as_it_goes(request
         assert row == list(itertools.islice(itertools.cycle(once), further)), "repeats come in the same order"
 
 
+@pytest.mark.slow
 @given(requests(), st.data())
 def test_a_child_has_the_same_partners_whoever_its_siblings_are(request_, data):
     found = mates(**request_)

@@ -167,6 +167,7 @@ def test_angles_are_drawn_from_the_whole_circle():
     assert np.histogram(drawn, bins=8, range=(-np.pi, np.pi))[0] == pytest.approx(len(drawn) / 8, rel=0.15)
 
 
+@pytest.mark.slow
 def test_heads_are_chosen_with_equal_odds_among_those_asked_for():
     layout = layout_of()
     parent = parent_of(layout, (0, 2, 5))
@@ -204,6 +205,7 @@ def test_the_birth_says_which_head_where_the_search_has_chosen():
             assert changed_heads(parent.weights, weights, layout)[0] == {head}
 
 
+@pytest.mark.slow
 def test_plasticity_draws_heads_by_powers_of_two_and_changes_with_them():
     layout = layout_of(plastic=True)
     bank, parent = bank_of(layout), parent_of(layout)
@@ -264,6 +266,7 @@ def test_frozen_plasticities_stay():
     assert not bank.plasticities_of(weights).any()
 
 
+@pytest.mark.slow
 @given(arrays(np.int32, st.integers(1, 40), elements=st.integers(-(2**31) + 1, 2**31 - 1)))
 def test_unit_vectors_are_the_nearest_weights_of_exact_arithmetic(vector):
     found = unit(vector)

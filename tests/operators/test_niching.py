@@ -35,6 +35,7 @@ def populations(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array([draw(FITNESS) for _ in range(n)], dtype=np.float64), distances(answers)
 
 
+@pytest.mark.slow
 @given(BEHAVIOUR)
 def test_a_distance_is_the_share_of_different_answers(behaviour):
     found = distances(behaviour)
@@ -59,6 +60,7 @@ def test_negative_classes_are_refused():
         distances(np.array([[0, -1]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
 @given(population=populations(), data=st.data())
 def test_no_score_depends_on_the_order_of_the_members(score, population, data):
@@ -78,6 +80,7 @@ def test_the_order_does_not_matter_to_the_last_bit_in_a_large_population(score):
         assert score(fitness[new], apart[np.ix_(new, new)]).tolist() == score(fitness, apart)[new].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
 @given(population=populations())
 def test_failures_stay_failures_and_count_for_nobody(score, population):
@@ -103,6 +106,7 @@ def test_sharing_divides_the_scaled_rank_by_the_crowd():
     assert shared(fitness, apart, 1.0).tolist() == pytest.approx((ranks / [2.4, 2.4, 2, 1]).tolist())
 
 
+@pytest.mark.slow
 @given(population=populations(), radius=st.sampled_from([0.1, 0.5, 1.0]))
 def test_sharing_lies_in_the_unit_interval_whatever_the_scale(population, radius):
     fitness, apart = population
@@ -136,6 +140,7 @@ def test_equally_far_neighbours_count_in_the_mean():
     assert local(fitness, apart, 2)[0] == pytest.approx(1 + 2 / 3)
 
 
+@pytest.mark.slow
 @given(population=populations(), neighbours=st.integers(1, 12))
 def test_local_scores_are_the_mean_over_all_ways_to_break_ties(population, neighbours):
     fitness, apart = population
@@ -161,6 +166,7 @@ def test_diversity_adds_standardised_distance_to_standardised_fitness():
         assert diversity(fitness, apart, weight).tolist() == pytest.approx((worth + weight * bonus).tolist())
 
 
+@pytest.mark.slow
 @given(population=populations())
 def test_diversity_without_weight_is_standardised_fitness(population):
     found = diversity(*population, 0.0)

@@ -147,6 +147,7 @@ def test_layer_moves_a_matrix_and_its_bias_and_all_layers_alike():
     assert frozen == {frozenset((0,)), frozenset((3,))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [(), BIASES], ids=["all", "biases frozen"])
 def test_row_moves_one_neuron_and_all_neurons_alike(frozen):
     counts: dict[tuple[int, ...], int] = {}

@@ -26,6 +26,7 @@ def wheel(weights):
     return chances
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pressure", [1.0, 1.25, 1.5, 2.0])
 @pytest.mark.parametrize("count", [1, 3])
 def test_linear_ranking_gives_bakers_chances(pressure, count):
@@ -42,6 +43,7 @@ def test_under_pressure_two_the_worst_comes_last():
         assert 0 not in LinearRanking(2.0)(field(np.arange(6.0), generation=generation), 5)
 
 
+@pytest.mark.slow
 @given(competitors=fields(), count=st.integers(0, 12))
 def test_ranking_ignores_scale_and_offset(competitors, count):
     squeezed = np.full(len(competitors.ids), np.nan)
@@ -51,6 +53,7 @@ def test_ranking_ignores_scale_and_offset(competitors, count):
     assert LinearRanking()(other, count).tolist() == LinearRanking()(competitors, count).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fitness", [[-4.0, -3.0, -1.0, 0.0], [1e6, 1e6 + 1, 1e6 + 3, 1e6 + 4]])
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_wheel_is_measured_from_the_worst(fitness, count):

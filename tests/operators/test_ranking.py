@@ -35,6 +35,7 @@ def test_ranking_is_by_score_then_by_age_with_failures_last(cohort, ties):
     assert rank(fitness, ids, ties=ties).tolist() == sorted(range(len(ids)), key=key)
 
 
+@pytest.mark.slow
 @given(cohorts(), st.sampled_from(TIES), st.data())
 def test_the_order_of_the_arguments_does_not_matter(cohort, ties, data):
     fitness, ids = cohort
@@ -98,6 +99,7 @@ def lexicographic(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return fitness, ids, np.array(further, dtype=np.float64).reshape(len(ids), width)
 
 
+@pytest.mark.slow
 @given(lexicographic(), st.sampled_from(["younger", "older"]))
 def test_further_keys_decide_in_their_order_as_tuples_do(cohort, ties):
     fitness, ids, further = cohort
@@ -112,6 +114,7 @@ def test_further_keys_decide_in_their_order_as_tuples_do(cohort, ties):
     assert rank(fitness, ids, further=further, ties=ties).tolist() == sorted(range(len(ids)), key=key)
 
 
+@pytest.mark.slow
 @given(lexicographic())
 def test_random_ties_are_left_to_the_coin_after_all_keys(cohort):
     fitness, ids, further = cohort

@@ -18,6 +18,7 @@ from galab.operators.selection import Tournament, Truncation, make
 NAMES = SELECTIONS.names()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @given(competitors=fields(), count=st.integers(0, 15))
 def test_survivors_are_different_competitors_best_first(name, competitors, count):
@@ -28,6 +29,7 @@ def test_survivors_are_different_competitors_best_first(name, competitors, count
     assert ranks == sorted(set(ranks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @given(competitors=fields(), count=st.integers(0, 12), data=st.data())
 def test_the_order_in_which_competitors_are_listed_does_not_matter(name, competitors, count, data):
@@ -50,6 +52,7 @@ def test_one_competitor_and_none(name):
     assert make(name)(field([1.0, 2.0], cases=[[1.0], [2.0]]), 0).tolist() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "truncation"])
 def test_equals_survive_equally_often(name):
     counts = frequencies(make(name, pressure=1.0, size=1), 2, 3000, np.zeros(4), np.zeros((4, 3)))

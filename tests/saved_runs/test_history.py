@@ -45,7 +45,7 @@ def test_the_line_of_the_champion_leads_from_a_founder_to_it(evolve: Evolve) -> 
     run = evolve(crossover="none")
     saved = open_saved(run)
     history = History(saved)
-    line = history.line(history.champion())
+    line = history.descent(history.champion())
     assert not line[0].parents
     assert all(child.parents[0] == parent.id for parent, child in pairwise(line))
     generations, members = zip(*history.trajectory(), strict=True)

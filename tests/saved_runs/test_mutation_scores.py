@@ -31,6 +31,7 @@ def test_mutants_score_what_a_probe_says(evolve: Evolve, kind: str) -> None:
     assert found.before == pytest.approx(probe.fitness(weights[None], shown)[0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_on_a_quadratic_the_mean_change_is_that_of_the_curvature(evolve: Evolve) -> None:
     run = evolve(task="linear-regression", model="linear", hidden=None, fitness="loss", batch=64)
     probe = Probe(open_saved(run))

@@ -10,7 +10,7 @@ import pytest
 from lab_outcome import ENGINE, EVOLUTION
 
 from galab.errors import UsageError
-from galab.operators.es_noise import Centre
+from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import evaluate, open_saved
@@ -58,8 +58,8 @@ def test_the_gradient_is_the_slope_of_minus_the_loss(evolve: Evolve, fitness: st
     assert (losses[1] - losses[0]) / 2e-2 == pytest.approx(length, rel=0.02)
 
 
-def member(weights: np.ndarray) -> Centre:
-    return Centre(weights.astype(np.float32))
+def member(weights: np.ndarray) -> WeightVector:
+    return WeightVector(weights.astype(np.float32))
 
 
 def test_minibatches_are_those_of_the_run(evolve: Evolve) -> None:

@@ -93,6 +93,7 @@ def test_a_genome_decodes_to_the_same_bits(run: Path, tmp_path: Path, keyframe: 
     assert values == saved.config.to_dict()
 
 
+@pytest.mark.slow
 def test_a_genome_decodes_in_another_process_without_the_run(run: Path, tmp_path: Path) -> None:
     export(open_saved(run), "genome", tmp_path / "genome.json")
     script = (

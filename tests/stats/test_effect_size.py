@@ -33,6 +33,7 @@ def test_by_hand() -> None:
     assert effect([1.0, 4.0], [2.0, 3.0, 4.0], lower_is_better=True).superiority == pytest.approx(3.5 / 6)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_is_that_of_resampling_both_groups_by_a_plain_loop() -> None:
     a, b = np.array([0.1, 0.5, 0.4, 0.9]), np.array([0.2, 0.3, 0.6])
     left, right = resampled(4), resampled(3, stream=1)
@@ -56,6 +57,7 @@ def test_the_streams_of_resampling_are_independent_and_uniform() -> None:
     assert np.bincount(first.ravel()) / first.size == pytest.approx(np.full(5, 0.2), abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     draws = np.random.default_rng(8).normal(size=(60, 40))
     truth = 0.7602499  # P(X + 1 > Y) of two standard normals: Phi(1 / sqrt(2))

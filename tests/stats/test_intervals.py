@@ -34,6 +34,7 @@ def test_the_interval_is_the_same_each_time_and_near_scipys_bootstrap() -> None:
     assert found.high == pytest.approx(theirs.high, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_median_as_often_as_it_says() -> None:
     random = np.random.default_rng(0)
     found = [median_interval(random.normal(0, 1, 15)) for _ in range(200)]

@@ -82,12 +82,14 @@ def test_of_a_large_normal_sample_it_is_the_exact_expectation(count: int) -> Non
     assert expected_best(quantiles, count) == pytest.approx(exact, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_its_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     exact = integrate.quad(lambda x: x * 8 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 7, -12, 12)[0]
     found = best_of(np.random.default_rng(1).standard_normal((200, 256)), 8)
     assert 0.88 <= np.mean((found.low <= exact) & (exact <= found.high)) <= 0.99
 
 
+@pytest.mark.slow
 def test_at_the_fewest_samples_the_interval_still_holds_the_truth() -> None:
     exact = integrate.quad(lambda x: x * 32 * stats.norm.pdf(x) * stats.norm.cdf(x) ** 31, -12, 12)[0]
     found = best_of(np.random.default_rng(2).standard_normal((200, 256)), 32)

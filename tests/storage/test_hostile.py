@@ -90,6 +90,7 @@ def test_500_random_corruptions_are_each_refused(good: Path, tmp_path: Path) -> 
         refused(path)
 
 
+@pytest.mark.slow
 def test_random_payloads_under_a_right_trailer_never_raise_anything_else(good: Path, tmp_path: Path) -> None:
     content, path = good.read_bytes()[: -pickle_format.TRAILER_BYTES], tmp_path / "bad.pkl"
     for seed in range(1500):

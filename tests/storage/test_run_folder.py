@@ -100,6 +100,7 @@ def test_of_eight_threads_exactly_one_wins(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "runs").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_of_four_processes_exactly_one_wins(tmp_path: Path) -> None:
     racers = [start(RACER, tmp_path, number) for number in range(4)]
     for racer in racers:
@@ -207,6 +208,7 @@ def test_listing_skips_what_is_no_run(folder: RunFolder) -> None:
     assert list_runs(runs / "missing") == []
 
 
+@pytest.mark.slow
 def test_paths_mean_folders_checkpoints_or_lone_files(folder: RunFolder, tmp_path: Path) -> None:
     inside = checkpoints.save(folder.checkpoints, 3, {})
     lone = tmp_path / "gift.pkl"

@@ -10,7 +10,7 @@ import torch
 from evolution_games import CPU, LAYOUT, MATRICES, all_formed, directions_of
 
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, Directions, Plan, cosine, one_sided_cosine, plan_of, variance
+from galab.operators.es_noise import DenseNoise, Directions, Plan, cosine, one_sided_cosine, plan_of, variance
 from galab.strategies.evolution import estimate, pair_weights, single_weights
 
 MATRIX = Layout(("weight",), ((16, 64),))
@@ -72,7 +72,7 @@ def scores_along(
     odd, squares = [], []
     for _, noise in directions.between(generation, 0, count):
         part = noise["weight"]
-        if isinstance(part, Dense):
+        if isinstance(part, DenseNoise):
             flat_part = part.values.flatten(1)
             odd.append(flat_part @ gradient)
             squares.append(flat_part.square().sum(1))
@@ -117,6 +117,7 @@ def test_the_cosine_with_the_gradient_follows_the_law(rank: int | None) -> None:
         assert found == pytest.approx(cosine(variance(matrix_plan(rank)), members / 2), abs=0.02), members
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, None])
 def test_single_members_follow_their_law(rank: int | None) -> None:
     for members, found in cosines(rank, (512, 2048), alone=True).items():

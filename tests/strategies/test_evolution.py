@@ -11,7 +11,7 @@ from evolution_games import LAYOUT, all_formed, members, play, strategy
 
 from galab.contracts import Scores
 from galab.errors import GalabError, NoViableChildError
-from galab.strategies.evolution import EvolutionStrategy, parts
+from galab.strategies.evolution import EvolutionStrategy, odd_even_energy
 
 D = LAYOUT.size
 GRADIENT = np.linspace(-1, 1, D)
@@ -226,9 +226,9 @@ def test_differences_between_groups_speak_for_no_kind_of_pairing() -> None:
 
 
 def test_odd_and_even_parts_and_ties_of_pairs() -> None:
-    odd, even, ties = parts(np.array([3.0, 1.0, 5.0, 5.0]))
+    odd, even, ties = odd_even_energy(np.array([3.0, 1.0, 5.0, 5.0]))
     assert (odd, even, ties) == (0.5, 2.25, 0.5)
-    assert parts(np.array([3.0, 1.0, 5.0, 5.0]), 2)[1] == 0.0
+    assert odd_even_energy(np.array([3.0, 1.0, 5.0, 5.0]), 2)[1] == 0.0
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sgd(momentum=0.9)", "adam", "muon"])

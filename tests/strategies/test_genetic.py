@@ -63,6 +63,7 @@ def test_the_best_children_become_the_parents_best_first():
     assert len(ga.pedigree) <= 4 + 4
 
 
+@pytest.mark.slow
 def test_every_parent_is_drawn_about_equally_often():
     ga = algorithm(parents=5, children=5000)
     counts = np.bincount(ga.ask().births["parents"][:, 0], minlength=5)

@@ -13,7 +13,7 @@ from galab.config import registry
 from galab.config.registry import STRATEGIES
 from galab.errors import UsageError
 from galab.strategies.genetic import GeneticAlgorithm, RandomSearch
-from galab.strategies.load import genetic_class, settled, vector_strategy
+from galab.strategies.load import canonical_strategy, genetic_class, vector_strategy
 from galab.strategies.snes import SNES
 
 OWN = "from galab.strategies.genetic import GeneticAlgorithm\nclass Mine(GeneticAlgorithm): ...\n"
@@ -34,22 +34,22 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_galabs_own_names_are_not_loaded_to_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_import", lambda *_: pytest.fail("imported"))
-    assert [settled(name) for name in ("ga", "eggroll", "snes()")] == ["ga", "eggroll", "snes"]
-    assert settled("snes( lr_sigma = 0.10 )") == "snes(lr_sigma=0.1)"
+    assert [canonical_strategy(name) for name in ("ga", "eggroll", "snes()")] == ["ga", "eggroll", "snes"]
+    assert canonical_strategy("snes( lr_sigma = 0.10 )") == "snes(lr_sigma=0.1)"
 
 
 def test_a_genetic_algorithm_of_ones_own_stands_alone(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     name = f"{tmp_path}/own.py:Mine"
-    assert settled(name) == settled(f"{name}()") == name
+    assert canonical_strategy(name) == canonical_strategy(f"{name}()") == name
     assert issubclass(genetic_class(name), GeneticAlgorithm)
     with pytest.raises(UsageError, match="own.py:Mine without arguments, as a genetic algorithm takes its options"):
-        settled(f"{name}(children=3)")
+        canonical_strategy(f"{name}(children=3)")
 
 
 @pytest.mark.usefixtures("plugins")
 def test_plugins_add_strategies_of_both_contracts() -> None:
-    assert [settled(name) for name in ("their-snes", "their-snes(lr_sigma=0.1)", "their-ga")] == [
+    assert [canonical_strategy(name) for name in ("their-snes", "their-snes(lr_sigma=0.1)", "their-ga")] == [
         "their-snes()", "their-snes(lr_sigma=0.1)", "their-ga",
     ]  # fmt: skip
     assert genetic_class("their-ga") is RandomSearch
@@ -64,7 +64,7 @@ def test_a_strategy_over_vectors_without_brackets_is_told_to_have_some() -> None
 
 @pytest.mark.parametrize("name", ["shutil:rmtree", "collections:OrderedDict"])
 def test_nothing_else_is_called(name: str) -> None:
-    for load in (settled, genetic_class):
+    for load in (canonical_strategy, genetic_class):
         with pytest.raises(UsageError, match=f"strategy '{name}': expected a subclass of galab's GeneticAlgorithm or"):
             load(name)
     with pytest.raises(UsageError, match="expected a subclass of galab's GeneticAlgorithm or a class with"):

@@ -43,6 +43,7 @@ def test_a_share_of_the_children_is_made_by_crossover(rate):
     assert all(len(set(birth.parents)) == len(birth.parents) for birth in born)
 
 
+@pytest.mark.slow
 def test_whether_a_child_has_two_parents_says_nothing_of_its_first_parent_or_its_operator():
     ga = algorithm(crossover="row", crossover_rate=0.5, children=4000, mutate="dense,layer")
     born = children(ga)
@@ -88,12 +89,14 @@ def test_mates_are_chosen_by_the_answers_of_the_last_generation(mate):
         assert (first == second) == (mate == "similar")
 
 
+@pytest.mark.slow
 def test_operators_are_chosen_by_their_shares_and_the_choice_is_in_the_birth():
     ga = algorithm(mutate="dense:0.7,layer:0.2,row:0.1", children=5000)
     counts = np.bincount([birth.mutation for birth in children(ga)], minlength=4)
     assert counts == pytest.approx([0, 3500, 1000, 500], abs=5 * 33)
 
 
+@pytest.mark.slow
 def test_inherited_shares_follow_selection():
     """Where the second operator's children win, it is chosen more and more; fixed shares stay."""
     late = {}
@@ -109,12 +112,12 @@ def test_inherited_shares_follow_selection():
 
 def test_a_childs_shares_are_the_mean_of_its_parents_and_noise():
     ga = algorithm(mutate="dense:0.5,layer:0.5", mutate_shares="inherited", crossover="row", children=400)
-    shares = ga.reproduction.shares
+    shares = ga.reproduction.mixture
     shares.restore([0, 1, 2, 3], [[0, 0], [0, 0], [65_536 * 4, 0], [65_536 * 4, 0]])
     born = children(ga)
     for family, expected in ((0, 0.0), (1, 2.0), (2, 4.0)):
         mine = [b for b in born if (b.parents[0] > 1) + (b.parents[1] > 1) == family]
-        octaves = np.log2([part[0] / part[1] for part in shares.portions([b.id for b in mine])])
+        octaves = np.log2([part[0] / part[1] for part in shares.shares_of([b.id for b in mine])])
         assert octaves.mean() == pytest.approx(expected, abs=5 * 0.3 / len(mine) ** 0.5)
         assert octaves.std() == pytest.approx(0.2 * 2**0.5, rel=0.25)
 

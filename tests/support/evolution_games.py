@@ -13,7 +13,7 @@ from galab.config.resolve import decide
 from galab.contracts import Outcome, Scores
 from galab.genome.random import table
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, Directions, Noise, Plan, plan_of
+from galab.operators.es_noise import DenseNoise, Directions, Noise, Plan, plan_of
 from galab.strategies.evolution import EvolutionStrategy
 
 LAYOUT = Layout(("first.weight", "first.bias", "second.weight"), ((6, 5), (6,), (3, 6)))
@@ -30,7 +30,7 @@ def formed(noise: Noise) -> torch.Tensor:
     """(Q, D) every direction as one vector, in float64 and by the definition: A B^T / sqrt(r)."""
     parts = []
     for part in noise.values():
-        if isinstance(part, Dense):
+        if isinstance(part, DenseNoise):
             parts.append(part.values.double().flatten(1))
         else:
             product = torch.einsum("qmr,qnr->qmn", part.a.double(), part.b.double())

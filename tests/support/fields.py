@@ -9,23 +9,23 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy import stats
 
-from galab.operators.selection import Field, Selection, rank
+from galab.operators.selection import Candidates, Selection, rank
 
 #: Few values, so that ties are common; failures of every kind and the largest numbers among them.
 SCORES = st.sampled_from([-1e308, -2.0, -1.0, 0.0, -0.0, 5e-324, 1.0, 1e308, np.nan, np.inf, -np.inf])
 
 
-def field(fitness, ids=None, cases=None, *, run_key=1, generation=1, island=0) -> Field:
+def field(fitness, ids=None, cases=None, *, run_key=1, generation=1, island=0) -> Candidates:
     """The competitors with these scores, ranked; the failures are left out of the order."""
     fitness = np.asarray(fitness, dtype=np.float64)
     ids = np.arange(len(fitness)) if ids is None else np.asarray(ids, dtype=np.int64)
     order = rank(fitness, ids)[: int(np.isfinite(fitness).sum())]
     cases = None if cases is None else np.asarray(cases, dtype=np.float32)
-    return Field(order, fitness, ids, cases, run_key, generation, island)
+    return Candidates(order, fitness, ids, cases, run_key, generation, island)
 
 
 @st.composite
-def fields(draw: st.DrawFn) -> Field:
+def fields(draw: st.DrawFn) -> Candidates:
     """Any field of up to 12 competitors and 5 cases."""
     ids = draw(st.lists(st.integers(0, 10**12), unique=True, max_size=12))
     cases = np.reshape([draw(SCORES) for _ in range(5 * len(ids))], (len(ids), 5))
@@ -34,12 +34,12 @@ def fields(draw: st.DrawFn) -> Field:
                      generation=draw(st.integers(0, 10**6)), island=draw(st.integers(0, 50)))
 
 
-def shuffled(competitors: Field, places: Sequence[int]) -> Field:
+def shuffled(competitors: Candidates, places: Sequence[int]) -> Candidates:
     """The same competitors, listed in another order."""
     new = np.asarray(places, dtype=np.int64)
     back = np.argsort(new)
     cases = None if competitors.cases is None else competitors.cases[new]
-    return Field(back[competitors.order], competitors.fitness[new], competitors.ids[new], cases,
+    return Candidates(back[competitors.order], competitors.fitness[new], competitors.ids[new], cases,
                  competitors.run_key, competitors.generation, competitors.island)
 
 

@@ -21,12 +21,12 @@ from galab.config.resolve import decide
 from galab.contracts import Cohort, Scores
 from galab.genome.random import table
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Dense, Directions, Noise, cosine, plan_of, variance
+from galab.operators.es_noise import DenseNoise, Directions, Noise, cosine, plan_of, variance
 from galab.strategies.evolution import EvolutionStrategy
 from galab.training.build import build, network_and_task
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.training.log_fields import Totals, generation_line
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
@@ -42,7 +42,7 @@ def _task_and_module() -> tuple[Any, Any]:
     return module, task
 
 
-def experiment(**changes: Any) -> Experiment:
+def components(**changes: Any) -> RunComponents:
     """A small network that looks at digits; two of its layers have the same shape."""
     module, task = _task_and_module()
     return build(decide(RunConfig(**SMALL | changes)), module, task)
@@ -79,7 +79,7 @@ class Seen:
 
 def watch(generations: int, **changes: Any) -> list[Seen]:
     """Some generations of an experiment."""
-    search = experiment(**changes).search
+    search = components(**changes).search
     assert isinstance(search, EvolutionSearch)
     strategy = search.strategy
     found = []
@@ -88,9 +88,9 @@ def watch(generations: int, **changes: Any) -> list[Seen]:
         cohort = strategy.ask()
         scores = search.executor.score(cohort)
         evaluated = _copied(strategy.parameters)
-        search.before(cohort)
+        search.before_tell(cohort)
         outcome = strategy.tell(scores)
-        line = generation_line(cohort, scores, Totals()) | search.line(cohort, scores, outcome, 0)
+        line = generation_line(cohort, scores, Totals()) | search.log_fields(cohort, scores, outcome, 0)
         gradient = search._truth.at(before, search._minibatches.of(generation))
         assert strategy.step is not None
         assert gradient is not None
@@ -109,7 +109,7 @@ def formed(noise: Noise) -> dict[str, Tensor]:
     """Name to (Q, rows, ...) directions written out."""
     found = {}
     for name, part in noise.items():
-        if isinstance(part, Dense):
+        if isinstance(part, DenseNoise):
             found[name] = part.values
         else:
             found[name] = torch.einsum("qmr,qnr->qmn", part.a, part.b) / part.a.shape[2] ** 0.5
@@ -188,7 +188,7 @@ def noise_is_independent(rank: int | None = 4) -> None:
         for generation in range(1, 5):
             for _, noise in strategy._directions.between(strategy.noise_of(generation), 0, 8):
                 for part in noise.values():
-                    parts = [part.values] if isinstance(part, Dense) else [part.a, part.b]
+                    parts = [part.values] if isinstance(part, DenseNoise) else [part.a, part.b]
                     rows += [each.flatten(1)[:, :128] for each in parts]
     numbers = torch.cat(rows)
     # 128 numbers each: by chance two rows correlate by 0.09, and of some ten thousand pairs the closest by 0.4.
@@ -226,7 +226,7 @@ def evaluation_leaves_the_centre_alone(**changes: Any) -> None:
         for seen in watch(2, precision=precision, **changes):
             for name, value in seen.before.items():
                 assert torch.equal(value, seen.evaluated[name]), "an evaluation moved the centre"
-    search = experiment(**changes | {"lr": 1.0}).search
+    search = components(**changes | {"lr": 1.0}).search
     before = search.strategy.centre
     for _ in range(3):
         cohort = search.strategy.ask()

@@ -37,7 +37,7 @@ CLOUDS = """
 
 
 @pytest.fixture(autouse=True)
-def quick(no_waiting_for_the_disk: None, images_read_once: None) -> None:
+def quick(no_waiting_for_the_disk: None, images_read_once: None, forked_processes: None) -> None:
     """All tests that use these write run folders."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from galab.contracts import Generated
+from galab.contracts import FreshExamples
 from galab.errors import UsageError
 from galab.tasks import load_task
 
@@ -16,7 +16,7 @@ def task():
 
 
 def test_the_data_is_the_same_for_ever_and_every_key_s_own(task):
-    assert isinstance(task, Generated)
+    assert isinstance(task, FreshExamples)
     assert task.fingerprint == "9a0635e0f3221eee9fbf1ba46bf2dba32805573e59733020932ad1ca9c128923"
     assert load_task("plasticity", run_key=7).fingerprint == task.fingerprint
     assert load_task("plasticity", run_key=8).fingerprint != task.fingerprint

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from galab.contracts import Generated, Inspected
+from galab.contracts import DescribesWeights, FreshExamples
 from galab.genome.random import Stream, codes, table
 from galab.tasks import load_task
 from galab.tasks.regression import KEY, LinearRegression
@@ -23,8 +23,8 @@ def task() -> LinearRegression:
 
 
 def test_it_makes_fresh_examples_and_inspects(task):
-    assert isinstance(task, Generated)
-    assert isinstance(task, Inspected)
+    assert isinstance(task, FreshExamples)
+    assert isinstance(task, DescribesWeights)
 
 
 def test_the_data_is_the_same_for_ever(task):
@@ -72,6 +72,7 @@ def test_loss_is_the_mean_squared_error_over_outputs_summed_over_examples(task):
     assert torch.equal(outputs, kept)
 
 
+@pytest.mark.slow
 def test_the_curvature_is_an_eighth_in_every_weight(task):
     examples = task.sample(1, 1, 8192)  # enough for 1.6 % of spread
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from galab.contracts import Divided, Keyed
+from galab.contracts import HasTrainParts, SeedDependent
 from galab.errors import UsageError
 from galab.tasks import load_task
 from galab.tasks.classification import Classification
@@ -32,7 +32,7 @@ def test_a_key_has_the_same_data_for_ever_and_another_key_has_others(name):
     assert one.fingerprint == again.fingerprint == GOLDEN[name]
     assert other.fingerprint != one.fingerprint
     assert other.description == one.description
-    assert isinstance(one, Keyed)
+    assert isinstance(one, SeedDependent)
     assert (one.run_key, other.run_key) == (7, 8)
 
 
@@ -107,7 +107,7 @@ def test_shapes_differ_clearly_and_are_where_they_are():
 def test_noise_and_function_are_told_apart_in_training_alone():
     task = load_task("mixed(points=8, examples=100)", run_key=5)
     function = load_task("count-ones", run_key=5)
-    assert isinstance(task, Divided)
+    assert isinstance(task, HasTrainParts)
     noise, learned = task.parts["noise"], task.parts["function"]
     assert (len(noise), len(learned), len(task.train)) == (8, 100, 108)
     assert torch.equal(learned.inputs, function.train.inputs[:100])

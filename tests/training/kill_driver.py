@@ -142,6 +142,7 @@ def kill_everywhere(root: Path, stride: int, offset: int) -> None:
         finished = in_child(first)
         if not finished:
             place = progress(folder)
+
             # Resuming is killed too, at a place that moves from trial to trial.
             def second(folder: Path = folder, place: int = trial % 17) -> None:
                 die_at(place)

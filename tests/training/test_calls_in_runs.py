@@ -19,7 +19,7 @@ from galab.saved_runs.export import export
 from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.strategies.build_operators import mutation, rank_of
 from galab.training.build import network_and_task
-from galab.training.search import Shared
+from galab.training.search import SharedByTrials
 from galab.training.start import resume, start
 from galab.training.trials.curves import read_curves
 from galab.training.trials.trials import resume_trials, start_trials
@@ -143,12 +143,11 @@ def test_low_rank_families_of_a_call_are_those_of_the_option(evolve: Any) -> Non
     runs = [evolve(str(number), crossover="none", **changes) for number, changes in enumerate(
         [{"mutate": "low-rank(rank=2)"}, {"mutate": "low-rank", "mutate_rank": 2}]
     )]  # fmt: skip
-    best = [
-        [json.loads(line)["fitness_best"] for line in (run / "log.jsonl").read_text().splitlines()] for run in runs
-    ]
+    best = [[json.loads(line)["fitness_best"] for line in (run / "log.jsonl").read_text().splitlines()] for run in runs]
     assert best[0] == best[1]
 
 
+@pytest.mark.slow
 def test_data_made_from_the_key_is_every_trial_s_own_and_still_compared(
     own: Path, small: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -180,7 +179,7 @@ def test_the_same_key_with_other_data_is_other_data(own: Path, small: dict[str, 
 
 
 def test_trials_share_a_task_unless_it_is_made_from_the_key(own: Path, small: dict[str, Any]) -> None:
-    shared = Shared()
+    shared = SharedByTrials()
 
     def task(name: str, seed: int) -> Any:
         return network_and_task(RunConfig(**small | CHANGES | {"task": name, "seed": seed}), shared)[1]

@@ -12,7 +12,7 @@ from lab_outcome import log_of, newest_state, outcome
 from galab.config import RunConfig
 from galab.config.resolve import decide
 from galab.contracts import Scores
-from galab.training.log_fields import Totals, observed, warnings_of
+from galab.training.log_fields import Totals, conditions, warnings_for
 from galab.training.start import resume
 
 NOBODY_FAILED = Scores(np.zeros(8))
@@ -29,7 +29,7 @@ def config(**changes: Any) -> RunConfig:
 
 def names(changes: dict[str, Any], scores: Scores = NOBODY_FAILED, **options: Any) -> list[str]:
     """Conditions that hold."""
-    return [name for name, sentence in observed(config(**options), HEALTHY | changes, scores, 8).items() if sentence]
+    return [name for name, sentence in conditions(config(**options), HEALTHY | changes, scores, 8).items() if sentence]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def names(changes: dict[str, Any], scores: Scores = NOBODY_FAILED, **options: An
 def test_each_condition_alone(changes: dict[str, Any], options: dict[str, Any], name: str) -> None:
     assert names({}) == []
     assert names(changes, **options) == [name]
-    sentence = observed(config(**options), HEALTHY | changes, NOBODY_FAILED, 8)[name]
+    sentence = conditions(config(**options), HEALTHY | changes, NOBODY_FAILED, 8)[name]
     assert sentence is not None
     assert " --" in sentence  # it says what to try
 
@@ -58,7 +58,7 @@ def test_failing_children() -> None:
 
     assert names({}, failing(3)) == []  # the ninth is no child
     assert names({}, failing(4)) == ["failures"]
-    sentence = observed(config(), HEALTHY, failing(4), 8)["failures"]
+    sentence = conditions(config(), HEALTHY, failing(4), 8)["failures"]
     assert sentence is not None
     assert sentence.startswith("4 of 8 children have no finite fitness (fitness was nan)")
 
@@ -71,7 +71,7 @@ def test_no_alarm_where_a_person_asked_for_it_or_nothing_is_known() -> None:
     assert names({"diversity_common_ancestor": None, "generation": 160}) == []
     alone = {"diversity_common_ancestor": 0, "diversity_distance": 0.0}
     assert names(alone, parents=1) == []
-    assert set(observed(config(), {"generation": 1}, NOBODY_FAILED, 8)) == {"failures"}
+    assert set(conditions(config(), {"generation": 1}, NOBODY_FAILED, 8)) == {"failures"}
 
 
 def test_a_warning_is_said_once_until_its_condition_ends(caplog: pytest.LogCaptureFixture) -> None:
@@ -79,7 +79,7 @@ def test_a_warning_is_said_once_until_its_condition_ends(caplog: pytest.LogCaptu
     ages = [49, 50, 51, 52, 0, 1, 50, 51]
     with caplog.at_level(logging.WARNING, "galab"):
         said = [
-            warnings_of(config(), HEALTHY | {"generation": place, "selection_age_best": age}, NOBODY_FAILED, 8, totals)
+            warnings_for(config(), HEALTHY | {"generation": place, "selection_age_best": age}, NOBODY_FAILED, 8, totals)
             for place, age in enumerate(ages, 1)
         ]
     assert [list(found) for found in said] == [[], ["warnings"], [], [], [], [], ["warnings"], []]
@@ -97,7 +97,7 @@ def test_some_conditions_must_hold_for_a_while_and_unmeasured_generations_do_not
         line: dict[str, Any] = {"generation": generation}
         if generation % 50 == 0:
             line["selection_success_rate"] = 0.1 if generation == 100 else 0.0
-        if warnings_of(config(), line, NOBODY_FAILED, 8, totals):
+        if warnings_for(config(), line, NOBODY_FAILED, 8, totals):
             said.append(generation)
     assert said == [250]  # zero at 50 alone, then from 150 on
 
@@ -107,9 +107,7 @@ STUCK = {"sigma": 8.0, "step_size": "fixed", "elites": 1, "batch": 0, "generatio
 
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", [20, 60])
-def test_a_resumed_run_warns_as_an_unbroken_one(
-    evolve: Any, broken: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_resumed_run_warns_as_an_unbroken_one(evolve: Any, broken: int, caplog: pytest.LogCaptureFixture) -> None:
     """Steps far too large: the best of the first generations stays for ever."""
     unbroken = evolve("unbroken", **STUCK)
     caplog.clear()

@@ -33,10 +33,10 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def by_torch(experiment: Any, cohort: Any) -> np.ndarray:
+def by_torch(components: Any, cohort: Any) -> np.ndarray:
     """(children,) in float64, from plain modules: no code in common with what is tested."""
-    decode, layout = experiment.search.decoder.decode, experiment.layout
-    config, task = experiment.config, experiment.task
+    decode, layout = components.search.decoder.decode, components.layout
+    config, task = components.config, components.task
     whole = Examples(task.train.inputs, task.train.targets)
     shown = Minibatches(whole, config.batch, config.seed).of(cohort.generation)
     found = []
@@ -48,7 +48,7 @@ def by_torch(experiment: Any, cohort: Any) -> np.ndarray:
             size = int(np.prod(shape))
             parts[name] = middle[at : at + size].view(shape)
             at += size
-        outputs = torch.func.functional_call(experiment.module.double(), parts, (shown.inputs.double(),))
+        outputs = torch.func.functional_call(components.module.double(), parts, (shown.inputs.double(),))
         functional.cross_entropy(outputs, shown.targets).backward()
         step = torch.tensor(decode(int(birth["id"])).weights / SCALE) - middle.detach()
         found.append(float(functional.cosine_similarity(step, -middle.grad, dim=0)))
@@ -59,16 +59,16 @@ def by_torch(experiment: Any, cohort: Any) -> np.ndarray:
 def test_a_child_scores_the_cosine_of_its_step_with_the_gradient(small: dict[str, Any], kind: str) -> None:
     config = resolve(RunConfig(**{**small, "fitness": FITNESS, "precision": "float32", **KINDS[kind]}))
     module, task = network_and_task(config)
-    experiment = build(config, module, task)
-    experiment.search.begin()
+    components = build(config, module, task)
+    components.search.initial_records()
     for _ in range(3):
-        cohort = experiment.strategy.ask()
-        scores = experiment.executor.score(cohort)
-        np.testing.assert_allclose(scores.fitness[: cohort.children], by_torch(experiment, cohort), atol=2e-5)
+        cohort = components.strategy.ask()
+        scores = components.executor.score(cohort)
+        np.testing.assert_allclose(scores.fitness[: cohort.children], by_torch(components, cohort), atol=2e-5)
         assert np.abs(scores.fitness[: cohort.children]).min() > 0
         # Whoever stayed has taken no step.
         assert (scores.fitness[cohort.children :] == 0).all()
-        experiment.search.after(experiment.strategy.tell(scores))
+        components.search.after_tell(components.strategy.tell(scores))
 
 
 def test_gradients_are_counted_as_three_evaluations_each(evolve: Evolve) -> None:
@@ -79,6 +79,7 @@ def test_gradients_are_counted_as_three_evaluations_each(evolve: Evolve) -> None
     assert [line["evaluations"] for line in directed] == [(6 + 3) * 32 * g for g in range(1, 6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_resume_is_exact(evolve: Evolve, kind: str) -> None:
     options = {"fitness": FITNESS, **KINDS[kind]}
@@ -106,8 +107,8 @@ def test_steps_follow_the_gradient(evolve: Evolve) -> None:
     [
         ({"fitness": f"improvement:{FITNESS}"}, "leave out the kind"),
         ({"sigma_search": 3}, "expected no --sigma-search"),
-        ({"strategy": "random"}, "nobody has any; use --strategy ga"),
-        ({"strategy": "eggroll", "parents": 8, "children": 32, "elites": 0}, "nobody has any; use --strategy ga"),
+        ({"strategy": "random"}, "no member has any; use --strategy ga"),
+        ({"strategy": "eggroll", "parents": 8, "children": 32, "elites": 0}, "no member has any; use --strategy ga"),
         ({"selection": "lexicase"}, "a fitness of single examples"),
     ],
 )

@@ -18,7 +18,7 @@ from galab.training import diagnostics
 from galab.training.build import build, network_and_task
 from galab.training.diagnostics import Diagnostics, distance, success_rate
 from galab.training.resolve import resolve
-from galab.training.search import Experiment
+from galab.training.search import RunComponents
 from galab.training.start import resume
 
 PREFIXES = ("step_size", "selection_", "diversity_", "warnings")
@@ -36,24 +36,26 @@ def no_spacing(monkeypatch: pytest.MonkeyPatch) -> None:
 def generations(small: dict[str, Any]) -> Any:
     """Evolves without files; gives what each of eight generations was, with its parents' scores and its line."""
 
-    def make(**changes: Any) -> Iterator[tuple[Experiment, Cohort, Scores, Outcome, dict[int, float], dict[str, Any]]]:
+    def make(
+        **changes: Any,
+    ) -> Iterator[tuple[RunComponents, Cohort, Scores, Outcome, dict[int, float], dict[str, Any]]]:
         config = resolve(RunConfig(**small | changes))
-        experiment = build(config, *network_and_task(config))
-        strategy, decoder = experiment.strategy, experiment.search.decoder
+        components = build(config, *network_and_task(config))
+        strategy, decoder = components.strategy, components.search.decoder
         decoder.pin(strategy.parents.tolist())
-        diagnosis = Diagnostics(config, strategy, decoder, experiment.search.fitness)
+        diagnosis = Diagnostics(config, strategy, decoder, components.search.fitness)
         for _ in range(8):
             cohort = strategy.ask()
-            scores = experiment.executor.score(cohort)
+            scores = components.executor.score(cohort)
             family = np.unique(cohort.births["parents"][: cohort.children])
             living = strategy.state_dict()["births"]
             parents = living[np.isin(living["id"], family)]
-            fitness = experiment.executor.score(Cohort(cohort.generation, parents, 0)).fitness
-            diagnosis.before(cohort)
+            fitness = components.executor.score(Cohort(cohort.generation, parents, 0)).fitness
+            diagnosis.before_tell(cohort)
             outcome = strategy.tell(scores)
             decoder.pin(outcome.parents.tolist())
             known = dict(zip(parents["id"].tolist(), fitness.tolist(), strict=True))
-            yield experiment, cohort, scores, outcome, known, diagnosis.line(cohort, scores, outcome)
+            yield components, cohort, scores, outcome, known, diagnosis.log_fields(cohort, scores, outcome)
 
     return make
 
@@ -95,6 +97,7 @@ def test_parents_are_scored_rarely_where_only_the_diagnosis_needs_it(evolve: Any
     assert [line["generation"] for line in log if "selection_success_rate" in line] == [60]
 
 
+@pytest.mark.slow
 def test_a_diagnosis_costs_no_evaluation_and_changes_nothing_else(evolve: Any, monkeypatch: Any) -> None:
     plain = log_of(evolve("plain", generations=10))
     monkeypatch.setattr(diagnostics, "SPACING", 1)
@@ -110,18 +113,16 @@ def test_the_distance_is_the_mean_over_all_pairs(count: int) -> None:
     random = np.random.default_rng(count)
     weights = random.integers(-(2**31) + 500, 2**31 - 500, 1000) + random.integers(-500, 500, (count, 1000))
     people = list(weights.astype(np.int32))
-    pairs = [
-        np.square(first.astype(float) - second).mean() for first, second in itertools.combinations(people, 2)
-    ]
+    pairs = [np.square(first.astype(float) - second).mean() for first, second in itertools.combinations(people, 2)]
     assert distance(people) == pytest.approx((sum(pairs) / len(pairs)) ** 0.5 / 2**24 if pairs else 0.0, rel=1e-9)
     assert distance([people[0]] * count) == 0.0
 
 
 def test_the_distance_of_the_parents_is_in_the_line(generations: Any) -> None:
-    for experiment, cohort, _, outcome, _, line in generations():
+    for components, cohort, _, outcome, _, line in generations():
         assert ("diversity_distance" in line) == (cohort.generation % 2 == 0)
         if "diversity_distance" in line:
-            decode = experiment.search.decoder.decode
+            decode = components.search.decoder.decode
             weights = [to_float(decode(b).weights).astype(float) for b in outcome.parents.tolist()]
             pairs = [np.square(a - b).mean() for a, b in itertools.combinations(weights, 2)]
             assert line["diversity_distance"] == pytest.approx(np.mean(pairs) ** 0.5, rel=1e-5)
@@ -130,12 +131,12 @@ def test_the_distance_of_the_parents_is_in_the_line(generations: Any) -> None:
 @pytest.mark.parametrize("changes", [{}, {"elites": 2}, {"crossover": "parameter"}, {"survival": "plus"}], ids=str)
 def test_the_common_ancestor_and_how_far_it_came(generations: Any, changes: dict[str, Any]) -> None:
     before = 0
-    for experiment, cohort, _, outcome, _, line in generations(**changes):
-        ancestor = experiment.search.pedigree.common_ancestor(outcome.parents.tolist())
+    for components, cohort, _, outcome, _, line in generations(**changes):
+        ancestor = components.search.pedigree.common_ancestor(outcome.parents.tolist())
         born = 0 if ancestor is None else ancestor.generation
         age = None if ancestor is None else cohort.generation - born
         assert (line["diversity_common_ancestor"], line["diversity_fixed_generations"]) == (age, born - before)
-        everybody = experiment.search.pedigree.ancestors(outcome.parents.tolist())
+        everybody = components.search.pedigree.ancestors(outcome.parents.tolist())
         younger = [b for b in everybody if b.generation and b.id > (-1 if ancestor is None else ancestor.id)]
         assert line["diversity_segregating"] == len(younger)
         before = born
@@ -144,8 +145,8 @@ def test_the_common_ancestor_and_how_far_it_came(generations: Any, changes: dict
 def test_mutations_that_segregate_and_that_are_fixed_under_a_gene_law(generations: Any) -> None:
     """A decoder that never pins anybody tells all genes from the founders."""
     fixed = 0
-    for experiment, _, _, outcome, _, line in generations(**SEXUAL):
-        cold = Decoder(experiment.search.decoder.developer, experiment.search.pedigree)
+    for components, _, _, outcome, _, line in generations(**SEXUAL):
+        cold = Decoder(components.search.decoder.developer, components.search.pedigree)
         genes = [set(cold.decode(birth).genes or {}) for birth in outcome.parents.tolist()]
         fixed += line["diversity_fixed_mutations"]
         assert fixed == len(set.intersection(*genes))
@@ -156,13 +157,13 @@ def test_mutations_that_segregate_and_that_are_fixed_under_a_gene_law(generation
 
 def test_operators_crossover_and_inherited_shares(generations: Any) -> None:
     crossed = set()
-    for experiment, cohort, _, outcome, _, line in generations(**SEXUAL | MIXED):
+    for components, cohort, _, outcome, _, line in generations(**SEXUAL | MIXED):
         rows = [row for row in cohort.births.tolist() if row[0] in outcome.parents]
         for number, name in enumerate(("dense", "layer"), 1):
             assert line[f"selection_operator_{name}"] == sum(row[6] == number for row in rows) / len(rows)
         assert line["selection_crossover"] == sum(row[5] > 0 for row in rows) / len(rows)
         crossed.add(line["selection_crossover"])
-        own = experiment.strategy.reproduction.shares.portions(outcome.parents.tolist())
+        own = components.strategy.reproduction.mixture.shares_of(outcome.parents.tolist())
         assert line["selection_inherited_dense"] == pytest.approx(sum(own[:, 0]) / len(own))
         assert line["selection_inherited_dense"] + line["selection_inherited_layer"] == pytest.approx(1)
     assert len(crossed) > 1
@@ -170,8 +171,8 @@ def test_operators_crossover_and_inherited_shares(generations: Any) -> None:
 
 def test_ages_of_elites(generations: Any) -> None:
     oldest = []
-    for experiment, cohort, _, outcome, _, line in generations(survival="plus", sigma=0.5, batch=0):
-        ages = [cohort.generation - experiment.search.pedigree[birth].generation for birth in outcome.parents.tolist()]
+    for components, cohort, _, outcome, _, line in generations(survival="plus", sigma=0.5, batch=0):
+        ages = [cohort.generation - components.search.pedigree[birth].generation for birth in outcome.parents.tolist()]
         assert (line["selection_age_best"], line["selection_age_oldest"]) == (ages[0], max(ages))
         oldest.append(max(ages))
     assert max(oldest) > 1

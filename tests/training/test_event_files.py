@@ -62,10 +62,11 @@ def test_the_hyperparameters_are_in_the_hparams_tab(evolve: Any) -> None:
     assert start.hparams["elites"].number_value == 2
     assert start.hparams["task"].string_value == "digits"
     assert "save_every" not in start.hparams
-    experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
-    assert {info.name.tag for info in experiment.metric_infos} == FINAL
+    components = HParamsPluginData.FromString(content["_hparams_/experiment"]).components
+    assert {info.name.tag for info in components.metric_infos} == FINAL
 
 
+@pytest.mark.slow
 def test_a_resumed_run_tells_each_step_once(evolve: Any, tmp_path: Path) -> None:
     """It was killed after generation 7 and continues from 6: what the killed sitting said of 7 is forgotten."""
 

@@ -13,7 +13,7 @@ from galab.config import RunConfig
 from galab.config.parsing import BASES, DIRECTIONAL, INTRINSIC
 from galab.errors import UsageError
 from galab.training.build import build, network_and_task
-from galab.training.champion import Judge
+from galab.training.champion import ChampionSelector
 from galab.training.log_fields import TIMING
 from galab.training.resolve import resolve
 from galab.training.start import resume
@@ -81,12 +81,12 @@ def test_a_run_says_what_its_fitness_found_and_resumes_exactly(evolve: Any, fitn
 def test_the_champion_is_best_by_the_first_base(small: dict[str, Any], fitness: str, name: str, sign: int) -> None:
     config = resolve(RunConfig(**small | {"fitness": fitness, "sigma": 0.3}))
     module, task = network_and_task(config)
-    experiment = build(config, module, task)
-    ids = experiment.strategy.parents.tolist()
-    members = [experiment.search.decoder.decode(birth) for birth in ids]
-    judge = Judge(config, module, experiment.founders.layout, task)
-    alone = [judge.score(member, "validation")[name] for member in members]
-    found = judge.judge(ids, members, test=False)
+    components = build(config, module, task)
+    ids = components.strategy.parents.tolist()
+    members = [components.search.decoder.decode(birth) for birth in ids]
+    selector = ChampionSelector(config, module, components.founders.layout, task)
+    alone = [selector.score(member, "validation")[name] for member in members]
+    found = selector.select(ids, members, test=False)
     assert found.place == int(np.argmax(np.multiply(alone, sign)))
     assert found.metrics[name] == pytest.approx(alone[found.place])
 
@@ -96,9 +96,9 @@ def test_on_fixed_data_only_scores_that_hang_on_coins_are_taken_again(
     small: dict[str, Any], fitness: str, again: int
 ) -> None:
     config = resolve(RunConfig(**small | {"fitness": fitness, "batch": 0, "elites": 2}))
-    experiment = build(config, *network_and_task(config))
-    experiment.strategy.tell(experiment.executor.score(experiment.strategy.ask()))
-    assert len(experiment.strategy.ask().births) == config.children + again
+    components = build(config, *network_and_task(config))
+    components.strategy.tell(components.executor.score(components.strategy.ask()))
+    assert len(components.strategy.ask().births) == config.children + again
 
 
 def test_the_norm_is_logged_where_it_is_punished(evolve: Any) -> None:

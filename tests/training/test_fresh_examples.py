@@ -34,18 +34,18 @@ def test_every_generation_is_scored_on_its_own_examples(small: dict[str, Any], b
     config = resolve(RunConfig(**small | LINE | {"elites": 2, "precision": "float32", "batch": batch}))
     module, task = network_and_task(config)
     assert isinstance(task, LinearRegression)
-    experiment = build(config, module, task)
+    components = build(config, module, task)
     for generation in (1, 2):
-        cohort = experiment.strategy.ask()
+        cohort = components.strategy.ask()
         # Elites are scored again: no two generations see the same examples, with --batch 0 either.
         assert len(cohort.births) == 6 + 2
-        scores = experiment.executor.score(cohort)
+        scores = components.executor.score(cohort)
         examples = task.sample(5, generation, batch or 1024)
         for index, birth in enumerate(cohort.births["id"].tolist()):
-            weight = torch.from_numpy(experiment.search.decoder.decode(birth).weights.reshape(16, 64)) * 2.0**-24
+            weight = torch.from_numpy(components.search.decoder.decode(birth).weights.reshape(16, 64)) * 2.0**-24
             loss = (examples.inputs @ weight.T - examples.targets).square().mean()
             assert scores.fitness[index] == pytest.approx(-float(loss), rel=1e-5)
-        experiment.strategy.tell(scores)
+        components.strategy.tell(scores)
 
 
 @pytest.mark.parametrize("batch", [0, 32, 1500])

@@ -61,10 +61,10 @@ class Steps(nn.Module):
 
 def network(config: RunConfig) -> nn.Sequential:
     """The 64-4-10 network of the small runs, made of nothing but torch, from where such a run begins."""
-    experiment = build(config, *network_and_task(config))
-    centre = experiment.search.candidates()[1][0].floats()
+    components = build(config, *network_and_task(config))
+    centre = components.search.candidates()[1][0].floats()
     net = nn.Sequential(nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 10))
-    assert experiment.layout.size == sum(one.numel() for one in net.parameters())
+    assert components.layout.size == sum(one.numel() for one in net.parameters())
     nn.utils.vector_to_parameters(torch.from_numpy(centre.copy()), net.parameters())
     return net
 
@@ -119,6 +119,7 @@ def test_log_fields(evolve: Any) -> None:
         assert not {"step_size", "estimate_norm", "estimate_pairs"} & set(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GRADIENTS)
 def test_broken_off_and_resumed_is_unbroken(evolve: Any, tmp_path: Path, kind: str) -> None:
     def crash(line: dict[str, Any]) -> None:

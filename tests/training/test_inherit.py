@@ -80,6 +80,7 @@ def test_what_was_chosen_for_a_run() -> None:
     assert not is_chosen("step_size", {"step_size": "schedule", "sigma_schedule": "0:0.02"})
 
 
+@pytest.mark.slow
 def test_another_crossover_and_granularity_may_go_on_from_a_run(evolve: Any, tmp_path: Path) -> None:
     sexual = evolve("sexual", crossover="mean", granularity="parameter", generations=2)
     for number, flags in enumerate(

@@ -33,23 +33,23 @@ def run(folder: Path, name: str = "run", **changes: Any) -> Path:
 def scored(**changes: Any) -> tuple[Any, Any, Any]:
     """An experiment, a cohort of its second generation and the scores."""
     config = resolve(RunConfig(**COMMON | {"generations": 5} | changes))
-    experiment = build(config, *network_and_task(config))
-    search = experiment.search
-    search.begin()
+    components = build(config, *network_and_task(config))
+    search = components.search
+    search.initial_records()
     for _ in range(2):
         cohort = search.strategy.ask()
         scores = search.executor.score(cohort)
-        search.before(cohort)
-        search.after(search.strategy.tell(scores))
-    return experiment, search.strategy.ask(), search.executor
+        search.before_tell(cohort)
+        search.after_tell(search.strategy.tell(scores))
+    return components, search.strategy.ask(), search.executor
 
 
 def test_intrinsic_scores_are_those_of_each_network_alone(tmp_path: Path) -> None:
-    experiment, cohort, executor = scored(fitness="wrong+0.25*closeness,unused,used")
+    components, cohort, executor = scored(fitness="wrong+0.25*closeness,unused,used")
     scores = executor.score(cohort)
-    task, module = experiment.task, experiment.module
+    task, module = components.task, components.module
     for place, birth in enumerate(cohort.births["id"].tolist()):
-        weights = experiment.layout.split(experiment.search.decoder.decode(birth).floats())
+        weights = components.layout.split(components.search.decoder.decode(birth).floats())
         for name, parameter in module.named_parameters():
             parameter.copy_(parameter.new_tensor(weights[name]))
         near = module.nearness(task.train.inputs)
@@ -63,16 +63,16 @@ def test_intrinsic_scores_are_those_of_each_network_alone(tmp_path: Path) -> Non
 
 def test_heads_that_are_used_and_unused_are_chosen_by_what_the_parent_answers() -> None:
     for rule in ("used", "unused", "use"):
-        experiment, cohort, _ = scored(mutate=f"memory-perturb(heads={rule})", crossover="none")
+        components, cohort, _ = scored(mutate=f"memory-perturb(heads={rule})", crossover="none")
         births = cohort.births[: cohort.children]
         assert (births["argument"] > 0).all()
-        module, decode = experiment.module, experiment.search.decoder.decode
+        module, decode = components.module, components.search.decoder.decode
         chosen = []
         for row in births:
-            weights = experiment.layout.split(decode(int(row["parents"][0])).floats())
+            weights = components.layout.split(decode(int(row["parents"][0])).floats())
             for name, parameter in module.named_parameters():
                 parameter.copy_(parameter.new_tensor(weights[name]))
-            answers = module.nearness(experiment.task.train.inputs).argmax(1).numpy()
+            answers = module.nearness(components.task.train.inputs).argmax(1).numpy()
             chosen.append(bool(np.isin(row["argument"] - 1, answers)))
         assert all(chosen) if rule != "unused" else not any(chosen)
 

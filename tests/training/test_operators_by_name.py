@@ -15,7 +15,7 @@ from galab.genome.initial import Founders, TensorLaw
 from galab.genome.random import table
 from galab.genome.step_sizes import snap
 from galab.genome.weights import Layout
-from galab.operators.step_size_control import Control
+from galab.operators.step_size_control import PopulationStepSize
 from galab.strategies.build_operators import crossover, developer, mutation, step_size_rule, steps_of
 
 LAYOUT = Layout(("one.weight", "one.bias", "two.weight"), ((2, 3), (2,), (4, 2)))
@@ -68,7 +68,7 @@ def test_operators_get_those_options_that_they_name() -> None:
      ({"granularity": "parameter"}, False)],
 )  # fmt: skip
 def test_a_rule_is_told_from_a_control_by_what_it_can_do(values: dict[str, Any], control: bool) -> None:
-    assert isinstance(step_size_rule(decide(RunConfig(**values)), 1), Control) is control
+    assert isinstance(step_size_rule(decide(RunConfig(**values)), 1), PopulationStepSize) is control
 
 
 @pytest.mark.parametrize("name", ["shutil:rmtree", "galab.config:RunConfig"])

@@ -41,6 +41,7 @@ def test_the_founders_are_the_parents_of_the_origin(evolve: Any, tmp_path: Path)
     assert values["seed"] != 5
 
 
+@pytest.mark.slow
 def test_a_run_from_an_origin_resumes_without_it(evolve: Any, tmp_path: Path) -> None:
     import shutil
 
@@ -96,7 +97,6 @@ def test_another_network_is_refused(evolve: Any, tmp_path: Path, change: dict[st
 def test_one_origin_is_enough(evolve: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected --from or --init, got both"):
         start(compose({"origin": str(evolve()), "init": "weights.pt"}), name="new", runs=tmp_path)
-
 
 
 @pytest.fixture

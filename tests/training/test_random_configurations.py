@@ -160,6 +160,7 @@ def test_it_runs_continues_exactly_and_is_verified_or_is_refused_in_one_sentence
 
 def check(root: Path, task: str, changes: dict[str, Any]) -> str:
     """The property, for one configuration; whether it ran or was refused."""
+
     def begin(name: str, generations: int) -> Path:
         start(RunConfig(**COMMON | changes | {"task": task, "generations": generations}), name=name, runs=root)
         return root / name

@@ -37,8 +37,8 @@ class Net(nn.Module):
 
 def test_the_best_of_all_that_were_drawn_are_kept(small: dict[str, Any]) -> None:
     config = resolve(RunConfig(**small | RANDOM))
-    experiment = build(config, *network_and_task(config))
-    search, seen = experiment.search, dict[int, float]()
+    components = build(config, *network_and_task(config))
+    search, seen = components.search, dict[int, float]()
     for generation in range(1, 5):
         cohort = search.strategy.ask()
         rows = cohort.births[: cohort.children]
@@ -50,7 +50,7 @@ def test_the_best_of_all_that_were_drawn_are_kept(small: dict[str, Any]) -> None
         kept = search.strategy.tell(scores).parents
         assert kept.tolist() == sorted(seen, key=lambda birth: (-seen[birth], -birth))[:3]
     founder = Birth(20, (), 0, 0, 0, 0, 0)
-    assert np.array_equal(search.decoder.decode(20).weights, experiment.founders.decode(founder))
+    assert np.array_equal(search.decoder.decode(20).weights, components.founders.decode(founder))
     assert len(seen) == 3 + 4 * 6
 
 

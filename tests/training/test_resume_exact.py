@@ -49,6 +49,7 @@ def test_run_to_five_and_resume_to_twelve(evolve: Any, changes: dict[str, Any]) 
     assert outcome(unbroken.parent / "broken") == outcome(unbroken)
 
 
+@pytest.mark.slow
 def test_resume_after_a_crash_with_lines_beyond_the_checkpoint(evolve: Any, tmp_path: Path) -> None:
     unbroken = evolve("unbroken", generations=12)
     with pytest.raises(Crash):
@@ -59,6 +60,7 @@ def test_resume_after_a_crash_with_lines_beyond_the_checkpoint(evolve: Any, tmp_
     assert outcome(tmp_path / "broken") == outcome(unbroken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVOLUTION)
 def test_an_evolution_strategy_resumes_after_a_crash(evolve: Any, tmp_path: Path, kind: str) -> None:
     """A crash and not a smaller number of generations, with which some of their schedules would be others."""
@@ -72,6 +74,7 @@ def test_an_evolution_strategy_resumes_after_a_crash(evolve: Any, tmp_path: Path
     assert found == outcome(unbroken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["openai-es", "eggroll", "muon"])
 def test_an_evolution_strategy_runs_to_five_and_resumes_to_twelve(evolve: Any, kind: str) -> None:
     unbroken = evolve("unbroken", generations=12, **EVOLUTION[kind])
@@ -98,6 +101,7 @@ def test_a_crash_is_told_by_the_status_and_the_files_are_closed(evolve: Any, tmp
     assert '"state": "failed"' in (tmp_path / "broken" / "status.json").read_text()
 
 
+@pytest.mark.slow
 def test_new_limits_outlive_a_kill(evolve: Any) -> None:
     """They are in the checkpoint that resuming writes, not only in the one after the next hundred generations."""
     folder = evolve(save_every=100)
@@ -116,6 +120,7 @@ def test_stop_rules_replace_the_old_ones(evolve: Any) -> None:
     assert (config["generations"], config["seconds"], config["target"]) == (None, 1e9, 0.0)
 
 
+@pytest.mark.slow
 def test_save_every_and_keep_may_change(evolve: Any) -> None:
     folder = evolve()
     resume(folder, {"generations": 12, "save_every": 3, "keep": "2"})
@@ -138,6 +143,7 @@ def test_seconds_count_over_all_sittings(evolve: Any) -> None:
     assert result.reason == f"{spent + 0.05:g} seconds spent"
 
 
+@pytest.mark.slow
 def test_a_target_stops_a_resumed_run_where_it_stops_an_unbroken_one(evolve: Any, tmp_path: Path) -> None:
     """A kill right after the checkpoint of the generation that reaches the target must not let the run go on."""
     reports = [line for line in log_of(evolve("open", generations=8)) if "validation_accuracy" in line]

@@ -68,6 +68,7 @@ def test_repeating_the_flags_of_the_start_is_no_change(evolve: Any) -> None:
     assert resume(folder, changes | {"generations": 6}).generation == 6
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_continues_as_a_new_run(evolve: Any, caplog: pytest.LogCaptureFixture) -> None:
     folder = evolve(generations=12, keep="all")
     before = outcome(folder)
@@ -111,6 +112,7 @@ def test_another_file_of_the_run_is_no_checkpoint(evolve: Any) -> None:
     assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["first"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_starts_at_0(evolve: Any, tmp_path: Path) -> None:
     expected = outcome(evolve("unbroken"))
     config = json.loads((tmp_path / "unbroken" / "config.json").read_text())
@@ -142,7 +144,6 @@ def test_a_run_killed_before_its_first_checkpoint_begins_on_its_own_data_only(ev
         resume(folder)
 
 
-
 def test_other_data_is_refused(evolve: Any) -> None:
     folder = evolve()
     rewrite(folder, task={"description": "other digits", "fingerprint": "0" * 64})
@@ -151,6 +152,7 @@ def test_other_data_is_refused(evolve: Any) -> None:
     assert len(log_of(folder)) == 5
 
 
+@pytest.mark.slow
 def test_another_numeric_profile_is_refused_unless_allowed(evolve: Any, caplog: pytest.LogCaptureFixture) -> None:
     folder = evolve()
     rewrite(folder, numeric_profile=newest_state(folder)["numeric_profile"] | {"torch": "1.0"})

@@ -81,6 +81,7 @@ def test_another_seed_gives_another_outcome(evolve: Any) -> None:
     assert log_of(evolve("first")) != log_of(evolve("second", seed=6))
 
 
+@pytest.mark.slow
 def test_a_seed_that_nobody_gave_is_drawn_and_saved(evolve: Any) -> None:
     seeds = [json.loads((evolve(name, seed=None) / "config.json").read_text())["hyperparameters"]["seed"]
              for name in ("first", "second")]  # fmt: skip

@@ -23,8 +23,8 @@ from galab.saved_runs.export import export, read_genome
 from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.saved_runs.verify import verify
 from galab.storage.run_folder import RunFolder
-from galab.training import distribution_table
 from galab.training.compose import compose
+from galab.training.resolve import load_table
 from galab.training.start import resume, start
 
 SCIPY = "scipy:t(df=5)"
@@ -84,6 +84,7 @@ def test_a_built_in_distribution_needs_no_file(evolve: Any) -> None:
     assert outcome(folder)["verified"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["gone", "changed"])
 def test_a_run_needs_nothing_but_its_folder_again(
     evolve: Any, law: str, how: str, forget: Callable[[str], None], tmp_path: Path
@@ -109,7 +110,7 @@ def test_a_run_killed_before_its_first_checkpoint_has_its_table(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr("galab.training.start._sit", killed)
+        patch.setattr("galab.training.start._run_session", killed)
         with pytest.raises(Crash):
             evolve("killed", distribution=law)
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoints", "config.json", "tables"]
@@ -146,6 +147,7 @@ def test_a_distribution_typed_for_a_new_run_is_taken_as_it_is_now(evolve: Any, s
     assert stored(tmp_path / "new").name != stored(folder).name
 
 
+@pytest.mark.slow
 def test_a_lone_checkpoint_does_what_it_did(evolve: Any, law: str, tmp_path: Path, samples: Path) -> None:
     folder = evolve("origin", distribution=law)
     lone = tmp_path / "lone.pkl"
@@ -232,8 +234,8 @@ def test_an_origin_with_a_damaged_table_is_refused(evolve: Any, tmp_path: Path) 
 def test_a_saved_distribution_must_name_its_table(evolve: Any) -> None:
     folder = RunFolder(evolve(distribution=SCIPY))
     with pytest.raises(CheckpointError, match="to end with # and the hash of its table"):
-        distribution_table.resolve(SCIPY, folder)
-    assert distribution_table.resolve("cauchy", folder) is table("cauchy")
+        load_table(SCIPY, folder)
+    assert load_table("cauchy", folder) is table("cauchy")
 
 
 def test_nothing_is_written_where_there_is_no_table(evolve: Any, tmp_path: Path) -> None:
@@ -243,6 +245,7 @@ def test_nothing_is_written_where_there_is_no_table(evolve: Any, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_genome_decodes_where_there_is_no_scipy_and_no_file(
     evolve: Any, law: str, tmp_path: Path, samples: Path
 ) -> None:

@@ -26,9 +26,9 @@ def test_a_run_is_built_at_its_start_and_restored_at_its_checkpoint(evolve: Any,
     folder = evolve(**(EVOLUTION | GRADIENTS).get(kind, {}))
     saved = SavedState.open(folder)
     assert saved.built().strategy.generation == 0
-    experiment = saved.components()
-    assert experiment.strategy.generation == saved.generation == 5
-    weights = [member.floats() for member in experiment.search.candidates()[1]]
+    components = saved.components()
+    assert components.strategy.generation == saved.generation == 5
+    weights = [member.floats() for member in components.search.candidates()[1]]
     if kind == "ga":
         weights = [np.rint(row * 2.0**24) for row in weights]
     np.testing.assert_array_equal(weights, saved.state["weights"])
@@ -46,8 +46,8 @@ def test_an_older_checkpoint_counts_on_fewer_records(evolve: Any) -> None:
 
 def test_a_run_goes_on_from_its_components_as_it_did(evolve: Any) -> None:
     folder = evolve(keep="all")
-    experiment = SavedState.open(folder / "checkpoints" / "gen_000002.pkl").components()
-    scores = experiment.executor.score(experiment.strategy.ask())
+    components = SavedState.open(folder / "checkpoints" / "gen_000002.pkl").components()
+    scores = components.executor.score(components.strategy.ask())
     assert scores.fitness.max() == log_of(folder)[2]["fitness_best"]
 
 

@@ -72,6 +72,7 @@ DANGEROUS = f"""
 """
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_a_worker_that_is_killed_at_work_is_replaced_and_failures_are_told_once(
     evolve: Any, clouds: Any, tmp_path: Path, caplog: Any
 ) -> None:
@@ -139,7 +140,9 @@ def test_a_worker_that_lost_its_way_is_given_the_state_again(
 ) -> None:
     changes = {"generations": 6, "chunk": 2} | EVOLUTION["openai-es-adam"]
     expected = outcome(evolve("here", **changes))
-    monkeypatch.setattr(EvolutionSearch, "heard", lambda search, fitness: fitness * (search.strategy.generation != 3))
+    monkeypatch.setattr(
+        EvolutionSearch, "result_for_workers", lambda search, fitness: fitness * (search.strategy.generation != 3)
+    )
     assert outcome(evolve("misled", workers=1, **changes)) == expected
     lost = [record.getMessage() for record in caplog.records if "is not that of the run" in record.getMessage()]
     assert [sentence.split(":")[0] for sentence in lost] == ["generation 5"]

@@ -23,10 +23,9 @@ from galab.errors import UsageError, closest
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
-from galab.training.trials.grid import checked_seeds
-from galab.training.trials.processes import Observe
+from galab.training.trials.processes import ProgressCallback
 from galab.training.trials.sweep import Words, run_cells
-from galab.training.trials.trials import Trials
+from galab.training.trials.trials import Trials, checked_seeds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +69,7 @@ def run_question(
     generations: int,
     runs: Path = Path("runs"),
     jobs: int | None = None,
-    observe: Observe | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Trials:
     """Run what is missing of a question's trials.
 
@@ -80,7 +79,7 @@ def run_question(
         generations: of each trial, but for its condition's length.
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
-        observe: called with the state of the trials.
+        progress: called with the state of the trials.
 
     Raises:
         UsageError: conditions that cannot be carried out, or that differ from what is there.
@@ -94,7 +93,14 @@ def run_question(
     )  # fmt: skip
     workers = max(int(question.options(one).get("workers", 0)) for one in question.conditions)
     return run_cells(
-        path, cells, checked_seeds(seeds), jobs=jobs, workers=workers, observe=observe, longer_counts=True, words=words
+        path,
+        cells,
+        checked_seeds(seeds),
+        jobs=jobs,
+        workers=workers,
+        progress=progress,
+        longer_counts=True,
+        words=words,
     )
 
 

@@ -350,9 +350,7 @@ def _layout(found: Curves, tag: str, unit: str) -> Summary:
     """The Custom Scalars tab: one chart with a band per group."""
     # TensorBoard's own function for this asks for TensorFlow.
     chart = ["Margin", [f"{tag}/{name}" for name in ("median", "low", "high")]]
-    layout: Summary = custom_scalars(
-        {f"galab compare: {found.data}": {f"{label_of(found.metric)} by {unit}": chart}}
-    )
+    layout: Summary = custom_scalars({f"galab compare: {found.data}": {f"{label_of(found.metric)} by {unit}": chart}})
     return layout
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from galab.config import RunConfig, complete
 from galab.config.strategy_kinds import kind_of
-from galab.doctor.advice import advice
-from galab.doctor.measure import examine
+from galab.doctor.es_advice import advice
+from galab.doctor.es_measurements import measure_estimate
 from galab.errors import GalabError
 from galab.storage import checkpoints
 from galab.storage.groups import group_of
@@ -243,7 +243,7 @@ def doctor_verdicts(facts: Facts, budget: float, *, trust: bool = False) -> list
     try:
         config = RunConfig.from_saved(facts.values)
         trust_rules.check(config, trust=trust)
-        found = advice(examine(config, budget=budget))
+        found = advice(measure_estimate(config, budget=budget))
     except GalabError as error:
         return [Verdict(False, f"the doctor could not look at the run: {error}")]
     return [Verdict(one.good, f"doctor, {one.about}: {one.say}") for one in found]

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from galab.contracts import Examples
-from galab.evaluation.batched.low_rank import Common, LowRank, Stack
-from galab.evaluation.batched.product_cache import Given, Products
+from galab.evaluation.batched.low_rank import GroupProducts, LowRank, Stack
+from galab.evaluation.batched.product_cache import PrecomputedProducts, Products
 
 logger = logging.getLogger("galab")
 
@@ -112,7 +112,7 @@ class Compiled:
         self._direct = self._are_of_inputs(members, products, examples.inputs)
 
         def answer(tensors: Sequence[Tensor], given: Sequence[tuple[Tensor, Tensor]], *pair: Tensor) -> Any:
-            found = eager(_rebuilt(members, iter(tensors), Given(given)), Examples(*pair))
+            found = eager(_rebuilt(members, iter(tensors), PrecomputedProducts(given)), Examples(*pair))
             # Classes before examples in memory: tasks reduce over classes, and examples then lie side by side.
             return {name: value.mT.contiguous() if value.dim() == 3 else value for name, value in found.items()}
 
@@ -254,7 +254,7 @@ def _rebuilt(members: Mapping[str, Stack], tensors: Iterator[Tensor], given: Any
         if isinstance(stack, LowRank):
             base, a, b = next(tensors), next(tensors), next(tensors)
             which = None if stack.which is None else next(tensors)
-            found[name] = LowRank(base, a, b, Common(given, name, b, 0), which)
+            found[name] = LowRank(base, a, b, GroupProducts(given, name, b, 0), which)
         else:
             found[name] = next(tensors)
     return found

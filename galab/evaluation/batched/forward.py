@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 
 from galab.evaluation.batched.dense import PROBE_SIZES, RULES, Fold, first_that_agrees
 from galab.evaluation.batched.layer_rules import LOW_RANK_RULES
-from galab.evaluation.batched.low_rank import FOLDED, SHARED, LowRank, Stack, leaves, mapped, mark_of, marked
+from galab.evaluation.batched.low_rank import FOLDED, SHARED, LowRank, Stack, leaves, mapped, tag_of, tagged
 from galab.evaluation.batched.recurrent_attention import COMPOSITE_RULES
 
 #: Methods that ask about a tensor and not for its values, which are the same for all members.
@@ -76,20 +76,20 @@ class MemberMode(TorchFunctionMode):
             found = list(leaves(found))
         if any(id(value) in self._stacks for value in found):
             return self._with_parameters(func, args, kwargs)
-        marks = {mark_of(value) for value in found}
-        if FOLDED in marks:
-            if SHARED in marks:
+        tags = {tag_of(value) for value in found}
+        if FOLDED in tags:
+            if SHARED in tags:
                 args, kwargs = self._all_folded(args, kwargs, found)
-            return marked(func(*args, **kwargs), FOLDED)
+            return tagged(func(*args, **kwargs), FOLDED)
         result = func(*args, **kwargs)
-        return marked(result, SHARED) if SHARED in marks else result
+        return tagged(result, SHARED) if SHARED in tags else result
 
     def _all_folded(self, args: Any, kwargs: Any, found: list[Any]) -> Any:
         """The arguments with shared activations repeated for every member, where they meet folded ones."""
-        rows = {len(value) // self._members for value in found if mark_of(value) == FOLDED and value.dim()}
+        rows = {len(value) // self._members for value in found if tag_of(value) == FOLDED and value.dim()}
 
         def repeated(value: Any) -> Any:
-            if mark_of(value) != SHARED or not value.dim() or len(value) not in rows:
+            if tag_of(value) != SHARED or not value.dim() or len(value) not in rows:
                 return value
             return value.expand(self._members, *value.shape).flatten(0, 1)
 
@@ -110,7 +110,7 @@ class MemberMode(TorchFunctionMode):
             args, kwargs = (kwargs["input"],), {key: value for key, value in kwargs.items() if key != "input"}
         if func in COMPOSITE_RULES:
             args, kwargs = mapped((args, kwargs), lambda value: self._stacks.get(id(value), value))
-            return marked(COMPOSITE_RULES[func](self._members, *args, **kwargs), FOLDED)
+            return tagged(COMPOSITE_RULES[func](self._members, *args, **kwargs), FOLDED)
         low_rank = any(isinstance(self.stack_of(value), LowRank) for value in leaves([args[1:], kwargs]))
         rule = LOW_RANK_RULES.get(func) if low_rank else None
         rule = rule or RULES.get(func)
@@ -121,11 +121,11 @@ class MemberMode(TorchFunctionMode):
 
     def _ruled(self, rule: Callable[..., Tensor], x: Tensor, others: Any) -> Any:
         """The answer of a rule that takes an activation first and stacks after it."""
-        mark = mark_of(x)
+        tag = tag_of(x)
         own = self._dense(x)
         if own is not None:
             x = own.flatten(0, 1)
-        rows, rest = divmod(len(x), self._members if own is not None or mark == FOLDED else 1)
+        rows, rest = divmod(len(x), self._members if own is not None or tag == FOLDED else 1)
         if rest:
             raise NoRuleError("an activation whose first axis is not the batch")
         keep = rule in LOW_RANK_RULES.values()
@@ -142,8 +142,8 @@ class MemberMode(TorchFunctionMode):
 
         positional, by_name = mapped(others, for_all)
         y = rule(Fold(self._members, rows, by_member=True), x, *positional, **by_name)
-        if mark is not None:
-            return marked(y, FOLDED)
+        if tag is not None:
+            return tagged(y, FOLDED)
         # Nothing of the inputs is in it, a table of positions for instance: its first axis is no batch.
         return self.stand_in(y.unflatten(0, (self._members, rows)))
 
@@ -157,13 +157,13 @@ class MemberMode(TorchFunctionMode):
         every: dict[int, Tensor] = {}
         meets_inputs = False
         for value in leaves([args, kwargs]):
-            meets_inputs |= mark_of(value) is not None
+            meets_inputs |= tag_of(value) is not None
             dense = self._dense(value)
-            if dense is None and mark_of(value) == FOLDED:
+            if dense is None and tag_of(value) == FOLDED:
                 if not value.dim() or len(value) % self._members:
                     raise NoRuleError("an activation whose first axis is not the batch")
                 dense = value.unflatten(0, (self._members, -1))
-            elif dense is None and mark_of(value) == SHARED:
+            elif dense is None and tag_of(value) == SHARED:
                 # As a view, because not every function of torch can be mapped over a parameter alone (prelu).
                 dense = value.expand(self._members, *value.shape)
             if dense is not None:
@@ -175,14 +175,14 @@ class MemberMode(TorchFunctionMode):
             return func(*own_args, **own_kwargs)
 
         def outcome(y: Any) -> Any:
-            """What was computed, marked as what it is."""
+            """What was computed, tagged as what it is."""
             if not isinstance(y, Tensor):
                 return y
             if not meets_inputs:
                 return self.stand_in(y)
             if y.dim() < 2:
                 raise NoRuleError(f"{getattr(func, '__name__', func)} leaves no batch")
-            return marked(y.flatten(0, 1), FOLDED)
+            return tagged(y.flatten(0, 1), FOLDED)
 
         return mapped(vmap(one, randomness="same")(*every.values()), outcome)
 
@@ -254,14 +254,14 @@ def folded(module: nn.Module, parameters: Perturbed, inputs: Tensor, *, each_own
     members = members_of(parameters)
     mode = MemberMode(members)
     stand_ins = {name: mode.stand_in(stack) for name, stack in parameters.items()}
-    # A new tensor on the same memory, so that the caller's own bears no mark.
-    own_inputs = marked(inputs.view_as(inputs), FOLDED if each_own else SHARED)
+    # A new tensor on the same memory, so that the caller's own bears no tag.
+    own_inputs = tagged(inputs.view_as(inputs), FOLDED if each_own else SHARED)
     with mode:
         outputs: Tensor = functional_call(module, stand_ins, (own_inputs,))
-    mark = mark_of(outputs)
-    if mark is None:
+    tag = tag_of(outputs)
+    if tag is None:
         raise NoRuleError("outputs that do not come from the inputs")
-    if mark == SHARED:
+    if tag == SHARED:
         return outputs.expand(members, *outputs.shape)
     rows = len(inputs) // (members if each_own else 1)
     return outputs.unflatten(0, (members, rows))

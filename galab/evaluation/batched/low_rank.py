@@ -8,7 +8,7 @@ the weights M + (sigma / sqrt r) A_p B_p^T.
 
 What an activation is to the members, written on the tensor itself.
 
-Shapes alone cannot say it: a table with as many rows as there are examples is no batch. So a mark is put on the inputs
+Shapes alone cannot say it: a table with as many rows as there are examples is no batch. So a tag is put on the inputs
 and handed on by every torch function from what it was given to what it returns.
 """
 
@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galab.evaluation.batched.product_cache import Given, Products, shared_products
+from galab.evaluation.batched.product_cache import PrecomputedProducts, Products, shared_products
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Common:
+class GroupProducts:
     """Where a chunk's directions lie in their group.
 
     Attributes:
@@ -36,7 +36,7 @@ class Common:
         start: the chunk's first direction.
     """
 
-    products: Products | Given
+    products: Products | PrecomputedProducts
     name: str
     group: Tensor
     start: int
@@ -62,7 +62,7 @@ class LowRank:
     base: Tensor
     a: Tensor
     b: Tensor
-    common: Common | None = field(default=None, repr=False)
+    common: GroupProducts | None = field(default=None, repr=False)
     which: Tensor | None = field(default=None, repr=False)
     _formed: Tensor | None = field(default=None, repr=False)
 
@@ -159,7 +159,7 @@ Stack = Tensor | LowRank
 
 
 def low_rank(
-    base: Tensor, a: Tensor, b: Tensor, sigma: float, *, antithetic: bool, common: Common | None = None
+    base: Tensor, a: Tensor, b: Tensor, sigma: float, *, antithetic: bool, common: GroupProducts | None = None
 ) -> LowRank:
     """The perturbed parameter for factors of unit variance.
 
@@ -180,19 +180,19 @@ def low_rank(
 SHARED = "shared"
 #: Holds the rows of all members, member-major, in its batch axis.
 FOLDED = "folded"
-_NAME = "galab_mark"
+_NAME = "galab_tag"
 
 
-def mark_of(x: Any) -> str | None:
+def tag_of(x: Any) -> str | None:
     """``SHARED``, ``FOLDED``, or None for what does not come from the inputs."""
     return getattr(x, _NAME, None)
 
 
-def marked(value: Any, mark: str) -> Any:
-    """The value with a mark on every tensor in it."""
+def tagged(value: Any, tag: str) -> Any:
+    """The value with a tag on every tensor in it."""
     for leaf in leaves(value):
         if isinstance(leaf, Tensor):
-            setattr(leaf, _NAME, mark)
+            setattr(leaf, _NAME, tag)
     return value
 
 

@@ -35,10 +35,10 @@ def shared_products(x: Tensor, base: Tensor, b: Tensor) -> tuple[Tensor, Tensor]
     Returns:
         (rows, m), or (S, rows, m); and (Q, rows, r).
     """
-    return outer_product(x, base), inner_product(x, b)
+    return base_product(x, base), factor_product(x, b)
 
 
-def outer_product(x: Tensor, base: Tensor, *, outputs_first: bool = False) -> Tensor:
+def base_product(x: Tensor, base: Tensor, *, outputs_first: bool = False) -> Tensor:
     """``x`` times the base, or each of several.
 
     Args:
@@ -57,18 +57,18 @@ def outer_product(x: Tensor, base: Tensor, *, outputs_first: bool = False) -> Te
     return (base @ x.t()).t() if outputs_first else F.linear(x, base)
 
 
-def inner_product(x: Tensor, b: Tensor) -> Tensor:
+def factor_product(x: Tensor, b: Tensor) -> Tensor:
     """``x`` (rows, n) times ``b`` (Q, n, r), with the rows side by side in memory: (Q, rows, r)."""
     directions, columns, rank = b.shape
     flat = b.transpose(1, 2).reshape(directions * rank, columns)
     return (flat @ x.t()).view(directions, rank, -1).transpose(1, 2)
 
 
-class Outers(Protocol):
+class BaseProducts(Protocol):
     """Knows the products of shared activations with the bases."""
 
-    def outer(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
-        """What :func:`outer_product` gives.
+    def base_product(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
+        """What :func:`base_product` gives.
 
         Args:
             key: see :class:`Products`.
@@ -86,13 +86,13 @@ class Products:
     parameter, by the block of examples, and by how often that parameter was asked before in the same forward.
 
     Attributes:
-        outputs_first: see :func:`outer_product`.
-        outers: who knows the products with the bases; None makes them here.
+        outputs_first: see :func:`base_product`.
+        base_products: who knows the products with the bases; None makes them here.
         order: what the forward that began last has asked for: parameters, each with how often it was asked before.
     """
 
     outputs_first: bool = False
-    outers: Outers | None = None
+    base_products: BaseProducts | None = None
     order: list[tuple[str, int]] = field(default_factory=list)
     _block: int = 0
     _asked: Counter[str] = field(default_factory=Counter)
@@ -123,13 +123,13 @@ class Products:
             size = group.shape[0] * group.shape[2] * x.shape[0] * x.element_size()
             fits = self._bytes + size <= _MOST_BYTES
             self._bytes += size if fits else 0
-            if self.outers is not None:
-                outer = self.outers.outer(key, x, base)
+            if self.base_products is not None:
+                outer = self.base_products.base_product(key, x, base)
             else:
-                outer = outer_product(x, base, outputs_first=self.outputs_first)
-            self._made[key] = outer, inner_product(x, group) if fits else None
+                outer = base_product(x, base, outputs_first=self.outputs_first)
+            self._made[key] = outer, factor_product(x, group) if fits else None
         outer, inner = self._made[key]
-        return outer, inner_product(x, group[start:stop]) if inner is None else inner[start:stop]
+        return outer, factor_product(x, group[start:stop]) if inner is None else inner[start:stop]
 
     def known(
         self, order: Sequence[tuple[str, int]], start: int, stop: int
@@ -159,7 +159,7 @@ class Products:
         return self._made.get(key, (None, None))[1]
 
 
-class Given:
+class PrecomputedProducts:
     """Products that come in as arguments, in the order in which they are asked for.
 
     Args:
@@ -175,7 +175,7 @@ class Given:
 
 
 #: What products with the bases may take in memory.
-_MOST_BYTES_BASES = 512 << 20
+_MOST_BASE_BYTES = 512 << 20
 #: What may be kept of the children of one generation until it is known who survives.
 _MOST_BORN_BYTES = 256 << 20
 
@@ -200,7 +200,7 @@ class Lineage(Protocol):
         ...
 
 
-class Bases:
+class ParentProducts:
     """Weights of individuals side by side, with the products of shared activations with them.
 
     Where every generation sees the same examples, a survivor's products follow from its parent's by the product with
@@ -213,7 +213,7 @@ class Bases:
         chunk: members evaluated at once.
         dtype: of the forward.
         device: where.
-        outputs_first: see :func:`galab.evaluation.batched.product_cache.outer_product`.
+        outputs_first: see :func:`galab.evaluation.batched.product_cache.base_product`.
         lineage: of the individuals; None where generations see different examples.
     """
 
@@ -302,8 +302,8 @@ class Bases:
         self._born_bytes += made.nbytes
         self._born |= {number: _Born(row, factors, made) for number, row in born.items()}
 
-    def outer(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
-        """See :class:`galab.evaluation.batched.product_cache.Outers`."""
+    def base_product(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
+        """See :class:`galab.evaluation.batched.product_cache.BaseProducts`."""
         if self._lineage is not None:
             self._inputs[key] = x
         made, valid = self._room(key, x, base)
@@ -323,7 +323,7 @@ class Bases:
         room = x.new_zeros(slots, outputs, rows).mT if self._outputs_first else x.new_zeros(slots, rows, outputs)
         valid = [False] * slots
         kept = self._bytes - (0 if made is None else made.nbytes)
-        if kept + room.nbytes <= _MOST_BYTES_BASES:
+        if kept + room.nbytes <= _MOST_BASE_BYTES:
             self._bytes = kept + room.nbytes
             self._made[key], self._valid[key] = room, valid
         return room, valid
@@ -331,13 +331,13 @@ class Bases:
     def _from_lineage(self, key: Key, x: Tensor, own: Tensor, number: int) -> Tensor:
         """A product that nothing here is known of."""
         if self._lineage is None or self._lineage.is_anchor(number):
-            return outer_product(x, own, outputs_first=self._outputs_first)
+            return base_product(x, own, outputs_first=self._outputs_first)
         if number not in self._chains:
             self._chains[number] = self._lineage.chain(number)
         chain, tensor = self._chains[number], self._tensor(key)
         start, size = self._layout.starts[tensor], self._layout.sizes[tensor]
         weights = torch.from_numpy(to_float(chain.ancestor.weights[start : start + size])).to(x).view(own.shape)
-        found = outer_product(x, weights, outputs_first=self._outputs_first)
+        found = base_product(x, weights, outputs_first=self._outputs_first)
         for changes in chain.changes:
             found = self._with_change(found, x, changes[tensor])
         return found
@@ -346,7 +346,7 @@ class Bases:
         assert isinstance(change, Factors)
         # As many as in a chunk: products of other sizes may differ in the last bits.
         b = torch.from_numpy(change.b).to(x).expand(self._chunk, -1, -1)
-        return _moved(product, torch.from_numpy(change.a[0]).to(x), inner_product(x, b)[0])
+        return _moved(product, torch.from_numpy(change.a[0]).to(x), factor_product(x, b)[0])
 
     def _follow(self, places: Mapping[int, int]) -> None:
         """Products of those who come, made of their parents' where those are known."""

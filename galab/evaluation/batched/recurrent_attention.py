@@ -2,7 +2,7 @@
 
 Each hides its products with the weights inside one function, so each is written here once more in terms of a product
 that takes low-rank and dense members alike. A rule takes the number of members P first, then what the module passed,
-with stacks in the place of parameters; activations carry their marks. Results are member-major.
+with stacks in the place of parameters; activations carry their tags. Results are member-major.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from galab.evaluation.batched import dense, layer_rules
 from galab.evaluation.batched.dense import Fold
-from galab.evaluation.batched.low_rank import FOLDED, LowRank, Stack, mark_of
+from galab.evaluation.batched.low_rank import FOLDED, LowRank, Stack, tag_of
 
 #: From the input's and the state's part of the gates, (N, gates), and the state to the next state.
 Step = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
@@ -45,10 +45,10 @@ def _folded(members: int, x: Tensor, beside: Tensor, axes: int) -> bool:
 
     One that does not come from the inputs, a first state of zeros, was made as long as the activation beside it.
     """
-    mark = FOLDED if members == 1 else mark_of(x) or mark_of(beside)
-    if mark is None or x.dim() != axes or beside.dim() != axes:
+    tag = FOLDED if members == 1 else tag_of(x) or tag_of(beside)
+    if tag is None or x.dim() != axes or beside.dim() != axes:
         raise NotImplementedError("a composite function of something else than a batch of the inputs")
-    return mark == FOLDED
+    return tag == FOLDED
 
 
 def _every(members: int, x: Tensor, folded: bool) -> Tensor:

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from galab.evaluation.batched.dense import RULES, Fold, NoRuleError
 
 
-class Pixels:
+class VaryingInputs:
     """Inputs as columns, without those entries that are the same in all examples, such as the margins of images.
 
     Args:
@@ -65,13 +65,13 @@ class Pixels:
 _LINEAR = {F.linear: -1, F.conv1d: 1, F.conv2d: 1, F.conv3d: 1}
 
 
-class Bundle:
+class SigmaLines:
     """P lines through one network, and the products that they share on one block of examples.
 
     Args:
         centre: name to tensor.
         directions: name to (P, *shape).
-        pixels: of all examples, where they are known.
+        varying: of all examples, where they are known.
         in_place: whether a fresh sum may be overwritten by the ReLU that meets it.
     """
 
@@ -80,11 +80,11 @@ class Bundle:
         centre: Mapping[str, Tensor],
         directions: Mapping[str, Tensor],
         *,
-        pixels: Pixels | None = None,
+        varying: VaryingInputs | None = None,
         in_place: bool = False,
     ) -> None:
         self.in_place = in_place
-        self._pixels = pixels
+        self._varying = varying
         self.centre = centre
         self.directions = {name: part.contiguous() for name, part in directions.items()}
         self.members = len(next(iter(directions.values())))
@@ -95,8 +95,8 @@ class Bundle:
     def begin(self, inputs: Tensor, start: int) -> None:
         """Another block of examples begins."""
         self._products.clear()
-        if self._pixels is not None:
-            self._pixels.begin(inputs, start)
+        if self._varying is not None:
+            self._varying.begin(inputs, start)
 
     def stack(self, name: str, sigma: float) -> Tensor:
         """(P, *shape) a parameter of all members at a step size."""
@@ -137,7 +137,7 @@ class Bundle:
     def _matrices(self, weight: str, x: Tensor, bias: tuple[str | None, Tensor | None]) -> tuple[Tensor, Tensor]:
         """:meth:`product` of one matrix; both results lie feature by feature in memory."""
         name, value = bias
-        columns = None if self._pixels is None else self._pixels.of(x)
+        columns = None if self._varying is None else self._varying.of(x)
         (centre, more), (rows, most) = self._parts(weight, fewer=columns is not None)
         columns = x.t() if columns is None else columns
         own = value if name is None else self.centre[name]
@@ -149,8 +149,8 @@ class Bundle:
         """The matrices of the centre (out, in) and of z (out * P, in), and what they add to each product besides."""
         if (weight, fewer) not in self._rows:
             both = self.centre[weight], self.directions[weight].transpose(0, 1).flatten(0, 1)
-            if fewer and self._pixels is not None:
-                self._rows[weight, fewer] = tuple(self._pixels.split(one) for one in both)
+            if fewer and self._varying is not None:
+                self._rows[weight, fewer] = tuple(self._varying.split(one) for one in both)
             else:
                 self._rows[weight, fewer] = tuple((one, None) for one in both)
         return self._rows[weight, fewer]
@@ -169,10 +169,10 @@ def _as_bias(values: Tensor, y: Tensor, func: Any) -> Tensor:
     return values.view(shape)
 
 
-class _LineMode(TorchFunctionMode):
+class _SigmaLineMode(TorchFunctionMode):
     """Answers torch functions that receive a mutated parameter, for all members at one step size."""
 
-    def __init__(self, fold: Fold, bundle: Bundle, names: Mapping[int, str], sigma: float) -> None:
+    def __init__(self, fold: Fold, bundle: SigmaLines, names: Mapping[int, str], sigma: float) -> None:
         super().__init__()
         self._fold, self._bundle, self._names, self._sigma = fold, bundle, names, sigma
         self._plain = {id(value) for value in bundle.centre.values()}
@@ -261,7 +261,7 @@ class _Repeated(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor, modes: Sequence[_LineMode]) -> list[Tensor]:
+    def forward(self, inputs: Tensor, modes: Sequence[_SigmaLineMode]) -> list[Tensor]:
         """Outputs under each mode."""
         found = []
         for mode in modes:
@@ -270,9 +270,9 @@ class _Repeated(nn.Module):
         return found
 
 
-def along_lines(
+def forward_along_lines(
     module: nn.Module,
-    bundle: Bundle,
+    bundle: SigmaLines,
     inputs: Tensor,
     sigmas: Sequence[float],
     subsets: Sequence[Sequence[str]],
@@ -302,7 +302,7 @@ def along_lines(
         stand_ins = {name: torch.empty(bundle.centre[name].shape, device="meta") for name in subset}
         parameters = {f"network.{name}": value for name, value in {**bundle.centre, **stand_ins}.items()}
         names = {id(value): name for name, value in stand_ins.items()}
-        modes = [_LineMode(fold, bundle, names, sigma) for sigma in sigmas]
+        modes = [_SigmaLineMode(fold, bundle, names, sigma) for sigma in sigmas]
         for outputs in functional_call(_Repeated(module), parameters, (inputs, modes)):
             found.append(fold.split(outputs).transpose(0, 1).movedim(1, -1))
     # Examples lie beside each other, as measures want them.

@@ -12,13 +12,13 @@ from galab.config.parsing import parse_fitness
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import UsageError
 from galab.evaluation.blocks import HEADS, EachExample, Minibatches
-from galab.evaluation.fitness import ANSWERS, COMPUTED, ExampleScores, class_means, means_of, repeats, score, use_of
-from galab.evaluation.sources import Measured, Part, Source, cut, joined
+from galab.evaluation.fitness import ANSWERS, COMPUTED, ExampleScores, class_means, means_of, memory_use, repeats, score
+from galab.evaluation.sources import Measured, Part, Source, join_scores, split_cohort
 
 CASES = ("examples", "classes")
 
 
-class Here:
+class LocalExecutor:
     """Scores a cohort chunk by chunk on the generation's shared examples.
 
     The bases of the fitness are computed as they stand; what ``improvement`` and ``inherited`` make of them is the
@@ -67,11 +67,11 @@ class Here:
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
         parts = self.parts(cohort)
-        return joined(parts, self.scored(parts))
+        return join_scores(parts, self.scored(parts))
 
     def parts(self, cohort: Cohort) -> list[Part]:
         """The cohort in parts, each of which has to be computed in one place."""
-        return cut(cohort, self._source.starts(cohort))
+        return split_cohort(cohort, self._source.starts(cohort))
 
     def scored(self, parts: Sequence[Part]) -> Iterator[Scores]:
         """The scores of each part, to the same bits whichever others are asked for.
@@ -174,4 +174,4 @@ class Here:
         if found.behaviour is not None:
             found.behaviour[indices] = measurements.examples[ANSWERS]
         if found.use is not None:
-            found.use[indices] = use_of(measurements.examples[HEADS], self._source.heads)
+            found.use[indices] = memory_use(measurements.examples[HEADS], self._source.heads)

@@ -1,15 +1,18 @@
-"""What a worker does: it follows a search from generation to generation and scores the parts that it is given.
+"""Worker processes: the process as the parent sees it, the messages, and the loop that a worker runs.
 
-Messages to it, each a tuple: ``("build", call)`` makes, when called, all that it computes with; ``("state", state)``
-puts it where the search is; ``("score", generation, news, parts)`` asks for the scores of some parts; ``("hear",
-heard)`` is what a search hears of a generation, if workers need it early. Its answers: ``("hello",)`` when its process
-runs; ``("ready",)``; ``("scored", number, scores)`` for each part; ``("lost", generation)`` if it is not where the news
-say it is; ``("log", level, text, key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
+A process starts with a fresh interpreter (spawn). A terminal sends Ctrl-C to all processes of a run; the parent alone
+acts on it, and its children ignore it from their start on. The parent notices a death by the closed pipe.
 
-A process that computes for this one, seen from both ends.
+Messages to a worker, each a tuple:
 
-It begins with a fresh interpreter (spawn). A terminal sends Ctrl-C to everybody, and the parent alone acts on it; so a
-child never hears it, not even while it starts. A child that dies is found out by its end of the pipe.
+- ``("build", call)``: ``call()`` makes its :class:`WorkerSearch`;
+- ``("state", state, records)``: restore the search to where the main one is;
+- ``("score", generation, update, parts)``: prepare for the generation and score these parts;
+- ``("result", result)``: what the search needs of the generation's fitness, if it needs it before the next update.
+
+Its answers: ``("hello",)`` when its process runs; ``("ready",)`` when the search is built; ``("scored", number,
+scores)`` for each part; ``("lost", generation)`` if its search is not where the update says; ``("log", level, text,
+key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
 """
 
 from __future__ import annotations
@@ -25,58 +28,60 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import multiprocess
+import numpy as np
 from multiprocess import resource_tracker
+from numpy.typing import NDArray
 
 from galab.errors import UsageError
-from galab.evaluation.executors.local import Here
+from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.numeric_profile import KEY
 from galab.evaluation.sources import Part
 
 #: Ctrl-C, and what a scheduler or a container sends to all processes of a run; the parent acts on them for all.
-_REQUESTS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: For a process that was told to end, before it is killed.
 GOODBYE_SECONDS = 30.0
 #: A process imports the script that started it, which must not start the whole again.
 GUARD = "`if __name__ == '__main__':`"
 
 
-class Child:
-    """One process, seen from the parent.
+class WorkerProcess:
+    """A child process, seen from the parent.
 
     Args:
-        target: what it does; a function of its end of the pipe and of the arguments.
+        target: what it runs; a function of its end of the pipe and of the arguments.
         arguments: sent with it.
         daemon: whether it ends with this process at the latest; such a process may have no children of its own.
 
     Attributes:
         connection: this end of the pipe.
-        ready: whether it has said that it is.
+        ready: whether it has sent ``ready``.
     """
 
     def __init__(self, target: Callable[..., None], *arguments: Any, daemon: bool) -> None:
         context = multiprocess.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=target, args=(theirs, *arguments), daemon=daemon)
-        with _unheard():
+        with _hold_signals():
             self._process.start()
         theirs.close()  # so that the pipe ends when the process does
         self.ready = False
 
     def send(self, *message: Any) -> None:
-        """Send a message; one who died does not mind."""
+        """Send a message; nothing happens if the process has ended."""
         with contextlib.suppress(OSError):
             send(self.connection, *message)
 
-    def hear(self) -> tuple[Any, ...]:
+    def receive(self) -> tuple[Any, ...]:
         """Its next message.
 
         Raises:
-            EOFError, OSError: it is no more.
+            EOFError, OSError: the process has ended.
         """
         return receive(self.connection)
 
     def fate(self) -> str:
-        """Why it is no more, in words."""
+        """Why it has ended, in words."""
         self.end(GOODBYE_SECONDS)
         code = self._process.exitcode
         killed = code is not None and code < 0
@@ -86,7 +91,7 @@ class Child:
         return f"{words} before it was ready; a script that computes in processes must do so under {GUARD}"
 
     def end(self, seconds: float) -> None:
-        """Let it go: it has so many seconds to end by itself, and is killed then."""
+        """Close its pipe, wait so many seconds for it to end, and kill it then."""
         self.connection.close()
         self._process.join(seconds)
         if self._process.is_alive():
@@ -95,8 +100,8 @@ class Child:
 
 
 def send(connection: Any, *message: Any) -> None:
-    """Send a message, which is made of plain data and of galab's own values."""
-    # Python's own pickle, which is several times as fast as the one that multiprocess takes for code that travels.
+    """Send a message made of plain data and galab's own values."""
+    # Python's own pickle is several times as fast as the one that multiprocess uses to send code.
     connection.send_bytes(pickle.dumps(message, protocol=5))
 
 
@@ -104,21 +109,21 @@ def receive(connection: Any) -> tuple[Any, ...]:
     """The next message at one end of a pipe.
 
     Raises:
-        EOFError, OSError: there is nobody at the other end.
+        EOFError, OSError: the other end is closed.
     """
     message: tuple[Any, ...] = pickle.loads(connection.recv_bytes())
     return message
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Hold back requests to stop for this thread and for a process that it starts meanwhile, which inherits that."""
+def _hold_signals() -> Iterator[None]:
+    """Block the signals to stop for this thread and for a process that it starts meanwhile, which inherits the mask."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     # Started on demand, it would let Ctrl-C through again.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
         yield
     finally:
@@ -126,15 +131,15 @@ def _unheard() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """What a child does first: from now on requests to stop are ignored, and need not be held back any more."""
-    for number in _REQUESTS:
+    """Called first by a child: ignore the signals to stop, and unblock them."""
+    for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
 def require_children(option: str, way_out: str) -> None:
-    """Refuse to start processes in one that may not have any.
+    """Refuse to start processes in one that may not start any.
 
     Args:
         option: what asks for them, as it was typed.
@@ -155,107 +160,110 @@ def require_children(option: str, way_out: str) -> None:
 logger = logging.getLogger("galab")
 
 
-class Leader(Protocol):
-    """A search as its workers are told of it, in plain data."""
-
-    def state(self) -> Any:
-        """Everything, as a checkpoint has it: for a worker that begins."""
-        ...
-
-    def news(self) -> Any:
-        """What a worker has to know in every generation beside the members: births and checks, never weights."""
-        ...
-
-    def heard(self, fitness: Any) -> Any:
-        """What a worker needs of a generation's fitness, (P,), to be where the search will be; None for nothing."""
-        ...
-
-
-class Follower(Protocol):
-    """The same search in a worker."""
+class WorkerSearch(Protocol):
+    """A search that worker processes share: each holds a copy, which moves on with the search of the main process."""
 
     @property
-    def executor(self) -> Here:
-        """Scores parts."""
+    def executor(self) -> LocalExecutor:
+        """Scores parts of a cohort."""
         ...
 
-    def restore(self, state: Any) -> None:
-        """Be where the leader is."""
+    def restore(self, state: dict[str, Any], records: NDArray[Any]) -> None:
+        """In a worker: continue from the state and the records of the main search."""
         ...
 
-    def follow(self, news: Any, parts: Sequence[Part]) -> bool:
-        """Go on to the generation of the news and get ready for these parts; False if it is another search by now."""
+    def update_for_workers(self) -> dict[str, Any]:
+        """In the main process: what workers need before they score members of the generation that was asked.
+
+        Births and checks, never weights.
+        """
         ...
 
-    def settle(self) -> None:
-        """Do what can wait until the parts are scored."""
+    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """In the main process: what workers need of a generation's fitness, (P,); None if the next update is enough."""
         ...
 
-    def hear(self, heard: Any) -> None:
-        """See :meth:`Leader.heard`."""
+    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """In a worker: prepare to score parts of a cohort.
+
+        Args:
+            update: from :meth:`update_for_workers`.
+            births: the rows of each part.
+
+        Returns:
+            False if the worker is somewhere else and has to be restored.
+        """
+        ...
+
+    def finish(self) -> None:
+        """In a worker: do the work that can wait until its parts are scored."""
+        ...
+
+    def receive_result(self, result: NDArray[np.float64]) -> None:
+        """In a worker: move on with what :meth:`result_for_workers` gave."""
         ...
 
 
 def serve(connection: Any, level: int) -> None:
-    """A worker's life, until its pipe ends.
+    """Run a worker until its pipe closes.
 
     Args:
         connection: its end of the pipe.
-        level: of the messages that the parent's log shows.
+        level: the level of the parent's log.
     """
     ignore_interrupts()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    handler = _Forward(connection)
+    handler = _LogToParent(connection)
     logger.handlers, logger.propagate = [handler], False
     try:
         # Asked for here: what is sent along with a process that dies at once blocks its parent for ever.
-        _say(connection, "hello")
-        _, build = _hear(connection)
-        # The parent has built the same things, and has said what there is to say about them.
+        _send(connection, "hello")
+        _, build = _receive(connection)
+        # The parent has built the same things and has logged the warnings about them.
         logger.setLevel(logging.CRITICAL)
-        follower: Follower = build()
+        search: WorkerSearch = build()
         logger.setLevel(level)
-        _say(connection, "ready")
+        _send(connection, "ready")
         while True:
-            kind, *values = _hear(connection)
+            kind, *values = _receive(connection)
             if kind == "state":
-                follower.restore(*values)
-            elif kind == "hear":
-                follower.hear(*values)
+                search.restore(*values)
+            elif kind == "result":
+                search.receive_result(*values)
             else:
-                _score(connection, follower, *values)
-    except _GoneError:
+                _score(connection, search, *values)
+    except _ParentGoneError:
         return  # the parent has no more work
     except Exception as error:
         with contextlib.suppress(OSError):
             send(connection, "error", type(error).__name__, str(error), traceback.format_exc())
 
 
-def _score(connection: Any, follower: Follower, generation: int, news: Any, parts: Sequence[Part]) -> None:
-    if not follower.follow(news, parts):
-        _say(connection, "lost", generation)
+def _score(connection: Any, search: WorkerSearch, generation: int, update: Any, parts: Sequence[Part]) -> None:
+    if not search.prepare(update, [part.births for part in parts]):
+        _send(connection, "lost", generation)
         return
-    for part, scores in zip(parts, follower.executor.scored(parts), strict=True):
-        _say(connection, "scored", part.number, scores)
-    follower.settle()
+    for part, scores in zip(parts, search.executor.scored(parts), strict=True):
+        _send(connection, "scored", part.number, scores)
+    search.finish()
 
 
-class _GoneError(Exception):
+class _ParentGoneError(Exception):
     """The parent's end of the pipe is closed."""
 
 
-def _say(connection: Any, *message: Any) -> None:
+def _send(connection: Any, *message: Any) -> None:
     try:
         send(connection, *message)
     except OSError as error:
-        raise _GoneError from error
+        raise _ParentGoneError from error
 
 
-def _hear(connection: Any) -> tuple[Any, ...]:
+def _receive(connection: Any) -> tuple[Any, ...]:
     try:
         return receive(connection)
     except (EOFError, OSError) as error:
-        raise _GoneError from error
+        raise _ParentGoneError from error
 
 
 def _end_with_parent() -> None:
@@ -266,8 +274,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class _Forward(logging.Handler):
-    """Sends what is logged to the parent, who alone writes to the terminal."""
+class _LogToParent(logging.Handler):
+    """Sends log records to the parent, which alone writes to the terminal."""
 
     def __init__(self, connection: Any) -> None:
         super().__init__()

@@ -1,10 +1,9 @@
-"""The executor that shares a generation among processes.
+"""The executor that shares a generation among worker processes.
 
-A worker has the module, the data and a decode cache of its own, and is sent births, never weights; see
-:mod:`galab.evaluation.executors.worker` for what is said. Parts of a cohort are cut as in this process and sent whole, so the
-number of workers never changes a result.
-
-Which worker computes which part of a cohort: evenly, and where possible where the parents are decoded already.
+Each worker has its own module, data and decode cache, and receives births, never weights; the messages are listed in
+:mod:`galab.evaluation.executors.worker`. A cohort is split into the same parts as in one process, and a part is scored
+by one worker, so the number of workers never changes a result. Parts are spread evenly, and where possible go to the
+worker that has decoded their parents.
 """
 
 from __future__ import annotations
@@ -22,18 +21,17 @@ from numpy.typing import NDArray
 from galab import errors
 from galab.contracts import Cohort, Scores
 from galab.errors import GalabError
-from galab.evaluation.executors.local import Here
-from galab.evaluation.executors.worker import GOODBYE_SECONDS, Child, Follower, Leader, serve
-from galab.evaluation.numeric_profile import first_time
-from galab.evaluation.sources import Part, joined
+from galab.evaluation.executors.worker import GOODBYE_SECONDS, WorkerProcess, WorkerSearch, serve
+from galab.evaluation.numeric_profile import is_new_error
+from galab.evaluation.sources import Part, join_scores
 
 
-def votes(parts: Sequence[Part], decoded: Sequence[Collection[int]]) -> NDArray[np.int64]:
-    """(parts, workers) how many of a part's members have a parent whom a worker alone has decoded.
+def parent_affinity(parts: Sequence[Part], decoded: Sequence[Collection[int]]) -> NDArray[np.int64]:
+    """(parts, workers) how many members of a part have a parent that this worker alone has decoded.
 
     Args:
         parts: of one cohort.
-        decoded: births by worker.
+        decoded: ids of births, for each worker.
     """
     found = np.zeros((len(parts), len(decoded)), dtype=np.int64)
     for part in parts:
@@ -45,23 +43,22 @@ def votes(parts: Sequence[Part], decoded: Sequence[Collection[int]]) -> NDArray[
     return found
 
 
-def spread(liked: NDArray[np.int64]) -> list[int]:
-    """A worker for each part: no two workers' numbers of parts differ by more than one.
+def assign_parts(affinity: NDArray[np.int64]) -> list[int]:
+    """A worker for each part; the numbers of parts of any two workers differ by at most one.
 
-    Nothing of a result depends on it. Without preferences each worker gets parts that lie side by side, which have
-    products and noise in common.
+    No result depends on it. Without affinities each worker gets neighbouring parts, which share products and noise.
 
     Args:
-        liked: (parts, workers) from :func:`votes`.
+        affinity: (parts, workers) from :func:`parent_affinity`.
 
     Returns:
         The worker of each part.
     """
-    count, workers = liked.shape
+    count, workers = affinity.shape
     homes = [part * workers // count for part in range(count)]
     pairs = sorted(
         ((part, worker) for part in range(count) for worker in range(workers)),
-        key=lambda pair: (-int(liked[pair]), abs(homes[pair[0]] - pair[1]), pair),
+        key=lambda pair: (-int(affinity[pair]), abs(homes[pair[0]] - pair[1]), pair),
     )
     least, more = divmod(count, workers)
     chosen: dict[int, int] = {}
@@ -69,7 +66,7 @@ def spread(liked: NDArray[np.int64]) -> list[int]:
     for part, worker in pairs:
         if part in chosen or taken[worker] >= least + (more > 0):
             continue
-        more -= taken[worker] == least  # one of the few workers who take one part more
+        more -= taken[worker] == least  # one of the few workers that take one part more
         taken[worker] += 1
         chosen[part] = worker
     return [chosen[part] for part in range(count)]
@@ -85,31 +82,37 @@ class _Worker:
 
     Attributes:
         child: its process.
-        todo: parts that it has been given and has not scored.
-        decoded: births that it decoded in the last generation, of which other workers may not know.
-        lost: the generation in which it was last found to be somewhere else.
+        todo: parts that it was given and has not scored.
+        decoded: ids of the births that it decoded in the last generation.
+        lost: the generation in which its search was last found to differ.
     """
 
     def __init__(self) -> None:
-        self.child = Child(serve, logger.getEffectiveLevel(), daemon=True)
+        self.process = WorkerProcess(serve, logger.getEffectiveLevel(), daemon=True)
         self.todo: list[Part] = []
         self.decoded: set[int] = set()
         self.lost = 0
 
 
-class Processes:
+class WorkerPool:
     """Scores a cohort in worker processes.
 
     Args:
-        here: the executor of this process, which cuts cohorts.
-        leader: tells workers where the search is.
-        build: makes, in a worker, what it computes with; it travels by pickle.
+        search: the search of this process.
+        state: gives its present state and the records that :meth:`WorkerSearch.restore` needs.
+        build: makes the search in a worker; it is sent by pickle.
         workers: how many; they are started by the first cohort.
     """
 
-    def __init__(self, here: Here, leader: Leader, build: Callable[[], Follower], workers: int) -> None:
-        self._here = here
-        self._leader = leader
+    def __init__(
+        self,
+        search: WorkerSearch,
+        state: Callable[[], tuple[dict[str, Any], NDArray[Any]]],
+        build: Callable[[], WorkerSearch],
+        workers: int,
+    ) -> None:
+        self._search = search
+        self._state = state
         self._build = build
         self._count = workers
         self._workers: list[_Worker] = []
@@ -117,60 +120,60 @@ class Processes:
         self._deaths: Counter[int] = Counter()
         self._idleness_mentioned = False
         self._generation = 0
-        self._news: Any = None
+        self._update: dict[str, Any] = {}
 
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`.
 
         Raises:
-            GalabError: workers cannot start, or die again and again over the same members.
+            GalabError: workers cannot start, or several die while they score the same members.
         """
         while len(self._workers) < self._count:
             self._workers.append(_Worker())
-        parts = self._here.parts(cohort)
+        parts = self._search.executor.parts(cohort)
         self._mention_idleness(parts)
         self._answers, self._deaths = {}, Counter()
-        self._generation, self._news = cohort.generation, self._leader.news()
-        chosen = spread(votes(parts, [worker.decoded for worker in self._workers]))
+        self._generation, self._update = cohort.generation, self._search.update_for_workers()
+        chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in self._workers]))
         for number, worker in enumerate(self._workers):
-            worker.todo = [part for part, who in zip(parts, chosen, strict=True) if who == number]
+            worker.todo = [part for part, owner in zip(parts, chosen, strict=True) if owner == number]
             worker.decoded = set()
             self._ask(worker)
         while any(worker.todo for worker in self._workers):
-            self._listen()
-        scores = joined(parts, [self._answers[part.number] for part in parts])
-        heard = self._leader.heard(scores.fitness)
-        if heard is not None:
+            self._receive()
+        scores = join_scores(parts, [self._answers[part.number] for part in parts])
+        result = self._search.result_for_workers(scores.fitness)
+        if result is not None:
             # At once, so that workers move on while this process does.
             for worker in self._workers:
-                if worker.child.ready:
-                    worker.child.send("hear", heard)
+                if worker.process.ready:
+                    worker.process.send("result", result)
         return scores
 
     def close(self) -> None:
-        """Let the workers go; those that are still at work have nothing to save."""
+        """End the workers; those that are still at work have nothing to save."""
         for worker in self._workers:
-            worker.child.end(0.0 if worker.todo or not worker.child.ready else GOODBYE_SECONDS)
+            worker.process.end(0.0 if worker.todo or not worker.process.ready else GOODBYE_SECONDS)
         self._workers = []
 
-    def _listen(self) -> None:
-        """Hear all those who have something to say."""
-        by_connection = {worker.child.connection: worker for worker in self._workers}
+    def _receive(self) -> None:
+        """Receive one message from each worker that has sent one."""
+        by_connection = {worker.process.connection: worker for worker in self._workers}
         for connection in wait(list(by_connection)):
             worker = by_connection[connection]
             try:
-                kind, *values = worker.child.hear()
+                kind, *values = worker.process.receive()
             except (EOFError, OSError):
                 self._replace(worker)
             else:
-                self._hear(worker, kind, values)
+                self._handle(worker, kind, values)
 
-    def _hear(self, worker: _Worker, kind: str, values: Sequence[Any]) -> None:
+    def _handle(self, worker: _Worker, kind: str, values: Sequence[Any]) -> None:
         if kind == "hello":
-            worker.child.send("build", self._build)
+            worker.process.send("build", self._build)
         elif kind == "ready":
-            worker.child.ready = True
-            worker.child.send("state", self._leader.state())
+            worker.process.ready = True
+            worker.process.send("state", *self._state())
             self._ask(worker)
         elif kind == "scored":
             number, self._answers[number] = values
@@ -178,19 +181,19 @@ class Processes:
             worker.todo = [part for part in worker.todo if part is not done]
             worker.decoded.update(done.births["id"].tolist())
         elif kind == "lost":
-            self._lead_back(worker, *values)
+            self._restore(worker, *values)
         elif kind == "log":
             self._log(*values)
         else:
             self._give_up(worker, *values)
 
     def _ask(self, worker: _Worker) -> None:
-        """Tell a worker of this generation; also one without a part of it, so that it stays where the search is."""
-        if worker.child.ready:  # else it is asked as soon as it is
-            worker.child.send("score", self._generation, self._news, worker.todo)
+        """Send this generation to a worker; also to one without a part, so that it stays where the search is."""
+        if worker.process.ready:  # else it is asked as soon as it is
+            worker.process.send("score", self._generation, self._update, worker.todo)
 
-    def _lead_back(self, worker: _Worker, generation: int) -> None:
-        """A worker is not where the search is."""
+    def _restore(self, worker: _Worker, generation: int) -> None:
+        """Send the state again to a worker that is not where the search is."""
         if generation < self._generation:  # it has been asked again since
             return
         if worker.lost == generation:
@@ -202,18 +205,18 @@ class Processes:
         logger.warning(
             "generation %d: a worker's centre is not that of the run, so it is given the run's state again", generation
         )
-        worker.child.send("state", self._leader.state())
+        worker.process.send("state", *self._state())
         self._ask(worker)
 
     def _replace(self, worker: _Worker) -> None:
-        """A worker died: another one repeats what it has not scored.
+        """Replace a worker that died; the new one repeats what it has not scored.
 
         Raises:
-            GalabError: it never began, or its members have cost several workers their lives.
+            GalabError: it never became ready, or several workers died over the same members.
         """
-        fate, todo = worker.child.fate(), worker.todo
+        fate, todo = worker.process.fate(), worker.todo
         worker.todo = []
-        if not worker.child.ready:
+        if not worker.process.ready:
             raise GalabError(f"expected a worker to start, but {fate}; or use --workers 0")
         if todo:
             self._deaths[todo[0].number] += 1
@@ -233,24 +236,24 @@ class Processes:
         self._workers[self._workers.index(worker)] = successor
 
     def _give_up(self, worker: _Worker, kind: str, sentence: str, text: str) -> None:
-        """A worker met an error that is no member's: the run ends as it would in this process."""
+        """A worker met an error outside its members: the run ends as it would in this process."""
         worker.todo = []
         error = getattr(errors, kind, None)
         if isinstance(error, type) and issubclass(error, GalabError):
             raise GalabError(sentence) if error is errors.LethalMutationError else error(sentence)
         logger.error("a worker met an error:\n%s", text.rstrip())
         raise GalabError(
-            f"expected a worker to {'score its members' if worker.child.ready else 'start'}, got {kind}: {sentence}; "
+            f"expected a worker to {'score its members' if worker.process.ready else 'start'}, got {kind}: {sentence}; "
             "a bug in galab or in your own code: the log has the traceback"
         )
 
     def _log(self, level: int, text: str, key: str | None) -> None:
-        """Pass on what a worker logs; what all of them say is said once."""
-        if key is None or first_time(key):
+        """Log a worker's message; what all workers log appears once."""
+        if key is None or is_new_error(key):
             logger.log(level, "%s", text)
 
     def _mention_idleness(self, parts: Sequence[Part]) -> None:
-        """Say once that a generation has too few parts for all workers."""
+        """Warn once that a generation has too few parts for all workers."""
         workers = len(self._workers)
         if len(parts) >= workers or self._idleness_mentioned:
             return

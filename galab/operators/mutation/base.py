@@ -59,7 +59,7 @@ def move(
 _RATE = 0.2
 
 
-class Shares:
+class OperatorMixture:
     """Chooses an operator for each birth; the choice is in the birth, so decoding needs none of this.
 
     Inherited shares adapt as step sizes do: a child's log shares are the mean of its parents' plus normal noise, and it
@@ -88,11 +88,11 @@ class Shares:
             normal = table("normal").quantiles[drawn[2:]]
             moved = np.rint(normal * np.float32(_RATE * FINE_PER_OCTAVE)).astype(np.int64)
             self._own[birth] = sum(self._of(parent) for parent in family) // len(family) + moved
-            edges = np.cumsum(self.portions([birth])[0]).tolist()
+            edges = np.cumsum(self.shares_of([birth])[0]).tolist()
         place = bisect_right(edges, (int(drawn[0]) + 0.5) / 65_536)
         return min(place, len(edges) - 1) + 1
 
-    def portions(self, individuals: Iterable[int]) -> NDArray[np.float64]:
+    def shares_of(self, individuals: Iterable[int]) -> NDArray[np.float64]:
         """(n, operators) the shares of individuals; each row sums to 1."""
         logs = np.array([self._of(birth) for birth in individuals], dtype=np.float64) / FINE_PER_OCTAVE
         powers = np.exp2(logs - logs.max(axis=1, keepdims=True))

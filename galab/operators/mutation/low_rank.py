@@ -15,7 +15,7 @@ from galab.genome.step_sizes import Steps, sigmas
 from galab.genome.weights import SCALE, Layout, Phenotype, add, narrowed, scratch, to_change
 
 
-def _factors_of_all(
+def _step_size_factors(
     log_sigma: Sequence[NDArray[np.int16]], tensor: int, steps: Steps
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Row and column step sizes of P members, (P, 1) where one serves all rows or all columns."""
@@ -79,7 +79,7 @@ class LowRank:
             at += needed[tensor]
             if tensor in steps.frozen:
                 continue
-            rows, columns = _factors_of_all(log_sigma, tensor, steps)
+            rows, columns = _step_size_factors(log_sigma, tensor, steps)
             if isinstance(change, Factors):
                 m = change.a.shape[1]
                 a, b = noise[:, : r * m].reshape(count, r, m), noise[:, r * m :].reshape(count, r, -1)

@@ -34,7 +34,6 @@ PAUSE = 1.0
 TIMEOUT = (5.0, 30.0)
 
 
-
 @dataclass(frozen=True, slots=True)
 class IdxFile:
     """One file of a data set.

@@ -1,4 +1,4 @@
-"""What runs measured, read for a comparison: one curve a run, in groups by their hyperparameters."""
+"""Curves of runs for a comparison: one curve a run, grouped by hyperparameters."""
 
 from __future__ import annotations
 

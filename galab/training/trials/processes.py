@@ -1,10 +1,9 @@
-"""Trials in processes: who computes what, who stopped, and what becomes of a process that dies.
+"""Many trials at once: side by side in one process, and in several processes.
 
-Each process is sent whole batches of trials and steps them side by side. It ignores Ctrl-C, which a terminal sends to
-everybody: the parent hears it and tells the processes, which then finish their generation and save. Where the parent
-itself is killed, its pipe closes, and they do the same.
-
-Many trials in one process, generation by generation, each with its own run key, minibatch and chunk.
+Trials in one process advance generation by generation, each with its own run key, minibatch and chunk. Each process
+is sent whole batches of trials. It ignores Ctrl-C, which a terminal sends to every process: the parent receives it and
+sends it on, and the processes finish their generation and save. Where the parent itself is killed, its pipe closes,
+and they do the same.
 """
 
 from __future__ import annotations
@@ -24,43 +23,52 @@ from typing import Any, TypeVar
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.errors import GalabError
-from galab.evaluation.executors.worker import GOODBYE_SECONDS, Child, ignore_interrupts, receive, require_children, send
+from galab.evaluation.executors.worker import (
+    GOODBYE_SECONDS,
+    WorkerProcess,
+    ignore_interrupts,
+    receive,
+    require_children,
+    send,
+)
 from galab.training.build import own_threads
-from galab.training.loop import Result, Scored, Turn
-from galab.training.search import Experiment, Shared
-from galab.training.start import Steps, resuming, starting
+from galab.training.loop import EvaluationRequest, EvaluationResult, Result
+from galab.training.search import RunComponents, SharedByTrials
+from galab.training.start import RunSteps, resume_steps, start_steps
 from galab.training.tensorboard import Progress, ProgressRecorder
 
 Key = TypeVar("Key")
 T = TypeVar("T")
-TrialSteps = Generator[Turn, Scored, T]
+TrialRequests = Generator[EvaluationRequest, EvaluationResult, T]
 #: Scores several cohorts; a trial that fails gets its error in the place of its scores.
-ScoreAll = Callable[[Sequence[Turn]], Sequence[Scores | Exception]]
+ScoreRequests = Callable[[Sequence[EvaluationRequest]], Sequence[Scores | Exception]]
 
 
-def one_by_one(turns: Sequence[Turn]) -> list[Scores | Exception]:
+def score_one_by_one(requests: Sequence[EvaluationRequest]) -> list[Scores | Exception]:
     """Scores of every cohort, one after the other."""
     found: list[Scores | Exception] = []
-    for turn in turns:
+    for request in requests:
         try:
-            found.append(turn.experiment.executor.score(turn.cohort))
+            found.append(request.components.executor.score(request.cohort))
         except Exception as error:
             found.append(error)
     return found
 
 
-def together(trials: Mapping[Key, TrialSteps[T]], score: ScoreAll = one_by_one) -> Iterator[tuple[Key, T | Exception]]:
+def run_side_by_side(
+    trials: Mapping[Key, TrialRequests[T]], score: ScoreRequests = score_one_by_one
+) -> Iterator[tuple[Key, T | Exception]]:
     """Step trials side by side until each has ended.
 
     Args:
-        trials: runs by the turn, see :mod:`galab.training.loop`.
-        score: computes the scores of one turn of each.
+        trials: runs as generators, see :mod:`galab.training.loop`.
+        score: computes the scores of one request of each.
 
     Yields:
         Each trial as soon as it ends: its key, with its result or with the error that ended it. An error ends one
         trial and not the others.
     """
-    waiting: dict[Key, Turn] = {}
+    waiting: dict[Key, EvaluationRequest] = {}
     try:
         for key, steps in trials.items():
             ended = _advance(waiting, key, lambda steps=steps: next(steps))  # type: ignore[misc]
@@ -75,7 +83,7 @@ def together(trials: Mapping[Key, TrialSteps[T]], score: ScoreAll = one_by_one) 
                 if isinstance(answer, Exception):
                     ended = _advance(waiting, key, lambda: steps.throw(answer))  # noqa: B023
                 else:
-                    ended = _advance(waiting, key, lambda: steps.send(Scored(answer, share)))  # noqa: B023
+                    ended = _advance(waiting, key, lambda: steps.send(EvaluationResult(answer, share)))  # noqa: B023
                 if ended is not None:
                     yield key, ended[0]
     finally:
@@ -83,8 +91,10 @@ def together(trials: Mapping[Key, TrialSteps[T]], score: ScoreAll = one_by_one) 
             steps.close()
 
 
-def _advance(waiting: dict[Key, Turn], key: Key, move: Callable[[], Turn]) -> tuple[T | Exception] | None:
-    """Bring one trial to its next turn; how it ended, in a tuple of one, if it did."""
+def _advance(
+    waiting: dict[Key, EvaluationRequest], key: Key, move: Callable[[], EvaluationRequest]
+) -> tuple[T | Exception] | None:
+    """Bring one trial to its next request; how it ended, in a tuple of one, if it did."""
     try:
         waiting[key] = move()
     except StopIteration as end:
@@ -97,10 +107,10 @@ def _advance(waiting: dict[Key, Turn], key: Key, move: Callable[[], Turn]) -> tu
 
 
 _POLL_SECONDS = 0.25
-#: Hears how a trial comes along: its index, and how far it is.
-Observe = Callable[[int, Progress], None]
+#: Called with the index of a trial and how far it is.
+ProgressCallback = Callable[[int, Progress], None]
 #: A trial's index, and why it failed, or None.
-Ending = tuple[int, str | None]
+TrialEnd = tuple[int, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class Trial:
         config: resolved hyperparameters, for a run that begins.
         changes: hyperparameters that a continued run takes over.
         allow_numeric_change: continue where scores can no longer be bit-identical.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it was never run here before.
     """
 
     path: Path
@@ -121,17 +131,17 @@ class Trial:
     allow_numeric_change: bool = False
     trust: bool = False
 
-    def steps(self, observe: Callable[[Progress], None], shared: Shared) -> Steps:
-        """The run by the turn."""
+    def steps(self, progress: Callable[[Progress], None], shared: SharedByTrials) -> RunSteps:
+        """The run as a generator."""
 
-        def recorders(_folder: Any, _experiment: Experiment, stop: Any, _totals: Any) -> list[ProgressRecorder]:
-            return [ProgressRecorder(stop, observe)]
+        def recorders(_folder: Any, _components: RunComponents, stop: Any, _totals: Any) -> list[ProgressRecorder]:
+            return [ProgressRecorder(stop, progress)]
 
         if not (self.path / "config.json").is_file():
-            return starting(
+            return start_steps(
                 self.config, name=self.path.name, runs=self.path.parent, recorders=recorders, shared=shared
             )
-        return resuming(
+        return resume_steps(
             self.path,
             self.changes,
             allow_numeric_change=self.allow_numeric_change,
@@ -142,33 +152,33 @@ class Trial:
 
 
 def run_batch(
-    trials: dict[int, Trial], observe: Observe, interrupted: threading.Event, tasks: dict[Any, Any]
-) -> Iterator[Ending]:
+    trials: dict[int, Trial], progress: ProgressCallback, interrupted: threading.Event, tasks: dict[Any, Any]
+) -> Iterator[TrialEnd]:
     """Run trials side by side in this process; each is yielded when it ends.
 
     Args:
         trials: by index.
-        observe: hears how they come along.
+        progress: called with the progress of each.
         interrupted: makes all of them finish their generation and save.
         tasks: tasks loaded for earlier batches.
     """
-    shared = Shared(interrupted, tasks, cache_share=1 / len(trials))
+    shared = SharedByTrials(interrupted, tasks, cache_share=1 / len(trials))
     with own_threads():
         steps = {
-            index: trial.steps(lambda progress, index=index: observe(index, progress), shared)  # type: ignore[misc]
+            index: trial.steps(lambda report, index=index: progress(index, report), shared)  # type: ignore[misc]
             for index, trial in trials.items()
         }
-        for index, ending in together(steps):
-            yield index, None if isinstance(ending, Result) else sentence(ending)
+        for index, ending in run_side_by_side(steps):
+            yield index, None if isinstance(ending, Result) else error_text(ending)
 
 
-def sentence(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What went wrong, as a sentence."""
     return str(error) if isinstance(error, GalabError) else f"unexpected {type(error).__name__}: {error}"
 
 
-def run_here(
-    batches: Sequence[Sequence[int]], trials: Sequence[Trial], observe: Observe, interrupted: threading.Event
+def run_in_this_process(
+    batches: Sequence[Sequence[int]], trials: Sequence[Trial], progress: ProgressCallback, interrupted: threading.Event
 ) -> dict[int, str | None]:
     """Run batch after batch in this process; why each trial that was begun failed, or None."""
     tasks: dict[Any, Any] = {}
@@ -176,37 +186,41 @@ def run_here(
     for batch in batches:
         if interrupted.is_set():
             break
-        ended.update(run_batch({index: trials[index] for index in batch}, observe, interrupted, tasks))
+        ended.update(run_batch({index: trials[index] for index in batch}, progress, interrupted, tasks))
     return ended
 
 
 def run_in_processes(
     batches: Sequence[Sequence[int]],
     trials: Sequence[Trial],
-    observe: Observe,
+    progress: ProgressCallback,
     interrupted: threading.Event,
     jobs: int,
 ) -> dict[int, str | None]:
     """Run batches in up to ``jobs`` processes; why each trial that was begun failed, or None."""
     require_children(f"--jobs {jobs}", "--jobs 1")
-    return _Crew(batches, trials, observe, interrupted).run(jobs)
+    return _TrialProcesses(batches, trials, progress, interrupted).run(jobs)
 
 
-class _Worker(Child):
+class _Worker(WorkerProcess):
     """One process, and the trials that it is at; it is no daemon, because its trials may have workers of their own."""
 
     def __init__(self) -> None:
-        super().__init__(_serve, daemon=False)
+        super().__init__(_worker_main, daemon=False)
         self.batch: list[int] = []
 
 
-class _Crew:
+class _TrialProcesses:
     def __init__(
-        self, batches: Sequence[Sequence[int]], trials: Sequence[Trial], observe: Observe, interrupted: threading.Event
+        self,
+        batches: Sequence[Sequence[int]],
+        trials: Sequence[Trial],
+        progress: ProgressCallback,
+        interrupted: threading.Event,
     ) -> None:
         self._waiting = deque(list(batch) for batch in batches)
         self._trials = trials
-        self._observe = observe
+        self._progress = progress
         self._interrupted = interrupted
         self._ended: dict[int, str | None] = {}
         self._workers: list[_Worker] = []
@@ -223,41 +237,41 @@ class _Crew:
                     for worker in self._workers:
                         worker.send("stop")
                 for connection in wait([worker.connection for worker in self._workers], _POLL_SECONDS):
-                    self._hear(next(worker for worker in self._workers if worker.connection is connection))
+                    self._receive(next(worker for worker in self._workers if worker.connection is connection))
         finally:
             for worker in self._workers:
                 worker.end(0.0)
         return self._ended
 
-    def _hear(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker) -> None:
         try:
-            kind, *values = worker.hear()
+            kind, *values = worker.receive()
         except (EOFError, OSError):
-            self._bury(worker)
+            self._replace_dead(worker)
             return
         if kind == "progress":
-            self._observe(*values)
+            self._progress(*values)
         elif kind == "ended":
             index, why = values
             self._ended[index] = why
             worker.batch.remove(index)
         elif kind == "free":
             worker.ready = True
-            self._employ(worker)
+            self._assign(worker)
 
-    def _employ(self, worker: _Worker) -> None:
+    def _assign(self, worker: _Worker) -> None:
         """Give a free process the next batch, or let it go."""
         if self._waiting and not self._interrupted.is_set():
             worker.batch = self._waiting.popleft()
-            # Whoever wants no warnings, or everything, wants it of the processes too.
+            # The level of logging holds for the processes too.
             worker.send("level", logging.getLogger("galab").getEffectiveLevel())
             worker.send("run", {index: self._trials[index] for index in worker.batch})
             return
         self._workers.remove(worker)
         worker.end(GOODBYE_SECONDS)
 
-    def _bury(self, worker: _Worker) -> None:
-        """A process died. Of several trials nobody knows which one did it, so each goes on in a batch of its own."""
+    def _replace_dead(self, worker: _Worker) -> None:
+        """A process died. Which of several trials caused it is unknown, so each goes on in a batch of its own."""
         self._workers.remove(worker)
         fate = worker.fate()
         if worker.ready:
@@ -275,26 +289,28 @@ class _Crew:
             self._workers.append(_Worker())
 
 
-def _serve(connection: Any) -> None:
-    """A process's life: batches come in, progress and endings go out."""
+def _worker_main(connection: Any) -> None:
+    """The main function of a process: batches come in, progress and endings go out."""
     ignore_interrupts()
     interrupted = threading.Event()
     batches: queue.Queue[dict[int, Trial] | None] = queue.Queue()
-    threading.Thread(target=_listen, args=(connection, interrupted, batches), daemon=True).start()
+    threading.Thread(target=_receive_messages, args=(connection, interrupted, batches), daemon=True).start()
 
-    def tell(*message: Any) -> None:
+    def report(*message: Any) -> None:
         with contextlib.suppress(OSError):  # a parent that is gone must not fail a trial, which is being saved
             send(connection, *message)
 
     tasks: dict[Any, Any] = {}
-    tell("free")
+    report("free")
     while (batch := batches.get()) is not None:
-        for index, why in run_batch(batch, lambda *news: tell("progress", *news), interrupted, tasks):
-            tell("ended", index, why)
-        tell("free")
+        for index, why in run_batch(batch, lambda *values: report("progress", *values), interrupted, tasks):
+            report("ended", index, why)
+        report("free")
 
 
-def _listen(connection: Any, interrupted: threading.Event, batches: queue.Queue[dict[int, Trial] | None]) -> None:
+def _receive_messages(
+    connection: Any, interrupted: threading.Event, batches: queue.Queue[dict[int, Trial] | None]
+) -> None:
     """Take messages while the process computes."""
     while True:
         try:

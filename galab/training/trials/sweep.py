@@ -1,45 +1,47 @@
-"""Several configurations with several seeds each, in one folder; what is finished already is not computed again.
+"""Sweeps: several configurations with several seeds each, in one folder; what is finished is not computed again.
 
-A small grid of configurations, several seeds each; what is finished already is not computed again.
+The configurations are named cells, or the combinations of a grid such as ``sigma=0.01,0.02``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galab.config import RunConfig
+from galab.config import RunConfig, field_type
+from galab.config.parsing import split_outside
 from galab.config.registry import TASKS
 from galab.config.spelling import Given, OptionError
 from galab.config.traits import plans_its_end
-from galab.errors import GalabError, RunFolderError, UsageError
+from galab.errors import GalabError, RunFolderError, UsageError, closest
 from galab.storage import checkpoints
 from galab.storage.groups import GroupFolder, is_group
 from galab.storage.run_folder import RunFolder
 from galab.training import trust as trust_rules
 from galab.training.checkpoint import config_of
 from galab.training.compose import varied
-from galab.training.search import Shared
+from galab.training.search import SharedByTrials
 from galab.training.start import STOP_RULES
-from galab.training.trials.grid import cells_of, checked_seeds
-from galab.training.trials.processes import Observe, Trial
+from galab.training.trials.processes import ProgressCallback, Trial
 from galab.training.trials.trials import (
-    Ended,
     Trials,
-    checked,
-    data_in,
-    group_content,
+    TrialStatus,
+    checked_seeds,
+    data_description,
+    group_json,
     jobs_for,
-    members,
+    prepared_config,
     run_all,
-    stand,
+    trial_folders,
+    trial_status,
 )
 
-#: Chosen by the machine where nobody says otherwise: cells that go on keep what they began with.
+#: Chosen by the machine unless given: cells that go on keep what they began with.
 _MACHINE = ("device", "threads", "chunk")
 
 
@@ -70,7 +72,7 @@ def run_cells(
     *,
     jobs: int | None = None,
     workers: int = 0,
-    observe: Observe | None = None,
+    progress: ProgressCallback | None = None,
     longer_counts: bool = False,
     words: Words = SWEEP,
 ) -> Trials:
@@ -84,8 +86,8 @@ def run_cells(
             changeable hyperparameters may differ from what the folder was begun with.
         seeds: one trial each, in every cell.
         jobs: processes; as many as cores when absent.
-        workers: that each trial has besides.
-        observe: hears how each trial comes along, by its index in the order of cells and seeds.
+        workers: of each trial.
+        progress: called with the progress of each trial, by its index in the order of cells and seeds.
         longer_counts: whether a trial that has passed the generations asked for is left as it is; a resumed run is
             exact, so its log up to there is the log of a run that ended there.
         words: how messages speak of the cells.
@@ -98,18 +100,18 @@ def run_cells(
     ready = _checked_cells(path, cells, seeds[0], jobs, words)
     trials, weights, done = [], [], []
     for cell, (resolved, size) in ready.items():
-        for place, one in members(path / cell, resolved, seeds):
+        for place, one in trial_folders(path / cell, resolved, seeds):
             trial = _to_do(place, one, longer_counts, words)
             if trial is None:
-                done.append(stand(place, one.seed or 0))
+                done.append(trial_status(place, one.seed or 0))
             else:
                 trials.append(trial)
                 weights.append(size)
     _claim(path, ready, seeds)
-    ran = run_all(path, trials, weights, jobs, observe)
+    ran = run_all(path, trials, weights, jobs, progress)
     order = {path / cell: number for number, cell in enumerate(cells)}
-    everyone: list[Ended] = sorted((*done, *ran.trials), key=lambda one: (order[one.path.parent], one.seed))
-    return dataclasses.replace(ran, trials=tuple(everyone), data=ran.data or data_in(done))
+    everyone: list[TrialStatus] = sorted((*done, *ran.trials), key=lambda one: (order[one.path.parent], one.seed))
+    return dataclasses.replace(ran, trials=tuple(everyone), data=ran.data or data_description(done))
 
 
 def _checked_cells(
@@ -124,11 +126,11 @@ def _checked_cells(
         )
     ready: dict[str, tuple[RunConfig, int]] = {}
     refused: dict[str, str] = {}
-    shared = Shared()
+    shared = SharedByTrials()
     for name, make in cells.items():
         try:
             wanted = _as_begun(make(), path / name)
-            ready[name] = checked(wanted, seed, jobs, shared)
+            ready[name] = prepared_config(wanted, seed, jobs, shared)
             trust_rules.remember(ready[name][0])
         except GalabError as error:
             refused[name] = str(error)
@@ -170,12 +172,12 @@ def _to_do(path: Path, config: RunConfig, longer_counts: bool, words: Words) -> 
             path=path, was=Given(((refused[0], was),)), got=Given(((refused[0], got),)), elsewhere=words.elsewhere,
         )  # fmt: skip
     may_be_longer = longer_counts and config.generations is not None and not plans_its_end(config)
-    if may_be_longer and stand(path, config.seed or 0).generation >= (config.generations or 0):
+    if may_be_longer and trial_status(path, config.seed or 0).generation >= (config.generations or 0):
         return None
     changes = {name: getattr(config, name) for name in different}
     if changes.keys() & set(STOP_RULES):
         changes |= {name: getattr(config, name) for name in STOP_RULES}
-    if not changes and stand(path, config.seed or 0).state == "finished":
+    if not changes and trial_status(path, config.seed or 0).state == "finished":
         return None
     return Trial(path, config, changes)
 
@@ -200,9 +202,9 @@ def _claim(path: Path, ready: Mapping[str, tuple[RunConfig, int]], seeds: Sequen
         if is_group(path / name):
             group = GroupFolder(path / name)
             had = group.read()["seeds"]
-            group.write(group_content(config, [*had, *(seed for seed in seeds if seed not in had)]))
+            group.write(group_json(config, [*had, *(seed for seed in seeds if seed not in had)]))
         else:
-            GroupFolder.create(path, name, group_content(config, seeds))
+            GroupFolder.create(path, name, group_json(config, seeds))
 
 
 def sweep(
@@ -213,7 +215,7 @@ def sweep(
     name: str | None = None,
     runs: Path = Path("runs"),
     jobs: int | None = None,
-    observe: Observe | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Trials:
     """Run every cell of a grid with every seed, each in ``runs/<name>/<field>=<value>,.../seed_<k>``.
 
@@ -226,7 +228,7 @@ def sweep(
         name: the sweep's folder; ``<task>-sweep`` when absent.
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
-        observe: hears how each trial comes along, by its index in the order of cells and seeds.
+        progress: called with the progress of each trial, by its index in the order of cells and seeds.
 
     Raises:
         UsageError: cells that cannot be carried out, all of them named; nothing was written then.
@@ -234,4 +236,60 @@ def sweep(
     """
     path = Path(runs) / (name or f"{TASKS.parse(config.task).short}-sweep")
     cells = {cell: partial(varied, config, values) for cell, values in cells_of(grid).items()}
-    return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, observe=observe)
+    return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, progress=progress)
+
+
+def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """``["sigma=0.01,0.02"]`` as ``{"sigma": [0.01, 0.02]}``; a ``;`` separates values that hold commas themselves.
+
+    Raises:
+        UsageError: a text is no ``field=values``, the field is unknown or given twice, or a value is of another type.
+    """
+    known = [item.name for item in dataclasses.fields(RunConfig)]
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        separator = ";" if len(split_outside(values, ";")) > 1 else ","
+        words = [word for word in split_outside(values, separator) if word]
+        if not equals or not words:
+            raise UsageError(f"expected --grid as FIELD=VALUE,VALUE, got '{text}'; write for example sigma=0.01,0.02")
+        if name not in known:
+            raise UsageError(f"no hyperparameter is called '{name}'.{closest(name, known)} `galab options` lists them.")
+        if name == "seed":
+            raise UsageError("expected --seeds for the seeds of a sweep, got --grid seed=...; write --seeds 0-4")
+        if name in grid or len(set(words)) < len(words):
+            raise UsageError(f"expected every field and value of a grid once, got '{text}' again; leave one out")
+        grid[name] = [_typed(name, word) for word in words]
+    if not grid:
+        raise UsageError("expected at least one --grid FIELD=VALUE,VALUE, got none; write for example sigma=0.01,0.02")
+    return grid
+
+
+def cells_of(grid: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+    """Every combination of a grid, by the name of its folder: ``sigma=0.01,crossover=none``.
+
+    Raises:
+        UsageError: two combinations would have the same folder.
+    """
+    cells: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*grid.values()):
+        cell = dict(zip(grid, values, strict=True))
+        name = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in ",".join(map(_word, cell.items())))
+        if name in cells:
+            raise UsageError(f"expected values that differ as words of a folder's name, got '{name}' twice")
+        cells[name] = cell
+    return cells
+
+
+def _word(item: tuple[str, Any]) -> str:
+    name, value = item
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+def _typed(name: str, word: str) -> Any:
+    kind = field_type(name)
+    try:
+        return kind(word)
+    except ValueError:
+        raise UsageError(f"expected {name} in --grid to be of type {kind.__name__}, got '{word}'; correct it") from None

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galab.analysis.questions.answer import answer, sentence
-from galab.analysis.questions.files import write
+from galab.analysis.questions.answer import answer, sentence, write
 from galab.analysis.questions.question import Condition, Question
 from galab.analysis.questions.trials import TrialCurve, read_question, run_question
 from galab.errors import UsageError

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.analysis.questions.answer import numbers_of_trials, numbers_sentence
-from galab.analysis.questions.files import write
+from galab.analysis.questions.answer import numbers_of_trials, numbers_sentence, write
 from galab.analysis.questions.question import AnalysisNumber, Question
 from galab.analysis.questions.trials import read_question, run_question
 from galab.config.strategy_kinds import kind_of
 from galab.training.compose import compose
-from galab.training.trials.trials import checked
+from galab.training.trials.trials import prepared_config
 
 FOLDER = Path(__file__).resolve().parents[3] / "analysis"
 #: Whatever data is at hand: some questions want all of a set that has to be fetched.
@@ -57,7 +56,7 @@ def test_every_condition_can_be_carried_out(script: Path) -> None:
         configs = [compose({**one.options(condition), **ANYWHERE, "generations": 9}) for condition in one.conditions]
     # Building one takes most of a second, so the simplest and the last, which has most of everything.
     for config in (configs[0], configs[-1]):
-        checked(config, 0, 1)
+        prepared_config(config, 0, 1)
 
 
 @pytest.mark.slow
@@ -76,6 +75,7 @@ def test_what_is_followed_is_logged(script: Path, tmp_path: Path) -> None:
     assert np.isfinite(read.values).all()
 
 
+@pytest.mark.slow
 def test_runs_are_looked_at_through_an_analysis(tmp_path: Path) -> None:
     (question,) = questions_of(FOLDER / "what_does_one_planted_memory_break.py")
     numbers = (*question.numbers, AnalysisNumber("never", "memory", "no.such.value"))

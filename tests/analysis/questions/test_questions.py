@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from galab.analysis.questions import trials as running
-from galab.analysis.questions.answer import answer, sentence
-from galab.analysis.questions.files import write
+from galab.analysis.questions.answer import answer, sentence, write
 from galab.analysis.questions.question import RARE, Condition, Question
 from galab.analysis.questions.trials import home, read_question, run_question
 from galab.cli.main import main
@@ -67,6 +66,7 @@ def test_trials_lie_by_condition_and_curves_are_the_log_times_the_factor(asked: 
     assert QUESTION.options(QUESTION.conditions[0])["save_every"] == RARE
 
 
+@pytest.mark.slow
 def test_asked_again_nothing_runs_and_fewer_generations_read_a_part(asked: Any, tmp_path: Path) -> None:
     whole = asked()
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("status.json")}
@@ -78,6 +78,7 @@ def test_asked_again_nothing_runs_and_fewer_generations_read_a_part(asked: Any, 
     assert [len(one.values) for one in asked()] == [4] * 4, "the longer trials are still there"
 
 
+@pytest.mark.slow
 def test_more_seeds_and_generations_add_to_what_is_there(asked: Any, tmp_path: Path) -> None:
     asked(seeds=(0,), generations=2)
     more = asked(seeds=(0, 1), generations=4)
@@ -164,6 +165,7 @@ def test_failed_trials_are_left_out_and_said(asked: Any) -> None:
         answer(QUESTION, nothing, 4)
 
 
+@pytest.mark.slow
 def test_files_hold_every_seed_and_every_curve(asked: Any, tmp_path: Path) -> None:
     found = answer(dataclasses.replace(QUESTION, level=-9.0), asked(), 4)
     image, table, curves = write(found, tmp_path / "deep" / "answer.png")
@@ -180,6 +182,7 @@ def test_files_hold_every_seed_and_every_curve(asked: Any, tmp_path: Path) -> No
         write(found, tmp_path / "answer.nonsense")
 
 
+@pytest.mark.slow
 def test_a_script_runs_draws_answers_and_exits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def script(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
@@ -204,6 +207,7 @@ def test_a_script_runs_draws_answers_and_exits(tmp_path: Path, capsys: pytest.Ca
     assert "4 children, Many children (9)" in script("--help")[1]
 
 
+@pytest.mark.slow
 def test_questions_of_the_same_runs_run_and_read_them_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

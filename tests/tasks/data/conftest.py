@@ -45,6 +45,11 @@ class SmallSet:
             path.write_bytes(gzip.compress(payload) if gzipped else payload)
 
 
+@pytest.fixture(autouse=True)
+def quick(images_read_once: None) -> None:
+    """Several tests read the embedded images."""
+
+
 @pytest.fixture
 def idx_bytes():
     """Writes an array as IDX."""

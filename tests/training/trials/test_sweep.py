@@ -35,6 +35,7 @@ def stamps(path: Path) -> dict[str, int]:
     return {str(file.relative_to(path)): file.stat().st_mtime_ns for file in path.rglob("status.json")}
 
 
+@pytest.mark.slow
 def test_every_cell_is_a_group_of_runs_as_they_would_be_alone(run_sweep: Any, evolve: Any) -> None:
     done = run_sweep()
     assert len(done.trials) == 8
@@ -45,6 +46,7 @@ def test_every_cell_is_a_group_of_runs_as_they_would_be_alone(run_sweep: Any, ev
     assert outcome(done.path / "sigma=0.05,children=7" / "seed_2") == outcome(alone)
 
 
+@pytest.mark.slow
 def test_the_same_call_skips_what_is_finished_and_continues_the_rest(run_sweep: Any) -> None:
     done = run_sweep()
     killed, lost = done.path / "sigma=0.01,children=6" / "seed_1", done.path / "sigma=0.05,children=7"
@@ -64,6 +66,7 @@ def test_the_same_call_skips_what_is_finished_and_continues_the_rest(run_sweep: 
     }
 
 
+@pytest.mark.slow
 def test_a_sweep_grows_by_values_and_seeds_and_limits(run_sweep: Any) -> None:
     done = run_sweep(grid={"sigma": [0.01]}, seeds=(1,))
     before = stamps(done.path)

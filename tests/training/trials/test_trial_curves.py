@@ -13,6 +13,7 @@ from galab.storage.log import read_log
 from galab.training.trials.curves import read_curves
 
 
+@pytest.mark.slow
 def test_groups_by_hyperparameter_and_by_argument(evolve: Any, tmp_path: Path) -> None:
     a, b, c = evolve("a"), evolve("b", children=7), evolve("c", children=7, seed=6)
     by = read_curves([tmp_path], by=["children"])

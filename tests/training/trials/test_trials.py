@@ -19,7 +19,7 @@ from galab.storage import checkpoints
 from galab.training.start import resume
 from galab.training.trials import trials as module
 from galab.training.trials.processes import Trial
-from galab.training.trials.trials import plan, resume_trials, start_trials
+from galab.training.trials.trials import resume_trials, start_trials, trial_batches
 
 
 @pytest.fixture
@@ -50,14 +50,16 @@ def test_a_trial_is_bit_for_bit_the_run_alone(group: Any, evolve: Any, changes: 
         assert outcome(done.path / f"seed_{seed}") == outcome(alone)
 
 
+@pytest.mark.slow
 def test_trials_one_after_the_other_are_the_same_too(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     side_by_side = group("a")
-    monkeypatch.setattr(module, "TOGETHER", 1)
+    monkeypatch.setattr(module, "MOST_TOGETHER", 1)
     in_turn = group("b")
     for one, other in zip(side_by_side.trials, in_turn.trials, strict=True):
         assert outcome(one.path) == outcome(other.path)
 
 
+@pytest.mark.slow
 def test_trials_in_processes_are_the_same_too(group: Any, evolve: Any) -> None:
     done = group(seeds=(3, 5, 8), jobs=2)
     assert not done.failed
@@ -65,6 +67,7 @@ def test_trials_in_processes_are_the_same_too(group: Any, evolve: Any) -> None:
         assert outcome(done.path / f"seed_{seed}") == outcome(evolve(f"alone-{seed}", seed=seed))
 
 
+@pytest.mark.slow
 def test_a_group_goes_on_where_trials_were_killed_and_never_begun(group: Any) -> None:
     whole, broken = group("whole"), group("broken")
     kill_after(broken.path / "seed_5", 2)
@@ -78,6 +81,7 @@ def test_a_group_goes_on_where_trials_were_killed_and_never_begun(group: Any) ->
     assert resume_trials(broken.path, jobs=1).trials == done.trials
 
 
+@pytest.mark.slow
 def test_one_trial_of_a_group_is_resumed_alone(group: Any) -> None:
     whole, broken = group("whole"), group("broken")
     kill_after(broken.path / "seed_5", 2)
@@ -85,6 +89,7 @@ def test_one_trial_of_a_group_is_resumed_alone(group: Any) -> None:
     assert outcome(whole.path / "seed_5") == outcome(broken.path / "seed_5")
 
 
+@pytest.mark.slow
 def test_new_limits_reach_every_trial_also_those_that_had_not_begun(group: Any) -> None:
     longer, first = group("longer", generations=8), group("first")
     shutil.rmtree(first.path / "seed_8")
@@ -120,16 +125,17 @@ def test_a_trial_that_fails_leaves_the_others_alone(clouds: Any, tmp_path: Path,
     assert [one.generation for one in done.trials if one.state == "finished"] == [5, 5]
 
 
+@pytest.mark.slow
 def test_an_interrupt_saves_every_trial_and_they_go_on_exactly(
     group: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = group("whole")
-    real = module.run_here
+    real = module.run_in_this_process
 
-    def interrupting(batches: Any, trials: Any, observe: Any, interrupted: threading.Event) -> Any:
+    def interrupting(batches: Any, trials: Any, progress: Any, interrupted: threading.Event) -> Any:
         return real(batches, trials, lambda index, progress: interrupted.set(), interrupted)
 
-    monkeypatch.setattr(module, "run_here", interrupting)
+    monkeypatch.setattr(module, "run_in_this_process", interrupting)
     stopped = group("stopped")
     monkeypatch.undo()
     assert stopped.interrupted
@@ -169,14 +175,15 @@ def test_from_python(tmp_path: Path, small: dict[str, Any]) -> None:
 def test_batches_are_even_and_hold_small_networks_of_one_configuration() -> None:
     one, other = RunConfig(children=32), RunConfig(children=33)
     trials = [Trial(Path(str(n)), one if n < 20 else other, {}) for n in range(24)]
-    small = plan(trials, [100] * 24, 2)
+    small = trial_batches(trials, [100] * 24, 2)
     assert sorted(index for batch in small for index in batch) == list(range(24))
     assert [len(batch) for batch in small] == [10, 10, 2, 2]
-    assert plan(trials, [100_000] * 24, 2) == [[index] for index in range(24)]
-    assert [len(batch) for batch in plan(trials[:20], [100] * 20, 1)] == [10, 10]
-    assert plan([], [], 1) == []
+    assert trial_batches(trials, [100_000] * 24, 2) == [[index] for index in range(24)]
+    assert [len(batch) for batch in trial_batches(trials[:20], [100] * 20, 1)] == [10, 10]
+    assert trial_batches([], [], 1) == []
 
 
+@pytest.mark.slow
 def test_trials_mutate_with_a_distribution_of_their_own(group: Callable[..., Any], evolve: Callable[..., Path]) -> None:
     """All of them with the numbers of one table, and each as it would be alone."""
     together = group(distribution="scipy:t(df=5)", seeds=(3, 5))

@@ -1,8 +1,6 @@
 """What an evolution strategy's estimate is worth before a run: the law's prediction, and measurements at the start.
 
-Nothing is written. The law is that of :mod:`galab.operators.es_noise`; :mod:`galab.doctor.advice` puts it into words.
-
-What a look at an evolution strategy's start found, as plain values.
+Nothing is written. The law is that of :mod:`galab.operators.es_noise`; :mod:`galab.doctor.es_advice` words the advice.
 """
 
 from __future__ import annotations
@@ -24,16 +22,23 @@ from galab.contracts import Cohort, Scores
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.executors.local import Here
-from galab.evaluation.sources import Around, Measured
-from galab.operators.es_noise import Centre, Directions, cosine, one_sided_cosine, plan_of, variance
-from galab.strategies.evolution import MEMBER, SHAPINGS, estimate, pair_weights, parts, single_weights, without_failures
-from galab.training import distribution_table
+from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.sources import Measured, PerturbedSource
+from galab.operators.es_noise import Directions, WeightVector, cosine, one_sided_cosine, plan_of, variance
+from galab.strategies.evolution import (
+    MEMBER,
+    SHAPINGS,
+    estimate,
+    odd_even_energy,
+    pair_weights,
+    single_weights,
+    without_failures,
+)
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
 from galab.training.origin import origin_founders, pinned_origin
-from galab.training.resolve import resolve
-from galab.training.search import Experiment
+from galab.training.resolve import resolve, resolve_distribution
+from galab.training.search import RunComponents
 from galab.training.true_gradient import TrueGradient
 
 #: Step sizes that are tried, as factors of the configured one.
@@ -41,7 +46,7 @@ FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
-class AtSigma:
+class SigmaMeasurement:
     """What pairs at one step size are like.
 
     Attributes:
@@ -60,7 +65,7 @@ class AtSigma:
 
 
 @dataclass(frozen=True, slots=True)
-class AtRank:
+class RankPrediction:
     """What another rank would give.
 
     Attributes:
@@ -75,7 +80,7 @@ class AtRank:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class EstimateFindings:
     """What was found about a configuration.
 
     Attributes:
@@ -109,14 +114,14 @@ class Findings:
     measured_population: int
     tried_pairs: int
     tried_cosine: float
-    sigmas: tuple[AtSigma, ...]
-    ranks: tuple[AtRank, ...]
+    sigmas: tuple[SigmaMeasurement, ...]
+    ranks: tuple[RankPrediction, ...]
     seconds: float
     weights_rms: float
     best_step: float | None
 
     @property
-    def here(self) -> AtSigma:
+    def configured(self) -> SigmaMeasurement:
         """What pairs at the configured step size are like."""
         return self.sigmas[FACTORS.index(1.0)]
 
@@ -154,7 +159,7 @@ _STEPS = tuple(2.0 ** (place / 2) for place in range(-20, 12))
 
 
 @own_threads()
-def examine(config: RunConfig, *, budget: float = 30.0) -> Findings:
+def measure_estimate(config: RunConfig, *, budget: float = 30.0) -> EstimateFindings:
     """Look at the start of a run: the founder's weights, or another run's centre (``origin``).
 
     Args:
@@ -165,31 +170,31 @@ def examine(config: RunConfig, *, budget: float = 30.0) -> Findings:
         UsageError: the configuration cannot be carried out.
     """
     seeded = dataclasses.replace(config, seed=0 if config.seed is None else config.seed)
-    config, law = distribution_table.settle(pinned_origin(resolve(seeded)))
+    config, law = resolve_distribution(pinned_origin(resolve(seeded)))
     module, task = network_and_task(config)
-    experiment = build(config, module, task, law=law, founders=origin_founders(config, module))
-    search = experiment.search_of(EvolutionSearch)
+    components = build(config, module, task, law=law, founders=origin_founders(config, module))
+    search = components.search_as(EvolutionSearch)
     directions = Directions(
-        search.plan, law, experiment.founders.run_key, torch.device(config.device), config.cache_mb << 20
+        search.plan, law, components.founders.run_key, torch.device(config.device), config.cache_mb << 20
     )
-    return _Examination(experiment, search, directions).findings(budget)
+    return _StartMeasurements(components, search, directions).findings(budget)
 
 
-class _Examination:
+class _StartMeasurements:
     """Members around the start of a run, in cohorts of any size and step size."""
 
-    def __init__(self, experiment: Experiment, search: EvolutionSearch, directions: Directions) -> None:
-        self.config, self.task, self.layout = experiment.config, experiment.task, experiment.layout
-        self.module, self.search, self.directions = experiment.module, search, directions
+    def __init__(self, components: RunComponents, search: EvolutionSearch, directions: Directions) -> None:
+        self.config, self.task, self.layout = components.config, components.task, components.layout
+        self.module, self.search, self.directions = components.module, search, directions
         self.device = torch.device(self.config.device)
         self.centre = search.strategy.parameters
         fresh = fresh_examples(self.task, search.evaluator.prepared)
-        run_key = experiment.founders.run_key
+        run_key = components.founders.run_key
         self.minibatches = Minibatches(search.executor.examples, self.config.batch, run_key, fresh)
         self.truth = TrueGradient(self.module, self.task, parse_fitness(self.config.fitness).bases[0], self.device)
 
-    def findings(self, budget: float) -> Findings:
-        """Everything; see :func:`examine`."""
+    def findings(self, budget: float) -> EstimateFindings:
+        """Everything; see :func:`measure_estimate`."""
         config = self.config
         gradient = self._gradient(1)
         shares = None if gradient is None else shares_of(gradient)
@@ -206,7 +211,7 @@ class _Examination:
         most = config.population // signs
         members = signs * self._fitting(most, budget / 2 / (signs * each), min(_FEWEST_PAIRS, most))
         measured, seconds, estimated = self._measured(members, in_pairs, min(_GENERATIONS, budget / 2 / each / members))
-        return Findings(
+        return EstimateFindings(
             config, self.task.description, self.layout.size, total, shares is not None,
             paired, alone, measured, members, pairs, cosine(total, pairs), sigmas,
             self._ranks(shares), seconds * config.population / members, self._weights_rms(),
@@ -227,11 +232,11 @@ class _Examination:
         places = np.arange(members)
         rows["id"] = places // 2 if in_pairs else places
         rows["sign"] = 1 - 2 * (places % 2) if in_pairs else 1
-        source = Around(
+        source = PerturbedSource(
             self.centre, self.directions, self.search.evaluator,
             noise_of=lambda generation: generation, sigma=lambda _: sigma, groups=self.config.groups,
         )  # fmt: skip
-        executor = Here(source, self.minibatches, fitness=self.config.fitness)
+        executor = LocalExecutor(source, self.minibatches, fitness=self.config.fitness)
         return executor.score(Cohort(generation, rows, members))
 
     def _estimate(
@@ -251,17 +256,17 @@ class _Examination:
         self._scores(1, members, self.config.sigma, in_pairs=True)
         return (time.perf_counter() - began) / members
 
-    def _at_sigma(self, sigma: float, pairs: int, gradient: Mapping[str, Tensor] | None) -> AtSigma:
+    def _at_sigma(self, sigma: float, pairs: int, gradient: Mapping[str, Tensor] | None) -> SigmaMeasurement:
         fitness = self._scores(1, 2 * pairs, sigma, in_pairs=True).fitness
         finite = np.isfinite(fitness)
         if not finite.any():
-            return AtSigma(sigma, None, 0.0, 1.0, None)
+            return SigmaMeasurement(sigma, None, 0.0, 1.0, None)
         whole = finite.reshape(-1, 2).all(axis=1).repeat(2)
-        odd, even, ties = parts(fitness[whole]) if whole.any() else (0.0, 0.0, 0.0)
+        odd, even, ties = odd_even_energy(fitness[whole]) if whole.any() else (0.0, 0.0, 0.0)
         found = None
         if gradient is not None:
             found = cosine_between(self._estimate(1, fitness, sigma, True), dict(gradient))
-        return AtSigma(sigma, even / odd if odd else None, ties, 1 - float(finite.mean()), found)
+        return SigmaMeasurement(sigma, even / odd if odd else None, ties, 1 - float(finite.mean()), found)
 
     def _measured(
         self, members: int, in_pairs: bool, generations: float
@@ -280,7 +285,7 @@ class _Examination:
             cosines += [] if found is None else [found]
         return tuple(cosines), float(np.median(seconds)) if seconds else float("nan"), estimated
 
-    def _ranks(self, shares: Mapping[str, float] | None) -> tuple[AtRank, ...]:
+    def _ranks(self, shares: Mapping[str, float] | None) -> tuple[RankPrediction, ...]:
         names = low_rank_names(self.module, self.task.train.inputs[:2]).names
         if not names:
             return ()
@@ -289,7 +294,7 @@ class _Examination:
         found = []
         for rank in (*(rank for rank in _RANKS if rank <= most), None):
             plan = plan_of(self.layout, rank, names)
-            found.append(AtRank(rank, cosine(variance(plan, shares), self.config.population / 2), plan.numbers))
+            found.append(RankPrediction(rank, cosine(variance(plan, shares), self.config.population / 2), plan.numbers))
         return tuple(found)
 
     def _weights_rms(self) -> float:
@@ -312,10 +317,8 @@ class _Examination:
 
     def _along(self, start: NDArray[np.float32], along: NDArray[Any], rates: list[float]) -> NDArray[np.float64]:
         """Fitness of the centre after steps of several lengths."""
-        evaluator = Evaluator(
-            self.module, self.layout, self.task, chunk=1, precision="float32", device=self.device
-        )
-        members = [Centre((start + rate * along).astype(np.float32)) for rate in rates]
+        evaluator = Evaluator(self.module, self.layout, self.task, chunk=1, precision="float32", device=self.device)
+        members = [WeightVector((start + rate * along).astype(np.float32)) for rate in rates]
 
         def measure(examples: Any, each: Any) -> Measured:
             found = evaluator.measure(members, examples, each)

@@ -7,8 +7,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from galab.analysis.alignment import Layer, aligned, distance, permuted
-from galab.analysis.landscape import barrier, principal_plane, slope_at_zero, symmetric_steps
+from galab.analysis.weight_space import (
+    Layer,
+    aligned,
+    barrier,
+    distance,
+    permuted,
+    principal_plane,
+    slope_at_zero,
+    symmetric_steps,
+)
 
 
 def test_a_plane_holds_the_points_that_lie_in_one() -> None:

@@ -12,10 +12,16 @@ import torch
 from lab_outcome import merged
 
 from galab.config import RunConfig
-from galab.doctor.apply import best_settings, check_free, write_file, write_into
-from galab.doctor.benchmark import of_options, of_run
-from galab.doctor.interleaved_timing import Lap, Ratio
-from galab.doctor.tuning import Found, Row
+from galab.doctor.benchmark import (
+    benchmark_of_config,
+    benchmark_of_run,
+    best_settings,
+    check_unused,
+    write_file,
+    write_into,
+)
+from galab.doctor.interleaved_timing import Speedup, Timing
+from galab.doctor.tuning import SettingResult, TuningResult
 from galab.errors import NumericProfileError, RunFolderError, UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import verify
@@ -25,20 +31,20 @@ from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
 from galab.training.start import resume, start
 
-LAP = Lap(0.0, 1.0, 0.0, 1.0)
+TIMING = Timing(0.0, 1.0, 0.0, 1.0)
 
 
-def found(config: RunConfig, profile: dict[str, Any], gain: float = 2.0, **changes: Any) -> Found:
+def found(config: RunConfig, profile: dict[str, Any], gain: float = 2.0, **changes: Any) -> TuningResult:
     """As if these changes had won."""
-    default = Row({}, "default", LAP, None, None, 0, 3)
-    best = Row(changes, "tuned", LAP, Ratio(gain, gain, gain), None, 0, 3)
-    return Found(config, [default, best], best, profile, [])
+    default = SettingResult({}, "default", TIMING, None, None, 0, 3)
+    best = SettingResult(changes, "tuned", TIMING, Speedup(gain, gain, gain), None, 0, 3)
+    return TuningResult(config, [default, best], best, profile, [])
 
 
 def tuned(path: Path, **changes: Any) -> bool:
-    bench = of_run(path)
-    config = RunConfig.from_dict(bench.config.to_dict() | changes)
-    return write_into(RunFolder.open(path), found(bench.config, bench.make(config).profile, **changes))
+    benchmark = benchmark_of_run(path)
+    config = RunConfig.from_dict(benchmark.config.to_dict() | changes)
+    return write_into(RunFolder.open(path), found(benchmark.config, benchmark.make(config).profile, **changes))
 
 
 def at_generation_0(evolve: Callable[..., Path]) -> Path:
@@ -112,7 +118,7 @@ def test_a_file_holds_what_was_asked_for_and_what_was_found(small: dict[str, Any
     again = compose({}, config_file=path)
     assert again.changed(asked) == {"chunk": (3, 0), "threads": (2, 1)}
     with pytest.raises(UsageError, match="expected '.*tuned.json' to be free"):
-        check_free(path)
+        check_unused(path)
 
 
 def test_a_gain_that_is_noise_changes_nothing(small: dict[str, Any]) -> None:
@@ -127,12 +133,14 @@ def test_real_generations_are_measured_and_torch_gets_its_threads_back(
     monkeypatch.setattr("galab.doctor.interleaved_timing.TURN_SECONDS", 0.0)
 
     before, heard = torch.get_num_threads(), []
-    measured = best_settings(of_options(RunConfig(**small)), vary=("chunk",), budget=60.0, observe=heard.append)
+    measured = best_settings(
+        benchmark_of_config(RunConfig(**small)), vary=("chunk",), budget=60.0, progress=heard.append
+    )
     assert torch.get_num_threads() == before
     assert [row.name for row in measured.rows] == ["default", "--chunk 2", "--chunk 3"]
-    assert all(row.lap.seconds > 0 and row.lap.evaluations == 6 * 32 for row in measured.rows)
+    assert all(row.timing.seconds > 0 and row.timing.evaluations == 6 * 32 for row in measured.rows)
     assert heard[0] == "making the default ready"
-    pinned = best_settings(of_options(RunConfig(**small)), fixed=("workers", "threads", "chunk"), budget=0.5)
+    pinned = best_settings(benchmark_of_config(RunConfig(**small)), fixed=("workers", "threads", "chunk"), budget=0.5)
     assert [row.name for row in pinned.rows] == ["default"]
 
 
@@ -141,5 +149,5 @@ def test_a_busy_machine_is_mentioned(
     small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, load: float, said: bool
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
-    measured = best_settings(of_options(RunConfig(**small)), vary=("threads",), budget=0.0)
+    measured = best_settings(benchmark_of_config(RunConfig(**small)), vary=("threads",), budget=0.0)
     assert any("others were computing" in note for note in measured.notes) == said

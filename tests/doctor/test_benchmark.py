@@ -14,7 +14,7 @@ from lab_outcome import merged
 from torch import nn
 
 from galab.config import RunConfig
-from galab.doctor.benchmark import of_options, of_run, operations_per_second, work_of
+from galab.doctor.benchmark import benchmark_of_config, benchmark_of_run, network_cost, operations_per_second
 from galab.errors import UsageError
 from galab.storage.log import last_line
 from galab.tasks import load_task
@@ -44,48 +44,48 @@ def test_a_contender_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[
     own = {"parents": 3, "children": 6, "generations": 4} if not changes else {k: v for k, v in changes.items() if v}
     path = start(RunConfig(**shared, **own), name="first", runs=tmp_path).folder.path
     before = content_of(path)
-    contender = of_run(path / "checkpoints" / "gen_000002.pkl").make(of_run(path).config)
-    contender.first()
-    lap = contender.lap()
+    candidate = benchmark_of_run(path / "checkpoints" / "gen_000002.pkl").make(benchmark_of_run(path).config)
+    candidate.first_losses()
+    timing = candidate.time_generation()
     assert content_of(path) == before
     line = last_line(path / "log.jsonl")
     assert line is not None
-    search = contender._experiment.search
+    search = candidate._components.search
     assert search.strategy.generation == line["generation"] == 4
-    assert lap.evaluations == 8 * 32 if changes else 6 * 32
+    assert timing.evaluations == 8 * 32 if changes else 6 * 32
     if changes:
-        saved = of_run(path).make(of_run(path).config)._experiment.search
+        saved = benchmark_of_run(path).make(benchmark_of_run(path).config)._components.search
         np.testing.assert_array_equal(search.strategy.centre, saved.strategy.centre)  # type: ignore[attr-defined]
     else:
-        saved = of_run(path).make(of_run(path).config)._experiment.search
+        saved = benchmark_of_run(path).make(benchmark_of_run(path).config)._components.search
         assert search.strategy.parents.tolist() == saved.strategy.parents.tolist()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("changes", [{}, ES], ids=["ga", "es"])
 def test_the_parts_of_a_lap_are_all_there(small: dict[str, Any], changes: dict[str, Any]) -> None:
-    bench = of_options(config(small, **changes, seed=None))
-    assert bench.config.seed == 0
-    contender = bench.make(bench.config)
-    losses = contender.first()
+    benchmark = benchmark_of_config(config(small, **changes, seed=None))
+    assert benchmark.config.seed == 0
+    candidate = benchmark.make(benchmark.config)
+    losses = candidate.first_losses()
     assert losses.shape == ((8,) if changes else (6,))
     assert np.isfinite(losses).all()
-    lap = contender.lap()
-    assert min(lap.prepare, lap.evaluate, lap.tell) > 0
-    contender.close()
+    timing = candidate.time_generation()
+    assert min(timing.prepare, timing.evaluate, timing.tell) > 0
+    candidate.close()
 
 
 def test_all_contenders_begin_alike(small: dict[str, Any]) -> None:
-    bench = of_options(config(small))
-    first = bench.make(bench.config).first()
-    other = bench.make(RunConfig.from_dict(bench.config.to_dict() | {"chunk": 2})).first()
-    np.testing.assert_allclose(other, first, rtol=1e-5)
+    benchmark = benchmark_of_config(config(small))
+    first_losses = benchmark.make(benchmark.config).first_losses()
+    other = benchmark.make(RunConfig.from_dict(benchmark.config.to_dict() | {"chunk": 2})).first_losses()
+    np.testing.assert_allclose(other, first_losses, rtol=1e-5)
 
 
 def test_a_lone_checkpoint_is_answered_with_its_hyperparameters(evolve: Callable[..., Path], tmp_path: Path) -> None:
     lone = tmp_path / "lone.pkl"
     lone.write_bytes((evolve() / "checkpoints" / "gen_000005.pkl").read_bytes())
     with pytest.raises(UsageError, match="got the lone checkpoint .* `galab bench --from"):
-        of_run(lone)
+        benchmark_of_run(lone)
 
 
 def test_what_a_network_multiplies_is_counted_by_hand() -> None:
@@ -94,10 +94,10 @@ def test_what_a_network_multiplies_is_counted_by_hand() -> None:
         nn.Unflatten(1, (1, 8, 8)) if task.train.inputs.dim() == 2 else nn.Identity(),
         nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 36, 10),
     )  # fmt: skip
-    work = work_of(network, task)
-    assert work is not None
-    assert work.operations == 2 * 36 * 9 * 3 + 2 * 108 * 10
-    assert (work.rows, work.inner, work.columns) == (1, 108, 10)
-    assert work_of(nn.Flatten(), task) is None
-    speed = operations_per_second(work, members=4, examples=8, precision="float32", device=torch.device("cpu"))
+    cost = network_cost(network, task)
+    assert cost is not None
+    assert cost.operations == 2 * 36 * 9 * 3 + 2 * 108 * 10
+    assert (cost.rows, cost.inner, cost.columns) == (1, 108, 10)
+    assert network_cost(nn.Flatten(), task) is None
+    speed = operations_per_second(cost, members=4, examples=8, precision="float32", device=torch.device("cpu"))
     assert speed > 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from galab.doctor.measure import AtSigma, Findings
+from galab.doctor.es_measurements import EstimateFindings, SigmaMeasurement
 from galab.operators.es_noise import pairs_for
 from galab.strategies.optimizers import parse
 
@@ -42,13 +42,13 @@ class Advice:
     say: str
 
 
-def advice(findings: Findings) -> list[Advice]:
+def advice(findings: EstimateFindings) -> list[Advice]:
     """All that there is to say, the most important first."""
     found = [rule(findings) for rule in _RULES]
     return [one for one in found if one is not None]
 
 
-def starting_rate(findings: Findings) -> float | None:
+def starting_rate(findings: EstimateFindings) -> float | None:
     """A learning rate to begin with; None where no step along the estimate helped."""
     name, arguments = parse(findings.config.optimizer)
     if name == "sgd":
@@ -59,7 +59,7 @@ def starting_rate(findings: Findings) -> float | None:
     return _rounded(_ADAM_SHARE * findings.weights_rms) or None
 
 
-def _estimate(f: Findings) -> Advice:
+def _estimate(f: EstimateFindings) -> Advice:
     count = f.config.population // 2 if f.in_pairs else f.config.population
     who = f"{count:,} {'pairs' if f.in_pairs else 'single members'} for {f.parameters:,} weights"
     generations = 1 / f.cosine**2
@@ -72,7 +72,7 @@ def _estimate(f: Findings) -> Advice:
     return Advice("estimate", True, say)
 
 
-def _measured(f: Findings) -> Advice | None:
+def _measured(f: EstimateFindings) -> Advice | None:
     if not f.measured:
         say = "no true gradient to compare with: the fitness has none, so the prediction stands alone"
         return Advice("measured", True, say)
@@ -91,8 +91,8 @@ def _measured(f: Findings) -> Advice | None:
     return Advice("measured", True, say)
 
 
-def _pairs(f: Findings) -> Advice | None:
-    ratio, alone = f.here.even_to_odd, f.one_sided_cosine
+def _pairs(f: EstimateFindings) -> Advice | None:
+    ratio, alone = f.configured.even_to_odd, f.one_sided_cosine
     if ratio is None or alone is None:
         return None
     pairs = _cosine(f.pairs_cosine)
@@ -108,23 +108,25 @@ def _pairs(f: Findings) -> Advice | None:
     return Advice("pairs", False, f"{say}; use --pairs auto or one-sided")
 
 
-def _ties(f: Findings) -> Advice | None:
-    if f.here.ties < _MANY_TIES:
+def _ties(f: EstimateFindings) -> Advice | None:
+    if f.configured.ties < _MANY_TIES:
         return None
     smoother = "" if f.config.fitness == "cross-entropy" else f" a smoother fitness than {f.config.fitness} or"
     return Advice(
-        "ties", False, f"ties in {f.here.ties:.0%} of the pairs, which then say nothing: use{smoother} a larger --sigma"
+        "ties",
+        False,
+        f"ties in {f.configured.ties:.0%} of the pairs, which then say nothing: use{smoother} a larger --sigma",
     )
 
 
-def _failures(f: Findings) -> Advice | None:
-    if f.here.failures < _SOME_FAILURES:
+def _failures(f: EstimateFindings) -> Advice | None:
+    if f.configured.failures < _SOME_FAILURES:
         return None
-    say = f"{f.here.failures:.0%} of the members have no finite fitness: lower --sigma, or look at the task"
+    say = f"{f.configured.failures:.0%} of the members have no finite fitness: lower --sigma, or look at the task"
     return Advice("failures", False, say)
 
 
-def _sigma(f: Findings) -> Advice | None:
+def _sigma(f: EstimateFindings) -> Advice | None:
     known = [one for one in f.sigmas if one.cosine is not None]
     if len(known) < len(f.sigmas):
         return _sigma_without_gradient(f)
@@ -132,31 +134,33 @@ def _sigma(f: Findings) -> Advice | None:
     good = [one for one in known if (one.cosine or 0.0) >= _AS_GOOD * best]
     # Among equals the largest looks furthest, and is furthest from the rounding of the scores.
     largest = max(one.sigma for one in good)
-    if f.here in good:
-        say = f"{_number(f.here.sigma)} is small enough for the fitness to be straight within it"
-        return Advice("sigma", True, say + (f"; {_number(largest)} would do too" if largest > f.here.sigma else ""))
-    way = "lower" if largest < f.here.sigma else "raise"
+    if f.configured in good:
+        say = f"{_number(f.configured.sigma)} is small enough for the fitness to be straight within it"
+        return Advice(
+            "sigma", True, say + (f"; {_number(largest)} would do too" if largest > f.configured.sigma else "")
+        )
+    way = "lower" if largest < f.configured.sigma else "raise"
     return Advice(
-        "sigma", False, f"at {_number(f.here.sigma)} the estimate points worse than at {_number(largest)}: "
-        f"{_cosine(f.here.cosine or 0.0)} instead of {_cosine(best)} with {f.tried_pairs} pairs; {way} --sigma",
+        "sigma", False, f"at {_number(f.configured.sigma)} the estimate points worse than at {_number(largest)}: "
+        f"{_cosine(f.configured.cosine or 0.0)} instead of {_cosine(best)} with {f.tried_pairs} pairs; {way} --sigma",
     )  # fmt: skip
 
 
-def _sigma_without_gradient(f: Findings) -> Advice | None:
+def _sigma_without_gradient(f: EstimateFindings) -> Advice | None:
     """By ties and failures alone: the smallest step size at which pairs mostly differ."""
     fine = [one for one in f.sigmas if one.ties < _MANY_TIES and one.failures < _SOME_FAILURES]
-    if not fine or f.here in fine:
+    if not fine or f.configured in fine:
         return None
-    other = min(fine, key=lambda one: abs(math.log(one.sigma / f.here.sigma)))
+    other = min(fine, key=lambda one: abs(math.log(one.sigma / f.configured.sigma)))
     return Advice("sigma", False, f"{_number(other.sigma)} has fewer ties and failures: {_described(other)}")
 
 
-def _rank(f: Findings) -> Advice | None:
+def _rank(f: EstimateFindings) -> Advice | None:
     if not f.ranks:
         return None
-    here = next((one for one in f.ranks if f.config.strategy == "eggroll" and one.rank == f.config.rank), None)
+    own = next((one for one in f.ranks if f.config.strategy == "eggroll" and one.rank == f.config.rank), None)
     full = f.ranks[-1]
-    if here is None:  # openai-es, or a rank that is not in the table
+    if own is None:  # openai-es, or a rank that is not in the table
         first = f.ranks[0]
         if f.config.strategy == "eggroll":
             return None
@@ -165,17 +169,17 @@ def _rank(f: Findings) -> Advice | None:
             f"{_cosine(first.cosine)} instead of {_cosine(full.cosine)} with {first.numbers:,} random numbers for a "
             f"direction instead of {full.numbers:,}",
         )  # fmt: skip
-    better = next((one for one in f.ranks if one.rank and one.cosine >= _WORTH * here.cosine), None)
+    better = next((one for one in f.ranks if one.rank and one.cosine >= _WORTH * own.cosine), None)
     if better is not None:
         return Advice(
-            "rank", False, f"rank {better.rank} would raise the cosine in pairs from {_cosine(here.cosine)} to "
-            f"{_cosine(better.cosine)} at {better.numbers / here.numbers:.2g} times the noise",
+            "rank", False, f"rank {better.rank} would raise the cosine in pairs from {_cosine(own.cosine)} to "
+            f"{_cosine(better.cosine)} at {better.numbers / own.numbers:.2g} times the noise",
         )  # fmt: skip
-    say = f"{here.rank} is enough: full rank would give cosine {_cosine(full.cosine)} instead of {_cosine(here.cosine)}"
-    return Advice("rank", True, f"{say} in pairs at {full.numbers / here.numbers:.2g} times the noise")
+    say = f"{own.rank} is enough: full rank would give cosine {_cosine(full.cosine)} instead of {_cosine(own.cosine)}"
+    return Advice("rank", True, f"{say} in pairs at {full.numbers / own.numbers:.2g} times the noise")
 
 
-def _population(f: Findings) -> Advice | None:
+def _population(f: EstimateFindings) -> Advice | None:
     wanted = next((cosine for cosine in _WANTED if cosine > 1.1 * f.cosine), None)
     if wanted is None:
         return Advice("population", True, "large enough: more members would hardly change the estimate")
@@ -185,7 +189,7 @@ def _population(f: Findings) -> Advice | None:
     return Advice("population", f.cosine >= _POOR, say)
 
 
-def _rate(f: Findings) -> Advice:
+def _rate(f: EstimateFindings) -> Advice:
     rate, name = starting_rate(f), f.config.optimizer
     if rate is None:
         return Advice(
@@ -202,16 +206,16 @@ def _rate(f: Findings) -> Advice:
     return Advice("lr", fits, f"{start}{'' if fits else ' for ' + name + ':'} {why}")
 
 
-def _time(f: Findings) -> Advice:
+def _time(f: EstimateFindings) -> Advice:
     return Advice("time", True, f"a generation takes about {_seconds(f.seconds)}")
 
 
-_RULES: tuple[Callable[[Findings], Advice | None], ...] = (
+_RULES: tuple[Callable[[EstimateFindings], Advice | None], ...] = (
     _estimate, _measured, _failures, _ties, _sigma, _pairs, _rank, _population, _rate, _time,
 )  # fmt: skip
 
 
-def content_of(findings: Findings) -> dict[str, Any]:
+def findings_json(findings: EstimateFindings) -> dict[str, Any]:
     """Findings and advice as plain data."""
     f = findings
     return {
@@ -241,7 +245,7 @@ def content_of(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _row(one: AtSigma) -> dict[str, Any]:
+def _row(one: SigmaMeasurement) -> dict[str, Any]:
     return {
         "sigma": one.sigma,
         "even_to_odd": one.even_to_odd,
@@ -251,7 +255,7 @@ def _row(one: AtSigma) -> dict[str, Any]:
     }
 
 
-def _described(one: AtSigma) -> str:
+def _described(one: SigmaMeasurement) -> str:
     return f"ties {one.ties:.0%}, failures {one.failures:.0%}"
 
 

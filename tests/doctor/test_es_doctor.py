@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from galab.config import RunConfig
-from galab.doctor.advice import advice, content_of, starting_rate
-from galab.doctor.measure import AtRank, AtSigma, Findings, examine
+from galab.config.resolve import decide
+from galab.doctor.es_advice import advice, findings_json, starting_rate
+from galab.doctor.es_measurements import EstimateFindings, RankPrediction, SigmaMeasurement, measure_estimate
 from galab.operators.es_noise import cosine, one_sided_cosine
 
 SMALL: dict[str, Any] = {
@@ -23,24 +24,26 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def findings(**changes: Any) -> Findings:
+def findings(**changes: Any) -> EstimateFindings:
     """The sound start of a run of 128 pairs."""
     options = {name: changes.pop(name) for name in list(changes) if name in RunConfig.__dataclass_fields__}
-    config = RunConfig(**SMALL | {"lr": 0.2} | options)
+    config = decide(RunConfig(**SMALL | {"lr": 0.2} | options))
     ratio = changes.pop("even_to_odd", 3.1)
-    here = AtSigma(0.1, ratio, changes.pop("tied", 0.0), changes.pop("failures", 0.0), changes.pop("found", 0.23))
+    configured = SigmaMeasurement(
+        0.1, ratio, changes.pop("tied", 0.0), changes.pop("failures", 0.0), changes.pop("found", 0.23)
+    )
     total = changes.pop("variance", 2162.0)
-    around = [dataclasses.replace(here, sigma=0.1 * factor) for factor in (0.25, 0.5, 1, 2, 4)]
+    around = [dataclasses.replace(configured, sigma=0.1 * factor) for factor in (0.25, 0.5, 1, 2, 4)]
     values: dict[str, Any] = {
         "config": config, "data": "data", "parameters": 1024, "variance": total, "shares_known": True,
         "pairs_cosine": cosine(total, config.population / 2),
         "one_sided_cosine": None if ratio is None else one_sided_cosine(total, config.population, ratio),
         "measured": (0.24, 0.23), "measured_population": config.population, "tried_pairs": 128,
-        "tried_cosine": cosine(total, 128), "sigmas": (*around[:2], here, *around[3:]),
-        "ranks": (AtRank(1, 0.23, 80), AtRank(4, 0.24, 320), AtRank(None, 0.241, 1024)), "seconds": 2.0,
-        "weights_rms": 0.07, "best_step": 1.0,
+        "tried_cosine": cosine(total, 128), "sigmas": (*around[:2], configured, *around[3:]),
+        "ranks": (RankPrediction(1, 0.23, 80), RankPrediction(4, 0.24, 320), RankPrediction(None, 0.241, 1024)),
+        "seconds": 2.0, "weights_rms": 0.07, "best_step": 1.0,
     }  # fmt: skip
-    return Findings(**values | changes)
+    return EstimateFindings(**values | changes)
 
 
 def said(about: str, **changes: Any) -> str:
@@ -71,7 +74,8 @@ def test_a_sound_start_needs_no_change() -> None:
          "! ties in 80% of the pairs, which then say nothing: use a smoother fitness than accuracy or a larger --sig"),
         ("failures", {"failures": 0.2}, "! 20% of the members have no finite fitness"),
         ("rank", {}, "1 is enough: full rank would give cosine 0.241 instead of 0.230 in pairs at 13 times the noise"),
-        ("rank", {"ranks": (AtRank(1, 0.23, 80), AtRank(2, 0.25, 160), AtRank(None, 0.3, 1024))},
+        ("rank",
+         {"ranks": (RankPrediction(1, 0.23, 80), RankPrediction(2, 0.25, 160), RankPrediction(None, 0.3, 1024))},
          "! rank 2 would raise the cosine in pairs from 0.230 to 0.250 at 2 times the noise"),
         ("rank", {"strategy": "openai-es"}, "--strategy eggroll with rank 1 would give cosine 0.230 instead of 0.241"),
         ("population", {}, "for cosine 0.3 use population 430, about 3.3 s a generation"),
@@ -93,9 +97,9 @@ def test_what_is_fine_is_not_mentioned() -> None:
 
 
 def test_sigma_is_judged_by_where_estimates_point() -> None:
-    def by_sigma(*cosines: float | None, ties: tuple[float, ...] = (0, 0, 0, 0, 0)) -> tuple[AtSigma, ...]:
+    def by_sigma(*cosines: float | None, ties: tuple[float, ...] = (0, 0, 0, 0, 0)) -> tuple[SigmaMeasurement, ...]:
         sigmas = (0.025, 0.05, 0.1, 0.2, 0.4)
-        return tuple(AtSigma(s, 1.0, t, 0.0, c) for s, c, t in zip(sigmas, cosines, ties, strict=True))
+        return tuple(SigmaMeasurement(s, 1.0, t, 0.0, c) for s, c, t in zip(sigmas, cosines, ties, strict=True))
 
     assert "0.1 is small enough" in said("sigma", sigmas=by_sigma(0.3, 0.3, 0.29, 0.1, 0.0))
     assert said("sigma", sigmas=by_sigma(0.3, 0.3, 0.3, 0.29, 0.0)).endswith("0.2 would do too")
@@ -120,28 +124,28 @@ def test_the_advised_population_has_the_cosine_that_it_is_advised_for() -> None:
 @pytest.mark.parametrize("options", [{}, {"strategy": "openai-es"}, {"pairs": "one-sided", "sigma": 0.02}], ids=str)
 def test_the_measured_cosine_is_the_predicted_one(options: dict[str, Any]) -> None:
     """The fitness is quadratic, so the law holds but for the drawing of lots."""
-    found = examine(RunConfig(**SMALL | options), budget=math.inf)
+    found = measure_estimate(RunConfig(**SMALL | options), budget=math.inf)
     assert len(found.measured) == 5
     assert statistics.fmean(found.measured) == pytest.approx(found.cosine, rel=0.12)
     assert found.in_pairs == ("pairs" not in options and found.pairs_cosine >= (found.one_sided_cosine or 0))
-    assert found.here.cosine == pytest.approx(found.tried_cosine, rel=0.25)
+    assert found.configured.cosine == pytest.approx(found.tried_cosine, rel=0.25)
     assert found.best_step is not None
 
 
 def test_even_energy_grows_with_sigma_and_nothing_else_does() -> None:
     """Even parts of a quadratic are of the order sigma^2, odd ones of the order sigma."""
-    ratios = [one.even_to_odd for one in examine(RunConfig(**SMALL)).sigmas]
+    ratios = [one.even_to_odd for one in measure_estimate(RunConfig(**SMALL)).sigmas]
     for small, large in itertools.pairwise(ratios):
         assert large == pytest.approx(4 * small, rel=0.02)
 
 
 def test_where_there_is_no_gradient_it_says_so_and_goes_on() -> None:
     options = SMALL | {"task": "digits", "fitness": "accuracy", "batch": 16, "sigma": 0.001, "population": 32}
-    found = examine(RunConfig(**options), budget=5.0)
+    found = measure_estimate(RunConfig(**options), budget=5.0)
     assert found.measured == ()
     assert not found.shares_known
-    assert found.here.ties > 0.5
-    content = content_of(found)
+    assert found.configured.ties > 0.5
+    content = findings_json(found)
     json.dumps(content, allow_nan=False)
     assert {one["about"] for one in content["advice"]} >= {"ties", "estimate", "measured", "time"}
     assert all(math.isfinite(one.cosine) for one in found.ranks)
@@ -149,5 +153,5 @@ def test_where_there_is_no_gradient_it_says_so_and_goes_on() -> None:
 
 def test_it_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    examine(RunConfig(**SMALL), budget=1.0)
+    measure_estimate(RunConfig(**SMALL), budget=1.0)
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,9 @@
-"""Replaying an evolution strategy: its seed and its scores are enough to rebuild the whole training.
+"""Computing the centres of a saved run again, generation by generation.
 
-No task, no data and no network are needed: the centre's start is in the founders, the noise in the seed, what
-directions are made of in the checkpoints, and what came of them in the score log.
+The centre of an evolution strategy follows from its seed and its scores: its start is in the founders, its noise in
+the seed, what directions are made of in the checkpoints, and the fitness in the score log. No task, no data and no
+network are needed. The steps of a gradient descent follow from the data: they are computed again, which takes as long
+as the run did.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,12 +20,43 @@ from numpy.typing import NDArray
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.contracts import CentreStrategy, Scores
 from galab.errors import CheckpointError, GalabError
-from galab.evaluation.numeric_profile import numeric_profile, prepare_device, settle_kernels
+from galab.evaluation.numeric_profile import numeric_profile, prepare_device, warm_up_kernels
 from galab.saved_runs.saved_run import SavedRun
+from galab.storage.lineage import read_rows
+from galab.storage.run_folder import SCORES
 from galab.strategies.centre import record_dtype
 from galab.training import trust as trust_rules
+from galab.training.build import profile_of
+from galab.training.gradient_search import GradientSearch
+from galab.training.start import on_this_machine
 
 logger = logging.getLogger("galab")
+
+
+class CentreReplay(Protocol):
+    """The centre of a run, rebuilt step by step."""
+
+    #: What it follows from besides the seed.
+    source: str
+    saved: SavedRun
+
+    @property
+    def centre(self) -> NDArray[np.float32] | None:
+        """(D,) where the replay is; None where it could not go on."""
+        ...
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
+        ...
+
+    def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """The numeric profile of the replay; what it does not compute is as saved."""
+        ...
+
+    def go_to(self, records: dict[str, Any]) -> bool:
+        """Go on to a checkpoint that counts on these records of the score log; whether the log still has them."""
+        ...
 
 
 class ScoreReplay:
@@ -47,7 +80,7 @@ class ScoreReplay:
         self.saved = saved
         config, founders, path = saved.config, saved.founders, saved.home.scores_path
         self._device = "cuda" if config.device == "cuda" and torch.cuda.is_available() else "cpu"
-        settle_kernels()
+        warm_up_kernels()
         prepare_device(self._device)
         torch.set_num_threads(config.threads)
         trust_rules.check(config, trust=saved.trust, names=["strategy"])
@@ -132,3 +165,82 @@ class ScoreReplay:
             # A row that no run wrote: another generation's, or one in which all members failed.
             logger.warning("the replay ended at a row of the score log that cannot be: %s", error)
             self._going = False
+
+
+class GradientReplay:
+    """A gradient descent that makes the steps of its log once more, as this machine computes them.
+
+    Args:
+        saved: the run at any of its checkpoints.
+
+    Attributes:
+        saved: the run.
+        source: what the centre follows from besides the seed.
+
+    Raises:
+        CheckpointError: the founders are damaged, or the data is not the run's.
+        UsageError: the task or the network is code that is not trusted.
+    """
+
+    source = "data"
+
+    def __init__(self, saved: SavedRun) -> None:
+        self.saved = saved
+        self._components = saved.built(on_this_machine(saved.config, allow=True))
+        search = self._components.search
+        assert isinstance(search, GradientSearch)
+        self._strategy = search.strategy
+        self._rows = read_rows(saved.home.path / SCORES, search.record_dtype)
+        self._going = True
+
+    @property
+    def centre(self) -> NDArray[np.float32] | None:
+        """(D,) where the replay is; None where it could not go on."""
+        return self._strategy.centre if self._going else None
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
+        return {"strategy": self._strategy.state_dict()} if self._going else None
+
+    def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """The numeric profile of the replay; nothing of the saved one enters it."""
+        return profile_of(self._components)
+
+    def centres(self, *, last: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The centre of each generation from 0 to the last that is asked for, as far as the log goes.
+
+        Yields:
+            (generation, (D,) a copy of the centre).
+        """
+        for generation in range(min(last, len(self._rows)) + 1):
+            self._go_on(generation)
+            if not self._going:
+                return
+            yield generation, np.array(self._strategy.centre)
+
+    def go_to(self, records: dict[str, Any]) -> bool:
+        """Go on to a checkpoint.
+
+        Args:
+            records: rows and hash of the score log that the checkpoint counted on.
+
+        Returns:
+            Whether the log still has them.
+        """
+        count = records["births"]
+        self._go_on(count)
+        return hashlib.sha256(self._rows[:count].tobytes()).hexdigest() == str(records["sha256"])
+
+    def _go_on(self, count: int) -> None:
+        """Make the steps of the first so many rows that are not made yet."""
+        strategy = self._strategy
+        for row in self._rows[strategy.generation : count] if self._going else ():
+            strategy.planned = int(row["planned"]) or None
+            try:
+                strategy.tell(self._components.executor.score(strategy.ask()))
+            except GalabError as error:
+                logger.warning("the steps could not be computed again: %s", error)
+                self._going = False
+                return
+        self._going = self._going and strategy.generation == min(count, len(self._rows))

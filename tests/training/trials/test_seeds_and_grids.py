@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from galab.errors import UsageError
-from galab.training.trials.grid import cells_of, checked_seeds, parse_grid, parse_seeds
+from galab.training.trials.sweep import cells_of, parse_grid
+from galab.training.trials.trials import checked_seeds, parse_seeds
 
 
 @pytest.mark.parametrize(

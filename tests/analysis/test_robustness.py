@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galab.analysis.robustness_report import learned_since, retention_by_age
+from galab.analysis.robustness import learned_since, retention_by_age
 
 
 def test_an_example_is_learned_when_it_is_right_for_good() -> None:
