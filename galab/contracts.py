@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Inputs and what is wanted for them.
+    """Inputs and targets.
 
     Attributes:
         inputs: (B, ...) float32.
-        targets: (B,) int64 class numbers, or whatever the task's ``measure`` understands.
+        targets: (B,) int64 class numbers, or what the task's ``measure`` takes.
     """
 
     inputs: torch.Tensor
@@ -32,7 +32,7 @@ class Examples:
 
 
 class Task(Protocol):
-    """What a network is shown and how its answers are scored. A task knows no genetic algorithm.
+    """The examples of a task and how outputs are scored. A task knows nothing of the search.
 
     Selection sees ``train`` alone; the champion and ``--target`` use ``validation``; ``test`` is only reported.
     """
@@ -66,7 +66,7 @@ class Task(Protocol):
 
 
 class Member(Protocol):
-    """Weights of one network, however they came about."""
+    """The weights of one network, from whatever source."""
 
     def write(self, parts: Sequence[NDArray[np.float32]]) -> None:
         """Write the weights into rows of memory one after the other, D numbers in all."""
@@ -79,10 +79,10 @@ class Member(Protocol):
 
 @runtime_checkable
 class FreshExamples(Protocol):
-    """What a task may have besides: fresh training examples for every generation, in place of the fixed ``train``."""
+    """Optional for a task: fresh training examples for every generation in place of the fixed ``train``."""
 
     def sample(self, run_key: int, generation: int, size: int) -> Examples:
-        """The examples of one generation, the same for all members and whenever they are asked for.
+        """The examples of one generation, the same for all members and at every call.
 
         Args:
             run_key: the run's key; all random bits derive from it and the generation, with
@@ -98,10 +98,10 @@ class FreshExamples(Protocol):
 
 @runtime_checkable
 class SeedDependent(Protocol):
-    """What a task may have besides: the key of the run that its fixed data was made from.
+    """Optional for a task: the key of the run from which its fixed data was made.
 
-    The same task has other data in another run, so its ``description`` names how the data is made and not the key. Such
-    runs are compared as runs on the same data, as long as each has the data of its own key.
+    The same task has other data in another run, so its ``description`` says how the data is made, without the key.
+    Such runs count as runs on the same data if each has the data of its own key.
     """
 
     run_key: int
@@ -109,7 +109,7 @@ class SeedDependent(Protocol):
 
 @runtime_checkable
 class HasTrainParts(Protocol):
-    """What a task may have besides: parts of its training examples, on each of which the champion is scored, too."""
+    """Optional for a task: named parts of its training examples, on each of which the champion is scored as well."""
 
     #: Name to examples; the accuracy on ``noise`` is logged as ``train_noise_accuracy``.
     parts: Mapping[str, Examples]
@@ -117,7 +117,7 @@ class HasTrainParts(Protocol):
 
 @runtime_checkable
 class DescribesWeights(Protocol):
-    """What a task may have besides: something to say of a network's weights themselves, logged with the champion."""
+    """Optional for a task: figures computed from a network's weights, logged with the champion."""
 
     def inspect(self, parameters: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
         """Figures about one network, such as how far it is from a known optimum.
@@ -126,14 +126,14 @@ class DescribesWeights(Protocol):
             parameters: name to tensor, float32 on the CPU, one network's.
 
         Returns:
-            name to number; ``distance`` is logged as ``weights_distance``. Nothing of networks it knows nothing about.
+            name to number; ``distance`` is logged as ``weights_distance``. Empty for networks that it does not know.
         """
         ...
 
 
 @runtime_checkable
 class ReportsMemoryUse(Protocol):
-    """What a network may be besides: a bank of memories that says which of them answered.
+    """Optional for a network: a bank of memories that reports which of them answered.
 
     Attributes:
         heads: number of memories.
@@ -146,7 +146,7 @@ class ReportsMemoryUse(Protocol):
 
     @property
     def stored(self) -> torch.Tensor:
-        """(heads, width) what is evolved of the memories; all 0 is an empty one."""
+        """(heads, width) the evolved parameters of the memories; a row of zeros is an empty memory."""
         ...
 
     @property
@@ -155,29 +155,29 @@ class ReportsMemoryUse(Protocol):
         ...
 
     def vectors(self) -> torch.Tensor:
-        """The memories (heads, dims), as inputs are compared with them; all 0 is an empty one."""
+        """(heads, dims) the memories in the space where inputs are compared with them; an empty one is zeros."""
         ...
 
     def nearness(self, inputs: torch.Tensor) -> torch.Tensor:
-        """How near each memory is to each of inputs (B, ...): (B, heads), minus infinity for empty ones."""
+        """(B, heads) how near each memory is to each of inputs (B, ...); minus infinity for empty ones."""
         ...
 
     def shown(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Inputs (B, ...) as memories are compared with them: (B, dims)."""
+        """(B, dims) inputs (B, ...) in the space where memories are compared with them."""
         ...
 
     def rows(self, stored: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        """How near n memories (n, width) are to inputs (B, dims): (n, B), each row by itself."""
+        """(n, B) how near n memories (n, width) are to inputs (B, dims); no row depends on another."""
         ...
 
     def reply(self, near: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """What ``forward`` gives, from (..., heads, B) nearness and (..., heads, outputs) class logits."""
+        """The outputs of ``forward``, from (..., heads, B) nearness and (..., heads, outputs) class logits."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Who is to be evaluated in one generation.
+    """The members to be evaluated in one generation.
 
     Attributes:
         generation: number of the generation, from 1.
@@ -227,12 +227,12 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a strategy made of the scores.
+    """The result of ``tell``.
 
     Attributes:
-        records: rows that are written down for ever: the births of the children that became parents, in order, or the
+        records: rows for the run's permanent record: the births of the children that became parents, in order, or the
             scores of an evolution strategy's members.
-        parents: (parents,) numbers of those who may be champion now, best first.
+        parents: (parents,) numbers of the individuals that may be champion now, best first.
     """
 
     records: NDArray[np.void]
@@ -240,16 +240,16 @@ class Outcome:
 
 
 class Strategy(Protocol):
-    """A search: says whom to evaluate, hears the scores. All randomness derives from (run key, generation, purpose)."""
+    """A search with ask and tell. All randomness derives from (run key, generation, purpose)."""
 
     generation: int
 
     def ask(self) -> Cohort:
-        """Who is to be evaluated next."""
+        """The members to be evaluated next."""
         ...
 
     def tell(self, scores: Scores) -> Outcome:
-        """Hear the scores of the cohort that ``ask`` named last."""
+        """Receive the scores of the cohort that ``ask`` gave last."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -262,7 +262,7 @@ class Strategy(Protocol):
 
 
 class CentreStrategy(Strategy, Protocol):
-    """A strategy that moves one vector of weights.
+    """A strategy that moves one vector of weights, the centre (the mean of its search distribution).
 
     Attributes:
         planned: generations that the run is meant to have, on which schedules may depend; None where it has no end.
@@ -321,7 +321,7 @@ class VectorStrategy(Protocol):
 
 @runtime_checkable
 class MemberByMember(Protocol):
-    """What a strategy over weight vectors may have besides: it makes some members without the others."""
+    """Optional for a strategy over weight vectors: it makes some members without the others."""
 
     def members(self, numbers: Sequence[int]) -> NDArray[np.float32]:
         """(len(numbers), D) float32, those rows of ``ask``, bit for bit; ``tell`` may follow it as it may ``ask``."""

@@ -1,7 +1,4 @@
-"""Runs members of one module over a set of examples, block by block, and adds up what the task measures.
-
-The shared minibatch of a generation.
-"""
+"""Run members over examples, block by block, and sum what the task measures; the minibatch of a generation."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from galab.contracts import Examples, FreshExamples, ReportsMemoryUse, Task
 from galab.evaluation import numeric_profile
 from galab.genome.random import Stream, codes, permutation
 
-#: What memories tell of each example: how near the nearest is, and its number.
+#: What memories report for each example: how near the nearest is, and its number.
 CLOSENESS, HEADS = "closeness", "heads"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: From outputs (P, b, C), targets (b,) and the place of the first of these examples to named results (P, b).
@@ -31,7 +28,7 @@ Shortcut = Callable[[Examples, int], Mapping[str, Tensor] | None]
 
 
 class Blocks:
-    """What every way of running members shares: the module in the precision of the forward, and the sums.
+    """The module in the precision of the forward, and sums over blocks of examples.
 
     Args:
         module: the network; only its structure and buffers are used.
@@ -42,7 +39,7 @@ class Blocks:
 
     Attributes:
         block: examples evaluated at once.
-        heads: number of memories that tell of themselves.
+        heads: number of memories whose use is reported.
     """
 
     def __init__(
@@ -75,8 +72,8 @@ class Blocks:
 
         Args:
             answer: runs the members.
-            examples: on what.
-            each: what to compute example by example besides.
+            examples: to run on.
+            each: what else to compute, example by example.
             shortcut: asked first where nothing is wanted example by example.
         """
         totals: dict[str, Tensor] = {}
@@ -84,15 +81,15 @@ class Blocks:
         for start in range(0, len(examples), self.block):
             inputs = self.cast(examples.inputs[start : start + self.block])
             targets = examples.targets[start : start + self.block].to(self.device)
-            # What memories tell comes example by example too.
+            # Memories report example by example too.
             short = None if each or self.heads else shortcut
             measured = None if short is None else short(Examples(inputs, targets), start)
             if measured is None:
                 outputs = answer(inputs, start).float()
                 if self.heads:
-                    outputs, told = outputs[..., :-2], outputs[..., -2:]
-                    blocks.setdefault(CLOSENESS, []).append(told[..., 0])
-                    blocks.setdefault(HEADS, []).append(told[..., 1].int())
+                    outputs, report = outputs[..., :-2], outputs[..., -2:]
+                    blocks.setdefault(CLOSENESS, []).append(report[..., 0])
+                    blocks.setdefault(HEADS, []).append(report[..., 1].int())
                 # Before the task, whose measure may overwrite what it is given.
                 for name, part in each(outputs, targets, start).items() if each else ():
                     blocks.setdefault(name, []).append(part)
@@ -115,7 +112,7 @@ def join_chunks(parts: list[Arrays], count: int) -> Arrays:
 
 
 def blank(like: NDArray[Any]) -> NDArray[Any]:
-    """An array of this shape and kind that says of every member that it failed."""
+    """An array of this shape and type in which every member has failed."""
     return np.full_like(like, np.nan if np.issubdtype(like.dtype, np.floating) else 0)
 
 
@@ -156,7 +153,7 @@ class Minibatches:
     """Gives every generation its examples, the same for all members.
 
     A task that makes its own gives each generation fresh ones. Else the training data is cut into as many minibatches
-    as fit, in an order drawn anew for each epoch, so every example is seen equally often. Which ones a generation sees
+    as fit, in a new random order for each epoch, so every example is seen equally often. Which ones a generation sees
     depends on the run key and its number alone.
 
     Args:
@@ -198,7 +195,7 @@ class Minibatches:
             self._order = torch.from_numpy(permutation(len(self.examples), self._run_key, epoch, Stream.BATCH))
             self._order = self._order.to(self.examples.targets.device)
             self._epoch = epoch
-        # Gathered anew by each generation: all of an epoch at once would be another copy of the data.
+        # Gathered in each generation: a whole epoch at once would be another copy of the data.
         part = self._order[place * self.size : (place + 1) * self.size]
         return Examples(self.examples.inputs[part], self.examples.targets[part])
 
@@ -214,7 +211,7 @@ class Minibatches:
 
 
 def fresh_examples(task: Task, prepared: Callable[[Examples], Examples]) -> Fresh | None:
-    """What makes a task's examples anew in every generation; None where it has fixed ones.
+    """A function that makes a generation's fresh examples; None where the task has fixed ones.
 
     Args:
         task: what is learned.

@@ -1,4 +1,4 @@
-"""Scores children without forming their weights: each is its parent with a change of low rank.
+"""Scores children without forming their weights: each child is its parent plus a change of low rank.
 
 The children of one parent share its products with the examples in every layer that the examples reach unchanged, so a
 first layer costs one product a parent and two vectors a child. Source of the factored forward: Sarkar et al.,
@@ -25,21 +25,20 @@ from galab.evaluation.es_evaluator import Runner, RunnerEvaluator
 from galab.genome.deltas import Change, Deltas, Factors, unchanged
 from galab.genome.weights import Layout
 
-#: What a child's weights differ by from its parent's, about, when the forward is chosen.
+#: Size of the changes with which the forward is chosen.
 _PROBE_SIGMA = 0.1
 _COMPILED = "children"
-#: Weights that all the individuals of a cohort that members are told apart from may have together; beyond, those of a
-#: chunk at a time.
-_BASES_BYTES = 256 << 20
+#: Bytes for the weights of all parents of a cohort; above, only the parents of one chunk are kept at a time.
+_PARENT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """A chunk that can be run.
+    """A chunk ready to run.
 
     Attributes:
         stacks: its parameters by name.
-        products: what its members have in common.
+        products: that its members share.
         place: (width,) where each member lies among the rows.
     """
 
@@ -49,7 +48,7 @@ class _Ready:
 
 
 class DeltaEvaluator(RunnerEvaluator):
-    """Runs members that are told apart from others.
+    """Runs members expressed as changes to their parents.
 
     Args:
         module: the network; only its structure and buffers are used.
@@ -57,7 +56,7 @@ class DeltaEvaluator(RunnerEvaluator):
         task: gives ``measure`` and the shape of the examples.
         chunk: members evaluated at once; fewer are padded to exactly this number, because float results differ in
             the last bits between group sizes.
-        parents: how many individuals the members of a cohort are told apart from, in general.
+        parents: the usual number of parents of a cohort.
         rank: of their changes.
         batch: examples of a generation; 0 for all.
         precision: ``float32`` or ``bfloat16``.
@@ -84,13 +83,13 @@ class DeltaEvaluator(RunnerEvaluator):
         compile: str = "off",
     ) -> None:
         self.chunk = chunk
-        # Of one member alone, hidden activations would pass for such as all members share.
+        # With one member, hidden activations could not be told from shared ones.
         self._width = max(chunk, 2)
         self.rank = rank
         self._layout = layout
         self._device = device
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self._slots = parents if 4 * parents * layout.size <= _BASES_BYTES else min(parents, chunk)
+        self._slots = parents if 4 * parents * layout.size <= _PARENT_BYTES else min(parents, chunk)
         self._outputs_first = False
         few = self._probe_members(4, 2, Products())
         self._runner = Runner(module, task, precision=precision, device=device, probes=few)
@@ -103,10 +102,10 @@ class DeltaEvaluator(RunnerEvaluator):
             self._outputs_first = self._runner.compile(_COMPILED, members, products)
 
     def bases(self, lineage: Lineage | None = None) -> ParentProducts:
-        """Room for the individuals that the members of a cohort are told apart from.
+        """An empty cache for the parents of a cohort's members.
 
         Args:
-            lineage: knows how they came about; None where generations see different examples.
+            lineage: of the individuals; None where generations see different examples.
         """
         return ParentProducts(
             self._layout, self._slots, self._width, dtype=self._dtype, device=self._device,
@@ -116,7 +115,7 @@ class DeltaEvaluator(RunnerEvaluator):
     def measure(
         self,
         numbers: Sequence[int],
-        descents: Deltas,
+        deltas: Deltas,
         bases: ParentProducts,
         examples: Examples,
         each: EachExample | None = None,
@@ -124,41 +123,41 @@ class DeltaEvaluator(RunnerEvaluator):
         """Mean metrics of each member over the examples.
 
         Args:
-            numbers: of the members; at most ``chunk``.
-            descents: what they are.
-            bases: where those are kept whom they are told apart from.
-            examples: on what.
-            each: what to compute example by example besides.
+            numbers: ids of the members; at most ``chunk``.
+            deltas: their changes.
+            bases: the cache of their parents.
+            examples: to score on.
+            each: what else to compute, example by example.
         """
         count, found = len(numbers), None
         failures: dict[int, str] = {}
-        ready = self._ready(descents, bases, range(count))
+        ready = self._ready(deltas, bases, range(count))
         with suppress(Exception):
             found = self._sums(ready, examples, each)
         if found is None:  # outside the handler, so that errors of single members are not chained to this one
             sums, rows, failures = one_by_one(
-                count, count, lambda member: self._sums(self._ready(descents, bases, [member]), examples, each)
+                count, count, lambda member: self._sums(self._ready(deltas, bases, [member]), examples, each)
             )
         else:
             sums, rows = found
-            # Who is told apart from itself has added nothing that its children could follow.
-            children = {numbers[m]: int(ready.place[m]) for m in range(count) if descents.bases[m] != numbers[m]}
+            # A parent that is scored again has no change from which products could follow.
+            children = {numbers[m]: int(ready.place[m]) for m in range(count) if deltas.bases[m] != numbers[m]}
             factors = {name: stack.a for name, stack in ready.stacks.items() if isinstance(stack, LowRank)}
             bases.remember(children, factors, ready.products)
         means = {name: values / len(examples) for name, values in join_chunks([sums], count).items()}
         return Measurements(means, failures, count * len(examples), join_chunks([rows], count))
 
-    def _ready(self, descents: Deltas, bases: ParentProducts, members: Sequence[int]) -> _Ready:
-        """These members' parameters, padded with the last one."""
-        wanted = {descents.bases[member]: descents.phenotypes[descents.bases[member]] for member in members}
+    def _ready(self, deltas: Deltas, bases: ParentProducts, members: Sequence[int]) -> _Ready:
+        """The parameters of these members, padded with the last one."""
+        wanted = {deltas.bases[member]: deltas.phenotypes[deltas.bases[member]] for member in members}
         slots = bases.place(wanted)
-        # Children of one parent side by side: what they share is then still in the processor's cache.
+        # Children of one parent are neighbours, so what they share stays in the processor's cache.
         padded = np.array([*members, *[members[-1]] * (self._width - len(members))])
-        slot_of = np.array([slots[descents.bases[member]] for member in padded])
+        slot_of = np.array([slots[deltas.bases[member]] for member in padded])
         order = np.argsort(slot_of, kind="stable")
         which = torch.from_numpy(slot_of[order]).to(self._device)
         products = Products(outputs_first=self._outputs_first, base_products=bases)
-        stacks = self._stacks(bases.stacks, descents.changes, padded[order], which, products)
+        stacks = self._stacks(bases.stacks, deltas.changes, padded[order], which, products)
         return _Ready(stacks, products, np.argsort(order))
 
     def _sums(self, ready: _Ready, examples: Examples, each: EachExample | None) -> tuple[Arrays, Arrays]:
@@ -192,7 +191,7 @@ class DeltaEvaluator(RunnerEvaluator):
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).to(self._dtype)
 
     def _probe_members(self, members: int, slots: int, products: Products) -> dict[str, Stack]:
-        """Members unlike each other."""
+        """Members that all differ."""
         generator = torch.Generator().manual_seed(0)
         weights = torch.rand(slots, self._layout.size, generator=generator) * 0.4 - 0.2
         bases = side_by_side(weights.to(self._dtype).to(self._device), self._layout)

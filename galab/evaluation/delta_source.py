@@ -1,4 +1,4 @@
-"""Members that are expressed as changes to their parents: the source of cohorts whose mutations are all of low rank."""
+"""The source of children whose mutations are all of low rank, expressed as changes to their parents."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from galab.genome.weights import Phenotype
 
 
 class DeltaSource(ChunkedSource):
-    """Members that are genomes, told apart from their parents by changes of low rank; their weights are not formed.
+    """Genomes expressed as low-rank changes to their parents; their weights are not formed.
 
     Args:
-        decoder: turns births into weights, and into what they add to their parents.
-        evaluator: scores these.
+        decoder: turns births into weights and into changes.
+        evaluator: scores the changes.
         lineage: see :meth:`DeltaEvaluator.bases`.
     """
 
@@ -42,12 +42,12 @@ class DeltaSource(ChunkedSource):
         decoder, evaluator = self._decoder, self._evaluator
         hits, misses = decoder.hits, decoder.misses
         every = [decoder.deltas(part.births["id"].tolist(), part.generation, evaluator.rank) for part in parts]
-        self._bases.begin({number: who for descents in every for number, who in descents.phenotypes.items()})
+        self._bases.begin({number: parent for deltas in every for number, parent in deltas.phenotypes.items()})
         cache = decoder.hits - hits, decoder.misses - misses
-        for part, descents in zip(parts, every, strict=True):
+        for part, deltas in zip(parts, every, strict=True):
             births = part.births["id"].tolist()
-            lethal = self._lethal(births, descents)
-            measured = evaluator.measure(births, descents, self._bases, examples, each)
+            lethal = self._lethal(births, deltas)
+            measured = evaluator.measure(births, deltas, self._bases, examples, each)
             alive = [place for place in range(len(part)) if place not in lethal]
             measurements = measured.of(alive, len(part)) if lethal else measured
             yield Measured(alive, measurements, examples, unknown_squares, lethal, cache)
@@ -61,14 +61,14 @@ class DeltaSource(ChunkedSource):
         size = self._bases.slots
         for start in range(0, len(members), size):
             some = dict(enumerate(members[start : start + size]))
-            descents = Deltas(list(some), some, unchanged(self._decoder.layout, evaluator.rank, len(some)))
-            parts.append((evaluator.measure(list(some), descents, evaluator.bases(), examples, each), len(some)))
+            deltas = Deltas(list(some), some, unchanged(self._decoder.layout, evaluator.rank, len(some)))
+            parts.append((evaluator.measure(list(some), deltas, evaluator.bases(), examples, each), len(some)))
         return Measured(indices, join_measurements(parts), examples, unknown_squares)
 
-    def _lethal(self, births: list[int], descents: Deltas) -> dict[int, str]:
+    def _lethal(self, births: list[int], deltas: Deltas) -> dict[int, str]:
         """Place to the parameter that left the representable range."""
         lethal = {}
-        for place in np.flatnonzero(descents.doubtful()).tolist():
+        for place in np.flatnonzero(deltas.doubtful()).tolist():
             try:
                 self._decoder.decode(births[place])
             except LethalMutationError as error:
@@ -77,7 +77,7 @@ class DeltaSource(ChunkedSource):
 
 
 class PedigreeLineage:
-    """See :class:`galab.evaluation.batched.product_cache.Lineage`.
+    """The lineage of a pedigree, see :class:`galab.evaluation.batched.product_cache.Lineage`.
 
     Args:
         decoder: of the individuals.

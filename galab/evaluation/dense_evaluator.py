@@ -23,7 +23,7 @@ from galab.genome.weights import Layout
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What members scored on a set of examples.
+    """Measurements of members on a set of examples.
 
     Attributes:
         means: name to (P,) float64, means over the examples; NaN where a member failed.
@@ -39,7 +39,7 @@ class Measurements:
     examples: Arrays = field(default_factory=dict)
 
     def of(self, places: Sequence[int], members: int) -> Measurements:
-        """Of some of P = ``members`` members, in this order."""
+        """The measurements of some of P = ``members`` members, in the order of ``places``."""
         chosen = list(places)
         return Measurements(
             {name: values[chosen] for name, values in self.means.items()},
@@ -50,7 +50,7 @@ class Measurements:
 
 
 def join_measurements(parts: Sequence[tuple[Measurements, int]]) -> Measurements:
-    """Measurements of members one after the other.
+    """Concatenate measurements of members.
 
     Args:
         parts: measurements, each with its number of members.
@@ -69,7 +69,7 @@ def join_measurements(parts: Sequence[tuple[Measurements, int]]) -> Measurements
 
 
 class Evaluator:
-    """Runs members of a module; how they are run is decided once, here, and belongs to the numeric profile.
+    """Runs members of a module. The way they are run is decided once, here, and belongs to the numeric profile.
 
     Args:
         module: the network; only its structure and buffers are used.
@@ -107,7 +107,7 @@ class Evaluator:
         self._weights = [one if device.type == "cpu" else torch.empty_like(one, device=device) for one in self._staging]
         self._names = layout.names
         probe = self._blocks.cast(task.train.inputs[:4])
-        # Members unlike each other, so that a forward that takes one for another is found out.
+        # All members differ, so that a forward that mixes them up is detected.
         generator = torch.Generator().manual_seed(0)
         for weights, staging in zip(self._weights, self._staging, strict=True):
             weights.copy_(staging.uniform_(-0.2, 0.2, generator=generator))
@@ -139,7 +139,7 @@ class Evaluator:
 
     @property
     def heads(self) -> int:
-        """Number of memories that tell of themselves."""
+        """Number of memories whose use is reported."""
         return self._blocks.heads
 
     def measure(
@@ -150,9 +150,9 @@ class Evaluator:
         A chunk that raises is repeated member by member, so one bad member fails alone.
 
         Args:
-            members: whom to score.
-            examples: on what.
-            each: what to compute example by example besides.
+            members: to score.
+            examples: to score on.
+            each: what else to compute, example by example.
         """
         count = len(members)
         sums, rows, failures = [], [], dict[int, str]()
@@ -174,7 +174,7 @@ class Evaluator:
 
     @property
     def module(self) -> nn.Module:
-        """The network in the precision of the forward; its weights are nobody's."""
+        """The network in the precision of the forward; its weights have no meaning."""
         return self._blocks.module
 
     def answered(
@@ -185,10 +185,10 @@ class Evaluator:
         Args:
             near: (P, heads, B), see :class:`galab.contracts.ReportsMemoryUse`.
             classes: (P, heads, outputs) class logits.
-            examples: on what.
-            each: what to compute example by example besides.
+            examples: to score on.
+            each: what else to compute, example by example.
         """
-        module: Any = self.module  # whoever calls has asked whether it can tell
+        module: Any = self.module  # callers have checked that it reports memory use
 
         def answering(own: Tensor, logits: Tensor) -> tuple[Arrays, Arrays]:
             with torch.inference_mode():

@@ -1,8 +1,7 @@
-"""Runs members that are given as stacks of parameters; how they are run is decided once.
+"""Scores the members of an evolution strategy: one centre, perturbed along numbered directions.
 
-The parameters of members around a centre, and how many of them are run at once.
-
-Scores the members of an evolution strategy: one centre, perturbed along numbered directions.
+A :class:`Runner` runs members given as stacks of parameters; the way they are run, and how many at once, is decided
+once.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def perturbed_parameters(
     dtype: torch.dtype = torch.float32,
     common: Mapping[str, GroupProducts] | None = None,
 ) -> dict[str, Stack]:
-    """The members' parameters: of Q directions all plus and then all minus, or plus alone.
+    """The members' parameters: for Q directions all plus and then all minus, or plus alone.
 
     Args:
         centre: name to tensor, float32.
@@ -51,7 +50,7 @@ def perturbed_parameters(
         sigma: the step size, in weight units; a negative one steps the other way.
         antithetic: whether each direction makes two members.
         dtype: of the forward.
-        common: where products that other chunks need too are found.
+        common: products shared with other chunks.
     """
     found: dict[str, Stack] = {}
     for name, part in noise.items():
@@ -66,7 +65,7 @@ def perturbed_parameters(
 
 
 def members_at_once(module: nn.Module, inputs: Tensor, examples: int, plan: Plan, *, compiled: bool = False) -> int:
-    """As many members as keep the widest activation, and stacks of dense members, within bounds: an even number.
+    """The number of members, even, that keeps the widest activation and stacks of dense members within bounds.
 
     Args:
         module: the network.
@@ -87,8 +86,8 @@ def widest_bytes(module: nn.Module, inputs: Tensor) -> int:
         return max(1, widest_activation(module, len(inputs), lambda: module(inputs))) * inputs.element_size()
 
 
-#: A compiled pass reads a base's product column by column for every member: beyond this it comes from further away
-#: than the second cache, and every row from a page of its own, at half the speed.
+#: A compiled pass reads a base's product column by column for every member: above this size it is not in the second
+#: cache, and every row is in a page of its own, which halves the speed.
 _TILE_BYTES = 256 << 10
 _FEWEST = 256
 #: Numbers in the widest registers.
@@ -96,14 +95,14 @@ _REGISTER = 16
 
 
 class Runner:
-    """What evaluators of members with parameters of low rank have in common.
+    """Runs chunks of members whose parameters are stacks, dense or of low rank.
 
     Args:
         module: the network; only its structure and buffers are used.
         task: gives ``measure`` and the shape of the examples.
         precision: ``float32`` or ``bfloat16``.
         device: a torch device.
-        probes: some members unlike each other, so that a forward that takes one for another is found out.
+        probes: some members that all differ, so that a forward that mixes them up is detected.
 
     Attributes:
         blocks: cuts examples into blocks.
@@ -155,12 +154,12 @@ class Runner:
         self.blocks.block = next((size for size in sizes if not size % _REGISTER), block)
 
     def compile(self, kind: Hashable, members: Mapping[str, Stack], products: Products) -> bool:
-        """Compile for members of these sizes; False, and no kind is compiled any more, where that cannot be had.
+        """Compile for members of these sizes; where that fails, False, and no kind is compiled any more.
 
         Args:
-            kind: what to ask for them by.
+            kind: the key of this compiled forward.
             members: a chunk.
-            products: what they have in common with other chunks.
+            products: that they share with other chunks.
         """
         train, block = self.blocks.task.train, self.blocks.block
         examples = self.blocks.prepared(Examples(train.inputs[:block], train.targets[:block]))
@@ -185,9 +184,9 @@ class Runner:
 
         Args:
             members: a chunk.
-            examples: on what.
-            each: what to compute example by example besides.
-            products: what the members have in common with other chunks.
+            examples: to score on.
+            each: what else to compute, example by example.
+            products: that the members share with other chunks.
             kind: which compiled forward may be used, if any.
         """
         compiled = self._compiled.get(kind)
@@ -205,9 +204,9 @@ class Runner:
 
 
 class RunnerEvaluator:
-    """What an evaluator hands on of its runner."""
+    """Base of evaluators that run their members with a :class:`Runner`."""
 
-    #: Memories whose weights are not formed tell nothing.
+    #: The use of memories is not reported where weights are not formed.
     heads = 0
     _runner: Runner
 
@@ -241,14 +240,14 @@ class RunnerEvaluator:
         return self._runner.blocks.prepared(examples)
 
 
-#: So many are taken to be run at once when members are counted; more are cut into blocks.
+#: At most so many examples count when the chunk is chosen; more are cut into blocks.
 _MOST_EXAMPLES = 1024
 _PROBE_SIGMA = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What some members scored, all plus and then all minus where they are pairs.
+    """Scores of a chunk of members; of pairs, all plus and then all minus.
 
     Attributes:
         start: the first direction, from 0.
@@ -266,7 +265,7 @@ class Chunk:
 
 
 class PerturbedEvaluator(RunnerEvaluator):
-    """Runs members around a centre; their weights are formed only where that is faster.
+    """Runs perturbations of a centre; their weights are formed only where that is faster.
 
     Args:
         module: the network; only its structure and buffers are used.
@@ -333,8 +332,8 @@ class PerturbedEvaluator(RunnerEvaluator):
             centre: name to tensor, float32.
             noise: of the directions.
             sigma: the step size.
-            examples: on what.
-            each: what to compute example by example besides.
+            examples: to score on.
+            each: what else to compute, example by example.
             antithetic: whether each direction makes two members.
             starts: the first directions of those chunks that are wanted; all when absent.
         """
@@ -393,7 +392,7 @@ class PerturbedEvaluator(RunnerEvaluator):
         *,
         antithetic: bool = True,
     ) -> dict[str, Stack]:
-        """Members unlike each other, so that a forward that takes one for another is found out."""
+        """Members that all differ, so that a forward that mixes them up is detected."""
         centre = {name: value.detach().float().to(self._device) for name, value in module.named_parameters()}
         noise = draw(plan, table("normal"), 0, 0, 0, count // 2 if antithetic else count)
         moved = {name: part.to(self._device) for name, part in noise.items()}

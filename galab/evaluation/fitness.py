@@ -1,6 +1,6 @@
-"""From what was measured to one number per member and base, higher is better.
+"""Fitness: from measurements to one number per member and base, higher is better.
 
-What each member makes of each example: scores and answers, from its outputs and the class numbers.
+A base is computed from sums that the task measures, or example by example from outputs and class numbers.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def right_by_coin(outputs: Tensor, targets: Tensor, coins: Tensor | None) -> Ten
     return torch.where(cumulative[:, -1].isnan(), torch.nan, (answers == targets).float())
 
 
-#: What a base makes of outputs (P, B, C), class numbers (B,) and coins (B,): (P, B). A task's own loss is known as a
-#: sum over the examples alone.
+#: A base's scores (P, B) from outputs (P, B, C), class numbers (B,) and coins (B,). A task's own loss is known only
+#: as a sum over the examples.
 EXAMPLE_SCORES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "cross-entropy": log_likelihood,
     "accuracy": right,
@@ -148,13 +148,13 @@ def unused(means: Means, examples: int) -> NDArray[np.float64]:
 
 
 def gradient_cosine(means: Means, examples: int) -> NDArray[np.float64]:
-    """The cosine of a child's step with the gradient of minus the loss at its parents, see ``towards.py``: (P,)."""
+    """The cosine of a child's step with minus the gradient at its parents (``gradient_cosine.py``): (P,)."""
     return means["gradient_cosine"]
 
 
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
 NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss", "gradient-cosine": "loss"}
-#: By the names that ``--fitness`` takes; each is told the means and over how many examples they were taken.
+#: By the names of ``--fitness``; each takes the means and the number of examples.
 FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "cross-entropy": loss,
     "accuracy": accuracy,
@@ -168,12 +168,12 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "unused": unused,
     "gradient-cosine": gradient_cosine,
 }
-#: What is measured in place of a base that a network does not have for good: by chance, or as one generation's child.
+#: Measured in place of bases that are random or exist only for a child in its own generation.
 DETERMINISTIC = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}
 
 
 def deterministic_scores(base: str) -> ExampleScores | None:
-    """What has to be measured of each example for a base without its chance, see :data:`DETERMINISTIC`.
+    """What has to be measured of each example for a base in its deterministic form, see :data:`DETERMINISTIC`.
 
     Args:
         base: what a fitness is made of, such as ``sampled-accuracy``.
@@ -192,8 +192,8 @@ def score(base: str, means: Means, examples: int, *, deterministic: bool = False
     Args:
         base: as :func:`galab.config.parsing.terms` reads it.
         means: name to (P,).
-        examples: over how many they were taken.
-        deterministic: whether chance has no place, see :data:`DETERMINISTIC`.
+        examples: their number.
+        deterministic: whether to use the replacements in :data:`DETERMINISTIC`.
     """
     names = DETERMINISTIC if deterministic else {}
     (weight, first), *others = ((weight, FITNESS[names.get(name, name)]) for weight, name in terms(base))
@@ -216,7 +216,7 @@ def means_of(measured: Measurements) -> Means:
 
 
 def _of_memories(closeness: NDArray[np.float32], heads: NDArray[np.int32]) -> Means:
-    """What (P, B) nearness and numbers of the nearest memories come to; NaN for failed members."""
+    """Means from (P, B) nearness and numbers of the nearest memories; NaN for failed members."""
     mean = closeness.mean(1, dtype=np.float64)
     ordered = np.sort(heads, axis=1)
     different = (ordered[:, :1] >= 0).sum(1) + (ordered[:, 1:] != ordered[:, :-1]).sum(1)
@@ -231,7 +231,7 @@ def memory_use(heads: NDArray[np.int32], count: int) -> NDArray[np.int32]:
         count: how many memories there are.
     """
     members = len(heads)
-    # One place more for each member, for what nobody answers.
+    # One more place for each member, for examples without an answer.
     places = heads + 1 + (count + 1) * np.arange(members)[:, None]
     counts = np.bincount(places.ravel(), minlength=members * (count + 1)).reshape(members, count + 1)
     return counts[:, 1:].astype(np.int32)
@@ -243,7 +243,7 @@ def _before_first_error(right: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def repeats(spec: FitnessSpec) -> bool:
-    """Whether a member scores the same whenever it sees the same examples."""
+    """Whether the same member on the same examples always has the same score."""
     return not any(name in DETERMINISTIC for name in spec.names)
 
 
@@ -254,7 +254,7 @@ def mean_squares(members: list[Phenotype]) -> NDArray[np.float64]:
 
 
 def class_means(scores: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Mean score per class: (P, classes); zero for everybody, a tie, where no example is of the class.
+    """Mean score per class: (P, classes); zero for all members, a tie, where no example is of the class.
 
     Args:
         scores: (P, B) one per example.

@@ -1,7 +1,7 @@
-"""Children scored by their direction: the cosine of what was added to their parents with the gradient there.
+"""Scores children by their direction: the cosine of their change with the gradient at their parents.
 
-This looks at gradients, so it is no search without them. It answers what selection would be worth if it knew the
-direction and not the outcome: two children of equal direction score alike, whatever the length of their steps.
+This uses gradients, so it is no gradient-free search. It shows what selection would be worth if it knew the direction
+and not the outcome: two children of equal direction score alike, whatever the length of their steps.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ NAME = "gradient_cosine"
 #: Evaluations that a gradient counts as, for each example: a forward pass, and a backward one that takes two of them.
 GRADIENT_COST = 3
 
-#: From (D,) float32 weights and examples to the (D,) gradient of minus the mean loss; None where there is none.
+#: From (D,) float32 weights and examples to the (D,) gradient of minus the mean loss; None where no gradient exists.
 Gradient = Callable[[NDArray[np.float32], Examples], NDArray[np.float32] | None]
 
 
 class GradientCosineSource:
     """See :class:`galab.evaluation.sources.Source`.
 
-    Besides what the task measures, each child of the generation has ``gradient_cosine``: the cosine of its weights
-    minus its parents' mean with the gradient of minus the loss at that mean, on the generation's examples. Whoever was
-    born earlier has taken no step and has 0; so has a child where the gradient, or its step, is 0.
+    It adds ``gradient_cosine`` to what the task measures: the cosine of a child's weights minus its parents' mean with
+    the gradient of minus the loss at that mean, on the generation's examples. A member born earlier has taken no step
+    and has 0; so has a child whose step or gradient is 0.
 
     Args:
         source: measures the members.
@@ -65,7 +65,7 @@ class GradientCosineSource:
     ) -> Iterator[Measured]:
         """See :class:`galab.evaluation.sources.Source`.
 
-        Gradients are not kept from one part for the next: each part counts its own, whoever computes it.
+        Gradients are not kept from part to part: each part counts its own, in whatever process.
         """
         for part, found in zip(parts, self._source.measured(parts, examples, each), strict=True):
             cosines, gradients = self._cosines(part, found.indices, examples)
@@ -74,7 +74,7 @@ class GradientCosineSource:
     def of(
         self, indices: list[int], members: list[Phenotype], examples: Examples, each: EachExample | None
     ) -> Measured:
-        """Decoded members that are nobody's children here: each has a cosine of 0."""
+        """Decoded members outside the cohort, without parents here: each has a cosine of 0."""
         return _with(self._source.of(indices, members, examples, each), np.zeros(len(members)), 0)
 
     def _cosines(self, part: Part, places: Sequence[int], examples: Examples) -> tuple[NDArray[np.float64], int]:

@@ -1,11 +1,12 @@
-"""Banks of memories, scored by the one memory in which a child differs from what it inherits.
+"""Scores banks of memories by the one memory in which a child differs from what it inherits.
 
-How near a memory is to the examples hangs on its vector alone. Where every generation sees the same examples, a child
-takes over the rows of nearness of its parents, one of which is computed anew; its weights are formed only if it
+How near a memory is to the examples depends on its vector alone. Where every generation sees the same examples, a child
+inherits its parents' rows of nearness and computes only the row that changed; its weights are formed only if it
 survives.
 
-Exact: a row is always computed in a product of :data:`_TOGETHER` rows, in which neither its place nor its company
-changes its bits. So it is the same whether it was inherited, computed from the weights after a resume, or in a worker.
+Exact: a row is always computed in a product of :data:`_ROWS_AT_ONCE` rows, in which neither its place nor the other
+rows change its bits. So it is the same whether it was inherited, computed from the weights after a resume, or in a
+worker.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ from galab.operators.crossover import PerRow
 from galab.operators.mutation.memory_bank import HeadChanges, Inherited, bank_of, is_bank_alone
 
 #: Rows of one product; what is fewer is filled up.
-_TOGETHER = 64
+_ROWS_AT_ONCE = 64
 #: Memory for the rows of a generation's members, in bytes.
 _MOST_BYTES = 256 << 20
 
 
 def can_use_memory_deltas(module: nn.Module, decoder: Decoder, examples: Examples, members: int) -> bool:
-    """Whether children are their parents but for one memory, and all their rows fit into memory.
+    """Whether children differ from their parents by one memory, and all rows of nearness fit into memory.
 
     Args:
         module: the network.
         decoder: of the run.
-        examples: that every generation sees.
+        examples: of every generation.
         members: of a generation, with their parents.
     """
     developer = decoder.developer
@@ -60,7 +61,7 @@ def can_use_memory_deltas(module: nn.Module, decoder: Decoder, examples: Example
 
 
 def _replies_alone(module: nn.Module, inputs: Tensor) -> bool:
-    """Whether ``forward`` is what rows and replies make of it, also in a class of somebody's own; tried on a copy."""
+    """Whether ``forward`` equals ``reply`` of ``rows``, also in a user's own class; tried on a copy."""
     network: Any = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
@@ -73,7 +74,7 @@ def _replies_alone(module: nn.Module, inputs: Tensor) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _State:
-    """An individual by what it remembers.
+    """What is kept of an individual.
 
     Attributes:
         near: (heads, B) how near each memory is to each example.
@@ -85,12 +86,12 @@ class _State:
 
 
 class MemoryDeltaSource(ChunkedSource):
-    """Members that are genomes, told apart from their parents by one memory.
+    """Genomes expressed as a change of one memory of their parents.
 
     Args:
-        decoder: turns births into weights, of those who survive.
+        decoder: turns births into weights.
         pedigree: whose births they are.
-        evaluator: measures what memories answer.
+        evaluator: measures the answers of memories.
     """
 
     _evaluator: Evaluator
@@ -99,7 +100,7 @@ class MemoryDeltaSource(ChunkedSource):
         self._decoder = decoder
         self._pedigree = pedigree
         self._evaluator = evaluator
-        # Typed here, once: to ask each time whether it can tell would take as long as its answer.
+        # Checked once: a check of the protocol at each call would take as long as the call.
         self._module: Any = evaluator.module
         self._bank = bank_of(decoder.layout)
         self._generation = -1
@@ -136,7 +137,7 @@ class MemoryDeltaSource(ChunkedSource):
         return Measured(indices, join_measurements(parts), examples, unknown_squares)
 
     def _answering(self, part: Part, examples: Examples) -> tuple[Tensor, Tensor, dict[int, str]]:
-        """Nearness (chunk, heads, B) and classes (chunk, heads, outputs) of a part's members, and who cannot live."""
+        """Nearness (chunk, heads, B) and classes (chunk, heads, outputs) of a part's members, and the lethal ones."""
         rows = [self._pedigree[birth] for birth in part.births["id"].tolist()]
         born = [bool(row.mutation) and row.generation == part.generation for row in rows]
         families = [row.parents if new else (row.id,) for row, new in zip(rows, born, strict=True)]
@@ -160,7 +161,7 @@ class MemoryDeltaSource(ChunkedSource):
     def _enter(
         self, places: list[int], changes: HeadChanges, near: Tensor, classes: Tensor, examples: Examples
     ) -> None:
-        """The one memory of each child that it does not inherit."""
+        """Enter the memory that each child does not inherit."""
         device = near.device
         rows, heads = torch.tensor(places, device=device), torch.from_numpy(changes.heads).to(device)
         near[rows, heads] = self._rows(changes.vectors, examples)
@@ -191,7 +192,7 @@ class MemoryDeltaSource(ChunkedSource):
         return found
 
     def _state(self, birth: int, examples: Examples) -> _State:
-        """What somebody remembers who has lived before."""
+        """The state of an individual that was born earlier."""
         if birth not in self._states:
             self._states[birth] = self._state_of(self._decoder.decode(birth), examples)
         return self._states[birth]
@@ -205,20 +206,20 @@ class MemoryDeltaSource(ChunkedSource):
     def _rows(self, vectors: NDArray[np.int32], examples: Examples) -> Tensor:
         """(n, B) nearness of (n, dims) vectors in units of 2^-24."""
         module, count = self._module, len(vectors)
-        padded = np.zeros((-(-count // _TOGETHER) * _TOGETHER, self._bank.dims), dtype=np.float32)
+        padded = np.zeros((-(-count // _ROWS_AT_ONCE) * _ROWS_AT_ONCE, self._bank.dims), dtype=np.float32)
         padded[:count] = vectors
         padded *= np.float32(1 / SCALE)
         with torch.inference_mode():
             if self._shown is None:
                 self._shown = module.shown(examples.inputs)
-            stored = torch.from_numpy(padded).to(self._shown.device).split(_TOGETHER)
+            stored = torch.from_numpy(padded).to(self._shown.device).split(_ROWS_AT_ONCE)
             return torch.cat([module.rows(some, self._shown) for some in stored])[:count]
 
 
 def _changes(
     operator: Any, rows: Sequence[Birth], places: list[int], inherited: Inherited
 ) -> Iterator[tuple[list[int], HeadChanges | None]]:
-    """The memories that births of one operator change: of all together, or one by one; None of who cannot live.
+    """The memories that births of one operator change: of all at once, or one by one with None for lethal births.
 
     Args:
         operator: of the births at ``places``.

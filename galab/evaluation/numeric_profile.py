@@ -1,11 +1,9 @@
-"""The numeric profile: everything outside the genome that decides the last bits of a score.
+"""Numerics of a process: the numeric profile, devices, precision, kernels, and the log of members that fail.
 
-What a process needs before it evaluates: memory that stays, and mathematical functions that repeat.
-
-The traceback of a member that failed: in the log once for each error, however many members meet it.
-
-Two errors are the same if they are of one kind and come from the same lines. What was told is known to the whole
-process, because a run has several evaluators, and hears of those in its workers.
+The profile is everything outside the genome that decides the last bits of a score. Tracebacks of failed members are
+logged once for each error, however many members meet it; two errors are the same if they have one kind and come from
+the same lines. The logged errors are known to the whole process, as a run has several evaluators, and workers report
+theirs to it.
 """
 
 from __future__ import annotations
@@ -151,7 +149,7 @@ def warm_up_kernels() -> None:
 
 
 logger = logging.getLogger("galab")
-#: The attribute of a log record that holds its key, by which several processes tell an error once.
+#: The attribute of a log record that holds its key, by which several processes log an error once.
 KEY = "galab_key"
 _logged: set[str] = set()
 
@@ -166,12 +164,12 @@ def log_member_failure(error: Exception) -> None:
 
 
 def is_new_error(key: str) -> bool:
-    """Whether a key has not been asked for before."""
+    """Whether this key is asked for the first time."""
     new = key not in _logged
     _logged.add(key)
     return new
 
 
 def forget_logged_errors() -> None:
-    """Begin anew: another run tells its errors again."""
+    """Forget the logged errors: another run logs its own."""
     _logged.clear()

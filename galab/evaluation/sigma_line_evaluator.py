@@ -24,7 +24,7 @@ logger = logging.getLogger("galab")
 #: What the widest activation of a chunk may take: products over fewer examples are slow, more leave the cache.
 _BLOCK_BYTES = 4 << 20
 _FEWEST, _MOST = 32, 4096
-#: Tells step sizes and directions of the probe apart.
+#: Different step sizes, so that the probe detects mixed-up members.
 _PROBE = (0.05, 0.1)
 
 Floats = NDArray[np.float32]
@@ -35,7 +35,7 @@ class SigmaLineEvaluator:
 
     Weights are ``centre + sigma * z`` in float32: steps are not rounded to 2^-24 as those of births are, which moves a
     weight by 2^-25 at the most. Where the network's parameters are used in a way that is not known, and of networks
-    that tell of memories, each mutant is formed and given to the plain evaluator.
+    that report memory use, each mutant is formed and given to the plain evaluator.
 
     Args:
         module: the network; only its structure and buffers are used.
@@ -77,9 +77,9 @@ class SigmaLineEvaluator:
             centre: (D,) weights.
             directions: (P, D), z.
             sigmas: S step sizes.
-            examples: on what.
-            subsets: V sets of parameters; in each these alone are mutated. All of them when there is none.
-            each: what to compute example by example besides.
+            examples: to score on.
+            subsets: V sets of parameters; in each these alone are mutated. All parameters when it is empty.
+            each: what else to compute, example by example.
         """
         chosen = [tuple(one) for one in subsets] or [self._layout.names]
         if self.together:
@@ -101,13 +101,13 @@ class SigmaLineEvaluator:
         each: EachExample | None,
     ) -> tuple[Arrays, Arrays]:
         with torch.inference_mode():
-            bundle = SigmaLines(
+            lines = SigmaLines(
                 self._parts(centre),
                 self._parts(directions),
                 varying=self._varying_inputs(examples),
                 in_place=self._in_place,
             )
-            run = partial(forward_along_lines, self._blocks.module, bundle, sigmas=sigmas, subsets=subsets)
+            run = partial(forward_along_lines, self._blocks.module, lines, sigmas=sigmas, subsets=subsets)
             return self._blocks.sums(lambda inputs, start: run(inputs, start=start), examples, each)
 
     def _varying_inputs(self, examples: Examples) -> VaryingInputs | None:
@@ -141,12 +141,12 @@ class SigmaLineEvaluator:
         )
         names = [self._layout.names, self._layout.names[-1:], self._layout.names[:1]]
         parts = self._parts(centre), self._parts(np.stack(directions))
-        bundles = {"in place": SigmaLines(*parts, in_place=True), "lines": SigmaLines(*parts)}
+        candidates = {"in place": SigmaLines(*parts, in_place=True), "lines": SigmaLines(*parts)}
         formed = np.stack([one.weights for one in self._formed(centre, np.stack(directions), _PROBE, names)])
         module = self._blocks.module
         ways = {
             name: partial(forward_along_lines, module, one, sigmas=_PROBE, subsets=names)
-            for name, one in bundles.items()
+            for name, one in candidates.items()
         }
         probe = self._blocks.cast(self._blocks.task.train.inputs[: max(PROBE_SIZES)])
         with torch.inference_mode():
@@ -156,7 +156,7 @@ class SigmaLineEvaluator:
             self._in_place = found == "in place"
             if found != "loop":
                 # Of two members at one step size, so half of it is one's.
-                once = partial(forward_along_lines, module, bundles[found], probe, _PROBE[:1], names[:1])
+                once = partial(forward_along_lines, module, candidates[found], probe, _PROBE[:1], names[:1])
                 widest = max(1, widest_activation(module, len(probe), once) // 2)
                 fits = power_of_two(_BLOCK_BYTES, 4 * widest * self.chunk)
                 self._blocks.block = min(_MOST, max(_FEWEST, fits))

@@ -1,6 +1,6 @@
-"""Where the members of a cohort come from: decoded genomes, weights of a strategy, or a centre and its directions.
+"""Sources measure the members of a cohort: decoded genomes, weight vectors, or a centre and its directions.
 
-Parts of a cohort: chunks of members that are computed together, and what they scored, put together again.
+A cohort is split into parts, chunks of members that are computed together; their scores are joined again here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from galab.operators.es_noise import Directions, WeightVector
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Members of a cohort that lie side by side and share floating-point products: always computed in one process.
+    """Neighbouring members of a cohort that share floating-point products, so one process computes them all.
 
     Attributes:
         generation: of the cohort.
@@ -48,7 +48,7 @@ class Part:
 
 
 def split_cohort(cohort: Cohort, starts: Sequence[int]) -> list[Part]:
-    """A cohort in parts that begin at these places, of which the first is 0."""
+    """The cohort in parts that begin at these places, the first of which is 0."""
     count = len(cohort.births)
     bounds = zip(starts, [*starts[1:], count], strict=True)
     return [
@@ -90,21 +90,21 @@ def join_scores(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
 
 
 def _stacked(rows: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    """One after the other; None where they were not asked for."""
+    """The rows of all parts; None where they were not asked for."""
     present = [own for own in rows if own is not None]
     return np.concatenate(present) if present else None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the members of a part of a cohort scored.
+    """The measurements of the members of a part.
 
     Attributes:
         indices: their places in the part.
         measurements: in that order.
-        examples: on what.
+        examples: the examples that were used.
         squares: gives the mean square of each member's weights, in squared weight units: (P,).
-        lethal: the places of those that cannot live, each with the parameter that left the range.
+        lethal: the places of lethal mutants, each with the parameter that left the range.
         cache: parents that decoding found in the cache, and those that it had to reconstruct.
     """
 
@@ -126,7 +126,7 @@ class Source(Protocol):
 
     @property
     def heads(self) -> int:
-        """Number of memories of the network that tell of themselves."""
+        """Number of memories whose use is reported."""
         ...
 
     def starts(self, cohort: Cohort) -> list[int]:
@@ -136,12 +136,12 @@ class Source(Protocol):
     def measured(
         self, parts: Sequence[Part], examples: Examples, each: EachExample | None
     ) -> Iterator[Measured]:
-        """Each part of a cohort, in order; all parts or some of them, to the same bits."""
+        """Measure some parts of a cohort, in order; the bits of a part do not depend on the others."""
         ...
 
 
 class ChunkedSource:
-    """What sources of genomes have in common."""
+    """Base of the sources that cut a cohort into chunks of the evaluator's size."""
 
     _evaluator: Evaluator | DeltaEvaluator
 
@@ -156,12 +156,12 @@ class ChunkedSource:
         return self._evaluator.heads
 
     def starts(self, cohort: Cohort) -> list[int]:
-        """See :class:`Source`: a chunk is cut before anybody knows who cannot live, and is padded where somebody is."""
+        """See :class:`Source`. Chunks are cut before lethal mutants are known, and padded in their place."""
         return list(range(0, len(cohort.births), self._evaluator.chunk))
 
 
 class GenomeSource(ChunkedSource):
-    """Members that are genomes.
+    """Members given as genomes.
 
     Args:
         decoder: turns births into weights.
@@ -202,11 +202,11 @@ class GenomeSource(ChunkedSource):
 
 
 class VectorSource(ChunkedSource):
-    """Members whose weights a strategy makes.
+    """Members given as weight vectors by a strategy.
 
     Args:
-        members: gives the weights of some members of the present generation, from the first one's number and how many:
-            (count, D) float32.
+        members: from the number of the first member and a count to the weights of these members of the present
+            generation, (count, D) float32.
         evaluator: scores weights.
     """
 
@@ -227,10 +227,10 @@ class VectorSource(ChunkedSource):
 
 
 class PerturbedSource:
-    """Members that lie around a centre, in pairs or one by one.
+    """Perturbations of a centre, in antithetic pairs or one by one.
 
     Args:
-        centre: name to the centre's tensor, as it is at the time.
+        centre: name to the centre's tensor, which the strategy updates in place.
         directions: their noise.
         noise_of: the generation whose noise a generation uses.
         sigma: the step size of a generation.
@@ -238,7 +238,7 @@ class PerturbedSource:
         groups: groups of members, each with its own part of the examples.
     """
 
-    #: Memories along directions tell nothing.
+    #: The use of memories is not reported.
     heads = 0
 
     def __init__(
@@ -296,7 +296,7 @@ class PerturbedSource:
                 yield _measured(chunk, own, antithetic)
 
     def _spans(self, count: int) -> list[tuple[int, tuple[int, int]]]:
-        """Directions that share products, of all that a generation has: each group of members, and its spans."""
+        """The groups of members, each with the spans of its directions that share products."""
         groups = range(self._groups)
         bounds = [(group, count * group // self._groups, count * (group + 1) // self._groups) for group in groups]
         return [(group, span) for group, start, stop in bounds for span in self._directions.spans(start, stop)]
@@ -307,7 +307,7 @@ def _in_pairs(births: NDArray[np.void]) -> bool:
 
 
 def _measured(chunk: Chunk, examples: Examples, antithetic: bool) -> Measured:
-    """A chunk, with its members where they lie in the cohort: there plus and minus of a pair lie side by side."""
+    """The measurements of a chunk, with places in the cohort, where plus and minus of a pair are neighbours."""
     count = chunk.directions
     places = [2 * q + minus for minus in (0, 1) for q in range(count)] if antithetic else list(range(count))
     means = {name: sums / len(examples) for name, sums in chunk.sums.items()}
@@ -316,5 +316,5 @@ def _measured(chunk: Chunk, examples: Examples, antithetic: bool) -> Measured:
 
 
 def unknown_squares() -> NDArray[np.float64]:
-    """Stands where nobody may ask for squares of weights."""
+    """In the place of mean squares where weights are not formed."""
     raise NotImplementedError("the weights of these members are not formed")

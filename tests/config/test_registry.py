@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -134,6 +135,16 @@ def test_a_class_from_a_file(shapes: Registry, tmp_path: Path, monkeypatch: pyte
     assert shapes.load("nets.py:Net").width == 7
     assert shapes.load("./nets.py:Net").width == 7
     assert "nets" not in sys.modules, "a user's file must not hide an installed module"
+
+
+def test_a_file_is_run_as_it_is_now(shapes: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytecode would be taken for that of a file with the same length and the same second of its last change."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "nets.py"
+    for width in (7, 8):
+        path.write_text(f"class Net:\n    width = {width}\n")
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        assert shapes.load(f"{path}:Net").width == width
 
 
 def test_an_absent_file_says_from_where_it_was_looked_for(

@@ -1,7 +1,7 @@
-"""A forward, and what a task measures of it, traced once and compiled, where a C++ compiler is at hand.
+"""Compiles a forward together with what a task measures, where a C++ compiler is available.
 
-The members' parameters, what the chunks of a group have in common, and the examples become the arguments of one graph,
-so that passes over activations melt into one. Compiled and eager results differ in the last bits; so which of the two
+The members' parameters, the products shared by the chunks of a group, and the examples are arguments of one graph, so
+that passes over activations are fused. Compiled and eager results differ in the last bits; so which of the two
 is used is decided once, before the first generation, and belongs to the numeric profile.
 """
 
@@ -78,7 +78,7 @@ class _Counted:
         self._options = _OPTIONS[device]
 
     def __call__(self, graph: Any, inputs: Any) -> Any:
-        from torch._inductor.compile_fx import compile_fx  # takes seconds, which only those pay who compile
+        from torch._inductor.compile_fx import compile_fx  # the import takes seconds, so only where it is needed
 
         self.graphs += 1
         if self.graphs > 1:
@@ -91,8 +91,8 @@ class Compiled:
 
     Args:
         eager: what to compile.
-        members: a chunk's parameters, with what they have in common with other chunks.
-        products: where that is found.
+        members: a chunk's parameters, with the products that they share with other chunks.
+        products: the shared products.
         examples: a block of them.
 
     Raises:
@@ -188,12 +188,12 @@ class Compiled:
 def try_to_compile(
     eager: Eager, members: Mapping[str, Stack], products: Products, examples: Examples
 ) -> Compiled | None:
-    """It compiled, or None where it cannot be had; the log says which and why.
+    """The compiled forward, or None where that is not possible; the log says which and why.
 
     Args:
         eager: what to compile.
         members: a chunk's parameters.
-        products: what they have in common with other chunks.
+        products: that they share with other chunks.
         examples: a block of them.
     """
     if examples.inputs.device.type == "cpu" and compiler() is None:
@@ -233,7 +233,7 @@ def _columns(stack: Stack) -> int:
 
 
 def _few(members: Mapping[str, Stack]) -> dict[str, Stack]:
-    """The first two members: of one alone, hidden activations would pass for shared ones."""
+    """The first two members: with one, hidden activations could not be told from shared ones."""
     return {name: stack.first(2) if isinstance(stack, LowRank) else stack[:2] for name, stack in members.items()}
 
 

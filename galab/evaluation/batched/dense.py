@@ -1,19 +1,17 @@
-"""Running P members of one module on the same examples.
+"""Runs P members of one module, each with its own dense weights, on the same examples.
 
-Three ways, tried in this order; the first that agrees with the plain per-member loop on a probe is kept for the whole
-run, because float results differ between them in the last bits:
+Three ways are tried in this order. The first that agrees with the per-member loop on a probe is kept for the whole run,
+because float results differ between them in the last bits:
 
-- ``folded``: the members ride in the batch axis and torch functions are answered by ``member_rules.py``;
+- ``folded``: the members are part of the batch axis, and a rule below computes each torch function for all members;
 - ``vmap``: ``torch.func.vmap`` over ``functional_call``;
 - ``loop``: one member after the other.
 
-How one torch function is computed for all members at once.
+Folding puts P members on B examples into one batch of B * P rows. Example-major, row b * P + p is member p on example
+b; member-major, it is row p * B + b. An activation that still has B rows has met no parameter yet and is *shared* by
+all members, so a first layer is one GEMM of the inputs with the weights of all members side by side.
 
-Activations of P members on B examples are folded into one batch of B * P rows. Example-major, row b * P + p is member p
-on example b; member-major, it is row p * B + b. An activation that still has B rows has met no parameter yet and is
-*shared* by all members, so a first layer is one GEMM of the inputs with the weights of all members side by side.
-
-Each rule takes the fold first, then the arguments of the function it answers for; parameters arrive stacked, (P,
+A rule takes the fold first, then the arguments of the function that it replaces; parameters arrive stacked, (P,
 *shape), everything else as the module passed it.
 """
 
@@ -205,7 +203,7 @@ _MOST_BYTES = 128 << 20
 
 
 class NoRuleError(Exception):
-    """A module used a parameter in a torch function that has no member rule."""
+    """Members cannot be folded: no rule for a function, or an activation without a batch axis."""
 
 
 class _FoldedMode(TorchFunctionMode):

@@ -1,20 +1,20 @@
-"""Running P members whose parameters are low-rank perturbations of one centre, or stacks of dense values.
+"""Runs P members whose parameters are low-rank perturbations of one centre, or stacks of dense values.
 
-Three ways, as in ``population.py`` and chosen in the same manner, by comparison with the last on a probe:
+Three ways, as in :mod:`galab.evaluation.batched.dense` and chosen in the same manner, by comparison with the last on a
+probe:
 
-- ``folded``: the members ride in the batch axis, member-major, see ``member_mode.py``;
-- ``vmap``: ``torch.func.vmap`` over the members, with low-rank weights still not formed where a rule knows better;
+- ``folded``: the members are part of the batch axis, member-major;
+- ``vmap``: ``torch.func.vmap`` over the members; low-rank weights are not formed where a rule avoids it;
 - ``loop``: one member after the other, with its weights formed.
 
-Source of the low-rank forward: Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652.
+:class:`MemberMode` folds one torch function at a time. A parameter is a stack of dense values, (P, *shape), or a
+:class:`LowRank`. For a function that receives one:
 
-Answers torch functions for P members that ride in the batch axis, member-major, one function at a time.
-
-A parameter is a stack of dense values, (P, *shape), or a :class:`LowRank`. For a function that receives one:
-
-1. a rule of its own answers (``low_rank_rules.py``, ``composite_rules.py``, ``member_rules.py``);
+1. a rule computes it (``layer_rules.py``, ``recurrent_attention.py``, ``dense.py``);
 2. any other function is mapped over the members by ``torch.func.vmap``; low-rank weights are formed for it. Without an
    activation among its arguments (``weight.t()``) the result is a parameter again.
+
+Source of the low-rank forward: Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652.
 """
 
 from __future__ import annotations
@@ -28,23 +28,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
-from galab.evaluation.batched.dense import PROBE_SIZES, RULES, Fold, first_that_agrees
+from galab.evaluation.batched.dense import PROBE_SIZES, RULES, Fold, NoRuleError, first_that_agrees
 from galab.evaluation.batched.layer_rules import LOW_RANK_RULES
 from galab.evaluation.batched.low_rank import FOLDED, SHARED, LowRank, Stack, leaves, mapped, tag_of, tagged
 from galab.evaluation.batched.recurrent_attention import COMPOSITE_RULES
 
-#: Methods that ask about a tensor and not for its values, which are the same for all members.
-_QUESTIONS = frozenset(
+#: Methods that need no values of a tensor, so their results are the same for all members.
+_METADATA_METHODS = frozenset(
     ("size", "dim", "numel", "nelement", "ndimension", "stride", "is_floating_point", "is_complex", "is_contiguous")
 )
 
 
-class NoRuleError(Exception):
-    """The members cannot be folded: an activation has lost its batch axis, or a function gives no tensor."""
-
-
 class MemberMode(TorchFunctionMode):
-    """Computes what a module computes, for all members at once; see the module's docstring.
+    """Computes a module for all members at once; see the docstring of this file.
 
     Args:
         members: P.
@@ -66,7 +62,7 @@ class MemberMode(TorchFunctionMode):
         return stand_in
 
     def stack_of(self, value: Any) -> Stack | None:
-        """What a stand-in stands for."""
+        """The stack that a stand-in represents; None for anything else."""
         return self._stacks.get(id(value))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -97,11 +93,11 @@ class MemberMode(TorchFunctionMode):
 
     def _with_parameters(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", str(func))
-        if name in _QUESTIONS:
+        if name in _METADATA_METHODS:
             return func(*args, **kwargs)
         if name == "__get__":
             answer = func(*args, **kwargs)
-            if isinstance(answer, torch.device):  # the module wants to put something beside its weights
+            if isinstance(answer, torch.device):  # the module creates a tensor on the device of its weights
                 stack = self._stacks[id(args[0])]
                 return (stack.base if isinstance(stack, LowRank) else stack).device
             if not isinstance(answer, Tensor):
@@ -135,7 +131,7 @@ class MemberMode(TorchFunctionMode):
             if keep and isinstance(self.stack_of(value), LowRank):
                 return self.stack_of(value)
             dense = self._dense(value)
-            # What is no stack beside stacks, a frozen parameter or a buffer, is the same for all members.
+            # An argument that is no stack, a frozen parameter or a buffer, is the same for all members.
             if dense is None and isinstance(value, Tensor):
                 dense = value.expand(self._members, *value.shape)
             return value if dense is None else dense
@@ -148,7 +144,7 @@ class MemberMode(TorchFunctionMode):
         return self.stand_in(y.unflatten(0, (self._members, rows)))
 
     def _dense(self, value: Any) -> Tensor | None:
-        """(P, *shape) what a stand-in stands for, formed; None for anything else."""
+        """(P, *shape) the formed values that a stand-in represents; None for anything else."""
         stack = self.stack_of(value)
         return stack.formed() if isinstance(stack, LowRank) else stack
 

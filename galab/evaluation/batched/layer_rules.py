@@ -1,7 +1,7 @@
-"""How one torch function is computed for all members whose parameters differ by matrices of low rank.
+"""Rules of torch functions for members whose parameters differ by matrices of low rank.
 
-The rules take what those of ``member_rules.py`` take, but for a :class:`LowRank` in the place of the weight; a bias is
-a stack of dense values, (P, out). The fold is member-major.
+They take what the rules of ``dense.py`` take, with a :class:`LowRank` in the place of the weight; a bias is a stack of
+dense values, (P, out). The fold is member-major.
 
 Sharing, after arXiv 2511.16652: the product with the base is one for all members wherever their activations are, and
 for a shared activation so is the product with ``b`` of both members of a pair.
@@ -21,7 +21,7 @@ from galab.evaluation.batched import dense
 from galab.evaluation.batched.dense import Fold
 from galab.evaluation.batched.low_rank import LowRank
 
-#: Up to so many ranks, or outputs of a layer, a compiled forward sums terms instead of calling a product of matrices.
+#: Up to this rank or number of outputs a compiled forward sums terms instead of calling a matrix product.
 _FEW = 16
 
 
@@ -76,7 +76,7 @@ def _shared_linear(x: Tensor, weight: LowRank, bias: Tensor | None) -> Tensor:
 
 
 def _widened_by_sums(base: Tensor, inner: Tensor, outer: Tensor, bias: Tensor | None) -> Tensor:
-    """``base + inner @ outer + bias`` as sums that a compiler melts with what follows.
+    """``base + inner @ outer + bias`` as sums that a compiler fuses with what follows.
 
     (P, rows, out), with the rows of an output side by side in memory: a compiler then computes many rows at a time, and
     sums over the outputs without summing across a register.
@@ -90,7 +90,7 @@ def _widened_by_sums(base: Tensor, inner: Tensor, outer: Tensor, bias: Tensor | 
 
 
 def _few_outputs(bias: Tensor | None, rows: Tensor, weight: LowRank) -> Tensor:
-    """``rows @ weights^T + bias`` per member, one sum for each output, which a compiler melts with what came before.
+    """``rows @ weights^T + bias`` per member, one sum for each output, which a compiler fuses with what came before.
 
     (P, rows, out), with the rows of an output side by side in memory.
     """

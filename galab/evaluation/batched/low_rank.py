@@ -1,15 +1,12 @@
-"""A parameter tensor that P members perturb by matrices of low rank, and never form unless that is cheaper.
+"""A parameter tensor that P members perturb by matrices of low rank, and the tags of activations.
 
-The members lie around one base, as in an evolution strategy, or each around one of several, as children lie around
-their parents.
+The members perturb one base, as in an evolution strategy, or each one of several, as children perturb their parents.
+Weights are formed only where that is cheaper. Source: Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv
+2511.16652 (EGGROLL), Algorithm 1: member p has the weights M + (sigma / sqrt r) A_p B_p^T.
 
-Source: Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652 (EGGROLL), Algorithm 1: member p has
-the weights M + (sigma / sqrt r) A_p B_p^T.
-
-What an activation is to the members, written on the tensor itself.
-
-Shapes alone cannot say it: a table with as many rows as there are examples is no batch. So a tag is put on the inputs
-and handed on by every torch function from what it was given to what it returns.
+A tag on an activation says whether all members share it or it holds the rows of all members. Shapes alone cannot: a
+table with as many rows as there are examples is no batch. The inputs are tagged, and every torch function passes the
+tag from its arguments to its results.
 """
 
 from __future__ import annotations
@@ -27,10 +24,10 @@ from galab.evaluation.batched.product_cache import PrecomputedProducts, Products
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupProducts:
-    """Where a chunk's directions lie in their group.
+    """Products that a chunk shares with the other chunks of its group of directions.
 
     Attributes:
-        products: what was computed for the group.
+        products: computed for the group.
         name: the parameter.
         group: (Qg, n, r) ``b`` of the whole group.
         start: the chunk's first direction.
@@ -55,7 +52,7 @@ class LowRank:
         base: (m, ...) what all members share; or (S, m, ...).
         a: (P, m, r) the sign, sigma and 1 / sqrt(r) are in it.
         b: (Q, n, r) with unit variance.
-        common: where products that other chunks need too are found.
+        common: products shared with other chunks.
         which: (P,) int64, the number of each member's base.
     """
 
@@ -137,7 +134,7 @@ class LowRank:
         return LowRank(base, self.a[:, start:stop], self.b, which=self.which)
 
     def first(self, count: int) -> LowRank:
-        """The parameter of the first members alone, of which none is the other one of a pair."""
+        """The parameter of the first members alone, at most one of each pair."""
         which = None if self.which is None else self.which[:count]
         return LowRank(self.base, self.a[:count], self.b[:count], self.common, which)
 
@@ -149,7 +146,7 @@ class LowRank:
         """Whether multiplying ``rows`` activations of each member is cheaper with its weights formed.
 
         Forming costs about as much memory traffic as the weights have entries; the product with the factors passes over
-        the activations before and after once more. Without a base for all there is no product for all to add to.
+        the activations before and after once more. Without a common base there is no common product.
         """
         return self.which is not None or self.rows * self.columns <= rows * (self.rows + self.columns)
 
@@ -176,9 +173,9 @@ def low_rank(
     return LowRank(base, torch.cat([scaled, -scaled]) if antithetic else scaled, b.to(base.dtype), common)
 
 
-#: Has met no parameter: the same for all members.
+#: An activation that has met no parameter: the same for all members.
 SHARED = "shared"
-#: Holds the rows of all members, member-major, in its batch axis.
+#: An activation whose batch axis holds the rows of all members, member-major.
 FOLDED = "folded"
 _NAME = "galab_tag"
 
@@ -197,7 +194,7 @@ def tagged(value: Any, tag: str) -> Any:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """What lies in nested lists, tuples and dictionaries."""
+    """The values in nested lists, tuples and dictionaries."""
     if isinstance(value, list | tuple):
         for item in value:
             yield from leaves(item)

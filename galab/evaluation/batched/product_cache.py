@@ -1,6 +1,8 @@
-"""Products that many chunks of members have in common: those of activations that have met no parameter yet.
+"""Products that several members share, so that they are computed once.
 
-The individuals that the members of a cohort are told apart from, and what need not be computed for each member.
+:class:`Products` keeps products of shared activations, those that have met no parameter yet, for all chunks of a group
+of directions. :class:`ParentProducts` keeps the weights of parents, and their products with shared activations, for all
+their children.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from torch import Tensor
 from galab.genome.deltas import Change, DeltaChain, Factors
 from galab.genome.weights import Layout, Phenotype, to_float
 
-#: A product of a shared activation: the parameter, the first example of the block, and how often it was asked before.
+#: A product of a shared activation: the parameter, the first example of the block, and its number of earlier uses.
 Key = tuple[str, int, int]
-#: What the products of one group of directions may take in memory.
+#: Memory for the products of one group of directions.
 _MOST_BYTES = 64 << 20
 
 
@@ -49,7 +51,7 @@ def base_product(x: Tensor, base: Tensor, *, outputs_first: bool = False) -> Ten
     Returns:
         (rows, m), or (S, rows, m).
     """
-    # One product for each of several bases: its bits depend on nobody else.
+    # One product for each of several bases, so that its bits do not depend on the others.
     if base.dim() == 3:
         if outputs_first:
             return torch.stack([one @ x.t() for one in base]).mT
@@ -65,7 +67,7 @@ def factor_product(x: Tensor, b: Tensor) -> Tensor:
 
 
 class BaseProducts(Protocol):
-    """Knows the products of shared activations with the bases."""
+    """Gives the products of shared activations with the bases."""
 
     def base_product(self, key: Key, x: Tensor, base: Tensor) -> Tensor:
         """What :func:`base_product` gives.
@@ -87,8 +89,8 @@ class Products:
 
     Attributes:
         outputs_first: see :func:`base_product`.
-        base_products: who knows the products with the bases; None makes them here.
-        order: what the forward that began last has asked for: parameters, each with how often it was asked before.
+        base_products: gives the products with the bases; None computes them here.
+        order: the parameters that the last forward used, each with its number of earlier uses in that forward.
     """
 
     outputs_first: bool = False
@@ -134,7 +136,7 @@ class Products:
     def known(
         self, order: Sequence[tuple[str, int]], start: int, stop: int
     ) -> list[tuple[Tensor, Tensor]] | None:
-        """What a forward on this block will ask for, or None where some of it is not made yet or not kept.
+        """The products that a forward on this block needs; None where one is not made yet or not kept.
 
         Args:
             order: as :attr:`order` was after such a forward.
@@ -160,7 +162,7 @@ class Products:
 
 
 class PrecomputedProducts:
-    """Products that come in as arguments, in the order in which they are asked for.
+    """Products that are arguments of a compiled forward, in the order of their use.
 
     Args:
         products: the pairs.
@@ -174,25 +176,25 @@ class PrecomputedProducts:
         return next(self._products)
 
 
-#: What products with the bases may take in memory.
+#: Memory for products with the bases.
 _MOST_BASE_BYTES = 512 << 20
-#: What may be kept of the children of one generation until it is known who survives.
+#: Memory for products of one generation's children, kept until the survivors are known.
 _MOST_BORN_BYTES = 256 << 20
 
 
 class Lineage(Protocol):
-    """Knows how individuals came about."""
+    """The births that lead to individuals."""
 
     def is_anchor(self, number: int) -> bool:
         """Whether an individual's products are computed from its own weights."""
         ...
 
     def parent(self, number: int) -> int:
-        """Whom an individual that is no anchor descends from."""
+        """The parent of an individual that is no anchor."""
         ...
 
     def change(self, number: int) -> list[Change]:
-        """What it added, with P = 1."""
+        """Its change to its parent, with P = 1."""
         ...
 
     def chain(self, number: int) -> DeltaChain:
@@ -201,7 +203,7 @@ class Lineage(Protocol):
 
 
 class ParentProducts:
-    """Weights of individuals side by side, with the products of shared activations with them.
+    """Weights of parents side by side, and their products with shared activations.
 
     Where every generation sees the same examples, a survivor's products follow from its parent's by the product with
     its own factors, which its evaluation computed. So that they are the same whenever a run is resumed, they are a
@@ -209,10 +211,10 @@ class ParentProducts:
 
     Args:
         layout: where each parameter lies.
-        slots: S, how many individuals there is room for.
+        slots: S, the number of individuals that fit.
         chunk: members evaluated at once.
         dtype: of the forward.
-        device: where.
+        device: where the weights live.
         outputs_first: see :func:`galab.evaluation.batched.product_cache.base_product`.
         lineage: of the individuals; None where generations see different examples.
     """
@@ -254,33 +256,33 @@ class ParentProducts:
         """Name to (S, *shape)."""
         return side_by_side(self._weights, self._layout)
 
-    def begin(self, everybody: Mapping[int, Phenotype]) -> None:
-        """A generation begins: what was computed on other examples is of no more use.
+    def begin(self, parents: Mapping[int, Phenotype]) -> None:
+        """Begin a generation; products of other examples become invalid.
 
         Args:
-            everybody: number to individual, all whom its members are told apart from.
+            parents: number to individual, all parents of the generation's members.
         """
         self._chains.clear()
         if self._lineage is None:
             self._valid = {key: [False] * self.slots for key in self._made}
-        if len(everybody) <= self.slots:
-            # At once, as whoever leaves takes a product along that may be the next one's parent's.
-            self.place(everybody)
+        if len(parents) <= self.slots:
+            # All at once: a product that is overwritten may be the one that a later parent's follows from.
+            self.place(parents)
         self._born, self._born_bytes = {}, 0
 
     @torch.inference_mode()
     def place(self, wanted: Mapping[int, Phenotype]) -> dict[int, int]:
-        """Make room for these, at most S, and say where each is; others stay as long as there is room.
+        """Put these individuals, at most S, into slots and give the slot of each; others stay while there is room.
 
         Args:
             wanted: number to individual.
         """
         new = [number for number in wanted if number not in self._ids]
         free = [slot for slot, number in enumerate(self._ids) if number not in wanted]
-        # Rooms that were never used come first: whoever leaves takes a product along.
+        # Slots that were never used come first: overwriting a slot loses a product.
         free.sort(key=lambda slot: self._ids[slot] is not None)
         places = dict(zip(new, free, strict=False))
-        self._follow(places)
+        self._inherit_products(places)
         for number, slot in places.items():
             wanted[number].write([self._row])
             self._weights[slot].copy_(torch.from_numpy(self._row))
@@ -290,7 +292,7 @@ class ParentProducts:
         return found
 
     def remember(self, born: Mapping[int, int], factors: Mapping[str, Tensor], made: Products) -> None:
-        """Keep what the evaluation of children has computed until the next generation's bases are placed, if it fits.
+        """Keep products of children until the next generation's parents are placed, if they fit.
 
         Args:
             born: number of a child to its row.
@@ -315,7 +317,7 @@ class ParentProducts:
         return made
 
     def _room(self, key: Key, x: Tensor, base: Tensor) -> tuple[Tensor, list[bool]]:
-        """Where the products of a key are kept, and whose are there; beyond the bound, a passing place."""
+        """The array for the products of a key and which slots are valid; above the bound, a temporary one."""
         made = self._made.get(key)
         if made is not None and made.shape[1] == len(x):
             return made, self._valid[key]
@@ -329,7 +331,7 @@ class ParentProducts:
         return room, valid
 
     def _from_lineage(self, key: Key, x: Tensor, own: Tensor, number: int) -> Tensor:
-        """A product that nothing here is known of."""
+        """A product computed from the lineage alone."""
         if self._lineage is None or self._lineage.is_anchor(number):
             return base_product(x, own, outputs_first=self._outputs_first)
         if number not in self._chains:
@@ -348,8 +350,8 @@ class ParentProducts:
         b = torch.from_numpy(change.b).to(x).expand(self._chunk, -1, -1)
         return _moved(product, torch.from_numpy(change.a[0]).to(x), factor_product(x, b)[0])
 
-    def _follow(self, places: Mapping[int, int]) -> None:
-        """Products of those who come, made of their parents' where those are known."""
+    def _inherit_products(self, places: Mapping[int, int]) -> None:
+        """Products of new individuals, from their parents' where those are known."""
         for key, made in self._made.items():
             valid = self._valid[key]
             found = {slot: self._from_parent(key, made, valid, number) for number, slot in places.items()}
@@ -376,7 +378,7 @@ class ParentProducts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Born:
-    """What the evaluation of a child has computed."""
+    """Products from the evaluation of a child."""
 
     row: int
     factors: Mapping[str, Tensor]

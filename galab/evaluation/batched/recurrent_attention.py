@@ -1,7 +1,7 @@
 """Recurrent layers and attention for all members at once.
 
-Each hides its products with the weights inside one function, so each is written here once more in terms of a product
-that takes low-rank and dense members alike. A rule takes the number of members P first, then what the module passed,
+Each hides its products with the weights inside one torch function, so each is rewritten here with a product that takes
+low-rank and dense members alike. A rule takes the number of members P first, then what the module passed,
 with stacks in the place of parameters; activations carry their tags. Results are member-major.
 """
 
@@ -40,13 +40,13 @@ def product(members: int, x: Tensor, folded: bool, weight: Stack, bias: Tensor |
     return dense.linear(fold, x, weight.expand(members, *weight.shape[-2:]), bias)
 
 
-def _folded(members: int, x: Tensor, beside: Tensor, axes: int) -> bool:
+def _folded(members: int, x: Tensor, other: Tensor, axes: int) -> bool:
     """Whether an activation holds the rows of all members.
 
-    One that does not come from the inputs, a first state of zeros, was made as long as the activation beside it.
+    One that does not come from the inputs, a first state of zeros, was made as long as the other activation.
     """
-    tag = FOLDED if members == 1 else tag_of(x) or tag_of(beside)
-    if tag is None or x.dim() != axes or beside.dim() != axes:
+    tag = FOLDED if members == 1 else tag_of(x) or tag_of(other)
+    if tag is None or x.dim() != axes or other.dim() != axes:
         raise NotImplementedError("a composite function of something else than a batch of the inputs")
     return tag == FOLDED
 

@@ -1,10 +1,9 @@
 """Members on straight lines through one network, ``centre + sigma * z``: many step sizes for the price of few.
 
-The first use of a weight is mostly linear in it: ``x @ (W + sigma * Z) = x @ W + sigma * (x @ Z)``. Of an activation
-that has met no mutated weight, both products are made once for all step sizes, and for every subset of the tensors that
-is mutated alone. Whatever comes after is computed for each step size by the rules of ``member_rules.py``.
-
-Inputs without the entries that are the same in all examples.
+The first use of a weight is mostly linear in it: ``x @ (W + sigma * Z) = x @ W + sigma * (x @ Z)``. For an activation
+that has met no mutated weight, both products are computed once for all step sizes, and for every subset of the tensors
+that is mutated alone. Everything after is computed for each step size by the rules of ``dense.py``. Input entries that
+are the same in all examples are left out of the products.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from galab.evaluation.batched.dense import RULES, Fold, NoRuleError
 
 
 class VaryingInputs:
-    """Inputs as columns, without those entries that are the same in all examples, such as the margins of images.
+    """Inputs as columns, without the entries that are the same in all examples, such as the margins of images.
 
     Args:
         inputs: (B, ...) all examples.
@@ -115,7 +114,7 @@ class SigmaLines:
             x: (B, ...) the activation.
             bias: its name if it is mutated, and itself if there is one.
             func: one of torch's functions.
-            rest: what it is told besides weight and bias.
+            rest: its arguments other than weight and bias.
         """
         name, value = bias
         found = self._products.get((*key, name))
@@ -146,7 +145,7 @@ class SigmaLines:
         return base.t(), along.view(-1, self.members, len(x)).permute(1, 2, 0)
 
     def _parts(self, weight: str, *, fewer: bool) -> tuple[tuple[Tensor, Tensor | None], ...]:
-        """The matrices of the centre (out, in) and of z (out * P, in), and what they add to each product besides."""
+        """The matrices of the centre (out, in) and of z (out * P, in), and the constant that each adds."""
         if (weight, fewer) not in self._rows:
             both = self.centre[weight], self.directions[weight].transpose(0, 1).flatten(0, 1)
             if fewer and self._varying is not None:
@@ -172,10 +171,10 @@ def _as_bias(values: Tensor, y: Tensor, func: Any) -> Tensor:
 class _SigmaLineMode(TorchFunctionMode):
     """Answers torch functions that receive a mutated parameter, for all members at one step size."""
 
-    def __init__(self, fold: Fold, bundle: SigmaLines, names: Mapping[int, str], sigma: float) -> None:
+    def __init__(self, fold: Fold, lines: SigmaLines, names: Mapping[int, str], sigma: float) -> None:
         super().__init__()
-        self._fold, self._bundle, self._names, self._sigma = fold, bundle, names, sigma
-        self._plain = {id(value) for value in bundle.centre.values()}
+        self._fold, self._lines, self._names, self._sigma = fold, lines, names, sigma
+        self._plain = {id(value) for value in lines.centre.values()}
         self._used: Counter[str] = Counter()
         self._fresh: Tensor | None = None
 
@@ -183,7 +182,7 @@ class _SigmaLineMode(TorchFunctionMode):
         kwargs = kwargs or {}
         named = [self._names.get(id(value)) for value in args]
         by_word = {word: self._names.get(id(value)) for word, value in kwargs.items()}
-        if func is F.relu and self._bundle.in_place and self._fresh is not None and args and args[0] is self._fresh:
+        if func is F.relu and self._lines.in_place and self._fresh is not None and args and args[0] is self._fresh:
             return self._fresh.relu_()
         if not any(named) and not any(by_word.values()) and not (func is F.linear and self._is_flat(args)):
             return func(*args, **kwargs)
@@ -197,13 +196,13 @@ class _SigmaLineMode(TorchFunctionMode):
         return rule(self._fold, *stacked, **{word: self._stacked(kwargs[word], by_word[word]) for word in by_word})
 
     def _stacked(self, value: Any, name: str | None) -> Any:
-        """A mutated parameter of all members; one that is not mutated beside it, as often as there are members."""
+        """A mutated parameter of all members; one that is not mutated, repeated for each member."""
         if name is not None:
             return self._stack(name)
         return value.expand(self._fold.members, *value.shape) if id(value) in self._plain else value
 
     def _stack(self, name: str) -> Tensor:
-        return self._bundle.stack(name, self._sigma)
+        return self._lines.stack(name, self._sigma)
 
     def _linear(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         """``F.linear`` or a convolution, of which weight, bias or both are mutated."""
@@ -215,7 +214,7 @@ class _SigmaLineMode(TorchFunctionMode):
         if weight_name is not None and fold.is_shared(x):
             key = (weight_name, self._used[weight_name])
             self._used[weight_name] += 1
-            base, along = self._bundle.product(key, x, (bias_name, bias), func, (others, words))
+            base, along = self._lines.product(key, x, (bias_name, bias), func, (others, words))
             return torch.add(base, along, alpha=self._sigma, out=torch.empty_like(along)).flatten(0, 1)
         if func is F.linear and self._is_flat(args):
             return self._features_first(x, weight, weight_name, bias, bias_name)
@@ -272,7 +271,7 @@ class _Repeated(nn.Module):
 
 def forward_along_lines(
     module: nn.Module,
-    bundle: SigmaLines,
+    lines: SigmaLines,
     inputs: Tensor,
     sigmas: Sequence[float],
     subsets: Sequence[Sequence[str]],
@@ -282,7 +281,7 @@ def forward_along_lines(
 
     Args:
         module: the network.
-        bundle: P lines.
+        lines: P lines.
         inputs: (B, ...), the same for all.
         sigmas: S step sizes.
         subsets: V sets of parameters; in each these alone are mutated.
@@ -294,16 +293,16 @@ def forward_along_lines(
     Raises:
         NoRuleError: the network uses a mutated parameter in an unknown way.
     """
-    bundle.begin(inputs, start)
+    lines.begin(inputs, start)
     found = []
-    fold = Fold(bundle.members, len(inputs), by_member=True)
+    fold = Fold(lines.members, len(inputs), by_member=True)
     for subset in subsets:
         # Stand-ins without memory: a function that misses its rule fails on them instead of using one member's weights.
-        stand_ins = {name: torch.empty(bundle.centre[name].shape, device="meta") for name in subset}
-        parameters = {f"network.{name}": value for name, value in {**bundle.centre, **stand_ins}.items()}
+        stand_ins = {name: torch.empty(lines.centre[name].shape, device="meta") for name in subset}
+        parameters = {f"network.{name}": value for name, value in {**lines.centre, **stand_ins}.items()}
         names = {id(value): name for name, value in stand_ins.items()}
-        modes = [_SigmaLineMode(fold, bundle, names, sigma) for sigma in sigmas]
+        modes = [_SigmaLineMode(fold, lines, names, sigma) for sigma in sigmas]
         for outputs in functional_call(_Repeated(module), parameters, (inputs, modes)):
             found.append(fold.split(outputs).transpose(0, 1).movedim(1, -1))
-    # Examples lie beside each other, as measures want them.
+    # Examples are contiguous, as measures expect.
     return torch.cat(found).movedim(-1, 1)

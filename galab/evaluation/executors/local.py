@@ -21,8 +21,7 @@ CASES = ("examples", "classes")
 class LocalExecutor:
     """Scores a cohort chunk by chunk on the generation's shared examples.
 
-    The bases of the fitness are computed as they stand; what ``improvement`` and ``inherited`` make of them is the
-    strategy's.
+    It computes the plain bases of the fitness; ``improvement`` and ``inherited`` are applied by the strategy.
 
     Args:
         source: measures the members.
@@ -35,7 +34,7 @@ class LocalExecutor:
         use: whether to give ``Scores.use``, of networks with memories.
 
     Raises:
-        UsageError: a word that is not understood.
+        UsageError: ``cases`` or the fitness is not known.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class LocalExecutor:
 
     @property
     def examples(self) -> Examples:
-        """The training data, as the evaluator wants it."""
+        """The training data, prepared for the evaluator."""
         return self._minibatches.examples
 
     def score(self, cohort: Cohort) -> Scores:
@@ -70,11 +69,11 @@ class LocalExecutor:
         return join_scores(parts, self.scored(parts))
 
     def parts(self, cohort: Cohort) -> list[Part]:
-        """The cohort in parts, each of which has to be computed in one place."""
+        """The cohort in parts, each of which has to be computed by one process."""
         return split_cohort(cohort, self._source.starts(cohort))
 
     def scored(self, parts: Sequence[Part]) -> Iterator[Scores]:
-        """The scores of each part, to the same bits whichever others are asked for.
+        """The scores of each part; their bits do not depend on the other parts.
 
         Args:
             parts: of one cohort, in order.
@@ -92,7 +91,7 @@ class LocalExecutor:
             yield self._finished(found, measured)
 
     def _finished(self, found: Scores, measured: Measured) -> Scores:
-        """The scores of a part in which whatever is not finite is a failure."""
+        """The scores of a part, with every member whose fitness is not finite marked as a failure."""
         for index in np.flatnonzero(~np.isfinite(found.fitness)):
             found.failures.setdefault(int(index), f"fitness was {found.fitness[index]}")
             for keys in (found.fitness, found.further, found.cases):
@@ -108,9 +107,7 @@ class LocalExecutor:
     def fitness(
         self, generation: int, measure: Callable[[Examples, EachExample | None], Measured]
     ) -> NDArray[np.float64]:
-        """Fitness of members outside the cohort on a generation's examples, in the arithmetic of its cohort.
-
-        For diagnoses alone.
+        """Fitness of members outside the cohort on a generation's examples; for diagnostics only.
 
         Args:
             generation: whose examples.
@@ -126,7 +123,7 @@ class LocalExecutor:
         return found.fitness
 
     def _blank(self, count: int, examples: int) -> Scores:
-        """Scores of a cohort of which nothing is known."""
+        """Scores of a cohort before anything is measured."""
         further = len(self._spec.bases) - 1
         found = Scores(np.full(count, np.nan), further=np.full((count, further), np.nan) if further else None)
         if self._cases is not None:
@@ -140,7 +137,7 @@ class LocalExecutor:
         return found
 
     def _each(self, generation: int) -> ExampleScores | None:
-        """What has to be computed example by example, if anything."""
+        """What has to be computed example by example; None if nothing."""
         bases = [name for name in self._spec.names if name in COMPUTED]
         if self._cases is not None:
             bases.append(self._spec.bases[0])
