@@ -13,8 +13,10 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from galab.config.parsing import Call, parse_call
@@ -115,11 +117,19 @@ def _import(reference: str, kind: str) -> Any:
         ) from None
 
 
+class _SourceLoader(SourceFileLoader):
+    """Reads no bytecode: it is stale where a file was changed within a second and kept its length."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The file as it is now, compiled."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"expected a Python file at '{path}', found none; give a path relative to {Path.cwd()}")
     name = "galab_user_" + path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_SourceLoader(name, str(path)))
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

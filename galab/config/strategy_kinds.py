@@ -72,7 +72,7 @@ RANDOM = StrategyKind(
 )
 EVOLUTION = StrategyKind(
     "evolution",
-    ("openai-es", "eggroll"),
+    ("eggroll", "openai-es"),
     size="population",
     evaluations="members x examples",
     search="galab.training.evolution_search:EvolutionSearch",
