@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,17 +81,3 @@ def test_the_commands_stand_under_headings(galab: Any) -> None:
     below = lines[lines.index("Run:") :]
     assert {line.split()[0] for line in below if line.startswith("  ")} == cli.commands.keys()
     assert not [line for line in below if line.endswith("...")]
-
-
-def test_help_takes_little_time(tmp_path: Path) -> None:
-    """Less than 0.3 s of a processor's time; the best of several, as the first compiles and other processes disturb."""
-    command = [sys.executable, "-c", "from galab.cli import main; main(['--help'])"]
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment = own | {"PYTHONPYCACHEPREFIX": str(tmp_path)}
-    taken = []
-    for _ in range(6):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, env=environment, capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(taken) < 0.3
