@@ -48,7 +48,9 @@ def list_runs(runs: Path, style: str) -> None:
 
     rows = [_row(folder, runs) for folder in runs_below(runs)]
     if style == "table":
-        rows = [{name: row[name] for name in _IN_TABLE} | {"strategy": label_of(row["strategy"])} for row in rows]
+        # A damaged run has no strategy.
+        labels = [{"strategy": row["strategy"] and label_of(row["strategy"])} for row in rows]
+        rows = [{name: row[name] for name in _IN_TABLE} | label for row, label in zip(rows, labels, strict=True)]
     emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
 
 

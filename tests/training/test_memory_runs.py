@@ -146,7 +146,7 @@ def test_bit_for_bit_with_workers(tmp_path: Path) -> None:
         ({"mutate": "memory-perturb(heads=best)"}, "expected heads of a memory mutation"),
         ({"mutate": "memory-perturb(heads=plasticity)"}, "plastic=True"),
         ({"selection": "lexicase", "fitness": "closeness"}, "a fitness of single examples"),
-        ({"crossover": "genes-union"}, "got memory-perturb, whose change depends on the parent"),
+        ({"crossover": "genes-union"}, "got memory-replace, whose change depends on the parent"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path, changes: Any, sentence: str) -> None:
