@@ -103,10 +103,8 @@ def landscape(
         facts |= {"other": other, "other_generation": champions[1].generation, **between}
         rows += _way_rows(ways)
     values |= facts
-    who = f"{champion.generation:,} of {saved.path.name}"
-    title = (
-        f"Loss around the champion of generation {who}, {len(shown):,} {split} examples of {champion.probe.task.name}"
-    )
+    of = f"{len(shown):,} {split} examples of {champion.probe.task.name}"
+    title = f"Loss around the champion of generation {champion.generation:,} of {saved.path.name}, {of}"
     own, loss = values["own_step"], champion.probe.loss_name
     draw = partial(draw_landscape, lines=lines, plane=plane, ways=ways, own_step=own, loss=loss, title=title)
     return Analysis(_sentence(values, champion), values, rows, draw)
