@@ -29,7 +29,7 @@ def test_everything_says_that_gradients_are_used(galab: Any) -> None:
     assert not re.search(r"^ +\*? *(population|sigma|rank|children) ", shown, re.MULTILINE)
     assert "the data makes every centre again" in shown
     assert "sgd (gradients)" in galab("list").out
-    assert "baselines that use gradients" in " ".join(galab("run", "--help-all").out.split())
+    assert "baselines sgd and adam use gradients" in " ".join(galab("run", "--help-all").out.split())
     assert "every checkpoint follows from the seed and the data" in galab("verify", run).out
 
 

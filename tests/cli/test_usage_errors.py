@@ -45,7 +45,7 @@ CASES = [
     ("run --task digits --model os:getcwd", "expected a subclass of torch.nn.Module"),
     ("run --task digits --mutate os:getcwd", "expected a class with a method apply"),
     ("run --task digits --step-size os:getcwd", "expected a class with a method mutate"),
-    ("run --task digits --strategy os:getcwd", "expected a class with a method from_config"),
+    ("run --task digits --strategy os:getcwd", "expected a subclass of galab's GeneticAlgorithm or a class with ask"),
     ("run --task digits --mutate layer,weights --mutate-count 999999", "expected --mutate-count at most"),
     ("run extra", "extra"),
     ("list -f xml", "xml"),

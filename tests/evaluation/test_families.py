@@ -290,7 +290,7 @@ LEXICASE = {"survival": "plus", "selection": "lexicase", "cases": "classes"}
 )
 @pytest.mark.parametrize("room", [256 << 20, 0], ids=["for all", "for a chunk"])
 def test_scores_hang_neither_on_the_chunk_nor_on_who_else_has_room(sizes, changes, batch, room, monkeypatch):
-    monkeypatch.setattr("galab.evaluation.delta_evaluator._BASES_BYTES", room)
+    monkeypatch.setattr("galab.evaluation.delta_evaluator._PARENT_BYTES", room)
     parents, children, chunk = sizes
     side = components(parents=parents, children=children, chunk=chunk, batch=batch, **changes)
     side.search.initial_records()

@@ -151,22 +151,22 @@ def pairs_told_apart_wrongly(patch: Patch) -> None:
 
 def centre_called_the_best(patch: Patch) -> None:
     """The best member's place is asked of the mean."""
-    true = evolution_search.EvolutionSearch.line
+    true = evolution_search.EvolutionSearch.log_fields
 
     def wrong(self: Any, cohort: Any, scores: Any, *rest: Any) -> Any:
         return true(self, cohort, scores, *rest) | {"fitness_best": float(scores.fitness.mean())}
 
-    patch.setattr(evolution_search.EvolutionSearch, "line", wrong)
+    patch.setattr(evolution_search.EvolutionSearch, "log_fields", wrong)
 
 
 def another_sign_called_the_best(patch: Patch) -> None:
-    true = evolution_search.EvolutionSearch.line
+    true = evolution_search.EvolutionSearch.log_fields
 
     def wrong(self: Any, *arguments: Any) -> Any:
         line = true(self, *arguments)
         return line | {"best_sign": -line["best_sign"]}
 
-    patch.setattr(evolution_search.EvolutionSearch, "line", wrong)
+    patch.setattr(evolution_search.EvolutionSearch, "log_fields", wrong)
 
 
 def member_called_the_champion(patch: Patch) -> None:

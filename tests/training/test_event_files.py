@@ -62,8 +62,8 @@ def test_the_hyperparameters_are_in_the_hparams_tab(evolve: Any) -> None:
     assert start.hparams["elites"].number_value == 2
     assert start.hparams["task"].string_value == "digits"
     assert "save_every" not in start.hparams
-    components = HParamsPluginData.FromString(content["_hparams_/experiment"]).components
-    assert {info.name.tag for info in components.metric_infos} == FINAL
+    experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
+    assert {info.name.tag for info in experiment.metric_infos} == FINAL
 
 
 @pytest.mark.slow
