@@ -72,8 +72,7 @@ def _decoding(generations: int) -> Any:
     births = search.strategy.ask().births["id"].tolist()
 
     def decode() -> None:
-        for birth in births:
-            search.decoder._cache._items.pop(birth, None)
+        search.decoder.discard(births)
         search.decoder.decode_all(births)
 
     return decode

@@ -242,7 +242,10 @@ class Outcome:
 class Strategy(Protocol):
     """A search with ask and tell. All randomness derives from (run key, generation, purpose)."""
 
-    generation: int
+    @property
+    def generation(self) -> int:
+        """Generations done."""
+        ...
 
     def ask(self) -> Cohort:
         """The members to be evaluated next."""
@@ -273,6 +276,15 @@ class CentreStrategy(Strategy, Protocol):
     @property
     def centre(self) -> NDArray[np.float32]:
         """(D,) the vector, a copy."""
+        ...
+
+
+class SharedCentreStrategy(CentreStrategy, Protocol):
+    """A strategy of whose centre each worker moves a copy."""
+
+    @property
+    def checksum(self) -> int:
+        """A number that differs, almost surely, where the state does."""
         ...
 
 

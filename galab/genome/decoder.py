@@ -190,6 +190,12 @@ class Decoder:
         with self._lock:
             self._cache.put(birth, phenotype)
 
+    def discard(self, births: Iterable[int]) -> None:
+        """Remove these from the cache unless they are pinned, so that they are decoded again when asked for."""
+        with self._lock:
+            for birth in births:
+                self._cache.discard(birth)
+
     def pin(self, births: Iterable[int]) -> None:
         """Keep exactly these, the living parents, in the cache whatever its size; decode those that are missing."""
         births = list(dict.fromkeys(births))
@@ -247,6 +253,10 @@ class _Cache:
     def drop(self) -> None:
         """Forget all but the pinned."""
         self._recent.clear()
+
+    def discard(self, birth: int) -> None:
+        """Forget an individual that is not pinned."""
+        self._recent.discard(birth)
 
     def put(self, birth: int, phenotype: Phenotype) -> None:
         """Keep an individual as long as there is room."""

@@ -172,6 +172,7 @@ class _PlainData:
         self._values = 0
 
     def of(self, value: Any, depth: int) -> Any:
+        """The value as plain data, once it and all below it are checked."""
         self._count(1)
         kind = type(value)
         if value is None or kind is bool or kind is float:
@@ -246,6 +247,7 @@ class _Source:
         self.tell, self.readline = stream.tell, stream.readline
 
     def read(self, size: int) -> bytes | memoryview:
+        """The next ``size`` bytes; long ones without a copy."""
         if size < _LONG_BYTES:
             return self._read(size)
         start = self.tell()

@@ -15,7 +15,7 @@ from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.config.registry import STRATEGIES
 from galab.contracts import Cohort, Member, Outcome, Scores
-from galab.errors import CheckpointError, GalabError, NoViableChildError, UsageError
+from galab.errors import CheckpointError, GalabError, UsageError
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.es_evaluator import PerturbedEvaluator
@@ -34,13 +34,13 @@ from galab.operators.es_noise import (
     variance,
 )
 from galab.strategies.evolution import EvolutionStrategy
-from galab.training.search import SearchBase, SearchInputs, initial_centre
+from galab.training.search import SearchBase, SearchInputs, SharedCentre, initial_centre
 from galab.training.true_gradient import TrueGradient
 
 logger = logging.getLogger("galab")
 
 
-class EvolutionSearch(SearchBase):
+class EvolutionSearch(SharedCentre, SearchBase):
     """See :class:`galab.training.search.Search`.
 
     Attributes:
@@ -50,6 +50,8 @@ class EvolutionSearch(SearchBase):
         evaluator: scores members for the estimate.
         executor: carries out a generation's evaluation.
     """
+
+    strategy: EvolutionStrategy
 
     def __init__(
         self,
@@ -206,26 +208,6 @@ class EvolutionSearch(SearchBase):
         self.strategy.load_centre(np.asarray(state["weights"], dtype=np.float32)[0])
         self.strategy.load_state_dict(state["strategy"])
         self._even_to_odd = state["even_to_odd"]
-
-    def update_for_workers(self) -> dict[str, Any]:
-        """Generation and checksum of the centre: each worker moves its own copy, and they must agree."""
-        return {"generation": self.strategy.generation, "checksum": self.strategy.checksum}
-
-    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
-        """All of it: the update is made of nothing else."""
-        return fitness
-
-    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """Whether the centre here is that of the update."""
-        return self.update_for_workers() == update
-
-    def receive_result(self, result: NDArray[np.float64]) -> None:
-        """Move the centre."""
-        self.strategy.ask()
-        try:
-            self.strategy.tell(Scores(result))
-        except NoViableChildError:  # the run says so, and ends
-            return
 
     def _check_ranks(self, state: dict[str, Any]) -> None:
         """Refuse to go on along directions of another law, which another version of galab or torch may give."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.config import RunConfig
-from galab.contracts import Cohort, Executor, Member, Outcome, Scores, Strategy, Task
-from galab.errors import GalabError
+from galab.contracts import Cohort, Executor, Member, Outcome, Scores, SharedCentreStrategy, Strategy, Task
+from galab.errors import GalabError, NoViableChildError
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.executors.worker import WorkerSearch
 from galab.genome.births import Birth
@@ -123,6 +123,32 @@ class SearchBase:
 
     def receive_result(self, result: NDArray[np.float64]) -> None:
         """See :class:`SharedSearch`."""
+
+
+class SharedCentre:
+    """The workers' half of a search that moves a centre: each worker moves a copy of its own by the same scores."""
+
+    strategy: SharedCentreStrategy
+
+    def update_for_workers(self) -> dict[str, Any]:
+        """Generation and checksum of the centre: all copies must agree."""
+        return {"generation": self.strategy.generation, "checksum": self.strategy.checksum}
+
+    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """All of it: the centre is moved by nothing else."""
+        return fitness
+
+    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
+        """Whether the copy here is where the centre is."""
+        return self.update_for_workers() == update
+
+    def receive_result(self, result: NDArray[np.float64]) -> None:
+        """Move the copy."""
+        self.strategy.ask()
+        try:
+            self.strategy.tell(Scores(result))
+        except NoViableChildError:  # the run says so, and ends
+            return
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from galab.config.run_config import RunConfig
 from galab.contracts import Cohort, Member, Outcome, Scores
-from galab.errors import CheckpointError, NoViableChildError
+from galab.errors import CheckpointError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.executors.local import LocalExecutor
@@ -21,10 +21,10 @@ from galab.genome.random import Table
 from galab.operators.es_noise import WeightVector
 from galab.strategies.load import vector_strategy
 from galab.strategies.vectors import VectorStrategyAdapter
-from galab.training.search import SearchBase, SearchInputs, initial_centre
+from galab.training.search import SearchBase, SearchInputs, SharedCentre, initial_centre
 
 
-class VectorSearch(SearchBase):
+class VectorSearch(SharedCentre, SearchBase):
     """See :class:`galab.training.search.SharedSearch`.
 
     Attributes:
@@ -33,6 +33,8 @@ class VectorSearch(SearchBase):
         evaluator: scores members.
         executor: carries out a generation's evaluation.
     """
+
+    strategy: VectorStrategyAdapter
 
     def __init__(
         self, config: RunConfig, strategy: VectorStrategyAdapter, evaluator: Evaluator, minibatches: Minibatches
@@ -130,26 +132,6 @@ class VectorSearch(SearchBase):
                 f"expected strategy '{self.config.strategy}' to be at the saved centre after load_state_dict(), got "
                 "another one; correct the class: state_dict() must hold everything needed to continue"
             )
-
-    def update_for_workers(self) -> dict[str, Any]:
-        """Where the strategy is: a worker moves its own, and this tells whether to the same place."""
-        return {"generation": self.strategy.generation, "checksum": self.strategy.checksum}
-
-    def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
-        """All of it: the strategy is told nothing else."""
-        return fitness
-
-    def prepare(self, update: dict[str, Any], births: Sequence[NDArray[np.void]]) -> bool:
-        """Whether the strategy here is where that of the news is."""
-        return self.update_for_workers() == update
-
-    def receive_result(self, result: NDArray[np.float64]) -> None:
-        """Move on."""
-        self.strategy.ask()
-        try:
-            self.strategy.tell(Scores(result))
-        except NoViableChildError:  # the run says so, and ends
-            return
 
 
 def _strategy(config: RunConfig, founders: Founders) -> VectorStrategyAdapter:

@@ -96,6 +96,16 @@ def test_the_cache_stays_within_its_bytes_and_forgets_the_least_recently_used():
     assert not mutation.calls
 
 
+def test_what_is_discarded_is_decoded_again_unless_it_is_pinned():
+    decoder, mutation = decoder_of(chain(4))
+    decoder.pin([1])
+    first = decoder.decode(2)
+    mutation.calls.clear()
+    decoder.discard([1, 2, 3])
+    np.testing.assert_array_equal(decoder.decode(2).weights, first.weights)
+    assert mutation.calls == [2]
+
+
 def test_pinned_individuals_stay_and_released_ones_count_again():
     decoder, _ = decoder_of([Birth(number, (), 0, 0, 0, 0, 0) for number in range(20)], 2 * NBYTES)
     decoder.pin([0, 1, 2, 3])
