@@ -1,8 +1,6 @@
 """Evolution strategies by hand: your own module, your own fitness, your own loop.
 
 Sources: Salimans et al., arXiv 1703.03864 (OpenAI-ES); Sarkar et al., arXiv 2511.16652 (EGGROLL).
-
-The arguments of an ESOptimizer: their names, and how messages write them.
 """
 
 from __future__ import annotations

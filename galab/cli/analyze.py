@@ -1,7 +1,4 @@
-"""``galab analyze``: what can be learned from a run that is saved, one command per analysis.
-
-``galab report``.
-"""
+"""``galab analyze``, one command for each analysis of saved runs, and ``galab report``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``galab doctor``: this machine; and ``galab doctor es``: an evolution strategy before it runs.
-
-``galab tasks``, ``models``, ``options`` and ``completion``, and what ``galab doctor`` says of this machine.
-"""
+"""``galab doctor`` and ``galab doctor es``; and the lists: ``galab tasks``, ``models``, ``options``, ``completion``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``galab list`` and ``galab show``.
-
-``galab evaluate``, ``galab export`` and ``galab verify``.
-"""
+"""``galab list``, ``show``, ``evaluate``, ``export`` and ``verify``: a look at saved runs."""
 
 from __future__ import annotations
 

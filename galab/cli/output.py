@@ -1,7 +1,4 @@
-"""Tables, JSON and CSV on the terminal.
-
-What a run shows while it goes on: one live line on a terminal, plain lines in a pipe.
-"""
+"""Output: tables, JSON and CSV; and while a run goes on one live line on a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Many trials on the terminal: one live summary while they run, one table at the end.
-
-``galab sweep``.
-"""
+"""Many trials on the terminal, one live summary and one table at the end; and ``galab sweep``."""
 
 from __future__ import annotations
 

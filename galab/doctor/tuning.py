@@ -1,8 +1,7 @@
 """Which settings are the fastest for one configuration on this machine: one setting after the other, in turns.
 
-Nothing here knows of torch or of time: contenders and the clock are given.
-
-The settings that change how fast a run is and not what it searches for, and their values worth trying.
+Settings change how fast a run is and not what it searches for. Candidates and the clock are given, so nothing here
+imports torch or looks at the time.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""Crossover of weights: masks and means, all exact.
+"""Crossover of weights (masks and means) and of mutations (gene laws), all exact.
 
 A mask decides for each weight which parent it comes from; it may be one coin per weight (uniform crossover, Syswerda
 1989), per neuron or per layer. Means are the intermediate recombination of evolution strategies (Beyer and Schwefel
-2002). The gene laws, which recombine mutations instead of weights, are in ``gene_laws.py``.
+2002).
 
-Crossover of mutations: which of the parents' mutations a child carries.
-
-Mutations that all parents carry are inherited. For a private one, which some parent lacks, the laws differ; for two
-parents with one private mutation each, A and B, the odds that the child carries both are 1/4 (independent), 1 (union),
-and under ``aligned`` 0 when A and B happened in the same generation and 1/4 otherwise.
+A gene law says which of the parents' mutations a child carries. Mutations that all parents carry are inherited. For a
+private one, which some parent lacks, the laws differ; for two parents with one private mutation each, A and B, the odds
+that the child carries both are 1/4 (independent), 1 (union), and under ``aligned`` 0 when A and B happened in the same
+generation and 1/4 otherwise.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Crossover:
     """Constructed as ``Operator(run_key)``.
 
     Attributes:
-        genetic: whether it recombines sets of mutations (``gene_laws.py``) and not weights.
+        genetic: whether it recombines sets of mutations and not weights.
     """
 
     genetic = False

@@ -1,19 +1,15 @@
-"""The noise of an evolution strategy: numbered directions, drawn when needed from counter-based bits.
+"""The noise of an evolution strategy: numbered directions, and what an estimate made of them is worth.
 
-Direction i of a generation is made of the bits keyed (run key, generation, tensor, i) and of nothing else: neither the
-size of the population nor the order or number of directions that are drawn at once changes it.
+A plan says what a direction is made of: for each parameter tensor low-rank factors, dense noise, or nothing; the
+classes of parameters are those of Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652 (EGGROLL).
+Directions are drawn when needed. Direction i of a generation is made of the bits keyed (run key, generation, tensor, i)
+and of nothing else: neither the size of the population nor the order or number of directions that are drawn at once
+changes it.
 
-The weights that an evolution strategy moves.
-
-What a direction is made of: for each parameter tensor low-rank factors, dense noise, or nothing.
-
-Parameter classes after Sarkar et al., "Evolution Strategies at the Hyperscale", arXiv 2511.16652 (EGGROLL).
-
-How well an estimate of a gradient points along it, by exact second moments.
-
-For a fitness that is linear where the population looks, with gradient g, and P antithetic pairs, the estimate
-(1 / P) sum of <g, E_p> E_p has E |estimate|^2 = |g|^2 (1 + V / P), so its cosine with g is about 1 / sqrt(1 + V / P). V
-is one less than E <g, E>^2 |E|^2 / |g|^2 of a single direction. For an (m, n) matrix alone, E = A B^T / sqrt(r):
+How well an estimate points along the gradient follows from exact second moments. For a fitness that is linear where the
+population looks, with gradient g, and P antithetic pairs, the estimate (1 / P) sum of <g, E_p> E_p has E |estimate|^2 =
+|g|^2 (1 + V / P), so its cosine with g is about 1 / sqrt(1 + V / P). V is one less than E <g, E>^2 |E|^2 / |g|^2 of a
+single direction. For an (m, n) matrix alone, E = A B^T / sqrt(r):
 
     V = (1 - 1/r) (m n + 2) + (m + 2) (n + 2) / r - 1,   and for dense noise   V = m n + 1.
 

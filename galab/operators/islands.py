@@ -1,13 +1,12 @@
-"""Islands: populations that breed apart and now and then send their best to a neighbour.
+"""Islands, populations that breed apart and send their best to a neighbour; and mating within one.
 
 Whitley, Rana and Heckendorn 1999, "The island model genetic algorithm: on separability, population size and
 convergence", Journal of Computing and Information Technology 7(1).
 
-Mating: with whom each child's first parent breeds.
-
-Choosing a mate by likeness among a few candidates: Fernandes and Rosa 2001, "A study on non-random mating and varying
-population size in genetic algorithms using a royal road function". ``similar`` breeds within a niche (positive
-assortative mating), ``dissimilar`` across niches (negative assortative mating).
+A mating rule says with whom each child's first parent breeds. Choosing a mate by likeness among a few candidates:
+Fernandes and Rosa 2001, "A study on non-random mating and varying population size in genetic algorithms using a royal
+road function". ``similar`` breeds within a niche (positive assortative mating), ``dissimilar`` across niches (negative
+assortative mating).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Selection: which competitors of a generation survive to breed; truncation and tournaments.
+"""Selection: which competitors of a generation survive to breed, and the one function that ranks everywhere.
 
 Every rule takes each competitor at most once, so the next parents are as many different individuals as there are
 places. Rules draw by rank, which depends on fitness and ids alone, never on the order in which competitors are listed.
@@ -6,19 +6,14 @@ places. Rules draw by rank, which depends on fitness and ids alone, never on the
 Truncation selection: Schwefel 1995, "Evolution and Optimum Seeking"; its intensity: Muehlenbein and Schlierkamp-Voosen
 1993. Tournaments: Goldberg and Deb 1991, "A comparative analysis of selection schemes used in genetic algorithms".
 
-Selection with chances in proportion to a weight: linear ranking and the roulette wheel.
+Chances in proportion to a weight: linear ranking: Baker 1985, "Adaptive selection methods for genetic algorithms". The
+roulette wheel: Holland 1975, "Adaptation in natural and artificial systems"; Goldberg 1989. Both fill the places one
+after the other: whoever is drawn leaves the wheel, and the others' chances grow in proportion.
 
-Linear ranking: Baker 1985, "Adaptive selection methods for genetic algorithms". The roulette wheel: Holland 1975,
-"Adaptation in natural and artificial systems"; Goldberg 1989. Both fill the places one after the other: whoever
-is drawn leaves the wheel, and the others' chances grow in proportion.
-
-The one function that ranks, everywhere.
-
-Lexicase selection: survive by being among the best on cases looked at one after the other.
-
-Spector 2012, "Assessment of problem modality by differential performance of lexicase selection in genetic programming";
-Helmuth, Spector and Matheson 2015, "Solving uncompromising problems with lexicase selection". For real-valued
-cases: La Cava, Spector and Danai 2016, "Epsilon-lexicase selection for regression".
+Lexicase selection, by the best on cases looked at one after the other: Spector 2012, "Assessment of problem modality by
+differential performance of lexicase selection in genetic programming"; Helmuth, Spector and Matheson 2015, "Solving
+uncompromising problems with lexicase selection". For real-valued cases: La Cava, Spector and Danai 2016,
+"Epsilon-lexicase selection for regression".
 """
 
 from __future__ import annotations

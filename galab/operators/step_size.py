@@ -3,7 +3,7 @@
 All compute in whole units of 2^-16 octave, or finer, and round once, at the end of a birth, to the grid of 1/256
 octave; two roundings would leave a dead zone around the parent's value. A rule sees S step sizes: one, one per tensor,
 rows and columns, or one per weight (``genome/step_sizes.py``). Rules that need the whole population's scores are in
-``control.py``.
+``step_size_control.py``.
 """
 
 from __future__ import annotations

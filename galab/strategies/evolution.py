@@ -7,15 +7,10 @@ What ``.grad`` gets is minus an estimate of the gradient of the (shaped) fitness
 of unit variance: with raw fitness and SGD a learning rate means what it means in gradient descent. The paper's alpha
 (Eq. 6) is lr / sigma; the official code's learning rate is lr / (sigma^2 sqrt(N)).
 
-The estimate of a gradient from weighted directions: one product of matrices for each tensor, no direction formed.
-
-Source: Sarkar et al., arXiv 2511.16652, section 4: sum_p w_p A_p B_p^T = A^T diag(w) B with the factors of all
+Fitness is shaped into one weight for each direction. The estimate then takes one product of matrices for each tensor,
+and no direction is formed (Sarkar et al., section 4): sum_p w_p A_p B_p^T = A^T diag(w) B with the factors of all
 directions side by side. Sums are float32 in a fixed order; memory does not depend on the population, as directions come
 by the group.
-
-From the fitness of a population to one weight for each of its directions.
-
-An estimate of the gradient is (1 / (n sigma)) sum over directions of weight times direction, n directions in all.
 """
 
 from __future__ import annotations

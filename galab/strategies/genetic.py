@@ -1,12 +1,11 @@
-"""The genetic algorithm: ask for a generation's cohort, tell its scores.
+"""The genetic algorithm, and random search beside it: ask for a generation's cohort, tell its scores.
 
 (mu, lambda) and (mu + lambda) selection after Schwefel 1995; first parents are drawn uniformly with replacement, as in
 Such et al. 2017, "Deep Neuroevolution". Births are made in ``reproduction.py``, survivors chosen in ``survival.py``.
 
-Random search: draw networks until one is good, and keep the best.
-
-What any search must beat at equal evaluations; and whether a network that fits the examples by luck alone generalises.
-Source of the question: P. Chiang et al., "Loss landscapes are all you need", ICLR 2023 ("guess and check").
+Random search draws networks and keeps the best. It is what any search must beat at equal evaluations, and it asks
+whether a network that fits the examples by luck alone generalises. Source of the question: P. Chiang et al., "Loss
+landscapes are all you need", ICLR 2023 ("guess and check").
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Who is born of whom: mates, crossover, the choice among mutation operators, and one step size for each child.
+"""Births: mates, crossover, the choice among mutation operators, and one step size for each child.
 
 A child's step size mutates before it is used (Beyer and Schwefel 2002). Step sizes finer than one number are decoded
 with the weights (``genome/develop.py``); then the birth holds 0.
 
-A search for the best step size with common random numbers: the same noise at every step size of a grid.
-
-Warming up by selection overshoots, as the best of many children rewards a lucky large step. Here each noise is tried at
-every step size, and the step size wins whose best of as many children as a generation has is expected to gain most over
-the parents; repeated, it draws the curve of the best step size over a run.
+A search for the best step size (``--sigma-search``) tries the same noise at every step size of a grid. Warming up by
+selection overshoots, as the best of many children rewards a lucky large step. Here each noise is tried at every step
+size, and the step size wins whose best of as many children as a generation has is expected to gain most over the
+parents; repeated, it draws the curve of the best step size over a run.
 """
 
 from __future__ import annotations

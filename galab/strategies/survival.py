@@ -1,6 +1,6 @@
-"""Who of the competitors become the next parents: on each island by rank, niche and selection rule.
+"""Which competitors become the next parents: on each island by rank, niche and selection rule.
 
-From fitness to the score that ranks: as it is, relative to the parents, or partly inherited.
+The score that ranks is the fitness as it is, relative to the parents, or partly inherited.
 """
 
 from __future__ import annotations

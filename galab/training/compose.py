@@ -1,6 +1,6 @@
 """The configuration of a new run: defaults, then a preset, a file or an origin, then flags.
 
-The hyperparameters of a run, and which of them were asked for; and the command that makes the run again.
+It also says which hyperparameters of a run were asked for, and the command that makes the run again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What operators share that move a part of the weights.
-
-A mix of mutation operators: which one a child gets, by shares that are fixed or inherited.
-"""
+"""What mutation operators share: noise on a part of the weights, and the mix that gives a child its operator."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Mutations of a bank of memories: one head, or all, gets another vector, another class, or none.
 
-Which heads there are, and how they lie, is in ``bank.py``.
+Which heads there are, and how they lie, is in ``memory_bank.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Layer mutation: the weights of one layer, drawn anew for each child, move together with its bias.
-
-Net mutation: of several networks that answer together, all weights of one move.
-"""
+"""``layer`` moves the weights and the bias of one layer, ``net`` those of one network of an ensemble."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Row mutation: one neuron moves, that is a row of a layer's matrix and the same entry of its bias.
-
-Replacement: the weights into one neuron are drawn anew, as large as its layer's weights are; all else stays.
-"""
+"""``row`` moves one neuron, a row of a layer's matrix and the same entry of its bias; ``new-row`` draws it again."""
 
 from __future__ import annotations
 
