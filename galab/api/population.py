@@ -1,4 +1,4 @@
-"""The members of one generation of an evolution strategy, made when somebody looks at them."""
+"""The members of one generation of an evolution strategy, made when they are asked for."""
 
 from __future__ import annotations
 

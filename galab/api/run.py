@@ -39,7 +39,7 @@ def run(
         runs: the folder of all runs.
         preset: a shipped set of hyperparameters.
         config: a ``config.json`` to repeat.
-        trust: run code that the file or the origin names even if nobody here has run it before.
+        trust: run code that the file or the origin names even if it was never run here before.
         hooks: called with each log line, a dict.
         **hyperparameters: fields of :class:`galab.config.RunConfig`, such as ``task="mnist", generations=100``.
 
@@ -76,7 +76,7 @@ def run_trials(
         jobs: processes; as many as cores when absent, 1 is this process.
         preset: a shipped set of hyperparameters.
         config: a ``config.json`` to repeat; its seed is not used.
-        trust: run code that the file or the origin names even if nobody here has run it before.
+        trust: run code that the file or the origin names even if it was never run here before.
         **hyperparameters: fields of :class:`galab.config.RunConfig`, but for the seed.
 
     Raises:
@@ -105,7 +105,7 @@ def resume(
     Args:
         path: a run folder, or one of its checkpoints.
         allow_numeric_change: continue where scores can no longer be bit-identical.
-        trust: run code that the run names even if nobody here has run it before.
+        trust: run code that the run names even if it was never run here before.
         hooks: called with each log line.
         **changes: stop rules, ``save_every``, ``keep``.
 
@@ -122,7 +122,7 @@ def load(path: str | Path, member: int | None = None, *, trust: bool = False) ->
     Args:
         path: a run folder, a ``.pkl`` checkpoint, or a genome's ``.json``.
         member: rank of the parent by fitness, from 0; the champion when absent.
-        trust: run code that the file names even if nobody here has run it before.
+        trust: run code that the file names even if it was never run here before.
 
     Raises:
         GalabError: there is no such run or member, or the checkpoint is damaged.

@@ -164,7 +164,7 @@ class PreparedRun:
         return profile_of(self._components)
 
     def prepare_process(self) -> None:
-        """Give torch this contender's number of threads, and let them start."""
+        """Give torch this candidate's number of threads, and let them start."""
         torch.set_num_threads(self._config.threads)
         torch.ones(1 << 18).add_(1)
 
@@ -255,7 +255,7 @@ class _EvaluatorTimer:
 
 @dataclass(slots=True)
 class Benchmark:
-    """Makes contenders that differ in their settings alone; nothing is written anywhere.
+    """Makes candidates that differ in their settings alone; nothing is written anywhere.
 
     Attributes:
         config: the configuration, resolved.
@@ -269,7 +269,7 @@ class Benchmark:
     _peaks: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
     def make(self, config: RunConfig) -> PreparedRun:
-        """A contender.
+        """A candidate.
 
         Args:
             config: as :attr:`config` but for its settings.
@@ -291,7 +291,7 @@ def benchmark_of_config(config: RunConfig) -> Benchmark:
     """The workbench of a new run.
 
     Args:
-        config: without a seed, 0 is taken: all contenders need the same.
+        config: without a seed, 0 is taken: all candidates need the same.
     """
     seeded = dataclasses.replace(config, seed=0 if config.seed is None else config.seed)
     return _at_start(*resolve_distribution(pinned_origin(resolve(seeded))))
@@ -348,11 +348,11 @@ def best_settings(
     """Measure whole generations under several settings, in turns.
 
     Args:
-        benchmark: makes the contenders.
+        benchmark: makes the candidates.
         vary: settings to vary, those named by hand; all but the fixed ones when absent.
         fixed: settings that stay as they are.
         budget: seconds that it may take, roughly.
-        progress: hears how it comes along.
+        progress: called with what is done.
     """
     began = time.perf_counter()
     settings = [name for name in SPEED_SETTINGS if (name in vary if vary is not None else name not in fixed)]

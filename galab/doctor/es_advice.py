@@ -12,7 +12,7 @@ from galab.doctor.es_measurements import EstimateFindings, SigmaMeasurement
 from galab.operators.es_noise import pairs_for
 from galab.strategies.optimizers import parse
 
-#: Cosines that somebody may want, and the one below which an estimate is hardly more than noise.
+#: Cosines that a user may want, and the one below which an estimate is hardly more than noise.
 _WANTED, _POOR = (0.1, 0.3, 0.5, 0.7, 0.9), 0.05
 #: Share of the best cosine among the step sizes that is as good as the best.
 _AS_GOOD = 0.9

@@ -1,6 +1,6 @@
-"""Timing that can be trusted on a busy machine: contenders take turns, A B A B, and are compared round by round.
+"""Timing that can be trusted on a busy machine: candidates take turns, A B A B, and are compared round by round.
 
-Both sides of a comparison then see the same neighbours, and a median does not hear of a single interruption.
+Both sides of a comparison then have the same other load, and a median ignores a single interruption.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Clock = Callable[[], float]
 
 #: A turn repeats generations until they have taken this long, so that short ones are not lost in the change of sides.
 TURN_SECONDS = 0.05
-#: A contender whose best turn is slower than this many of the leader's medians has lost.
+#: A candidate whose best turn is slower than this many of the leader's medians has lost.
 GIVE_UP_RATIO = 1.25
 LEAST_ROUNDS, MOST_ROUNDS = 3, 40
 
@@ -45,7 +45,7 @@ class TimedRun(Protocol):
     """Who can carry out generations."""
 
     def prepare_process(self) -> None:
-        """Make the process as this contender wants it; not timed."""
+        """Make the process as this candidate wants it; not timed."""
         ...
 
     def time_generation(self) -> Timing:
@@ -55,7 +55,7 @@ class TimedRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Speedup:
-    """How many times as fast as another one a contender is, over the rounds that both took part in.
+    """How many times as fast as another one a candidate is, over the rounds that both took part in.
 
     Attributes:
         median: of the rounds.
@@ -77,10 +77,10 @@ def time_in_turns(
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
 ) -> dict[str, list[Timing]]:
-    """Laps by contender, one a round; the laps of who has lost end earlier.
+    """Laps by candidate, one a round; a candidate that has lost has fewer.
 
     Args:
-        tried: the contenders by name.
+        tried: the candidates by name.
         until: when to end, on the clock, if the least number of rounds is over.
         clock: gives seconds.
         keep: names of those who go on whatever happens; when only they are left the race is over.

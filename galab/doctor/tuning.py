@@ -66,7 +66,7 @@ def parse_settings(text: str) -> tuple[str, ...]:
 def values_to_try(
     name: str, config: RunConfig, numerics: Mapping[str, Any], machine: Machine, *, asked: bool = False
 ) -> list[Changes]:
-    """What to try besides a configuration's own value of a setting.
+    """What to try in addition to a configuration's own value of a setting.
 
     Args:
         name: one of :data:`SPEED_SETTINGS`.
@@ -106,7 +106,7 @@ def counts_up_to(most: int) -> list[int]:
 
 
 def _chunks(config: RunConfig, chunk: int, members: int) -> list[int]:
-    """A half, a quarter and twice of a chunk, within what a generation fills: more would be nobody's work."""
+    """A half, a quarter and twice of a chunk, within what a generation fills."""
     wanted = {-(-chunk // 4), -(-chunk // 2), min(2 * chunk, members)}
     if kind_of(config.strategy).estimates:  # pairs lie in one chunk
         wanted = {one + one % 2 for one in wanted}
@@ -245,7 +245,7 @@ def same_losses(found: NDArray[np.float64], expected: NDArray[np.float64], preci
     """Whether losses are the same but for rounding.
 
     Args:
-        found: (P,) of a contender.
+        found: (P,) of a candidate.
         expected: (P,) of the default.
         precision: the coarser one of both.
     """
@@ -268,13 +268,13 @@ class Tuner:
 
     Args:
         default: a resolved configuration.
-        make: makes a contender of a configuration.
+        make: makes a candidate of a configuration.
         machine: where it runs.
         settings: which to vary, in this order.
         asked: which of them were asked for by name.
         until: when to end, on the clock, roughly.
         clock: gives seconds.
-        progress: hears how it comes along.
+        progress: called with what is done.
     """
 
     default: RunConfig
@@ -351,7 +351,7 @@ class Tuner:
         return chosen
 
     def _prepare(self, config: RunConfig, until: float) -> _Tried | None:
-        """A contender whose losses are the default's, or None with a note."""
+        """A candidate whose losses are the default's, or None with a note."""
         name = self._name(config)
         unknown = max(self._seconds.values()) + (_COMPILING_SECONDS if config.compile == "on" else 0.0)
         cost = self._seconds.get(config.compile, unknown)

@@ -260,7 +260,7 @@ def sample_quantiles(name: str, levels: NDArray[np.float64]) -> NDArray[np.float
     if len(finite) < len(samples):
         absent = len(samples) - len(finite)
         logger.warning("%d of %d samples in %s are not finite: left out", absent, len(samples), shown(name))
-    # Sorted once: numpy.quantile looks for each of 65,536 levels anew, which takes a minute for 200,000 samples.
+    # Sorted once: numpy.quantile searches for each of 65,536 levels, which takes a minute for 200,000 samples.
     with np.errstate(all="ignore"):
         return np.interp(levels, (np.arange(len(finite)) + 0.5) / len(finite), np.sort(finite))
 

@@ -26,7 +26,7 @@ class Hebbian(nn.Module):
 
     An input is an episode of the task ``plasticity``: S points with their labels beside them. Every episode begins with
     the same weights W. A step adds to each layer ``rate * (a pre x post + b pre + c post - d W)``, means over the
-    points; to the last one ``e pre x teacher`` besides. Post is what a layer gives, of the last one the softmax of its
+    points; to the last one ``e pre x teacher`` is added. Post is what a layer gives, of the last one the softmax of its
     logits, so with a = -1 and e = 1 alone it descends the gradient of the cross-entropy.
 
     Args:
@@ -74,7 +74,7 @@ class Hebbian(nn.Module):
         self.first_rule = nn.Parameter(torch.zeros(len(TERMS) - 1))
         self.last_rule = nn.Parameter(torch.zeros(len(TERMS)))
         self.rates = nn.Parameter(torch.full((2,), RATE))
-        # Buffers are saved with a run, so it does not hang on torch's stream of random numbers.
+        # Buffers are saved with a run, so it does not depend on torch's stream of random numbers.
         generator = torch.Generator().manual_seed(run_key)
         for name, shape in (("first", (hidden[0], self._dims)), ("last", (classes, hidden[0]))):
             weight = torch.randn(shape, generator=generator) / shape[1] ** 0.5

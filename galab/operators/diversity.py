@@ -1,8 +1,8 @@
 """Niching: scores to select by that keep a population's behaviour diverse.
 
 Behaviour is what a member answers to each example. Scores look at fitness and at distances between behaviours; a member
-whose fitness is not finite is a failure: it crowds nobody, beats nobody, and its score is NaN. No score depends on the
-order in which members are listed, to the last bit, so that no tie is broken by it.
+whose fitness is not finite is a failure: it does not count as a neighbour or as beaten, and its score is NaN. No score
+depends on the order in which members are listed, to the last bit, so that no tie is broken by it.
 """
 
 from __future__ import annotations

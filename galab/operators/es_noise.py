@@ -353,7 +353,7 @@ def variance(plan: Plan, shares: Mapping[str, float] | None = None) -> float:
 
     Args:
         plan: how its tensors are perturbed.
-        shares: how much of the squared gradient lies in each tensor; by size where nobody knows.
+        shares: how much of the squared gradient lies in each tensor; by size where that is unknown.
     """
     total = plan.size
     known = {tensor.name: tensor.size / total for tensor in plan.tensors} if shares is None else shares

@@ -72,7 +72,7 @@ class Migration:
         """The parents of each island after this generation's migration, if there is one.
 
         The best of island i replace the worst of island (i + 1) mod K. All leave at once, as copies: emigrants also
-        stay at home. A migrant who lives at the goal already stays there and replaces nobody. No island changes its
+        stay at home. A migrant who lives at the goal already stays there and replaces no one. No island changes its
         size, except that an empty one is settled; migrants for whom there is no place stay away.
 
         Args:
@@ -141,7 +141,7 @@ def partners(
     _check(first, parents, ways, rule, choices, distances, groups)
     candidates = 1 if rule == "random" else choices
     children, further = len(first), ways - 1
-    # Every child has words of its own, so the number of children changes nobody's partners.
+    # Every child has words of its own, so the number of children changes no child's partners.
     raw = words(run_key, generation, Stream.MATING, children * further * candidates)
     raw = raw.reshape(children, further, candidates)
     cost = None if rule == "random" or distances is None else (distances if rule == "similar" else -distances)

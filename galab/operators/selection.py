@@ -8,7 +8,7 @@ Truncation selection: Schwefel 1995, "Evolution and Optimum Seeking"; its intens
 
 Chances in proportion to a weight: linear ranking: Baker 1985, "Adaptive selection methods for genetic algorithms". The
 roulette wheel: Holland 1975, "Adaptation in natural and artificial systems"; Goldberg 1989. Both fill the places one
-after the other: whoever is drawn leaves the wheel, and the others' chances grow in proportion.
+after the other: a competitor that is drawn leaves the wheel, and the others' chances grow in proportion.
 
 Lexicase selection, by the best on cases looked at one after the other: Spector 2012, "Assessment of problem modality by
 differential performance of lexicase selection in genetic programming"; Helmuth, Spector and Matheson 2015, "Solving
@@ -194,7 +194,7 @@ class Proportional:
     """Chances in proportion to how much fitter one is than the worst competitor.
 
     The shift by the worst is there because fitness may be negative, and it means that the worst survives only when
-    nobody else is left. The chances depend on the scale and offset of the fitness: the same ranking measured as
+    no other is left. The chances depend on the scale and offset of the fitness: the same ranking measured as
     accuracy or as log-likelihood is selected differently, one outlier takes most of the wheel, and one disaster
     makes everybody else equal. Rank selection has none of this.
     """
@@ -205,7 +205,7 @@ class Proportional:
         # Halved first: the distance between two large numbers of opposite sign would overflow.
         fitness = candidates.fitness[candidates.order] / 2
         above = fitness - fitness.min(initial=np.inf)
-        # All equal: nobody has a chance by fitness, so all have the same.
+        # All equal: fitness gives no chances, so all have the same.
         return _spin(candidates, count, above / (above.max(initial=0.0) or 1.0))
 
 
@@ -221,7 +221,7 @@ def _warn() -> None:
 def _spin(candidates: Candidates, count: int, chances: NDArray[np.float64]) -> NDArray[np.int64]:
     """Draw survivors without replacement, with (n,) chances by rank relative to one another.
 
-    Those whose chance is zero are drawn evenly once nobody else is left.
+    Those whose chance is zero are drawn evenly once no other is left.
     """
     weights = np.rint(chances * GRAIN).astype(np.int64)
     left = np.ones(len(weights), dtype=np.int64)
@@ -332,7 +332,7 @@ def _best(
     """Those of the pool who pass all cases, looked at in this order."""
     at = 0
     while len(pool) > 1 and at < len(order):
-        # Most cases remove nobody from a small pool, so a block is searched at once for the first that does.
+        # Most cases remove no member of a small pool, so a block is searched at once for the first that does.
         block = order[at : at + _BLOCK]
         scores = cases[pool[:, None], block]
         passed = scores >= scores.max(axis=0) - epsilon[block]

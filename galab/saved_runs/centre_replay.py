@@ -36,7 +36,7 @@ logger = logging.getLogger("galab")
 class CentreReplay(Protocol):
     """The centre of a run, rebuilt step by step."""
 
-    #: What it follows from besides the seed.
+    #: What it follows from, apart from the seed.
     source: str
     saved: SavedRun
 
@@ -47,7 +47,7 @@ class CentreReplay(Protocol):
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
+        """What a checkpoint must hold here apart from the centre; None where the replay could not go on."""
         ...
 
     def profile(self, saved: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class ScoreReplay:
 
     Attributes:
         saved: the run.
-        source: what the centre follows from besides the seed.
+        source: what the centre follows from, apart from the seed.
 
     Raises:
         CheckpointError: there is no score log, or the checkpoint says nothing possible of the directions.
@@ -104,7 +104,7 @@ class ScoreReplay:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
+        """What a checkpoint must hold here apart from the centre; None where the replay could not go on."""
         if not self._going:
             return None
         ranks = self.saved.state.get("ranks")  # what directions are made of; not every strategy has them
@@ -175,7 +175,7 @@ class GradientReplay:
 
     Attributes:
         saved: the run.
-        source: what the centre follows from besides the seed.
+        source: what the centre follows from, apart from the seed.
 
     Raises:
         CheckpointError: the founders are damaged, or the data is not the run's.
@@ -200,7 +200,7 @@ class GradientReplay:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """What a checkpoint must hold here besides the centre; None where the replay could not go on."""
+        """What a checkpoint must hold here apart from the centre; None where the replay could not go on."""
         return {"strategy": self._strategy.state_dict()} if self._going else None
 
     def profile(self, saved: dict[str, Any]) -> dict[str, Any]:

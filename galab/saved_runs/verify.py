@@ -86,7 +86,7 @@ class CentreVerdict:
             and the founders those of the first checkpoint.
         scores: whether the score log still begins with the rows that the checkpoint counted on.
         profile: how this machine computes differently from the one that made the checkpoint, in words.
-        source: what the centre follows from besides the seed: the scores, or the data in a descent along gradients.
+        source: what the centre follows from, apart from the seed: the scores, or the data in a descent along gradients.
     """
 
     path: Path

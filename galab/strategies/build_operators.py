@@ -212,7 +212,7 @@ def _made(kind: Any, arguments: tuple[Any, ...], options: dict[str, Any], called
 def _class(registry: Registry, name: str, method: str) -> Any:
     """The class behind a name.
 
-    The name may come out of somebody else's checkpoint or genome and must not make us call any function there is,
+    The name may come from a stranger's checkpoint or genome, and must not make galab call just any function,
     such as ``shutil:rmtree`` with a "run key" of their choice; so it must lead to a class with the method.
     """
     kind = registry.load(name)

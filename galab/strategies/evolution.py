@@ -174,7 +174,7 @@ class EvolutionStrategy(TorchCentre):
         config: the hyperparameters, resolved.
         layout: names and shapes of the parameters.
         centre: (D,) float32 where the search begins.
-        directions: the noise, shared with whoever evaluates.
+        directions: the noise, shared with the evaluator.
         device: where the centre lives.
 
     Attributes:

@@ -45,7 +45,7 @@ class GeneticAlgorithm:
     Args:
         config: the hyperparameters, resolved.
         rule: adapts step sizes from parent to child, or sets them from the population's success.
-        pedigree: the family tree, shared with whoever decodes.
+        pedigree: the family tree, shared with the decoder.
         fixed_data: whether every generation is scored alike, so that a parent's score stays true.
 
     Attributes:
@@ -88,7 +88,7 @@ class GeneticAlgorithm:
         self.parent_fitness = np.full(config.parents, np.nan)
         self._parent_score = np.full(config.parents, np.nan)
         self._behaviour: NDArray[Any] | None = None
-        #: What was seen of the parents besides, in their order: lower keys of the fitness, and who answers with what.
+        #: What else was measured of the parents, in their order: lower keys of the fitness, and their answers.
         self._further: NDArray[np.float64] | None = None
         self._use: NDArray[np.int32] | None = None
         self._restart: int | None = None
@@ -129,7 +129,7 @@ class GeneticAlgorithm:
         return self.reproduction.children(generation, self._next_id, parents, self._restart)
 
     def _scored_again(self, generation: int, born: list[Birth]) -> list[int]:
-        """Who is scored besides the children: elites and those whom children are compared with.
+        """Members that are scored with the children: elites and the parents that children are compared with.
 
         Under a minibatch a stale lucky score would rule for ever, so it is measured again.
         """
@@ -145,7 +145,7 @@ class GeneticAlgorithm:
         looked_at |= (needs_use(config) and self._use is None) or (self._scoring.keys > 1 and self._further is None)
         known = dict(zip(parents, self.parent_fitness.tolist(), strict=True))
         stays = {birth for birth, score in known.items() if np.isfinite(score)} if self._fixed_data else set()
-        if self._further is not None:  # not of those whom nobody has measured
+        if self._further is not None:  # not of members that were not measured
             stays &= set(self.parents[np.isfinite(self._further).all(axis=1)].tolist())
         return [birth for birth in dict.fromkeys(wanted) if looked_at or birth not in stays]
 

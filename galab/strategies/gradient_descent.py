@@ -1,6 +1,6 @@
 """Gradient descent, a baseline: one centre that moves along the true gradient of its loss, one step a generation.
 
-Nothing is searched here. Whoever evaluates leaves the gradient in ``.grad``, as autograd does, and an optimiser of
+Nothing is searched here. The executor leaves the gradient in ``.grad``, as autograd does, and an optimiser of
 ``torch.optim`` makes the step; so a run of it is what training by backpropagation is, on the same task, network,
 minibatches, log and axis as the searches without gradients that it stands beside.
 """

@@ -116,7 +116,7 @@ class Reproduction:
         return [self._with_head(birth, family[0], parents) for birth, family in zip(births, families, strict=True)]
 
     def _with_head(self, birth: Birth, parent: int, parents: Parents) -> Birth:
-        """A birth with the memory that it changes, counted from 1, where that hangs on the examples.
+        """A birth with the memory that it changes, counted from 1, where that depends on the examples.
 
         A genome knows nothing of examples, so the choice is part of it.
         """
@@ -183,7 +183,7 @@ class Reproduction:
         return row.parents[0] if row.generation else parent
 
     def state_dict(self, parents: NDArray[np.int64]) -> dict[str, Any]:
-        """What the next births depend on besides the parents' births, as plain data."""
+        """What the next births depend on, apart from the parents' births, as plain data."""
         control = {} if self._control is None else self._control.state_dict()
         return {"control": control, "shares": self.mixture.of(parents.tolist())}
 
@@ -199,7 +199,7 @@ _OCTAVES = range(-5, 4)
 
 
 class SigmaSearch:
-    """Makes the probes of a search and reads their scores; nobody of them lives on.
+    """Makes the probes of a search and reads their scores; none of them survives.
 
     Args:
         config: the resolved configuration; ``sigma_search`` 0 is never.

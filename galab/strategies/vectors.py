@@ -109,7 +109,7 @@ class VectorStrategyAdapter:
         fitness = as_recorded(scores.fitness)
         if not np.isfinite(fitness).any():
             raise NoViableChildError(all_failed_message(cohort, scores, "members", "--sigma"))
-        if not self._ready:  # where others evaluate, or nobody does
+        if not self._ready:  # where workers evaluate, or nothing is evaluated
             self.members(0, 1)
         before = self.centre
         self.inner.tell(np.where(np.isfinite(fitness), fitness, np.nan).astype(np.float64))

@@ -209,7 +209,7 @@ class GeneticSearch(SearchBase):
         return True
 
     def finish(self) -> None:
-        """Decode the rest of the stock: nobody's parents are then ever more than one birth away."""
+        """Decode the rest of the stock: parents are then never more than one birth away."""
         self.decoder.pin(self._stock)
 
 

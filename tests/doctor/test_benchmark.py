@@ -37,7 +37,7 @@ def config(small: dict[str, Any], **changes: Any) -> RunConfig:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, ES], ids=["ga", "es"])
-def test_a_contender_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[str, Any], tmp_path: Path) -> None:
+def test_a_candidate_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[str, Any], tmp_path: Path) -> None:
     from galab.training.start import start
 
     shared = {"task": "digits", "hidden": "4", "batch": 32, "seed": 5, "threads": 1, "save_every": 2, "report_every": 2}
@@ -74,7 +74,7 @@ def test_the_parts_of_a_lap_are_all_there(small: dict[str, Any], changes: dict[s
     candidate.close()
 
 
-def test_all_contenders_begin_alike(small: dict[str, Any]) -> None:
+def test_all_candidates_begin_alike(small: dict[str, Any]) -> None:
     benchmark = benchmark_of_config(config(small))
     first_losses = benchmark.make(benchmark.config).first_losses()
     other = benchmark.make(RunConfig.from_dict(benchmark.config.to_dict() | {"chunk": 2})).first_losses()

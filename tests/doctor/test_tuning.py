@@ -1,4 +1,4 @@
-"""The search for the best settings, over contenders that only say how long they would take."""
+"""The search for the best settings, over candidates that only say how long they would take."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class Perturb(_Operator):
         run_key: the run's key.
         law: the law of the noise.
         heads: see :class:`Replace`.
-        both: whether the head gets a random class besides.
+        both: whether the head gets a random class too.
     """
 
     def __init__(self, run_key: int, law: Table, heads: str = "", both: bool = False) -> None:
