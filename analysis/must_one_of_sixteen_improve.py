@@ -16,7 +16,7 @@ from pathlib import Path
 from galab.analysis.mutation_fitness import mutation_fitness
 from galab.config import RunConfig
 from galab.saved_runs.saved_run import open_saved
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGMAS = "0.0001,0.0003,0.0006,0.001,0.002,0.003,0.006,0.01,0.02,0.03"

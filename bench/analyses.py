@@ -22,7 +22,7 @@ from galab.operators.es_noise import WeightVector
 from galab.saved_runs.mutants import MutationScores
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun, open_saved
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 _SIGMAS = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 _MUTATIONS, _IMAGES, _GENERATIONS = 1024, 10_000, 5000

@@ -24,7 +24,7 @@ from galab.genome.initial import founders_of
 from galab.genome.random import table
 from galab.storage import pickle_format
 from galab.storage.lineage import LineageFile
-from galab.strategies.build_operators import developer, step_size_rule
+from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.training.build import build, network_and_task
 from galab.training.champion import Champion

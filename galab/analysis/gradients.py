@@ -29,7 +29,7 @@ from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import Interval, median_interval
 from galab.storage.files import folder_error
-from galab.strategies.optimizers import parse
+from galab.strategies.centre import parse_optimizer
 
 ALL = "all layers"
 #: What is measured of a step: the update on a minibatch, and the gradient on the full data.
@@ -101,7 +101,7 @@ def _rate(optimizer: str, lr: float | None) -> float:
     Raises:
         UsageError: it is not above 0, or there is no such optimiser.
     """
-    rate = _RATES.get(parse(optimizer)[0], _OTHER_RATE) if lr is None else lr
+    rate = _RATES.get(parse_optimizer(optimizer)[0], _OTHER_RATE) if lr is None else lr
     if not (math.isfinite(rate) and rate > 0):
         raise UsageError(f"expected --lr above 0, got {rate:g}; choose a learning rate")
     return rate

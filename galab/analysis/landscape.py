@@ -39,7 +39,7 @@ from galab.saved_runs.probe import ProbedChampion, other_run, probe_champion
 from galab.saved_runs.saved_run import SavedRun
 from galab.stats.intervals import mean_interval
 from galab.stats.plots import COLOURS, plain, save, sheet
-from galab.training.individuals import candidates_of
+from galab.training.checkpoint import candidates_of
 
 Floats = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
-from galab.strategies.optimizers import Optimizers
+from galab.strategies.centre import Optimizers
 
 #: Keeps these mutations apart from the run's own, which have the run's key itself.
 _OTHER_KEY = 0xC0_51_4E

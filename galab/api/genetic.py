@@ -22,9 +22,9 @@ from galab.genome.decoder import Decoder
 from galab.genome.initial import founders_given, founders_of
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Phenotype, to_float
-from galab.strategies.build_operators import developer, step_size_rule
+from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
-from galab.training.individuals import members_of, members_to_state
+from galab.training.checkpoint import members_of, members_to_state
 
 
 class Search:

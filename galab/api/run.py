@@ -14,8 +14,8 @@ from galab.saved_runs.export import network_of_genome
 from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.training.compose import compose
 from galab.training.loop import Hook, Result
-from galab.training.start import resume as _resume
-from galab.training.start import start
+from galab.training.start_or_resume import resume as _resume
+from galab.training.start_or_resume import start
 from galab.training.trials.trials import Trials, parse_seeds, start_trials
 
 
@@ -110,7 +110,7 @@ def resume(
         **changes: stop rules, ``save_every``, ``keep``.
 
     Raises:
-        GalabError: see :func:`galab.training.start.resume`.
+        GalabError: see :func:`galab.training.start_or_resume.resume`.
     """
     with spelled(PYTHON):
         return _resume(Path(path), changes, allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks)

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from galab.api.evolution import ESOptimizer, Told
-from galab.api.population import Population
+from galab.api.evolution import ESOptimizer, Population, Told
 from galab.errors import NoViableChildError
 
 logger = logging.getLogger("galab")
@@ -32,7 +31,7 @@ class Trainer:
     Args:
         model: any ``nn.Module``. **It is changed**: when :meth:`train` ends, it holds the trained weights.
         fitness_fn: scores one network, higher is better; with ``batched``, a whole
-            :class:`galab.api.population.Population`, of which it gives (N,) numbers. What it raises for some
+            :class:`galab.api.evolution.Population`, of which it gives (N,) numbers. What it raises for some
             members counts as their failure.
         batched: whether ``fitness_fn`` takes the population; its ``outputs(inputs)`` is much faster than a loop.
         options: those of :class:`galab.ESOptimizer`.

@@ -20,7 +20,7 @@ from galab.errors import UsageError
 from galab.storage.files import json_text
 
 if TYPE_CHECKING:
-    from galab.doctor.tuning import SettingResult, TuningResult
+    from galab.doctor.fastest_settings import SettingResult, TuningResult
 
 _WIDTH = 100
 _PLAIN_SECONDS = 10.0
@@ -65,7 +65,7 @@ def bench(
     take turns, one setting after the other. All settings must give the same losses. Without --tune nothing is written.
     """
     from galab.doctor.benchmark import benchmark_of_config, benchmark_of_run, best_settings, check_unused, write_file
-    from galab.doctor.tuning import parse_settings
+    from galab.doctor.fastest_settings import parse_settings
     from galab.training.compose import compose
 
     began, typed = time.monotonic(), given(flags)
@@ -130,7 +130,7 @@ def _command(
     found: TuningResult, typed: dict[str, Any], preset: str | None, config_file: Path | None, output: Path | None
 ) -> str:
     """The command line of a run with the best settings."""
-    from galab.doctor.tuning import flags_of
+    from galab.doctor.fastest_settings import flags_of
 
     words = [program("galab"), "run"]
     if output is not None and found.changes:
@@ -180,7 +180,7 @@ def _share(row: SettingResult) -> float | None:
 
 def _verdict(found: TuningResult) -> str:
     """What it comes to, in one sentence."""
-    from galab.doctor.tuning import WORTH
+    from galab.doctor.fastest_settings import WORTH
 
     best, default = found.best, found.rows[0]
     if len(found.rows) == 1:

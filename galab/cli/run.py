@@ -58,7 +58,7 @@ def run(
     Without a stop rule it ends after 1,000 generations. Ctrl-C finishes the generation and saves.
     """
     from galab.training.compose import compose
-    from galab.training.start import start
+    from galab.training.start_or_resume import start
 
     _explain(quiet)
     if seeds is not None and flags["seed"] is not None:
@@ -88,7 +88,7 @@ def resume(
     Stop rules given here replace the old ones. An older checkpoint continues as a new run beside its own.
     """
     from galab.storage.groups import is_group
-    from galab.training.start import resume as continue_run
+    from galab.training.start_or_resume import resume as continue_run
 
     _explain(quiet)
     changes, recorders = given(flags), _recorders(quiet)

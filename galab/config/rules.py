@@ -2,7 +2,7 @@
 
 A rule says when a value has no effect (``idle``) or when values contradict each other (``refused``), and the sentence
 that a person reads then. A configuration that breaks a rule is an error. Where new values are laid over a saved
-configuration, saved values that they make idle are dropped instead (:mod:`galab.config.inherit`).
+configuration, saved values that they make idle are dropped instead (:mod:`galab.config.run_config`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""A configuration whose values go together."""
+"""A configuration whose values go together, and what of a saved one holds where new values are laid over it.
+
+A run saves what was chosen for it, such as the parents of a child, beside what was asked for. A run that starts from
+it, or from its ``config.json``, chooses that again where a new value changes what it depends on.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import dataclasses
 from typing import Any
 
 from galab.config.fields import FIELDS, Fields
-from galab.config.option import type_of
+from galab.config.option import default_of, type_of, understands
 from galab.config.resolve import decide, view
-from galab.config.rules import check
+from galab.config.rules import RULES, check
 from galab.config.spelling import COMMAND_LINE
+from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 
 
@@ -77,3 +82,73 @@ def flag(name: str) -> str:
 def field_type(name: str) -> type:
     """The type of a hyperparameter, without the "or None"."""
     return type_of(Fields, name)
+
+
+#: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
+_CHOSEN_AGAIN = ("crossover", "step_size", "parents_per_child", "founders", "elites")
+
+
+def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Saved values without what belonged to another strategy, what was chosen, and what the new values make idle.
+
+    Args:
+        saved: hyperparameters of another run, a preset or a file.
+        new: hyperparameters given by hand, which win.
+    """
+    kept = _of_strategy(saved, saved.get("strategy", "ga"), (saved | new).get("strategy", "ga"))
+    for name in _CHOSEN_AGAIN:
+        # One after the other: what is left must make the same run.
+        if name not in new and is_chosen(name, kept):
+            del kept[name]
+    floor = kept.get("sigma_floor")
+    if isinstance(floor, float) and new.get("sigma", floor) < floor and "sigma_floor" not in new:
+        del kept["sigma_floor"]  # who asks for smaller steps than the saved floor gets a floor for them
+    before = _read(saved)
+    for rule in RULES:
+        idle = [name for name in rule.fields if name in kept and name not in new] if rule.idle is not None else []
+        after = _read(kept | new) if idle else None
+        if before is None or after is None or rule.makes_idle(before) or not rule.makes_idle(after):
+            continue
+        for name in idle:
+            del kept[name]
+    return kept
+
+
+def is_chosen(name: str, values: dict[str, Any]) -> bool:
+    """Whether a run without this value has it all the same."""
+    if name not in _CHOSEN_AGAIN or name not in values:
+        return False
+    try:
+        others = RunConfig.from_dict({other: value for other, value in values.items() if other != name})
+    except UsageError:
+        return False  # the value is needed; or another one is wrong, which is refused when it is used
+    return bool(getattr(view(others), name) == values[name])
+
+
+def _of_strategy(saved: dict[str, Any], was: str, wanted: str) -> dict[str, Any]:
+    """Saved values without what belonged to another kind of strategy than the one that is asked for."""
+    if was == wanted:
+        return dict(saved)
+    kinds = kind_of(was).name, kind_of(wanted).name
+    return {name: value for name, value in saved.items() if not _left_behind(name, value, was, kinds)}
+
+
+def _left_behind(name: str, value: Any, was: str, kinds: tuple[str, str]) -> bool:
+    item = FIELDS.get(name)
+    if item is None:
+        return False  # refused by name later
+    if item.metadata["by_strategy"] and value == default_of(item, was):
+        return True
+    # The optimiser of a baseline by gradients is its own.
+    if "gradients" in kinds and understands(item, "gradients") and not understands(item, "genetic"):
+        return True
+    # A schedule of sigma has the same name, but points of step sizes in one kind and factors in the other.
+    return kinds[0] != kinds[1] and (name == "sigma_schedule" or not understands(item, kinds[1]))
+
+
+def _read(values: dict[str, Any]) -> Fields | None:
+    """Values as rules look at them; None where one is wrong by itself, which is refused when it is used."""
+    try:
+        return view(Fields(**{name: value for name, value in values.items() if name in FIELDS}))
+    except UsageError:
+        return None

@@ -3,8 +3,8 @@
 A strategy of galab's own is found by its name. A class from outside, ``FILE.py:Class`` or a name of a plugin, is a
 subclass of the genetic algorithm where it stands alone, and a strategy over weight vectors
 (:class:`galab.contracts.VectorStrategy`) where it is written as a call, ``FILE.py:Class()``:
-:func:`galab.strategies.load.canonical_strategy` writes it so when a run is started. So a saved run says of what kind it
-is, and no code has to be loaded to know it.
+:func:`galab.strategies.build.canonical_strategy` writes it so when a run is started. So a saved run says of what kind
+it is, and no code has to be loaded to know it.
 """
 
 from __future__ import annotations

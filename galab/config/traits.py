@@ -37,7 +37,7 @@ def depends_on_parent(name: str) -> bool:
     """Whether the change of one of galab's own mutation operators depends on the parent; its class says so.
 
     False for an operator from outside, whose code must not run before it is trusted:
-    :func:`galab.strategies.build_operators.developer` asks it later.
+    :func:`galab.strategies.build.developer` asks it later.
     """
     return MUTATIONS.is_own(name) and not MUTATIONS.load(name).context_free
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Scores, Task
+from galab.doctor.fastest_settings import Machine, Tuner, TuningResult
 from galab.doctor.interleaved_timing import Timing
-from galab.doctor.tuning import Machine, Tuner, TuningResult
 from galab.errors import UsageError
 from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.blocks import DTYPES
@@ -35,10 +35,10 @@ from galab.storage.files import write_json_atomic
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
-from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import SPEED_SETTINGS, load_table, resolve, resolve_distribution
 from galab.training.saved_state import SavedState
 from galab.training.search import RunComponents
+from galab.training.start_from import origin_founders, pinned_origin
 from galab.training.workers import with_workers
 
 _SECONDS, _LEAST = 0.15, 3
@@ -128,7 +128,7 @@ def _now(device: torch.device) -> float:
 
 
 class PreparedRun:
-    """One configuration with everything that it runs with; see :class:`galab.doctor.tuning.Candidate`.
+    """One configuration with everything that it runs with; see :class:`galab.doctor.fastest_settings.Candidate`.
 
     Args:
         components: at the generation to continue from.
@@ -155,12 +155,12 @@ class PreparedRun:
 
     @property
     def numerics(self) -> Mapping[str, Any]:
-        """See :class:`galab.doctor.tuning.Candidate`."""
+        """See :class:`galab.doctor.fastest_settings.Candidate`."""
         return self._components.search.numerics | {"members": self._members}
 
     @property
     def profile(self) -> dict[str, Any]:
-        """See :class:`galab.doctor.tuning.Candidate`."""
+        """See :class:`galab.doctor.fastest_settings.Candidate`."""
         return profile_of(self._components)
 
     def prepare_process(self) -> None:
@@ -169,7 +169,7 @@ class PreparedRun:
         torch.ones(1 << 18).add_(1)
 
     def first_losses(self) -> NDArray[np.float64]:
-        """See :class:`galab.doctor.tuning.Candidate`; the loss is compared, or the fitness of a task without."""
+        """See :class:`galab.doctor.fastest_settings.Candidate`; the loss, or the fitness of a task without one."""
         self.prepare_process()
         scores = self._generation()[1]
         self._members = len(scores.fitness)
@@ -180,7 +180,7 @@ class PreparedRun:
         return self._generation()[0]
 
     def peak(self) -> float | None:
-        """See :class:`galab.doctor.tuning.Candidate`."""
+        """See :class:`galab.doctor.fastest_settings.Candidate`."""
         cost, numerics, config = self._cost, self.numerics, self._config
         if cost is None:
             return None
@@ -196,7 +196,7 @@ class PreparedRun:
 
     @property
     def operations(self) -> int:
-        """See :class:`galab.doctor.tuning.Candidate`."""
+        """See :class:`galab.doctor.fastest_settings.Candidate`."""
         return 0 if self._cost is None else self._cost.operations
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from galab.doctor.es_measurements import EstimateFindings, SigmaMeasurement
 from galab.operators.es_noise import pairs_for
-from galab.strategies.optimizers import parse
+from galab.strategies.centre import parse_optimizer
 
 #: Cosines that a user may want, and the one below which an estimate is hardly more than noise.
 _WANTED, _POOR = (0.1, 0.3, 0.5, 0.7, 0.9), 0.05
@@ -50,7 +50,7 @@ def advice(findings: EstimateFindings) -> list[Advice]:
 
 def starting_rate(findings: EstimateFindings) -> float | None:
     """A learning rate to begin with; None where no step along the estimate helped."""
-    name, arguments = parse(findings.config.optimizer)
+    name, arguments = parse_optimizer(findings.config.optimizer)
     if name == "sgd":
         if findings.best_step is None:
             return None

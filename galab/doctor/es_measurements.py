@@ -36,9 +36,9 @@ from galab.strategies.evolution import (
 )
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.evolution_search import EvolutionSearch, cosine_between, shares_of
-from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import resolve, resolve_distribution
 from galab.training.search import RunComponents
+from galab.training.start_from import origin_founders, pinned_origin
 from galab.training.true_gradient import TrueGradient
 
 #: Step sizes that are tried, as factors of the configured one.

@@ -4,8 +4,7 @@ A class is given those of ``input_shape``, ``outputs``, ``hidden`` and ``activat
 """
 
 from galab.models.build import build_model
-from galab.models.conv import ConvPolicy
+from galab.models.convolutional import ConvPolicy, ResNet
 from galab.models.mlp import MLP, Linear
-from galab.models.resnet import ResNet
 
 __all__ = ["MLP", "ConvPolicy", "Linear", "ResNet", "build_model"]

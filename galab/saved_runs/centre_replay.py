@@ -28,7 +28,7 @@ from galab.strategies.centre import record_dtype
 from galab.training import trust as trust_rules
 from galab.training.build import profile_of
 from galab.training.gradient_search import GradientSearch
-from galab.training.start import on_this_machine
+from galab.training.start_or_resume import on_this_machine
 
 logger = logging.getLogger("galab")
 

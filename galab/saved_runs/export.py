@@ -27,8 +27,8 @@ from galab.genome.random import Table, table
 from galab.genome.weights import Layout, Phenotype
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage.files import write_atomic
-from galab.strategies.build_operators import developer
-from galab.training.individuals import lineage_of, members_of
+from galab.strategies.build import developer
+from galab.training.checkpoint import lineage_of, members_of
 from galab.training.trust import OPERATORS, check
 from galab.version import __version__
 

@@ -23,8 +23,8 @@ from galab.storage import checkpoints
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.build import own_threads
+from galab.training.checkpoint import lineage_of
 from galab.training.genetic_search import GeneticSearch
-from galab.training.individuals import lineage_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,7 +24,7 @@ from galab.operators.es_noise import draw as directions
 from galab.operators.mutation.base import OperatorMixture
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun
-from galab.strategies.build_operators import developer
+from galab.strategies.build import developer
 from galab.training.trust import OPERATORS, check
 
 #: Births and generations from here on belong to analyses: no run comes so far.

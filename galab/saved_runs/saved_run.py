@@ -21,10 +21,10 @@ from galab.genome.step_sizes import mean_log_sigma, root_mean_square, sigma
 from galab.genome.weights import Phenotype
 from galab.storage.checkpoints import checkpoint_path
 from galab.storage.groups import runs_below
-from galab.strategies.build_operators import developer, steps_of
+from galab.strategies.build import developer, steps_of
 from galab.training.build import own_threads
 from galab.training.champion import ChampionSelector
-from galab.training.individuals import candidates_of, numbers_of
+from galab.training.checkpoint import candidates_of, numbers_of
 from galab.training.saved_state import SavedState, load_state
 from galab.training.search import SharedByTrials
 from galab.training.trust import OPERATORS, check

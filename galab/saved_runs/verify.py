@@ -30,8 +30,7 @@ from galab.storage import checkpoints
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder
 from galab.training.build import own_threads
-from galab.training.checkpoint import births_dtype
-from galab.training.individuals import lineage_of, members_of
+from galab.training.checkpoint import births_dtype, lineage_of, members_of
 from galab.training.resolve import SPEED_SETTINGS
 from galab.training.saved_state import load_state
 

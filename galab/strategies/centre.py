@@ -1,19 +1,27 @@
-"""What strategies with one centre share: where it lives, what moves it, and what is recorded of a generation."""
+"""What strategies with one centre share: where it lives, what moves it, and what is recorded of a generation.
+
+Any optimiser of ``torch.optim`` moves it along an estimated gradient, by name, with its state as plain data.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from galab.config.parsing import parse_call
 from galab.config.run_config import RunConfig
 from galab.config.schedules import parse_rate_schedule
+from galab.config.spelling import OptionError
 from galab.contracts import Cohort
+from galab.errors import closest
 from galab.genome.weights import Layout
-from galab.strategies.optimizers import Optimizers
 
 
 def record_dtype(population: int) -> np.dtype[Any]:
@@ -99,3 +107,117 @@ class TorchCentre:
 
     def _flat(self) -> torch.Tensor:
         return torch.cat([value.detach().flatten() for value in self.parameters.values()])
+
+
+#: These need a closure that computes the loss again, or gradients of another kind.
+_UNFIT = ("optimizer", "lbfgs", "sparseadam")
+#: Muon orthogonalises matrices; everything else has AdamW beside it, as its authors advise.
+_MATRICES_ONLY, _BESIDE = "muon", "adamw"
+
+
+def known_optimizers() -> dict[str, type[Optimizer]]:
+    """The optimisers of this torch by name, in small letters."""
+    kinds = {name.lower(): kind for name, kind in vars(torch.optim).items() if inspect.isclass(kind)}
+    return {name: kind for name, kind in kinds.items() if issubclass(kind, Optimizer) and name not in _UNFIT}
+
+
+def parse_optimizer(text: str) -> tuple[str, dict[str, Any]]:
+    """``"adam(betas=(0.9, 0.99))"`` as a name and its arguments.
+
+    Raises:
+        UsageError: no such optimiser, or arguments that are not ``name=value`` with plain values.
+    """
+    kinds = known_optimizers()
+    name = text.partition("(")[0].strip().lower()
+    if name not in kinds:
+        raise OptionError(
+            "expected {optimizer} to be one of {known}, with arguments in brackets if wanted, such as "
+            "sgd(momentum=0.9), got '{text}'.{near}",
+            known=", ".join(kinds), text=text, near=closest(name, list(kinds)),
+        )  # fmt: skip
+    arguments = dict(parse_call(text, "{optimizer}").arguments)
+    accepted = list(inspect.signature(kinds[name]).parameters)[1:]
+    for argument in arguments:
+        if argument not in accepted or argument in ("lr", "weight_decay", "params", "maximize"):
+            instead = f"; use {{{argument}}}" if argument in ("lr", "weight_decay") else ""
+            raise OptionError(
+                f"expected {{optimizer}} {{name}} with its own arguments, got '{{argument}}'{instead}",
+                name=name, argument=argument,
+            )  # fmt: skip
+    return name, arguments
+
+
+class Optimizers:
+    """One optimiser, or two where one is for matrices alone, over all parameters of a network.
+
+    Args:
+        text: see :func:`parse`.
+        parameters: the centre's tensors, float32.
+        learning_rate: the rate at the start.
+        weight_decay: as this optimiser of torch understands it.
+
+    Raises:
+        UsageError: torch does not accept the arguments.
+    """
+
+    def __init__(
+        self, text: str, parameters: Sequence[nn.Parameter], learning_rate: float, weight_decay: float
+    ) -> None:
+        name, arguments = parse_optimizer(text)
+        shared: dict[str, Any] = {"lr": learning_rate}
+        if "weight_decay" in inspect.signature(known_optimizers()[name]).parameters:
+            shared["weight_decay"] = weight_decay
+        elif weight_decay:
+            raise OptionError(
+                "expected an {optimizer} with weight decay, got {name}, which has none; use adamw", name=name
+            )
+        matrices = [parameter for parameter in parameters if parameter.dim() == 2]
+        others = [parameter for parameter in parameters if parameter.dim() != 2]
+        split = name == _MATRICES_ONLY
+        wanted = [(name, matrices if split else list(parameters), arguments)]
+        if split and others:
+            wanted.append((_BESIDE, others, {}))
+        try:
+            self._optimizers = [
+                known_optimizers()[kind](tensors, **shared, **options) for kind, tensors, options in wanted if tensors
+            ]
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                "expected arguments that {optimizer} {name} takes, got '{text}': {error}",
+                name=name, text=text, error=str(error),
+            ) from error  # fmt: skip
+        self._parameters = list(parameters)
+
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters by their ``.grad``."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+
+    def state(self) -> list[dict[str, Any]]:
+        """What the optimiser remembers of each parameter, in order: names to arrays and numbers."""
+        found: list[dict[str, Any]] = []
+        for parameter in self._parameters:
+            kept = next((dict(o.state[parameter]) for o in self._optimizers if parameter in o.state), {})
+            found.append({name: _plain(value) for name, value in kept.items()})
+        return found
+
+    def load_state(self, state: Sequence[dict[str, Any]]) -> None:
+        """Continue from :meth:`state`."""
+        for parameter, kept in zip(self._parameters, state, strict=True):
+            for optimizer in self._optimizers:
+                if kept and any(parameter is one for group in optimizer.param_groups for one in group["params"]):
+                    optimizer.state[parameter] = {name: _tensor(value, parameter) for name, value in kept.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
+
+
+def _tensor(value: Any, parameter: Tensor) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    tensor = torch.from_numpy(np.array(value))
+    # A count of steps stays where torch makes it, on the CPU.
+    return tensor.to(parameter.device) if tensor.dim() else tensor

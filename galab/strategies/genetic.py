@@ -23,8 +23,7 @@ from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.pedigree import Pedigree
 from galab.genome.step_sizes import snap
 from galab.operators.islands import island_of
-from galab.operators.step_size import StepSizeRule
-from galab.operators.step_size_control import PopulationStepSize
+from galab.operators.step_size import PopulationStepSize, StepSizeRule
 from galab.strategies.reproduction import Parents, Reproduction, SigmaSearch
 from galab.strategies.survival import (
     Competitors,

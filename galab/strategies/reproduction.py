@@ -30,8 +30,7 @@ from galab.genome.weights import Layout
 from galab.operators.diversity import distances
 from galab.operators.islands import island_of, partners
 from galab.operators.mutation.base import OperatorMixture
-from galab.operators.step_size import Fixed, StepSizeRule
-from galab.operators.step_size_control import PopulationStepSize
+from galab.operators.step_size import Fixed, PopulationStepSize, StepSizeRule
 
 
 @dataclass(frozen=True, slots=True)

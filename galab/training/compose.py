@@ -16,14 +16,13 @@ from typing import Any
 
 from galab.config import RunConfig, complete, flag
 from galab.config.fields import FIELDS
-from galab.config.inherit import carried_over, is_chosen
 from galab.config.option import default_of, understands
+from galab.config.run_config import carried_over, is_chosen
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
-from galab.strategies.build_operators import steps_of
-from galab.strategies.load import canonical_strategy
-from galab.training.individuals import members_of
+from galab.strategies.build import canonical_strategy, steps_of
+from galab.training.checkpoint import members_of
 from galab.training.saved_state import SavedState
 from galab.training.trust import CODE, check, remember
 

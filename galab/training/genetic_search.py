@@ -22,19 +22,17 @@ from galab.evaluation.delta_source import DeltaSource, PedigreeLineage
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.fitness import repeats
-from galab.evaluation.gradient_cosine import GradientCosineSource
 from galab.evaluation.memory_evaluator import MemoryDeltaSource, can_use_memory_deltas
-from galab.evaluation.sources import GenomeSource
+from galab.evaluation.sources import GenomeSource, GradientCosineSource
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decoder import Decoder
 from galab.genome.initial import GIVEN, Founders
 from galab.genome.pedigree import Pedigree
 from galab.genome.weights import Phenotype
-from galab.strategies.build_operators import developer, rank_of, step_size_rule
+from galab.strategies.build import developer, genetic_class, rank_of, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
-from galab.strategies.load import genetic_class
+from galab.training.checkpoint import lineage_of, members_of, members_to_state
 from galab.training.diagnostics import Diagnostics
-from galab.training.individuals import lineage_of, members_of, members_to_state
 from galab.training.log_fields import MemoryRecords, genetic_fields
 from galab.training.search import SearchBase, SearchInputs
 from galab.training.true_gradient import TrueGradient

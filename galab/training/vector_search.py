@@ -19,7 +19,7 @@ from galab.evaluation.sources import VectorSource
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.operators.es_noise import WeightVector
-from galab.strategies.load import vector_strategy
+from galab.strategies.build import vector_strategy
 from galab.strategies.vectors import VectorStrategyAdapter
 from galab.training.search import SearchBase, SearchInputs, SharedCentre, initial_centre
 

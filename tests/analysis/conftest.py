@@ -10,7 +10,7 @@ import pytest
 from analysis_runs import SMALL
 
 from galab.config.run_config import RunConfig
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 
 @pytest.fixture

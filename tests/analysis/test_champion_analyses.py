@@ -26,7 +26,7 @@ from galab.genome.step_sizes import sigma
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import open_below, open_saved
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 Evolve = Callable[..., Path]
 

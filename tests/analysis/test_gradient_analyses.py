@@ -23,7 +23,7 @@ from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.probe import Probe
 from galab.saved_runs.saved_run import SavedRun, open_saved
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 QUICK: dict[str, Any] = {"samples": 8, "repeats": 2, "top": "2,4", "sizes": "16", "steps": 3}
 

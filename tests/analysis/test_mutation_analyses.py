@@ -20,7 +20,7 @@ from galab.errors import UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.storage.files import json_text
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 SMALL: dict[str, Any] = {
     "task": "digits", "hidden": "4", "batch": 64, "parents": 3, "children": 6, "seed": 5, "threads": 1,

@@ -16,7 +16,7 @@ from galab.errors import UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.stats.vectors import cosine
 from galab.storage.log import read_log
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 NAN = float("nan")
 

@@ -29,7 +29,7 @@ PROBLEM: dict[str, Any] = {
 def find(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
     """The log of a run, made once for the tests that look at it."""
     from galab.config import RunConfig
-    from galab.training.start import start
+    from galab.training.start_or_resume import start
 
     root, known = tmp_path_factory.mktemp("linear"), {}
 

@@ -1,4 +1,4 @@
-"""Tests of the doctor and of tuning: all of them make small runs."""
+"""Tests of the doctor and of the fastest settings: all of them make small runs."""
 
 from small_runs import clouds, evolve, quick, small
 

@@ -38,7 +38,7 @@ def config(small: dict[str, Any], **changes: Any) -> RunConfig:
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, ES], ids=["ga", "es"])
 def test_a_candidate_of_a_run_goes_on_as_the_run_did(evolve: Any, changes: dict[str, Any], tmp_path: Path) -> None:
-    from galab.training.start import start
+    from galab.training.start_or_resume import start
 
     shared = {"task": "digits", "hidden": "4", "batch": 32, "seed": 5, "threads": 1, "save_every": 2, "report_every": 2}
     own = {"parents": 3, "children": 6, "generations": 4} if not changes else {k: v for k, v in changes.items() if v}

@@ -20,8 +20,8 @@ from galab.doctor.benchmark import (
     write_file,
     write_into,
 )
+from galab.doctor.fastest_settings import SettingResult, TuningResult
 from galab.doctor.interleaved_timing import Speedup, Timing
-from galab.doctor.tuning import SettingResult, TuningResult
 from galab.errors import NumericProfileError, RunFolderError, UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import verify
@@ -29,7 +29,7 @@ from galab.storage import checkpoints
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 
 TIMING = Timing(0.0, 1.0, 0.0, 1.0)
 

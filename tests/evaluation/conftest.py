@@ -21,7 +21,7 @@ from galab.genome.initial import founders_given, founders_of
 from galab.genome.random import table
 from galab.genome.weights import Layout, Phenotype, from_float
 from galab.models import MLP
-from galab.strategies.build_operators import developer, step_size_rule
+from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.tasks.classification import Classification
 

@@ -27,7 +27,7 @@ from galab.operators.mutation.dense import Dense
 from galab.operators.step_size import Fixed
 from galab.saved_runs.verify import develop_all
 from galab.storage import pickle_format
-from galab.training.individuals import members_of, members_to_state
+from galab.training.checkpoint import members_of, members_to_state
 
 SEEDS = st.integers(0, 2**32)
 NAMES = st.sampled_from(CROSSOVERS.names())

@@ -27,7 +27,7 @@ from museum_checks import (
 )
 
 from galab.evaluation import es_evaluator
-from galab.evaluation.batched import layer_rules
+from galab.evaluation.batched import low_rank_layers
 from galab.evaluation.batched.low_rank import LowRank
 from galab.operators import es_noise
 from galab.operators.es_noise import LowRankNoise
@@ -125,13 +125,13 @@ def unscaled_by_inputs(stack: LowRank, _: int) -> LowRank:
 
 def wrong_rule(patch: Patch) -> None:
     """The low-rank forward of a layer is not that of its weights."""
-    true = layer_rules.LOW_RANK_RULES[F.linear]
+    true = low_rank_layers.LOW_RANK_RULES[F.linear]
 
     def wrong(fold: Any, x: Any, weight: LowRank, bias: Any = None) -> Any:
         larger = LowRank(weight.base, weight.a * weight.columns**0.5, weight.b, weight.common)
         return true(fold, x, larger, bias)
 
-    patch.setitem(layer_rules.LOW_RANK_RULES, F.linear, wrong)
+    patch.setitem(low_rank_layers.LOW_RANK_RULES, F.linear, wrong)
 
 
 def signs_lost_in_the_estimate(patch: Patch) -> None:

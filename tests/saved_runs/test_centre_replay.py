@@ -19,7 +19,7 @@ from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder
 from galab.strategies.centre import record_dtype
 from galab.training import evolution_search
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 ROW = record_dtype(16)
 

@@ -22,7 +22,7 @@ from galab.genome.step_sizes import sigma, snap
 from galab.genome.weights import to_float
 from galab.operators.step_size import LogNormal
 from galab.storage import pickle_format
-from galab.strategies.build_operators import developer
+from galab.strategies.build import developer
 from galab.strategies.genetic import GeneticAlgorithm
 
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from galab.errors import UsageError
 from galab.storage import pickle_format
-from galab.strategies.optimizers import Optimizers, known, parse
+from galab.strategies.centre import Optimizers, known_optimizers, parse_optimizer
 
-OFFERED = sorted(known())
+OFFERED = sorted(known_optimizers())
 
 
 def parameters() -> list[nn.Parameter]:
@@ -97,9 +97,9 @@ def test_weight_decay_shrinks_the_weights(name: str) -> None:
 
 
 def test_arguments_in_brackets() -> None:
-    assert parse("adam") == ("adam", {})
-    assert parse(" Adam(betas=(0.9, 0.99), eps=1e-6)") == ("adam", {"betas": (0.9, 0.99), "eps": 1e-6})
-    assert parse("sgd()") == ("sgd", {})
+    assert parse_optimizer("adam") == ("adam", {})
+    assert parse_optimizer(" Adam(betas=(0.9, 0.99), eps=1e-6)") == ("adam", {"betas": (0.9, 0.99), "eps": 1e-6})
+    assert parse_optimizer("sgd()") == ("sgd", {})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_arguments_in_brackets() -> None:
 )
 def test_what_cannot_be_parsed_is_one_sentence(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as error:
-        parse(text)
+        parse_optimizer(text)
     assert "\n" not in str(error.value)
 
 

@@ -12,7 +12,7 @@ from galab.genome.decoder import Decoder
 from galab.genome.initial import Founders, TensorLaw
 from galab.genome.random import table
 from galab.genome.step_sizes import snap
-from galab.strategies.build_operators import developer
+from galab.strategies.build import developer
 from galab.strategies.genetic import GeneticAlgorithm
 
 FOUNDERS = Founders(1, (TensorLaw("w", (4, 5), "uniform", 1.0),), np.empty((1, 0), np.int32))

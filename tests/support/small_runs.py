@@ -51,7 +51,7 @@ def small() -> dict[str, Any]:
 def evolve(tmp_path: Path) -> Callable[..., Path]:
     """Makes a small run: ``evolve("name", children=9)`` is its folder."""
     from galab.config.run_config import RunConfig
-    from galab.training.start import start
+    from galab.training.start_or_resume import start
 
     def make(name: str = "first", *, hooks: Any = (), **changes: Any) -> Path:
         start(RunConfig(**merged(SMALL, changes)), name=name, runs=tmp_path, hooks=hooks)

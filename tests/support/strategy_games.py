@@ -6,7 +6,7 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.config.resolve import decide
-from galab.strategies.build_operators import step_size_rule
+from galab.strategies.build import step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 
 

@@ -29,7 +29,7 @@ from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, VECTORS, generations_of, m
 from galab.config import RunConfig  # noqa: E402
 from galab.storage import lineage  # noqa: E402
 from galab.storage import log as journal  # noqa: E402
-from galab.training.start import resume, start  # noqa: E402
+from galab.training.start_or_resume import resume, start  # noqa: E402
 
 LONG = {
     "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "elites": 1, "generations": 30,

@@ -17,10 +17,10 @@ from galab.errors import CheckpointError, UsageError
 from galab.genome.random import table
 from galab.saved_runs.export import export
 from galab.saved_runs.saved_run import evaluate, open_saved
-from galab.strategies.build_operators import mutation, rank_of
+from galab.strategies.build import mutation, rank_of
 from galab.training.build import network_and_task
 from galab.training.search import SharedByTrials
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 from galab.training.trials.curves import read_curves
 from galab.training.trials.trials import resume_trials, start_trials
 

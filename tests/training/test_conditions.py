@@ -13,7 +13,7 @@ from galab.config import RunConfig
 from galab.config.resolve import decide
 from galab.contracts import Scores
 from galab.training.log_fields import Totals, conditions, warnings_for
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 NOBODY_FAILED = Scores(np.zeros(8))
 #: A population that nobody needs to hear of.

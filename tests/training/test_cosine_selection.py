@@ -19,7 +19,7 @@ from galab.evaluation.blocks import Minibatches
 from galab.genome.weights import SCALE
 from galab.training.build import build, network_and_task
 from galab.training.resolve import resolve
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 Evolve = Callable[..., Path]
 FITNESS = "gradient-cosine"

@@ -19,7 +19,7 @@ from galab.training.build import build, network_and_task
 from galab.training.diagnostics import Diagnostics, distance, success_rate
 from galab.training.resolve import resolve
 from galab.training.search import RunComponents
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 PREFIXES = ("step_size", "selection_", "diversity_", "warnings")
 SEXUAL = {"crossover": "genes-independent", "crossover_rate": 0.5}

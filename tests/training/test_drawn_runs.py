@@ -10,7 +10,7 @@ import pytest
 
 from galab.saved_runs.saved_run import evaluate
 from galab.training.log_fields import TIMING
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 STORE: dict[str, Any] = {"task": "memorize(points=6, dims=8, classes=2)", "batch": 0}
 MIXED: dict[str, Any] = {"task": "mixed(points=8, examples=64)", "batch": 0}

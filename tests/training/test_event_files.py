@@ -8,7 +8,7 @@ from lab_outcome import log_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 from galab.training.tensorboard import EventFile, tag
 
 CURVES = {

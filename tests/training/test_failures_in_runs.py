@@ -13,7 +13,7 @@ from galab.errors import GalabError, NoViableChildError, UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.storage import checkpoints, pickle_format
 from galab.storage.log import read_log
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 
 #: A member fails whose first answer to the first example is positive: about half of them.
 HALF = """

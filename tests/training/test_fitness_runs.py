@@ -16,7 +16,7 @@ from galab.training.build import build, network_and_task
 from galab.training.champion import ChampionSelector
 from galab.training.log_fields import TIMING
 from galab.training.resolve import resolve
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 REGRESSION = """
 import torch

@@ -17,7 +17,7 @@ from galab.tasks.regression import LinearRegression
 from galab.training.build import build, network_and_task
 from galab.training.log_fields import TIMING
 from galab.training.resolve import resolve
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 from galab.training.tensorboard import tag
 
 LINE: dict[str, Any] = {"task": "linear-regression", "model": "linear", "hidden": None, "fitness": "loss"}

@@ -11,7 +11,7 @@ from lab_outcome import generations_of, outcome
 from galab.errors import RunFolderError
 from galab.storage import checkpoints, files, lineage, log, pickle_format
 from galab.training import tensorboard
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 FULL = "No space left on device"
 

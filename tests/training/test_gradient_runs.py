@@ -27,7 +27,7 @@ from galab.storage.run_folder import RunFolder
 from galab.training.build import build, network_and_task
 from galab.training.compose import compose
 from galab.training.resolve import resolve
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 from galab.training.trials.trials import start_trials
 
 STEPS = 12

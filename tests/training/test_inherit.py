@@ -11,14 +11,14 @@ import pytest
 from lab_outcome import newest_state
 
 from galab.config import RunConfig
-from galab.config.inherit import carried_over, is_chosen
 from galab.config.resolve import decide
+from galab.config.run_config import carried_over, is_chosen
 from galab.errors import UsageError
 from galab.genome.step_sizes import Steps, mean_log_sigma, reached_log_sigma, root_mean_square, sigma, snap
 from galab.genome.weights import Layout
 from galab.training.compose import compose
 from galab.training.resolve import resolve
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 
 LAYOUT = Layout(("one.weight", "one.bias", "two.weight"), ((2, 3), (2,), (4, 2)))
 

@@ -15,7 +15,7 @@ from galab.errors import UsageError
 from galab.saved_runs.saved_run import open_saved
 from galab.training.build import build, network_and_task
 from galab.training.resolve import resolve
-from galab.training.start import start
+from galab.training.start_or_resume import start
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_waiting_for_the_disk")
 COMMON: dict[str, Any] = {

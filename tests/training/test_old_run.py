@@ -16,7 +16,7 @@ from galab.saved_runs.verify import verify
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 OLD = Path(__file__).parent / "runs" / "version-0.1.0"
 

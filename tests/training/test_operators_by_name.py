@@ -15,8 +15,8 @@ from galab.genome.initial import Founders, TensorLaw
 from galab.genome.random import table
 from galab.genome.step_sizes import snap
 from galab.genome.weights import Layout
-from galab.operators.step_size_control import PopulationStepSize
-from galab.strategies.build_operators import crossover, developer, mutation, step_size_rule, steps_of
+from galab.operators.step_size import PopulationStepSize
+from galab.strategies.build import crossover, developer, mutation, step_size_rule, steps_of
 
 LAYOUT = Layout(("one.weight", "one.bias", "two.weight"), ((2, 3), (2,), (4, 2)))
 FOUNDERS = Founders(1, (TensorLaw("w", (4, 5), "uniform", 1.0),), np.empty((1, 0), np.int32))

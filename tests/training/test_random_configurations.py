@@ -26,7 +26,7 @@ from galab.saved_runs.export import export, read_genome
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import verify
 from galab.storage.run_folder import RunFolder
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 
 pytestmark = pytest.mark.slow
 

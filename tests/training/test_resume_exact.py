@@ -8,7 +8,7 @@ from lab_outcome import ENGINE, EVOLUTION, generations_of, log_of, newest_state,
 
 from galab.errors import GalabError
 from galab.storage.log import read_log
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 from galab.training.stop import StopRules
 
 

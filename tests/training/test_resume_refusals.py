@@ -15,7 +15,7 @@ from galab.saved_runs.saved_run import evaluate
 from galab.storage import checkpoints, pickle_format
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 
 def rewrite(folder: Path, **changes: Any) -> None:

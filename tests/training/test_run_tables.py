@@ -25,7 +25,7 @@ from galab.saved_runs.verify import verify
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
 from galab.training.resolve import load_table
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 
 SCIPY = "scipy:t(df=5)"
 
@@ -110,7 +110,7 @@ def test_a_run_killed_before_its_first_checkpoint_has_its_table(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr("galab.training.start._run_session", killed)
+        patch.setattr("galab.training.start_or_resume._run_session", killed)
         with pytest.raises(Crash):
             evolve("killed", distribution=law)
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoints", "config.json", "tables"]

@@ -13,7 +13,7 @@ from galab.saved_runs.export import export
 from galab.saved_runs.saved_run import evaluate, open_saved
 from galab.training import trust
 from galab.training.compose import compose
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 
 NET = """
 import pathlib

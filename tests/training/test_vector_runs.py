@@ -26,7 +26,7 @@ from galab.storage import pickle_format
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose, varied
 from galab.training.saved_state import read_state
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 from galab.training.trials.trials import start_trials
 
 #: A cross-entropy method: the mean and the spread of the best members, with a spread of its own for every weight.

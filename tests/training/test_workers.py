@@ -14,7 +14,7 @@ from galab.errors import GalabError
 from galab.evaluation.executors import worker_pool
 from galab.training.evolution_search import EvolutionSearch
 from galab.training.resolve import resolve
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 from galab.training.trials.trials import start_trials
 
 pytestmark = pytest.mark.slow  # starting a worker takes seconds

@@ -10,7 +10,7 @@ probe:
 :class:`MemberMode` folds one torch function at a time. A parameter is a stack of dense values, (P, *shape), or a
 :class:`LowRank`. For a function that receives one:
 
-1. a rule computes it (``layer_rules.py``, ``recurrent_attention.py``, ``dense.py``);
+1. a rule computes it (``low_rank_layers.py``, ``recurrent_attention.py``, ``dense.py``);
 2. any other function is mapped over the members by ``torch.func.vmap``; low-rank weights are formed for it. Without an
    activation among its arguments (``weight.t()``) the result is a parameter again.
 
@@ -29,8 +29,8 @@ from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
 from galab.evaluation.batched.dense import PROBE_SIZES, RULES, Fold, NoRuleError, first_that_agrees
-from galab.evaluation.batched.layer_rules import LOW_RANK_RULES
 from galab.evaluation.batched.low_rank import FOLDED, SHARED, LowRank, Stack, leaves, mapped, tag_of, tagged
+from galab.evaluation.batched.low_rank_layers import LOW_RANK_RULES
 from galab.evaluation.batched.recurrent_attention import COMPOSITE_RULES
 
 #: Methods that need no values of a tensor, so their results are the same for all members.

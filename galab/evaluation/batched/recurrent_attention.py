@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from galab.evaluation.batched import dense, layer_rules
+from galab.evaluation.batched import dense, low_rank_layers
 from galab.evaluation.batched.dense import Fold
 from galab.evaluation.batched.low_rank import FOLDED, LowRank, Stack, tag_of
 
@@ -36,7 +36,7 @@ def product(members: int, x: Tensor, folded: bool, weight: Stack, bias: Tensor |
     if bias is not None and bias.dim() == 1:
         bias = bias.expand(members, -1)
     if isinstance(weight, LowRank):
-        return layer_rules.linear(fold, x, weight, bias)
+        return low_rank_layers.linear(fold, x, weight, bias)
     return dense.linear(fold, x, weight.expand(members, *weight.shape[-2:]), bias)
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from galab.evaluation.batched.layer_rules import LOW_RANK_RULES
 from galab.evaluation.batched.low_rank import leaves
+from galab.evaluation.batched.low_rank_layers import LOW_RANK_RULES
 from galab.evaluation.batched.recurrent_attention import COMPOSITE_RULES
 
 

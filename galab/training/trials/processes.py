@@ -34,7 +34,7 @@ from galab.evaluation.executors.worker import (
 from galab.training.build import own_threads
 from galab.training.loop import EvaluationRequest, EvaluationResult, Result
 from galab.training.search import RunComponents, SharedByTrials
-from galab.training.start import RunSteps, resume_steps, start_steps
+from galab.training.start_or_resume import RunSteps, resume_steps, start_steps
 from galab.training.tensorboard import Progress, ProgressRecorder
 
 Key = TypeVar("Key")

@@ -26,7 +26,7 @@ from galab.training import trust as trust_rules
 from galab.training.checkpoint import config_of
 from galab.training.compose import varied
 from galab.training.search import SharedByTrials
-from galab.training.start import STOP_RULES
+from galab.training.start_or_resume import STOP_RULES
 from galab.training.trials.processes import ProgressCallback, Trial
 from galab.training.trials.trials import (
     Trials,

@@ -22,10 +22,10 @@ from galab.storage.log import last_line
 from galab.storage.run_folder import RunFolder
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads
-from galab.training.origin import origin_founders, pinned_origin
 from galab.training.resolve import default_name, resolve, resolve_distribution
 from galab.training.search import SharedByTrials
-from galab.training.start import changed
+from galab.training.start_from import origin_founders, pinned_origin
+from galab.training.start_or_resume import changed
 from galab.training.stop import interruptible
 from galab.training.tensorboard import Progress
 from galab.training.trials.processes import ProgressCallback, Trial, run_in_processes, run_in_this_process

@@ -16,7 +16,7 @@ import galab
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
 from galab.storage import checkpoints
-from galab.training.start import resume
+from galab.training.start_or_resume import resume
 from galab.training.trials import trials as module
 from galab.training.trials.processes import Trial
 from galab.training.trials.trials import resume_trials, start_trials, trial_batches

@@ -12,8 +12,8 @@ import pytest
 from galab.config import registry
 from galab.config.registry import STRATEGIES
 from galab.errors import UsageError
+from galab.strategies.build import canonical_strategy, genetic_class, vector_strategy
 from galab.strategies.genetic import GeneticAlgorithm, RandomSearch
-from galab.strategies.load import canonical_strategy, genetic_class, vector_strategy
 from galab.strategies.snes import SNES
 
 OWN = "from galab.strategies.genetic import GeneticAlgorithm\nclass Mine(GeneticAlgorithm): ...\n"

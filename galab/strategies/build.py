@@ -1,10 +1,16 @@
-"""Operators by name, for runs and for what comes from strangers."""
+"""Operators and strategies by name: galab's own, a plugin's, or a class in a file of the user's.
+
+What a name leads to is checked before it is used, because the name may come out of a stranger's checkpoint.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.config.parsing import (
@@ -13,19 +19,20 @@ from galab.config.parsing import (
     parse_factors,
     parse_mutations,
 )
-from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, Registry
+from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
 from galab.config.schedules import parse_schedule
 from galab.config.spelling import OptionError
-from galab.config.strategy_kinds import kind_of
+from galab.config.strategy_kinds import KINDS, kind_of
 from galab.config.traits import BY_USE, CONTROLS, by_use
-from galab.errors import UsageError
+from galab.contracts import VectorStrategy
+from galab.errors import GalabError, UsageError
 from galab.genome.develop import Developer, Mutation, Recombination
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.genome.step_sizes import Steps, snap
 from galab.genome.weights import Layout
-from galab.operators.step_size import StepSizeRule
-from galab.operators.step_size_control import PopulationStepSize
+from galab.operators.step_size import PopulationStepSize, StepSizeRule
+from galab.strategies.genetic import GeneticAlgorithm
 
 #: Arguments of mutations that are also hyperparameters of the run, which say what they may be.
 _OPTIONS = {"count": "mutate_count", "rank": "mutate_rank", "beta": "momentum"}
@@ -75,7 +82,8 @@ def developer(config: RunConfig, founders: Founders, law: Table) -> Developer:
 def _check_count(config: RunConfig, steps: Steps) -> None:
     """Refuse more moving weights than there are before a run begins; the operator itself runs too late for that."""
     size = sum(part.stop - part.start for part in steps.free)
-    counts = [_with(call, config).mutate_count for call, _ in parse_mutations(config.mutate) if call.name == "weights"]
+    calls = [call for call, _ in parse_mutations(config.mutate) if call.name == "weights"]
+    counts = [_configured(call, config).mutate_count for call in calls]
     if max(counts, default=0) > size:
         raise OptionError(
             "expected {mutate_count} at most {size}, the number of weights that may move, got {got}; lower it",
@@ -141,7 +149,7 @@ def steps_of(config: RunConfig, layout: Layout) -> Steps:
 def rank_of(config: RunConfig) -> int:
     """The rank of a run whose only operator is ``low-rank``."""
     (call, _), *_ = parse_mutations(config.mutate)
-    return _with(call, config).mutate_rank
+    return _configured(call, config).mutate_rank
 
 
 def mutation(name: str, run_key: int, law: Table, config: RunConfig) -> Mutation:
@@ -154,13 +162,13 @@ def mutation(name: str, run_key: int, law: Table, config: RunConfig) -> Mutation
     """
     call, kind = MUTATIONS.parse(name), _class(MUTATIONS, name, "apply")
     own = arguments_for(call, kind, "mutation", _GIVEN)
-    config = _with(call, config)
+    config = _configured(call, config)
     options = {argument: getattr(config, name) for argument, name in _OPTIONS.items()}
     operator: Mutation = _made(kind, (run_key, law), options | own, call.name)
     return operator
 
 
-def _with(call: Call, config: RunConfig) -> RunConfig:
+def _configured(call: Call, config: RunConfig) -> RunConfig:
     """The configuration that one operator of a mix sees; the bounds of the run's options hold for it too."""
     own = {name: call.arguments[argument] for argument, name in _OPTIONS.items() if argument in call.arguments}
     return dataclasses.replace(config, **own) if own else config
@@ -221,3 +229,111 @@ def _class(registry: Registry, name: str, method: str) -> Any:
             f"{registry.kind} '{name}': expected a class with a method {method}, got {kind!r:.80}; name such a class"
         )
     return kind
+
+
+#: What a class must have to be a strategy over weight vectors; see :class:`galab.contracts.VectorStrategy`.
+_METHODS = ("ask", "tell", "state_dict", "load_state_dict")
+#: What galab gives such a class itself.
+_GIVEN_BY_GALAB = {
+    "start": "use --init or --from",
+    "run_key": "use --seed",
+    "population": "use --population",
+    "sigma": "use --sigma",
+}
+
+
+def canonical_strategy(text: str) -> str:
+    """A strategy as a run saves it: its one spelling, from which its kind can be told without its code.
+
+    A class from outside is loaded for that, so this is for what a person asked for and for nothing else.
+
+    Args:
+        text: as ``--strategy`` has it.
+
+    Raises:
+        UsageError: there is no such strategy, or the class follows neither contract.
+    """
+    call = STRATEGIES.parse(text)
+    if any(call.name in kind.strategies for kind in KINDS):
+        return str(call)
+    if _is_genetic(STRATEGIES.load(text)):
+        genetic_class(text if call.arguments else call.name)
+        return call.name
+    _check_vectors(text, STRATEGIES.load(text))
+    return str(call) if call.arguments else f"{call.name}()"
+
+
+def genetic_class(text: str) -> type[GeneticAlgorithm]:
+    """The class of a strategy that breeds.
+
+    Raises:
+        UsageError: there is no such strategy, or it is of another kind.
+    """
+    kind: type[GeneticAlgorithm] = STRATEGIES.load(text)
+    call = STRATEGIES.parse(text)
+    if not _is_genetic(kind):
+        _check_vectors(text, kind)
+        raise UsageError(
+            f"expected --strategy '{call.name}()', with brackets, as it is a strategy over weight vectors, got "
+            f"'{text}'; add them"
+        )
+    if call.arguments:
+        raise UsageError(
+            f"expected --strategy {call.name} without arguments, as a genetic algorithm takes its options from flags, "
+            f"got '{text}'; drop the brackets"
+        )
+    return kind
+
+
+def vector_strategy(
+    text: str, start: NDArray[np.float32], *, run_key: int, population: int, sigma: float
+) -> VectorStrategy:
+    """A strategy over weight vectors, at its start.
+
+    Args:
+        text: as ``--strategy`` has it.
+        start: (D,) where the search begins.
+        run_key: the run's key.
+        population: P, members of a generation.
+        sigma: the step size at the start, in weight units.
+
+    Raises:
+        UsageError: there is no such strategy, the class does not follow the contract, or it refuses an argument.
+    """
+    kind = STRATEGIES.load(text)
+    _check_vectors(text, kind)
+    call = STRATEGIES.parse(text)
+    options = arguments_for(call, kind, "strategy", _GIVEN_BY_GALAB)
+    try:
+        made: VectorStrategy = kind(start.copy(), run_key=run_key, population=population, sigma=sigma, **options)
+        generation, centre = made.generation, np.asarray(made.centre)
+    except GalabError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"expected strategy '{call.name}' to be made with start, run_key, population and sigma, and to have "
+            f"generation and centre, got {type(error).__name__}: {error}; correct the class or its arguments"
+        ) from error
+    if generation != 0 or centre.shape != start.shape or centre.dtype != np.float32:
+        raise UsageError(
+            f"expected strategy '{call.name}' to begin at generation 0 with a centre of {start.size:,} float32 "
+            f"weights, got generation {generation!r} and {centre.dtype} of shape {centre.shape}; correct the class"
+        )
+    return made
+
+
+def _is_genetic(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, GeneticAlgorithm)
+
+
+def _check_vectors(text: str, kind: Any) -> None:
+    """Refuse what follows neither contract.
+
+    The name may come out of a stranger's checkpoint and must not make us call any function there is.
+    """
+    if not (inspect.isclass(kind) and all(callable(getattr(kind, name, None)) for name in _METHODS)):
+        raise UsageError(
+            f"strategy '{text}': expected a subclass of galab's GeneticAlgorithm or a class with "
+            f"{', '.join(_METHODS[:-1])} and {_METHODS[-1]} (see galab.contracts.VectorStrategy), got {kind!r:.80}; "
+            "name such a class"
+        )

@@ -11,8 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from galab.config import RunConfig
-from galab.doctor.interleaved_timing import Timing
-from galab.doctor.tuning import (
+from galab.doctor.fastest_settings import (
     Machine,
     Tuner,
     TuningResult,
@@ -22,6 +21,7 @@ from galab.doctor.tuning import (
     settings_text,
     values_to_try,
 )
+from galab.doctor.interleaved_timing import Timing
 from galab.errors import GalabError, UsageError
 
 GA = RunConfig(seed=1, threads=2, chunk=32, precision="float32", device="cpu", compile="off")

@@ -12,7 +12,7 @@ from galab.config.registry import STEP_SIZE_RULES
 from galab.config.traits import CONTROLS
 from galab.genome.random import Stream, codes, table
 from galab.genome.step_sizes import snap
-from galab.operators.step_size_control import GroupElite, OneFifth, Schedule, SuccessHistory
+from galab.operators.step_size import GroupElite, OneFifth, Schedule, SuccessHistory
 from galab.storage import pickle_format
 
 START = snap(0.02)

@@ -20,7 +20,7 @@ from galab.storage import pickle_format
 from galab.storage.run_folder import RunFolder
 from galab.training.compose import compose
 from galab.training.resolve import resolve
-from galab.training.start import resume, start
+from galab.training.start_or_resume import resume, start
 
 
 def founders_in(folder: Path) -> np.ndarray:

@@ -18,7 +18,7 @@ from galab.evaluation.sources import GenomeSource
 from galab.genome.decoder import Decoder
 from galab.genome.initial import founders_of
 from galab.genome.random import table
-from galab.strategies.build_operators import developer, step_size_rule
+from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 
 pytestmark = pytest.mark.usefixtures("one_thread")

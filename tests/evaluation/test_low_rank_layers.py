@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from galab.evaluation.batched.dense import Fold
-from galab.evaluation.batched.layer_rules import LOW_RANK_RULES
 from galab.evaluation.batched.low_rank import LowRank, low_rank
+from galab.evaluation.batched.low_rank_layers import LOW_RANK_RULES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from galab.config import RunConfig, flag
-from galab.config.inherit import carried_over
+from galab.config.run_config import carried_over
 from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
@@ -27,7 +27,6 @@ from galab.training.checkpoint import check_data, data_of, save_founders
 from galab.training.compose import varied
 from galab.training.log_fields import Totals
 from galab.training.loop import EvaluationRequest, EvaluationResult, Hook, Loop, Result, run_to_end
-from galab.training.origin import branch, origin_founders, pinned_origin
 from galab.training.resolve import (
     default_name,
     load_table,
@@ -38,6 +37,7 @@ from galab.training.resolve import (
 )
 from galab.training.saved_state import SavedState, newest
 from galab.training.search import RunComponents, SharedByTrials
+from galab.training.start_from import branch, origin_founders, pinned_origin
 from galab.training.stop import StopRules, interruptible
 from galab.training.tensorboard import Recorder, TensorBoard
 from galab.training.workers import check_workers, with_workers

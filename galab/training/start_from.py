@@ -18,8 +18,7 @@ from galab.storage import checkpoints, pickle_format
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, read_log
 from galab.storage.run_folder import RunFolder
-from galab.training.checkpoint import records_of
-from galab.training.individuals import fixed_points_of
+from galab.training.checkpoint import fixed_points_of, records_of
 from galab.training.resolve import table_files
 from galab.training.saved_state import SavedState, checkpoint_of, fit_network, load_state
 from galab.training.tensorboard import TensorBoard
