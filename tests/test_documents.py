@@ -1,4 +1,4 @@
-"""What the documents mention exists: paths, dotted names, packages; and the notebook's contents are whole."""
+"""What documents and docstrings mention exists: paths, dotted names, packages; the notebook's contents are whole."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from house import PACKAGE, ROOT
 from galab.config import registry
 from galab.config.registry import Registry
 
+SOURCES = [path for top in ("galab", "tests", "bench", "analysis") for path in sorted((ROOT / top).rglob("*.py"))]
 DOCUMENTS = ["README.md", "analysis/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 #: A path below one of the folders whose content is in the repository, or a file in the root.
 PATH = re.compile(r"(?<![\w./-])((?:galab|docs|bench|tests|analysis)/[\w./-]*\w/?|[A-Z]+\.md|Makefile|setup\.cfg)")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 NAME = re.compile(r"(?<![\w./-])galab(?:\.[A-Za-z_]\w*)+(?![\w/])")
+#: A file, or something of galab, that a docstring or a comment names.
+FILE, ROLE = re.compile(r"``([a-z_/]+\.py)``"), re.compile(r":(?:mod|class|func|meth|data|attr):`~?(galab\.[\w.]+)`")
 #: Groups of entry points, which are no modules, though some have the name of one.
 GROUPS = {table.group for table in vars(registry).values() if isinstance(table, Registry)}
 #: The line that names a new file, and the file's code, in docs/extend.md.
@@ -47,6 +50,7 @@ def missing_names(words: str) -> list[str]:
     return [name for name in names if name not in examples() and not exists(name)]
 
 
+@functools.cache
 def exists(name: str) -> bool:
     """Whether a dotted name is a module, or what one has."""
     parts = name.split(".")
@@ -74,6 +78,17 @@ def test_every_path_exists(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_dotted_name_exists(document: str) -> None:
     assert missing_names(text(document)) == []
+
+
+def test_docstrings_and_comments_name_what_exists() -> None:
+    lost = []
+    for path in SOURCES:
+        words = path.read_text(encoding="utf-8")
+        places = (ROOT, PACKAGE, path.parent)
+        files = [name for name in FILE.findall(words) if not any((place / name).exists() for place in places)]
+        lost += [f"{path.relative_to(ROOT)}: {name}" for name in files]
+        lost += [f"{path.relative_to(ROOT)}: {name}" for name in ROLE.findall(words) if not exists(name)]
+    assert lost == []
 
 
 def test_the_tree_in_the_readme_is_that_of_galab() -> None:

@@ -148,7 +148,10 @@ def unused(means: Means, examples: int) -> NDArray[np.float64]:
 
 
 def gradient_cosine(means: Means, examples: int) -> NDArray[np.float64]:
-    """The cosine of a child's step with minus the gradient at its parents (``gradient_cosine.py``): (P,)."""
+    """The cosine of a child's step with minus the gradient at its parents: (P,).
+
+    See :class:`galab.evaluation.sources.GradientCosineSource`.
+    """
     return means["gradient_cosine"]
 
 

@@ -88,7 +88,8 @@ def test_steps_are_those_of_torch(evolve: Any, small: dict[str, Any], kind: str)
     weights = nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
     lines = read_log(RunFolder(folder).log_path)
     assert [-line["fitness_best"] for line in lines] == pytest.approx(losses, rel=1e-5)
-    assert np.abs(newest_state(folder)["weights"][0] - weights).max() < 1e-7
+    # A wrong step is off by a thousandth; where in memory a batch lies changes the last bit of a product.
+    assert np.abs(newest_state(folder)["weights"][0] - weights).max() < 1e-6
 
 
 def test_the_first_step_is_minus_the_learning_rate_times_the_gradient(evolve: Any) -> None:
