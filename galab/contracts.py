@@ -295,6 +295,9 @@ class VectorStrategy(Protocol):
     float32; a number from which all its random numbers derive, together with the generation; P, the number of members
     of a generation; the step size at the start, in weight units; and what ``--strategy 'NAME(option=value)'`` gives.
 
+    An attribute ``sigma``, a number or one for each weight, is optional: it is logged as ``step_size``. A bad option is
+    refused by a ``ValueError`` in ``__init__``, whose sentence the user reads.
+
     Between two generations the state is everything: two objects with the same arguments and the same state ask for the
     same members to the bit. That is what makes runs resumable, and equal with any number of workers.
     """
@@ -317,8 +320,8 @@ class VectorStrategy(Protocol):
         """Move on.
 
         Args:
-            fitness: (P,) in the order of ``ask``, higher is better. NaN and minus infinity are failures, which count as
-                the worst; at least one is finite.
+            fitness: (P,) in the order of ``ask``, higher is better. NaN marks a failure, which counts as the worst; at
+                least one is finite.
         """
         ...
 

@@ -98,6 +98,8 @@ def program(name: str) -> str:
 
 
 _PLAIN_SECONDS = 10.0
+#: How far a search goes in a generation: the first that a strategy logs is shown.
+_PACE = (("step", "step_size"), ("gradient", "gradient_norm"))
 
 
 class LiveLine:
@@ -143,7 +145,7 @@ class LiveLine:
         parts = [
             f"generation {line['generation']:,}",
             "no fitness" if line["fitness_best"] is None else f"fitness {line['fitness_best']:.4f}",
-            f"step {line['step_size']:.2g}" if "step_size" in line else f"gradient {line['gradient_norm']:.2g}",
+            *[f"{word} {line[name]:.2g}" for word, name in _PACE if line.get(name) is not None][:1],
             f"{line['evaluations_per_second']:,.0f} evaluations/s",
         ]
         if "validation_accuracy" in self._report:

@@ -19,7 +19,7 @@ from galab.genome.develop import Developer
 from galab.genome.initial import tensors_of
 from galab.genome.step_sizes import mean_log_sigma, root_mean_square, sigma
 from galab.genome.weights import Phenotype
-from galab.storage.checkpoints import checkpoint_path
+from galab.storage.checkpoints import checkpoint_path, list_checkpoints
 from galab.storage.groups import runs_below
 from galab.strategies.build import developer, steps_of
 from galab.training.build import own_threads
@@ -44,6 +44,13 @@ class SavedRun(SavedState):
         other.task, other.module = self.task, self.module
         other.founders, other.law = self.founders, self.law
         return other
+
+    @property
+    def generations(self) -> list[int]:
+        """Those of the checkpoints that are still there, in order; of a lone checkpoint its own."""
+        if self.folder is None:
+            return [self.generation]
+        return [generation for generation, _ in list_checkpoints(self.folder.checkpoints)]
 
     @property
     def numbers(self) -> list[int]:

@@ -15,6 +15,30 @@ OWN = """
 from galab.strategies.snes import SNES
 class Own(SNES): ...
 """
+#: A strategy that keeps what it likes to itself.
+WITHOUT_SIGMA = """
+import numpy as np
+
+class Walk:
+    def __init__(self, start, *, run_key, population, sigma, share=0.5):
+        if not 0 < share <= 1:
+            raise ValueError(f"expected a share above 0 and at most 1, got {share}")
+        self.generation, self.centre, self._population = 0, start, population
+
+    def ask(self):
+        grid = np.linspace(-0.1, 0.1, self._population, dtype=np.float32)
+        return self.centre + grid[:, None]
+
+    def tell(self, fitness):
+        self.centre = self.ask()[np.nanargmax(fitness)]
+        self.generation += 1
+
+    def state_dict(self):
+        return {"generation": self.generation, "centre": self.centre}
+
+    def load_state_dict(self, state):
+        self.generation, self.centre = state["generation"], state["centre"]
+"""
 
 
 def test_a_run_is_shown_verified_and_listed_by_its_name(galab: Any) -> None:
@@ -40,6 +64,16 @@ def test_a_sweep_compares_them_with_others_and_with_a_class_from_a_file(galab: A
     out = galab("compare", "runs/swept", "--by", "strategy").out
     for name in ("strategy pgpe", "strategy own.py:Own()", "strategy sgd (gradients)"):
         assert name in out
+
+
+def test_one_without_a_step_size_runs_and_its_line_says_nothing_of_it(galab: Any, sentence: Any) -> None:
+    Path("walk.py").write_text(WITHOUT_SIGMA)
+    said = galab("run", *SMALL, "--strategy", "walk.py:Walk", "--name", "walk")
+    assert "generation 1 | fitness" in said.err
+    assert "step" not in re.search(r"generation 1 \|.*", said.err)[0]
+    assert "every checkpoint follows from the seed and the scores" in galab("verify", "runs/walk").out
+    refused = sentence("run", *SMALL, "--strategy", "walk.py:Walk(share=7)", "--name", "no", code=2)
+    assert "expected a share above 0 and at most 1, got 7" in refused
 
 
 def test_refusals(galab: Any, sentence: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from strategy_names import POPULATIONS
 
 from galab.config import RunConfig, flag
 from galab.config.fields import FIELDS, Fields
@@ -95,10 +96,10 @@ def test_what_strategies_understand_that_ask_for_weight_vectors() -> None:
 
 def test_a_field_that_only_others_understand_is_refused_with_their_names() -> None:
     for strategy, values, said in [
-        ("ga", {"population": 8}, "only --strategy eggroll, openai-es, snes or pgpe understands it; use --children"),
+        ("ga", {"population": 8}, f"only --strategy {POPULATIONS} understands it; use --children"),
         ("ga", {"clip": 1.0}, "got 1.0: only --strategy eggroll, openai-es, sgd or adam understands it; drop it"),
         ("eggroll", {"parents": 9}, "only the genetic algorithm (--strategy ga) understands it; use --population"),
-        ("sgd", {"population": 8}, "only --strategy eggroll, openai-es, snes or pgpe understands it; drop it"),
+        ("sgd", {"population": 8}, f"only --strategy {POPULATIONS} understands it; drop it"),
     ]:
         with pytest.raises(UsageError) as caught:
             RunConfig(strategy=strategy, **values)

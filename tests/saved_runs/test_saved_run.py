@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,15 @@ def test_another_checkpoint_shares_task_and_network(evolve: Any) -> None:
     assert earlier.task is saved.task
     assert earlier.module is saved.module
     assert earlier.numbers != saved.numbers
+
+
+def test_generations_are_those_of_the_checkpoints_that_are_there(evolve: Any, tmp_path: Path) -> None:
+    saved = open_saved(evolve(keep="all"))
+    assert saved.generations == [0, 2, 4, 5]
+    assert [saved.at(generation).generation for generation in saved.generations] == saved.generations
+    alone = tmp_path / "alone.pkl"
+    alone.write_bytes(sorted(saved.home.checkpoints.iterdir())[0].read_bytes())
+    assert open_saved(alone).generations == [open_saved(alone).generation]
 
 
 def test_a_network_with_weights_is_the_callers_own(evolve: Any) -> None:

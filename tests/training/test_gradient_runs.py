@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lab_outcome import GRADIENTS, log_of, merged, newest_state, outcome
+from strategy_names import POPULATIONS
 from torch import nn
 
 from galab.config import RunConfig
@@ -216,7 +217,7 @@ def test_a_descent_that_diverges_keeps_its_last_good_checkpoint(evolve: Any, tmp
         ({"fitness": "tilldeath"}, "got --fitness tilldeath; use cross-entropy or loss, or a strategy that needs no"),
         ({"fitness": "cross-entropy,accuracy"}, "expected a fitness with a gradient with --strategy sgd"),
         ({"fitness": "improvement"}, "expected a fitness with a gradient with --strategy sgd"),
-        ({"population": 8}, "got 8: only --strategy eggroll, openai-es, snes or pgpe understands it; drop it"),
+        ({"population": 8}, f"got 8: only --strategy {POPULATIONS} understands it; drop it"),
         ({"children": 8}, "got 8: only the genetic algorithm (--strategy ga) understands it; drop it"),
         ({"sigma": 0.5}, "expected no --sigma with --strategy sgd, got 0.5"),
         ({"mutate": "layer"}, "expected no --mutate with --strategy sgd, got layer"),
