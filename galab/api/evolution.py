@@ -9,13 +9,16 @@ import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from galab.api.population import Population, filled
+from galab.api.scores import read_scores, sign_of
+from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
 from galab.config.option import understands
@@ -23,13 +26,10 @@ from galab.config.resolve import decide
 from galab.config.spelling import Spelling, spelled
 from galab.contracts import Scores
 from galab.errors import NoViableChildError, UsageError, closest
-from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward
-from galab.evaluation.batched.low_rank import Stack
-from galab.evaluation.es_evaluator import members_at_once, perturbed_parameters
-from galab.evaluation.numeric_profile import warm_up_kernels
+from galab.genome.parameters import choose_evolved, evolved_parameters, runnable
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Layout
-from galab.operators.es_noise import Directions, Noise, Plan, plan_of, size_of
+from galab.operators.es_noise import Directions, Plan, plan_of
 from galab.strategies.evolution import EvolutionStrategy, without_failures
 
 #: How messages write what is called otherwise in ``galab run``.
@@ -105,11 +105,11 @@ class ESOptimizer:
         for generation in range(100):
             population = optimizer.ask()
             optimizer.tell(-((population.outputs(x) - y) ** 2).mean((1, 2)))
-        trained = optimizer.module
 
     Args:
-        module: any ``nn.Module``; it is not changed. The search begins at its weights and stays on its device;
-            parameters with ``requires_grad=False`` are left alone.
+        module: any ``nn.Module``. **It is changed**, as by an optimiser of torch: after every ``tell`` it has the
+            weights of the centre. The search begins at its weights and stays on its device; parameters with
+            ``requires_grad=False`` are left alone.
         population_size: members of a generation.
         sigma: how far members lie from the centre: standard deviation of a weight's noise, in weight units.
         learning_rate: of the optimiser, on the estimated gradient; with ``"sgd"`` and no shaping it means what it
@@ -121,6 +121,7 @@ class ESOptimizer:
             fitness of the worst before.
         antithetic: whether each direction is tried both ways; ``"auto"`` measures which is better.
         seed: key of all randomness.
+        direction: ``"maximize"`` or ``"minimize"`` the fitness.
         options: ``weight_decay``, ``clip``, ``lr_schedule``, ``sigma_schedule``, ``generations`` (how many, for the
             schedules that need it), ``noise_reuse``, ``distribution``, as ``galab run`` has them.
 
@@ -140,18 +141,23 @@ class ESOptimizer:
         reward_shaping_fn: RewardShaping | str | None = None,
         antithetic: bool | str = True,
         seed: int = 0,
+        direction: str = "maximize",
         **options: Any,
     ) -> None:
+        self._sign = sign_of(direction)
+        self._module = module
         shaping = reward_shaping_fn if isinstance(reward_shaping_fn, str) else "raw"
         self._shape = None if reward_shaping_fn is None or isinstance(reward_shaping_fn, str) else reward_shaping_fn
         pairs = antithetic if isinstance(antithetic, str) else "antithetic" if antithetic else "one-sided"
         check_options(options)
-        moved = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        self._layout = Layout(tuple(moved), tuple(tuple(value.shape) for value in moved.values()))
-        if not moved:
+        if not any(value.requires_grad for value in module.parameters()):
             raise UsageError(
                 "expected a module with parameters to train, got none with requires_grad; call requires_grad_() on it"
             )
+        self._template = runnable(module).eval()
+        choose_evolved(self._template)
+        moved = evolved_parameters(self._template)
+        self._layout = Layout(tuple(moved), tuple(tuple(value.shape) for value in moved.values()))
         device = next(iter(moved.values())).device
         start = torch.cat([value.detach().float().flatten() for value in moved.values()]).cpu().numpy()
         with spelled(ARGUMENTS):
@@ -165,7 +171,7 @@ class ESOptimizer:
             law, cache = make(self.config.distribution), self.config.cache_mb << 20
             self._directions = Directions(plan, law, seed, device, cache)
             self._strategy = EvolutionStrategy(self.config, self._layout, start, self._directions, device)
-        self._template = copy.deepcopy(module).eval().requires_grad_(False)
+        self._template.requires_grad_(False)
         self._asked: Population | None = None
         self._last: tuple[Population, int] | None = None
 
@@ -203,18 +209,19 @@ class ESOptimizer:
         """Move the centre.
 
         Args:
-            fitness: one number per member of the last ``ask``, in its order; higher is better, and what is not finite
-                is a failure, which counts as the worst of the others.
+            fitness: one number per member of the last ``ask``, in its order: a list, an array or a tensor. NaN and the
+                worst infinity are failures, which count as the worst of the others.
             failures: why members failed, by their place, where that is known.
 
         Raises:
-            UsageError: ``ask`` was not called, or these are not that many numbers.
+            UsageError: ``ask`` was not called, these are not that many numbers, or the best infinity is among them
+                and the estimate is a mean of scores (``reward_shaping_fn="centred-ranks"`` ranks it first).
             NoViableChildError: not one of them is finite; the centre stays and the same population may be told again.
         """
         if self._asked is None:
             raise UsageError("expected ask() before tell(), got tell(); call ask() and score the population it gives")
-        values = self._numbers(fitness)
-        finite = np.isfinite(values)
+        values = read_scores(fitness, len(self._asked), self._sign)
+        finite = ~np.isnan(values)
         reasons = dict(failures or {})
         reason = f" ({next(iter(reasons.values()))})" if reasons else ""
         generation = self.generation + 1
@@ -229,11 +236,14 @@ class ESOptimizer:
                 "generation %d: %d of %d members have no finite fitness%s; they count as the worst of the others",
                 generation, failed, len(values), reason,
             )  # fmt: skip
-        self._strategy.tell(Scores(self._shaped(np.where(finite, values, np.nan))))
+        with spelled(ARGUMENTS):
+            self._strategy.tell(Scores(self._shaped(values)))
         self._last, self._asked = (self._asked, int(np.argmax(np.where(finite, values, -np.inf)))), None
         step, good = self._strategy.step, values[finite]
         assert step is not None
-        best, mean, deviation = float(good.max()), float(good.mean()), float(good.std())
+        with np.errstate(invalid="ignore"):  # of infinities there is no deviation
+            best, mean, deviation = self._sign * float(good.max()), self._sign * float(good.mean()), float(good.std())
+        filled(self._module, self._strategy.parameters)
         return Told(generation, mean, best, deviation, failed, step.norm, step.change)
 
     def best_member(self) -> nn.Module:
@@ -248,16 +258,27 @@ class ESOptimizer:
         return population[place]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue, as plain data."""
-        centre = {name: value.detach().cpu().numpy().copy() for name, value in self._strategy.parameters.items()}
-        return {"centre": centre, "strategy": self._strategy.state_dict()}
+        """Everything needed to continue, as numbers, texts and tensors: ``torch.load(weights_only=True)`` reads it."""
+        return {
+            "fingerprint": self._fingerprint(),
+            "centre": {name: value.detach().cpu().clone() for name, value in self._strategy.parameters.items()},
+            "strategy": portable(self._strategy.state_dict()),
+        }
+
+    def _fingerprint(self) -> dict[str, Any]:
+        own = self._shape is not None
+        direction = "maximize" if self._sign > 0 else "minimize"
+        made = fingerprint(self.config, direction=direction, own_shaping=own)
+        return {ARGUMENTS.names.get(name, name): value for name, value in made.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state_dict``; the optimiser must have been made with the same arguments.
+        """Continue from ``state_dict``.
 
         Raises:
-            UsageError: the state is that of another network.
+            UsageError: the state is that of another network, or was made with other arguments.
         """
+        if not isinstance(state, Mapping) or not isinstance(state.get("centre"), Mapping):
+            raise UsageError(f"expected what state_dict() of an ESOptimizer gave, got {state!r:.80}")
         shapes = {name: tuple(np.shape(value)) for name, value in state["centre"].items()}
         own = dict(zip(self._layout.names, self._layout.shapes, strict=True))
         if shapes != own:
@@ -266,29 +287,13 @@ class ESOptimizer:
                 f"expected the state of a network like this one, got another (they differ at '{other}': "
                 f"{own.get(other)} here, {shapes.get(other)} there); make the optimiser with the module it came from"
             )
+        check_fingerprint(state, self._fingerprint(), "an ESOptimizer")
+        state = restored(state)
         flat = [np.asarray(state["centre"][name], dtype=np.float32).ravel() for name in self._layout.names]
         self._strategy.load_centre(np.concatenate(flat))
         self._strategy.load_state_dict(state["strategy"])
         self._asked = self._last = None
-
-    def _numbers(self, fitness: Any) -> NDArray[np.float64]:
-        """What was told, as (N,) numbers."""
-        expected = len(self._asked or ())
-        try:
-            values = (
-                fitness.detach().double().cpu().numpy()
-                if isinstance(fitness, Tensor)
-                else np.asarray(fitness if isinstance(fitness, np.ndarray) else [*map(float, fitness)], np.float64)
-            )
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"expected {expected} numbers, one per member of the last ask(), got {error}") from None
-        if values.shape != (expected,):
-            got = f"{len(values)}" if values.ndim == 1 else f"an array of shape {values.shape}"
-            raise UsageError(
-                f"expected {expected} fitness values, one per member of the last ask(), got {got}; give one number for "
-                "each member, in the population's order"
-            )
-        return values
+        filled(self._module, self._strategy.parameters)
 
     def _shaped(self, fitness: NDArray[np.float64]) -> NDArray[np.float64]:
         """The caller's own shaping, where there is one."""
@@ -314,125 +319,3 @@ def _plan(layout: Layout, rank: int | None) -> Plan:
         if len(shape) > 1 and shape[0] > 1 and np.prod(shape[1:]) > 1
     ]
     return plan_of(layout, rank, matrices)
-
-
-#: Examples at once.
-_BLOCK = 1024
-
-
-class Population(Sequence[nn.Module]):
-    """A lazy sequence of networks; memory does not grow with its length.
-
-    It keeps the centre that it lies around, so it stays what it was when the search goes on.
-
-    Args:
-        template: the network, in ``eval()``; it is not changed.
-        centre: name to tensor, not shared with anybody who changes it.
-        directions: the noise.
-        noise: the generation whose noise it is.
-        sigma: the step size, in weight units.
-        members: P.
-        antithetic: whether members 2 q and 2 q + 1 are plus and minus along direction q.
-    """
-
-    def __init__(
-        self,
-        template: nn.Module,
-        centre: Mapping[str, Tensor],
-        directions: Directions,
-        *,
-        noise: int,
-        sigma: float,
-        members: int,
-        antithetic: bool,
-    ) -> None:
-        self._template = template
-        self._centre = centre
-        self._directions = directions
-        self._noise = noise
-        self._sigma = sigma
-        self._members = members
-        self._antithetic = antithetic
-        self._forwards: dict[tuple[object, ...], str] = {}
-
-    def __len__(self) -> int:
-        return self._members
-
-    @overload
-    def __getitem__(self, index: int) -> nn.Module: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[nn.Module]: ...
-
-    def __getitem__(self, index: int | slice) -> nn.Module | list[nn.Module]:
-        """A member as a network of its own, in ``eval()``; each time a new copy."""
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(self._members))]
-        place = range(self._members)[index]
-        return filled(copy.deepcopy(self._template), self.parameters(place))
-
-    def parameters(self, place: int) -> dict[str, Tensor]:
-        """A member's parameters by name, float32.
-
-        Args:
-            place: its place in the population, from 0.
-        """
-        direction, minus = divmod(place, 2) if self._antithetic else (place, 0)
-        ((_, noise),) = self._directions.between(self._noise, direction, direction + 1)
-        stacks = self._stacks(noise, -self._sigma if minus else self._sigma, antithetic=False)
-        return {name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()}
-
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """What every member answers, computed for many members at once and without forming low-rank weights.
-
-        Args:
-            inputs: (B, ...) the same examples for all members.
-
-        Returns:
-            (P, B, outputs), without a gradient.
-        """
-        warm_up_kernels()
-        forward = PERTURBED_FORWARDS[self._forward_for(inputs)]
-        signs = 2 if self._antithetic else 1
-        width = members_at_once(self._template, inputs[:1], min(len(inputs), _BLOCK), self._directions.plan) // signs
-        found: Tensor | None = None
-        with torch.no_grad():
-            for first, noise in self._directions.between(self._noise, 0, self._members // signs):
-                for start in range(0, size_of(noise), width):
-                    part = {name: values.part(start, start + width) for name, values in noise.items()}
-                    stacks = self._stacks(part, self._sigma, antithetic=self._antithetic)
-                    blocks = [forward(self._template, stacks, block) for block in inputs.split(_BLOCK)]
-                    answers = torch.cat(blocks, 1)
-                    if found is None:
-                        found = answers.new_empty(self._members, *answers.shape[1:])
-                    # All plus and then all minus in a chunk; side by side in the population.
-                    sided = answers.unflatten(0, (signs, -1)).transpose(0, 1).flatten(0, 1)
-                    place = signs * (first + start)
-                    found[place : place + len(sided)] = sided
-        assert found is not None
-        return found
-
-    def _stacks(self, noise: Noise, sigma: float, *, antithetic: bool) -> dict[str, Stack]:
-        """Parameters of the members along some directions: all plus and then all minus, or one sign alone."""
-        return perturbed_parameters(self._centre, noise, sigma, antithetic=antithetic)
-
-    def _forward_for(self, inputs: Tensor) -> str:
-        """The way that agrees with the loop over members, found once for each kind of inputs."""
-        key = (inputs.shape[1:], inputs.dtype, inputs.device)
-        if key not in self._forwards:
-            # Members unlike each other, so that a forward that takes one for another is found out.
-            ((_, noise),) = self._directions.between(self._noise, 0, min(2, self._directions.group))
-            stacks = self._stacks(noise, max(self._sigma, 0.1), antithetic=True)
-            probe = inputs if len(inputs) >= 3 else torch.cat([inputs] * 3)
-            with torch.no_grad():
-                self._forwards[key] = choose_perturbed_forward(self._template, stacks, probe[:3])
-        return self._forwards[key]
-
-
-def filled(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
-    """The module, with these values in the parameters that they name."""
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name in parameters:
-                parameter.copy_(parameters[name])
-    return module

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import logging
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from galab.api.scores import read_scores, sign_of
+from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
 from galab.config.option import understands
@@ -19,12 +21,16 @@ from galab.config.traits import needs_behaviour
 from galab.contracts import Scores
 from galab.errors import LethalMutationError, UsageError, closest
 from galab.genome.decoder import Decoder
-from galab.genome.initial import founders_given, founders_of
+from galab.genome.initial import founders_given, founders_of, like_torchs_own
+from galab.genome.parameters import choose_evolved, runnable
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Phenotype, to_float
+from galab.operators.selection import with_best
 from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.training.checkpoint import members_of, members_to_state
+
+logger = logging.getLogger("galab")
 
 
 class Search:
@@ -38,9 +44,12 @@ class Search:
             search.tell([fitness(network) for network in networks])
 
     Args:
-        module: any ``nn.Module``; it is not changed.
+        module: any ``nn.Module``; it is not changed. Parameters with ``requires_grad=False`` are left alone, unless
+            all have it.
         seed: key of all randomness.
-        keep_weights: start from the module's own weights instead of drawing founders as torch would.
+        keep_weights: whether to start from the module's own weights or to draw founders as torch would; None keeps
+            those that torch would not have drawn, such as trained ones.
+        direction: ``"maximize"`` or ``"minimize"`` the fitness.
         hyperparameters: those of ``galab run`` under the headings Population and Mutation, by their names in Python:
             ``parents=8``, ``children=32``, ``sigma=0.02``, ``crossover="row"``, ``granularity="parameter"``, ...
 
@@ -48,14 +57,37 @@ class Search:
         UsageError: a hyperparameter is unknown, out of bounds, or needs to look at the networks' answers.
     """
 
-    def __init__(self, module: nn.Module, *, seed: int = 0, keep_weights: bool = False, **hyperparameters: Any) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        seed: int = 0,
+        keep_weights: bool | None = None,
+        direction: str = "maximize",
+        **hyperparameters: Any,
+    ) -> None:
+        self._sign = sign_of(direction)
         with spelled(PYTHON):
             config = _configured(seed, hyperparameters)
-            founders = founders_given(module, module.state_dict(), seed) if keep_weights else founders_of(module, seed)
+            self._template = runnable(module).eval()
+            choose_evolved(self._template)
+            if keep_weights is None:
+                keep_weights = not like_torchs_own(self._template)
+                if keep_weights:
+                    logger.warning(
+                        "the search begins at the module's own weights; keep_weights=False draws torch's instead"
+                    )
+            founders = (
+                founders_given(self._template, self._template.state_dict(), seed)
+                if keep_weights
+                else founders_of(self._template, seed)
+            )
             self.strategy = GeneticAlgorithm(config, step_size_rule(config, seed))
             births = developer(config, founders, make(config.distribution))
         self.decoder = Decoder(births, self.strategy.pedigree)
-        self._template = copy.deepcopy(module).eval().requires_grad_(False)
+        self._template.requires_grad_(False)
+        own = {"seed": seed, "keep_weights": keep_weights, "direction": direction}
+        self._arguments: dict[str, Any] = own | hyperparameters
         self._slots: list[nn.Module] = []
         self._alive: list[int] = []
         self._asked = 0
@@ -84,22 +116,30 @@ class Search:
             networks.append(self._load(self._slots[index], member))
         return networks
 
-    def tell(self, fitness: Sequence[float]) -> None:
+    def tell(self, fitness: Any) -> None:
         """Select the next parents.
 
         Args:
-            fitness: one number per network of the last ``ask``, in its order; higher is better, NaN is a failure.
+            fitness: one number per network of the last ``ask``, in its order: a list, an array or a tensor. NaN and the
+                worst infinity are failures, the best infinity ranks first.
 
         Raises:
-            UsageError: the number of scores is wrong.
-            NoViableChildError: no score is finite.
+            UsageError: these are not that many numbers.
+            NoViableChildError: all are failures; the same networks may be told again.
         """
-        scores = np.asarray([float(score) for score in fitness], dtype=np.float64)
-        if len(scores) != len(self._alive):
-            raise UsageError(f"expected {len(self._alive)} scores, one per network of the last ask, got {len(scores)}")
+        if not self._asked:
+            raise UsageError("expected ask() before tell(), got tell(); call ask() and score the networks it gives")
+        scores = read_scores(fitness, len(self._alive), self._sign, who="network")
+        failed = int(np.isnan(scores).sum())
+        if failed:
+            logger.warning(
+                "generation %d: %d of %d networks have no finite fitness; they rank last",
+                self.generation + 1, failed, len(scores),
+            )  # fmt: skip
         everyone = np.full(self._asked, np.nan)
-        everyone[self._alive] = np.where(np.isfinite(scores), scores, np.nan)
+        everyone[self._alive] = with_best(scores)
         self.strategy.tell(Scores(everyone))
+        self._asked, self._alive = 0, []
         self.decoder.pin(self.strategy.stock)
 
     def best(self) -> nn.Module:
@@ -108,23 +148,56 @@ class Search:
         return self._load(copy.deepcopy(self._template), best)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue, as plain data."""
+        """Everything needed to continue, as numbers, texts and tensors: ``torch.load(weights_only=True)`` reads it."""
         parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
-        return {"strategy": self.strategy.state_dict(), **members_to_state(parents, self.strategy.births_dtype)}
+        content = {"strategy": self.strategy.state_dict(), **members_to_state(parents, self.strategy.births_dtype)}
+        return {"fingerprint": self._fingerprint(), **portable(content)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state_dict``; the Search must have been made with the same arguments."""
-        self.strategy.load_state_dict(state["strategy"])
+        """Continue from ``state_dict``.
+
+        Raises:
+            UsageError: the Search that it is of was made with other arguments.
+        """
+        check_fingerprint(state, self._fingerprint(), "a Search")
+        content = restored(state)
+        self.strategy.load_state_dict(content["strategy"])
         ids = self.strategy.parents.tolist()
-        self.decoder.adopt(dict(zip(ids, members_of(state), strict=True)))
+        self.decoder.adopt(dict(zip(ids, members_of(content), strict=True)))
         self.decoder.pin(self.strategy.stock)
+        self._asked, self._alive = 0, []
+
+    def _fingerprint(self) -> dict[str, Any]:
+        direction, founders = self._arguments["direction"], self.decoder.developer.founders.sha256
+        return fingerprint(self.strategy.config, direction=direction, founders_sha256=founders)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        asked = self._asked > 0
+        return _made_again, (self._template, self.decoder.layout.names, self._arguments, self.state_dict(), asked)
 
     def _load(self, module: nn.Module, member: Phenotype) -> nn.Module:
         parts = self.decoder.layout.split(to_float(member.weights))
         with torch.no_grad():
             for name, parameter in module.named_parameters():
-                parameter.copy_(torch.from_numpy(parts[name]))
-        return module
+                if name in parts:
+                    parameter.copy_(torch.from_numpy(parts[name]))
+            # Whatever a fitness function did to the last member in this place.
+            for buffer, own in zip(module.buffers(), self._template.buffers(), strict=True):
+                buffer.copy_(own)
+        return module.eval()
+
+
+def _made_again(
+    template: nn.Module, names: tuple[str, ...], arguments: dict[str, Any], state: dict[str, Any], asked: bool
+) -> Search:
+    """A search as it was when it was pickled; a cohort that was asked for is asked for again."""
+    for name, value in template.named_parameters():
+        value.requires_grad_(name in names)
+    search = Search(template, **arguments)
+    search.load_state_dict(state)
+    if asked:
+        search.ask()
+    return search
 
 
 def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:

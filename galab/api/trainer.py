@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from galab.api.evolution import ESOptimizer, Population, Told
+from galab.api.evolution import ESOptimizer, Told
+from galab.api.population import Population
 from galab.errors import NoViableChildError
 
 logger = logging.getLogger("galab")

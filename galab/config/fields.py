@@ -61,7 +61,13 @@ class Fields:
         advanced=True,
     )
     init: str | None = option(
-        None, "Start from the weights in this .pt file (a state_dict).", group=PROBLEM, advanced=True,
+        None, "Start from the weights in this .pt file (a state_dict); own: from those that the module sets itself; "
+        "draw: from torch's law for each layer. When absent: own for a module of yours that sets weights, else draw.",
+        group=PROBLEM, advanced=True,
+    )
+    freeze: str | None = option(
+        None, "Parameters that are not evolved, by name, such as 'features.*,head.bias'; those with "
+        "requires_grad=False never are.", group=PROBLEM, advanced=True,
     )
     origin: str | None = option(
         None, "Start from the parents of another run or checkpoint, as a new run.", group=PROBLEM,

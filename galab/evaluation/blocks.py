@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from galab.contracts import Examples, FreshExamples, ReportsMemoryUse, Task
 from galab.evaluation import numeric_profile
+from galab.genome.parameters import own_dtypes
 from galab.genome.random import Stream, codes, permutation
 
 #: What memories report for each example: how near the nearest is, and its number.
@@ -48,13 +49,20 @@ class Blocks:
         self.task = task
         self.dtype = DTYPES[precision]
         self.device = device
+        # A module that mixes types says itself where it needs which; in bfloat16 all take the precision of the forward.
+        self._own_dtypes = own_dtypes(module) if self.dtype == torch.float32 else {}
         # A copy, so that its float buffers can take the precision of the weights that they meet.
-        self.module = copy.deepcopy(module).to(device=device, dtype=self.dtype)
+        own = copy.deepcopy(module)
+        self.module = own.to(device=device) if self._own_dtypes else own.to(device=device, dtype=self.dtype)
         self.block = len(task.train)
         self.heads = 0
         if reports_usage and isinstance(self.module, ReportsMemoryUse):
             self.module.reports_usage = True
             self.heads = self.module.heads
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """The type in which the module is given the values of a parameter."""
+        return self._own_dtypes.get(name, self.dtype)
 
     def cast(self, inputs: Tensor) -> Tensor:
         """Inputs on the device, in the precision of the forward."""

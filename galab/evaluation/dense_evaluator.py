@@ -242,4 +242,4 @@ class Evaluator:
     def _parameters(self) -> dict[str, Tensor]:
         """The chunk's weights by name, (P, *shape), in the precision of the forward."""
         weights = zip(self._names, self._weights, strict=True)
-        return {name: stack.to(self._blocks.dtype) for name, stack in weights}
+        return {name: stack.to(self._blocks.dtype_of(name)) for name, stack in weights}

@@ -21,6 +21,7 @@ from galab.evaluation.batched.low_rank import GroupProducts, Stack, low_rank
 from galab.evaluation.batched.product_cache import Products
 from galab.evaluation.blocks import DTYPES, Arrays, Blocks, EachExample, one_by_one
 from galab.evaluation.numeric_profile import warm_up_kernels
+from galab.genome.parameters import evolved_parameters, own_dtypes
 from galab.genome.random import table
 from galab.operators.es_noise import DenseNoise, LowRankNoise, Noise, Plan, draw, size_of
 
@@ -39,7 +40,7 @@ def perturbed_parameters(
     sigma: float,
     *,
     antithetic: bool,
-    dtype: torch.dtype = torch.float32,
+    dtype_of: Callable[[str], torch.dtype] = lambda name: torch.float32,
     common: Mapping[str, GroupProducts] | None = None,
 ) -> dict[str, Stack]:
     """The members' parameters: for Q directions all plus and then all minus, or plus alone.
@@ -49,17 +50,17 @@ def perturbed_parameters(
         noise: of the directions.
         sigma: the step size, in weight units; a negative one steps the other way.
         antithetic: whether each direction makes two members.
-        dtype: of the forward.
+        dtype_of: from the name of a parameter to the type that the forward wants it in.
         common: products shared with other chunks.
     """
     found: dict[str, Stack] = {}
     for name, part in noise.items():
         if isinstance(part, DenseNoise):
             step = part.values * sigma
-            found[name] = (centre[name] + (torch.cat([step, -step]) if antithetic else step)).to(dtype)
+            found[name] = (centre[name] + (torch.cat([step, -step]) if antithetic else step)).to(dtype_of(name))
         else:
             where = common.get(name) if common else None
-            base = centre[name].to(dtype)
+            base = centre[name].to(dtype_of(name))
             found[name] = low_rank(base, part.a, part.b, sigma, antithetic=antithetic, common=where)
     return found
 
@@ -296,13 +297,15 @@ class PerturbedEvaluator(RunnerEvaluator):
         pairs: str = "auto",
     ) -> None:
         self.precision = precision
-        self._device, self._dtype = device, DTYPES[precision]
+        self._device = device
+        own = own_dtypes(module) if precision == "float32" else {}
+        self._dtype_of = lambda name: own.get(name, DTYPES[precision])
         self._runner = Runner(
             module, task, precision=precision, device=device, probes=self._probe_members(module, plan, 4)
         )
         batch, compiled = min(batch or len(task.train), len(task.train)), compile == "on"
-        own = self._runner.blocks.module
-        best = members_at_once(own, self._runner.probe, min(batch, _MOST_EXAMPLES), plan, compiled=compiled)
+        own_copy, few = self._runner.blocks.module, min(batch, _MOST_EXAMPLES)
+        best = members_at_once(own_copy, self._runner.probe, few, plan, compiled=compiled)
         self.chunk = chunk + chunk % 2 or best
         self._runner.fit(self.chunk, batch, compiled=compiled)
         if compiled:
@@ -361,7 +364,7 @@ class PerturbedEvaluator(RunnerEvaluator):
         common: Mapping[str, GroupProducts] | None = None,
     ) -> dict[str, Stack]:
         """See :func:`perturbed_parameters`, in the precision of the forward."""
-        return perturbed_parameters(centre, noise, sigma, antithetic=antithetic, dtype=self._dtype, common=common)
+        return perturbed_parameters(centre, noise, sigma, antithetic=antithetic, dtype_of=self._dtype_of, common=common)
 
     def _one_by_one(
         self,
@@ -393,7 +396,7 @@ class PerturbedEvaluator(RunnerEvaluator):
         antithetic: bool = True,
     ) -> dict[str, Stack]:
         """Members that all differ, so that a forward that mixes them up is detected."""
-        centre = {name: value.detach().float().to(self._device) for name, value in module.named_parameters()}
+        centre = {name: value.detach().float().to(self._device) for name, value in evolved_parameters(module).items()}
         noise = draw(plan, table("normal"), 0, 0, 0, count // 2 if antithetic else count)
         moved = {name: part.to(self._device) for name, part in noise.items()}
         common = None if products is None else self._common(moved, products)(0)
@@ -401,7 +404,8 @@ class PerturbedEvaluator(RunnerEvaluator):
 
     def _common(self, noise: Noise, products: Products) -> Callable[[int], dict[str, GroupProducts]]:
         """From a chunk's first direction to where its products are found."""
-        whole = {name: part.b.to(self._dtype) for name, part in noise.items() if isinstance(part, LowRankNoise)}
+        low = {name: part for name, part in noise.items() if isinstance(part, LowRankNoise)}
+        whole = {name: part.b.to(self._dtype_of(name)) for name, part in low.items()}
         return lambda start: {name: GroupProducts(products, name, b, start) for name, b in whole.items()}
 
     def _compile(self, pairs: str, module: nn.Module, plan: Plan) -> None:

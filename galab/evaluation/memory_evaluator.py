@@ -28,6 +28,7 @@ from galab.evaluation.dense_evaluator import Evaluator, Measurements, join_measu
 from galab.evaluation.sources import ChunkedSource, Measured, Part, unknown_squares
 from galab.genome.births import Birth
 from galab.genome.decoder import Decoder
+from galab.genome.parameters import evolved_parameters
 from galab.genome.pedigree import Pedigree
 from galab.genome.weights import SCALE, Phenotype
 from galab.operators.crossover import PerRow
@@ -65,7 +66,7 @@ def _replies_alone(module: nn.Module, inputs: Tensor) -> bool:
     network: Any = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        for parameter in network.parameters():
+        for parameter in evolved_parameters(network).values():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
         replied = network.reply(network.rows(network.stored, network.shown(inputs)), network.classes)
         forwarded = network(inputs)

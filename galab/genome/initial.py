@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import nn
 from galab.contracts import Member
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import Birth
+from galab.genome.parameters import evolved_parameters, frozen_values
 from galab.genome.random import Stream, draw, table
 from galab.genome.weights import Layout, from_float, step
 
@@ -54,11 +55,13 @@ class Founders:
         run_key: the run's key.
         laws: one law per tensor, in the module's order.
         given: (F, G) int32: the stored values of all ``given`` tensors in order; founder i takes row i mod F.
+        frozen: name to the values of a parameter that is not evolved, the same for all individuals.
     """
 
     run_key: int
     laws: tuple[TensorLaw, ...]
     given: NDArray[np.int32]
+    frozen: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -90,7 +93,8 @@ class Founders:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``founders.pkl`` and exported genomes."""
         laws = [[law.name, list(law.shape), law.law, law.scale] for law in self.laws]
-        return {"run_key": self.run_key, "laws": laws, "given": self.given, "sha256": self.sha256}
+        frozen = {"frozen": dict(self.frozen)} if self.frozen else {}
+        return {"run_key": self.run_key, "laws": laws, "given": self.given, "sha256": self.sha256, **frozen}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Founders:
@@ -99,7 +103,8 @@ class Founders:
         Raises:
             CheckpointError: the stored hash does not fit the stored values.
         """
-        founders = cls.of_laws(values["run_key"], values["laws"], np.asarray(values["given"], dtype=np.int32))
+        given = np.asarray(values["given"], dtype=np.int32)
+        founders = cls.of_laws(values["run_key"], values["laws"], given, values.get("frozen"))
         if founders.sha256 != values["sha256"]:
             raise CheckpointError(
                 f"expected founders with hash {values['sha256'][:12]}, got {founders.sha256[:12]}: the file was "
@@ -108,10 +113,16 @@ class Founders:
         return founders
 
     @classmethod
-    def of_laws(cls, run_key: int, laws: list[list[Any]], given: NDArray[np.int32]) -> Founders:
+    def of_laws(
+        cls,
+        run_key: int,
+        laws: list[list[Any]],
+        given: NDArray[np.int32],
+        frozen: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Founders:
         """The recipe from plain rows ``[name, shape, law, scale]``."""
         parsed = tuple(TensorLaw(name, tuple(shape), law, scale) for name, shape, law, scale in laws)
-        return cls(run_key, parsed, given)
+        return cls(run_key, parsed, given, frozen or {})
 
     @property
     def sha256(self) -> str:
@@ -119,19 +130,32 @@ class Founders:
         described = repr((self.run_key, [(law.name, law.shape, law.law, law.scale.hex()) for law in self.laws]))
         tables = "".join(table(law.law).sha256 for law in self.laws if law.law != GIVEN)
         header = f"{described}{tables}{self.given.shape}".encode()
-        return hashlib.sha256(header + self.given.astype("<i4").tobytes()).hexdigest()
+        digest = hashlib.sha256(header + self.given.astype("<i4").tobytes())
+        if self.frozen:
+            digest.update(frozen_hash(self.frozen).encode())
+        return digest.hexdigest()
+
+
+def frozen_hash(values: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 (hex) of the names, types, shapes and bytes of frozen parameters."""
+    digest = hashlib.sha256()
+    for name, array in values.items():
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
 
 
 def founders_of(module: nn.Module, run_key: int) -> Founders:
-    """Founders drawn as torch would initialise this module; tied parameters are one tensor."""
+    """Founders drawn as torch would initialise this module; tied parameters are one tensor, frozen ones stay."""
     drawn = _drawn_laws(module)
     laws, given = [], [np.empty(0, dtype=np.int32)]
-    for name, parameter in module.named_parameters():
+    for name, parameter in evolved_parameters(module).items():
         law, scale = drawn.get(id(parameter), (GIVEN, 0.0))
         laws.append(TensorLaw(name, tuple(parameter.shape), law, scale))
         if law == GIVEN:
             given.append(_fixed_point(name, parameter))
-    return Founders(run_key, tuple(laws), np.concatenate(given)[None])
+    return Founders(run_key, tuple(laws), np.concatenate(given)[None], frozen_values(module))
 
 
 def founders_given(module: nn.Module, state: Mapping[str, torch.Tensor], run_key: int) -> Founders:
@@ -140,8 +164,45 @@ def founders_given(module: nn.Module, state: Mapping[str, torch.Tensor], run_key
     Raises:
         UsageError: a parameter is missing, has another shape, or holds a value outside +-128.
     """
+    return founders_fixed(module, weights_in(module, state)[None], run_key)
+
+
+def like_torchs_own(module: nn.Module) -> bool:
+    """Whether a module's weights may be those that torch gives its layers: False where they lie outside of the law.
+
+    Of uniform weights the largest and the spread are compared, of normal ones the spread, so that torch's own never
+    count as others (eight standard errors).
+    """
+    drawn = _drawn_laws(module)
+    for parameter in evolved_parameters(module).values():
+        law, scale = drawn.get(id(parameter), (GIVEN, 0.0))
+        values = parameter.detach().double()
+        if law == GIVEN or not values.numel():
+            continue
+        if law == "uniform" and float(values.abs().max()) > scale * math.sqrt(3) * (1 + 1e-5):
+            return False
+        # The standard error of a standard deviation of n values: s sqrt((kurtosis - 1) / 4 n); 1.8 uniform, 3 normal.
+        error = math.sqrt((0.8 if law == "uniform" else 2.0) / (4 * values.numel()))
+        spread = float(values.square().mean().sqrt()) / scale
+        if abs(spread - 1) > 8 * error:
+            return False
+    return True
+
+
+def drawn_names(module: nn.Module) -> list[str]:
+    """The evolved parameters of layers for which torch has a law."""
+    drawn = _drawn_laws(module)
+    return [name for name, parameter in evolved_parameters(module).items() if id(parameter) in drawn]
+
+
+def weights_in(module: nn.Module, state: Mapping[str, torch.Tensor]) -> NDArray[np.int32]:
+    """(D,) the evolved weights in a ``state_dict``, in units of 2^-24.
+
+    Raises:
+        UsageError: a parameter is missing, has another shape, or holds a value outside +-128.
+    """
     given = []
-    for name, parameter in module.named_parameters():
+    for name, parameter in evolved_parameters(module).items():
         if name not in state:
             raise UsageError(f"expected the parameter '{name}' among the given weights, got {', '.join(state)}")
         if state[name].shape != parameter.shape:
@@ -150,7 +211,7 @@ def founders_given(module: nn.Module, state: Mapping[str, torch.Tensor], run_key
                 f"got {tuple(state[name].shape)}; choose the model that they were trained with"
             )
         given.append(_fixed_point(name, state[name]))
-    return founders_fixed(module, np.concatenate(given)[None], run_key)
+    return np.concatenate(given)
 
 
 def founders_fixed(module: nn.Module, weights: NDArray[np.int32], run_key: int) -> Founders:
@@ -161,8 +222,8 @@ def founders_fixed(module: nn.Module, weights: NDArray[np.int32], run_key: int) 
         weights: (F, D) int32 in units of 2^-24; founder i is row i mod F.
         run_key: the run's key.
     """
-    laws = tuple(TensorLaw(name, tuple(value.shape), GIVEN) for name, value in module.named_parameters())
-    return Founders(run_key, laws, weights)
+    laws = tuple(TensorLaw(name, tuple(value.shape), GIVEN) for name, value in evolved_parameters(module).items())
+    return Founders(run_key, laws, weights, frozen_values(module))
 
 
 def tensors_of(layout: Layout, member: Member) -> dict[str, torch.Tensor]:

@@ -11,13 +11,12 @@ from torch import nn
 from galab.config.parsing import Call, arguments_for
 from galab.config.registry import MODELS
 from galab.errors import GalabError, UsageError
+from galab.models.check_network import prepare_network, words
 
 GIVEN = {
     "input_shape": "the task says it", "outputs": "the task says it", "hidden": "use --hidden",
     "activation": "use --activation", "run_key": "use --seed",
 }  # fmt: skip
-#: Examples in the trial batch.
-_PROBE = 2
 
 
 def build_model(
@@ -28,10 +27,14 @@ def build_model(
     activation: str = "relu",
     *,
     run_key: int = 0,
+    freeze: str | None = None,
+    torch_seed: int = 0,
+    examples: torch.Tensor | None = None,
 ) -> nn.Module:
-    """The network behind a name (``mlp``) or a reference (``nets.py:Net``), in ``eval()`` and without gradients.
+    """The network behind a name (``mlp``) or a reference (``nets.py:Net``), in ``eval()``.
 
-    The same call gives the same weights, and leaves torch's generator as it was.
+    The same call gives the same weights, and leaves torch's generator as it was. Those parameters are evolved that have
+    ``requires_grad``.
 
     Args:
         name: what the registry of models understands, with arguments in brackets if wanted, ``memory(heads=128)``; it
@@ -42,15 +45,20 @@ def build_model(
         activation: name of the non-linearity.
         run_key: the key of the run; whatever a class makes of it must be parameters or buffers. The class gets those
             of the five that its constructor declares.
+        freeze: patterns of the names of parameters that are not evolved, see
+            :func:`galab.genome.parameters.choose_evolved`.
+        torch_seed: of torch's generator, from which the constructor draws.
+        examples: (B, ...) some inputs, to try it on.
 
     Raises:
-        UsageError: the name is unknown, what is behind it does not fit, or it takes no such arguments.
+        UsageError: the name is unknown, what is behind it does not fit, it takes no such arguments, or two passes
+            differ.
     """
     call, kind = MODELS.parse(name), MODELS.load(name)
     # A class of modules and nothing else: the name may come from a downloaded checkpoint, and must not make us
     # call any function there is.
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
-        raise UsageError(f"model '{name}': expected a subclass of torch.nn.Module, got {_words(kind)}; name a class")
+        raise UsageError(f"model '{name}': expected a subclass of torch.nn.Module, got {words(kind)}; name a class")
     offered: dict[str, Any] = {"input_shape": tuple(input_shape), "outputs": outputs}
     offered |= {"activation": activation, "run_key": run_key}
     if hidden is not None:
@@ -58,7 +66,7 @@ def build_model(
     arguments = arguments_for(call, kind, "model", GIVEN)
     arguments |= _declared(call, kind, offered)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # torch.manual_seed would reseed the GPU too
+        torch.default_generator.manual_seed(torch_seed)  # torch.manual_seed would reseed the GPU too
         try:
             model = kind(**arguments)
         except GalabError:
@@ -67,12 +75,8 @@ def build_model(
             raise UsageError(
                 f"model '{name}': expected its class to build, got {type(error).__name__}: {error}; correct it"
             ) from error
-        model.eval()
-        _refuse_running_statistics(name, model)
-        _probe(name, model, tuple(input_shape), outputs)
-    if next(model.parameters(), None) is None:
-        raise UsageError(f"model '{name}': expected parameters to evolve, got a module without any; add layers")
-    return model.requires_grad_(False)
+        prepare_network(name, model, tuple(input_shape), outputs, freeze=freeze, examples=examples)
+    return model
 
 
 def _declared(call: Call, kind: type[nn.Module], offered: dict[str, Any]) -> dict[str, Any]:
@@ -93,39 +97,3 @@ def _declared(call: Call, kind: type[nn.Module], offered: dict[str, Any]) -> dic
                 f"got a required '{parameter.name}'; give it a default, or a value in brackets"
             )
     return arguments
-
-
-def _refuse_running_statistics(name: str, model: nn.Module) -> None:
-    for path, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
-            raise UsageError(
-                f"model '{name}': expected no running statistics (evolution never updates them), "
-                f"got {type(module).__name__} at '{path}'; use GroupNorm"
-            )
-
-
-def _probe(name: str, model: nn.Module, input_shape: tuple[int, ...], outputs: int) -> None:
-    """Show the network a batch of zeros and compare the shape of its answer."""
-    shape, expected = (_PROBE, *input_shape), (_PROBE, outputs)
-    try:
-        with torch.no_grad():
-            answer = model(torch.zeros(shape))
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(
-            f"model '{name}': expected it to take inputs of shape {shape} (the task's), "
-            f"got {type(error).__name__}: {reason}; use a model for that shape"
-        ) from error
-    got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else _words(answer)
-    if got != expected:
-        raise UsageError(
-            f"model '{name}': expected outputs of shape {expected} for inputs of shape {shape}, got {got}; "
-            f"make it end in {outputs} outputs"
-        )
-
-
-def _words(thing: Any) -> str:
-    """What a thing is, in short: a class or function by its name, anything else by its type."""
-    if inspect.isclass(thing):
-        return f"the class {thing.__name__}"
-    return f"the function {thing.__name__}" if inspect.isroutine(thing) else f"an object of type {type(thing).__name__}"

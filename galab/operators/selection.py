@@ -273,6 +273,15 @@ def rank(
     return order[np.argsort(-score[order], kind="stable")]
 
 
+#: What a score of plus infinity counts as: it ranks first, and means, differences and squares of scores stay numbers.
+BEST = 2.0**480
+
+
+def with_best(fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores with :data:`BEST` in the place of plus infinity."""
+    return np.where(fitness == np.inf, BEST, fitness)
+
+
 #: Stands for a score that is not finite: worse than any, yet the mean of two of them does not overflow.
 _FAILED = np.finfo(np.float32).min / 4
 #: Cases looked at together; only the speed depends on it.
@@ -305,7 +314,7 @@ class Lexicase:
         if places == len(candidates.order):
             return candidates.order.copy()
         cases = candidates.cases[candidates.order]
-        cases = np.where(np.isfinite(cases), cases, np.float32(_FAILED))
+        cases = np.where(np.isfinite(cases), cases, np.where(cases == np.inf, -_FAILED, _FAILED).astype(np.float32))
         epsilon = _epsilon(cases)
         n_cases = cases.shape[1]
         left = np.arange(len(cases))

@@ -23,6 +23,7 @@ from galab.genome import quantile_tables
 from galab.genome.births import NO_PARENT, Birth
 from galab.genome.develop import develop_all
 from galab.genome.initial import GIVEN, Founders
+from galab.genome.parameters import frozen_parameters
 from galab.genome.random import Table, table
 from galab.genome.weights import Layout, Phenotype
 from galab.saved_runs.saved_run import SavedRun
@@ -93,6 +94,7 @@ def genome_of(saved: SavedRun, member: int | None = None, *, keyframe: bool = Fa
         "layout": saved.state["layout"],
         "task": saved.state["task"],
         "buffers": {name: [str(value.dtype), list(value.shape), _packed(value)] for name, value in buffers.items()},
+        **({"frozen": saved.state["frozen"]} if "frozen" in saved.state else {}),
     }
     if keyframe:
         return content | {"weights": _packed(individual.weights), "log_sigma": _packed(individual.log_sigma)}
@@ -226,7 +228,8 @@ def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
 def _state_dict(saved: SavedRun, individual: Member) -> dict[str, torch.Tensor]:
     """What the network's own ``state_dict`` holds: tied parameters under both names, transient buffers not at all."""
     buffers = {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
-    values = {**buffers, **saved.tensors(individual)}
+    frozen = {name: value.detach() for name, value in frozen_parameters(saved.module).items()} if saved.frozen else {}
+    values = {**buffers, **frozen, **saved.tensors(individual)}
     # Clones, because safetensors refuses two names for one memory.
     return {key: values[name].clone() for key, name in saved.state["state_names"].items()}
 

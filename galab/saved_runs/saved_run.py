@@ -75,7 +75,7 @@ class SavedRun(SavedState):
         return candidates_of(self.state)[self.place(member)]
 
     def module_with(self, member: Member) -> nn.Module:
-        """A network of the caller's own with a member's weights."""
+        """A network of the caller's own with a member's weights; ``requires_grad`` is set if some are frozen."""
         module = self.new_module()
         module.load_state_dict(self.tensors(member), strict=False)
         return module

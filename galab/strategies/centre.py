@@ -23,6 +23,9 @@ from galab.contracts import Cohort
 from galab.errors import closest
 from galab.genome.weights import Layout
 
+#: The largest score that a score log holds; plus infinity counts as it.
+LARGEST = np.finfo(np.float32).max
+
 
 def record_dtype(population: int) -> np.dtype[Any]:
     """A row of the score log: everything that is needed to repeat a generation, but for the seeds.
@@ -47,9 +50,28 @@ def record_of(generation: int, planned: int | None, fitness: NDArray[np.floating
 
 
 def as_recorded(fitness: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(P,) as the score log has it, so that a replay computes with the same numbers."""
-    with np.errstate(over="ignore"):  # what is too large for it is a failure like any other
-        return fitness.astype(np.float32)
+    """(P,) as the score log has it, so that a replay computes with the same numbers.
+
+    What is too small for float32 is a failure like any other; what is too large, plus infinity as well, is its largest
+    number.
+    """
+    with np.errstate(over="ignore"):
+        recorded = fitness.astype(np.float32)
+    return np.where(recorded == np.inf, LARGEST, recorded)
+
+
+def refuse_infinite(fitness: NDArray[np.float32]) -> None:
+    """Refuse a fitness of plus infinity where scores are averaged: it would be all that counts.
+
+    Raises:
+        UsageError: one is that large.
+    """
+    found = np.flatnonzero(fitness == LARGEST)
+    if len(found):
+        raise OptionError(
+            "expected a fitness below 3.4e38 where scores are averaged, got plus infinity of member {place}; bound the "
+            "fitness, as in min(f, 1e6), or take {shaping:centred-ranks}, where the best ranks first", place=found[0],
+        )  # fmt: skip
 
 
 class TorchCentre:

@@ -31,7 +31,7 @@ from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import NoViableChildError
 from galab.genome.weights import Layout
 from galab.operators.es_noise import DenseNoise, Directions, LowRankNoise
-from galab.strategies.centre import TorchCentre, as_recorded, record_of
+from galab.strategies.centre import TorchCentre, as_recorded, record_of, refuse_infinite
 from galab.strategies.survival import all_failed_message, answered_cohort, check_scores_told
 
 
@@ -63,7 +63,7 @@ def estimate(
 def _weighted_sum(noise: LowRankNoise | DenseNoise, weights: Tensor) -> Tensor:
     """sum_q weights[q] E_q: the tensor as an (m, n) matrix, or flat."""
     if isinstance(noise, DenseNoise):
-        return weights @ noise.values.flatten(1)
+        return weights @ noise.values.reshape(len(weights), -1)
     count, rows, rank = noise.a.shape
     left = noise.a * (weights / rank**0.5).view(-1, 1, 1)
     # All directions and ranks side by side: (m, Q r) times (Q r, n).
@@ -113,6 +113,9 @@ def _about_group_means(fitness: Fitness, groups: int) -> Fitness:
 
 #: By the names that ``--shaping`` takes; ``sign`` works on pairs and is applied in :func:`pair_weights`.
 SHAPINGS: dict[str, Shaping] = {"raw": raw, "z-score": z_score, "centred-ranks": centred_ranks, "sign": raw}
+
+#: Those that make sums of scores.
+AVERAGED = ("raw", "z-score")
 
 
 def pair_weights(scores: Fitness, *, sign: bool = False) -> Fitness:
@@ -240,6 +243,8 @@ class EvolutionStrategy(TorchCentre):
         fitness = as_recorded(scores.fitness)
         if not np.isfinite(fitness).any():
             raise NoViableChildError(all_failed_message(cohort, scores, "members", "--sigma or --lr"))
+        if self.config.shaping in AVERAGED:
+            refuse_infinite(fitness)
         record = record_of(cohort.generation, self.planned, fitness)
         self._update(cohort.generation, without_failures(fitness.astype(np.float64)))
         self.generation = cohort.generation

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +18,12 @@ from galab.errors import UsageError
 from galab.evaluation import numeric_profile as tracebacks
 from galab.evaluation.fitness import COMPUTED, NEEDS, require_classes
 from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, warm_up_kernels
-from galab.genome.initial import Founders, founders_given, founders_of
+from galab.genome.initial import Founders
+from galab.genome.parameters import set_frozen
 from galab.genome.random import Table, table
 from galab.models import build_model
 from galab.tasks import Classification, load_task
+from galab.training.initial_weights import initial_founders
 from galab.training.search import RunComponents, Search, SearchInputs, SharedByTrials
 
 
@@ -39,7 +40,7 @@ def own_threads() -> Iterator[None]:
 def network_and_task(config: RunConfig, shared: SharedByTrials | None = None) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it."""
     task = task_of(config, shared)
-    return network_of(config, task.input_shape, task.outputs), task
+    return network_of(config, task.input_shape, task.outputs, examples=task.train.inputs), task
 
 
 def task_of(config: RunConfig, shared: SharedByTrials | None = None) -> Task:
@@ -53,17 +54,26 @@ def task_of(config: RunConfig, shared: SharedByTrials | None = None) -> Task:
     return task
 
 
-def network_of(config: RunConfig, input_shape: Sequence[int], outputs: int) -> nn.Module:
+def network_of(
+    config: RunConfig,
+    input_shape: Sequence[int],
+    outputs: int,
+    *,
+    torch_seed: int = 0,
+    examples: torch.Tensor | None = None,
+) -> nn.Module:
     """The network of a configuration.
 
     Args:
         config: names it.
         input_shape: of one example.
         outputs: how many it has.
+        torch_seed: of torch's generator, from which a constructor draws.
+        examples: (B, ...) some inputs, to try it on.
     """
     return build_model(
         config.model, tuple(input_shape), outputs, hidden_sizes(config.hidden), config.activation,
-        run_key=config.seed or 0,
+        run_key=config.seed or 0, freeze=config.freeze, torch_seed=torch_seed, examples=examples,
     )  # fmt: skip
 
 
@@ -98,12 +108,10 @@ def build(
     _check_memories(config, module)
     prepare_device(config.device)
     torch.set_num_threads(config.threads)
-    if founders is None and config.init is not None:
-        weights = _read_weights(Path(config.init))
-        founders = founders_given(module, weights, run_key)
-        _take_buffers(module, weights)
-    elif founders is None:
-        founders = founders_of(module, run_key)
+    if founders is None:
+        founders = initial_founders(config, module, lambda seed: _built_again(config, task, seed))
+    elif founders.frozen:
+        set_frozen(module, founders.frozen, config.model)
     law = table(config.distribution) if law is None else law
     inputs = SearchInputs(config, task, module, founders, law, shared or SharedByTrials())
     search: Search = load_reference(kind_of(config.strategy).search).build(inputs)
@@ -119,16 +127,9 @@ def profile_of(components: RunComponents) -> dict[str, Any]:
     return numeric_profile(device=config.device, precision=config.precision, threads=config.threads, **numerics)
 
 
-def _take_buffers(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """A trained network is its parameters and its buffers."""
-    for name, buffer in module.named_buffers():
-        if name in weights:
-            if weights[name].shape != buffer.shape:
-                raise UsageError(
-                    f"expected the given buffer '{name}' to have shape {tuple(buffer.shape)}, got "
-                    f"{tuple(weights[name].shape)}; choose the model that it was made with"
-                )
-            buffer.copy_(weights[name])
+def _built_again(config: RunConfig, task: Task, torch_seed: int) -> nn.Module:
+    """The network once more, as its constructor makes it under another seed of torch's generator."""
+    return network_of(config, task.input_shape, task.outputs, torch_seed=torch_seed)
 
 
 def _check_metrics(config: RunConfig, task: Task) -> None:
@@ -163,20 +164,3 @@ def _check_memories(config: RunConfig, module: nn.Module) -> None:
         raise UsageError(
             f"expected a network of memories with {option}, got --model {config.model}; use --model memory, or drop it"
         )
-
-
-def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
-    """A ``state_dict`` from a ``.pt`` file, read without running code."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"expected weights at '{path}' (--init), found no file; check the path") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"expected --init '{path}' to be a state_dict saved by torch.save, got: {reason}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UsageError(
-            f"expected --init '{path}' to hold a state_dict (name to tensor), got {type(state).__name__}; "
-            "save it with torch.save(module.state_dict(), path)"
-        )
-    return state

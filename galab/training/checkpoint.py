@@ -20,7 +20,8 @@ from galab.config.strategy_kinds import kind_of
 from galab.contracts import Member, SeedDependent, Task
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
-from galab.genome.initial import Founders
+from galab.genome.initial import Founders, frozen_hash
+from galab.genome.parameters import evolved_parameters
 from galab.genome.weights import Gene, Layout, Phenotype, from_float
 from galab.operators.es_noise import WeightVector
 from galab.storage import pickle_format
@@ -77,6 +78,7 @@ def capture(
         "champion": asdict(champion),
         "founders": components.founders.sha256,
         "lineage": lineage,
+        **({"frozen": frozen_hash(components.founders.frozen)} if components.founders.frozen else {}),
     }
 
 
@@ -118,7 +120,7 @@ def check_layout(layout: Layout, module: torch.nn.Module, name: str) -> None:
     Raises:
         UsageError: a parameter is missing, superfluous or of another shape.
     """
-    expected = tuple((parameter, tuple(value.shape)) for parameter, value in module.named_parameters())
+    expected = tuple((parameter, tuple(value.shape)) for parameter, value in evolved_parameters(module).items())
     got = tuple(zip(layout.names, layout.shapes, strict=True))
     if got != expected:
         different = next((part for part in (*expected, *got) if part not in expected or part not in got), got[0])

@@ -27,6 +27,7 @@ from galab.evaluation.sources import GenomeSource, GradientCosineSource
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decoder import Decoder
 from galab.genome.initial import GIVEN, Founders
+from galab.genome.parameters import own_dtypes
 from galab.genome.pedigree import Pedigree
 from galab.genome.weights import Phenotype
 from galab.strategies.build import developer, genetic_class, rank_of, step_size_rule
@@ -272,7 +273,8 @@ def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator, Examp
         return twin.evaluator, twin.executor.examples
     evaluator: Evaluator | DeltaEvaluator
     layout, device = inputs.founders.layout, torch.device(config.device)
-    if is_low_rank(config):
+    # Of parameters of several types children are formed: products are shared in one type.
+    if is_low_rank(config) and not own_dtypes(inputs.module):
         evaluator = DeltaEvaluator(
             inputs.module, layout, inputs.task,
             chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,

@@ -23,6 +23,7 @@ from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Member, ReportsMemoryUse, Scores
 from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of
+from galab.genome.parameters import evolved_parameters
 from galab.genome.step_sizes import mean_log_sigma, sigma
 from galab.genome.weights import Layout
 from galab.models import memory_metrics
@@ -287,7 +288,7 @@ class MemoryRecords:
         network = self._module
         with torch.inference_mode():
             values = tensors_of(self._layout, member)
-            for name, parameter in network.named_parameters():
+            for name, parameter in evolved_parameters(network).items():
                 parameter.copy_(values[name])
             assert isinstance(network, ReportsMemoryUse)
             return network.vectors().numpy(), network.nearness(self._inputs).numpy()

@@ -6,6 +6,7 @@ run's own data, a network of the same shape) are made in one place.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,8 @@ from galab.config.run_config import RunConfig
 from galab.contracts import Task
 from galab.errors import CheckpointError, UsageError
 from galab.evaluation.numeric_profile import resolve_device
-from galab.genome.initial import Founders
+from galab.genome.initial import Founders, frozen_hash
+from galab.genome.parameters import evolve_also, frozen_values, set_frozen
 from galab.genome.random import Table, table
 from galab.genome.weights import Layout
 from galab.storage import checkpoints
@@ -139,11 +141,39 @@ class SavedState:
         Raises:
             UsageError: the network is code that is not trusted, or has changed its shape.
         """
+        module = self._constructed()
+        set_frozen(module, self.frozen, str(self.path))
+        return module
+
+    def _constructed(self) -> nn.Module:
+        """The network as its constructor makes it, with the run's buffers."""
         trust_rules.check(self.config, trust=self.trust, names=["model"])
         fits = self.state["task"]
         module = network_of(self.config, tuple(fits["input_shape"]), fits["outputs"])
+        evolve_also(module, self.layout.names)
         fit_network(module, self.layout, self.state["buffers"], str(self.path))
         return module
+
+    @cached_property
+    def frozen(self) -> Mapping[str, NDArray[Any]]:
+        """Name to the values of each parameter that the run does not evolve.
+
+        They lie in the run folder; those of a lone checkpoint are as the constructor makes them, if that is still so.
+
+        Raises:
+            CheckpointError: they are not the run's.
+        """
+        wanted = self.state.get("frozen")
+        if wanted is None:
+            return {}
+        values = self.founders.frozen if self.folder is not None else frozen_values(self._constructed())
+        if frozen_hash(values) != wanted:
+            raise CheckpointError(
+                f"expected the frozen parameters that '{self.path}' was made with, got other values: the model's "
+                "constructor gives others now, or the folder holds another run's; open the checkpoint in its own run "
+                "folder, which keeps them"
+            )
+        return values
 
     @cached_property
     def founders(self) -> Founders:

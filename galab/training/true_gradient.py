@@ -14,6 +14,7 @@ from torch.func import functional_call
 from galab.config.parsing import SMOOTH
 from galab.contracts import Examples, Task
 from galab.genome.initial import tensors_of
+from galab.genome.parameters import own_dtypes
 from galab.genome.weights import Layout
 from galab.operators.es_noise import WeightVector
 
@@ -30,6 +31,7 @@ class TrueGradient:
 
     def __init__(self, module: nn.Module, task: Task, base: str, device: torch.device) -> None:
         self._module = copy.deepcopy(module).to(device)
+        self._dtypes = own_dtypes(module)
         self._task = task
         self._device = device
         self._smooth = base in SMOOTH
@@ -69,7 +71,8 @@ class TrueGradient:
         weights = {name: value.detach().clone().requires_grad_() for name, value in centre.items()}
         inputs = examples.inputs.float() if examples.inputs.is_floating_point() else examples.inputs
         with torch.enable_grad():
-            outputs = functional_call(self._module, weights, (inputs,)).unsqueeze(0)
+            given = {name: value.to(self._dtypes.get(name, value.dtype)) for name, value in weights.items()}
+            outputs = functional_call(self._module, given, (inputs,)).unsqueeze(0)
             sums = self._task.measure(outputs, examples.targets)
             loss = sums["loss"].sum() / len(examples)
             found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)

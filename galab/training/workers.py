@@ -17,6 +17,7 @@ from galab.evaluation.executors.worker import require_children
 from galab.evaluation.executors.worker_pool import WorkerPool
 from galab.evaluation.numeric_profile import differences
 from galab.genome.initial import Founders
+from galab.genome.parameters import evolve_also
 from galab.genome.random import Table
 from galab.training.build import build, network_and_task, profile_of
 from galab.training.checkpoint import buffers_of, versions
@@ -100,6 +101,7 @@ class WorkerSearchFactory:
                 "expected a worker to find the code and the data that the run began with, got others: they were "
                 "changed meanwhile; put them back and resume the run"
             )
+        evolve_also(module, self.founders.layout.names)
         fit_network(module, self.founders.layout, self.buffers, "the run")
         components = build(self.config, module, task, law=self.law, founders=self.founders)
         different = differences(self.profile, profile_of(components))

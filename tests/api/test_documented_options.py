@@ -26,10 +26,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 ARGUMENTS: dict[str, Any] = {
     "population_size": 8, "sigma": 0.5, "learning_rate": 0.5, "rank": None, "optimizer": "adam",
     "reward_shaping_fn": "centred-ranks", "antithetic": False, "seed": 4,
+    "direction": "minimize",
 }  # fmt: skip
 HYPERPARAMETERS: dict[str, Any] = {
     "parents": 4, "children": 16, "sigma": 0.5, "crossover": "row", "granularity": "parameter", "seed": 3,
-    "keep_weights": True,
+    "keep_weights": True, "direction": "minimize",
 }  # fmt: skip
 
 

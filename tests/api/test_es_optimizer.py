@@ -16,7 +16,6 @@ from torch import nn
 import galab
 from galab import ESOptimizer
 from galab.errors import NoViableChildError, UsageError
-from galab.storage import pickle_format
 
 X = torch.linspace(-1, 1, 6 * 40).view(40, 6).sin()
 
@@ -115,13 +114,16 @@ def test_several_members_can_be_kept_and_a_population_outlives_its_generation() 
         population[16]
 
 
-def test_the_module_is_not_changed_and_torch_draws_nothing() -> None:
+def test_the_module_has_the_weights_of_the_centre_and_torch_draws_nothing() -> None:
     module = network()
     before, state = vector(module).clone(), torch.random.get_rng_state()
     optimizer = ESOptimizer(module, population_size=8)
-    searched(2, optimizer)
+    optimizer.ask()
     assert torch.equal(vector(module), before)
+    searched(2, optimizer)
+    assert torch.equal(vector(module), vector(optimizer.module))
     assert module.training
+    assert all(value.requires_grad for value in module.parameters())
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not torch.equal(vector(optimizer.module), before)
     current = optimizer.current_parameters()
@@ -132,9 +134,11 @@ def test_the_module_is_not_changed_and_torch_draws_nothing() -> None:
 def test_frozen_parameters_stay_and_tied_ones_stay_tied() -> None:
     module = network()
     module[0].requires_grad_(False)
+    before = [value.detach().clone() for value in module.parameters()]
     optimizer = searched(3, ESOptimizer(module, population_size=8))
-    assert torch.equal(optimizer.module[0].weight, module[0].weight)
-    assert not torch.equal(optimizer.module[2].weight, module[2].weight)
+    for trained in (optimizer.module, module):
+        assert torch.equal(trained[0].weight, before[0])
+        assert not torch.equal(trained[2].weight, before[2])
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     tied[1].weight = tied[0].weight
     member = ESOptimizer(tied, population_size=4).ask()[0]
@@ -151,10 +155,10 @@ def test_one_seed_gives_one_search_and_another_gives_another() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd(momentum=0.9)", "adam"])
 def test_it_continues_from_its_state_which_is_plain_data(optimizer: str, tmp_path) -> None:
     first = searched(3, optimizer=optimizer)
-    pickle_format.dump(first.state_dict(), tmp_path / "state.pkl")
+    torch.save(first.state_dict(), tmp_path / "state.pkl")
     assert pickle.loads(pickle.dumps(first.state_dict())).keys() == first.state_dict().keys()
     second = searched(0, optimizer=optimizer)
-    second.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
+    second.load_state_dict(torch.load(tmp_path / "state.pkl", weights_only=True))
     assert second.generation == 3
     assert torch.equal(vector(searched(3, first).module), vector(searched(3, second).module))
     with pytest.raises(UsageError, match=r"another \(they differ at '0.weight': \(5, 6\) here, \(2, 6\) there\)"):
@@ -190,7 +194,7 @@ def test_failures_count_as_the_worst_and_are_told(caplog: pytest.LogCaptureFixtu
     failing.ask()
     worst.ask()
     with caplog.at_level(logging.WARNING, logger="galab"):
-        told = failing.tell(np.where(values % 5 == 4, math.inf, values))
+        told = failing.tell(np.where(values % 5 == 4, -math.inf, values))
     worst.tell(np.where(values % 5 == 4, 0.0, values))
     assert torch.equal(vector(failing.module), vector(worst.module))
     assert told.failures == 3
@@ -215,7 +219,7 @@ def test_wrong_calls_are_one_sentence() -> None:
     for wrong, said in [
         ([0.0] * 15, "expected 16 fitness values, .* got 15"),
         (torch.zeros(16, 2), r"got an array of shape \(16, 2\)"),
-        (["a"] * 16, "expected 16 numbers"),
+        (["a"] * 16, "expected a number as the fitness of each member, got an object of type str at place 0"),
     ]:
         with pytest.raises(UsageError, match=said):
             optimizer.tell(wrong)

@@ -10,7 +10,7 @@ import torch
 from evolution_games import LAYOUT, all_formed, members, play, strategy
 
 from galab.contracts import Scores
-from galab.errors import GalabError, NoViableChildError
+from galab.errors import GalabError, NoViableChildError, UsageError
 from galab.strategies.evolution import EvolutionStrategy, odd_even_energy
 
 D = LAYOUT.size
@@ -70,13 +70,39 @@ def test_the_record_is_the_generations_scores_as_the_update_used_them() -> None:
 def test_failures_count_as_the_worst_member() -> None:
     fitness = np.random.Generator(np.random.Philox(0)).normal(size=16)
     centres = []
-    for bad in (fitness.min(), np.nan, np.inf, -np.inf, 1e39):  # the last is infinite in float32
+    for bad in (fitness.min(), np.nan, -np.inf, -1e39):  # the last is infinite in float32
         es = strategy()
         es.ask()
         es.tell(Scores(np.where(np.arange(16) == 5, bad, fitness)))
         centres.append(es.centre)
     assert all(np.array_equal(centre, centres[0]) for centre in centres)
     assert np.abs(centres[0]).max() > 0
+
+
+@pytest.mark.parametrize("shaping", ["centred-ranks", "sign"])
+def test_plus_infinity_ranks_first(shaping: str) -> None:
+    fitness = np.random.Generator(np.random.Philox(0)).normal(size=16)
+    centres = []
+    for best in (1e6, np.inf, 1e39):
+        es = strategy(shaping=shaping)
+        es.ask()
+        record = es.tell(Scores(np.where(np.arange(16) == 5, best, fitness))).records[0]
+        assert np.isfinite(record["fitness"]).all()
+        centres.append(es.centre)
+    assert all(np.array_equal(centre, centres[0]) for centre in centres)
+
+
+@pytest.mark.parametrize("shaping", ["raw", "z-score"])
+def test_plus_infinity_is_refused_where_scores_are_averaged(shaping: str) -> None:
+    es = strategy(shaping=shaping)
+    before = es.centre
+    es.ask()
+    fitness = np.arange(16.0)
+    with pytest.raises(UsageError, match=r"got plus infinity of member 5; bound .* --shaping centred-ranks"):
+        es.tell(Scores(np.where(np.arange(16) == 5, np.inf, fitness)))
+    assert np.array_equal(es.centre, before)
+    es.tell(Scores(fitness))
+    assert es.generation == 1
 
 
 def test_a_generation_in_which_all_failed_is_not_counted() -> None:

@@ -12,7 +12,6 @@ from torch import nn
 import galab
 from galab.api.genetic import Search
 from galab.errors import GalabError, NoViableChildError, UsageError
-from galab.storage import pickle_format
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INPUTS = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -101,12 +100,14 @@ def test_elites_are_scored_again_with_the_children():
     assert bits(search.ask()[-1]) == best
 
 
-def test_nan_and_infinity_are_failures():
+def test_nan_and_minus_infinity_are_failures_and_plus_infinity_ranks_first(caplog):
     search = small()
     networks = search.ask()
-    expected = bits(networks[2])
+    expected = bits(networks[1])
     search.tell([np.nan, np.inf, -5.0, -np.inf, np.nan, -9.0])
     assert bits(search.best()) == expected
+    assert "generation 1: 3 of 6 networks have no finite fitness; they rank last" in caplog.text
+    assert np.isfinite(search.strategy.parent_fitness).all()
     assert len(search.strategy.parents) == 2
     search.ask()
     with pytest.raises(NoViableChildError, match="generation 2: not one of 6 children"):
@@ -117,7 +118,7 @@ def test_nan_and_infinity_are_failures():
 def test_the_wrong_number_of_scores_is_refused(scores):
     search = small()
     search.ask()
-    with pytest.raises(UsageError, match=f"expected 6 scores, one per network of the last ask, got {len(scores)}"):
+    with pytest.raises(UsageError, match=rf"expected 6 fitness values, one per network .*, got {len(scores)}"):
         search.tell(scores)
     search.tell([1.0] * 6)
 
@@ -157,10 +158,10 @@ def test_a_state_that_was_saved_continues_as_if_nothing_had_happened(options, tm
 
     for _ in range(6):
         play(unbroken)
-    pickle_format.dump(unbroken.state_dict(), tmp_path / "state.pkl")
+    torch.save(unbroken.state_dict(), tmp_path / "state.pkl")
     resumed = small(**options)
     play(resumed)
-    resumed.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
+    resumed.load_state_dict(torch.load(tmp_path / "state.pkl", weights_only=True))
     assert resumed.generation == 6
     assert bits(resumed.best()) == bits(unbroken.best())
     for _ in range(6):

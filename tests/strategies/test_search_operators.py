@@ -14,7 +14,6 @@ from galab.config.registry import CROSSOVERS, MUTATIONS, SELECTIONS, STEP_SIZE_R
 from galab.config.traits import CONTROLS, MEMORY_OPERATORS
 from galab.genome.step_sizes import GRANULARITIES
 from galab.models.memory import Memory
-from galab.storage import pickle_format
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,10 +112,10 @@ def test_a_state_that_was_saved_continues_as_if_nothing_had_happened(options: di
             hunt.tell([-loss(network) for network in hunt.ask()])
 
     play(unbroken, 4)
-    pickle_format.dump(unbroken.state_dict(), tmp_path / "state.pkl")
+    torch.save(unbroken.state_dict(), tmp_path / "state.pkl")
     resumed = search(**options)
     play(resumed, 1)
-    resumed.load_state_dict(pickle_format.load(tmp_path / "state.pkl"))
+    resumed.load_state_dict(torch.load(tmp_path / "state.pkl", weights_only=True))
     for _ in range(4):
         play(unbroken, 1)
         play(resumed, 1)

@@ -242,7 +242,9 @@ def folded(module: nn.Module, parameters: Parameters, inputs: Tensor) -> Tensor:
     members = next(iter(parameters.values())).shape[0]
     fold = Fold(members, inputs.shape[0])
     # Stand-ins without memory: a function that misses its rule fails on them instead of using one member's weights.
-    stand_ins = {name: torch.empty(stack.shape[1:], device="meta") for name, stack in parameters.items()}
+    stand_ins = {
+        name: torch.empty(stack.shape[1:], device="meta", dtype=stack.dtype) for name, stack in parameters.items()
+    }
     stacks = {id(stand_ins[name]): stack for name, stack in parameters.items()}
     with _FoldedMode(fold, stacks):
         outputs = functional_call(module, stand_ins, (inputs,))
@@ -317,10 +319,12 @@ def first_that_agrees(forwards: Mapping[str, Callable[[Tensor], Tensor]], probes
 
 def _agree(got: Tensor, expected: Tensor) -> bool:
     """Whether two results are the same but for rounding, measured by the largest: small outputs are no agreement."""
-    tolerance = 1e-4 if expected.dtype == torch.float32 else 5e-2
-    if got.shape != expected.shape:
+    tolerance = 1e-4 if expected.dtype in (torch.float32, torch.float64) else 5e-2
+    if got.shape != expected.shape or got.dtype != expected.dtype:
         return False
-    return torch.allclose(got, expected, rtol=0.0, atol=tolerance * float(expected.abs().max()))
+    finite = expected[expected.isfinite()]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    return torch.allclose(got, expected, rtol=0.0, atol=tolerance * largest, equal_nan=True)
 
 
 def block_size(forward: str, module: nn.Module, parameters: Parameters, inputs: Tensor) -> int:

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from galab.evaluation.batched.low_rank import leaves
 from galab.evaluation.batched.low_rank_layers import LOW_RANK_RULES
 from galab.evaluation.batched.recurrent_attention import COMPOSITE_RULES
+from galab.genome.parameters import evolved_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def low_rank_names(module: nn.Module, probe: Tensor) -> LowRankNames:
     """
     matrices = {
         id(value): name
-        for name, value in module.named_parameters()
+        for name, value in evolved_parameters(module).items()
         if value.dim() > 1 and len(value) > 1 and value[0].numel() > 1
     }
     watch = _Watch(matrices)

@@ -14,6 +14,7 @@ from galab.errors import UsageError
 from galab.evaluation.blocks import HEADS, EachExample, Minibatches
 from galab.evaluation.fitness import ANSWERS, COMPUTED, ExampleScores, class_means, means_of, memory_use, repeats, score
 from galab.evaluation.sources import Measured, Part, Source, join_scores, split_cohort
+from galab.operators.selection import with_best
 
 CASES = ("examples", "classes")
 
@@ -158,6 +159,7 @@ class LocalExecutor:
             squares = measured.squares()
             keys[0] = keys[0] - self._norm_penalty * squares
             means["norm"] = np.sqrt(squares)
+        keys = [with_best(key) for key in keys]
         found.fitness[indices] = keys[0]
         if found.further is not None:
             found.further[indices] = np.stack(keys[1:], axis=1)

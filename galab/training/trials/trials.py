@@ -17,6 +17,7 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
+from galab.genome.parameters import evolved_parameters
 from galab.storage.groups import GroupFolder
 from galab.storage.log import last_line
 from galab.storage.run_folder import RunFolder
@@ -311,7 +312,7 @@ def groups_in(path: Path) -> list[tuple[RunConfig, Path]]:
 
 def _network_size(config: RunConfig, shared: SharedByTrials) -> int:
     module, _ = network_and_task(config, shared)
-    return sum(parameter.numel() for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in evolved_parameters(module).values())
 
 
 def _folder_and_seed(member: tuple[Path, RunConfig]) -> tuple[Path, int]:

@@ -1,0 +1,222 @@
+"""The members of one generation of an evolution strategy, made when they are asked for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import overload
+
+import torch
+from torch import Tensor, nn
+
+from galab.errors import GalabError, UsageError
+from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward
+from galab.evaluation.batched.low_rank import Stack
+from galab.evaluation.es_evaluator import members_at_once, perturbed_parameters
+from galab.evaluation.numeric_profile import warm_up_kernels
+from galab.genome.parameters import own_dtypes
+from galab.operators.es_noise import Directions, Noise, size_of
+
+#: Examples at once.
+_BLOCK = 1024
+
+
+class Population(Sequence[nn.Module]):
+    """A lazy sequence of networks; memory does not grow with its length.
+
+    It keeps the centre that it lies around, so it stays what it was when the search goes on.
+
+    Args:
+        template: the network, in ``eval()``; it is not changed.
+        centre: name to tensor, not shared with anybody who changes it.
+        directions: the noise.
+        noise: the generation whose noise it is.
+        sigma: the step size, in weight units.
+        members: P.
+        antithetic: whether members 2 q and 2 q + 1 are plus and minus along direction q.
+    """
+
+    def __init__(
+        self,
+        template: nn.Module,
+        centre: Mapping[str, Tensor],
+        directions: Directions,
+        *,
+        noise: int,
+        sigma: float,
+        members: int,
+        antithetic: bool,
+    ) -> None:
+        self._template = template
+        self._centre = centre
+        self._directions = directions
+        self._noise = noise
+        self._sigma = sigma
+        self._members = members
+        self._antithetic = antithetic
+        self._dtypes = own_dtypes(template)
+        self._forwards: dict[tuple[object, ...], _Forward] = {}
+
+    def __len__(self) -> int:
+        return self._members
+
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[nn.Module]: ...
+
+    def __getitem__(self, index: int | slice) -> nn.Module | list[nn.Module]:
+        """A member as a network of its own, in ``eval()``; each time a new copy."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self._members))]
+        place = range(self._members)[index]
+        return filled(copy.deepcopy(self._template), self.parameters(place))
+
+    def parameters(self, place: int | None = None) -> dict[str, Tensor]:
+        """The parameters of one member, or those of all, by name; for those with a forward of their own.
+
+        Args:
+            place: of a member in the population, from 0; all when absent.
+
+        Returns:
+            Name to tensor: one member's (shape), or all members' (P, *shape), in the type that the module has it in.
+        """
+        if place is None:
+            members = [self.parameters(one) for one in range(self._members)]
+            return {name: torch.stack([member[name] for member in members]) for name in members[0]}
+        direction, minus = divmod(place, 2) if self._antithetic else (place, 0)
+        ((_, noise),) = self._directions.between(self._noise, direction, direction + 1)
+        stacks = self._stacks(noise, -self._sigma if minus else self._sigma, antithetic=False)
+        return {name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()}
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """What every member answers, computed for many members at once and without forming low-rank weights.
+
+        Args:
+            inputs: (B, ...) the same examples for all members.
+
+        Returns:
+            (P, B, outputs), without a gradient.
+        """
+        warm_up_kernels()
+        if not len(inputs):
+            return self.outputs(inputs.new_zeros((1, *inputs.shape[1:])))[:, :0]
+        with torch.no_grad(), _same_buffers(self._template):
+            how = self._forward_for(inputs)
+            block = len(inputs) if how.mixes else _BLOCK
+            return self._all_outputs(PERTURBED_FORWARDS[how.name], inputs, block)
+
+    def _all_outputs(self, forward: Callable[..., Tensor], inputs: Tensor, block: int) -> Tensor:
+        signs = 2 if self._antithetic else 1
+        width = members_at_once(self._template, inputs[:2], min(len(inputs), block), self._directions.plan) // signs
+        found: Tensor | None = None
+        for first, noise in self._directions.between(self._noise, 0, self._members // signs):
+            for start in range(0, size_of(noise), width):
+                part = {name: values.part(start, start + width) for name, values in noise.items()}
+                stacks = self._stacks(part, self._sigma, antithetic=self._antithetic)
+                answers = torch.cat([forward(self._template, stacks, some) for some in inputs.split(block)], 1)
+                if found is None:
+                    found = answers.new_empty(self._members, *answers.shape[1:])
+                # All plus and then all minus in a chunk; side by side in the population.
+                sided = answers.unflatten(0, (signs, -1)).transpose(0, 1).flatten(0, 1)
+                place = signs * (first + start)
+                found[place : place + len(sided)] = sided
+        assert found is not None
+        return found
+
+    def _stacks(self, noise: Noise, sigma: float, *, antithetic: bool) -> dict[str, Stack]:
+        """Parameters of the members along some directions: all plus and then all minus, or one sign alone."""
+        return perturbed_parameters(
+            self._centre, noise, sigma, antithetic=antithetic,
+            dtype_of=lambda name: self._dtypes.get(name, torch.float32),
+        )  # fmt: skip
+
+    def _forward_for(self, inputs: Tensor) -> _Forward:
+        """The way that agrees with the loop over members, found once for each kind of inputs.
+
+        Raises:
+            UsageError: the module does not answer with a tensor that has a row for each example.
+        """
+        key = (inputs.shape[1:], inputs.dtype, inputs.device)
+        if key not in self._forwards:
+            # Members unlike each other, so that a forward that takes one for another is found out.
+            ((_, noise),) = self._directions.between(self._noise, 0, min(2, self._directions.group))
+            stacks = self._stacks(noise, max(self._sigma, 0.1), antithetic=True)
+            probe = (inputs if len(inputs) >= 3 else torch.cat([inputs] * 3))[:3]
+            answer = _answer_of(self._template, probe)
+            if not torch.allclose(_answer_of(self._template, probe), answer, rtol=1e-4, equal_nan=True):
+                raise UsageError(
+                    "expected a module that answers the same inputs alike, got other answers the second time: it draws "
+                    "random numbers or keeps state between calls; run the members one by one ('for network in "
+                    "population'), each with its own"
+                )
+            # Batch statistics: an answer that depends on the company of an example cannot be computed block by block.
+            mixes = not torch.allclose(_answer_of(self._template, probe[:2]), answer[:2], rtol=1e-4, equal_nan=True)
+            self._forwards[key] = _Forward(choose_perturbed_forward(self._template, stacks, probe), mixes)
+        return self._forwards[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Forward:
+    """How members are run on one kind of inputs.
+
+    Attributes:
+        name: of the forward.
+        mixes: whether the answer for an example depends on the others beside it.
+    """
+
+    name: str
+    mixes: bool
+
+
+def _answer_of(module: nn.Module, inputs: Tensor) -> Tensor:
+    """What a module answers to (B, ...) inputs, if that is a tensor (B, ...)."""
+    try:
+        answer = module(inputs)
+    except Exception as error:
+        raise GalabError(
+            f"the module cannot be run on {_words(inputs)} inputs: {type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]}; show it what it is made for"
+        ) from error
+    if not isinstance(answer, Tensor) or answer.shape[:1] != inputs.shape[:1]:
+        got = f"{tuple(answer.shape)}" if isinstance(answer, Tensor) else f"an object of type {type(answer).__name__}"
+        raise UsageError(
+            f"expected a module that answers {len(inputs)} examples with a tensor of {len(inputs)} rows, got {got}; "
+            "run the members one by one ('for network in population'), or wrap the module so that it gives the tensor"
+        )
+    return answer
+
+
+def _words(values: Tensor) -> str:
+    return f"{str(values.dtype).removeprefix('torch.')} {tuple(values.shape)}"
+
+
+@contextmanager
+def _same_buffers(module: nn.Module) -> Iterator[None]:
+    """Give a module its buffers back, whatever its forward does to them."""
+    before = [(owner, name, value, value.clone()) for owner, name, value in _buffers(module)]
+    try:
+        yield
+    finally:
+        for owner, name, value, content in before:
+            value.copy_(content)
+            owner._buffers[name] = value
+
+
+def _buffers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    for owner in module.modules():
+        for name, value in owner._buffers.items():
+            if value is not None:
+                yield owner, name, value
+
+
+def filled(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
+    """The module, with these values in the parameters that they name."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name in parameters:
+                parameter.copy_(parameters[name])
+    return module

@@ -1,0 +1,92 @@
+"""What people tell as fitness, read in one way for searches, evolution strategies and trainers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galab.errors import UsageError
+
+#: Whether a larger or a smaller fitness is better.
+DIRECTIONS = ("maximize", "minimize")
+
+
+def sign_of(direction: str) -> float:
+    """What a fitness is multiplied by so that higher is better.
+
+    Raises:
+        UsageError: the direction is none.
+    """
+    if direction not in DIRECTIONS:
+        raise UsageError(f"expected direction to be 'maximize' or 'minimize', got {direction!r}")
+    return 1.0 if direction == "maximize" else -1.0
+
+
+def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member") -> NDArray[np.float64]:
+    """One number for each member, higher is better.
+
+    Args:
+        told: a tensor or an array of shape (n,) or (n, 1) and any real type, or a sequence of numbers, each of which
+            may be a tensor or an array of one element.
+        count: n.
+        sign: see :func:`sign_of`.
+        who: what a member is called, in messages.
+
+    Returns:
+        (n,) NaN where a member failed: its score is NaN or the worst infinity. The best infinity stays: it ranks first.
+
+    Raises:
+        UsageError: these are not that many numbers.
+    """
+    wanted = f"expected {count:,} fitness values, one per {who} of the last ask()"
+    if isinstance(told, torch.Tensor):
+        told = told.detach().cpu()
+        told = (told.double() if not told.is_complex() else told).numpy()
+    if isinstance(told, np.ndarray):
+        if told.dtype.kind not in "fiub" and told.dtype.kind != "O":
+            raise UsageError(f"{wanted}, got an array of type {told.dtype}; give real numbers")
+        if told.dtype.kind == "O":
+            told = np.array([_number(one, place, who) for place, one in enumerate(told.flat)]).reshape(told.shape)
+        values = told.astype(np.float64)
+    elif isinstance(told, Sequence) and not isinstance(told, str | bytes):
+        values = np.array([_number(one, place, who) for place, one in enumerate(told)], dtype=np.float64)
+    else:
+        raise UsageError(f"{wanted}, got {_what(told)}; give a list, an array or a tensor of {count:,} numbers")
+    if values.shape == (count, 1):
+        values = values[:, 0]
+    if values.shape != (count,):
+        got = f"{len(values):,}" if values.ndim == 1 else f"an array of shape {values.shape}"
+        raise UsageError(f"{wanted}, got {got}; give one number for each {who}, in the order of ask()")
+    values = sign * values
+    return np.where(values == -np.inf, np.nan, values)
+
+
+def _number(value: Any, place: int, who: str) -> float:
+    """A single score."""
+    many = isinstance(value, torch.Tensor | np.ndarray) and int(np.prod(value.shape)) != 1
+    if many or value is None or isinstance(value, Mapping | str | bytes | Sequence | complex):
+        raise UsageError(
+            f"expected a number as the fitness of each {who}, got {_what(value)} at place {place}; return a number, or "
+            "float('nan') for a failure"
+        )
+    try:
+        return float(value.item() if isinstance(value, torch.Tensor | np.ndarray) else value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"expected a number as the fitness of each {who}, got {_what(value)} at place {place} ({error}); return a "
+            "number, or float('nan') for a failure"
+        ) from None
+
+
+def _what(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return f"an array of shape {tuple(value.shape)}"
+    if isinstance(value, bool | int | float):
+        return "one number"
+    return f"an object of type {type(value).__name__}"

@@ -1,0 +1,188 @@
+"""A module's parameters: which of them are evolved and which are frozen, and a copy of the module that galab can run.
+
+A parameter is evolved if it asks for a gradient, as with any optimiser of torch (``requires_grad``). All others keep
+the module's values: they have no noise, no place in a genome and no line in a checkpoint. A module without a parameter
+that asks, such as a network that is only run, singles none out: all are evolved. A parameter of size 0 has nothing to
+evolve, and whole numbers are never evolved.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from galab.errors import CheckpointError, UsageError, closest
+
+
+def evolved_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Those that are evolved by name, in the module's order; tied parameters are one, under their first name."""
+    named = dict(module.named_parameters())
+    asking = any(value.requires_grad for value in named.values())
+    return {
+        name: value
+        for name, value in named.items()
+        if value.numel() and (value.requires_grad if asking else value.is_floating_point())
+    }
+
+
+def frozen_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Those that keep the module's values, by name."""
+    evolved = evolved_parameters(module)
+    return {name: value for name, value in module.named_parameters() if name not in evolved}
+
+
+def own_dtypes(module: nn.Module) -> dict[str, torch.dtype]:
+    """The types of those evolved parameters that are not of float32, by name; their weights are given in that type."""
+    return {name: value.dtype for name, value in evolved_parameters(module).items() if value.dtype != torch.float32}
+
+
+def choose_evolved(module: nn.Module, freeze: str | None = None) -> None:
+    """Mark the parameters that are evolved, by ``requires_grad``; where none is frozen, no parameter asks for it.
+
+    Args:
+        module: its flags are changed.
+        freeze: patterns of names, parted by commas, of parameters that are frozen besides: ``"features.*,head.bias"``.
+
+    Raises:
+        UsageError: a pattern matches nothing, a parameter is complex, or nothing is left to evolve.
+    """
+    every = dict(module.named_parameters(remove_duplicate=False))
+    for name, value in every.items():
+        if isinstance(value, nn.parameter.UninitializedParameter):
+            raise UsageError(f"expected parameters with a shape, got '{name}' without one; run the module once first")
+    _mark(module, set(evolved_parameters(module)))
+    for pattern in [part.strip() for part in (freeze or "").split(",") if part.strip()]:
+        matched = [value for name, value in every.items() if fnmatchcase(name, pattern)]
+        if not matched:
+            near = closest(pattern, list(every))
+            raise UsageError(
+                f"expected --freeze to name parameters, got '{pattern}', which matches none.{near} There are "
+                f"{', '.join(every) or 'none'}."
+            )
+        for value in matched:
+            value.requires_grad_(False)
+    asking = {name: value for name, value in every.items() if value.requires_grad}
+    for name, value in asking.items():
+        if value.is_complex():
+            raise UsageError(
+                f"expected parameters of real numbers, got '{name}' of {_dtype(value)}; keep its real and imaginary "
+                "parts in two parameters, or freeze it with requires_grad_(False)"
+            )
+    if not asking:
+        why = "a module without any" if not every else "none that is not frozen"
+        raise UsageError(f"expected parameters to evolve, got {why}; add layers, or freeze fewer")
+    _settle(module)
+
+
+def evolve_also(module: nn.Module, names: Iterable[str]) -> None:
+    """Mark as evolved what a saved run evolved, beside what the module says of itself now.
+
+    Runs made before frozen parameters were left alone evolved them too. Unknown names are passed by.
+    """
+    _mark(module, {*names, *evolved_parameters(module)})
+    _settle(module)
+
+
+def _mark(module: nn.Module, names: set[str]) -> None:
+    for name, value in module.named_parameters():
+        if name not in names or value.is_floating_point() or value.is_complex():
+            value.requires_grad_(name in names)
+
+
+def _settle(module: nn.Module) -> None:
+    """Where all are evolved, none has to ask, so that the network can be run without a thought of gradients."""
+    if not frozen_parameters(module):
+        module.requires_grad_(False)
+
+
+def frozen_values(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """The values of frozen parameters as arrays; those of bfloat16 as int16 of the same bits."""
+    return {name: _array(value) for name, value in frozen_parameters(module).items() if value.numel()}
+
+
+def set_frozen(module: nn.Module, values: Mapping[str, NDArray[Any]], name: str) -> None:
+    """Give a freshly built module the frozen values of a run.
+
+    Args:
+        module: it is changed.
+        values: see :func:`frozen_values`.
+        name: where they come from, for the message.
+
+    Raises:
+        CheckpointError: the module has no such frozen parameters.
+    """
+    own = frozen_parameters(module)
+    for key, array in values.items():
+        value = own.get(key)
+        if value is None or tuple(value.shape) != array.shape or _array(value).dtype != array.dtype:
+            raise CheckpointError(
+                f"expected the network of '{name}' to have a frozen parameter '{key}' of shape {array.shape}, got "
+                "another network; choose the model that the run was made with"
+            )
+        with torch.no_grad():
+            given = torch.from_numpy(np.array(array))
+            value.copy_(given.view(torch.bfloat16) if value.dtype == torch.bfloat16 else given)
+
+
+def runnable(module: nn.Module) -> nn.Module:
+    """A copy of a module that can be run with other weights: see :func:`make_runnable`."""
+    computed = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    copied = copy.deepcopy(module, dict(computed))
+    make_runnable(copied)
+    return copied
+
+
+def make_runnable(module: nn.Module) -> None:
+    """Prepare a module of galab's own for running with other weights, without changing what it computes.
+
+    A submodule that is registered twice gets a twin with the same parameters, so that each place where a parameter
+    stands is one (exchanging the weights of such a module would leave it broken: PyTorch issue 164759). A tensor that a
+    hook computes from parameters (old ``weight_norm``) is cut off from them, as it could not be copied.
+    """
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                vars(part)[name] = value.detach().clone()
+    seen = {id(module)}
+
+    def visit(parent: nn.Module) -> None:
+        for name, child in parent._modules.items():
+            if child is None:
+                continue
+            if id(child) in seen:
+                child = parent._modules[name] = _twin(child)
+            seen.add(id(child))
+            visit(child)
+
+    visit(module)
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """Another module with the same parameters and buffers."""
+    twin = copy.copy(module)
+    for name, value in vars(module).items():
+        if isinstance(value, dict | list):
+            vars(twin)[name] = copy.copy(value)
+    return twin
+
+
+def _array(value: Tensor) -> NDArray[Any]:
+    value = value.detach().cpu()
+    array: NDArray[Any] = (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+    return array.copy()
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")

@@ -1,0 +1,157 @@
+"""Checks that galab can evolve a network, and prepares it: what a module says of itself counts."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from galab.errors import UsageError
+from galab.genome.parameters import choose_evolved, make_runnable
+
+logger = logging.getLogger("galab")
+#: Examples in the trial batch.
+_PROBE = 2
+
+
+def prepare_network(
+    name: str,
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    freeze: str | None = None,
+    examples: Tensor | None = None,
+) -> None:
+    """Put a fresh module into ``eval()``, try it, and mark which of its parameters are evolved.
+
+    Args:
+        name: of the model, for messages.
+        model: it is changed.
+        input_shape: shape of one input.
+        outputs: number of outputs that the task needs.
+        freeze: see :func:`galab.genome.parameters.choose_evolved`.
+        examples: (B, ...) some inputs; random numbers when absent.
+
+    Raises:
+        UsageError: it has the wrong shape, it is no function of its weights, its buffers and its inputs, or nothing in
+            it can be evolved.
+    """
+    _refuse_running_statistics(name, model.eval())
+    _probe(name, model, input_shape, outputs)
+    choose_evolved(model, freeze)
+    make_runnable(model)
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randn((_PROBE + 1, *input_shape), generator=generator) for _ in range(2)]
+    if examples is not None and len(examples) > _PROBE:
+        rows = [examples[: _PROBE + 1].cpu(), examples[-_PROBE - 1 :].cpu()]
+    _check_repeats(name, model, *rows)
+
+
+def _refuse_running_statistics(name: str, model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
+            raise UsageError(
+                f"model '{name}': expected no running statistics (evolution never updates them), "
+                f"got {type(module).__name__} at '{path}'; use GroupNorm"
+            )
+
+
+def _probe(name: str, model: nn.Module, input_shape: tuple[int, ...], outputs: int) -> None:
+    """Show the network a batch of zeros and compare the shape of its answer."""
+    shape, expected = (_PROBE, *input_shape), (_PROBE, outputs)
+    try:
+        with torch.no_grad():
+            answer = model(torch.zeros(shape))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"model '{name}': expected it to take inputs of shape {shape} (the task's), "
+            f"got {type(error).__name__}: {reason}; use a model for that shape"
+        ) from error
+    got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else words(answer)
+    if got != expected:
+        raise UsageError(
+            f"model '{name}': expected outputs of shape {expected} for inputs of shape {shape}, got {got}; "
+            f"make it end in {outputs} outputs"
+        )
+
+
+def _check_repeats(name: str, model: nn.Module, inputs: Tensor, others: Tensor) -> None:
+    """Refuse a forward that does not answer an example alike each time, or that changes its buffers or its inputs.
+
+    Scores that repeat to the bit, on any worker and after a resume, need a forward that is a function of the weights,
+    the buffers and the inputs. What is only kept on the module, such as its last activation, is named in a warning.
+    """
+    buffers, attributes = {key: value.clone() for key, value in model.named_buffers()}, _attributes(model)
+    try:
+        first, second, _, fourth = (_answer(name, model, shown) for shown in (inputs, inputs, others, inputs))
+        part = _answer(name, model, inputs[:_PROBE])
+    except UsageError:
+        raise
+    except Exception:  # such as random numbers that are no tokens; a failure of members, if the data has them
+        return
+    for again in (second, fourth):
+        if not _alike(again, first):
+            raise UsageError(
+                f"model '{name}': expected a forward that answers the same inputs alike, got answers that differ by "
+                f"{float((again - first).abs().max()):.2g}: it draws random numbers or keeps state between calls; take "
+                "that out, or put random numbers into a buffer made in __init__"
+            )
+    if not _alike(part, first[:_PROBE]):
+        logger.warning(
+            "model '%s' answers an example by the others beside it, as batch statistics do: its scores are those of the "
+            "blocks in which examples are shown; GroupNorm and LayerNorm have none", name,
+        )  # fmt: skip
+    for key, value in model.named_buffers():
+        if key not in buffers or not torch.equal(value, buffers[key]):
+            raise UsageError(
+                f"model '{name}': expected a forward that leaves its buffers as they are, got another '{key}' "
+                "afterwards; compute it from the inputs, or keep it as it was made"
+            )
+    kept = sorted(key for key, value in _attributes(model).items() if attributes.get(key) is not value)
+    if kept:
+        logger.warning(
+            "model '%s' keeps %s between calls: galab shows it members and examples in any order, so its answers must "
+            "not depend on that", name, ", ".join(f"'{key}'" for key in kept),
+        )  # fmt: skip
+
+
+def _answer(name: str, model: nn.Module, shown: Tensor) -> Tensor:
+    given = shown.clone()
+    with torch.no_grad():
+        answer: Tensor = model(given)
+    if not torch.equal(given, shown):
+        raise UsageError(
+            f"model '{name}': expected a forward that leaves its inputs as they are, got other values in them "
+            "afterwards; change a copy, as in x = x * 2"
+        )
+    return answer
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """But for rounding, in the type of the answers."""
+    tolerance = 1e-4 if one.dtype in (torch.float32, torch.float64) else 5e-2
+    finite = other[other.isfinite()]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    return torch.allclose(one, other, rtol=0.0, atol=tolerance * largest, equal_nan=True)
+
+
+def _attributes(model: nn.Module) -> dict[str, Any]:
+    """What the parts of a module keep on themselves, by dotted name; torch's own aside."""
+    return {
+        f"{path}.{key}".lstrip("."): value
+        for path, part in model.named_modules()
+        for key, value in vars(part).items()
+        if not key.startswith("_") and key != "training"
+    }
+
+
+def words(thing: Any) -> str:
+    """What a thing is, in short: a class or function by its name, anything else by its type."""
+    if inspect.isclass(thing):
+        return f"the class {thing.__name__}"
+    return f"the function {thing.__name__}" if inspect.isroutine(thing) else f"an object of type {type(thing).__name__}"

@@ -1,0 +1,112 @@
+"""Where a run's weights begin: drawn as torch would, the module's own, or those in a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from galab.config import RunConfig
+from galab.config.strategy_kinds import kind_of
+from galab.errors import UsageError
+from galab.genome.initial import (
+    Founders,
+    drawn_names,
+    founders_fixed,
+    founders_given,
+    founders_of,
+    like_torchs_own,
+    weights_in,
+)
+from galab.genome.parameters import evolved_parameters, frozen_parameters
+
+logger = logging.getLogger("galab")
+#: Words of ``--init`` that are no file.
+OWN, DRAW = "own", "draw"
+
+
+def initial_founders(config: RunConfig, module: nn.Module, again: Callable[[int], nn.Module]) -> Founders:
+    """The founders of a new run.
+
+    Args:
+        config: resolved; ``init`` says where the weights begin.
+        module: the network, which gets a file's buffers and frozen weights.
+        again: builds it once more under a seed of torch's generator.
+
+    Raises:
+        UsageError: ``--init`` names a file that does not hold weights for this network.
+    """
+    assert config.seed is not None
+    if config.init is not None and config.init not in (OWN, DRAW):
+        weights = _read_weights(Path(config.init))
+        founders = founders_given(module, weights, config.seed)
+        _take_fixed(module, weights)
+        # Frozen weights come out of the file too.
+        return founders_fixed(module, founders.given, config.seed)
+    kind = kind_of(config.strategy)
+    if config.init == DRAW or (kind.breeds and not kind.inherits):  # random search draws all its members
+        return founders_of(module, config.seed)
+    if config.init is None and type(module).__module__.partition(".")[0] == "galab":
+        return founders_of(module, config.seed)
+    own, other = evolved_parameters(module), evolved_parameters(again(1))
+    if config.init is None and other.keys() != own.keys():  # a module that was not built from this configuration
+        return founders_of(module, config.seed)
+    fixed = {name for name, value in own.items() if torch.equal(value, other[name])}
+    if config.init is None and not fixed & set(drawn_names(module)) and like_torchs_own(module):
+        return founders_of(module, config.seed)
+    return _own_founders(config, module, again, alike=fixed == set(own))
+
+
+def _own_founders(
+    config: RunConfig, module: nn.Module, again: Callable[[int], nn.Module], *, alike: bool
+) -> Founders:
+    """Founders with the weights that the constructor sets; the run says so."""
+    assert config.seed is not None
+    count = 1
+    if not alike and kind_of(config.strategy).breeds and config.founders != "clones":
+        count = config.parents
+    if alike:
+        rows = [weights_in(module, module.state_dict())]
+        said = "as its constructor sets them, the same for all"
+    else:
+        seeds = [(config.seed + founder) % 2**63 for founder in range(count)]
+        rows = [weights_in(module, again(seed).state_dict()) for seed in seeds]
+        said = "each constructed with a seed of torch of its own" if count > 1 else "as its constructor draws them"
+    logger.warning("the weights begin as the module's own (%s); --init draw draws torch's instead", said)
+    return founders_fixed(module, np.stack(rows), config.seed)
+
+
+def _take_fixed(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """A trained network is its parameters, the frozen ones too, and its buffers."""
+    fixed = {**{f"buffer '{name}'": (name, value) for name, value in module.named_buffers()},
+             **{f"frozen '{name}'": (name, value) for name, value in frozen_parameters(module).items()}}
+    for called, (name, value) in fixed.items():
+        if name in weights:
+            if weights[name].shape != value.shape:
+                raise UsageError(
+                    f"expected the given {called} to have shape {tuple(value.shape)}, got "
+                    f"{tuple(weights[name].shape)}; choose the model that it was made with"
+                )
+            with torch.no_grad():
+                value.copy_(weights[name])
+
+
+def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
+    """A ``state_dict`` from a ``.pt`` file, read without running code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"expected weights at '{path}' (--init), found no file; check the path") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"expected --init '{path}' to be a state_dict saved by torch.save, got: {reason}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UsageError(
+            f"expected --init '{path}' to hold a state_dict (name to tensor), got {type(state).__name__}; "
+            "save it with torch.save(module.state_dict(), path)"
+        )
+    return state
