@@ -103,8 +103,8 @@ def _check_repeats(name: str, model: nn.Module, inputs: Tensor, others: Tensor) 
             )
     if not _alike(part, first[:_PROBE]):
         logger.warning(
-            "model '%s' answers an example by the others beside it, as batch statistics do: its scores are those of the "
-            "blocks in which examples are shown; GroupNorm and LayerNorm have none", name,
+            "model '%s' answers an example by the others beside it, as batch statistics do: its scores are those of "
+            "the blocks in which examples are shown; GroupNorm and LayerNorm have none", name,
         )  # fmt: skip
     for key, value in model.named_buffers():
         if key not in buffers or not torch.equal(value, buffers[key]):

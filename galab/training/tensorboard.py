@@ -26,6 +26,7 @@ from torch.utils.tensorboard.summary import histogram, hparams, image
 from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of
+from galab.operators.selection import BEST
 from galab.storage.files import append_whole, folder_error
 from galab.storage.groups import group_of
 from galab.training.log_fields import MEMORY_USE
@@ -164,7 +165,7 @@ class TensorBoard:
         if MEMORY_USE in line:
             self._by_generation.add(_use_image(line[MEMORY_USE]), line["generation"])
         if "champion" in line:
-            finite = fitness[np.isfinite(fitness)]
+            finite = fitness[np.isfinite(fitness) & (np.abs(fitness) < BEST)]
             if finite.size > 1:
                 self._by_generation.add(histogram("fitness/histogram", finite, bins=_BINS), line["generation"])
             self._begin_session(line)
