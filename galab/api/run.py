@@ -12,6 +12,7 @@ from galab.config.spelling import PYTHON, spelled
 from galab.errors import UsageError
 from galab.saved_runs.export import network_of_genome
 from galab.saved_runs.saved_run import SavedRun, open_saved
+from galab.training.callbacks import Callback
 from galab.training.compose import compose
 from galab.training.loop import Hook, Result
 from galab.training.start_or_resume import resume as _resume
@@ -27,6 +28,7 @@ def run(
     config: str | Path | None = None,
     trust: bool = False,
     hooks: Sequence[Hook] = (),
+    callbacks: Sequence[Callback] = (),
     **hyperparameters: Any,
 ) -> Result:
     """Evolve networks; everything lands in ``runs/<name>``.
@@ -41,6 +43,8 @@ def run(
         config: a ``config.json`` to repeat.
         trust: run code that the file or the origin names even if it was never run here before.
         hooks: called with each log line, a dict.
+        callbacks: functions of a :class:`galab.training.callbacks.RunView`, called after each generation, or objects
+            with ``on_start``, ``on_generation`` and ``on_end``; one that gives True stops the run cleanly.
         **hyperparameters: fields of :class:`galab.config.RunConfig`, such as ``task="mnist", generations=100``.
 
     Raises:
@@ -50,7 +54,7 @@ def run(
     file = None if config is None else Path(config)
     with spelled(PYTHON):
         composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
-        return start(composed, name=name, runs=Path(runs), hooks=hooks)
+        return start(composed, name=name, runs=Path(runs), hooks=hooks, callbacks=callbacks)
 
 
 def run_trials(
@@ -62,6 +66,7 @@ def run_trials(
     preset: str | None = None,
     config: str | Path | None = None,
     trust: bool = False,
+    callbacks: Sequence[Callback] = (),
     **hyperparameters: Any,
 ) -> Trials:
     """Run one configuration with several seeds; each trial is an ordinary run in ``runs/<name>/seed_<k>``.
@@ -77,6 +82,7 @@ def run_trials(
         preset: a shipped set of hyperparameters.
         config: a ``config.json`` to repeat; its seed is not used.
         trust: run code that the file or the origin names even if it was never run here before.
+        callbacks: see :func:`run`; each trial calls them, in its own process where there is more than one job.
         **hyperparameters: fields of :class:`galab.config.RunConfig`, but for the seed.
 
     Raises:
@@ -89,7 +95,7 @@ def run_trials(
     with spelled(PYTHON):
         composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
         numbers = parse_seeds(seeds) if isinstance(seeds, str) else seeds
-        return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs)
+        return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs, callbacks=callbacks)
 
 
 def resume(
@@ -98,6 +104,7 @@ def resume(
     allow_numeric_change: bool = False,
     trust: bool = False,
     hooks: Sequence[Hook] = (),
+    callbacks: Sequence[Callback] = (),
     **changes: Any,
 ) -> Result:
     """Continue a run, bit for bit.
@@ -107,13 +114,17 @@ def resume(
         allow_numeric_change: continue where scores can no longer be bit-identical.
         trust: run code that the run names even if it was never run here before.
         hooks: called with each log line.
+        callbacks: see :func:`run`.
         **changes: stop rules, ``save_every``, ``keep``.
 
     Raises:
         GalabError: see :func:`galab.training.start_or_resume.resume`.
     """
     with spelled(PYTHON):
-        return _resume(Path(path), changes, allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks)
+        return _resume(
+            Path(path), changes, allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks,
+            callbacks=callbacks,
+        )  # fmt: skip
 
 
 def load(path: str | Path, member: int | None = None, *, trust: bool = False) -> nn.Module:

@@ -125,6 +125,21 @@ def trust_option(function: Any) -> Any:
     return click.option("--trust", is_flag=True, help=text)(function)
 
 
+class _AdvancedOption(click.Option):
+    """An option that a short help leaves out where there is a long one."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """See :meth:`click.Option.get_help_record`."""
+        has_long_help = any("--help-all" in parameter.opts for parameter in ctx.command.params)
+        return super().get_help_record(ctx) if ctx.meta.get(_ALL, False) or not has_long_help else None
+
+
+def callback_option(function: Any) -> Any:
+    """Adds ``--callback``."""
+    text = "Call a function of yours with a view of the run after every generation; True stops the run. Repeatable."
+    return click.option("--callback", metavar="FILE.py:NAME", multiple=True, help=text, cls=_AdvancedOption)(function)
+
+
 def beginning_options(function: Any) -> Any:
     """Adds ``--preset`` and ``--config``: the hyperparameters to begin with."""
     file = click.Path(path_type=Path)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
+from galab.cli.options import (
+    GroupedCommand,
+    beginning_options,
+    callback_option,
+    config_options,
+    given,
+    jobs_option,
+    trust_option,
+)
 from galab.cli.output import best_name, program, text
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
@@ -40,6 +48,7 @@ Examples:
 @beginning_options
 @click.option("--seeds", metavar="LIST", help="Many trials, such as 0-15 or 0,3,7-9; each in runs/NAME/seed_K.")
 @jobs_option
+@callback_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(
@@ -49,6 +58,7 @@ def run(
     config_file: Path | None,
     seeds: str | None,
     jobs: int | None,
+    callback: tuple[str, ...],
     trust: bool,
     quiet: bool,
     **flags: Any,
@@ -57,6 +67,7 @@ def run(
 
     Without a stop rule it ends after 1,000 generations. Ctrl-C finishes the generation and saves.
     """
+    from galab.training.callbacks import load_callback
     from galab.training.compose import compose
     from galab.training.start_or_resume import start
 
@@ -66,9 +77,10 @@ def run(
     if seeds is None and jobs is not None:
         raise UsageError("expected --jobs with --seeds, got a single run; share its generations with --workers")
     config = compose(given(flags), preset=preset, config_file=config_file, trust=trust)
+    callbacks = [load_callback(reference) for reference in callback]
     if seeds is not None:
-        return run_trials(config, seeds, name=name, runs=runs, jobs=jobs, quiet=quiet)
-    return _report(start(config, name=name, runs=runs, recorders=_recorders(quiet)))
+        return run_trials(config, seeds, name=name, runs=runs, jobs=jobs, quiet=quiet, callbacks=callbacks)
+    return _report(start(config, name=name, runs=runs, recorders=_recorders(quiet), callbacks=callbacks))
 
 
 @click.command(cls=GroupedCommand)
@@ -76,10 +88,17 @@ def run(
 @config_options(changeable_only=True)
 @click.option("--allow-numeric-change", is_flag=True, help="Continue although scores differ in the last bits here.")
 @jobs_option
+@callback_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def resume(
-    path: Path, allow_numeric_change: bool, jobs: int | None, trust: bool, quiet: bool, **flags: Any
+    path: Path,
+    allow_numeric_change: bool,
+    jobs: int | None,
+    callback: tuple[str, ...],
+    trust: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> int:
     """Continue a run from its newest checkpoint, bit for bit.
 
@@ -88,15 +107,21 @@ def resume(
     Stop rules given here replace the old ones. An older checkpoint continues as a new run beside its own.
     """
     from galab.storage.groups import is_group
+    from galab.training.callbacks import load_callback
     from galab.training.start_or_resume import resume as continue_run
 
     _explain(quiet)
     changes, recorders = given(flags), _recorders(quiet)
     if is_group(path):
+        if callback:
+            raise UsageError("expected --callback with a single run, got a group; continue its trials one by one")
         how = {"allow_numeric_change": allow_numeric_change, "trust": trust}
         return resume_trials(path, changes, jobs=jobs, quiet=quiet, **how)
     return _report(
-        continue_run(path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders)
+        continue_run(
+            path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders,
+            callbacks=[load_callback(reference) for reference in callback],
+        )
     )
 
 
@@ -161,6 +186,8 @@ def _until(stop: StopRules) -> str:
         rules.append(f"{stop.seconds:g} seconds")
     if stop.target is not None:
         rules.append(f"validation accuracy {stop.target:g}")
+    if stop.patience is not None:
+        rules.append(f"{stop.patience:,} generations without a better champion")
     return " or ".join(rules) or "Ctrl-C"
 
 

@@ -30,14 +30,23 @@ _METRICS = ("validation_accuracy", "test_accuracy")
 
 
 def run_trials(
-    config: RunConfig, seeds: str, *, name: str | None, runs: Path, jobs: int | None, quiet: bool
+    config: RunConfig,
+    seeds: str,
+    *,
+    name: str | None,
+    runs: Path,
+    jobs: int | None,
+    quiet: bool,
+    callbacks: Sequence[Any] = (),
 ) -> int:
     """``galab run --seeds``."""
     from galab.training.trials.trials import parse_seeds, start_trials
 
     numbers = parse_seeds(seeds)
     with Summary(len(numbers), quiet=quiet).shown() as summary:
-        trials = start_trials(config, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update)
+        trials = start_trials(
+            config, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update, callbacks=callbacks
+        )
     return report(trials)
 
 

@@ -361,6 +361,11 @@ class Fields:
         None, "the champion's validation accuracy reaches this share.", low=0.0, high=1.0, group=STOP, changeable=True,
     )
 
+    patience: int | None = option(
+        None, "generations have brought no better champion on validation data; as fine as --report-every.", low=1,
+        group=STOP, advanced=True, changeable=True,
+    )
+
     report_every: int = option(
         25, "Generations between two scores on validation and test data.", low=1, group=RECORD, advanced=True,
     )

@@ -72,9 +72,9 @@ class Registry:
         """
         name = self.parse(text).name
         if ":" in name:
-            return _import(name, self.kind)
+            return import_reference(name, self.kind)
         if name in self._table:
-            return _import(self._table[name], self.kind)
+            return import_reference(self._table[name], self.kind)
         plugins = self._plugins
         if name in plugins:
             return plugins[name].load()
@@ -97,7 +97,7 @@ class Registry:
         return {entry.name: entry for entry in entry_points(group=self.group)}
 
 
-def _import(reference: str, kind: str) -> Any:
+def import_reference(reference: str, kind: str) -> Any:
     """Import ``module:attribute`` or ``file.py:attribute``."""
     module_name, _, attribute = reference.rpartition(":")
     if not module_name or not attribute or (module_name.startswith(".") and not module_name.endswith(".py")):

@@ -7,20 +7,27 @@ on the other trials.
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Scores
+from galab.genome.initial import tensors_of
 from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
 from galab.training.build import profile_of
+from galab.training.callbacks import Callbacks, RunView, read_only
 from galab.training.champion import Champion, ChampionSelector
 from galab.training.checkpoint import capture
 from galab.training.log_fields import Totals, generation_line, warnings_for
@@ -123,6 +130,7 @@ class Loop:
         accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
         recorders: called after every generation, in addition to ``log.jsonl``; the caller closes them after an error.
         hooks: called with each log line.
+        callbacks: shown the run after each generation.
 
     Attributes:
         extra_fields: what is added to the next line of the log.
@@ -138,6 +146,7 @@ class Loop:
         accuracy: float | None = None,
         recorders: Sequence[Recorder] = (),
         hooks: Sequence[Hook] = (),
+        callbacks: Callbacks | None = None,
     ) -> None:
         self._components = components
         self._folder = folder
@@ -146,6 +155,7 @@ class Loop:
         self._accuracy = accuracy
         self._recorders = recorders
         self._hooks = hooks
+        self._callbacks = callbacks or Callbacks()
         self._selector = ChampionSelector(components.config, components.module, components.layout, components.task)
         self._profile = profile_of(components)
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
@@ -167,7 +177,8 @@ class Loop:
         """Evolve until a stop rule holds; the state is saved whatever ends it, but a crash."""
         config, strategy = self._components.config, self._components.strategy
         stopwatch, began = Stopwatch(), strategy.generation
-        while (reason := self._stop.reason(strategy.generation, self._totals.seconds, self._accuracy)) is None:
+        self._show("on_start", {}, np.empty(0))
+        while (reason := self._callbacks.stopped or self._reason()) is None:
             cohort = strategy.ask()
             stopwatch.pause()
             scored = yield EvaluationRequest(self._components, cohort)
@@ -178,6 +189,7 @@ class Loop:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
                 self._accuracy = champion.metrics.get("validation_accuracy")
+                self._stop.reported(strategy.generation, champion.metrics)
             line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
             self.extra_fields = {}
             self._log_file.append(line)
@@ -187,9 +199,30 @@ class Loop:
                 self.save()
             for hook in self._hooks:
                 hook(line)
+            self._show("on_generation", line, scores.fitness)
         result = self._finish(reason)
+        self._show("on_end", result.metrics, np.empty(0), reason)
         # A finished run that is resumed as it is ends here at once, and should say so.
         return result if strategy.generation > began else replace(result, reason=f"nothing left to do, {reason}")
+
+    def _reason(self) -> str | None:
+        return self._stop.reason(self._components.strategy.generation, self._totals.seconds, self._accuracy)
+
+    def _show(self, method: str, line: Mapping[str, Any], fitness: NDArray[np.float64], reason: str = "") -> None:
+        """Show the run to its callbacks."""
+        if len(self._callbacks):
+            components = self._components
+            generation, path = components.strategy.generation, self._folder.path
+            seen = np.array(fitness, dtype=np.float64)
+            view = RunView(generation, read_only(line), seen, components.config, path, reason, self._champion_network)
+            self._callbacks.call(method, view)
+
+    def _champion_network(self) -> nn.Module:
+        """A copy of the network with the weights of the champion."""
+        place, module = self._champion(test=False).place, copy.deepcopy(self._components.module)
+        member = self._components.search.candidates()[1][place]
+        module.load_state_dict(tensors_of(self._components.layout, member), strict=False)
+        return module.eval()
 
     def _tell(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
         components = self._components
@@ -250,8 +283,8 @@ class Loop:
     def _finish(self, reason: str) -> Result:
         self.save()
         champion = self._champion(test=True)
-        interrupted = self._stop.interrupted.is_set()
-        state = "stopped" if interrupted else "finished"
+        interrupted = self._stop.interrupted.is_set() or self._callbacks.failed
+        state = "stopped" if interrupted or self._callbacks.stopped else "finished"
         generation = self._components.strategy.generation
         self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
         for recorder in self._recorders:

@@ -37,7 +37,8 @@ def resolve(config: RunConfig) -> RunConfig:
     """
     config = decide(config)
     device = resolve_device(config.device)
-    endless = config.generations is None and config.seconds is None and config.target is None
+    limits = (config.generations, config.seconds, config.target, config.patience)
+    endless = all(limit is None for limit in limits)
     return dataclasses.replace(
         config,
         generations=DEFAULT_GENERATIONS if endless else config.generations,

@@ -19,10 +19,11 @@ from galab.errors import CheckpointError, NumericProfileError, RunFolderError, U
 from galab.evaluation.numeric_profile import differences
 from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
-from galab.storage.log import cut_log, last_line
+from galab.storage.log import cut_log, last_line, read_log
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
+from galab.training.callbacks import Callback, Callbacks
 from galab.training.checkpoint import check_data, data_of, save_founders
 from galab.training.compose import varied
 from galab.training.log_fields import Totals
@@ -43,7 +44,7 @@ from galab.training.tensorboard import Recorder, TensorBoard
 from galab.training.workers import check_workers, with_workers
 
 #: Hyperparameters that say when a run ends; new ones replace all old ones.
-STOP_RULES = ("generations", "seconds", "target")
+STOP_RULES = ("generations", "seconds", "target", "patience")
 _ORIGINS = ("origin", "init")
 
 
@@ -137,6 +138,7 @@ def start(
     runs: Path = Path("runs"),
     recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """A new run in a folder of its own.
 
@@ -146,12 +148,14 @@ def start(
         runs: the folder of all runs.
         recorders: further recorders, such as a live line.
         hooks: called with each log line.
+        callbacks: shown the run after each generation, see :mod:`galab.training.callbacks`.
 
     Raises:
         UsageError: the configuration cannot be carried out; nothing was written then.
         RunFolderError: the folder is taken or cannot be written.
     """
-    return run_to_end(start_steps(config, name=name, runs=runs, recorders=recorders, hooks=hooks))
+    steps = start_steps(config, name=name, runs=runs, recorders=recorders, hooks=hooks, callbacks=callbacks)
+    return run_to_end(steps)
 
 
 def start_steps(
@@ -161,6 +165,7 @@ def start_steps(
     runs: Path = Path("runs"),
     recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
+    callbacks: Sequence[Callback] = (),
     shared: SharedByTrials | None = None,
 ) -> RunSteps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
@@ -174,7 +179,7 @@ def start_steps(
     files = table_files(config.distribution, law)
     create, called = (RunFolder.create, name) if name else (RunFolder.create_free, default_name(config))
     folder = create(runs, called, content, files=files)
-    return (yield from _run_session(folder, components, Totals(), None, recorders, hooks, shared=shared))
+    return (yield from _run_session(folder, components, Totals(), None, recorders, hooks, callbacks, shared=shared))
 
 
 @own_threads()
@@ -186,6 +191,7 @@ def resume(
     trust: bool = False,
     recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Continue a run from its newest checkpoint, bit for bit.
 
@@ -196,6 +202,7 @@ def resume(
         trust: run code that the run names even if it was never run here before.
         recorders: further recorders.
         hooks: called with each log line.
+        callbacks: shown the run after each generation, see :mod:`galab.training.callbacks`.
 
     Raises:
         UsageError: a hyperparameter that may not change was changed.
@@ -205,7 +212,8 @@ def resume(
     """
     return run_to_end(
         resume_steps(
-            path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders, hooks=hooks
+            path, changes, allow_numeric_change=allow_numeric_change, trust=trust, recorders=recorders, hooks=hooks,
+            callbacks=callbacks,
         )
     )
 
@@ -218,6 +226,7 @@ def resume_steps(
     trust: bool = False,
     recorders: RecorderFactory | None = None,
     hooks: Sequence[Hook] = (),
+    callbacks: Sequence[Callback] = (),
     shared: SharedByTrials | None = None,
 ) -> RunSteps:
     """:func:`resume` as a generator; ``shared`` is what the trials of this process share."""
@@ -231,7 +240,8 @@ def resume_steps(
         folder = branch(folder, file)
         logger.warning("%s is not the newest checkpoint of its run: continuing as the new run %s", file, folder.path)
     with folder.lock():
-        return (yield from _resume(folder, changes or {}, allow_numeric_change, trust, recorders, hooks, shared))
+        listening = (recorders, hooks, callbacks)
+        return (yield from _resume(folder, changes or {}, allow_numeric_change, trust, *listening, shared))
 
 
 def _resume(
@@ -241,6 +251,7 @@ def _resume(
     trust: bool,
     recorders: RecorderFactory | None,
     hooks: Sequence[Hook],
+    callbacks: Sequence[Callback],
     shared: SharedByTrials | None,
 ) -> RunSteps:
     if not checkpoints.list_checkpoints(folder.checkpoints):
@@ -256,7 +267,9 @@ def _resume(
         (folder.path / kind_of(config.strategy).record).unlink(missing_ok=True)
         folder.log_path.unlink(missing_ok=True)
         return (
-            yield from _run_session(folder, components, Totals(), None, recorders, hooks, locked=True, shared=shared)
+            yield from _run_session(
+                folder, components, Totals(), None, recorders, hooks, callbacks, locked=True, shared=shared
+            )
         )
     saved = SavedState.open(folder.path, trust=trust, shared=shared)
     config = changed(on_this_machine(saved.config, allow_numeric_change), changes, folder)
@@ -277,7 +290,7 @@ def _resume(
     totals = Totals(**state["totals"])
     return (
         yield from _run_session(
-            folder, components, totals, state, recorders, hooks, extra_fields, locked=True, shared=shared
+            folder, components, totals, state, recorders, hooks, callbacks, extra_fields, locked=True, shared=shared
         )
     )
 
@@ -289,6 +302,7 @@ def _run_session(
     state: dict[str, Any] | None,
     make_recorders: RecorderFactory | None,
     hooks: Sequence[Hook],
+    callbacks: Sequence[Callback],
     extra_fields: dict[str, str] | None = None,
     *,
     locked: bool = False,
@@ -296,7 +310,10 @@ def _run_session(
 ) -> RunSteps:
     """One session: from the state, or from generation 0, to a stop rule."""
     config, generation = components.config, components.strategy.generation
-    stop = StopRules.of(config)
+    stop, shown = StopRules.of(config), Callbacks(callbacks)
+    if config.patience is not None and state is not None:
+        for line in read_log(folder.log_path):
+            stop.reported(line["generation"], line if "champion" in line else {})
     with ExitStack() as stack:
         if not locked:
             stack.enter_context(folder.lock())
@@ -313,7 +330,10 @@ def _run_session(
             recorders = [board, *(make_recorders(folder, components, stop, totals) if make_recorders else ())]
             parts[:] = recorders
             accuracy = _last_accuracy(state, config)
-            loop = Loop(components, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
+            loop = Loop(
+                components, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks,
+                callbacks=shown,
+            )  # fmt: skip
             loop.extra_fields = extra_fields or {}
             parts.append(loop)
             if state is None:

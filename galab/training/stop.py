@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 from galab.config import RunConfig
 
@@ -20,18 +22,22 @@ class StopRules:
         generations: as many generations as this, counted from the start of the run.
         seconds: as many seconds, over all sessions.
         target: validation accuracy of the champion.
+        patience: as many generations without a better champion on validation data.
         interrupted: set by Ctrl-C; the generation is finished and saved first.
     """
 
     generations: int | None = None
     seconds: float | None = None
     target: float | None = None
+    patience: int | None = None
     interrupted: threading.Event = field(default_factory=threading.Event)
+    #: The best champion so far on validation data, higher is better, and its generation.
+    _best: tuple[float, int] | None = None
 
     @classmethod
     def of(cls, config: RunConfig) -> StopRules:
         """The rules of a configuration."""
-        return cls(config.generations, config.seconds, config.target)
+        return cls(config.generations, config.seconds, config.target, config.patience)
 
     def reason(self, generation: int, seconds: float, accuracy: float | None) -> str | None:
         """Why to stop now, in words, or None.
@@ -49,7 +55,22 @@ class StopRules:
             return f"{self.seconds:g} seconds spent"
         if self.target is not None and accuracy is not None and accuracy >= self.target:
             return f"validation accuracy {accuracy:.4f} reached the target {self.target:g}"
+        if self.patience is not None and self._best is not None and generation - self._best[1] >= self.patience:
+            return f"no better champion since generation {self._best[1]}, for {self.patience} generations"
         return None
+
+    def reported(self, generation: int, metrics: Mapping[str, Any]) -> None:
+        """Hear of a champion: its validation accuracy counts, or its loss where there is none.
+
+        Args:
+            generation: that it was found in.
+            metrics: ``validation_...`` of it; a line of the log has them too.
+        """
+        value = metrics.get("validation_accuracy")
+        if value is None and (loss := metrics.get("validation_loss")) is not None:
+            value = -loss
+        if value is not None and math.isfinite(value) and (self._best is None or value > self._best[0]):
+            self._best = value, generation
 
     def fraction(self, generation: int, seconds: float) -> float:
         """How much of the run is done, from 0 to 1, by the rules that can tell."""

@@ -64,7 +64,7 @@ def test_a_row_may_have_a_summary() -> None:
 
 
 def test_listing_and_checking_import_nothing(shapes: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_import", lambda *_: pytest.fail("imported"))
+    monkeypatch.setattr(registry, "import_reference", lambda *_: pytest.fail("imported"))
     shapes.names()
     shapes.check("gone")
     shapes.check("anything:at_all")

@@ -32,6 +32,7 @@ from galab.evaluation.executors.worker import (
     send,
 )
 from galab.training.build import own_threads
+from galab.training.callbacks import Callback
 from galab.training.loop import EvaluationRequest, EvaluationResult, Result
 from galab.training.search import RunComponents, SharedByTrials
 from galab.training.start_or_resume import RunSteps, resume_steps, start_steps
@@ -123,6 +124,7 @@ class Trial:
         changes: hyperparameters that a continued run takes over.
         allow_numeric_change: continue where scores can no longer be bit-identical.
         trust: run code that the run names even if it was never run here before.
+        callbacks: the run is shown to them.
     """
 
     path: Path
@@ -130,6 +132,7 @@ class Trial:
     changes: dict[str, Any]
     allow_numeric_change: bool = False
     trust: bool = False
+    callbacks: tuple[Callback, ...] = ()
 
     def steps(self, progress: Callable[[Progress], None], shared: SharedByTrials) -> RunSteps:
         """The run as a generator."""
@@ -139,8 +142,9 @@ class Trial:
 
         if not (self.path / "config.json").is_file():
             return start_steps(
-                self.config, name=self.path.name, runs=self.path.parent, recorders=recorders, shared=shared
-            )
+                self.config, name=self.path.name, runs=self.path.parent, recorders=recorders, shared=shared,
+                callbacks=self.callbacks,
+            )  # fmt: skip
         return resume_steps(
             self.path,
             self.changes,
@@ -148,6 +152,7 @@ class Trial:
             trust=self.trust,
             recorders=recorders,
             shared=shared,
+            callbacks=self.callbacks,
         )
 
 

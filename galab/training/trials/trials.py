@@ -23,6 +23,7 @@ from galab.storage.log import last_line
 from galab.storage.run_folder import RunFolder
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads
+from galab.training.callbacks import Callback, Callbacks
 from galab.training.resolve import default_name, resolve, resolve_distribution
 from galab.training.search import SharedByTrials
 from galab.training.start_from import origin_founders, pinned_origin
@@ -126,6 +127,7 @@ def start_trials(
     runs: Path = Path("runs"),
     jobs: int | None = None,
     progress: ProgressCallback | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Trials:
     """Run one configuration with several seeds, each in ``runs/<name>/seed_<k>``.
 
@@ -136,19 +138,22 @@ def start_trials(
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
         progress: called with the progress of each trial.
+        callbacks: each trial is shown to them, see :mod:`galab.training.callbacks`.
 
     Raises:
         UsageError: the configuration cannot be carried out, or there are no valid seeds; nothing was written then.
         RunFolderError: the folder is taken or cannot be written.
     """
     seeds = checked_seeds(seeds)
+    Callbacks(callbacks)  # refused here, before anything is written
     jobs = jobs_for(jobs, len(seeds), config.workers)
     config, weights = prepared_config(config, seeds[0], jobs)
     trust_rules.remember(config)
     stem = default_name(config)
     content = group_json(config, seeds)
     group = GroupFolder.create(runs, name, content) if name else GroupFolder.create_free(runs, stem, content)
-    trials = [Trial(path, one, {}) for path, one in trial_folders(group.path, config, seeds)]
+    shown = tuple(callbacks)
+    trials = [Trial(path, one, {}, callbacks=shown) for path, one in trial_folders(group.path, config, seeds)]
     return run_all(group.path, trials, [weights] * len(trials), jobs, progress)
 
 
