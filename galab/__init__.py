@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from galab.config import RunConfig as RunConfig
     from galab.strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from galab.tasks.classification import Classification as Classification
+    from galab.tasks.regression import Regression as Regression
 
 from galab.version import __version__
 
@@ -35,6 +36,7 @@ _PUBLIC = {
     "Trainer": "galab.api.trainer",
     "GeneticAlgorithm": "galab.strategies.genetic",
     "Classification": "galab.tasks.classification",
+    "Regression": "galab.tasks.regression",
     "RunConfig": "galab.config",
 }
 

@@ -81,15 +81,25 @@ def parse_call(text: str, what: str) -> Call:
         if not _NAME.fullmatch(name):
             continue
         names.append(name)
-        try:
-            return Call(name, _arguments("f" + text[place:]))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
+        for arguments in (text[place:], _with_paths_quoted(text[place:])):
+            try:
+                return Call(name, _arguments("f" + arguments))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
     raise OptionError(
         f"expected the arguments of {what} as name=value with numbers, words or lists of them, such as "
         "{name}(size=3), got '{text}'; correct them",
         name=names[0] if names else "NAME", text=text,
     )  # fmt: skip
+
+
+def _with_paths_quoted(text: str) -> str:
+    """Arguments with quotes around values that are paths: with a slash, or an ending such as ``.csv``."""
+
+    def quoted(found: re.Match[str]) -> str:
+        return f"={found[1]!r}" if re.search(r"[/\\~]|\.[a-z]{2,5}$", found[1]) else found[0]
+
+    return re.sub(r"""=\s*([^\s'"()\[\],=*]+)(?=\s*[,)])""", quoted, text)
 
 
 def split_outside(text: str, separator: str) -> list[str]:

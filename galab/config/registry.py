@@ -158,6 +158,7 @@ TASKS = Registry(
         "count-ones": "galab.tasks.synthetic:count_ones",
         "shapes": "galab.tasks.synthetic:shapes",
         "mixed": "galab.tasks.synthetic:mixed",
+        "csv": "galab.tasks.csv:csv",
         "plasticity": "galab.tasks.plasticity:plasticity",
     },
     "galab tasks",

@@ -8,7 +8,7 @@ change. Source: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from galab.contracts import Examples
 from galab.errors import UsageError
+from galab.tasks.arrays import class_numbers, read_pair, shares
 
-Array = NDArray[Any] | torch.Tensor
 #: Among fewer than one answer in so many, possible ties are looked at one by one.
 _RARE = 32
 #: The exponential of this is a normal float32, and nothing beside 1.
@@ -32,10 +32,12 @@ class Classification:
 
     Args:
         name: the name of the task.
-        train: inputs (B, ...) of a float type and targets (B,) of an integer type, as arrays or tensors.
+        train: a pair of inputs (B, ...) and labels (B,), as arrays, tensors, lists or frames of any kind and byte
+            order, or a data set or loader of torch. Inputs of 8 bits are divided by 255. Labels are class numbers from
+            0 on, or any others, texts too, which are numbered in their order.
         validation: the same, for the champion and ``--target``.
         test: the same, only ever reported.
-        classes: number of classes, which is the number of outputs.
+        classes: number of classes, which is the number of outputs; counted in the data when absent.
         description: one line about the data; when absent, one is made of name and sizes.
 
     Attributes:
@@ -44,6 +46,7 @@ class Classification:
         fingerprint: SHA-256 (hex) of classes and of dtype, shape and bytes of every split.
         input_shape: shape of one input.
         outputs: number of classes.
+        labels: the name of each class, its number where it has no other.
         train: what selection sees.
         validation: what the champion is chosen by.
         test: what is only reported.
@@ -56,19 +59,25 @@ class Classification:
         self,
         *,
         name: str,
-        train: tuple[Array, Array],
-        validation: tuple[Array, Array],
-        test: tuple[Array, Array],
-        classes: int,
+        train: Any,
+        validation: Any,
+        test: Any,
+        classes: int | None = None,
         description: str | None = None,
     ) -> None:
-        if classes < 2:
+        if classes is not None and classes < 2:
             raise UsageError(f"task '{name}': expected at least 2 classes, got {classes}; correct classes")
         self.name = name
-        self.outputs = classes
-        self.train = _examples(name, "train", train, classes)
-        self.validation = _examples(name, "validation", validation, classes)
-        self.test = _examples(name, "test", test, classes)
+        splits = {"train": train, "validation": validation, "test": test}
+        pairs = {split: read_pair(data, f"task '{name}', {split}") for split, data in splits.items()}
+        numbers, self.labels = class_numbers([pair[1] for pair in pairs.values()], classes, f"task '{name}'")
+        self.outputs = len(self.labels)
+        found = []
+        for (split, (inputs, _)), targets in zip(pairs.items(), numbers, strict=True):
+            check_classes(name, split, targets, self.outputs)
+            found.append(Examples(inputs, targets.to(torch.int64).contiguous()))
+            check_examples(name, split, found[-1])
+        self.train, self.validation, self.test = found
         self.input_shape = tuple(self.train.inputs.shape[1:])
         for split, examples in (("validation", self.validation), ("test", self.test)):
             if (shape := tuple(examples.inputs.shape[1:])) != self.input_shape:
@@ -82,6 +91,32 @@ class Classification:
         )
 
         self.fingerprint = self._fingerprint()
+
+    @classmethod
+    def split(
+        cls, name: str, data: Any, *, validation: float = 0.15, test: float = 0.15, classes: int | None = None
+    ) -> Self:
+        """A task from one set of examples, cut into three parts in which every class has its share.
+
+        The same data is cut in the same way on every machine.
+
+        Args:
+            name: the name of the task.
+            data: as ``train`` above.
+            validation: share of the examples.
+            test: share of the examples.
+            classes: see above.
+
+        Raises:
+            UsageError: the data is not as described, or too little.
+        """
+        inputs, targets = read_pair(data, f"task '{name}'")
+        (numbers,), labels = class_numbers([targets], classes, f"task '{name}'")
+        parts = stratified(numbers.numpy(), shares(len(numbers), validation, test))
+        pairs = [(inputs[part], numbers[part]) for part in map(torch.from_numpy, parts)]
+        made = cls(name=name, train=pairs[0], validation=pairs[1], test=pairs[2], classes=len(labels))
+        made.labels = labels
+        return made
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(f"classification {self.outputs}\n".encode())
@@ -165,32 +200,6 @@ def _loss_and_correct_in_one_pass(logits: torch.Tensor, targets: torch.Tensor) -
         total = total + (logits[:, number] - top).exp()
         earlier = earlier | ((logits[:, number] == top) & (targets > number))
     return total.log() + (top - chosen), (chosen == top) & ~earlier
-
-
-def _examples(task: str, split: str, pair: tuple[Array, Array], classes: int) -> Examples:
-    """The two arrays as tensors, checked; narrower and wider floats and integers are converted."""
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        kind = type(pair).__name__
-        raise UsageError(f"task '{task}', {split}: expected a pair (inputs, targets), got {kind}; give two arrays")
-    inputs, targets = (_tensor(task, split, part) for part in pair)
-    if not inputs.is_floating_point():
-        kind = str(inputs.dtype).removeprefix("torch.")
-        raise UsageError(f"task '{task}', {split}: expected inputs of a float dtype, got {kind}; convert them")
-    check_classes(task, split, targets, classes)
-    examples = Examples(inputs.to(torch.float32).contiguous(), targets.to(torch.int64).contiguous())
-    check_examples(task, split, examples)
-    return examples
-
-
-def _tensor(task: str, split: str, values: Array) -> torch.Tensor:
-    if isinstance(values, torch.Tensor):
-        return values.detach().cpu()
-    try:
-        # A copy where torch would share memory that may not be written to.
-        return torch.from_numpy(np.require(values, requirements=["C", "W"]))
-    except TypeError as error:
-        kind = type(values).__name__
-        raise UsageError(f"task '{task}', {split}: expected an array of numbers, got {kind}; convert it") from error
 
 
 def check_examples(task: str, split: str, examples: Examples) -> None:

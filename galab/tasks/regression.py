@@ -1,19 +1,24 @@
-"""Linear regression: whether a search finds a known matrix, the first thing to try a new strategy on.
+"""Regression of one's own data, and linear regression: whether a search finds a known matrix.
 
-Everything about it is known: the loss is quadratic, its curvature the same in every direction, its optimum one matrix.
+Everything about linear regression is known, so it is the first thing to try a new strategy on: the loss is quadratic,
+its curvature the same in every direction, its optimum one matrix.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from galab.contracts import Examples
+from galab.errors import UsageError
 from galab.genome.random import Stream, draw, table
+from galab.tasks.arrays import read_pair, shares, to_tensor
+from galab.tasks.classification import check_examples, permutation
 
 INPUTS, OUTPUTS = 64, 16
 #: Examples of each fixed set.
@@ -24,6 +29,97 @@ _MATRIX, _TRAIN, _VALIDATION, _TEST = range(4)
 #: Numbers lie on this grid: products and sums of them are then exact in float64, in any order, so the targets are the
 #: same on every machine.
 _GRID = 2.0**16
+
+
+class Regression:
+    """A task with numbers as the targets of every example; give it ``--fitness loss``.
+
+    Args:
+        name: the name of the task.
+        train: a pair of inputs (B, ...) and targets (B,) or (B, K), as arrays, tensors, lists or frames of any kind and
+            byte order, or a data set or loader of torch. Inputs of 8 bits are divided by 255.
+        validation: the same, for the champion.
+        test: the same, only ever reported.
+        description: one line about the data; when absent, one is made of name and sizes.
+
+    Attributes:
+        name, description, fingerprint, input_shape, outputs, train, validation, test: see
+            :class:`galab.contracts.Task`.
+
+    Raises:
+        UsageError: the data is not as described; the sentence says which part and why.
+    """
+
+    def __init__(self, *, name: str, train: Any, validation: Any, test: Any, description: str | None = None) -> None:
+        self.name = name
+        splits = {"train": train, "validation": validation, "test": test}
+        self.train, self.validation, self.test = (
+            _numbers(read_pair(data, f"task '{name}', {split}"), name, split) for split, data in splits.items()
+        )
+        self.input_shape = tuple(self.train.inputs.shape[1:])
+        self.outputs = int(self.train.targets.shape[1])
+        for split, examples in (("validation", self.validation), ("test", self.test)):
+            shapes = tuple(examples.inputs.shape[1:]), tuple(examples.targets.shape[1:])
+            if shapes != (self.input_shape, (self.outputs,)):
+                raise UsageError(
+                    f"task '{name}', {split}: expected inputs of shape {self.input_shape} and {self.outputs} targets "
+                    f"an example as in train, got {shapes[0]} and {shapes[1][0]}; use one shape"
+                )
+        self.description = description or (
+            f"{name}, {len(self.train):,} training, {len(self.validation):,} validation and {len(self.test):,} test "
+            "examples"
+        )
+        digest = hashlib.sha256(b"regression\n")
+        for split, examples in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            for part, tensor in (("inputs", examples.inputs), ("targets", examples.targets)):
+                digest.update(f"{split} {part} {tuple(tensor.shape)}\n".encode())
+                digest.update(np.ascontiguousarray(tensor.numpy(), dtype="<f4").data)
+        self.fingerprint = digest.hexdigest()
+
+    @classmethod
+    def split(cls, name: str, data: Any, *, validation: float = 0.15, test: float = 0.15) -> Self:
+        """A task from one set of examples, cut into three parts in the same way on every machine.
+
+        Args:
+            name: the name of the task.
+            data: as ``train`` above.
+            validation: share of the examples.
+            test: share of the examples.
+
+        Raises:
+            UsageError: the data is not as described, or too little.
+        """
+        inputs, targets = read_pair(data, f"task '{name}'")
+        count = len(inputs)
+        order = permutation(count)
+        ends = np.cumsum(shares(count, validation, test))
+        pairs = [(inputs[torch.from_numpy(part)], targets[part]) for part in np.split(order, ends)]
+        return cls(name=name, train=pairs[0], validation=pairs[1], test=pairs[2])
+
+    def measure(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Squared errors, averaged over the K outputs and summed over the examples.
+
+        Args:
+            outputs: (P, B, K).
+            targets: (B, K).
+
+        Returns:
+            ``loss`` (P,) float32.
+        """
+        return {"loss": (outputs.float() - targets).square_().mean(2).sum(1)}
+
+
+def _numbers(pair: tuple[torch.Tensor, Any], name: str, split: str) -> Examples:
+    """Inputs and (B, K) float32 targets, checked."""
+    where = f"task '{name}', {split}"
+    targets = to_tensor(pair[1], f"{where}: expected targets that are numbers").to(torch.float32)
+    targets = targets[:, None] if targets.ndim == 1 else targets
+    if targets.ndim != 2 or not targets.isfinite().all():
+        got = f"shape {tuple(targets.shape)}" if targets.ndim != 2 else "some that are NaN or infinite"
+        raise UsageError(f"{where}: expected finite targets of shape (B,) or (B, K), got {got}; correct them")
+    examples = Examples(pair[0], targets.contiguous())
+    check_examples(name, split, examples)
+    return examples
 
 
 class LinearRegression:

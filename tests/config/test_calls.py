@@ -137,3 +137,10 @@ def test_mixes_of_operators_with_arguments() -> None:
     for text in ("weights(count=1),weights( count = 1 )", "dense,dense", "weights(count=1):0.5,layer", "dense,"):
         with pytest.raises(UsageError, match="expected --mutate as one operator, or as several different ones"):
             parse_mutations(text)
+
+
+@pytest.mark.parametrize("path", ["data.csv", "../a/data-2.csv", "/tmp/x y.csv".replace(" ", ""), "~/data.csv"])
+def test_a_path_needs_no_quotes(path: str) -> None:
+    call = parse_call(f"csv(file={path}, size=3, kind=auto)", "the task")
+    assert call.arguments == {"file": path, "size": 3, "kind": "auto"}
+    assert parse_call(str(call), "the task") == call

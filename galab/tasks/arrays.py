@@ -1,0 +1,209 @@
+"""Data as people have it, brought into tensors: arrays of any kind, lists, frames, data sets of torch, CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from galab.errors import UsageError
+
+#: Values of an 8-bit image lie between 0 and this.
+_BYTE = 255
+
+
+class Splits(Protocol):
+    """Cuts examples into parts, given one label for each."""
+
+    def __call__(self, labels: NDArray[np.integer], sizes: tuple[int, ...], /) -> list[NDArray[np.int64]]:
+        """Indices of parts, the last of which takes the rest."""
+        ...
+
+
+def read_pair(data: Any, where: str) -> tuple[Tensor, Any]:
+    """Inputs and targets of a split.
+
+    Args:
+        data: a pair (inputs, targets) of arrays, tensors, lists or frames; or a data set of torch whose items are such
+            pairs, or its loader, of which the data set is read in its own order.
+        where: the task and the split, for messages.
+
+    Returns:
+        inputs (B, ...) float32, those of 8 bits divided by 255; and targets as an array, whatever they are.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(data, DataLoader):
+        data = data.dataset
+    if isinstance(data, Dataset):
+        data = _items(data, where)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise UsageError(
+            f"{where}: expected a pair (inputs, targets) or a data set of torch, got {type(data).__name__}; give two "
+            "arrays"
+        )
+    inputs = to_tensor(data[0], f"{where}: expected inputs that are numbers")
+    if inputs.is_complex():
+        raise UsageError(f"{where}: expected inputs that are real numbers, got {inputs.dtype}; give their parts")
+    scale = _BYTE if inputs.dtype == torch.uint8 else 1
+    targets = data[1]
+    if not isinstance(targets, Tensor):
+        targets = np.asarray(targets)
+    return (inputs.to(torch.float32) / scale).contiguous(), targets
+
+
+def to_tensor(values: Any, expected: str) -> Tensor:
+    """Numbers of any kind and byte order as a tensor on the CPU.
+
+    Raises:
+        UsageError: they are no numbers; the sentence begins with ``expected``.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise UsageError(f"{expected}, got rows of several lengths ({error}); give them one shape") from None
+    if array.dtype.kind not in "fiubc":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise UsageError(f"{expected}, got {type(values).__name__} of {array.dtype}; convert it") from None
+    # In this machine's byte order, and a copy where torch would share memory that may not be written to.
+    array = np.require(array.astype(array.dtype.newbyteorder("="), copy=False), requirements=["C", "W"])
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:  # torch computes little with these
+        array = array.astype(np.int64)
+    return torch.from_numpy(array)
+
+
+def _items(data: Dataset[Any], where: str) -> tuple[Any, Any]:
+    """All items of a data set, in order."""
+    try:
+        count = len(data)  # type: ignore[arg-type]
+        pairs = [data[place] for place in range(count)]
+        inputs, targets = zip(*((pair[0], pair[1]) for pair in pairs), strict=True)
+    except Exception as error:
+        raise UsageError(
+            f"{where}: expected a data set with a length, whose items are pairs (input, target), got "
+            f"{type(error).__name__}: {error}; give two arrays"
+        ) from error
+    return _stacked(inputs), _stacked(targets)
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    if all(isinstance(value, Tensor) for value in values):
+        return torch.stack([value.detach().cpu() for value in values])
+    return np.stack([np.asarray(value) for value in values])
+
+
+def class_numbers(targets: Sequence[Any], classes: int | None, where: str) -> tuple[list[Tensor], tuple[Any, ...]]:
+    """The targets of several splits as class numbers, and the names of the classes.
+
+    Whole numbers from 0 on are class numbers as they stand; any other labels, texts or numbers, are numbered in their
+    order, those of all splits together.
+
+    Args:
+        targets: of each split, (B,) arrays or tensors.
+        classes: how many there are; counted when absent.
+        where: the task, for messages.
+
+    Raises:
+        UsageError: targets are no labels, or there is one class alone.
+    """
+    arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in targets]
+    whole = all(part.dtype.kind in "iu" for part in arrays)
+    if classes is not None and all(part.dtype.kind in "iufb" for part in arrays):
+        return [_numbers(part) for part in arrays], tuple(range(classes))
+    for part in arrays:
+        if part.ndim != 1:
+            raise UsageError(f"{where}: expected targets of shape (B,), got {part.shape}; give one label an example")
+        if part.dtype.kind == "f":
+            raise UsageError(
+                f"{where}: expected labels, got {part.dtype}; give class numbers or texts, or use galab.Regression"
+            )
+    found = np.unique(np.concatenate([part.astype(object) if not whole else part for part in arrays if part.size]))
+    if whole and len(found) and found[0] >= 0 and found[-1] < 2 * len(found):
+        count = int(found[-1]) + 1 if classes is None else classes
+        names: tuple[Any, ...] = tuple(range(count))
+        numbers = [_numbers(part) for part in arrays]
+    else:
+        names = tuple(value.item() if isinstance(value, np.generic) else value for value in found)
+        place = {name: number for number, name in enumerate(names)}
+        numbers = [torch.tensor([place[label] for label in part.tolist()], dtype=torch.int64) for part in arrays]
+    if len(names) < 2:
+        raise UsageError(f"{where}: expected labels of at least 2 classes, got {names}; add examples of others")
+    return numbers, names
+
+
+def _numbers(part: NDArray[Any]) -> Tensor:
+    return to_tensor(part, "expected class numbers")
+
+
+def read_csv(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str], list[str]]:
+    """The columns of a CSV file with a header.
+
+    Args:
+        path: the file; a comma, semicolon or tab parts its columns.
+        target: the column of targets; the last one when absent.
+
+    Returns:
+        (B, columns) numbers; the targets as texts; and the names of the columns.
+
+    Raises:
+        UsageError: there is no such file or column, or a number is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"expected a CSV file at '{path}', got: {error}; check the path") from None
+    first = text.partition("\n")[0]
+    rows = list(csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count)))
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
+        raise UsageError(f"expected a header and rows in '{path}', got {len(rows)} lines; fill the file")
+    header = [name.strip() for name in rows[0]]
+    wanted = header[-1] if target is None else target
+    if wanted not in header or len(header) < 2:
+        raise UsageError(
+            f"expected '{path}' to have a column '{wanted}' and another, got {', '.join(header)}; name one of them"
+        )
+    at = header.index(wanted)
+    numbers = np.empty((len(rows) - 1, len(header) - 1))
+    for place, row in enumerate(rows[1:]):
+        if len(row) != len(header):
+            raise UsageError(f"expected {len(header)} columns in row {place + 2} of '{path}', got {len(row)}")
+        for column, word in enumerate(row[:at] + row[at + 1 :]):
+            try:
+                numbers[place, column] = float(word)
+            except ValueError:
+                name = (header[:at] + header[at + 1 :])[column]
+                raise UsageError(
+                    f"expected a number in column '{name}', row {place + 2} of '{path}', got '{word}'; encode it as one"
+                ) from None
+    return numbers, [row[at].strip() for row in rows[1:]], header[:at] + header[at + 1 :]
+
+
+def shares(count: int, validation: float, test: float) -> tuple[int, int]:
+    """How many of ``count`` examples are for training and for validation; the rest is for the test.
+
+    Raises:
+        UsageError: a part would be empty.
+    """
+    held = (round(count * validation), round(count * test))
+    train = count - sum(held)
+    if min(*held, train) < 1:
+        raise UsageError(
+            f"expected examples for training, validation and test, got {train}, {held[0]} and {held[1]} of {count}; "
+            "give more examples, or other shares"
+        )
+    return train, held[0]
