@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from galab.api.scores import read_scores, sign_of
+from galab.api.scores import read_objectives, read_scores, sign_of
 from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
@@ -25,6 +27,7 @@ from galab.genome.initial import founders_given, founders_of, like_torchs_own
 from galab.genome.parameters import choose_evolved, runnable
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Phenotype, to_float
+from galab.operators.nsga2 import fronts
 from galab.operators.selection import with_best
 from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
@@ -49,7 +52,8 @@ class Search:
         seed: key of all randomness.
         keep_weights: whether to start from the module's own weights or to draw founders as torch would; None keeps
             those that torch would not have drawn, such as trained ones.
-        direction: ``"maximize"`` or ``"minimize"`` the fitness.
+        direction: ``"maximize"`` or ``"minimize"`` the fitness; several of these for a fitness of several objectives,
+            of which the first decides and each next one between equals, or all count with ``selection="nsga2"``.
         hyperparameters: those of ``galab run`` under the headings Population and Mutation, by their names in Python:
             ``parents=8``, ``children=32``, ``sigma=0.02``, ``crossover="row"``, ``granularity="parameter"``, ...
 
@@ -63,10 +67,16 @@ class Search:
         *,
         seed: int = 0,
         keep_weights: bool | None = None,
-        direction: str = "maximize",
+        direction: str | Sequence[str] = "maximize",
         **hyperparameters: Any,
     ) -> None:
-        self._sign = sign_of(direction)
+        directions = (direction,) if isinstance(direction, str) else tuple(direction)
+        self._signs = tuple(sign_of(one) for one in directions)
+        if hyperparameters.get("selection") == "nsga2" and len(directions) < 2:
+            raise UsageError(
+                f"expected a direction for each of several objectives with selection='nsga2', got {direction!r}; give "
+                "one for each, such as direction=('minimize', 'minimize')"
+            )
         with spelled(PYTHON):
             config = _configured(seed, hyperparameters)
             self._template = runnable(module).eval()
@@ -86,11 +96,15 @@ class Search:
             births = developer(config, founders, make(config.distribution))
         self.decoder = Decoder(births, self.strategy.pedigree)
         self._template.requires_grad_(False)
-        own = {"seed": seed, "keep_weights": keep_weights, "direction": direction}
+        own: dict[str, Any] = {"seed": seed, "keep_weights": keep_weights}
+        own["direction"] = direction if isinstance(direction, str) else directions
         self._arguments: dict[str, Any] = own | hyperparameters
         self._slots: list[nn.Module] = []
         self._alive: list[int] = []
         self._asked = 0
+        self._ids: list[int] = []
+        #: What each parent was told, by its birth.
+        self._objectives: dict[int, NDArray[np.float64]] = {}
 
     @property
     def generation(self) -> int:
@@ -104,6 +118,7 @@ class Search:
         """
         cohort = self.strategy.ask()
         self._asked, self._alive = len(cohort.births), []
+        self._ids = cohort.births["id"].tolist()
         networks = []
         for index, birth in enumerate(cohort.births["id"].tolist()):
             try:
@@ -121,7 +136,7 @@ class Search:
 
         Args:
             fitness: one number per network of the last ``ask``, in its order: a list, an array or a tensor. NaN and the
-                worst infinity are failures, the best infinity ranks first.
+                worst infinity are failures, the best infinity ranks first. With M objectives, rows of M numbers.
 
         Raises:
             UsageError: these are not that many numbers.
@@ -129,16 +144,21 @@ class Search:
         """
         if not self._asked:
             raise UsageError("expected ask() before tell(), got tell(); call ask() and score the networks it gives")
-        scores = read_scores(fitness, len(self._alive), self._sign, who="network")
-        failed = int(np.isnan(scores).sum())
+        if len(self._signs) == 1:
+            scores = read_scores(fitness, len(self._alive), self._signs[0], who="network")[:, None]
+        else:
+            scores = read_objectives(fitness, len(self._alive), self._signs, who="network")
+        failed = int(np.isnan(scores[:, 0]).sum())
         if failed:
             logger.warning(
                 "generation %d: %d of %d networks have no finite fitness; they rank last",
                 self.generation + 1, failed, len(scores),
             )  # fmt: skip
-        everyone = np.full(self._asked, np.nan)
+        everyone = np.full((self._asked, len(self._signs)), np.nan)
         everyone[self._alive] = with_best(scores)
-        self.strategy.tell(Scores(everyone))
+        self.strategy.tell(Scores(everyone[:, 0], further=everyone[:, 1:] if len(self._signs) > 1 else None))
+        known = self._objectives | dict(zip(self._ids, everyone, strict=True))
+        self._objectives = {birth: known[birth] for birth in self.strategy.parents.tolist() if birth in known}
         self._asked, self._alive = 0, []
         self.decoder.pin(self.strategy.stock)
 
@@ -147,10 +167,31 @@ class Search:
         best = self.decoder.decode(int(self.strategy.parents[0]))
         return self._load(copy.deepcopy(self._template), best)
 
+    def front(self) -> list[tuple[nn.Module, tuple[float, ...]]]:
+        """The parents that no other parent dominates, each as a copy of the module with what it was told.
+
+        Raises:
+            UsageError: nothing was told yet.
+        """
+        if not self._objectives:
+            raise UsageError("expected tell() before front(), got no generation yet; ask, score and tell first")
+        births = list(self._objectives)
+        told = np.array([self._objectives[birth] for birth in births])
+        first = np.flatnonzero(fronts(told) == 0)
+        return [
+            (
+                self._load(copy.deepcopy(self._template), self.decoder.decode(births[place])),
+                tuple(sign * float(value) for sign, value in zip(self._signs, told[place], strict=True)),
+            )
+            for place in first.tolist()
+        ]
+
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue, as numbers, texts and tensors: ``torch.load(weights_only=True)`` reads it."""
         parents = [self.decoder.decode(birth) for birth in self.strategy.parents.tolist()]
         content = {"strategy": self.strategy.state_dict(), **members_to_state(parents, self.strategy.births_dtype)}
+        told = self._objectives
+        content["told"] = [list(told), [row.tolist() for row in told.values()]]
         return {"fingerprint": self._fingerprint(), **portable(content)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -166,6 +207,8 @@ class Search:
         self.decoder.adopt(dict(zip(ids, members_of(content), strict=True)))
         self.decoder.pin(self.strategy.stock)
         self._asked, self._alive = 0, []
+        births, rows = content.get("told", ([], []))
+        self._objectives = {int(birth): np.array(row) for birth, row in zip(births, rows, strict=True)}
 
     def _fingerprint(self) -> dict[str, Any]:
         direction, founders = self._arguments["direction"], self.decoder.developer.founders.sha256

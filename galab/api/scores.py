@@ -26,6 +26,41 @@ def sign_of(direction: str) -> float:
     return 1.0 if direction == "maximize" else -1.0
 
 
+def read_objectives(told: Any, count: int, signs: Sequence[float], *, who: str = "member") -> NDArray[np.float64]:
+    """A number for each member and objective, higher is better.
+
+    Args:
+        told: a tensor or an array of shape (n, M), or a sequence of n such rows.
+        count: n.
+        signs: M, see :func:`sign_of`.
+        who: what a member is called, in messages.
+
+    Returns:
+        (n, M); a member that failed in one objective has NaN in all.
+
+    Raises:
+        UsageError: these are not that many numbers.
+    """
+    if isinstance(told, torch.Tensor):
+        told = told.detach().cpu().numpy() if told.is_complex() else told.detach().cpu().double().numpy()
+    wanted = f"expected {count:,} times {len(signs)} fitness values, one for each objective of each {who}"
+    if not isinstance(told, np.ndarray) and (not isinstance(told, Sequence) or isinstance(told, str | bytes)):
+        raise UsageError(f"{wanted}, got {_what(told)}; give rows of {len(signs)} numbers")
+    rows = list(told)
+    if len(rows) != count:
+        raise UsageError(f"{wanted}, got {len(rows):,} rows; give one for each {who}, in the order of ask()")
+    found = np.empty((count, len(signs)))
+    for place, row in enumerate(rows):
+        size = np.shape(row)[0] if isinstance(row, np.ndarray | torch.Tensor) and np.ndim(row) == 1 else None
+        size = len(row) if size is None and isinstance(row, Sequence) and not isinstance(row, str | bytes) else size
+        if size != len(signs):
+            raise UsageError(f"{wanted}, got {_what(row)} at place {place}; give a row of {len(signs)} numbers")
+        found[place] = [sign * _number(value, place, who) for sign, value in zip(signs, row, strict=True)]
+    failed = ~(found > -np.inf).all(axis=1)
+    found[failed] = np.nan
+    return found
+
+
 def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member") -> NDArray[np.float64]:
     """One number for each member, higher is better.
 

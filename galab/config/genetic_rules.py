@@ -89,6 +89,12 @@ _POPULATION = (
         "looks at cases and not at the score that they change; use another selection",
     ),
     Rule(
+        fields=("selection", "niche", "diversity"),
+        refused=lambda c: c.selection == "nsga2" and (c.niche is not None or bool(c.diversity)),
+        sentence="expected {selection:nsga2} without {niche} and {diversity}, got both: it keeps its fronts apart by "
+        "itself; drop one of them",
+    ),
+    Rule(
         fields=("selection", "fitness"),
         refused=lambda c: c.selection == "lexicase"
         and (parse_fitness(c.fitness).kind != "absolute" or parse_fitness(c.fitness).bases[0] not in PER_EXAMPLE),

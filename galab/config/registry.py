@@ -261,6 +261,7 @@ SELECTIONS = Registry(
         "rank": "galab.operators.selection:LinearRanking",
         "proportional": "galab.operators.selection:Proportional",
         "lexicase": "galab.operators.selection:Lexicase",
+        "nsga2": "galab.operators.nsga2:NSGA2",
     },
     "galab options population",
 )

@@ -45,6 +45,7 @@ class Candidates:
         run_key: the key of all draws.
         generation: likewise; below 2^40.
         island: likewise; 0 where there is only one population, below 2^24.
+        objectives: (n0, K) the score and the lower keys of a fitness of several parts; None where there is one alone.
     """
 
     order: NDArray[np.int64]
@@ -54,6 +55,7 @@ class Candidates:
     run_key: int
     generation: int
     island: int
+    objectives: NDArray[np.float64] | None = None
 
     def words(self, n: int) -> NDArray[np.uint64]:
         """``n`` raw words for this generation's draws on this island."""

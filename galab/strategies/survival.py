@@ -276,5 +276,9 @@ class Survival:
         generation: int,
     ) -> NDArray[np.int64]:
         here = order[competitors.islands[order] == island]
-        field = Candidates(here, levelled(score), competitors.ids, competitors.cases, self._run_key, generation, island)
+        further = competitors.further
+        objectives = None if further is None else np.column_stack([competitors.score, further])
+        field = Candidates(
+            here, levelled(score), competitors.ids, competitors.cases, self._run_key, generation, island, objectives
+        )
         return self._select(field, int(self.sizes[island]))

@@ -11,6 +11,7 @@ from torch import nn
 
 from galab.config import RunConfig
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
+from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.config.traits import needs_behaviour, needs_use
 from galab.contracts import ReportsMemoryUse, SeedDependent, Task
@@ -139,6 +140,11 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
         require_classes(task, option)
     if config.selection == "lexicase":
         require_classes(task, "--selection lexicase")
+    if config.selection == "nsga2" and len(parse_fitness(config.fitness).bases) < 2:
+        raise OptionError(
+            "expected a fitness of several parts with {selection:nsga2}, got {fitness}; name each objective, such as "
+            "cross-entropy,accuracy", config,
+        )  # fmt: skip
     if needs_behaviour(config):
         require_classes(task, "--niche, --diversity or --mate")
     try:

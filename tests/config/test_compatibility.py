@@ -35,6 +35,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"selection": "lexicase", "niche": "local"}, "expected --selection lexicase without --niche, --diversity and"),
     ({"selection": "lexicase", "diversity": 0.5}, "expected --selection lexicase without --niche, --diversity and"),
     ({"selection": "lexicase", "norm_penalty": 0.5}, "expected --selection lexicase without --niche, --diversity and"),
+    ({"selection": "nsga2", "niche": "local"}, "expected --selection nsga2 without --niche and --diversity, got both"),
+    ({"selection": "nsga2", "diversity": 0.5}, "expected --selection nsga2 without --niche and --diversity, got both"),
     ({"selection": "lexicase", "fitness": "improvement"}, "a fitness of single examples, got --fitness improvement"),
     ({"selection": "lexicase", "fitness": "inherited:wrong"}, "fitness of single examples, got --fitness inherited:wr"),
     ({"crossover": "none", "parents_per_child": 2}, "expected --crossover with --parents-per-child or --mate, got no"),

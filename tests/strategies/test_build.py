@@ -33,7 +33,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_galabs_own_names_are_not_loaded_to_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_import", lambda *_: pytest.fail("imported"))
+    monkeypatch.setattr(registry, "import_reference", lambda *_: pytest.fail("imported"))
     assert [canonical_strategy(name) for name in ("ga", "eggroll", "snes()")] == ["ga", "eggroll", "snes"]
     assert canonical_strategy("snes( lr_sigma = 0.10 )") == "snes(lr_sigma=0.1)"
 
