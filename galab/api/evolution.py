@@ -169,7 +169,8 @@ class ESOptimizer:
             self.config = decide(asked)
             plan = _plan(self._layout, rank)
             law, cache = make(self.config.distribution), self.config.cache_mb << 20
-            self._directions = Directions(plan, law, seed, device, cache)
+            most = population_size // 2 if self.config.pairs == "antithetic" else population_size
+            self._directions = Directions(plan, law, seed, device, cache, most)
             self._strategy = EvolutionStrategy(self.config, self._layout, start, self._directions, device)
         self._template.requires_grad_(False)
         self._asked: Population | None = None

@@ -26,7 +26,7 @@ from galab.genome.decoder import Decoder
 from galab.genome.initial import founders_given, founders_of, like_torchs_own
 from galab.genome.parameters import choose_evolved, runnable
 from galab.genome.quantile_tables import make
-from galab.genome.weights import Phenotype, to_float
+from galab.genome.weights import Layout, Phenotype, to_float
 from galab.operators.nsga2 import fronts
 from galab.operators.selection import with_best
 from galab.strategies.build import developer, step_size_rule
@@ -99,7 +99,7 @@ class Search:
         own: dict[str, Any] = {"seed": seed, "keep_weights": keep_weights}
         own["direction"] = direction if isinstance(direction, str) else directions
         self._arguments: dict[str, Any] = own | hyperparameters
-        self._slots: list[nn.Module] = []
+        self._slots: list[_Slot] = []
         self._alive: list[int] = []
         self._asked = 0
         self._ids: list[int] = []
@@ -127,8 +127,9 @@ class Search:
                 continue
             self._alive.append(index)
             if index >= len(self._slots):
-                self._slots += [copy.deepcopy(self._template) for _ in range(index + 1 - len(self._slots))]
-            networks.append(self._load(self._slots[index], member))
+                missing = range(index + 1 - len(self._slots))
+                self._slots += [_Slot(self._template, self.decoder.layout) for _ in missing]
+            networks.append(self._slots[index].filled(member))
         return networks
 
     def tell(self, fitness: Any) -> None:
@@ -165,7 +166,7 @@ class Search:
     def best(self) -> nn.Module:
         """A copy of the module with the weights of the fittest parent."""
         best = self.decoder.decode(int(self.strategy.parents[0]))
-        return self._load(copy.deepcopy(self._template), best)
+        return _Slot(self._template, self.decoder.layout).filled(best)
 
     def front(self) -> list[tuple[nn.Module, tuple[float, ...]]]:
         """The parents that no other parent dominates, each as a copy of the module with what it was told.
@@ -180,7 +181,7 @@ class Search:
         first = np.flatnonzero(fronts(told) == 0)
         return [
             (
-                self._load(copy.deepcopy(self._template), self.decoder.decode(births[place])),
+                _Slot(self._template, self.decoder.layout).filled(self.decoder.decode(births[place])),
                 tuple(sign * float(value) for sign, value in zip(self._signs, told[place], strict=True)),
             )
             for place in first.tolist()
@@ -218,16 +219,31 @@ class Search:
         asked = self._asked > 0
         return _made_again, (self._template, self.decoder.layout.names, self._arguments, self.state_dict(), asked)
 
-    def _load(self, module: nn.Module, member: Phenotype) -> nn.Module:
-        parts = self.decoder.layout.split(to_float(member.weights))
+
+class _Slot:
+    """A copy of a module that is given one member's weights after the other's.
+
+    Args:
+        template: what it is a copy of.
+        layout: where each parameter lies in a weight vector.
+    """
+
+    def __init__(self, template: nn.Module, layout: Layout) -> None:
+        self.module = copy.deepcopy(template)
+        named = dict(self.module.named_parameters())
+        places = zip(layout.names, layout.starts, layout.sizes, layout.shapes, strict=True)
+        self._parameters = [(named[name].detach(), start, size, shape) for name, start, size, shape in places]
+        self._buffers = list(zip(self.module.buffers(), template.buffers(), strict=True))
+
+    def filled(self, member: Phenotype) -> nn.Module:
+        """The module with a member's weights and the template's buffers, in ``eval()``."""
+        weights = torch.from_numpy(to_float(member.weights))
         with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                if name in parts:
-                    parameter.copy_(torch.from_numpy(parts[name]))
-            # Whatever a fitness function did to the last member in this place.
-            for buffer, own in zip(module.buffers(), self._template.buffers(), strict=True):
+            for parameter, start, size, shape in self._parameters:
+                parameter.copy_(weights[start : start + size].view(shape))
+            for buffer, own in self._buffers:  # whatever a fitness function did to the last member in this place
                 buffer.copy_(own)
-        return module.eval()
+        return self.module.eval() if self.module.training else self.module
 
 
 def _made_again(

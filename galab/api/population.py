@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from galab.evaluation.batched.low_rank import Stack
 from galab.evaluation.es_evaluator import members_at_once, perturbed_parameters
 from galab.evaluation.numeric_profile import warm_up_kernels
 from galab.genome.parameters import own_dtypes
-from galab.operators.es_noise import Directions, Noise, size_of
+from galab.operators.es_noise import DenseNoise, Directions, LowRankNoise, Noise, size_of
 
 #: Examples at once.
 _BLOCK = 1024
@@ -74,6 +75,24 @@ class Population(Sequence[nn.Module]):
             return [self[place] for place in range(*index.indices(self._members))]
         place = range(self._members)[index]
         return filled(copy.deepcopy(self._template), self.parameters(place))
+
+    def each(self) -> Iterator[nn.Module]:
+        """One member after the other, in order: always the same module, with the weights of the next.
+
+        Several times as fast as a copy for each, as indexing gives; whoever keeps the module keeps the last member. The
+        weights have the same bits.
+        """
+        module = copy.deepcopy(self._template)
+        places = dict(module.named_parameters())
+        signs = (1.0, -1.0) if self._antithetic else (1.0,)
+        for _, noise in self._directions.between(self._noise, 0, self._members // len(signs)):
+            slots = [_Slot(places[name], self._centre[name], part, self._sigma) for name, part in noise.items()]
+            for direction in range(size_of(noise)):
+                for sign in signs:
+                    with torch.no_grad():
+                        for slot in slots:
+                            slot.fill(direction, sign)
+                    yield module
 
     def parameters(self, place: int | None = None) -> dict[str, Tensor]:
         """The parameters of one member, or those of all, by name; for those with a forward of their own.
@@ -157,6 +176,44 @@ class Population(Sequence[nn.Module]):
             mixes = not torch.allclose(_answer_of(self._template, probe[:2]), answer[:2], rtol=1e-4, equal_nan=True)
             self._forwards[key] = _Forward(choose_perturbed_forward(self._template, stacks, probe), mixes)
         return self._forwards[key]
+
+
+class _Slot:
+    """A parameter of a module that is given one member's values after the other's, as by :func:`perturbed_parameters`.
+
+    Args:
+        parameter: of the module.
+        centre: the values that members lie around, float32.
+        noise: of some directions.
+        sigma: the step size.
+    """
+
+    def __init__(
+        self, parameter: nn.Parameter, centre: Tensor, noise: LowRankNoise | DenseNoise, sigma: float
+    ) -> None:
+        self._parameter, self._noise, self._sigma = parameter.detach(), noise, sigma
+        self._factors: tuple[Tensor, Tensor] | None = None
+        dtype = torch.float32
+        if isinstance(noise, LowRankNoise):
+            dtype = parameter.dtype
+            scaled = noise.a * (sigma / math.sqrt(noise.a.shape[2]))
+            self._factors = scaled.to(dtype), noise.b.transpose(1, 2).to(dtype)
+        self._centre, self._step = centre.to(dtype), torch.empty_like(centre, dtype=dtype)
+        self._flat = self._step if self._factors is None else self._step.view(len(centre), -1)
+        self._direction = -1
+
+    def fill(self, direction: int, sign: float) -> None:
+        """Put the member on one side of the centre along a direction into the module."""
+        if direction != self._direction:
+            if self._factors is not None:
+                torch.mm(self._factors[0][direction], self._factors[1][direction], out=self._flat)
+            elif isinstance(self._noise, DenseNoise):
+                torch.mul(self._noise.values[direction], self._sigma, out=self._step)
+            self._direction = direction
+        if self._step.dtype == self._parameter.dtype:
+            torch.add(self._centre, self._step, alpha=sign, out=self._parameter)
+        else:
+            self._parameter.copy_(torch.add(self._centre, self._step, alpha=sign))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class Trainer:
 
     def _scored(self, population: Population) -> tuple[list[float], dict[int, Exception]]:
         scores, errors = [], {}
-        for place, member in enumerate(population):
+        for place, member in enumerate(population.each()):
             try:
                 scores.append(float(self._fitness(member)))
             except Exception as error:  # whatever is wrong with one member, the others count
