@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from galab.api.objects import named
 from galab.config.spelling import PYTHON, spelled
 from galab.errors import UsageError
 from galab.saved_runs.export import network_of_genome
@@ -45,7 +46,8 @@ def run(
         hooks: called with each log line, a dict.
         callbacks: functions of a :class:`galab.training.callbacks.RunView`, called after each generation, or objects
             with ``on_start``, ``on_generation`` and ``on_end``; one that gives True stops the run cleanly.
-        **hyperparameters: fields of :class:`galab.config.RunConfig`, such as ``task="mnist", generations=100``.
+        **hyperparameters: fields of :class:`galab.config.RunConfig`, such as ``task="mnist", generations=100``; ``task``,
+            ``model`` and ``strategy`` may be a function or a class of yours that stands in a file.
 
     Raises:
         UsageError: an unknown name or a value out of bounds.
@@ -53,7 +55,7 @@ def run(
     """
     file = None if config is None else Path(config)
     with spelled(PYTHON):
-        composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
+        composed = compose(named(hyperparameters), preset=preset, config_file=file, trust=trust)
         return start(composed, name=name, runs=Path(runs), hooks=hooks, callbacks=callbacks)
 
 
@@ -93,7 +95,7 @@ def run_trials(
         raise UsageError(f"expected seeds alone, got seed={hyperparameters['seed']!r} too; drop it")
     file = None if config is None else Path(config)
     with spelled(PYTHON):
-        composed = compose(hyperparameters, preset=preset, config_file=file, trust=trust)
+        composed = compose(named(hyperparameters), preset=preset, config_file=file, trust=trust)
         numbers = parse_seeds(seeds) if isinstance(seeds, str) else seeds
         return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs, callbacks=callbacks)
 

@@ -43,6 +43,11 @@ class Registry:
         self.listing = listing
         self._table = {name: row if isinstance(row, str) else row[0] for name, row in table.items()}
         self._summaries = {name: row[1] for name, row in table.items() if not isinstance(row, str)}
+        self._kept: dict[str, Any] = {}
+
+    def keep(self, reference: str, value: Any) -> None:
+        """Let this process use an object where its reference is asked for, without importing it again."""
+        self._kept[reference] = value
 
     def names(self) -> list[str]:
         """Every known name, built-in ones first, then those of installed plugins."""
@@ -71,6 +76,8 @@ class Registry:
             UsageError: the name is unknown, or the module or attribute it refers to does not exist.
         """
         name = self.parse(text).name
+        if name in self._kept:
+            return self._kept[name]
         if ":" in name:
             return import_reference(name, self.kind)
         if name in self._table:
