@@ -32,6 +32,7 @@ from galab.analysis.precision import (
     spearman,
     survivors,
 )
+from galab.cli.question_script import guarded
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.stats.intervals import Interval, median_interval
@@ -135,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

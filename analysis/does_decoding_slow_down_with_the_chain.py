@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galab.cli.question_script import guarded
 from galab.config import RunConfig
 from galab.genome.births import Birth
 from galab.genome.decoder import Decoder
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from galab.cli.question_script import guarded
 from galab.config import RunConfig
 from galab.config.strategy_kinds import label_of
 from galab.storage.groups import runs_below
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

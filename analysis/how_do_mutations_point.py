@@ -5,20 +5,21 @@ minibatch is worse on the full data about a quarter of the time, and that averag
 depend on the step size, the minibatch and the moment, so they are looked at along a run, at its own step size.
 
 Runs: galab run --task digits --hidden 32 --batch 512 --generations 2000 --seed 1 --name points
-Command: python analysis/how_do_mutations_point.py runs/points [--generations 20,200,2000] [--batch 0] [--repeats 40]
+Command: python analysis/how_do_mutations_point.py runs/points [--generations 20,200] [--batch 0] [--repeats 40] [-o F]
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from galab.analysis.cosines import BEST, ESTIMATES, mean_of_best
 from galab.analysis.gradient_cosine import MINIBATCH, gradient_cosine
-from galab.saved_runs.saved_run import open_saved
+from galab.cli.question_script import look
+from galab.saved_runs.saved_run import SavedRun
 from galab.stats.plots import Band, draw_bands
 
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "observations" / "how_do_mutations_point.png"
@@ -45,23 +46,15 @@ def band(step: str, generations: list[int], tables: list[dict[str, dict[str, Any
     return Band(step, np.array(generations, dtype=np.float64), middle, low, high)
 
 
-def main() -> None:
-    """Look at the run at each generation, print the table, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--generations", default="20,60,200,600,2000")
-    parser.add_argument("--batch", type=int, default=0, help="training examples of a minibatch; the run's when 0")
-    parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--output", type=Path, default=DEFAULT)
-    chosen = parser.parse_args()
-    saved, tables, seen = open_saved(chosen.run), [], []
-    generations = [int(word) for word in chosen.generations.split(",")]
+def along(saved: SavedRun, generations: list[int], output: Path, batch: int, repeats: int) -> None:
+    """How mutations, the best of them and minibatch gradients point along a saved run."""
+    tables, seen = [], []
     names = " | ".join(STEPS)
     print(f"| generation | sigma | deviation x sqrt(D) | {names} | best worse | two worse | two better |")
     print("|---" * (len(STEPS) + 6) + "|")
     for generation in generations:
         found = gradient_cosine(
-            saved, lambda what, share: None, generation=generation, batch=chosen.batch, repeats=chosen.repeats, steps=0
+            saved, lambda what, share: None, generation=generation, batch=batch, repeats=repeats, steps=0
         )
         tables.append({row["step"]: row for row in found.rows if row["gradient"] == "full"})
         seen.append(found.values)
@@ -69,11 +62,19 @@ def main() -> None:
     title = (
         f"Cosine with the gradient on {seen[0]['examples']:,} training examples, of what is made of "
         f"{seen[0]['samples']} mutations on minibatches of {seen[0]['batch']:,}; D = {seen[0]['dimensions']:,}, "
-        f"medians of {chosen.repeats} with bootstrap 95 % intervals; {seen[0]['data']}"
+        f"medians of {repeats} with bootstrap 95 % intervals; {seen[0]['data']}"
     )
     bands = [band(step, generations, tables) for step in STEPS]
-    draw_bands(chosen.output, bands, x_label="generation", y_label="cosine with the full gradient", title=title)
+    draw_bands(output, bands, x_label="generation", y_label="cosine with the full gradient", title=title)
 
 
 if __name__ == "__main__":
-    main()
+    look(
+        along,
+        shares=(0.01, 0.03, 0.1, 0.3, 1.0),
+        output=DEFAULT,
+        options=[
+            click.Option(["--batch"], type=int, default=0, help="Training examples of a minibatch; the run's when 0."),
+            click.Option(["--repeats"], type=click.IntRange(min=2), default=40, help="Samples of each cosine; 40."),
+        ],
+    )

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from galab.analysis.mutation_fitness import mutation_fitness
+from galab.cli.question_script import guarded
 from galab.config import RunConfig
 from galab.saved_runs.saved_run import open_saved
 from galab.training.start_or_resume import start
@@ -56,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 
 from galab.analysis.step_size import Drift, drift, with_rounding
+from galab.cli.question_script import guarded
 from galab.operators.step_size import LogNormal, MeanReverting, predicted_spread
 
 matplotlib.use("Agg")
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -5,17 +5,17 @@ SGD and of Adam are taken from networks along a run, and their updates tested la
 mutate by that law is asked in ``does_copying_the_law_of_gradients_help.py``.
 
 Runs: galab run --task digits --hidden 32 --batch 512 --generations 2000 --seed 1 --name points
-Command: python analysis/which_law_do_gradients_follow.py runs/points [--generations 0,200,2000]
+Command: python analysis/which_law_do_gradients_follow.py runs/points [--generations 0,200,2000] [-o FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from galab.analysis.gradients import KINDS, gradients
-from galab.saved_runs.saved_run import open_saved
+from galab.cli.question_script import look
+from galab.saved_runs.saved_run import SavedRun
 
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "observations" / "which_law_do_gradients_follow.png"
 
@@ -34,24 +34,18 @@ def show(values: dict[str, Any], kind: str) -> None:
     )
 
 
-def main() -> None:
-    """Look at the run at each generation, print the table; the figure is that of SGD at the last one."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--generations", default="0,200,2000")
-    parser.add_argument("--output", type=Path, default=DEFAULT)
-    chosen = parser.parse_args()
-    saved = open_saved(chosen.run)
+def along(saved: SavedRun, generations: list[int], output: Path) -> None:
+    """Which law gradients follow along a saved run; the figure is that of SGD at the last generation."""
     print("| from | optimiser | numbers of | not normal | most likely | KS normal | KS laplace | KS student-t | "
           "kurtosis | freedom | sigma of an update | times the run's | cosine | mutations |")  # fmt: skip
     print("|---" * 14 + "|")
     for optimizer in ("adam", "sgd"):
-        for generation in (int(word) for word in chosen.generations.split(",")):
+        for generation in generations:
             found = gradients(saved, lambda what, share: None, generation=generation, optimizer=optimizer)
             for kind in KINDS:
                 show(dict(found.values), kind)
-    found.draw(chosen.output)
+    found.draw(output)
 
 
 if __name__ == "__main__":
-    main()
+    look(along, shares=(0.0, 0.1, 1.0), output=DEFAULT)

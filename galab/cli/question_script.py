@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +32,72 @@ def ask(*questions: Question, arguments: list[str] | None = None) -> None:
     """
     name = Path(sys.argv[0]).name
     main(arguments, command_of(*questions), f"python {name}" if name.endswith(".py") else name)
+
+
+def guarded(function: Callable[[], None]) -> None:
+    """Run a script that reads its own arguments; what is wrong is one sentence, and the exit code says so."""
+    name = Path(sys.argv[0]).name
+    main([], click.Command(name, callback=function, add_help_option=False), f"python {name}")
+
+
+def look(
+    function: Callable[..., None],
+    *,
+    shares: Sequence[float],
+    output: Path,
+    options: Sequence[click.Option] = (),
+    arguments: list[str] | None = None,
+) -> None:
+    """Look at a saved run at some of its generations, then exit; the last line of a script that does so.
+
+    Args:
+        function: called with the opened run, the generations, the figure's file, and what the options gave by name.
+        shares: of the run, the generations that are looked at when none are named: 0 is its start, 1 its end.
+        output: where the figure lies when nothing is said.
+        options: of the script's own.
+        arguments: what was typed; those of this process when absent.
+    """
+    when = ", ".join(f"{share:.0%}" for share in shares)
+    params: list[click.Parameter] = [
+        click.Argument(["run"], type=click.Path(path_type=Path), metavar="RUN"),
+        click.Option(["--generations"], metavar="N,N", help=f"Which to look at; {when} of the run when absent."),
+        *options,
+        click.Option(["-o", "--output"], type=click.Path(path_type=Path, dir_okay=False), default=output,
+                     metavar="FILE.png", help="The figure."),
+    ]  # fmt: skip
+
+    def look_at_it(run: Path, generations: str | None, output: Path, **own: Any) -> int:
+        from galab.saved_runs.saved_run import open_saved
+        from galab.storage.log import read_log
+
+        saved = open_saved(run)
+        log = [] if saved.folder is None else read_log(saved.folder.log_path)
+        reports = [int(line["generation"]) for line in log if "champion" in line]
+        function(saved, _chosen(generations, shares, reports, saved.generation), output, **own)
+        return 0
+
+    name = Path(sys.argv[0]).name
+    command = click.Command(name, callback=look_at_it, params=params, help=function.__doc__)
+    main(arguments, command, f"python {name}" if name.endswith(".py") else name)
+
+
+def _chosen(text: str | None, shares: Sequence[float], reports: Sequence[int], last: int) -> list[int]:
+    """The generations that are looked at: those named, or the start and reports of the run by its shares.
+
+    Raises:
+        UsageError: they are no numbers, or not all of the run.
+    """
+    if text is None:
+        wanted = [last * share for share in shares if share > 0]
+        near = [min([*reports, last], key=lambda report: abs(report - place)) for place in wanted]
+        return sorted({*near, *(0 for share in shares if share == 0)})
+    try:
+        found = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UsageError(f"expected --generations as numbers such as 0,100, got '{text}'; correct them") from None
+    if not all(0 <= generation <= last for generation in found):
+        raise UsageError(f"expected --generations from 0 to {last}, the last of the run, got '{text}'; name others")
+    return found
 
 
 def command_of(question: Question, *others: Question) -> click.Command:

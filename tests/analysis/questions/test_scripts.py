@@ -26,7 +26,7 @@ ARGUMENTS = {
 
 
 def test_every_script_is_tried_here_or_asks_a_question() -> None:
-    asking = {path.stem for path in FOLDER.glob("*.py") if "galab.cli.question_script" in path.read_text()}
+    asking = {path.stem for path in FOLDER.glob("*.py") if "import ask" in path.read_text()}
     assert {path.stem for path in FOLDER.glob("*.py")} - asking == set(ARGUMENTS)
 
 
@@ -37,7 +37,9 @@ def test_a_script_answers(
 ) -> None:
     arguments = [word.replace("{}", str(tmp_path)) for word in ARGUMENTS[name]]
     monkeypatch.setattr(sys, "argv", [name, *arguments])
-    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert end.value.code == 0
     assert capsys.readouterr().out.strip()
     if "--output" in arguments:
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
@@ -48,3 +50,37 @@ def test_a_script_says_what_it_asks_and_how(path: Path) -> None:
     text = path.read_text()
     assert f"python analysis/{path.name}" in text
     assert "?" in text.split("\n", 1)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", [GA, ES, f"{SEEDS}/seed_0"], ids=lambda run: Path(run).name)
+@pytest.mark.parametrize("name", ["how_do_mutations_point", "which_law_do_gradients_follow"])
+def test_a_script_that_looks_at_a_run_chooses_its_generations_by_it(
+    name: str, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ["--repeats", "2"] if name.startswith("how") else []
+    monkeypatch.setattr(sys, "argv", [name, run, *few, "-o", str(tmp_path / "a.png")])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert end.value.code == 0
+    assert (tmp_path / "a.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([GA, "--generations", "0,2000"], "expected --generations from 0 to 800, the last of the run, got '0,2000'"),
+        ([GA, "--generations", "a"], "expected --generations as numbers such as 0,100, got 'a'; correct them"),
+        (["no/run"], "no/run"),
+    ],
+)
+def test_what_a_run_does_not_have_is_one_sentence(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["which_law_do_gradients_follow", *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(FOLDER / "which_law_do_gradients_follow.py"), run_name="__main__")
+    assert end.value.code in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
