@@ -1,7 +1,7 @@
 """The ask-and-tell loop of OpenAI-ES on a network that shall learn XOR; every score is a Python function's.
 
-As the first examples of evosax (``params = strategy.ask(...)``, ``strategy.tell(...)``), with a module in the place of a
-vector and no gradient anywhere.
+As the first examples of evosax (``params = strategy.ask(...)``, ``strategy.tell(...)``), with a module in the place of
+a vector and no gradient anywhere.
 
     python examples/ask_and_tell.py --generations 200
 """
