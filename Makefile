@@ -14,6 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Other people's libraries, for comparison only, in an environment of their own.
 PEERS := .venv-peers
+# The oldest versions that setup.cfg allows, in an environment of their own; torch is the one at hand.
+FLOORS := .venv-floors
 EXTRAS := test,offline,export,dev
 ARGS ?=
 # Tests at once. Each process takes a gigabyte, so no more than eight.
@@ -58,6 +60,10 @@ check: $(VENV)/.installed ## lint, check the types, and check that modules impor
 check-release: $(VENV)/.installed ## what takes an hour: many kills of every kind of run, long fuzzing, the built package
 	@GALAB_KILLS=50 GALAB_KILL_STRIDE=1 GALAB_EXAMPLES=1000 $(PYTEST) -m release $(ARGS)
 
+.PHONY: test-floors
+test-floors: $(FLOORS)/.installed ## the quick tests with the oldest versions of other packages that setup.cfg allows
+	@PYTHONDONTWRITEBYTECODE= $(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow' $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.installed ## measure speed and memory against their bounds and, after bench-peers, other libraries
 	@$(BIN)/python bench/run.py $(ARGS)
@@ -71,7 +77,7 @@ board: $(VENV)/.installed ## open TensorBoard on runs/
 
 .PHONY: clean
 clean: ## remove the environments, caches and build leftovers; runs/ stays
-	@rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) $(PEERS) $(FLOORS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find $(wildcard galab tests bench analysis) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,FOLDER,PYTHON) makes an environment, $(call find_pip,FOLDER) sets $$pip. A Python without ensurepip
@@ -102,6 +108,19 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(call find_pip,$(VENV)); \
 	 echo "installing into $(VENV); the first time takes a minute, and longer where torch is fetched"; \
 	 $$pip install --quiet -c $(VENV)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(FLOORS)/.installed: setup.cfg $(VENV)/.installed
+	@$(call environment,$(FLOORS),$(PYTHON))
+	@sed -n 's/^    \([A-Za-z][A-Za-z0-9_-]*\)>=\([0-9.]*\)$$/\1==\2.*/p' setup.cfg | grep -v '^torch==' | sort -u > $(FLOORS)/floors.txt
+	@site=$$($(FLOORS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	 from=$$($(BIN)/python -c 'import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))'); \
+	 for part in torch torchgen functorch; do ln -sfn $$from/$$part $$site/$$part; done
+	@$(call find_pip,$(FLOORS)); \
+	 echo "installing the oldest versions into $(FLOORS); the first time takes a minute or two"; \
+	 grep -v '^ruff==\|^mypy==' $(FLOORS)/floors.txt > $(FLOORS)/wanted.txt; \
+	 $$pip install --quiet -r $(FLOORS)/wanted.txt 'setuptools<82' sympy networkx fsspec typing_extensions && \
+	 $$pip install --quiet --no-deps -e .
 	@touch $@
 
 # torch is galab's own: its folder is put on the path, behind what is installed here, so it is not fetched twice.

@@ -12,6 +12,7 @@ from galab.api.objects import named
 from galab.config.spelling import PYTHON, spelled
 from galab.errors import UsageError
 from galab.saved_runs.export import network_of_genome
+from galab.saved_runs.history import best_so_far
 from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.training.callbacks import Callback
 from galab.training.compose import compose
@@ -129,18 +130,21 @@ def resume(
         )  # fmt: skip
 
 
-def load(path: str | Path, member: int | None = None, *, trust: bool = False) -> nn.Module:
+def load(path: str | Path, member: int | None = None, *, best: bool = False, trust: bool = False) -> nn.Module:
     """A trained network from a run folder, a checkpoint or an exported genome, ready to use.
 
     Args:
         path: a run folder, a ``.pkl`` checkpoint, or a genome's ``.json``.
         member: rank of the parent by fitness, from 0; the champion when absent.
+        best: the one that was best on validation data in any report so far, in the place of the champion of now.
         trust: run code that the file names even if it was never run here before.
 
     Raises:
         GalabError: there is no such run or member, or the checkpoint is damaged.
     """
+    if best and (member is not None or Path(path).suffix == ".json"):
+        raise UsageError("expected best=True with a run alone, got a member or a genome too; drop one of them")
     if Path(path).suffix == ".json":
         return network_of_genome(Path(path), trust=trust)
     saved: SavedRun = open_saved(Path(path), trust=trust)
-    return saved.module_with(saved.member(member))
+    return saved.module_with(best_so_far(saved).member if best else saved.member(member))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -218,6 +218,39 @@ def champion_of(saved: SavedRun, generation: int | None = None) -> Individual:
     number = history.champion(generation)
     member = history.member(number)
     return Individual(generation, number, member, member.floats())
+
+
+def best_generation(log: Sequence[Mapping[str, Any]]) -> int | None:
+    """The report whose champion, or centre, was best on validation data: by accuracy, or by loss where there is none.
+
+    Args:
+        log: lines of a run's log.
+
+    Returns:
+        Its generation, the first of equals; None before the first report.
+    """
+    best: tuple[float, int] | None = None
+    for line in log:
+        value = line.get("validation_accuracy")
+        if value is None and line.get("validation_loss") is not None:
+            value = -line["validation_loss"]
+        if value is not None and (best is None or value > best[0]):
+            best = value, int(line["generation"])
+    return None if best is None else best[1]
+
+
+def best_so_far(saved: SavedRun) -> Individual:
+    """The champion, or centre, that was best on validation data in any report; it is made again from its seeds.
+
+    Raises:
+        UsageError: there was no report yet, or this is a lone checkpoint.
+    """
+    generation = best_generation(History(saved).log)
+    if generation is None:
+        raise UsageError(
+            f"expected a report in the log of '{saved.path}', found none; let the run go on, or lower --report-every"
+        )
+    return champion_of(saved, generation)
 
 
 def replayable_generations(saved: SavedRun) -> list[int]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lab_outcome import ENGINE, EVOLUTION, GRADIENTS
 
+import galab
 from galab.errors import CheckpointError, UsageError
 from galab.saved_runs.history import History
 from galab.saved_runs.saved_run import open_saved
+from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
 
 Evolve = Callable[..., Path]
@@ -39,6 +43,25 @@ def test_every_centre_comes_out_to_the_bit(evolve: Evolve, kind: str) -> None:
     assert list(way) == [0, 1, 2, 3, 4, 5]
     for generation in (0, 2, 4, 5):
         np.testing.assert_array_equal(way[generation].floats(), open_saved(at(run, generation)).member().floats())
+
+
+@pytest.mark.parametrize("changes", [{}, {"strategy": "eggroll", "population": 8}], ids=["ga", "eggroll"])
+def test_the_best_so_far_is_the_one_that_the_log_names(evolve: Evolve, changes: dict[str, Any]) -> None:
+    run = evolve(generations=12, sigma=0.5, report_every=1, keep="all", save_every=1, **changes)
+    log = read_log(run / "log.jsonl")
+    best = max(log, key=lambda line: line["validation_accuracy"])
+    assert best["validation_accuracy"] > log[-1]["validation_accuracy"]
+    network = galab.load(run, best=True)
+    expected = open_saved(at(run, best["generation"]))
+    for name, value in expected.module_with(expected.member()).state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=0, atol=0)
+    with pytest.raises(UsageError, match="expected best=True with a run alone"):
+        galab.load(run, 0, best=True)
+
+
+def test_without_a_report_there_is_no_best(evolve: Evolve) -> None:
+    with pytest.raises(UsageError, match="expected a report in the log of .*, found none; let the run go on"):
+        galab.load(evolve(report_every=100), best=True)
 
 
 def test_the_line_of_the_champion_leads_from_a_founder_to_it(evolve: Evolve) -> None:
