@@ -62,7 +62,7 @@ check-release: $(VENV)/.installed ## what takes an hour: many kills of every kin
 
 .PHONY: test-floors
 test-floors: $(FLOORS)/.installed ## the quick tests with the oldest versions of other packages that setup.cfg allows
-	@PYTHONDONTWRITEBYTECODE= $(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow' $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow' -W ignore::DeprecationWarning $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## measure speed and memory against their bounds and, after bench-peers, other libraries
