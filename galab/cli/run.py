@@ -113,6 +113,8 @@ def _recorders(quiet: bool) -> Any:
 
 
 def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, generation: int) -> None:
+    from galab.training.workers import workers_started
+
     config = components.config
     train = len(components.task.train)
     if isinstance(components.task, FreshExamples):
@@ -122,7 +124,10 @@ def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, ge
     else:
         batch = f"all {train:,} examples a generation"
     compiled = ", compiled" if components.search.numerics["compiled"] else ""
-    workers = f", {config.workers:,} workers" if config.workers else ""
+    started = workers_started(components)
+    workers = f", {started:,} worker{'s' * (started > 1)}" if started else ""
+    if started < config.workers:
+        workers += f" of the {config.workers:,} asked for"
     lines = [
         f"{components.task.description}",
         f"{config.model} with {components.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "

@@ -341,8 +341,8 @@ class Fields:
         advanced=True,
     )
     workers: int = option(
-        0, "Processes that share a generation; 0 computes in this one. They share its chunks and never change a "
-        "result.", low=0, high=1024, group=EVALUATION, changeable=True,
+        0, "Processes that share a generation; 0 computes in this one. They share its chunks, so no more are started "
+        "than there are chunks, and never change a result.", low=0, high=1024, group=EVALUATION, changeable=True,
     )
     threads: int = option(
         0, "CPU threads of each process; 0 shares the cores among the --workers.", low=0, high=1024, group=EVALUATION,

@@ -28,6 +28,7 @@ from galab.doctor.interleaved_timing import Timing
 from galab.errors import UsageError
 from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.blocks import DTYPES
+from galab.evaluation.executors.worker import cores
 from galab.evaluation.numeric_profile import resolve_precision
 from galab.genome.random import Table
 from galab.storage import checkpoints
@@ -379,9 +380,8 @@ def best_settings(
 
 def machine_for(config: RunConfig) -> Machine:
     """What this machine offers to a configuration."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fast = resolve_precision("auto", config.device) == "bfloat16"
-    return Machine(cores, fast, compiler() is not None)
+    return Machine(cores(), fast, compiler() is not None)
 
 
 def check_unused(path: Path) -> None:

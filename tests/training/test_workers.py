@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ from galab.errors import GalabError
 from galab.evaluation.executors import worker_pool
 from galab.training.evolution_search import EvolutionSearch
 from galab.training.resolve import resolve
+from galab.training.saved_state import SavedState
+from galab.training.search import SharedSearch
 from galab.training.start_or_resume import resume
+from galab.training.trials import trials
 from galab.training.trials.trials import start_trials
+from galab.training.workers import workers_started
 
 pytestmark = pytest.mark.slow  # starting a worker takes seconds
 
+PAIRS = ("antithetic", "one-sided")
 ASEXUAL = {"crossover": "none", "elites": 1}
 LEXICASE = {"selection": "lexicase", "cases": "classes", "islands": 2, "parents": 4, "children": 7, "elites": 2}
 #: In a worker, and only there.
@@ -148,6 +154,58 @@ def test_a_worker_that_lost_its_way_is_given_the_state_again(
     assert [sentence.split(":")[0] for sentence in lost] == ["generation 5"]
 
 
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Grows with each worker that is started."""
+    begun: list[Any] = []
+    plain = worker_pool.WorkerProcess
+
+    def start(*arguments: Any, **named: Any) -> Any:
+        begun.append(plain(*arguments, **named))
+        return begun[-1]
+
+    monkeypatch.setattr(worker_pool, "WorkerProcess", start)
+    return begun
+
+
+def test_there_are_no_more_workers_than_chunks_whatever_was_asked_for(
+    evolve: Any, processes: list[Any], caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "cores", lambda: 1)
+    expected = outcome(evolve("here", chunk=3))
+    folder = evolve("crowd", chunk=3, workers=1000)
+    assert len(processes) == 2
+    assert outcome(folder) == expected
+    assert '"workers": 1000' in (folder / "config.json").read_text()
+    (crowded,) = [record.getMessage() for record in caplog.records if "share" in record.getMessage()[:20]]
+    assert crowded.startswith("2 workers share 1 core and get into each other's way")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"elites": 1}, {"fitness": "improvement:loss"}, *(EVOLUTION["eggroll"] | {"pairs": one} for one in PAIRS)],
+    ids=["elites", "improvement", *PAIRS],
+)
+def test_the_start_line_says_how_many_workers_there_are(evolve: Any, changes: dict[str, Any]) -> None:
+    saved = SavedState.open(evolve(**{"chunk": 2, **changes}))
+    chunks = 0
+    for asked in (0, 1, 1000):
+        components = saved.built(dataclasses.replace(saved.config, workers=asked))
+        chunks = len(components.search_as(SharedSearch).executor.parts(components.strategy.ask()))
+        assert workers_started(components) == min(asked, chunks)
+    assert chunks > 1
+
+
+def test_more_processes_for_trials_than_cores_are_said(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr(trials, "cores", lambda: 2)
+    assert [trials.jobs_for(jobs, 16) for jobs in (None, 2)] == [2, 2]
+    assert not caplog.records
+    assert trials.jobs_for(1000, 16) == 16
+    assert [record.getMessage() for record in caplog.records] == [
+        "16 processes share 2 cores and get into each other's way: --jobs 2 is as fast"
+    ]
+
+
 def test_a_run_goes_on_with_another_number_of_workers(evolve: Any, caplog: Any) -> None:
     """More than there are chunks, which is said once."""
     changes = {"chunk": 3, "crossover": "genes-union"}
@@ -156,8 +214,8 @@ def test_a_run_goes_on_with_another_number_of_workers(evolve: Any, caplog: Any) 
     caplog.set_level(logging.WARNING, "galab")
     resume(folder, {"generations": 9, "workers": 3})
     assert outcome(folder) == expected
-    (said,) = [record.getMessage() for record in caplog.records if "nothing to do" in record.getMessage()]
-    assert said.startswith("a generation is computed in 2 chunks of up to 3 members, so 1 of 3 workers have nothing")
+    (said,) = [record.getMessage() for record in caplog.records if "asked for" in record.getMessage()]
+    assert said.startswith("a generation is computed in 2 chunks of up to 3 members, so 2 of the 3 workers that were ")
     assert "--workers 2, or begin a run with --chunk 2" in said
 
 

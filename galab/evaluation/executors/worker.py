@@ -99,6 +99,11 @@ class WorkerProcess:
             self._process.join()
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def send(connection: Any, *message: Any) -> None:
     """Send a message made of plain data and galab's own values."""
     # Python's own pickle is several times as fast as the one that multiprocess uses to send code.

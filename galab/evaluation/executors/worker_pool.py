@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from galab import errors
 from galab.contracts import Cohort, Scores
 from galab.errors import GalabError
-from galab.evaluation.executors.worker import GOODBYE_SECONDS, WorkerProcess, WorkerSearch, serve
+from galab.evaluation.executors.worker import GOODBYE_SECONDS, WorkerProcess, WorkerSearch, cores, serve
 from galab.evaluation.numeric_profile import is_new_error
 from galab.evaluation.sources import Part, join_scores
 
@@ -101,7 +101,7 @@ class WorkerPool:
         search: the search of this process.
         state: gives its present state and the records that :meth:`WorkerSearch.restore` needs.
         build: makes the search in a worker; it is sent by pickle.
-        workers: how many; they are started by the first cohort.
+        workers: how many at most; a cohort starts as many as it has parts.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._answers: dict[int, Scores] = {}
         self._deaths: Counter[int] = Counter()
-        self._idleness_mentioned = False
+        self._mentioned: set[str] = set()
         self._generation = 0
         self._update: dict[str, Any] = {}
 
@@ -128,10 +128,8 @@ class WorkerPool:
         Raises:
             GalabError: workers cannot start, or several die while they score the same members.
         """
-        while len(self._workers) < self._count:
-            self._workers.append(_Worker())
         parts = self._search.executor.parts(cohort)
-        self._mention_idleness(parts)
+        self._start(parts)
         self._answers, self._deaths = {}, Counter()
         self._generation, self._update = cohort.generation, self._search.update_for_workers()
         chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in self._workers]))
@@ -252,16 +250,24 @@ class WorkerPool:
         if key is None or is_new_error(key):
             logger.log(level, "%s", text)
 
-    def _mention_idleness(self, parts: Sequence[Part]) -> None:
-        """Warn once that a generation has too few parts for all workers."""
-        workers = len(self._workers)
-        if len(parts) >= workers or self._idleness_mentioned:
-            return
-        self._idleness_mentioned = True
-        largest = max(len(part) for part in parts)
-        logger.warning(
-            "a generation is computed in %d chunk%s of up to %d members, so %d of %d workers have nothing to do: use "
-            "--workers %d, or begin a run with --chunk %d, which every worker gets its share of",
-            len(parts), "s" * (len(parts) > 1), largest, workers - len(parts), workers,
-            len(parts), math.ceil(parts[0].members / workers),
-        )  # fmt: skip
+    def _start(self, parts: Sequence[Part]) -> None:
+        """Start workers, none of which would stay without a part; say once each what that makes of the number."""
+        number = min(self._count, len(parts))
+        if number < self._count and "few" not in self._mentioned:
+            self._mentioned.add("few")
+            largest = max(len(part) for part in parts)
+            logger.warning(
+                "a generation is computed in %d chunk%s of up to %d members, so %d of the %d workers that were asked for "
+                "%s started: use --workers %d, or begin a run with --chunk %d, which every worker gets its share of",
+                len(parts), "s" * (len(parts) > 1), largest, number, self._count, "is" if number == 1 else "are",
+                number, math.ceil(parts[0].members / self._count),
+            )  # fmt: skip
+        if number > cores() and "many" not in self._mentioned:
+            self._mentioned.add("many")
+            logger.warning(
+                "%d workers share %d core%s and get into each other's way, each with the data in its own memory: "
+                "--workers %d is as fast",
+                number, cores(), "s" * (cores() > 1), cores(),
+            )  # fmt: skip
+        while len(self._workers) < number:
+            self._workers.append(_Worker())
