@@ -18,6 +18,7 @@ from galab.cli.inspect import evaluate, export, list_runs, show, verify
 from galab.cli.run import resume, run
 from galab.cli.trials import sweep
 from galab.errors import GalabError, closest
+from galab.storage.streams import lost_output, outlive_readers
 from galab.version import __version__
 
 _TRACEBACK_HINT = "add --debug right after `galab` for the traceback"
@@ -79,6 +80,7 @@ def main(arguments: list[str] | None = None, command: click.Command = cli, name:
         name: what its help calls it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    outlive_readers()
     try:
         result = command.main(arguments, prog_name=name, standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -86,6 +88,12 @@ def main(arguments: list[str] | None = None, command: click.Command = cli, name:
         code = _explain(error)
         if "--debug" in arguments[:1]:
             traceback.print_exception(error)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    lost = [one for one in lost_output() if not one.reader_left]
+    if lost:  # what was asked for did not arrive, as on a full disk
+        _say("; ".join(map(str, lost)))
+        code = code or 1
     sys.exit(code)
 
 
@@ -101,8 +109,6 @@ def _explain(error: BaseException) -> int:
         case GalabError():
             _say(str(error))
             return error.exit_code
-        case BrokenPipeError():
-            return 0  # the reader of a pipe went away, as `| head` does
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             _say(f"{error.strerror or error}{where}; {_TRACEBACK_HINT}")

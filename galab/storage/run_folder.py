@@ -24,6 +24,7 @@ from galab.storage.files import (
     write_atomic,
     write_json_atomic,
 )
+from galab.storage.streams import lost_output
 
 #: What ``status.json`` may say of a run.
 STATES = ("running", "finished", "stopped", "failed")
@@ -174,7 +175,7 @@ class RunFolder:
     def write_status(
         self, state: str, *, generation: int, message: str = "", result: dict[str, float] | None = None
     ) -> None:
-        """Say how the run is doing; the time and this process's number are added.
+        """Say how the run is doing; the time, this process's number and what output it lost are added.
 
         Args:
             state: one of :data:`STATES`.
@@ -198,6 +199,7 @@ class RunFolder:
                 "message": message,
                 "pid": os.getpid(),
                 "result": result or {},
+                **({"output": "; ".join(map(str, lost))} if (lost := lost_output()) else {}),
             },
         )
 

@@ -36,6 +36,7 @@ from galab.errors import UsageError
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.numeric_profile import KEY
 from galab.evaluation.sources import Part
+from galab.storage.streams import outlive_readers
 
 #: Ctrl-C, and what a scheduler or a container sends to all processes of a run; the parent acts on them for all.
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -217,6 +218,7 @@ def serve(connection: Any, level: int) -> None:
         level: the level of the parent's log.
     """
     ignore_interrupts()
+    outlive_readers()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     handler = _LogToParent(connection)
     logger.handlers, logger.propagate = [handler], False

@@ -257,7 +257,7 @@ class WorkerPool:
             self._mentioned.add("few")
             largest = max(len(part) for part in parts)
             logger.warning(
-                "a generation is computed in %d chunk%s of up to %d members, so %d of the %d workers that were asked for "
+                "a generation is computed in %d chunk%s of up to %d members, so %d of the %d workers asked for "
                 "%s started: use --workers %d, or begin a run with --chunk %d, which every worker gets its share of",
                 len(parts), "s" * (len(parts) > 1), largest, number, self._count, "is" if number == 1 else "are",
                 number, math.ceil(parts[0].members / self._count),

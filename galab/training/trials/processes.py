@@ -31,6 +31,7 @@ from galab.evaluation.executors.worker import (
     require_children,
     send,
 )
+from galab.storage.streams import outlive_readers
 from galab.training.build import own_threads
 from galab.training.loop import EvaluationRequest, EvaluationResult, Result
 from galab.training.search import RunComponents, SharedByTrials
@@ -292,6 +293,7 @@ class _TrialProcesses:
 def _worker_main(connection: Any) -> None:
     """The main function of a process: batches come in, progress and endings go out."""
     ignore_interrupts()
+    outlive_readers()
     interrupted = threading.Event()
     batches: queue.Queue[dict[int, Trial] | None] = queue.Queue()
     threading.Thread(target=_receive_messages, args=(connection, interrupted, batches), daemon=True).start()
