@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None, command: click.Command = cli, name:
     try:
         result = command.main(arguments, prog_name=name, standalone_mode=False)
         code = result if isinstance(result, int) else 0
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:  # SystemExit too, which can only come out of somebody's own code here
         code = _explain(error)
         if "--debug" in arguments[:1]:
             traceback.print_exception(error)

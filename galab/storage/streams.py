@@ -72,7 +72,7 @@ def outlive_readers() -> None:
 class _Patient(io.FileIO):
     """A descriptor that is written to; when that fails it leads nowhere from then on."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any) -> int | None:  # type: ignore[override]
         """Write some bytes, or drop them."""
         try:
             return super().write(data)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Scores
+from galab.errors import as_exception
 from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
@@ -73,6 +74,10 @@ def run_to_end(steps: Generator[EvaluationRequest, EvaluationResult, T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+    except BaseException as error:
+        if isinstance(error, Exception):
+            raise
+        raise as_exception(error) from error
     finally:
         steps.close()
 

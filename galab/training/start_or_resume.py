@@ -15,7 +15,7 @@ from galab.config import RunConfig, flag
 from galab.config.run_config import carried_over
 from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
-from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
+from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError, as_exception
 from galab.evaluation.numeric_profile import differences
 from galab.storage import checkpoints
 from galab.storage.lineage import LineageFile
@@ -323,8 +323,9 @@ def _run_session(
                 loop.save()  # so that new limits outlive a kill
             return (yield from loop.steps())
         except BaseException as error:
+            error = error if isinstance(error, (KeyboardInterrupt, GeneratorExit)) else as_exception(error)
             _end_with_error(folder, components.strategy.generation, error, parts)
-            raise
+            raise error
 
 
 def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | None:

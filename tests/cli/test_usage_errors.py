@@ -1,5 +1,6 @@
 """Wrong usage: one sentence on standard error, exit code 2, and nothing is written."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,14 @@ def test_the_command_that_resume_names_works(galab: Any, sentence: Any, evolve: 
     command = said.split("`")[1].split()
     galab(*command[1:], "--generations", 1, "-q")
     assert "digits-ga" in galab("list").out
+
+
+def test_code_that_would_end_galab_silently_is_an_error_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    import click
+
+    from galab.cli.main import main
+
+    with pytest.raises(SystemExit) as stop:
+        main([], click.Command("own", callback=lambda: sys.exit(0)))
+    assert stop.value.code == 1
+    assert "galab: unexpected SystemExit: 0; a bug in galab or in your own code" in capsys.readouterr().err

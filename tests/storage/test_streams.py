@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="closes descriptors as a
 BEGIN = "import os, sys\nfrom galab.storage.streams import lost_output, outlive_readers\noutlive_readers()\n"
 
 
-def program(code: str, redirected: str = "") -> "subprocess.CompletedProcess[str]":
+def program(code: str, redirected: str = "") -> subprocess.CompletedProcess[str]:
     """A program that begins as galab does, with its descriptors redirected as a shell writes it."""
     line = ["sh", "-c", f'exec "$0" "$@" {redirected}', sys.executable, "-c", BEGIN + code]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)

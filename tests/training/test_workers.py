@@ -215,7 +215,7 @@ def test_a_run_goes_on_with_another_number_of_workers(evolve: Any, caplog: Any) 
     resume(folder, {"generations": 9, "workers": 3})
     assert outcome(folder) == expected
     (said,) = [record.getMessage() for record in caplog.records if "asked for" in record.getMessage()]
-    assert said.startswith("a generation is computed in 2 chunks of up to 3 members, so 2 of the 3 workers asked for are ")
+    assert said.startswith("a generation is computed in 2 chunks of up to 3 members, so 2 of the 3 workers asked for")
     assert "--workers 2, or begin a run with --chunk 2" in said
 
 

@@ -17,7 +17,7 @@ from galab.analysis.report import html as part
 from galab.analysis.report.facts import Facts, Verdict, doctor_verdicts, facts_of, series, verdicts
 from galab.analysis.report.html import Rows
 from galab.config.registry import ANALYSES
-from galab.errors import GalabError, RunFolderError
+from galab.errors import GalabError, RunFolderError, pass_interrupts
 from galab.saved_runs.saved_run import open_saved
 from galab.stats.curves import band
 from galab.stats.intervals import median_interval
@@ -136,7 +136,8 @@ def make_analyses(path: Path, names: Sequence[str], progress: Progress, *, trust
             write_analysis(analysis(what, lambda what, share: None), stem)
         except GalabError as error:
             failed.append(f"{name}: {error}")
-        except Exception as error:  # a bug in one analysis must not take the others' answers away
+        except BaseException as error:  # a bug in one analysis must not take the others' answers away
+            pass_interrupts(error)
             logger.debug("%s", traceback.format_exc())
             say = f"unexpected {type(error).__name__}: {error}; `galab --debug analyze {name}` tells more"
             failed.append(f"{name}: {say}")

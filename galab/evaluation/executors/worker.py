@@ -32,7 +32,7 @@ import numpy as np
 from multiprocess import resource_tracker
 from numpy.typing import NDArray
 
-from galab.errors import UsageError
+from galab.errors import UsageError, pass_interrupts
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.numeric_profile import KEY
 from galab.evaluation.sources import Part
@@ -241,7 +241,8 @@ def serve(connection: Any, level: int) -> None:
                 _score(connection, search, *values)
     except _ParentGoneError:
         return  # the parent has no more work
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         with contextlib.suppress(OSError):
             send(connection, "error", type(error).__name__, str(error), traceback.format_exc())
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from galab.config import RunConfig
 from galab.contracts import Scores
-from galab.errors import GalabError
+from galab.errors import GalabError, as_exception
 from galab.evaluation.executors.worker import (
     GOODBYE_SECONDS,
     WorkerProcess,
@@ -51,8 +51,8 @@ def score_one_by_one(requests: Sequence[EvaluationRequest]) -> list[Scores | Exc
     for request in requests:
         try:
             found.append(request.components.executor.score(request.cohort))
-        except Exception as error:
-            found.append(error)
+        except BaseException as error:
+            found.append(as_exception(error))
     return found
 
 
@@ -101,9 +101,9 @@ def _advance(
     except StopIteration as end:
         waiting.pop(key, None)
         return (end.value,)
-    except Exception as error:
+    except BaseException as error:
         waiting.pop(key, None)
-        return (error,)
+        return (as_exception(error),)
     return None
 
 
