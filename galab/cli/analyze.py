@@ -147,4 +147,5 @@ def report(path: Path, analyses: str | None, doctor: float, output: Path | None,
         names = ANALYSES.names()
     with progress("report", quiet=quiet) as report_progress:
         file = write(path, report_progress, analyses=names, doctor=doctor, output=output, trust=trust)
-    click.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB); open it with a browser")
+    if file.is_file():
+        click.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB); open it with a browser")

@@ -12,7 +12,7 @@ import click
 from galab.cli.options import format_option
 from galab.cli.output import emit, program, text
 from galab.errors import UsageError
-from galab.storage.files import folder_error, json_text
+from galab.storage.files import json_text, output_place
 
 Say = Callable[[float], str]
 #: Units of the axes, as the terminal explains them.
@@ -59,10 +59,8 @@ def compare(
     found = read_curves(paths, by=fields, metric=metric, axis=axis)
     content = compared(found, at=places, to=levels)
     groups, image = groups_of(found), figure or _home(paths) / "compare.png"
-    try:
-        draw(found, groups, image, budget=content["budgets"][-1][axis], level=levels[0] if levels else None)
-    except OSError as error:
-        raise folder_error(image, error) from error
+    with output_place(image, through_links=figure is not None) as place:
+        draw(found, groups, place, budget=content["budgets"][-1][axis], level=levels[0] if levels else None)
     content["figure"] = str(image)
     if tensorboard is not None:
         content["tensorboard"] = [str(folder) for folder in write_tensorboard(found, groups, tensorboard)]

@@ -15,7 +15,7 @@ from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of, label_of
 from galab.errors import GalabError
-from galab.storage.files import json_text
+from galab.storage.files import json_text, output_place
 
 if TYPE_CHECKING:
     from galab.saved_runs.saved_run import SavedRun
@@ -267,8 +267,9 @@ def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool
     from galab.saved_runs.export import export as write
     from galab.saved_runs.saved_run import open_saved
 
-    size = write(open_saved(path), to, output, member=member, keyframe=keyframe)
-    click.echo(f"{output}: {size / 1000:,.1f} kB")
+    with output_place(output) as place:
+        size = write(open_saved(path), to, place, member=member, keyframe=keyframe)
+    click.echo(f"{output}: {size / 1000:,.1f} kB", err=not output.is_file())
 
 
 @click.command()

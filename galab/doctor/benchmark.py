@@ -32,7 +32,7 @@ from galab.evaluation.executors.worker import cores
 from galab.evaluation.numeric_profile import resolve_precision
 from galab.genome.random import Table
 from galab.storage import checkpoints
-from galab.storage.files import write_json_atomic
+from galab.storage.files import output_place, write_json_atomic
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
@@ -405,7 +405,8 @@ def write_file(path: Path, config: RunConfig, found: TuningResult, about: str) -
     """
     check_unused(path)
     given = {name: value for name, (value, _) in config.changed(RunConfig()).items()}
-    write_json_atomic(path, {"about": about, "hyperparameters": given | found.changes})
+    with output_place(path) as place:
+        write_json_atomic(place, {"about": about, "hyperparameters": given | found.changes})
 
 
 def write_into(folder: RunFolder, found: TuningResult) -> bool:
