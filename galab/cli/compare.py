@@ -59,7 +59,7 @@ def compare(
     found = read_curves(paths, by=fields, metric=metric, axis=axis)
     content = compared(found, at=places, to=levels)
     groups, image = groups_of(found), figure or _home(paths) / "compare.png"
-    with output_place(image, through_links=figure is not None) as place:
+    with output_place(image, named=figure is not None) as place:
         draw(found, groups, place, budget=content["budgets"][-1][axis], level=levels[0] if levels else None)
     content["figure"] = str(image)
     if tensorboard is not None:

@@ -82,15 +82,16 @@ def write_atomic(path: Path, chunks: Iterable[bytes | bytearray | memoryview]) -
 
 
 @contextlib.contextmanager
-def output_place(path: Path, *, through_links: bool = True) -> Iterator[Path]:
+def output_place(path: Path, *, named: bool = True) -> Iterator[Path]:
     """A path to write to, whose content is at ``path`` afterwards: the whole of it, or what was there before.
 
     A symbolic link is written through, as a shell does. A character device, and a descriptor such as ``/dev/stdout``,
     gets the bytes.
 
     Args:
-        path: the file that a person named.
-        through_links: whether a link is written through; one in a folder that came from a stranger is replaced.
+        path: the file.
+        named: whether a person named it. Else it lies in the folder of a run, which may come from a stranger: a link
+            is replaced, and no folder is made.
 
     Raises:
         UsageError: it is a folder, a FIFO, a socket or a block device, or its links lead in a circle.
@@ -99,11 +100,12 @@ def output_place(path: Path, *, through_links: bool = True) -> Iterator[Path]:
     path, linked = Path(path), Path(path).is_symlink()
     name = f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}{path.suffix}"
     try:
-        plainly = _takes_bytes(path) if through_links or not linked else False
-        target = Path(os.path.realpath(path)) if through_links and linked and not plainly else path
+        plainly = _takes_bytes(path) if named or not linked else False
+        target = Path(os.path.realpath(path)) if named and linked and not plainly else path
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if plainly else target.parent
-            folder.mkdir(parents=True, exist_ok=True)
+            if named:
+                folder.mkdir(parents=True, exist_ok=True)
             stack.callback((folder / name).unlink, missing_ok=True)
             yield folder / name
             if plainly:

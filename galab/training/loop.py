@@ -18,6 +18,7 @@ from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Scores
 from galab.errors import as_exception
 from galab.storage import checkpoints
+from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
@@ -122,7 +123,7 @@ class Loop:
 
     Args:
         components: what to compute with, at the generation to continue from.
-        folder: where to write; its lock is held by the caller.
+        home: where to write; the caller holds the folder and its lock.
         totals: what earlier sessions have spent.
         stop: when to end.
         accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
@@ -136,7 +137,7 @@ class Loop:
     def __init__(
         self,
         components: RunComponents,
-        folder: RunFolder,
+        home: HeldFolder,
         totals: Totals,
         *,
         stop: StopRules,
@@ -145,7 +146,7 @@ class Loop:
         hooks: Sequence[Hook] = (),
     ) -> None:
         self._components = components
-        self._folder = folder
+        self._home = home
         self._totals = totals
         self._stop = stop
         self._accuracy = accuracy
@@ -153,6 +154,7 @@ class Loop:
         self._hooks = hooks
         self._selector = ChampionSelector(components.config, components.module, components.layout, components.task)
         self._profile = profile_of(components)
+        folder = home.here()
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._log_file = opened.enter_context(LogFile(folder.log_path))
             records = folder.path / kind_of(components.config.strategy).record
@@ -185,6 +187,7 @@ class Loop:
                 self._accuracy = champion.metrics.get("validation_accuracy")
             line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
             self.extra_fields = {}
+            self._home.here()  # what is open goes where the folder goes, unless it was removed
             self._log_file.append(line)
             for recorder in self._recorders:
                 recorder.record(line, scores.fitness)
@@ -247,9 +250,10 @@ class Loop:
         kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
         champion = replace(judged, metrics=kept)
         state = capture(self._components, champion, self._totals, self._profile, lineage=lineage)
-        checkpoints.save(self._folder.checkpoints, generation, state)
-        checkpoints.prune(self._folder.checkpoints, self._components.config.keep)
-        self._folder.write_status("running", generation=generation)
+        keep = self._components.config.keep
+        self._home.write(lambda folder: checkpoints.save(folder.checkpoints, generation, state))
+        self._home.write(lambda folder: checkpoints.prune(folder.checkpoints, keep))
+        self._home.write(lambda folder: folder.write_status("running", generation=generation))
         self._saved = generation
 
     def _finish(self, reason: str) -> Result:
@@ -258,12 +262,14 @@ class Loop:
         interrupted = self._stop.interrupted.is_set()
         state = "stopped" if interrupted else "finished"
         generation = self._components.strategy.generation
-        self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
+        self._home.write(
+            lambda folder: folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
+        )
         for recorder in self._recorders:
             recorder.close(champion.metrics)
         self.close()
         return Result(
-            self._folder,
+            self._home.here(),
             generation,
             self._totals.evaluations,
             self._totals.seconds,

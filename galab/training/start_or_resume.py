@@ -18,6 +18,7 @@ from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError, as_exception
 from galab.evaluation.numeric_profile import differences
 from galab.storage import checkpoints
+from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line
 from galab.storage.run_folder import RunFolder, locate
@@ -305,6 +306,7 @@ def _run_session(
         else:
             stack.enter_context(interruptible(stop.interrupted))
         components = stack.enter_context(with_workers(components))
+        home = stack.enter_context(HeldFolder(folder))
         parts: list[Recorder | Loop] = []
         try:
             folder.write_status("running", generation=generation)
@@ -313,7 +315,7 @@ def _run_session(
             recorders = [board, *(make_recorders(folder, components, stop, totals) if make_recorders else ())]
             parts[:] = recorders
             accuracy = _last_accuracy(state, config)
-            loop = Loop(components, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
+            loop = Loop(components, home, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks)
             loop.extra_fields = extra_fields or {}
             parts.append(loop)
             if state is None:
@@ -324,7 +326,7 @@ def _run_session(
             return (yield from loop.steps())
         except BaseException as error:
             error = error if isinstance(error, (KeyboardInterrupt, GeneratorExit)) else as_exception(error)
-            _end_with_error(folder, components.strategy.generation, error, parts)
+            _end_with_error(home, components.strategy.generation, error, parts)
             raise error
 
 
@@ -339,12 +341,13 @@ def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | N
     return accuracy
 
 
-def _end_with_error(folder: RunFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
+def _end_with_error(home: HeldFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
     """Say what ended the run and close everything; on a full disk neither may hide the error itself."""
     interrupted = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     message = "interrupted" if interrupted else str(error) or type(error).__name__
     with suppress(Exception):
-        folder.write_status("stopped" if interrupted else "failed", generation=generation, message=message)
+        state = "stopped" if interrupted else "failed"
+        home.write(lambda folder: folder.write_status(state, generation=generation, message=message))
     for part in parts:
         with suppress(Exception):
             part.close({})

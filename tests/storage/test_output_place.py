@@ -57,7 +57,7 @@ def test_a_link_is_written_through_and_stays(tmp_path: Path, exists: bool) -> No
     written(further)
     assert target.read_bytes() == b"new"
     assert link.is_symlink() and further.is_symlink()  # noqa: PT018
-    written(further, b"own", through_links=False)
+    written(further, b"own", named=False)
     assert (further.is_symlink(), further.read_bytes(), target.read_bytes()) == (False, b"own", b"new")
 
 

@@ -61,7 +61,7 @@ def report(
     if output is None:
         file, text = _page(path, progress, analyses, doctor, trust)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(exist_ok=True)  # never the run's folder, which may be somewhere else by now
         except OSError as error:
             raise RunFolderError(
                 f"expected to make '{file.parent}' for the report, got '{error.strerror or error}'; name a file with -o"

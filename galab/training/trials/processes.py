@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from galab.config import RunConfig
 from galab.contracts import Scores
-from galab.errors import GalabError, as_exception
+from galab.errors import GalabError, RunFolderError, as_exception
 from galab.evaluation.executors.worker import (
     GOODBYE_SECONDS,
     WorkerProcess,
@@ -31,11 +31,12 @@ from galab.evaluation.executors.worker import (
     require_children,
     send,
 )
+from galab.storage.groups import is_group
 from galab.storage.streams import outlive_readers
 from galab.training.build import own_threads
 from galab.training.loop import EvaluationRequest, EvaluationResult, Result
 from galab.training.search import RunComponents, SharedByTrials
-from galab.training.start_or_resume import RunSteps, resume_steps, start_steps
+from galab.training.start_or_resume import RecorderFactory, RunSteps, resume_steps, start_steps
 from galab.training.tensorboard import Progress, ProgressRecorder
 
 Key = TypeVar("Key")
@@ -139,9 +140,7 @@ class Trial:
             return [ProgressRecorder(stop, progress)]
 
         if not (self.path / "config.json").is_file():
-            return start_steps(
-                self.config, name=self.path.name, runs=self.path.parent, recorders=recorders, shared=shared
-            )
+            return self._begun(recorders, shared)
         return resume_steps(
             self.path,
             self.changes,
@@ -149,6 +148,18 @@ class Trial:
             trust=self.trust,
             recorders=recorders,
             shared=shared,
+        )
+
+    def _begun(self, recorders: RecorderFactory, shared: SharedByTrials) -> RunSteps:
+        """A new run, if its group is still there."""
+        home = self.path.parent
+        if not is_group(home):
+            raise RunFolderError(
+                f"expected the group of this trial at '{home}', found none: it was moved or removed meanwhile; "
+                "continue it with `galab resume` where it is now"
+            )
+        return (
+            yield from start_steps(self.config, name=self.path.name, runs=home, recorders=recorders, shared=shared)
         )
 
 

@@ -85,9 +85,9 @@ def trial_status(path: Path, seed: int) -> TrialStatus:
 
 
 def data_description(trials: Sequence[TrialStatus]) -> str:
-    """The data of trials in words, from the first that was begun."""
+    """The data of trials in words, from the first that was begun and is still there."""
     for trial in trials:
-        if trial.state != "waiting":
+        if RunFolder(trial.path).config_path.is_file():
             return str((RunFolder(trial.path).read_config().get("data") or {}).get("description", ""))
     return ""
 
