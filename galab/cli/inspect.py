@@ -42,8 +42,12 @@ _COLUMNS = (
 def list_runs(runs: Path, style: str) -> None:
     """List the runs of a folder, trials of groups included."""
     from galab.storage.groups import runs_below
+    from galab.storage.run_folder import clear_abandoned
 
-    rows = [_row(folder, runs) for folder in runs_below(runs)]
+    found = runs_below(runs)
+    for home in {runs, *(folder.path.parent for folder in found)}:
+        clear_abandoned(home)
+    rows = [_row(folder, runs) for folder in found]
     if style == "table":
         # A damaged run has no strategy.
         labels = [{"strategy": row["strategy"] and label_of(row["strategy"])} for row in rows]

@@ -26,6 +26,11 @@ from galab.storage.files import (
 )
 from galab.storage.streams import lost_output
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 #: What ``status.json`` may say of a run.
 STATES = ("running", "finished", "stopped", "failed")
 #: The births of a genetic algorithm, and the scores of a strategy that moves a centre.
@@ -319,10 +324,11 @@ def claim(
     if os.path.lexists(path) and not _is_empty(path):
         return False
     # A hidden folder beside it becomes the run by one rename, so that no reader sees a run without a config.json.
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
+    staging, held = path, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir()
+        clear_abandoned(path.parent)
+        staging, held = _begin(path)
         if file == "config.json":
             (staging / "checkpoints").mkdir()
         write_json_atomic(staging / file, config)
@@ -332,14 +338,68 @@ def claim(
         os.rename(staging, path)
         sync_folder(path.parent)
     except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging != path:
+            shutil.rmtree(staging, ignore_errors=True)
         reason = error.__cause__ if isinstance(error, RunFolderError) else error
         if not isinstance(reason, OSError):
             raise
         if reason.errno in _TAKEN and os.path.lexists(path):
             return False
         raise folder_error(path, reason) from reason  # in the name of the run, not of the hidden folder
+    finally:
+        if held is not None:
+            os.close(held)
     return True
+
+
+def clear_abandoned(runs: Path) -> None:
+    """Remove hidden folders that were to become runs or groups and whose makers were killed.
+
+    What another process is making now stays, and so does everything on a system that cannot tell.
+    """
+    for staging in Path(runs).glob(f".*{_STAGING_SUFFIX}"):
+        held = _hold(staging, wait=False)
+        if held is not None:
+            if _is_held_at(held, staging):  # else it became a run meanwhile
+                shutil.rmtree(staging, ignore_errors=True)
+            os.close(held)
+
+
+def _begin(path: Path) -> tuple[Path, int | None]:
+    """A hidden folder beside a path, and the descriptor by which this process holds it, where that is possible."""
+    while True:
+        staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
+        staging.mkdir()
+        held = _hold(staging, wait=True)
+        if held is None or _is_held_at(held, staging):
+            return staging, held
+        os.close(held)  # another process took it for abandoned before it was held
+
+
+def _hold(folder: Path, *, wait: bool) -> int | None:
+    """A descriptor of a folder that no other process holds; None where that cannot be had.
+
+    The operating system lets go of it when the process ends, however it ends.
+    """
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is_held_at(descriptor: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(folder))
+    except OSError:
+        return False
 
 
 def _is_empty(path: Path) -> bool:

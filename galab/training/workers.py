@@ -60,7 +60,8 @@ def with_workers(components: RunComponents) -> Iterator[RunComponents]:
         yield components
         return
     shared = _shared(search)
-    pool = WorkerPool(shared, partial(_state_of, shared), WorkerSearchFactory.of(components), workers)
+    limit = components.config.member_seconds
+    pool = WorkerPool(shared, partial(_state_of, shared), WorkerSearchFactory.of(components), workers, limit)
     try:
         yield replace(components, pool=pool)
     finally:

@@ -18,6 +18,7 @@ CASES = [
     ("run --preset mnist-quik", "no preset is called 'mnist-quik'. Did you mean 'mnist-quick'?"),
     ("runn", "no command is called 'runn'. Did you mean 'run'? `galab --help` lists the commands."),
     ("run --childrn 3", "--childrn"),
+    ("run --member-seconds 5", "expected --workers of at least 1 with --member-seconds, got 0: who hangs"),
     ("run --children 0", "expected --children between 1 and 1000000, got 0"),
     ("run --children -5", "expected --children between 1 and 1000000, got -5"),
     ("run --children many", "'many' is not a valid int"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import multiprocess
 import pytest
-from lab_outcome import ENGINE, EVOLUTION, outcome
+from lab_outcome import ENGINE, EVOLUTION, log_of, outcome
 
 from galab.errors import GalabError
 from galab.evaluation.executors import worker_pool
@@ -101,6 +101,48 @@ def test_a_worker_that_is_killed_at_work_is_replaced_and_failures_are_told_once(
     died = [record.getMessage() for record in caplog.records if "a worker died" in record.getMessage()]
     assert len(died) == 1
     assert died[0].startswith("generation 3: a worker died (its process was killed by signal 9); another one takes its")
+
+
+#: A worker hangs once over a whole chunk, where the file ``hang`` is.
+HANGING = f"""
+    import pathlib, time
+    try:
+        {IN_A_WORKER} and pathlib.Path(__file__).with_name("hang").unlink()
+    except FileNotFoundError:
+        pass
+    else:
+        if {IN_A_WORKER}:
+            time.sleep(3600)
+    return loss
+"""
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_a_chunk_that_hangs_fails_with_its_worker_and_nothing_else_changes(
+    evolve: Any, clouds: Any, tmp_path: Path, caplog: Any, chunk: int
+) -> None:
+    def hang_later(line: dict[str, Any]) -> None:
+        if line["generation"] == 2:
+            (tmp_path / "hang").touch()
+
+    caplog.set_level(logging.INFO, "galab")
+    own = {"task": clouds(HANGING), "batch": 0, "precision": "float32", "chunk": chunk, "generations": 5}
+    expected = log_of(evolve("here", **own))
+    folder = evolve("limited", workers=1, member_seconds=2.0, hooks=[hang_later], **own)
+    assert not (tmp_path / "hang").exists()
+    found = log_of(folder)
+    assert found[:2] == expected[:2]
+    assert [line["failures"] for line in found] == [0, 0, chunk, 0, 0]
+    told = [record.getMessage() for record in caplog.records]
+    company = f", or another one of the {chunk} members of its chunk did" if chunk > 1 else ""
+    assert f"generation 3: a member failed: took longer than 2 seconds{company}" in told
+    (said,) = [text for text in told if "--member-seconds" in text]
+    assert said.startswith(f"generation 3: members 0 to {chunk - 1} took longer than --member-seconds 2 each")
+
+
+def test_a_limit_that_nobody_reaches_changes_nothing(evolve: Any) -> None:
+    expected = outcome(evolve("here", chunk=2))
+    assert outcome(evolve("limited", chunk=2, workers=2, member_seconds=60.0)) == expected
 
 
 def test_members_over_which_workers_die_again_and_again_stop_the_run(

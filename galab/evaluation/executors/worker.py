@@ -10,9 +10,9 @@ Messages to a worker, each a tuple:
 - ``("score", generation, update, parts)``: prepare for the generation and score these parts;
 - ``("result", result)``: what the search needs of the generation's fitness, if it needs it before the next update.
 
-Its answers: ``("hello",)`` when its process runs; ``("ready",)`` when the search is built; ``("scored", number,
-scores)`` for each part; ``("lost", generation)`` if its search is not where the update says; ``("log", level, text,
-key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
+Its answers: ``("hello",)`` when its process runs; ``("ready",)`` when the search is built; ``("begun",)`` when it is
+prepared for a generation; ``("scored", number, scores)`` for each part; ``("lost", generation)`` if its search is not
+where the update says; ``("log", level, text, key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
 """
 
 from __future__ import annotations
@@ -251,6 +251,7 @@ def _score(connection: Any, search: WorkerSearch, generation: int, update: Any, 
     if not search.prepare(update, [part.births for part in parts]):
         _send(connection, "lost", generation)
         return
+    _send(connection, "begun")
     for part, scores in zip(parts, search.executor.scored(parts), strict=True):
         _send(connection, "scored", part.number, scores)
     search.finish()
