@@ -371,9 +371,10 @@ def _begin(path: Path) -> tuple[Path, int | None]:
         staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
         staging.mkdir()
         held = _hold(staging, wait=True)
-        if held is None or _is_held_at(held, staging):
+        if _is_held_at(held, staging) if held is not None else staging.exists():
             return staging, held
-        os.close(held)  # another process took it for abandoned before it was held
+        if held is not None:  # another process took it for abandoned before it was held
+            os.close(held)
 
 
 def _hold(folder: Path, *, wait: bool) -> int | None:
