@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from galab.cli.options import format_option
-from galab.cli.output import emit, program, text
+from galab.cli.output import command, emit, text
 from galab.errors import UsageError
 from galab.storage.files import json_text, output_place
 
@@ -124,7 +124,8 @@ def _print(content: dict[str, Any], board: Path | None) -> None:
             )
     click.echo(f"\nfigure: {content['figure']}")
     if board is not None:
-        click.echo(f"groups for TensorBoard: {program('tensorboard')} --logdir {board}  (Custom Scalars has the bands)")
+        words = command("tensorboard", "--logdir", board)
+        click.echo(f"groups for TensorBoard: {words}  (Custom Scalars has the bands)")
 
 
 def _print_table(table: dict[str, Any], title: str, say: Say, never: str = "-") -> None:

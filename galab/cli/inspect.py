@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import format_option, trust_option
+from galab.cli.options import format_option, runs_option, trust_option
 from galab.cli.output import best_name, emit, emit_one, text
 from galab.cli.trials import show_trials
 from galab.config.fields import FIELDS
@@ -37,7 +37,7 @@ _COLUMNS = (
 
 
 @click.command("list")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@runs_option
 @format_option
 def list_runs(runs: Path, style: str) -> None:
     """List the runs of a folder, trials of groups included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import sys
 import traceback
 from typing import Any
@@ -84,7 +85,10 @@ def main(arguments: list[str] | None = None, command: click.Command = cli, name:
     try:
         result = command.main(arguments, prog_name=name, standalone_mode=False)
         code = result if isinstance(result, int) else 0
-    except BaseException as error:  # SystemExit too, which can only come out of somebody's own code here
+    except BaseException as error:
+        # click ends so when it completes words for a shell; else SystemExit comes out of somebody's own code.
+        if isinstance(error, SystemExit) and f"_{name.upper()}_COMPLETE" in os.environ:
+            raise
         code = _explain(error)
         if "--debug" in arguments[:1]:
             traceback.print_exception(error)

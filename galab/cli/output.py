@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -95,6 +96,11 @@ def program(name: str) -> str:
     """How to call a program of this environment: by its name where the shell finds it, else by its place."""
     beside = Path(sys.argv[0]).parent / name
     return name if shutil.which(name) or not beside.exists() else str(beside)
+
+
+def command(name: str, *words: object) -> str:
+    """A command that a person can paste into a shell: a program of this environment and its words, quoted."""
+    return shlex.join([program(name), *map(str, words)])
 
 
 _PLAIN_SECONDS = 10.0

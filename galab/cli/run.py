@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
-from galab.cli.output import best_name, program, text
+from galab.cli.options import (
+    GroupedCommand,
+    beginning_options,
+    config_options,
+    given,
+    jobs_option,
+    runs_option,
+    trust_option,
+)
+from galab.cli.output import best_name, command, text
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import FreshExamples
@@ -36,7 +44,7 @@ Examples:
 @click.command(cls=GroupedCommand, epilog=_EXAMPLES)
 @config_options()
 @click.option("--name", help="Name of the run's folder; made of task and strategy when absent.")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@runs_option
 @beginning_options
 @click.option("--seeds", metavar="LIST", help="Many trials, such as 0-15 or 0,3,7-9; each in runs/NAME/seed_K.")
 @jobs_option
@@ -186,12 +194,14 @@ def _report(result: Result) -> int:
     if metrics:
         click.echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.
-    further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"
-    click.echo(
-        f"next:\n  {program('galab')} show {path}\n  {program('galab')} evaluate {path}\n"
-        f"  {program('galab')} resume {path}{further}\n"
-        f"  {program('tensorboard')} --logdir {path.parent}"
-    )
+    further = () if result.interrupted else ("--generations", max(2 * result.generation, 1))
+    lines = [
+        command("galab", "show", path),
+        command("galab", "evaluate", path),
+        command("galab", "resume", path, *further),
+        command("tensorboard", "--logdir", path.parent),
+    ]
+    click.echo("\n  ".join(["next:", *lines]))
     return 130 if result.interrupted else 0
 
 

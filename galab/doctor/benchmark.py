@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
@@ -314,7 +315,7 @@ def benchmark_of_run(path: Path, *, trust: bool = False) -> Benchmark:
     if folder is None:
         raise UsageError(
             f"expected a run folder, got the lone checkpoint '{path}', which has no lineage to go on with; measure its "
-            f"hyperparameters with `galab bench --from {path}`"
+            f"hyperparameters with `galab bench --from {shlex.quote(str(path))}`"
         )
     if file is None and not checkpoints.list_checkpoints(folder.checkpoints):
         config = RunConfig.from_saved(folder.read_config()["hyperparameters"])

@@ -7,7 +7,9 @@ import datetime
 import errno
 import os
 import secrets
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +128,7 @@ class RunFolder:
         if not claim(path, config, files=files):
             raise RunFolderError(
                 f"expected '{path}' to be free for a new run, got one that exists; continue it with "
-                f"`galab resume {path}` or choose another --name"
+                f"`galab resume {shlex.quote(str(path))}` or choose another --name"
             )
         return cls(path)
 
@@ -299,6 +301,11 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it is empty, too long, hidden, looks like a flag, or holds a separator or an invisible character.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise UsageError(
+            f"expected a run's name in letters of this locale ({sys.getfilesystemencoding()}), got {name!r:.80}; set "
+            "LC_ALL to one with UTF-8, such as C.UTF-8, or use plain letters"
+        )
     fine = name.isprintable() and name == name.strip() and 1 <= len(name.encode("utf-8", "replace")) <= 200
     if not fine or name[0] in ".-" or any(letter in name for letter in '/\\:*?"<>|'):
         raise UsageError(

@@ -6,6 +6,7 @@ written from then on is dropped, and the run's ``status.json`` says so.
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import errno
 import io
@@ -58,15 +59,26 @@ def outlive_readers() -> None:
         stream = getattr(sys, name)
         if stream is None:
             _note(number, OSError(errno.EBADF, "it was closed at the start"))
-            setattr(sys, name, _over(number, "utf-8", "backslashreplace", line_buffering=True))
+            setattr(sys, name, _over(number, "utf-8", _ERRORS, line_buffering=True))
         elif type(stream) is io.TextIOWrapper and _descriptor(stream) == number:
             if isinstance(getattr(stream.buffer, "raw", None), _Patient):
                 continue
             stream.flush()
-            # A name in another alphabet than the terminal's is shown with escapes.
-            errors = "backslashreplace" if stream.errors == "strict" else str(stream.errors)
-            made = _over(number, stream.encoding, errors, line_buffering=stream.line_buffering)
-            setattr(sys, name, made)
+            # Nobody means ASCII who has an ASCII locale today, and click takes it for UTF-8 too.
+            encoding = "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else stream.encoding
+            setattr(sys, name, _over(number, encoding, _ERRORS, line_buffering=stream.line_buffering))
+
+
+def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The bytes of a file's name as they are, so that it can be pasted; letters that the encoding lacks as escapes."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
+
+
+_ERRORS = "galab-shown"
+codecs.register_error(_ERRORS, _shown)
 
 
 class _Patient(io.FileIO):

@@ -226,7 +226,7 @@ def resume_steps(
     if folder is None:
         raise UsageError(
             f"expected a run folder, got the lone checkpoint '{path}', which cannot be resumed without its lineage; "
-            f"start a new run from it with `galab run --from {path}`"
+            f"start a new run from it with `galab run --from {shlex.quote(str(path))}`"
         )
     if file is not None and file.resolve() != newest(folder).resolve():
         folder = branch(folder, file)
