@@ -89,7 +89,9 @@ def show(path: Path, full: bool, style: str) -> None:
         "totals": saved.state["totals"],
         "task": saved.state["task"],
         "hyperparameters": saved.config.to_dict(),
+        "started_with": _started_with(saved),
         "numeric_profile": saved.state["numeric_profile"],
+        "status": (saved.folder.read_status() or {}) if saved.folder else {},
         "champion": saved.state["champion"],
         "checkpoints": [g for g, _ in checkpoints.list_checkpoints(saved.folder.checkpoints)] if saved.folder else [],
     }
@@ -101,6 +103,17 @@ def show(path: Path, full: bool, style: str) -> None:
         click.echo(json_text(content, indent=2))
         return
     _print(content, log, full)
+
+
+def _started_with(saved: SavedRun) -> dict[str, Any]:
+    """What a resumed run was started with, where that is not what holds at this checkpoint."""
+    try:
+        content = saved.folder.read_config() if saved.folder else {}
+    except GalabError:  # a damaged file hides nothing that the checkpoint has
+        content = {}
+    now = saved.config.to_dict()
+    before = content.get("hyperparameters", {}) | content.get("started_with", {})
+    return {name: value for name, value in before.items() if name in now and value != now[name]}
 
 
 def _row(folder: RunFolder, runs: Path) -> dict[str, Any]:
@@ -189,7 +202,10 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     values = content["hyperparameters"]
     for one in choices_of(values):
         shown = one.value if isinstance(one.value, int) else text(one.value)
-        click.echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}")
+        click.echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}{_before(one.name, content)}")
+    for name in content["started_with"]:
+        if values[name] is None:
+            click.echo(f"    {name:<16} -{_before(name, content)}")
     if log:
         click.echo("\ncurves")
         for name in _CURVES:
@@ -199,6 +215,8 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     said = [f"  generation {line['generation']}: {sentence}" for line in log for sentence in line.get("warnings", ())]
     if said:
         click.echo("\n".join(["\nwarnings", *said]))
+    if content["status"].get("output"):
+        click.echo(f"\noutput: {content['status']['output']}")
     champion = content["champion"]
     found = ", ".join(f"{name} {text(value)}" for name, value in champion["metrics"].items())
     if "score_log" in content:
@@ -212,6 +230,12 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         return
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)
+
+
+def _before(name: str, content: dict[str, Any]) -> str:
+    """What a hyperparameter was at the start of a run, where it is another one now."""
+    started = content["started_with"]
+    return f"  ({text(started[name])} when the run was started)" if name in started else ""
 
 
 def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:

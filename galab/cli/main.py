@@ -16,12 +16,15 @@ from galab.cli.bench import bench
 from galab.cli.compare import compare
 from galab.cli.doctor import completion, doctor, models, options, tasks
 from galab.cli.inspect import evaluate, export, list_runs, show, verify
+from galab.cli.output import InterruptedWorkError
 from galab.cli.run import resume, run
 from galab.cli.trials import sweep
 from galab.errors import GalabError, closest
 from galab.storage.streams import lost_output, outlive_readers
 from galab.version import __version__
 
+#: After Ctrl-C in a command that says nothing of its own: files are written whole, when everything is computed.
+_NOTHING = "nothing was written"
 _TRACEBACK_HINT = "add --debug right after `galab` for the traceback"
 
 
@@ -108,7 +111,7 @@ def _explain(error: BaseException) -> int:
             error.show()
             return error.exit_code
         case click.exceptions.Abort() | KeyboardInterrupt():
-            _say("interrupted; `galab list` shows what was begun, `galab resume` continues from its last checkpoint")
+            _say(f"interrupted; {error if isinstance(error, InterruptedWorkError) else _NOTHING}")
             return 130
         case GalabError():
             _say(str(error))

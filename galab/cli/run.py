@@ -17,7 +17,7 @@ from galab.cli.options import (
     runs_option,
     trust_option,
 )
-from galab.cli.output import best_name, command, text
+from galab.cli.output import RESUMABLE, best_name, command, text, told_if_interrupted
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import FreshExamples
@@ -50,6 +50,7 @@ Examples:
 @jobs_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@told_if_interrupted(lambda: RESUMABLE)
 def run(
     name: str | None,
     runs: Path,
@@ -86,6 +87,7 @@ def run(
 @jobs_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@told_if_interrupted(lambda: RESUMABLE)
 def resume(
     path: Path, allow_numeric_change: bool, jobs: int | None, trust: bool, quiet: bool, **flags: Any
 ) -> int:

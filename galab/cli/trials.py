@@ -25,7 +25,7 @@ from galab.cli.options import (
     runs_option,
     trust_option,
 )
-from galab.cli.output import command, emit, text
+from galab.cli.output import RESUMABLE, command, emit, text, told_if_interrupted
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ def _by(trials: Trials) -> list[str]:
 @jobs_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@told_if_interrupted(lambda: RESUMABLE)
 def sweep(
     grid: tuple[str, ...],
     seeds: str,

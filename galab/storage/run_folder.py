@@ -171,6 +171,21 @@ class RunFolder:
         """
         return _object(self.config_path)
 
+    def change_config(self, hyperparameters: dict[str, Any]) -> None:
+        """Let ``config.json`` say what holds from now on; ``started_with`` in it keeps what the run began with.
+
+        Raises:
+            RunFolderError: the file is damaged or cannot be written.
+        """
+        content = self.read_config()
+        before = content.get("hyperparameters", {})
+        changed = {name: value for name, value in before.items() if value != hyperparameters.get(name)}
+        if changed:
+            started = {**changed, **content.get("started_with", {})}
+            started = {name: value for name, value in started.items() if value != hyperparameters.get(name)}
+            content |= {"hyperparameters": hyperparameters, "started_with": started}
+            write_json_atomic(self.config_path, content)
+
     def read_status(self) -> dict[str, Any] | None:
         """The content of ``status.json``, or None before the first was written.
 

@@ -309,6 +309,8 @@ def _run_session(
         home = stack.enter_context(HeldFolder(folder))
         parts: list[Recorder | Loop] = []
         try:
+            if locked:
+                folder.change_config(config.to_dict())
             folder.write_status("running", generation=generation)
             board = TensorBoard(folder.path, config.to_dict(), generation=generation, evaluations=totals.evaluations)
             parts.append(board)
