@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -110,7 +109,7 @@ def _events(path: Path) -> Iterator[Event]:
             return
         try:
             yield Event.FromString(record)
-        except DecodeError:
+        except Exception:  # whatever the parser of messages says of a damaged one
             return
 
 

@@ -236,10 +236,12 @@ class WorkerPool:
         if len(part) > 1:
             reason += f", or another one of the {len(part)} members of its chunk did"
         self._answers[part.number] = self._search.executor.failed(part, reason)
+        last = part.first + len(part) - 1
+        who = f"member {last}" if len(part) == 1 else f"members {part.first} to {last}"
         logger.warning(
-            "generation %d: members %d to %d took longer than --member-seconds %g each, so they have failed; another "
-            "worker takes the place of theirs",
-            self._generation, part.first, part.first + len(part) - 1, self._member_seconds,
+            "generation %d: %s took longer than --member-seconds %g each and failed; another worker takes the place of "
+            "theirs",
+            self._generation, who, self._member_seconds,
         )  # fmt: skip
         self._succeed(worker, rest)
 
