@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class GalabError(Exception):
     """Something outside the program is wrong: a file, the network, a run. The CLI prints it and exits with 1."""
@@ -48,6 +51,35 @@ class LethalMutationError(GalabError):
             "use a smaller --sigma"
         )
         self.parameter = parameter
+
+
+def pass_interrupts(error: BaseException) -> None:
+    """Raise Ctrl-C again, which is the person's; whatever else the user's own code raises is an error of that code.
+
+    That includes SystemExit, which would end the program without a word.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+
+
+@contextlib.contextmanager
+def errors_ignored() -> Iterator[None]:
+    """Run something of the user's own that may fail; Ctrl-C passes."""
+    try:
+        yield
+    except BaseException as error:
+        pass_interrupts(error)
+
+
+def as_exception(error: BaseException) -> Exception:
+    """The error itself, or, where it would end the program silently, a sentence about it; Ctrl-C is raised again."""
+    pass_interrupts(error)
+    if isinstance(error, Exception):
+        return error
+    return GalabError(
+        f"expected your own code to return or to raise an ordinary error, got {type(error).__name__}: {error}; raise "
+        "a ValueError, say, in its place"
+    )
 
 
 def closest(name: str, known: list[str]) -> str:

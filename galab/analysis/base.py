@@ -235,7 +235,7 @@ def write_analysis(found: Analysis, stem: Path) -> list[Path]:
     """
     image, table, values = (stem.with_name(stem.name + suffix) for suffix in (_IMAGE, _TABLE, _VALUES))
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
+        stem.parent.mkdir(exist_ok=True)  # never the run's folder, which may be somewhere else by now
         table.write_text(csv_text([dict(row) for row in found.rows]), encoding="utf-8")
         values.write_text(json_text({"answer": found.sentence, **found.values}, indent=2) + "\n", encoding="utf-8")
         found.draw(image)

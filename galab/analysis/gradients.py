@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -187,7 +188,7 @@ def _exported(file: Path, values: NDArray[np.float64]) -> str:
         np.save(file, unit_quantiles(values, LEVELS))
     except OSError as error:
         raise folder_error(file.parent, error) from error
-    return f" Mutate with this law: galab run --distribution table:{file}"
+    return f" Mutate with this law: galab run --distribution {shlex.quote(f'table:{file}')}"
 
 
 #: A test that finds less than this rejects.

@@ -213,7 +213,10 @@ def variance(
 
 def _same(runs: Sequence[SavedRun]) -> None:
     """Refuse runs that differ in more than their seeds: what differs then is not the start."""
-    own = {"seed", "origin", "generations", "seconds", "threads", "workers", "data", "device", "keep", "save_every"}
+    own = {
+        "seed", "origin", "generations", "seconds", "threads", "workers", "member_seconds", "data", "device", "keep",
+        "save_every",
+    }  # fmt: skip
     first = runs[0]
     for saved in runs[1:]:
         for name in first.config.__dataclass_fields__:

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from galab.cli.options import trust_option
+from galab.cli.output import told_if_interrupted
 from galab.config.registry import ANALYSES
 from galab.errors import closest
 
@@ -62,10 +63,12 @@ def _command(name: str) -> click.Command:
     def carry_out(path: Path | tuple[Path, ...], trust: bool, quiet: bool, **options: Any) -> None:
         from galab.analysis.base import open_for, write_analysis
 
-        what, stem = open_for(analysis, path, name, trust=trust)
-        with progress(name, quiet=quiet) as report_progress:
+        written = "nothing was written; the same command starts again"
+        with told_if_interrupted(lambda: written), progress(name, quiet=quiet) as report_progress:
+            what, stem = open_for(analysis, path, name, trust=trust)
             found = analysis(what, report_progress, **options)
             report_progress("drawing", 0.95)
+            written = f"some of the files '{stem}.*' may be missing or of an earlier time; the same command makes them"
             files = write_analysis(found, stem)
         click.echo(found.sentence)
         click.echo(f"wrote {', '.join(map(str, files))}", err=True)
@@ -145,6 +148,9 @@ def report(path: Path, analyses: str | None, doctor: float, output: Path | None,
     names = [name.strip() for name in (analyses or "").split(",") if name.strip()]
     if names == ["all"]:
         names = ANALYSES.names()
-    with progress("report", quiet=quiet) as report_progress:
+    before = "; the analyses that were done are in the analysis folder" if names else ""
+    written = f"no report was written{before}; the same command starts again"
+    with told_if_interrupted(lambda: written), progress("report", quiet=quiet) as report_progress:
         file = write(path, report_progress, analyses=names, doctor=doctor, output=output, trust=trust)
-    click.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB); open it with a browser")
+    if file.is_file():
+        click.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB); open it with a browser")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.options import GroupedCommand, beginning_options, config_options, format_option, given, trust_option
-from galab.cli.output import emit, program
+from galab.cli.output import command, emit, program
 from galab.config import flag
 from galab.errors import UsageError
 from galab.storage.files import json_text
@@ -111,7 +111,7 @@ def _into_run(path: Path, found: TuningResult, tune: bool) -> str:
     if not found.changes:
         return f"{path} keeps its settings"
     if not tune:
-        return f"next:\n  {program('galab')} bench {shlex.quote(str(path))} --tune"
+        return f"next:\n  {command('galab', 'bench', path, '--tune')}"
     folder = RunFolder.open(path)
     change = write_into(folder, found)
     words = [program("galab"), "resume", str(path), *(["--allow-numeric-change"] if change else [])]

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from galab.cli.options import format_option
-from galab.cli.output import emit, program, text
+from galab.cli.output import command, emit, text, told_if_interrupted
 from galab.errors import UsageError
-from galab.storage.files import folder_error, json_text
+from galab.storage.files import json_text, output_place
 
 Say = Callable[[float], str]
 #: Units of the axes, as the terminal explains them.
@@ -59,13 +59,12 @@ def compare(
     found = read_curves(paths, by=fields, metric=metric, axis=axis)
     content = compared(found, at=places, to=levels)
     groups, image = groups_of(found), figure or _home(paths) / "compare.png"
-    try:
-        draw(found, groups, image, budget=content["budgets"][-1][axis], level=levels[0] if levels else None)
-    except OSError as error:
-        raise folder_error(image, error) from error
+    with told_if_interrupted(lambda: "no figure was written"), output_place(image, named=figure is not None) as place:
+        draw(found, groups, place, budget=content["budgets"][-1][axis], level=levels[0] if levels else None)
     content["figure"] = str(image)
     if tensorboard is not None:
-        content["tensorboard"] = [str(folder) for folder in write_tensorboard(found, groups, tensorboard)]
+        with told_if_interrupted(lambda: f"'{image}' was written, and '{tensorboard}' is not whole"):
+            content["tensorboard"] = [str(folder) for folder in write_tensorboard(found, groups, tensorboard)]
     for path in found.left_out:
         click.echo(f"left out: {path} has not measured {metric} yet", err=True)
     if style == "json":
@@ -126,7 +125,8 @@ def _print(content: dict[str, Any], board: Path | None) -> None:
             )
     click.echo(f"\nfigure: {content['figure']}")
     if board is not None:
-        click.echo(f"groups for TensorBoard: {program('tensorboard')} --logdir {board}  (Custom Scalars has the bands)")
+        words = command("tensorboard", "--logdir", board)
+        click.echo(f"groups for TensorBoard: {words}  (Custom Scalars has the bands)")
 
 
 def _print_table(table: dict[str, Any], title: str, say: Say, never: str = "-") -> None:

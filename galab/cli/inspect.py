@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galab.cli.options import format_option, trust_option
+from galab.cli.options import format_option, runs_option, trust_option
 from galab.cli.output import best_name, emit, emit_one, text
 from galab.cli.trials import show_trials
 from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of, label_of
 from galab.errors import GalabError
-from galab.storage.files import json_text
+from galab.storage.files import json_text, output_place
 
 if TYPE_CHECKING:
     from galab.saved_runs.saved_run import SavedRun
@@ -37,13 +37,17 @@ _COLUMNS = (
 
 
 @click.command("list")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@runs_option
 @format_option
 def list_runs(runs: Path, style: str) -> None:
     """List the runs of a folder, trials of groups included."""
     from galab.storage.groups import runs_below
+    from galab.storage.run_folder import clear_abandoned
 
-    rows = [_row(folder, runs) for folder in runs_below(runs)]
+    found = runs_below(runs)
+    for home in {runs, *(folder.path.parent for folder in found)}:
+        clear_abandoned(home)
+    rows = [_row(folder, runs) for folder in found]
     if style == "table":
         # A damaged run has no strategy.
         labels = [{"strategy": row["strategy"] and label_of(row["strategy"])} for row in rows]
@@ -85,7 +89,9 @@ def show(path: Path, full: bool, style: str) -> None:
         "totals": saved.state["totals"],
         "task": saved.state["task"],
         "hyperparameters": saved.config.to_dict(),
+        "started_with": _started_with(saved),
         "numeric_profile": saved.state["numeric_profile"],
+        "status": (saved.folder.read_status() or {}) if saved.folder else {},
         "champion": saved.state["champion"],
         "checkpoints": [g for g, _ in checkpoints.list_checkpoints(saved.folder.checkpoints)] if saved.folder else [],
     }
@@ -97,6 +103,17 @@ def show(path: Path, full: bool, style: str) -> None:
         click.echo(json_text(content, indent=2))
         return
     _print(content, log, full)
+
+
+def _started_with(saved: SavedRun) -> dict[str, Any]:
+    """What a resumed run was started with, where that is not what holds at this checkpoint."""
+    try:
+        content = saved.folder.read_config() if saved.folder else {}
+    except GalabError:  # a damaged file hides nothing that the checkpoint has
+        content = {}
+    now = saved.config.to_dict()
+    before = content.get("hyperparameters", {}) | content.get("started_with", {})
+    return {name: value for name, value in before.items() if name in now and value != now[name]}
 
 
 def _row(folder: RunFolder, runs: Path) -> dict[str, Any]:
@@ -185,7 +202,10 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     values = content["hyperparameters"]
     for one in choices_of(values):
         shown = one.value if isinstance(one.value, int) else text(one.value)
-        click.echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}")
+        click.echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}{_before(one.name, content)}")
+    for name in content["started_with"]:
+        if values[name] is None:
+            click.echo(f"    {name:<16} -{_before(name, content)}")
     if log:
         click.echo("\ncurves")
         for name in _CURVES:
@@ -195,6 +215,8 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     said = [f"  generation {line['generation']}: {sentence}" for line in log for sentence in line.get("warnings", ())]
     if said:
         click.echo("\n".join(["\nwarnings", *said]))
+    if content["status"].get("output"):
+        click.echo(f"\noutput: {content['status']['output']}")
     champion = content["champion"]
     found = ", ".join(f"{name} {text(value)}" for name, value in champion["metrics"].items())
     if "score_log" in content:
@@ -208,6 +230,12 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
         return
     click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)
+
+
+def _before(name: str, content: dict[str, Any]) -> str:
+    """What a hyperparameter was at the start of a run, where it is another one now."""
+    started = content["started_with"]
+    return f"  ({text(started[name])} when the run was started)" if name in started else ""
 
 
 def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:
@@ -267,8 +295,9 @@ def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool
     from galab.saved_runs.export import export as write
     from galab.saved_runs.saved_run import open_saved
 
-    size = write(open_saved(path), to, output, member=member, keyframe=keyframe)
-    click.echo(f"{output}: {size / 1000:,.1f} kB")
+    with output_place(output) as place:
+        size = write(open_saved(path), to, place, member=member, keyframe=keyframe)
+    click.echo(f"{output}: {size / 1000:,.1f} kB", err=not output.is_file())
 
 
 @click.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import sys
 import traceback
 from typing import Any
@@ -15,11 +16,15 @@ from galab.cli.bench import bench
 from galab.cli.compare import compare
 from galab.cli.doctor import completion, doctor, models, options, tasks
 from galab.cli.inspect import evaluate, export, list_runs, show, verify
+from galab.cli.output import InterruptedWorkError
 from galab.cli.run import resume, run
 from galab.cli.trials import sweep
 from galab.errors import GalabError, closest
+from galab.storage.streams import lost_output, outlive_readers
 from galab.version import __version__
 
+#: After Ctrl-C in a command that says nothing of its own: files are written whole, when everything is computed.
+_NOTHING = "nothing was written"
 _TRACEBACK_HINT = "add --debug right after `galab` for the traceback"
 
 
@@ -79,13 +84,23 @@ def main(arguments: list[str] | None = None, command: click.Command = cli, name:
         name: what its help calls it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    outlive_readers()
     try:
         result = command.main(arguments, prog_name=name, standalone_mode=False)
         code = result if isinstance(result, int) else 0
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:
+        # click ends so when it completes words for a shell; else SystemExit comes out of somebody's own code.
+        if isinstance(error, SystemExit) and f"_{name.upper()}_COMPLETE" in os.environ:
+            raise
         code = _explain(error)
         if "--debug" in arguments[:1]:
             traceback.print_exception(error)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    lost = [one for one in lost_output() if not one.reader_left]
+    if lost:  # what was asked for did not arrive, as on a full disk
+        _say("; ".join(map(str, lost)))
+        code = code or 1
     sys.exit(code)
 
 
@@ -96,13 +111,11 @@ def _explain(error: BaseException) -> int:
             error.show()
             return error.exit_code
         case click.exceptions.Abort() | KeyboardInterrupt():
-            _say("interrupted; `galab list` shows what was begun, `galab resume` continues from its last checkpoint")
+            _say(f"interrupted; {error if isinstance(error, InterruptedWorkError) else _NOTHING}")
             return 130
         case GalabError():
             _say(str(error))
             return error.exit_code
-        case BrokenPipeError():
-            return 0  # the reader of a pipe went away, as `| head` does
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             _say(f"{error.strerror or error}{where}; {_TRACEBACK_HINT}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from galab.config.fields import EVOLUTION, FIELDS, MUTATION, OPTIMISER, POPULATI
 from galab.config.option import KINDS
 from galab.config.registry import Registry
 from galab.config.spelling import plainly
+from galab.errors import UsageError
 
 #: Whether the help that is being written shows everything, in the ``meta`` of click's context.
 _ALL = "galab.help_all"
@@ -153,6 +155,22 @@ def jobs_option(function: Any) -> Any:
     """Adds ``--jobs``."""
     text = "Processes for the trials; as many as cores when absent. Threads: cores / jobs."
     return click.option("--jobs", type=int, metavar="N", help=text)(function)
+
+
+def runs_option(function: Any) -> Any:
+    """Adds ``--runs``."""
+    return click.option(
+        "--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.",
+        callback=_folder,
+    )(function)  # fmt: skip
+
+
+def _folder(ctx: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """Refuse a file, or a path below one, where a folder is or will be made."""
+    first = next((place for place in (value, *value.parents) if os.path.lexists(place)), None)
+    if first is not None and not first.is_dir():
+        raise UsageError(f"expected a folder of runs at '{value}' (--runs), got the file '{first}'; name a folder")
+    return value
 
 
 def format_option(function: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +98,33 @@ def program(name: str) -> str:
     """How to call a program of this environment: by its name where the shell finds it, else by its place."""
     beside = Path(sys.argv[0]).parent / name
     return name if shutil.which(name) or not beside.exists() else str(beside)
+
+
+#: What is true of a run or of trials after Ctrl-C.
+RESUMABLE = "`galab list` shows what was begun, `galab resume` continues from its last checkpoint"
+
+
+class InterruptedWorkError(click.exceptions.Abort):
+    """Ctrl-C, with a sentence about what became of the work."""
+
+
+@contextmanager
+def told_if_interrupted(what: Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C say what is true of this command.
+
+    Args:
+        what: what was written, and how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        click.echo(err=True)  # the terminal has shown ^C in this line
+        raise InterruptedWorkError(what()) from error
+
+
+def command(name: str, *words: object) -> str:
+    """A command that a person can paste into a shell: a program of this environment and its words, quoted."""
+    return shlex.join([program(name), *map(str, words)])
 
 
 _PLAIN_SECONDS = 10.0

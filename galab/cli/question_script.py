@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.main import main
+from galab.cli.output import told_if_interrupted
 from galab.cli.trials import Summary
 from galab.errors import UsageError
 
@@ -119,6 +120,7 @@ def command_of(question: Question, *others: Question) -> click.Command:
     )
     quiet = click.Option(["-q", "--quiet"], is_flag=True, help="Show no progress.")
 
+    @told_if_interrupted(lambda: "the same command goes on from here")
     def answer_it(
         seeds: str, generations: int, jobs: int | None, runs: Path, output: Path | None, quiet: bool
     ) -> int:

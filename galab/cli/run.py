@@ -15,9 +15,10 @@ from galab.cli.options import (
     config_options,
     given,
     jobs_option,
+    runs_option,
     trust_option,
 )
-from galab.cli.output import best_name, program, text
+from galab.cli.output import RESUMABLE, best_name, command, text, told_if_interrupted
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import FreshExamples
@@ -44,13 +45,14 @@ Examples:
 @click.command(cls=GroupedCommand, epilog=_EXAMPLES)
 @config_options()
 @click.option("--name", help="Name of the run's folder; made of task and strategy when absent.")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@runs_option
 @beginning_options
 @click.option("--seeds", metavar="LIST", help="Many trials, such as 0-15 or 0,3,7-9; each in runs/NAME/seed_K.")
 @jobs_option
 @callback_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@told_if_interrupted(lambda: RESUMABLE)
 def run(
     name: str | None,
     runs: Path,
@@ -91,6 +93,7 @@ def run(
 @callback_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@told_if_interrupted(lambda: RESUMABLE)
 def resume(
     path: Path,
     allow_numeric_change: bool,
@@ -138,6 +141,8 @@ def _recorders(quiet: bool) -> Any:
 
 
 def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, generation: int) -> None:
+    from galab.training.workers import workers_started
+
     config = components.config
     train = len(components.task.train)
     if isinstance(components.task, FreshExamples):
@@ -147,7 +152,10 @@ def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, ge
     else:
         batch = f"all {train:,} examples a generation"
     compiled = ", compiled" if components.search.numerics["compiled"] else ""
-    workers = f", {config.workers:,} workers" if config.workers else ""
+    started = workers_started(components)
+    workers = f", {started:,} worker{'s' * (started > 1)}" if started else ""
+    if started < config.workers:
+        workers += f" of the {config.workers:,} asked for"
     lines = [
         f"{components.task.description}",
         f"{config.model} with {components.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
@@ -208,12 +216,14 @@ def _report(result: Result) -> int:
     if metrics:
         click.echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.
-    further = "" if result.interrupted else f" --generations {max(2 * result.generation, 1)}"
-    click.echo(
-        f"next:\n  {program('galab')} show {path}\n  {program('galab')} evaluate {path}\n"
-        f"  {program('galab')} resume {path}{further}\n"
-        f"  {program('tensorboard')} --logdir {path.parent}"
-    )
+    further = () if result.interrupted else ("--generations", max(2 * result.generation, 1))
+    lines = [
+        command("galab", "show", path),
+        command("galab", "evaluate", path),
+        command("galab", "resume", path, *further),
+        command("tensorboard", "--logdir", path.parent),
+    ]
+    click.echo("\n  ".join(["next:", *lines]))
     return 130 if result.interrupted else 0
 
 

@@ -16,8 +16,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from galab.cli.options import GroupedCommand, beginning_options, config_options, given, jobs_option, trust_option
-from galab.cli.output import emit, program, text
+from galab.cli.options import (
+    GroupedCommand,
+    beginning_options,
+    config_options,
+    given,
+    jobs_option,
+    runs_option,
+    trust_option,
+)
+from galab.cli.output import RESUMABLE, command, emit, text, told_if_interrupted
 from galab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,11 +134,11 @@ def report(trials: Trials) -> int:
     for one in trials.failed:
         click.echo(f"galab: {one.path} failed: {one.message}", err=True)
     unfinished = any(one.state != "finished" for one in trials.trials)
-    lines = [f"{program('galab')} show {trials.path}"]
+    lines = [command("galab", "show", trials.path)]
     if unfinished:
-        lines.append(f"{program('galab')} resume {trials.path}")
-    lines.append(f"{program('galab')} compare {trials.path}{_by(trials) if several else ''}")
-    lines.append(f"{program('tensorboard')} --logdir {trials.path}")
+        lines.append(command("galab", "resume", trials.path))
+    lines.append(command("galab", "compare", trials.path, *(_by(trials) if several else ())))
+    lines.append(command("tensorboard", "--logdir", trials.path))
     click.echo("next:\n" + "\n".join(f"  {line}" for line in lines))
     return 1 if trials.failed else 130 if trials.interrupted else 0
 
@@ -207,9 +215,9 @@ def _median_sentence(trials: Sequence[TrialStatus]) -> str:
     )
 
 
-def _by(trials: Trials) -> str:
+def _by(trials: Trials) -> list[str]:
     fields = [part.partition("=")[0] for part in trials.trials[0].path.parent.name.split(",")]
-    return "".join(f" --by {field}" for field in fields)
+    return [word for field in fields for word in ("--by", field)]
 
 
 @click.command(cls=GroupedCommand)
@@ -220,11 +228,12 @@ def _by(trials: Trials) -> str:
 @click.option("--seeds", metavar="LIST", default="0-4", show_default=True, help="Trials of each cell, such as 0-15.")
 @config_options()
 @click.option("--name", help="Name of the sweep's folder; <task>-sweep when absent.")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of all runs.")
+@runs_option
 @beginning_options
 @jobs_option
 @trust_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@told_if_interrupted(lambda: RESUMABLE)
 def sweep(
     grid: tuple[str, ...],
     seeds: str,

@@ -341,8 +341,14 @@ class Fields:
         advanced=True,
     )
     workers: int = option(
-        0, "Processes that share a generation; 0 computes in this one. They share its chunks and never change a "
-        "result.", low=0, high=1024, group=EVALUATION, changeable=True,
+        0, "Processes that share a generation; 0 computes in this one. They share its chunks, so no more are started "
+        "than there are chunks, and never change a result.", low=0, high=1024, group=EVALUATION, changeable=True,
+    )
+    member_seconds: float | None = option(
+        None, "Seconds of wall time that a member may take. A worker whose chunk takes longer than that for each of "
+        "its members is killed and replaced, and all members of the chunk are failures: --chunk 1 parts them. It "
+        "changes a result in no other way; absent or 0 is no limit.", low=0.0, group=EVALUATION, advanced=True,
+        changeable=True,
     )
     threads: int = option(
         0, "CPU threads of each process; 0 shares the cores among the --workers.", low=0, high=1024, group=EVALUATION,

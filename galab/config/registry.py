@@ -20,7 +20,7 @@ from types import CodeType
 from typing import Any
 
 from galab.config.parsing import Call, parse_call
-from galab.errors import UsageError, closest
+from galab.errors import UsageError, closest, pass_interrupts
 
 
 class Registry:
@@ -144,7 +144,8 @@ def _from_file(path: Path) -> Any:
         spec.loader.exec_module(module)
     except ModuleNotFoundError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         del sys.modules[name]
         raise UsageError(
             f"expected '{path}' to be a Python file that runs, got {type(error).__name__}: {error}; correct the file"

@@ -110,10 +110,16 @@ def _chunk(config: Fields) -> int:
     kind = kind_of(config.strategy).name
     if kind in ("evolution", "gradients"):
         return 1 if kind == "gradients" else config.chunk
-    if kind == "vectors":
-        return balanced_chunk(config.population)
+    return balanced_chunk(members_scored(config))
+
+
+def members_scored(config: Fields) -> int:
+    """Members that are scored in an ordinary generation, of any strategy that has several."""
+    kind = kind_of(config.strategy).name
+    if kind in ("evolution", "vectors"):
+        return config.population
     compared = kind == "genetic" and _compares(config)
-    return balanced_chunk(config.children + (config.parents if compared else config.elites))
+    return config.children + (config.parents if compared else config.elites)
 
 
 def _compares(config: Fields) -> bool:

@@ -262,6 +262,17 @@ _OF_GRADIENTS = (
     _of_members("precision", ("auto", "float32"), "gradients are computed in float32; drop it"),
 )
 
+#: Of every kind.
+_OF_ALL = (
+    Rule(
+        kinds=tuple(kind.name for kind in KINDS),
+        fields=("member_seconds", "workers"),
+        refused=lambda config: bool(config.member_seconds) and config.workers == 0,
+        sentence="expected {workers} of at least 1 with {member_seconds}, got 0: who hangs can be ended from outside "
+        "only; add {workers:1}",
+    ),
+)
+
 #: What fields say of themselves.
 FIELD_RULES = tuple(
     Rule(kinds=item.metadata["kinds"], fields=(name,), idle=item.metadata["idle"][0], sentence=item.metadata["idle"][1])
@@ -270,4 +281,4 @@ FIELD_RULES = tuple(
 )
 
 #: In the order in which they are checked.
-RULES = (*GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *FIELD_RULES)
+RULES = (*GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *_OF_ALL, *FIELD_RULES)

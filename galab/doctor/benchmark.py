@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
@@ -28,10 +29,11 @@ from galab.doctor.interleaved_timing import Timing
 from galab.errors import UsageError
 from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.blocks import DTYPES
+from galab.evaluation.executors.worker import cores
 from galab.evaluation.numeric_profile import resolve_precision
 from galab.genome.random import Table
 from galab.storage import checkpoints
-from galab.storage.files import write_json_atomic
+from galab.storage.files import output_place, write_json_atomic
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
@@ -313,7 +315,7 @@ def benchmark_of_run(path: Path, *, trust: bool = False) -> Benchmark:
     if folder is None:
         raise UsageError(
             f"expected a run folder, got the lone checkpoint '{path}', which has no lineage to go on with; measure its "
-            f"hyperparameters with `galab bench --from {path}`"
+            f"hyperparameters with `galab bench --from {shlex.quote(str(path))}`"
         )
     if file is None and not checkpoints.list_checkpoints(folder.checkpoints):
         config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
@@ -379,9 +381,8 @@ def best_settings(
 
 def machine_for(config: RunConfig) -> Machine:
     """What this machine offers to a configuration."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fast = resolve_precision("auto", config.device) == "bfloat16"
-    return Machine(cores, fast, compiler() is not None)
+    return Machine(cores(), fast, compiler() is not None)
 
 
 def check_unused(path: Path) -> None:
@@ -405,7 +406,8 @@ def write_file(path: Path, config: RunConfig, found: TuningResult, about: str) -
     """
     check_unused(path)
     given = {name: value for name, (value, _) in config.changed(RunConfig()).items()}
-    write_json_atomic(path, {"about": about, "hyperparameters": given | found.changes})
+    with output_place(path) as place:
+        write_json_atomic(place, {"about": about, "hyperparameters": given | found.changes})
 
 
 def write_into(folder: RunFolder, found: TuningResult) -> bool:

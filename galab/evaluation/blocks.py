@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, FreshExamples, ReportsMemoryUse, Task
+from galab.errors import pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.genome.parameters import own_dtypes
 from galab.genome.random import Stream, codes, permutation
@@ -143,7 +144,8 @@ def one_by_one(
     for member in range(members):
         try:
             found = measure(member)
-        except Exception as error:
+        except BaseException as error:
+            pass_interrupts(error)
             failures[member] = f"{type(error).__name__}: {error}"
             numeric_profile.log_member_failure(error)
             continue

@@ -8,7 +8,6 @@ first layer costs one product a parent and two vectors a child. Source of the fa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
+from galab.errors import errors_ignored
 from galab.evaluation.batched.low_rank import GroupProducts, LowRank, Stack
 from galab.evaluation.batched.product_cache import Lineage, ParentProducts, Products, side_by_side
 from galab.evaluation.blocks import Arrays, EachExample, join_chunks, one_by_one
@@ -132,7 +132,7 @@ class DeltaEvaluator(RunnerEvaluator):
         count, found = len(numbers), None
         failures: dict[int, str] = {}
         ready = self._ready(deltas, bases, range(count))
-        with suppress(Exception):
+        with errors_ignored():
             found = self._sums(ready, examples, each)
         if found is None:  # outside the handler, so that errors of single members are not chained to this one
             sums, rows, failures = one_by_one(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Member, Task
+from galab.errors import errors_ignored
 from galab.evaluation.batched.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.batched.dense import FORWARDS, block_size, choose_forward
 from galab.evaluation.batched.product_cache import Products
@@ -162,7 +162,7 @@ class Evaluator:
             def alone(place: int, group: list[Member] = group) -> tuple[Arrays, Arrays]:
                 return self._chunk([group[place]], examples, each)
 
-            with suppress(Exception):
+            with errors_ignored():
                 found = self._chunk(group, examples, each)
             # Outside the handler, so that errors of single members are not chained to this one.
             own, each_own, failed = (*found, failed) if found else one_by_one(len(group), self.chunk, alone)
@@ -200,7 +200,7 @@ class Evaluator:
             return answering(near[place].expand_as(near), classes[place].expand_as(classes))
 
         count, found, failures = len(classes), None, dict[int, str]()
-        with suppress(Exception):
+        with errors_ignored():
             found = answering(near, classes)
         # Outside the handler, so that errors of single members are not chained to this one.
         sums, rows, failures = (*found, failures) if found else one_by_one(count, count, alone)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
+from galab.errors import pass_interrupts
 from galab.evaluation.batched.compiled import Compiled, Eager, try_to_compile
 from galab.evaluation.batched.dense import fitting_examples, power_of_two, widest_activation
 from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward
@@ -349,7 +350,8 @@ class PerturbedEvaluator(RunnerEvaluator):
                 members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))
                 sums, rows = self._runner.sums(members, examples, each, products, antithetic)
                 found = sums, rows, dict[int, str]()
-            except Exception:
+            except BaseException as error:
+                pass_interrupts(error)
                 found = None  # and not here, or the error of the whole chunk would be shown as each member's cause
             found = found or self._one_by_one(centre, part, sigma, examples, each, antithetic)
             yield Chunk(start, size_of(part), *found)

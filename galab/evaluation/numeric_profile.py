@@ -154,7 +154,7 @@ KEY = "galab_key"
 _logged: set[str] = set()
 
 
-def log_member_failure(error: Exception) -> None:
+def log_member_failure(error: BaseException) -> None:
     """Log an error's traceback, unless one like it was logged before."""
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     key = repr((type(error).__name__, lines))

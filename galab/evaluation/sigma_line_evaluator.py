@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
+from galab.errors import pass_interrupts
 from galab.evaluation.batched.dense import PROBE_SIZES, first_that_agrees, looped, power_of_two, widest_activation
 from galab.evaluation.batched.sigma_lines import SigmaLines, VaryingInputs, forward_along_lines
 from galab.evaluation.blocks import Arrays, Blocks, EachExample
@@ -87,7 +88,8 @@ class SigmaLineEvaluator:
                 sums, rows = self._sums(centre, directions, sigmas, chosen, examples, each)
                 means = {name: values / len(examples) for name, values in sums.items()}
                 return Measurements(means, {}, len(chosen) * len(sigmas) * len(directions) * len(examples), rows)
-            except Exception as error:  # one bad mutant fails alone, in the plain evaluator
+            except BaseException as error:  # one bad mutant fails alone, in the plain evaluator
+                pass_interrupts(error)
                 logger.debug("mutants are evaluated one by one: %s", error)
         return self._plain.measure(self._formed(centre, directions, sigmas, chosen), examples, each)
 

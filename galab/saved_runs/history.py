@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -191,7 +192,7 @@ class History:
         except (LethalMutationError, LookupError, ValueError, ArithmeticError) as error:
             raise CheckpointError(
                 f"expected births in '{self.folder.lineage_path}' that lead to the checkpoint, got {error!r}; restore "
-                f"the file from a copy, and see `galab verify {self.folder.path}`"
+                f"the file from a copy, and see `galab verify {shlex.quote(str(self.folder.path))}`"
             ) from error
 
     def _centres(self, generations: set[int]) -> Iterator[tuple[int, WeightVector]]:

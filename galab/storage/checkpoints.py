@@ -46,7 +46,7 @@ def save(folder: Path, generation: int, state: dict[str, Any]) -> Path:
         RunFolderError: the file cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # never the run's folder, which may be somewhere else by now
     except OSError as error:
         raise folder_error(folder, error) from error
     path = checkpoint_path(folder, generation)

@@ -9,13 +9,18 @@ import io
 import json
 import math
 import os
+import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from galab.errors import RunFolderError
+from galab.errors import RunFolderError, UsageError
 
 #: Temporary files are hidden and end so; the process that holds the lock of a run folder may delete them.
 TEMPORARY_SUFFIX = ".galab-part"
@@ -74,6 +79,94 @@ def write_atomic(path: Path, chunks: Iterable[bytes | bytearray | memoryview]) -
         if isinstance(error, OSError):
             raise folder_error(path, error) from error
         raise
+
+
+@contextlib.contextmanager
+def output_place(path: Path, *, named: bool = True) -> Iterator[Path]:
+    """A path to write to, whose content is at ``path`` afterwards: the whole of it, or what was there before.
+
+    A symbolic link is written through, as a shell does. A character device, and a descriptor such as ``/dev/stdout``,
+    gets the bytes.
+
+    Args:
+        path: the file.
+        named: whether a person named it. Else it lies in the folder of a run, which may come from a stranger: a link
+            is replaced, and no folder is made.
+
+    Raises:
+        UsageError: it is a folder, a FIFO, a socket or a block device, or its links lead in a circle.
+        RunFolderError: the file cannot be written.
+    """
+    path, linked = Path(path), Path(path).is_symlink()
+    name = f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}{path.suffix}"
+    try:
+        plainly = _takes_bytes(path) if named or not linked else False
+        target = Path(os.path.realpath(path)) if named and linked and not plainly else path
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if plainly else target.parent
+            if named:
+                folder.mkdir(parents=True, exist_ok=True)
+            stack.callback((folder / name).unlink, missing_ok=True)
+            yield folder / name
+            if plainly:
+                _pour(folder / name, path)
+            else:
+                _move(folder / name, target)
+    except OSError as error:
+        raise folder_error(path, error) from error
+    except RunFolderError as error:
+        if name not in str(error) or not isinstance(error.__cause__, OSError):
+            raise
+        raise folder_error(path, error.__cause__) from error  # in the name that was given
+
+
+#: Names of this process's own descriptors, which may lead to a file, a pipe or a terminal.
+_DESCRIPTOR = re.compile(r"/dev/(stdout|stderr)|(?:/dev/fd|/proc/self/fd)/(\d+)")
+
+
+def _takes_bytes(path: Path) -> bool:
+    """Whether a path is a device or a descriptor, to which bytes are written one after the other.
+
+    Raises:
+        UsageError: it can be neither written to nor replaced.
+    """
+    if _DESCRIPTOR.fullmatch(str(path)):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise UsageError(f"expected a file to write, got '{path}', whose links lead in a circle; name one") from None
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a disk"}
+    if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
+        raise UsageError(f"expected a file to write, got '{path}', which is {kind}; name a file")
+    return stat.S_ISCHR(mode)
+
+
+def _pour(temporary: Path, path: Path) -> None:
+    """Write a file's bytes to a device or a descriptor."""
+    number = _DESCRIPTOR.fullmatch(str(path))
+    place: int | Path = path
+    if number is not None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        # Not opened by its name: a file behind it would be emptied, and what is printed later would overwrite this.
+        place = os.dup(int(number[2]) if number[2] else 1 if number[1] == "stdout" else 2)
+    with open(temporary, "rb") as content, open(place, "wb") as handle:
+        shutil.copyfileobj(content, handle)
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Put a finished file into its place, with the permissions of the one before."""
+    if target.is_file() and not target.is_symlink():
+        os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+    with open(temporary, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(temporary, target)
+    sync_folder(target.parent)
 
 
 def append_whole(handle: FileIO, data: bytes | memoryview, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class GroupFolder:
         if not claim(path, content, file="group.json"):
             raise RunFolderError(
                 f"expected '{path}' to be free for new trials, got one that exists; continue it with "
-                f"`galab resume {path}` or choose another --name"
+                f"`galab resume {shlex.quote(str(path))}` or choose another --name"
             )
         return cls(path)
 

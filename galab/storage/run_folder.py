@@ -7,7 +7,9 @@ import datetime
 import errno
 import os
 import secrets
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,12 @@ from galab.storage.files import (
     write_atomic,
     write_json_atomic,
 )
+from galab.storage.streams import lost_output
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 #: What ``status.json`` may say of a run.
 STATES = ("running", "finished", "stopped", "failed")
@@ -120,7 +128,7 @@ class RunFolder:
         if not claim(path, config, files=files):
             raise RunFolderError(
                 f"expected '{path}' to be free for a new run, got one that exists; continue it with "
-                f"`galab resume {path}` or choose another --name"
+                f"`galab resume {shlex.quote(str(path))}` or choose another --name"
             )
         return cls(path)
 
@@ -163,6 +171,21 @@ class RunFolder:
         """
         return _object(self.config_path)
 
+    def change_config(self, hyperparameters: dict[str, Any]) -> None:
+        """Let ``config.json`` say what holds from now on; ``started_with`` in it keeps what the run began with.
+
+        Raises:
+            RunFolderError: the file is damaged or cannot be written.
+        """
+        content = self.read_config()
+        before = content.get("hyperparameters", {})
+        changed = {name: value for name, value in before.items() if value != hyperparameters.get(name)}
+        if changed:
+            started = {**changed, **content.get("started_with", {})}
+            started = {name: value for name, value in started.items() if value != hyperparameters.get(name)}
+            content |= {"hyperparameters": hyperparameters, "started_with": started}
+            write_json_atomic(self.config_path, content)
+
     def read_status(self) -> dict[str, Any] | None:
         """The content of ``status.json``, or None before the first was written.
 
@@ -174,7 +197,7 @@ class RunFolder:
     def write_status(
         self, state: str, *, generation: int, message: str = "", result: dict[str, float] | None = None
     ) -> None:
-        """Say how the run is doing; the time and this process's number are added.
+        """Say how the run is doing; the time, this process's number and what output it lost are added.
 
         Args:
             state: one of :data:`STATES`.
@@ -198,6 +221,7 @@ class RunFolder:
                 "message": message,
                 "pid": os.getpid(),
                 "result": result or {},
+                **({"output": "; ".join(map(str, lost))} if (lost := lost_output()) else {}),
             },
         )
 
@@ -292,6 +316,11 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it is empty, too long, hidden, looks like a flag, or holds a separator or an invisible character.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise UsageError(
+            f"expected a run's name in letters of this locale ({sys.getfilesystemencoding()}), got {name!r:.80}; set "
+            "LC_ALL to one with UTF-8, such as C.UTF-8, or use plain letters"
+        )
     fine = name.isprintable() and name == name.strip() and 1 <= len(name.encode("utf-8", "replace")) <= 200
     if not fine or name[0] in ".-" or any(letter in name for letter in '/\\:*?"<>|'):
         raise UsageError(
@@ -317,10 +346,11 @@ def claim(
     if os.path.lexists(path) and not _is_empty(path):
         return False
     # A hidden folder beside it becomes the run by one rename, so that no reader sees a run without a config.json.
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
+    staging, held = path, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir()
+        clear_abandoned(path.parent)
+        staging, held = _begin(path)
         if file == "config.json":
             (staging / "checkpoints").mkdir()
         write_json_atomic(staging / file, config)
@@ -330,14 +360,69 @@ def claim(
         os.rename(staging, path)
         sync_folder(path.parent)
     except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging != path:
+            shutil.rmtree(staging, ignore_errors=True)
         reason = error.__cause__ if isinstance(error, RunFolderError) else error
         if not isinstance(reason, OSError):
             raise
         if reason.errno in _TAKEN and os.path.lexists(path):
             return False
         raise folder_error(path, reason) from reason  # in the name of the run, not of the hidden folder
+    finally:
+        if held is not None:
+            os.close(held)
     return True
+
+
+def clear_abandoned(runs: Path) -> None:
+    """Remove hidden folders that were to become runs or groups and whose makers were killed.
+
+    What another process is making now stays, and so does everything on a system that cannot tell.
+    """
+    for staging in Path(runs).glob(f".*{_STAGING_SUFFIX}"):
+        held = _hold(staging, wait=False)
+        if held is not None:
+            if _is_held_at(held, staging):  # else it became a run meanwhile
+                shutil.rmtree(staging, ignore_errors=True)
+            os.close(held)
+
+
+def _begin(path: Path) -> tuple[Path, int | None]:
+    """A hidden folder beside a path, and the descriptor by which this process holds it, where that is possible."""
+    while True:
+        staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGING_SUFFIX}")
+        staging.mkdir()
+        held = _hold(staging, wait=True)
+        if _is_held_at(held, staging) if held is not None else staging.exists():
+            return staging, held
+        if held is not None:  # another process took it for abandoned before it was held
+            os.close(held)
+
+
+def _hold(folder: Path, *, wait: bool) -> int | None:
+    """A descriptor of a folder that no other process holds; None where that cannot be had.
+
+    The operating system lets go of it when the process ends, however it ends.
+    """
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is_held_at(descriptor: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(folder))
+    except OSError:
+        return False
 
 
 def _is_empty(path: Path) -> bool:

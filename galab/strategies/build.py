@@ -25,7 +25,7 @@ from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import KINDS, kind_of
 from galab.config.traits import BY_USE, CONTROLS, by_use
 from galab.contracts import VectorStrategy
-from galab.errors import GalabError, UsageError
+from galab.errors import GalabError, UsageError, pass_interrupts
 from galab.genome.develop import Developer, Mutation, Recombination
 from galab.genome.initial import Founders
 from galab.genome.random import Table
@@ -309,7 +309,8 @@ def vector_strategy(
         generation, centre = made.generation, np.asarray(made.centre)
     except GalabError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         raise UsageError(
             f"expected strategy '{call.name}' to be made with start, run_key, population and sigma, and to have "
             f"generation and centre, got {type(error).__name__}: {error}; correct the class or its arguments"

@@ -13,7 +13,7 @@ import torch
 from galab.config.parsing import Call, arguments_for
 from galab.config.registry import TASKS
 from galab.contracts import Examples, FreshExamples, Task
-from galab.errors import GalabError, UsageError
+from galab.errors import GalabError, UsageError, pass_interrupts
 from galab.tasks.classification import Classification, check_classes, check_examples
 
 SPLITS = ("train", "validation", "test")
@@ -44,7 +44,8 @@ def load_task(name: str, data: str = "auto", *, run_key: int = 0) -> Task:
         task = build(**arguments)
     except GalabError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         raise UsageError(
             f"task '{name}': expected its function to return a task, got {type(error).__name__}: {error}; correct it"
         ) from error
@@ -95,7 +96,8 @@ def _check_sample(name: str, task: Any) -> None:
     """Try ``sample`` for three examples."""
     try:
         examples = task.sample(0, 1, 3)
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         raise UsageError(
             f"task '{name}': expected sample(run_key, generation, size) to return examples, got "
             f"{type(error).__name__}: {error}; correct sample"
@@ -112,7 +114,8 @@ def _check_measure(name: str, task: Task) -> None:
     targets = task.train.targets[:3]
     try:
         sums = task.measure(torch.zeros(2, len(targets), task.outputs), targets)
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         raise UsageError(
             f"task '{name}': expected measure(outputs (P, B, {task.outputs}), targets (B,)) to return sums, "
             f"got {type(error).__name__}: {error}; correct measure"

@@ -15,7 +15,7 @@ from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.config.traits import needs_behaviour, needs_use
 from galab.contracts import ReportsMemoryUse, SeedDependent, Task
-from galab.errors import UsageError
+from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile as tracebacks
 from galab.evaluation.fitness import COMPUTED, NEEDS, require_classes
 from galab.evaluation.numeric_profile import keep_freed_memory, numeric_profile, prepare_device, warm_up_kernels
@@ -71,11 +71,22 @@ def network_of(
         outputs: how many it has.
         torch_seed: of torch's generator, from which a constructor draws.
         examples: (B, ...) some inputs, to try it on.
+
+    Raises:
+        UsageError: the network cannot be built, or does not answer.
     """
-    return build_model(
-        config.model, tuple(input_shape), outputs, hidden_sizes(config.hidden), config.activation,
-        run_key=config.seed or 0, freeze=config.freeze, torch_seed=torch_seed, examples=examples,
-    )  # fmt: skip
+    try:
+        return build_model(
+            config.model, tuple(input_shape), outputs, hidden_sizes(config.hidden), config.activation,
+            run_key=config.seed or 0, freeze=config.freeze, torch_seed=torch_seed, examples=examples,
+        )  # fmt: skip
+    except BaseException as error:
+        if isinstance(error, (Exception, KeyboardInterrupt)):
+            raise
+        raise UsageError(
+            f"model '{config.model}': expected its class to build and to answer, got {type(error).__name__}: {error}; "
+            "correct it"
+        ) from error
 
 
 def build(
@@ -149,7 +160,8 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
         require_classes(task, "--niche, --diversity or --mate")
     try:
         measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
-    except Exception:  # fails in the first generation too, which names the members
+    except BaseException as error:  # fails in the first generation too, which names the members
+        pass_interrupts(error)
         return
     wanted = {NEEDS[name]: option for name in names if name in NEEDS}
     if config.target is not None:

@@ -15,7 +15,7 @@ from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import DescribesWeights, Examples, HasTrainParts, Member, Task
-from galab.errors import UsageError
+from galab.errors import UsageError, pass_interrupts
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
 from galab.genome.initial import tensors_of
@@ -114,7 +114,8 @@ class ChampionSelector:
         try:
             found = self._task.inspect(tensors_of(self._layout, member))
             return {f"weights_{name}": float(value) for name, value in found.items()}
-        except Exception as error:
+        except BaseException as error:
+            pass_interrupts(error)
             raise UsageError(
                 f"task '{self._task.name}': expected inspect(parameters) to return a mapping of names to numbers, got "
                 f"{type(error).__name__}: {error}; correct inspect"

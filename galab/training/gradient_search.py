@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from galab.config import RunConfig
 from galab.config.registry import STRATEGIES
 from galab.contracts import Cohort, Examples, Member, Outcome, Scores, Task
-from galab.errors import UsageError
+from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.operators.es_noise import WeightVector
@@ -55,7 +55,8 @@ class Backwards:
         examples = self._minibatches.of(cohort.generation)
         try:
             means, gradient = self._gradient.measured(self._parameters, examples)
-        except Exception as error:
+        except BaseException as error:
+            pass_interrupts(error)
             numeric_profile.log_member_failure(error)
             return Scores(np.array([np.nan]), {0: f"{type(error).__name__}: {error}"}, evaluations=len(examples))
         for name, parameter in self._parameters.items():
@@ -151,7 +152,8 @@ def _check_gradient(
     """Refuse what cannot be differentiated before anything is written."""
     try:
         _, found = gradient.measured(strategy.parameters, examples)
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
             f"expected a task and a network with a gradient with --strategy {config.strategy}, got task '{task.name}' "

@@ -21,8 +21,10 @@ from torch import nn
 
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Scores
+from galab.errors import as_exception
 from galab.genome.initial import tensors_of
 from galab.storage import checkpoints
+from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
@@ -80,6 +82,10 @@ def run_to_end(steps: Generator[EvaluationRequest, EvaluationResult, T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+    except BaseException as error:
+        if isinstance(error, Exception):
+            raise
+        raise as_exception(error) from error
     finally:
         steps.close()
 
@@ -124,7 +130,7 @@ class Loop:
 
     Args:
         components: what to compute with, at the generation to continue from.
-        folder: where to write; its lock is held by the caller.
+        home: where to write; the caller holds the folder and its lock.
         totals: what earlier sessions have spent.
         stop: when to end.
         accuracy: validation accuracy of the last report, if the generation to continue from was one with a report.
@@ -139,7 +145,7 @@ class Loop:
     def __init__(
         self,
         components: RunComponents,
-        folder: RunFolder,
+        home: HeldFolder,
         totals: Totals,
         *,
         stop: StopRules,
@@ -149,7 +155,7 @@ class Loop:
         callbacks: Callbacks | None = None,
     ) -> None:
         self._components = components
-        self._folder = folder
+        self._home = home
         self._totals = totals
         self._stop = stop
         self._accuracy = accuracy
@@ -158,6 +164,7 @@ class Loop:
         self._callbacks = callbacks or Callbacks()
         self._selector = ChampionSelector(components.config, components.module, components.layout, components.task)
         self._profile = profile_of(components)
+        folder = home.here()
         with ExitStack() as opened:  # a file that cannot be opened must not leave the other one open
             self._log_file = opened.enter_context(LogFile(folder.log_path))
             records = folder.path / kind_of(components.config.strategy).record
@@ -192,6 +199,7 @@ class Loop:
                 self._stop.reported(strategy.generation, champion.metrics)
             line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
             self.extra_fields = {}
+            self._home.here()  # what is open goes where the folder goes, unless it was removed
             self._log_file.append(line)
             for recorder in self._recorders:
                 recorder.record(line, scores.fitness)
@@ -212,7 +220,7 @@ class Loop:
         """Show the run to its callbacks."""
         if len(self._callbacks):
             components = self._components
-            generation, path = components.strategy.generation, self._folder.path
+            generation, path = components.strategy.generation, self._home.here().path
             seen = np.array(fitness, dtype=np.float64)
             view = RunView(generation, read_only(line), seen, components.config, path, reason, self._champion_network)
             self._callbacks.call(method, view)
@@ -275,9 +283,10 @@ class Loop:
         kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
         champion = replace(judged, metrics=kept)
         state = capture(self._components, champion, self._totals, self._profile, lineage=lineage)
-        checkpoints.save(self._folder.checkpoints, generation, state)
-        checkpoints.prune(self._folder.checkpoints, self._components.config.keep)
-        self._folder.write_status("running", generation=generation)
+        keep = self._components.config.keep
+        self._home.write(lambda folder: checkpoints.save(folder.checkpoints, generation, state))
+        self._home.write(lambda folder: checkpoints.prune(folder.checkpoints, keep))
+        self._home.write(lambda folder: folder.write_status("running", generation=generation))
         self._saved = generation
 
     def _finish(self, reason: str) -> Result:
@@ -286,12 +295,14 @@ class Loop:
         interrupted = self._stop.interrupted.is_set() or self._callbacks.failed
         state = "stopped" if interrupted or self._callbacks.stopped else "finished"
         generation = self._components.strategy.generation
-        self._folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
+        self._home.write(
+            lambda folder: folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
+        )
         for recorder in self._recorders:
             recorder.close(champion.metrics)
         self.close()
         return Result(
-            self._folder,
+            self._home.here(),
             generation,
             self._totals.evaluations,
             self._totals.seconds,

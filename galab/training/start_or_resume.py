@@ -15,9 +15,10 @@ from galab.config import RunConfig, flag
 from galab.config.run_config import carried_over
 from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
-from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError
+from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError, as_exception
 from galab.evaluation.numeric_profile import differences
 from galab.storage import checkpoints
+from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, last_line, read_log
 from galab.storage.run_folder import RunFolder, locate
@@ -234,7 +235,7 @@ def resume_steps(
     if folder is None:
         raise UsageError(
             f"expected a run folder, got the lone checkpoint '{path}', which cannot be resumed without its lineage; "
-            f"start a new run from it with `galab run --from {path}`"
+            f"start a new run from it with `galab run --from {shlex.quote(str(path))}`"
         )
     if file is not None and file.resolve() != newest(folder).resolve():
         folder = branch(folder, file)
@@ -322,8 +323,11 @@ def _run_session(
         else:
             stack.enter_context(interruptible(stop.interrupted))
         components = stack.enter_context(with_workers(components))
+        home = stack.enter_context(HeldFolder(folder))
         parts: list[Recorder | Loop] = []
         try:
+            if locked:
+                folder.change_config(config.to_dict())
             folder.write_status("running", generation=generation)
             board = TensorBoard(folder.path, config.to_dict(), generation=generation, evaluations=totals.evaluations)
             parts.append(board)
@@ -331,7 +335,7 @@ def _run_session(
             parts[:] = recorders
             accuracy = _last_accuracy(state, config)
             loop = Loop(
-                components, folder, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks,
+                components, home, totals, stop=stop, accuracy=accuracy, recorders=recorders, hooks=hooks,
                 callbacks=shown,
             )  # fmt: skip
             loop.extra_fields = extra_fields or {}
@@ -343,8 +347,9 @@ def _run_session(
                 loop.save()  # so that new limits outlive a kill
             return (yield from loop.steps())
         except BaseException as error:
-            _end_with_error(folder, components.strategy.generation, error, parts)
-            raise
+            error = error if isinstance(error, (KeyboardInterrupt, GeneratorExit)) else as_exception(error)
+            _end_with_error(home, components.strategy.generation, error, parts)
+            raise error
 
 
 def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | None:
@@ -358,12 +363,13 @@ def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | N
     return accuracy
 
 
-def _end_with_error(folder: RunFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
+def _end_with_error(home: HeldFolder, generation: int, error: BaseException, parts: Sequence[Recorder | Loop]) -> None:
     """Say what ended the run and close everything; on a full disk neither may hide the error itself."""
     interrupted = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     message = "interrupted" if interrupted else str(error) or type(error).__name__
     with suppress(Exception):
-        folder.write_status("stopped" if interrupted else "failed", generation=generation, message=message)
+        state = "stopped" if interrupted else "failed"
+        home.write(lambda folder: folder.write_status(state, generation=generation, message=message))
     for part in parts:
         with suppress(Exception):
             part.close({})

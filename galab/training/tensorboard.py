@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -81,6 +81,40 @@ class EventFile:
         self._records.write(event.SerializeToString())
 
 
+def has_point(folder: Path, name: str, step: int) -> bool:
+    """Whether the event files of a folder still tell the value of a tag at a step; what cannot be read tells nothing.
+
+    Args:
+        folder: of the event files of all sessions, as TensorBoard reads them.
+        name: the tag.
+        step: the step.
+    """
+    found = False
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        for event in _events(path):
+            if event.session_log.status == SessionLog.START and event.step <= step:
+                found = False  # TensorBoard forgets it
+            found |= event.step == step and any(value.tag == name for value in event.summary.value)
+    return found
+
+
+def _events(path: Path) -> Iterator[Event]:
+    """The events of a file, up to one that a kill left unfinished."""
+    content, place = path.read_bytes(), 0
+    while place + _HEAD <= len(content):
+        size = int.from_bytes(content[place : place + 8], "little")
+        record = content[place + _HEAD : place + _HEAD + size]
+        place += _HEAD + size + _TAIL
+        if place > len(content):
+            return
+        try:
+            yield Event.FromString(record)
+        except Exception:  # whatever the parser of messages says of a damaged one
+            return
+
+
+#: Bytes around the message of a record: its length with a checksum, and the message's own checksum.
+_HEAD, _TAIL = 12, 4
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
@@ -138,6 +172,7 @@ class TensorBoard:
         group = group_of(folder)
         if group is not None:  # so that trials can be told by what `galab compare` takes for one
             self._hyperparameters["group"] = group
+        self._folder = folder
         self._by_generation = EventFile(folder, purge_step=generation + 1)
         try:
             self._by_evaluations = EventFile(folder / "by_evaluations", purge_step=evaluations + 1)
@@ -177,11 +212,18 @@ class TensorBoard:
             metrics = {tag(name): value for name, value in result.items()}
             *_, end = hparams(self._hyperparameters, metrics)
             self._begin_session(result)
-            if self._recorded and self._reported != self._generation:  # else the curves end with these very values
+            if self._is_missing(metrics):
                 self._by_generation.add(_scalars(metrics), self._generation)
             self._by_generation.add(end, self._generation)
         self._by_generation.close()
         self._by_evaluations.close()
+
+    def _is_missing(self, metrics: dict[str, float]) -> bool:
+        """Whether the curves do not end with these values yet."""
+        if self._recorded:
+            return self._reported != self._generation
+        # Nothing was left to do: an earlier session may have been killed between its last checkpoint and this.
+        return bool(metrics) and not has_point(self._folder, next(iter(metrics)), self._generation)
 
     def _begin_session(self, line: dict[str, Any]) -> None:
         """Write the hparams once, as soon as the names of the metrics are known."""

@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from galab.config.parsing import SMOOTH
 from galab.contracts import Examples, Task
+from galab.errors import pass_interrupts
 from galab.genome.initial import tensors_of
 from galab.genome.parameters import own_dtypes
 from galab.genome.weights import Layout
@@ -50,7 +51,8 @@ class TrueGradient:
             return None
         try:
             _, gradient = self.measured(centre, examples)
-        except (RuntimeError, KeyError):  # a network or task that overwrites what it computed, or measures no loss
+        except BaseException as error:  # a network or task that overwrites what it computed, or measures no loss
+            pass_interrupts(error)
             return None
         return {name: -part for name, part in gradient.items()}
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from galab.config import RunConfig
+from galab.config.resolve import members_scored
+from galab.contracts import Cohort
 from galab.errors import GalabError, NumericProfileError, UsageError
 from galab.evaluation.executors.worker import require_children
 from galab.evaluation.executors.worker_pool import WorkerPool
@@ -36,6 +39,19 @@ def check_workers(config: RunConfig) -> None:
         require_children(f"--workers {config.workers}", "--workers 0")
 
 
+def workers_started(components: RunComponents) -> int:
+    """How many workers an ordinary generation starts: no more than were asked for, nor than there are chunks."""
+    config = components.config
+    if not config.workers:
+        return 0
+    members = np.zeros(members_scored(config), dtype=[("id", np.int64), ("sign", np.int8)])
+    members["sign"] = 1
+    if getattr(components.strategy, "antithetic", False):
+        members["sign"][1::2] = -1
+    parts = _shared(components.search).executor.parts(Cohort(1, members, len(members)))
+    return min(config.workers, len(parts))
+
+
 @contextmanager
 def with_workers(components: RunComponents) -> Iterator[RunComponents]:
     """The same components with an executor of worker processes, where the configuration asks for them."""
@@ -44,7 +60,8 @@ def with_workers(components: RunComponents) -> Iterator[RunComponents]:
         yield components
         return
     shared = _shared(search)
-    pool = WorkerPool(shared, partial(_state_of, shared), WorkerSearchFactory.of(components), workers)
+    limit = components.config.member_seconds
+    pool = WorkerPool(shared, partial(_state_of, shared), WorkerSearchFactory.of(components), workers, limit)
     try:
         yield replace(components, pool=pool)
     finally:

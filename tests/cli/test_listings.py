@@ -184,3 +184,36 @@ def test_curves_in_text() -> None:
     assert sparkline([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) == "▁▂▃▄▅▆▇█"
     assert len(sparkline([float(value) for value in range(1000)])) == 60
     assert sparkline([3.0] * 5) == "▁▁▁▁▁"
+
+
+def test_show_and_config_json_agree_on_what_holds_after_a_resume(galab: Any, evolve: Any) -> None:
+    run = evolve()
+    assert "started" not in galab("show", run).out
+    galab("resume", run, "--seconds", 0.001, "--save-every", 3, "-q")
+    galab("resume", run, "--generations", 9, "-q")
+    content = json.loads((run / "config.json").read_text())
+    assert content["started_with"] == {"generations": 5, "save_every": 2}
+    shown = json.loads(galab("show", run, "-f", "json").out)
+    assert shown["hyperparameters"] == content["hyperparameters"]
+    assert shown["started_with"] == content["started_with"]
+    assert {name: content["hyperparameters"][name] for name in ("generations", "seconds", "save_every")} == {
+        "generations": 9, "seconds": None, "save_every": 3,
+    }  # fmt: skip
+    lines = galab("show", run).out.splitlines()
+    assert "  * generations      9  (5 when the run was started)" in lines
+    assert "  * save_every       3  (2 when the run was started)" in lines
+    galab("resume", run, "--seconds", 600, "--generations", 10, "-q")
+    galab("resume", run, "--seconds", 0.001, "-q")
+    lines = galab("show", run).out.splitlines()
+    assert "    generations      -  (5 when the run was started)" in lines
+    assert "  * seconds          0.0010  (- when the run was started)" in lines
+    older = json.loads(galab("show", run / "checkpoints" / "gen_000002.pkl", "-f", "json").out)
+    assert older["hyperparameters"]["generations"] == 5
+    assert older["started_with"] == {}
+
+
+def test_show_says_that_output_was_lost(galab: Any, evolve: Any) -> None:
+    run = evolve()
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps(status | {"output": "standard error was lost"}))
+    assert "output: standard error was lost" in galab("show", run).out.splitlines()

@@ -91,13 +91,53 @@ def test_a_terminal_gets_a_live_line_and_its_cursor_back() -> None:
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor stays hidden"
 
 
-def test_a_reader_that_goes_away_is_no_error(evolve: Any) -> None:
+RUN = ["run", *FLAGS, "--generations", "12", "--name", "new"]
+SWEEP = ["sweep", *FLAGS[:-2], "--grid", "elites=0,1", "--seeds", "0", "--generations", "3", "--name", "new", "--jobs"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["list"],
+        RUN,
+        ["resume", "runs/first", "--generations", "9"],
+        [*SWEEP, "1"],
+        [*SWEEP, "2"],
+        ["analyze", "replay", "runs/first"],
+        ["report", "runs/first"],
+    ],
+    ids=["list", "run", "resume", "sweep", "sweep-in-processes", "analyze", "report"],
+)
+@pytest.mark.parametrize("readers", ["gone", "closed"])
+def test_a_command_does_its_work_when_nobody_reads_what_it_says(evolve: Any, command: list[str], readers: str) -> None:
     evolve()
-    process = begin("list")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    errors = process.stderr.read()
-    process.wait(timeout=60)
-    process.stderr.close()
-    assert "Traceback" not in errors
+    ends: dict[str, Any] = {}
+    if readers == "gone":
+        reading, writing = os.pipe()
+        os.close(reading)
+        ends = {"stdout": writing, "stderr": writing}
+    line = [sys.executable, "-c", "from galab.cli import main; main()", *command]
+    if readers == "closed":
+        line = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-', *line]
+    assert subprocess.run(line, **ends, check=False, timeout=300).returncode == 0
+    for descriptor in set(ends.values()):
+        os.close(descriptor)
+    if command[0] == "report":
+        assert Path("runs/first/analysis/report.html").stat().st_size > 1000
+    if command[0] == "analyze":
+        assert list(Path("runs/first/analysis").iterdir())
+    for status in map(json.loads, (path.read_text() for path in Path("runs/new").rglob("status.json"))):
+        assert status["state"] == "finished"
+    if command[0] in ("run", "resume"):
+        status = json.loads(Path(f"runs/{'new' if command == RUN else 'first'}/status.json").read_text())
+        assert status["generation"] == (12 if command == RUN else 9)
+        assert "standard error was lost from 20" in status["output"]
+
+
+def test_what_a_full_disk_did_not_take_is_an_error(evolve: Any) -> None:
+    evolve()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*GALAB, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("galab: standard output was lost from 20")
+    assert done.stderr.endswith("on (No space left on device)\n")

@@ -1,5 +1,6 @@
 """Wrong usage: one sentence on standard error, exit code 2, and nothing is written."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ CASES = [
     ("run --preset mnist-quik", "no preset is called 'mnist-quik'. Did you mean 'mnist-quick'?"),
     ("runn", "no command is called 'runn'. Did you mean 'run'? `galab --help` lists the commands."),
     ("run --childrn 3", "--childrn"),
+    ("run --member-seconds 5", "expected --workers of at least 1 with --member-seconds, got 0: who hangs"),
     ("run --children 0", "expected --children between 1 and 1000000, got 0"),
     ("run --children -5", "expected --children between 1 and 1000000, got -5"),
     ("run --children many", "'many' is not a valid int"),
@@ -99,3 +101,14 @@ def test_the_command_that_resume_names_works(galab: Any, sentence: Any, evolve: 
     command = said.split("`")[1].split()
     galab(*command[1:], "--generations", 1, "-q")
     assert "digits-ga" in galab("list").out
+
+
+def test_code_that_would_end_galab_silently_is_an_error_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    import click
+
+    from galab.cli.main import main
+
+    with pytest.raises(SystemExit) as stop:
+        main([], click.Command("own", callback=lambda: sys.exit(0)))
+    assert stop.value.code == 1
+    assert "galab: unexpected SystemExit: 0; a bug in galab or in your own code" in capsys.readouterr().err

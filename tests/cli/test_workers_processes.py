@@ -77,6 +77,12 @@ def test_ctrl_c_saves_and_leaves_no_worker_behind(galab: Any) -> None:
     assert len(log(RUN)) == status["generation"]
 
 
+def test_the_start_line_says_how_many_workers_were_asked_for_and_started(galab: Any) -> None:
+    said = galab("run", *FLAGS, "--generations", 2, "--workers", 1000, "--name", RUN.name)
+    assert "seed 5, 3 workers of the 1,000 asked for\n" in said.err
+    assert json.loads((RUN / "config.json").read_text())["hyperparameters"]["workers"] == 1000
+
+
 def test_workers_end_with_a_killed_run_which_resumes_exactly_without_them(galab: Any) -> None:
     with begun(workers=2) as process:
         assert len(workers_of(process.pid)) == 2

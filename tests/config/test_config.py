@@ -77,7 +77,7 @@ def test_every_number_has_a_lower_bound(name: str) -> None:
 def test_only_stop_rules_records_and_means_may_change_on_resume() -> None:
     changeable = {name for name, item in FIELDS.items() if item.metadata["changeable"]}
     limits = {"generations", "seconds", "target", "patience"}
-    assert changeable == {*limits, "save_every", "keep", "cache_mb", "workers"}
+    assert changeable == {*limits, "save_every", "keep", "cache_mb", "workers", "member_seconds"}
 
 
 @pytest.mark.parametrize(("name", "spelling"), [("save_every", "--save-every"), ("task", "--task")])

@@ -43,6 +43,7 @@ BROKEN: list[dict[str, Any]] = [
     {"strategy": "adam", "compile": "on"},
     {"strategy": "adam", "norm_penalty": 0.1},
     {"strategy": "sgd", "precision": "bfloat16"},
+    {"strategy": "ga", "member_seconds": 5.0},
 ]
 OTHERS = RULES[len(GENETIC_RULES) : len(RULES) - len(FIELD_RULES)]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ CONFIG = {"task": "mnist", "sigma": 0.02, "seconds": None}
 HOLDER = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from galab.storage.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1])).lock():
     print("locked", flush=True)
@@ -27,6 +29,7 @@ with RunFolder(Path(sys.argv[1])).lock():
 RACER = """
 import sys
 from pathlib import Path
+from typing import Any
 from galab.errors import RunFolderError
 from galab.storage.run_folder import RunFolder
 print("ready", flush=True)
@@ -277,3 +280,61 @@ def test_the_store_does_not_import_torch() -> None:
     script = "import sys, galab.storage.run_folder, galab.storage.checkpoints, galab.storage.log, "
     script += "galab.storage.lineage; print('torch' in sys.modules)"
     assert start(script).communicate(timeout=60)[0] == "False\n"
+
+
+#: Makes a run folder, but what comes last, the rename, does something else.
+MAKER = """
+import os, signal, sys, time
+from pathlib import Path
+from typing import Any
+from galab.storage.run_folder import RunFolder
+
+def last(source, target):
+    {last}
+
+os.rename = last
+RunFolder.create(Path({runs!r}), "made", {{}})
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot tell who holds a folder")
+@pytest.mark.parametrize("by", ["create", "list"])
+def test_what_a_killed_maker_left_goes_and_what_is_being_made_stays(tmp_path: Path, by: str, capsys: Any) -> None:
+    from galab.cli.main import main
+
+    killed = start(MAKER.format(last="os.kill(os.getpid(), signal.SIGKILL)", runs=str(tmp_path)))
+    killed.communicate(timeout=60)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".made.")
+    maker = start(MAKER.format(last="print('here', flush=True); sys.stdin.read()", runs=str(tmp_path)))
+    assert maker.stdout is not None
+    assert maker.stdout.readline() == "here\n"
+    if by == "create":
+        RunFolder.create(tmp_path, "other", {})
+    else:
+        with pytest.raises(SystemExit, match="0"):
+            main(["list", "--runs", str(tmp_path)])
+    assert not left.exists()
+    (stays,) = tmp_path.glob(".made.*")
+    assert (stays / "config.json").exists()
+    maker.kill()
+    maker.communicate(timeout=60)
+
+
+def test_a_folder_taken_for_abandoned_before_it_was_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, hurried = os.open, []
+
+    def late(path: Any, *rest: Any, **named: Any) -> int:
+        if str(path).endswith(".galab-new") and not hurried:
+            hurried.append(path)
+            found = plain(path, *rest)
+            os.rmdir(path)
+            return found
+        return plain(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", late)
+    assert RunFolder.create(tmp_path, "made", {}).config_path.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert hurried or os.name == "nt"

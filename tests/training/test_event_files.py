@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_outcome import log_of
+from lab_outcome import generations_of, log_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from galab.training.start_or_resume import resume
-from galab.training.tensorboard import EventFile, tag
+from galab.training.tensorboard import EventFile, TensorBoard, has_point, tag
 
 CURVES = {
     "fitness/best", "fitness/mean", "fitness/worst", "fitness/std", "train/loss", "train/accuracy", "validation/loss",
@@ -95,6 +95,51 @@ def test_a_resumed_run_tells_each_step_once(evolve: Any, tmp_path: Path) -> None
             values.setdefault(step, set()).add(value)
         assert all(len(several) == 1 for several in values.values()), (name, values)
     assert [step for step, _ in curve(found, "test/accuracy")][-1] == 13
+
+
+@pytest.mark.parametrize("again", [0, 2], ids=["at its end", "and once more"])
+def test_the_last_point_is_written_by_a_resume_after_a_kill_in_between(
+    evolve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    """The kill falls between the last checkpoint, of a generation without a report, and the end."""
+    unbroken = read(evolve("unbroken"))
+    with monkeypatch.context() as patch:
+        patch.setattr(TensorBoard, "_is_missing", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evolve()
+    folder = tmp_path / "first"
+    assert generations_of(folder)[-1] == 5
+    assert [step for step, _ in curve(read(folder), "validation/accuracy")] == [2, 4]
+    for _ in range(1 + again):
+        resume(folder)
+    found = read(folder)
+    for name in FINAL:
+        assert curve(found, name) == curve(unbroken, name)
+
+
+def killed(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_point_counts_until_a_later_session_forgets_it(tmp_path: Path) -> None:
+    assert not has_point(tmp_path, "a", 3)
+    for purged, seen in ((1, True), (4, True), (3, False), (9, False)):
+        file = EventFile(tmp_path, purge_step=purged)
+        if purged == 1:
+            file.add(Summary(value=[Summary.Value(tag="a", simple_value=1.0)]), 3)
+        file.close()
+        assert has_point(tmp_path, "a", 3) is seen
+    assert not has_point(tmp_path, "b", 3)
+
+
+def test_a_record_that_a_kill_left_unfinished_ends_its_file(tmp_path: Path) -> None:
+    file = EventFile(tmp_path, purge_step=1)
+    for step in (1, 2):
+        file.add(Summary(value=[Summary.Value(tag="a", simple_value=1.0)]), step)
+    file.close()
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-3])
+    assert [has_point(tmp_path, "a", step) for step in (1, 2)] == [True, False]
 
 
 def test_a_branch_brings_its_history_along(evolve: Any) -> None:

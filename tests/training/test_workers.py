@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
 
 import multiprocess
 import pytest
-from lab_outcome import ENGINE, EVOLUTION, outcome
+from lab_outcome import ENGINE, EVOLUTION, log_of, outcome
 
 from galab.errors import GalabError
 from galab.evaluation.executors import worker_pool
 from galab.training.evolution_search import EvolutionSearch
 from galab.training.resolve import resolve
+from galab.training.saved_state import SavedState
+from galab.training.search import SharedSearch
 from galab.training.start_or_resume import resume
+from galab.training.trials import trials
 from galab.training.trials.trials import start_trials
+from galab.training.workers import workers_started
 
 pytestmark = pytest.mark.slow  # starting a worker takes seconds
 
+PAIRS = ("antithetic", "one-sided")
 ASEXUAL = {"crossover": "none", "elites": 1}
 LEXICASE = {"selection": "lexicase", "cases": "classes", "islands": 2, "parents": 4, "children": 7, "elites": 2}
 #: In a worker, and only there.
@@ -97,6 +103,49 @@ def test_a_worker_that_is_killed_at_work_is_replaced_and_failures_are_told_once(
     assert died[0].startswith("generation 3: a worker died (its process was killed by signal 9); another one takes its")
 
 
+#: A worker hangs once over a whole chunk, where the file ``hang`` is.
+HANGING = f"""
+    import pathlib, time
+    try:
+        {IN_A_WORKER} and pathlib.Path(__file__).with_name("hang").unlink()
+    except FileNotFoundError:
+        pass
+    else:
+        if {IN_A_WORKER}:
+            time.sleep(3600)
+    return loss
+"""
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_a_chunk_that_hangs_fails_with_its_worker_and_nothing_else_changes(
+    evolve: Any, clouds: Any, tmp_path: Path, caplog: Any, chunk: int
+) -> None:
+    def hang_later(line: dict[str, Any]) -> None:
+        if line["generation"] == 2:
+            (tmp_path / "hang").touch()
+
+    caplog.set_level(logging.INFO, "galab")
+    own = {"task": clouds(HANGING), "batch": 0, "precision": "float32", "chunk": chunk, "generations": 5}
+    expected = log_of(evolve("here", **own))
+    folder = evolve("limited", workers=1, member_seconds=2.0, hooks=[hang_later], **own)
+    assert not (tmp_path / "hang").exists()
+    found = log_of(folder)
+    assert found[:2] == expected[:2]
+    assert [line["failures"] for line in found] == [0, 0, chunk, 0, 0]
+    told = [record.getMessage() for record in caplog.records]
+    company = f", or another one of the {chunk} members of its chunk did" if chunk > 1 else ""
+    assert f"generation 3: a member failed: took longer than 2 seconds{company}" in told
+    (said,) = [text for text in told if "--member-seconds" in text]
+    who = "member 0" if chunk == 1 else "members 0 to 1"
+    assert said.startswith(f"generation 3: {who} took longer than --member-seconds 2 each and failed; another worker")
+
+
+def test_a_limit_that_nobody_reaches_changes_nothing(evolve: Any) -> None:
+    expected = outcome(evolve("here", chunk=2))
+    assert outcome(evolve("limited", chunk=2, workers=2, member_seconds=60.0)) == expected
+
+
 def test_members_over_which_workers_die_again_and_again_stop_the_run(
     evolve: Any, clouds: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +197,58 @@ def test_a_worker_that_lost_its_way_is_given_the_state_again(
     assert [sentence.split(":")[0] for sentence in lost] == ["generation 5"]
 
 
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Grows with each worker that is started."""
+    begun: list[Any] = []
+    plain = worker_pool.WorkerProcess
+
+    def start(*arguments: Any, **named: Any) -> Any:
+        begun.append(plain(*arguments, **named))
+        return begun[-1]
+
+    monkeypatch.setattr(worker_pool, "WorkerProcess", start)
+    return begun
+
+
+def test_there_are_no_more_workers_than_chunks_whatever_was_asked_for(
+    evolve: Any, processes: list[Any], caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "cores", lambda: 1)
+    expected = outcome(evolve("here", chunk=3))
+    folder = evolve("crowd", chunk=3, workers=1000)
+    assert len(processes) == 2
+    assert outcome(folder) == expected
+    assert '"workers": 1000' in (folder / "config.json").read_text()
+    (crowded,) = [record.getMessage() for record in caplog.records if "share" in record.getMessage()[:20]]
+    assert crowded.startswith("2 workers share 1 core and get into each other's way")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"elites": 1}, {"fitness": "improvement:loss"}, *(EVOLUTION["eggroll"] | {"pairs": one} for one in PAIRS)],
+    ids=["elites", "improvement", *PAIRS],
+)
+def test_the_start_line_says_how_many_workers_there_are(evolve: Any, changes: dict[str, Any]) -> None:
+    saved = SavedState.open(evolve(**{"chunk": 2, **changes}))
+    chunks = 0
+    for asked in (0, 1, 1000):
+        components = saved.built(dataclasses.replace(saved.config, workers=asked))
+        chunks = len(components.search_as(SharedSearch).executor.parts(components.strategy.ask()))
+        assert workers_started(components) == min(asked, chunks)
+    assert chunks > 1
+
+
+def test_more_processes_for_trials_than_cores_are_said(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr(trials, "cores", lambda: 2)
+    assert [trials.jobs_for(jobs, 16) for jobs in (None, 2)] == [2, 2]
+    assert not caplog.records
+    assert trials.jobs_for(1000, 16) == 16
+    assert [record.getMessage() for record in caplog.records] == [
+        "16 processes share 2 cores and get into each other's way: --jobs 2 is as fast"
+    ]
+
+
 def test_a_run_goes_on_with_another_number_of_workers(evolve: Any, caplog: Any) -> None:
     """More than there are chunks, which is said once."""
     changes = {"chunk": 3, "crossover": "genes-union"}
@@ -156,8 +257,8 @@ def test_a_run_goes_on_with_another_number_of_workers(evolve: Any, caplog: Any) 
     caplog.set_level(logging.WARNING, "galab")
     resume(folder, {"generations": 9, "workers": 3})
     assert outcome(folder) == expected
-    (said,) = [record.getMessage() for record in caplog.records if "nothing to do" in record.getMessage()]
-    assert said.startswith("a generation is computed in 2 chunks of up to 3 members, so 1 of 3 workers have nothing")
+    (said,) = [record.getMessage() for record in caplog.records if "asked for" in record.getMessage()]
+    assert said.startswith("a generation is computed in 2 chunks of up to 3 members, so 2 of the 3 workers asked for")
     assert "--workers 2, or begin a run with --chunk 2" in said
 
 

@@ -32,6 +32,7 @@ from galab.stats.curves import (
 )
 from galab.stats.intervals import Comparison, Interval, compare, median_interval, p_text
 from galab.stats.plots import Band, Row, draw_question
+from galab.storage.files import output_place
 
 
 def compared_pairs(question: Question, labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -351,7 +352,7 @@ def write(found: Answer, image: Path, numbers: Mapping[str, NDArray[np.float64]]
         The files written.
 
     Raises:
-        OSError: a file cannot be written.
+        RunFolderError: a file cannot be written.
         UsageError: the suffix of the image names no known format.
     """
     curves, bands = [], []
@@ -366,16 +367,17 @@ def write(found: Answer, image: Path, numbers: Mapping[str, NDArray[np.float64]]
     question, unequal = found.question, len({band.x[-1] for band in bands}) > 1
     end = "dashed line" if unequal else "end"
     try:
-        draw_question(
-            image,
-            bands,
-            _rows(found, numbers or {}),
-            labels=(_AXES[axis], question.unit, question.unit if numbers else measured(question, end)),
-            title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
-            level=question.level,
-            until=found.until if unequal else None,
-            logarithmic=(axis == "evaluations", question.logarithmic, question.logarithmic and not numbers),
-        )
+        with output_place(image) as place:
+            draw_question(
+                place,
+                bands,
+                _rows(found, numbers or {}),
+                labels=(_AXES[axis], question.unit, question.unit if numbers else measured(question, end)),
+                title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
+                level=question.level,
+                until=found.until if unequal else None,
+                logarithmic=(axis == "evaluations", question.logarithmic, question.logarithmic and not numbers),
+            )
     except ValueError as error:
         raise UsageError(f"expected --output as the name of an image such as answer.png, got: {error}") from None
     table, along = image.with_suffix(".csv"), image.with_name(f"{image.stem}_curves.csv")
@@ -407,9 +409,9 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows that share their keys; there is at least one.
 
     Raises:
-        OSError: the file cannot be written.
+        RunFolderError: the file cannot be written.
     """
-    with path.open("w", newline="", encoding="utf-8") as handle:
+    with output_place(path) as place, place.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

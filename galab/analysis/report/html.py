@@ -6,6 +6,7 @@ The template escapes every value, so no text of a run can become HTML.
 from __future__ import annotations
 
 import base64
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,10 @@ def provenance(facts: Facts) -> dict[str, Any]:
     if facts.values:
         commands = [("make it again", command_of(facts.values, f"{home.resolve().stem}-again"))]
         if facts.folder:
-            commands += [("the same from its configuration", f"galab run --config {home}/config.json")]
-            commands += [("continue it", f"galab resume {home}"), ("replay and check it", f"galab verify {home}")]
+            file = shlex.quote(str(home / "config.json"))
+            place = shlex.quote(str(home))
+            commands += [("the same from its configuration", f"galab run --config {file}")]
+            commands += [("continue it", f"galab resume {place}"), ("replay and check it", f"galab verify {place}")]
     return {
         "versions": [{"": name, "value": value} for name, value in {**facts.versions, **facts.profile}.items()],
         "origin": {name: facts.origin.get(name) for name in ("run", "file")} if facts.origin else {},

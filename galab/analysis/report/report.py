@@ -17,12 +17,12 @@ from galab.analysis.report import html as part
 from galab.analysis.report.facts import Facts, Verdict, doctor_verdicts, facts_of, series, verdicts
 from galab.analysis.report.html import Rows
 from galab.config.registry import ANALYSES
-from galab.errors import GalabError, RunFolderError
+from galab.errors import GalabError, RunFolderError, pass_interrupts
 from galab.saved_runs.saved_run import open_saved
 from galab.stats.curves import band
 from galab.stats.intervals import median_interval
 from galab.stats.plots import Band, draw_bands
-from galab.storage.files import write_atomic
+from galab.storage.files import output_place, write_atomic
 from galab.storage.groups import is_group, runs_below
 from galab.storage.run_folder import RunFolder
 
@@ -58,20 +58,30 @@ def report(
     path = Path(path)
     for name in analyses:
         ANALYSES.check(name)
+    if output is None:
+        file, text = _page(path, progress, analyses, doctor, trust)
+        try:
+            file.parent.mkdir(exist_ok=True)  # never the run's folder, which may be somewhere else by now
+        except OSError as error:
+            raise RunFolderError(
+                f"expected to make '{file.parent}' for the report, got '{error.strerror or error}'; name a file with -o"
+            ) from error
+        write_atomic(file, [text.encode("utf-8", "backslashreplace")])
+        return file
+    with output_place(output) as place:
+        _, text = _page(path, progress, analyses, doctor, trust)
+        place.write_bytes(text.encode("utf-8", "backslashreplace"))
+    return output
+
+
+def _page(path: Path, progress: Progress, analyses: Sequence[str], doctor: float, trust: bool) -> tuple[Path, str]:
+    """Where the report goes if no file is named, and the report."""
     if path.is_file() or (path / "config.json").is_file():
         home, text = _of_run(path, progress, analyses, doctor, trust)
     else:
         home, text = path, _of_group(path, progress, analyses, trust)
     suffix = f"-{path.stem}" if path.suffix == ".pkl" else ""
-    file = output or home / "analysis" / f"report{suffix}.html"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(
-            f"expected to make '{file.parent}' for the report, got '{error.strerror or error}'; name a file with -o"
-        ) from error
-    write_atomic(file, [text.encode("utf-8", "backslashreplace")])
-    return file
+    return home / "analysis" / f"report{suffix}.html", text
 
 
 def _of_run(path: Path, progress: Progress, analyses: Sequence[str], doctor: float, trust: bool) -> tuple[Path, str]:
@@ -136,7 +146,8 @@ def make_analyses(path: Path, names: Sequence[str], progress: Progress, *, trust
             write_analysis(analysis(what, lambda what, share: None), stem)
         except GalabError as error:
             failed.append(f"{name}: {error}")
-        except Exception as error:  # a bug in one analysis must not take the others' answers away
+        except BaseException as error:  # a bug in one analysis must not take the others' answers away
+            pass_interrupts(error)
             logger.debug("%s", traceback.format_exc())
             say = f"unexpected {type(error).__name__}: {error}; `galab --debug analyze {name}` tells more"
             failed.append(f"{name}: {say}")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from galab.contracts import Examples
+from galab.errors import pass_interrupts
 from galab.evaluation.batched.low_rank import GroupProducts, LowRank, Stack
 from galab.evaluation.batched.product_cache import PrecomputedProducts, Products
 
@@ -201,7 +202,8 @@ def try_to_compile(
         return None
     try:
         made = Compiled(eager, members, products, examples)
-    except Exception as error:  # whatever torch cannot do is done eagerly
+    except BaseException as error:  # whatever torch cannot do is done eagerly
+        pass_interrupts(error)
         logger.warning("the forward runs eager, as it cannot be compiled: %s", str(error).splitlines()[0][:200])
         return None
     logger.info("the forward is compiled for %d members on %d examples", *_sizes(members, examples)[:2])

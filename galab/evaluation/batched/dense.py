@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
-from galab.errors import GalabError
+from galab.errors import GalabError, pass_interrupts
 
 
 @dataclass(slots=True)
@@ -299,7 +299,8 @@ def first_that_agrees(forwards: Mapping[str, Callable[[Tensor], Tensor]], probes
     *others, loop = forwards
     try:
         expected = [forwards[loop](probe) for probe in probes]
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         advice = "" if probes[0].dtype != torch.bfloat16 else "; if it needs float32, use --precision float32"
         kind = str(probes[0].dtype).removeprefix("torch.")
         raise GalabError(
@@ -308,7 +309,8 @@ def first_that_agrees(forwards: Mapping[str, Callable[[Tensor], Tensor]], probes
     for name in others:
         try:
             got = [forwards[name](probe) for probe in probes]
-        except Exception as error:  # any failure only means that another way is needed
+        except BaseException as error:  # any failure only means that another way is needed
+            pass_interrupts(error)
             logger.debug("%s forward is not possible: %s", name, error)
             continue
         if all(map(_agree, got, expected)):

@@ -91,6 +91,17 @@ class LocalExecutor:
             self._enter(found, measured)
             yield self._finished(found, measured)
 
+    def failed(self, part: Part, reason: str) -> Scores:
+        """Scores of a part of which every member is a failure.
+
+        Args:
+            part: of a cohort.
+            reason: why, for each member.
+        """
+        return replace(
+            self._blank(len(part), self._minibatches.size), failures=dict.fromkeys(range(len(part)), reason)
+        )
+
     def _finished(self, found: Scores, measured: Measured) -> Scores:
         """The scores of a part, with every member whose fitness is not finite marked as a failure."""
         for index in np.flatnonzero(~np.isfinite(found.fitness)):

@@ -10,9 +10,9 @@ Messages to a worker, each a tuple:
 - ``("score", generation, update, parts)``: prepare for the generation and score these parts;
 - ``("result", result)``: what the search needs of the generation's fitness, if it needs it before the next update.
 
-Its answers: ``("hello",)`` when its process runs; ``("ready",)`` when the search is built; ``("scored", number,
-scores)`` for each part; ``("lost", generation)`` if its search is not where the update says; ``("log", level, text,
-key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
+Its answers: ``("hello",)`` when its process runs; ``("ready",)`` when the search is built; ``("begun",)`` when it is
+prepared for a generation; ``("scored", number, scores)`` for each part; ``("lost", generation)`` if its search is not
+where the update says; ``("log", level, text, key)``; and ``("error", kind, sentence, traceback)`` if it cannot go on.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ import numpy as np
 from multiprocess import resource_tracker
 from numpy.typing import NDArray
 
-from galab.errors import UsageError
+from galab.errors import UsageError, pass_interrupts
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.numeric_profile import KEY
 from galab.evaluation.sources import Part
+from galab.storage.streams import outlive_readers
 
 #: Ctrl-C, and what a scheduler or a container sends to all processes of a run; the parent acts on them for all.
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -97,6 +98,11 @@ class WorkerProcess:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def send(connection: Any, *message: Any) -> None:
@@ -212,6 +218,7 @@ def serve(connection: Any, level: int) -> None:
         level: the level of the parent's log.
     """
     ignore_interrupts()
+    outlive_readers()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     handler = _LogToParent(connection)
     logger.handlers, logger.propagate = [handler], False
@@ -234,7 +241,8 @@ def serve(connection: Any, level: int) -> None:
                 _score(connection, search, *values)
     except _ParentGoneError:
         return  # the parent has no more work
-    except Exception as error:
+    except BaseException as error:
+        pass_interrupts(error)
         with contextlib.suppress(OSError):
             send(connection, "error", type(error).__name__, str(error), traceback.format_exc())
 
@@ -243,6 +251,7 @@ def _score(connection: Any, search: WorkerSearch, generation: int, update: Any, 
     if not search.prepare(update, [part.births for part in parts]):
         _send(connection, "lost", generation)
         return
+    _send(connection, "begun")
     for part, scores in zip(parts, search.executor.scored(parts), strict=True):
         _send(connection, "scored", part.number, scores)
     search.finish()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from multiprocessing.connection import wait
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from galab import errors
 from galab.contracts import Cohort, Scores
 from galab.errors import GalabError
-from galab.evaluation.executors.worker import GOODBYE_SECONDS, WorkerProcess, WorkerSearch, serve
+from galab.evaluation.executors.worker import GOODBYE_SECONDS, WorkerProcess, WorkerSearch, cores, serve
 from galab.evaluation.numeric_profile import is_new_error
 from galab.evaluation.sources import Part, join_scores
 
@@ -85,6 +86,7 @@ class _Worker:
         todo: parts that it was given and has not scored.
         decoded: ids of the births that it decoded in the last generation.
         lost: the generation in which its search was last found to differ.
+        since: when it began the first of these parts, on the monotonic clock; None while it is at none.
     """
 
     def __init__(self) -> None:
@@ -92,6 +94,7 @@ class _Worker:
         self.todo: list[Part] = []
         self.decoded: set[int] = set()
         self.lost = 0
+        self.since: float | None = None
 
 
 class WorkerPool:
@@ -101,7 +104,8 @@ class WorkerPool:
         search: the search of this process.
         state: gives its present state and the records that :meth:`WorkerSearch.restore` needs.
         build: makes the search in a worker; it is sent by pickle.
-        workers: how many; they are started by the first cohort.
+        workers: how many at most; a cohort starts as many as it has parts.
+        member_seconds: wall time that a member may take; None or 0 is no limit.
     """
 
     def __init__(
@@ -110,15 +114,17 @@ class WorkerPool:
         state: Callable[[], tuple[dict[str, Any], NDArray[Any]]],
         build: Callable[[], WorkerSearch],
         workers: int,
+        member_seconds: float | None = None,
     ) -> None:
         self._search = search
         self._state = state
         self._build = build
         self._count = workers
+        self._member_seconds = member_seconds
         self._workers: list[_Worker] = []
         self._answers: dict[int, Scores] = {}
         self._deaths: Counter[int] = Counter()
-        self._idleness_mentioned = False
+        self._mentioned: set[str] = set()
         self._generation = 0
         self._update: dict[str, Any] = {}
 
@@ -128,10 +134,8 @@ class WorkerPool:
         Raises:
             GalabError: workers cannot start, or several die while they score the same members.
         """
-        while len(self._workers) < self._count:
-            self._workers.append(_Worker())
         parts = self._search.executor.parts(cohort)
-        self._mention_idleness(parts)
+        self._start(parts)
         self._answers, self._deaths = {}, Counter()
         self._generation, self._update = cohort.generation, self._search.update_for_workers()
         chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in self._workers]))
@@ -157,9 +161,15 @@ class WorkerPool:
         self._workers = []
 
     def _receive(self) -> None:
-        """Receive one message from each worker that has sent one."""
+        """Receive one message from each worker that has sent one, or end those that take too long."""
         by_connection = {worker.process.connection: worker for worker in self._workers}
-        for connection in wait(list(by_connection)):
+        ends = [end for end in map(self._deadline, self._workers) if end is not None]
+        found = wait(list(by_connection), max(0.0, min(ends) - time.monotonic()) if ends else None)
+        if not found:
+            for worker in list(self._workers):
+                if (end := self._deadline(worker)) is not None and end <= time.monotonic():
+                    self._give_up_on_part(worker)
+        for connection in found:
             worker = by_connection[connection]
             try:
                 kind, *values = worker.process.receive()
@@ -175,7 +185,10 @@ class WorkerPool:
             worker.process.ready = True
             worker.process.send("state", *self._state())
             self._ask(worker)
+        elif kind == "begun":
+            worker.since = time.monotonic()
         elif kind == "scored":
+            worker.since = time.monotonic()
             number, self._answers[number] = values
             done = next(part for part in worker.todo if part.number == number)
             worker.todo = [part for part in worker.todo if part is not done]
@@ -189,6 +202,7 @@ class WorkerPool:
 
     def _ask(self, worker: _Worker) -> None:
         """Send this generation to a worker; also to one without a part, so that it stays where the search is."""
+        worker.since = None
         if worker.process.ready:  # else it is asked as soon as it is
             worker.process.send("score", self._generation, self._update, worker.todo)
 
@@ -207,6 +221,36 @@ class WorkerPool:
         )
         worker.process.send("state", *self._state())
         self._ask(worker)
+
+    def _deadline(self, worker: _Worker) -> float | None:
+        """When the part that a worker is at must be scored, on the monotonic clock."""
+        if not self._member_seconds or not worker.todo or worker.since is None:
+            return None
+        return worker.since + self._member_seconds * len(worker.todo[0])
+
+    def _give_up_on_part(self, worker: _Worker) -> None:
+        """End a worker that takes too long: the members that it is at have failed, and another one does the rest."""
+        part, *rest = worker.todo
+        worker.process.end(0.0)
+        reason = f"took longer than {self._member_seconds:g} seconds"
+        if len(part) > 1:
+            reason += f", or another one of the {len(part)} members of its chunk did"
+        self._answers[part.number] = self._search.executor.failed(part, reason)
+        last = part.first + len(part) - 1
+        who = f"member {last}" if len(part) == 1 else f"members {part.first} to {last}"
+        logger.warning(
+            "generation %d: %s took longer than --member-seconds %g each and failed; another worker takes the place of "
+            "theirs",
+            self._generation, who, self._member_seconds,
+        )  # fmt: skip
+        self._succeed(worker, rest)
+
+    def _succeed(self, worker: _Worker, todo: list[Part]) -> None:
+        """Start another worker in the place of one that has ended."""
+        worker.todo = []
+        successor = _Worker()
+        successor.todo = todo
+        self._workers[self._workers.index(worker)] = successor
 
     def _replace(self, worker: _Worker) -> None:
         """Replace a worker that died; the new one repeats what it has not scored.
@@ -231,9 +275,7 @@ class WorkerPool:
             "generation %d: a worker died (%s); another one takes its place%s",
             self._generation, fate, f" and repeats {len(todo)} chunk{'s' * (len(todo) > 1)}" if todo else "",
         )  # fmt: skip
-        successor = _Worker()
-        successor.todo = todo
-        self._workers[self._workers.index(worker)] = successor
+        self._succeed(worker, todo)
 
     def _give_up(self, worker: _Worker, kind: str, sentence: str, text: str) -> None:
         """A worker met an error outside its members: the run ends as it would in this process."""
@@ -252,16 +294,24 @@ class WorkerPool:
         if key is None or is_new_error(key):
             logger.log(level, "%s", text)
 
-    def _mention_idleness(self, parts: Sequence[Part]) -> None:
-        """Warn once that a generation has too few parts for all workers."""
-        workers = len(self._workers)
-        if len(parts) >= workers or self._idleness_mentioned:
-            return
-        self._idleness_mentioned = True
-        largest = max(len(part) for part in parts)
-        logger.warning(
-            "a generation is computed in %d chunk%s of up to %d members, so %d of %d workers have nothing to do: use "
-            "--workers %d, or begin a run with --chunk %d, which every worker gets its share of",
-            len(parts), "s" * (len(parts) > 1), largest, workers - len(parts), workers,
-            len(parts), math.ceil(parts[0].members / workers),
-        )  # fmt: skip
+    def _start(self, parts: Sequence[Part]) -> None:
+        """Start workers, none of which would stay without a part; say once each what that makes of the number."""
+        number = min(self._count, len(parts))
+        if number < self._count and "few" not in self._mentioned:
+            self._mentioned.add("few")
+            largest = max(len(part) for part in parts)
+            logger.warning(
+                "a generation is computed in %d chunk%s of up to %d members, so %d of the %d workers asked for "
+                "%s started: use --workers %d, or begin a run with --chunk %d, which every worker gets its share of",
+                len(parts), "s" * (len(parts) > 1), largest, number, self._count, "is" if number == 1 else "are",
+                number, math.ceil(parts[0].members / self._count),
+            )  # fmt: skip
+        if number > cores() and "many" not in self._mentioned:
+            self._mentioned.add("many")
+            logger.warning(
+                "%d workers share %d core%s and get into each other's way, each with the data in its own memory: "
+                "--workers %d is as fast",
+                number, cores(), "s" * (cores() > 1), cores(),
+            )  # fmt: skip
+        while len(self._workers) < number:
+            self._workers.append(_Worker())

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from galab.config import RunConfig
 from galab.contracts import Scores
-from galab.errors import GalabError
+from galab.errors import GalabError, RunFolderError, as_exception
 from galab.evaluation.executors.worker import (
     GOODBYE_SECONDS,
     WorkerProcess,
@@ -31,11 +31,13 @@ from galab.evaluation.executors.worker import (
     require_children,
     send,
 )
+from galab.storage.groups import is_group
+from galab.storage.streams import outlive_readers
 from galab.training.build import own_threads
 from galab.training.callbacks import Callback
 from galab.training.loop import EvaluationRequest, EvaluationResult, Result
 from galab.training.search import RunComponents, SharedByTrials
-from galab.training.start_or_resume import RunSteps, resume_steps, start_steps
+from galab.training.start_or_resume import RecorderFactory, RunSteps, resume_steps, start_steps
 from galab.training.tensorboard import Progress, ProgressRecorder
 
 Key = TypeVar("Key")
@@ -51,8 +53,8 @@ def score_one_by_one(requests: Sequence[EvaluationRequest]) -> list[Scores | Exc
     for request in requests:
         try:
             found.append(request.components.executor.score(request.cohort))
-        except Exception as error:
-            found.append(error)
+        except BaseException as error:
+            found.append(as_exception(error))
     return found
 
 
@@ -101,9 +103,9 @@ def _advance(
     except StopIteration as end:
         waiting.pop(key, None)
         return (end.value,)
-    except Exception as error:
+    except BaseException as error:
         waiting.pop(key, None)
-        return (error,)
+        return (as_exception(error),)
     return None
 
 
@@ -141,10 +143,7 @@ class Trial:
             return [ProgressRecorder(stop, progress)]
 
         if not (self.path / "config.json").is_file():
-            return start_steps(
-                self.config, name=self.path.name, runs=self.path.parent, recorders=recorders, shared=shared,
-                callbacks=self.callbacks,
-            )  # fmt: skip
+            return self._begun(recorders, shared)
         return resume_steps(
             self.path,
             self.changes,
@@ -153,6 +152,21 @@ class Trial:
             recorders=recorders,
             shared=shared,
             callbacks=self.callbacks,
+        )
+
+    def _begun(self, recorders: RecorderFactory, shared: SharedByTrials) -> RunSteps:
+        """A new run, if its group is still there."""
+        home = self.path.parent
+        if not is_group(home):
+            raise RunFolderError(
+                f"expected the group of this trial at '{home}', found none: it was moved or removed meanwhile; "
+                "continue it with `galab resume` where it is now"
+            )
+        return (
+            yield from start_steps(
+                self.config, name=self.path.name, runs=home, recorders=recorders, shared=shared,
+                callbacks=self.callbacks,
+            )
         )
 
 
@@ -297,6 +311,7 @@ class _TrialProcesses:
 def _worker_main(connection: Any) -> None:
     """The main function of a process: batches come in, progress and endings go out."""
     ignore_interrupts()
+    outlive_readers()
     interrupted = threading.Event()
     batches: queue.Queue[dict[int, Trial] | None] = queue.Queue()
     threading.Thread(target=_receive_messages, args=(connection, interrupted, batches), daemon=True).start()

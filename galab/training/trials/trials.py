@@ -6,8 +6,8 @@ Starting and resuming them, and the status of each as its folder says.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,6 +17,7 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError
+from galab.evaluation.executors.worker import cores
 from galab.genome.parameters import evolved_parameters
 from galab.storage.groups import GroupFolder
 from galab.storage.log import last_line
@@ -32,6 +33,7 @@ from galab.training.stop import interruptible
 from galab.training.tensorboard import Progress
 from galab.training.trials.processes import ProgressCallback, Trial, run_in_processes, run_in_this_process
 
+logger = logging.getLogger("galab")
 
 @dataclass(frozen=True, slots=True)
 class TrialStatus:
@@ -84,9 +86,9 @@ def trial_status(path: Path, seed: int) -> TrialStatus:
 
 
 def data_description(trials: Sequence[TrialStatus]) -> str:
-    """The data of trials in words, from the first that was begun."""
+    """The data of trials in words, from the first that was begun and is still there."""
     for trial in trials:
-        if trial.state != "waiting":
+        if RunFolder(trial.path).config_path.is_file():
             return str((RunFolder(trial.path).read_config().get("data") or {}).get("description", ""))
     return ""
 
@@ -262,12 +264,13 @@ def jobs_for(jobs: int | None, trials: int, workers: int = 0) -> int:
     """
     if jobs is not None and jobs < 1:
         raise UsageError(f"expected --jobs of at least 1, got {jobs}; leave it out to use every core")
-    return max(1, min(jobs or cores() // max(1, workers), trials))
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = max(1, min(jobs or cores() // max(1, workers), trials))
+    if jobs is not None and number > cores():
+        logger.warning(
+            "%d processes share %d core%s and get into each other's way: --jobs %d is as fast",
+            number, cores(), "s" * (cores() > 1), cores(),
+        )  # fmt: skip
+    return number
 
 
 def prepared_config(

@@ -20,7 +20,7 @@ from galab.training.trials.trials import prepared_config
 FOLDER = Path(__file__).resolve().parents[3] / "analysis"
 #: Whatever data is at hand: some questions want all of a set that has to be fetched.
 ANYWHERE = {"data": "auto"}
-SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "galab.cli.question_script" in path.read_text())
+SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "import ask" in path.read_text())
 
 
 def questions_of(script: Path) -> list[Question]:
