@@ -26,7 +26,9 @@ def sign_of(direction: str) -> float:
     return 1.0 if direction == "maximize" else -1.0
 
 
-def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member") -> NDArray[np.float64]:
+def read_scores(
+    told: Any, count: int, sign: float = 1.0, *, who: str = "member", whose: str = "the last ask()"
+) -> NDArray[np.float64]:
     """One number for each member, higher is better.
 
     Args:
@@ -35,6 +37,7 @@ def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member"
         count: n.
         sign: see :func:`sign_of`.
         who: what a member is called, in messages.
+        whose: what the members are of, in messages.
 
     Returns:
         (n,) NaN where a member failed: its score is NaN or the worst infinity. The best infinity stays: it ranks first.
@@ -42,7 +45,7 @@ def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member"
     Raises:
         UsageError: these are not that many numbers.
     """
-    wanted = f"expected {count:,} fitness values, one per {who} of the last ask()"
+    wanted = f"expected {count:,} fitness values, one per {who} of {whose}"
     if isinstance(told, torch.Tensor):
         told = told.detach().cpu()
         told = (told.double() if not told.is_complex() else told).numpy()
@@ -60,7 +63,7 @@ def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member"
         values = values[:, 0]
     if values.shape != (count,):
         got = f"{len(values):,}" if values.ndim == 1 else f"an array of shape {values.shape}"
-        raise UsageError(f"{wanted}, got {got}; give one number for each {who}, in the order of ask()")
+        raise UsageError(f"{wanted}, got {got}; give one number for each {who}, in their order")
     values = sign * values
     return np.where(values == -np.inf, np.nan, values)
 
