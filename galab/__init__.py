@@ -2,8 +2,9 @@
 
 ``galab.run(task="mnist", generations=100)`` evolves networks and leaves everything in a run folder;
 :class:`galab.Search` and :class:`galab.ESOptimizer` are the ask/tell loops of a genetic algorithm and of an evolution
-strategy for a module and a fitness function of your own; :class:`galab.Trainer` runs the latter. Names are imported
-when they are used, so ``import galab`` alone is quick.
+strategy for a module and a fitness function of your own; :class:`galab.Trainer` runs the latter.
+:func:`galab.minimize` needs no network, only a function of a vector. Names are imported when they are used, so
+``import galab`` alone is quick.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from galab.api.evolution import ESOptimizer as ESOptimizer
     from galab.api.genetic import Search as Search
+    from galab.api.minimize import minimize as minimize
     from galab.api.run import load as load
     from galab.api.run import resume as resume
     from galab.api.run import run as run
@@ -34,6 +36,7 @@ _PUBLIC = {
     "Search": "galab.api.genetic",
     "ESOptimizer": "galab.api.evolution",
     "Trainer": "galab.api.trainer",
+    "minimize": "galab.api.minimize",
     "GeneticAlgorithm": "galab.strategies.genetic",
     "Classification": "galab.tasks.classification",
     "Regression": "galab.tasks.regression",

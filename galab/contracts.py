@@ -296,7 +296,8 @@ class VectorStrategy(Protocol):
     of a generation; the step size at the start, in weight units; and what ``--strategy 'NAME(option=value)'`` gives.
 
     An attribute ``sigma``, a number or one for each weight, is optional: it is logged as ``step_size``. A bad option is
-    refused by a ``ValueError`` in ``__init__``, whose sentence the user reads.
+    refused by a ``ValueError`` in ``__init__``, whose sentence the user reads. A class with a parameter ``generations``
+    gets from :func:`galab.minimize` the number that the budget allows.
 
     Between two generations the state is everything: two objects with the same arguments and the same state ask for the
     same members to the bit. That is what makes runs resumable, and equal with any number of workers.
@@ -340,6 +341,20 @@ class MemberByMember(Protocol):
 
     def members(self, numbers: Sequence[int]) -> NDArray[np.float32]:
         """(len(numbers), D) float32, those rows of ``ask``, bit for bit; ``tell`` may follow it as it may ``ask``."""
+        ...
+
+
+@runtime_checkable
+class ExactMembers(Protocol):
+    """Optional for a strategy over weight vectors: it keeps its vectors in float64, and shows them unrounded."""
+
+    @property
+    def exact_centre(self) -> NDArray[np.float64]:
+        """(D,) what ``centre`` rounds to float32, a copy."""
+        ...
+
+    def exact_members(self) -> NDArray[np.float64]:
+        """(P, D) what ``ask`` gives in float32; ``tell`` may follow it as it may ``ask``."""
         ...
 
 

@@ -59,12 +59,27 @@ def updates(**given: Any) -> dict[str, NDArray[np.float64]]:
         UsageError: if the environment is absent.
         CalledProcessError: a library failed.
     """
+    return _answered("updates", given)
+
+
+def minima(**given: Any) -> dict[str, NDArray[np.float64]]:
+    """Minima that other people's libraries find; for what is given and found see ``minima.py``.
+
+    Raises:
+        UsageError: if the environment is absent.
+        CalledProcessError: a library failed.
+    """
+    return _answered("minima", given)
+
+
+def _answered(module: str, given: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """What a module of the peers' side writes for arrays that it reads."""
     check_available()
     with tempfile.TemporaryDirectory(prefix="galab-peers-") as folder:
         source, target = Path(folder) / "given.npz", Path(folder) / "found.npz"
         np.savez(source, **given)
         subprocess.run(
-            [_PYTHON, "-m", "peers.updates", source, target],
+            [_PYTHON, "-m", f"peers.{module}", source, target],
             cwd=_BENCH,
             env=os.environ | {"JAX_PLATFORMS": "cpu"},
             check=True,

@@ -61,7 +61,9 @@ def read_objectives(told: Any, count: int, signs: Sequence[float], *, who: str =
     return found
 
 
-def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member") -> NDArray[np.float64]:
+def read_scores(
+    told: Any, count: int, sign: float = 1.0, *, who: str = "member", whose: str = "the last ask()"
+) -> NDArray[np.float64]:
     """One number for each member, higher is better.
 
     Args:
@@ -70,6 +72,7 @@ def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member"
         count: n.
         sign: see :func:`sign_of`.
         who: what a member is called, in messages.
+        whose: what the members are of, in messages.
 
     Returns:
         (n,) NaN where a member failed: its score is NaN or the worst infinity. The best infinity stays: it ranks first.
@@ -77,7 +80,7 @@ def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member"
     Raises:
         UsageError: these are not that many numbers.
     """
-    wanted = f"expected {count:,} fitness values, one per {who} of the last ask()"
+    wanted = f"expected {count:,} fitness values, one per {who} of {whose}"
     if isinstance(told, torch.Tensor):
         told = told.detach().cpu()
         told = (told.double() if not told.is_complex() else told).numpy()
@@ -95,7 +98,7 @@ def read_scores(told: Any, count: int, sign: float = 1.0, *, who: str = "member"
         values = values[:, 0]
     if values.shape != (count,):
         got = f"{len(values):,}" if values.ndim == 1 else f"an array of shape {values.shape}"
-        raise UsageError(f"{wanted}, got {got}; give one number for each {who}, in the order of ask()")
+        raise UsageError(f"{wanted}, got {got}; give one number for each {who}, in their order")
     values = sign * values
     return np.where(values == -np.inf, np.nan, values)
 

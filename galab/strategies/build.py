@@ -22,7 +22,7 @@ from galab.config.parsing import (
 from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES, STRATEGIES, Registry
 from galab.config.schedules import parse_schedule
 from galab.config.spelling import OptionError
-from galab.config.strategy_kinds import KINDS, kind_of
+from galab.config.strategy_kinds import KINDS, VECTORS, kind_of
 from galab.config.traits import BY_USE, CONTROLS, by_use
 from galab.contracts import VectorStrategy
 from galab.errors import GalabError, UsageError, pass_interrupts
@@ -304,20 +304,58 @@ def vector_strategy(
     _check_vectors(text, kind)
     call = STRATEGIES.parse(text)
     options = arguments_for(call, kind, "strategy", _GIVEN_BY_GALAB)
+    return vector_strategy_of(
+        kind, start, called=call.name, run_key=run_key, population=population, sigma=sigma, **options
+    )
+
+
+def vector_class(text: str) -> Any:
+    """The class of a strategy over weight vectors, by its name or as ``FILE.py:Class``, with options or without.
+
+    Raises:
+        UsageError: there is no such strategy, or it is of another kind.
+    """
+    call = STRATEGIES.parse(text)
+    own = [name for kind in KINDS if kind is not VECTORS for name in kind.strategies]
+    kind = None if call.name in own else STRATEGIES.load(text)
+    if kind is None or _is_genetic(kind):
+        raise UsageError(
+            f"expected a strategy over vectors, which are {', '.join(VECTORS.strategies)} and FILE.py:Class, got "
+            f"'{call.name}', which needs a network; choose one of them"
+        )
+    _check_vectors(text, kind)
+    return kind
+
+
+def vector_strategy_of(
+    kind: Any, start: NDArray[np.floating[Any]], *, called: str, **arguments: Any
+) -> VectorStrategy:
+    """A strategy over weight vectors from its class, at its start.
+
+    Args:
+        kind: the class.
+        start: (D,) where the search begins; a class with ``exact_members`` gets it as it is, another one in float32.
+        called: its name, for messages.
+        arguments: ``run_key``, ``population``, ``sigma`` and the class's own.
+
+    Raises:
+        UsageError: the class does not follow the contract, or it refuses an argument.
+    """
+    exact = hasattr(kind, "exact_members")
     try:
-        made: VectorStrategy = kind(start.copy(), run_key=run_key, population=population, sigma=sigma, **options)
+        made: VectorStrategy = kind(start.copy() if exact else start.astype(np.float32), **arguments)
         generation, centre = made.generation, np.asarray(made.centre)
     except GalabError:
         raise
     except BaseException as error:
         pass_interrupts(error)
         raise UsageError(
-            f"expected strategy '{call.name}' to be made with start, run_key, population and sigma, and to have "
+            f"expected strategy '{called}' to be made with start, run_key, population and sigma, and to have "
             f"generation and centre, got {type(error).__name__}: {error}; correct the class or its arguments"
         ) from error
     if generation != 0 or centre.shape != start.shape or centre.dtype != np.float32:
         raise UsageError(
-            f"expected strategy '{call.name}' to begin at generation 0 with a centre of {start.size:,} float32 "
+            f"expected strategy '{called}' to begin at generation 0 with a centre of {start.size:,} float32 "
             f"weights, got generation {generation!r} and {centre.dtype} of shape {centre.shape}; correct the class"
         )
     return made

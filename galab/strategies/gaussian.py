@@ -49,7 +49,7 @@ class SeparableGaussian(ABC):
 
     The noise of a member depends on (run key, generation, member) alone, so each member can be made alone; of mirrored
     members 2 i and 2 i + 1, the second has minus the noise of the first. The distribution is kept in float64, members
-    are computed in float32. No sum depends on the number of threads.
+    are computed in float32, and in float64 by :meth:`exact_members`. No sum depends on the number of threads.
 
     Args:
         start: (D,) where the search begins.
@@ -71,7 +71,7 @@ class SeparableGaussian(ABC):
 
     def __init__(
         self,
-        start: NDArray[np.float32],
+        start: NDArray[np.floating[Any]],
         *,
         run_key: int,
         population: int,
@@ -104,6 +104,11 @@ class SeparableGaussian(ABC):
     def centre(self) -> NDArray[np.float32]:
         """(D,) the mean of the distribution, a copy."""
         return self._vectors["centre"].astype(np.float32)
+
+    @property
+    def exact_centre(self) -> NDArray[np.float64]:
+        """(D,) the mean of the distribution as it is kept, a copy."""
+        return self._vectors["centre"].copy()
 
     @property
     def sigma(self) -> NDArray[np.float64]:
@@ -139,6 +144,15 @@ class SeparableGaussian(ABC):
         weights += centre
         self._asked = True
         return weights
+
+    def exact_members(self) -> NDArray[np.float64]:
+        """(P, D) all members in float64: near an optimum float32 cannot tell them apart."""
+        count = self._population // 2 if self._mirrored else self._population
+        steps = self._vectors["sigma"] * self._noise(0, count)
+        if self._mirrored:
+            steps = np.stack([steps, -steps], axis=1).reshape(self._population, -1)
+        self._asked = True
+        return np.asarray(self._vectors["centre"] + steps)
 
     def tell(self, fitness: NDArray[np.float64]) -> None:
         """Move the distribution towards the better members.

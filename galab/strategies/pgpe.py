@@ -12,6 +12,7 @@ a step size changes by at most a fifth of itself in a generation (Ha, "Evolving 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,10 @@ from galab.strategies.gaussian import SeparableGaussian, checked
 
 #: Length of the vector of first step sizes over ClipUp's maximum speed, as the authors of ClipUp advise.
 RADIUS_PER_SPEED = 15.0
+#: How far the centre can travel in a planned number of generations, in lengths of the vector of first step sizes; with
+#: it and the learning rate of the step sizes that goes with it, measured for docs/minimize.md.
+TRAVEL = 6.4
+_PLANNED_LR_SIGMA = 0.3
 
 
 class PGPE(SeparableGaussian):
@@ -39,8 +44,12 @@ class PGPE(SeparableGaussian):
         max_speed: longest change of the centre in a generation, in weight units; None takes twice ``lr_centre``, or,
             where that is None too, ``sigma * sqrt(D) / 15`` (see :data:`RADIUS_PER_SPEED`).
         momentum: share of the velocity that stays; 0.9 in ClipUp's paper, EvoTorch and evosax.
-        lr_sigma: learning rate of the step sizes; 0.1 is evosax's default, EvoTorch has none.
+        lr_sigma: learning rate of the step sizes; None is 0.1, evosax's default (EvoTorch has none).
         max_change: largest relative change of a step size in a generation; 0.2 in EvoTorch and evosax.
+        generations: how many there will be, if that is known. Then ``lr_centre`` and ``max_speed`` fall linearly to
+            zero, because a centre of constant speed comes no nearer to an optimum than it moves in a generation;
+            ``max_speed`` begins at ``2 * TRAVEL * sigma * sqrt(D) / generations``, and ``lr_sigma`` is 0.3, unless they
+            are said.
 
     Raises:
         UsageError: an argument is out of bounds.
@@ -50,7 +59,7 @@ class PGPE(SeparableGaussian):
 
     def __init__(
         self,
-        start: NDArray[np.float32],
+        start: NDArray[np.floating[Any]],
         *,
         run_key: int,
         population: int,
@@ -58,12 +67,17 @@ class PGPE(SeparableGaussian):
         lr_centre: float | None = None,
         max_speed: float | None = None,
         momentum: float = 0.9,
-        lr_sigma: float = 0.1,
+        lr_sigma: float | None = None,
         max_change: float = 0.2,
+        generations: int | None = None,
     ) -> None:
+        self._planned = None if generations is None else math.ceil(checked("generations", generations))
         if max_speed is None:
             radius = checked("sigma", sigma) * math.sqrt(max(start.size, 1))
-            max_speed = radius / RADIUS_PER_SPEED if lr_centre is None else 2 * checked("lr_centre", lr_centre)
+            default = radius / RADIUS_PER_SPEED if self._planned is None else 2 * TRAVEL * radius / self._planned
+            max_speed = default if lr_centre is None else 2 * checked("lr_centre", lr_centre)
+        if lr_sigma is None:
+            lr_sigma = 0.1 if self._planned is None else _PLANNED_LR_SIGMA
         self._max_speed = checked("max_speed", max_speed)
         self._lr_centre = checked("lr_centre", self._max_speed / 2 if lr_centre is None else lr_centre)
         self._momentum = checked("momentum", momentum, zero=True, below=1)
@@ -75,6 +89,7 @@ class PGPE(SeparableGaussian):
             "momentum": self._momentum,
             "lr_sigma": self._lr_sigma,
             "max_change": self._max_change,
+            **({} if self._planned is None else {"generations": self._planned}),
         }
         super().__init__(start, run_key=run_key, population=population, sigma=sigma, mirrored=True, options=options)
         self._vectors["velocity"] = np.zeros(start.size)
@@ -87,12 +102,13 @@ class PGPE(SeparableGaussian):
         scale = sigma / self._population
         gradient = scale * first
         length = _length(gradient)
+        share = 1.0 if self._planned is None else max(0.0, 1 - self.generation / self._planned)
         velocity *= self._momentum
         if length > 0:  # equal fitness of all members gives no direction
-            velocity += self._lr_centre / length * gradient
+            velocity += share * self._lr_centre / length * gradient
         speed = _length(velocity)
-        if speed > self._max_speed:
-            velocity *= self._max_speed / speed
+        if speed > share * self._max_speed:
+            velocity *= share * self._max_speed / speed
         self._vectors["centre"] += velocity
         most = self._max_change * sigma
         sigma += np.clip(self._lr_sigma * scale * second, -most, most)

@@ -7,6 +7,7 @@ Source: Wierstra, Schaul, Glasmachers, Sun, Peters and Schmidhuber, "Natural Evo
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class SNES(SeparableGaussian):
 
     def __init__(
         self,
-        start: NDArray[np.float32],
+        start: NDArray[np.floating[Any]],
         *,
         run_key: int,
         population: int,

@@ -37,7 +37,7 @@ SAME: dict[str, Any] = {
 }
 WRONG: dict[str, tuple[Any, str]] = {
     "too few": ([1.0] * 3, "expected 4 fitness values, one per {who} of the last ask(), got 3; give one number for"),
-    "too many": (np.ones(5), "got 5; give one number for each {who}, in the order of ask()"),
+    "too many": (np.ones(5), "got 5; give one number for each {who}, in their order"),
     "two columns": (torch.ones(4, 2), "got an array of shape (4, 2)"),
     "a row": (np.ones((1, 4)), "got an array of shape (1, 4)"),
     "one number": (1.0, "got one number; give a list, an array or a tensor of 4 numbers"),

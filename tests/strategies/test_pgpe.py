@@ -7,7 +7,7 @@ import pytest
 from vector_games import SIZE, climbed, ellipsoid, sphere
 
 from galab.errors import UsageError
-from galab.strategies.pgpe import PGPE
+from galab.strategies.pgpe import PGPE, TRAVEL
 
 #: Of two generations; the same from EvoTorch 0.6.1 in float64, see tests/bench/test_peer_updates.py. The first meets
 #: the bound of a step size, the second that of the speed.
@@ -50,6 +50,26 @@ def test_no_step_is_longer_than_the_maximum_speed():
 
 def test_the_maximum_speed_is_twice_the_learning_rate_unless_given():
     assert made(lr_centre=0.07).state_dict()["max_speed"] == 0.14
+
+
+def test_in_a_planned_number_of_generations_the_speed_falls_to_zero():
+    lengths = np.linalg.norm(changes(made(generations=20)), axis=1)
+    speed = 2 * TRAVEL * 0.5 * SIZE**0.5 / 20
+    assert lengths[0] == pytest.approx(speed / 2, rel=1e-5)
+    most = speed * np.maximum(0, 1 - np.arange(30) / 20)
+    assert (lengths <= most * (1 + 1e-5) + 1e-7).all()
+    assert lengths[:20].all()
+    assert not lengths[20:].any()
+
+
+def test_what_is_said_comes_before_what_is_planned():
+    state = made(generations=20, max_speed=0.1, lr_sigma=0.05).state_dict()
+    assert (state["max_speed"], state["lr_centre"], state["lr_sigma"], state["generations"]) == (0.1, 0.05, 0.05, 20)
+    assert made(generations=20, lr_centre=0.1).state_dict()["max_speed"] == 0.2
+    assert (made(generations=20).state_dict()["lr_sigma"], made().state_dict()["lr_sigma"]) == (0.3, 0.1)
+    assert "generations" not in made().state_dict(), "a state of before can be continued"
+    with pytest.raises(UsageError, match="expected generations to be a number above 0"):
+        made(generations=0)
 
 
 def test_without_either_the_speed_follows_the_step_size():
