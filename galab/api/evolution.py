@@ -26,7 +26,8 @@ from galab.config.resolve import decide
 from galab.config.spelling import Spelling, spelled
 from galab.contracts import Scores
 from galab.errors import NoViableChildError, UsageError, closest
-from galab.genome.parameters import choose_evolved, evolved_parameters, runnable
+from galab.genome.initial import frozen_hash
+from galab.genome.parameters import choose_evolved, evolved_parameters, frozen_values, runnable
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Layout
 from galab.operators.es_noise import Directions, Plan, plan_of
@@ -156,6 +157,7 @@ class ESOptimizer:
             )
         self._template = runnable(module).eval()
         choose_evolved(self._template)
+        self._fixed = frozen_hash(_fixed_values(self._template))
         moved = evolved_parameters(self._template)
         self._layout = Layout(tuple(moved), tuple(tuple(value.shape) for value in moved.values()))
         device = next(iter(moved.values())).device
@@ -269,7 +271,7 @@ class ESOptimizer:
     def _fingerprint(self) -> dict[str, Any]:
         own = self._shape is not None
         direction = "maximize" if self._sign > 0 else "minimize"
-        made = fingerprint(self.config, direction=direction, own_shaping=own)
+        made = fingerprint(self.config, direction=direction, own_shaping=own, frozen_sha256=self._fixed)
         return {ARGUMENTS.names.get(name, name): value for name, value in made.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -278,7 +280,8 @@ class ESOptimizer:
         Raises:
             UsageError: the state is that of another network, or was made with other arguments.
         """
-        if not isinstance(state, Mapping) or not isinstance(state.get("centre"), Mapping):
+        parts = [state.get(name) for name in ("centre", "strategy")] if isinstance(state, Mapping) else [None]
+        if not all(isinstance(part, Mapping) for part in parts):
             raise UsageError(f"expected what state_dict() of an ESOptimizer gave, got {state!r:.80}")
         shapes = {name: tuple(np.shape(value)) for name, value in state["centre"].items()}
         own = dict(zip(self._layout.names, self._layout.shapes, strict=True))
@@ -309,6 +312,12 @@ class ESOptimizer:
                 "correct it"
             )
         return scores
+
+
+def _fixed_values(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """What a search does not move: frozen parameters and buffers."""
+    buffers = {name: value.detach().cpu().double().numpy() for name, value in module.named_buffers()}
+    return frozen_values(module) | buffers
 
 
 def _plan(layout: Layout, rank: int | None) -> Plan:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from galab.genome.parameters import choose_evolved, runnable
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Layout, Phenotype, to_float
 from galab.operators.nsga2 import fronts
-from galab.operators.selection import with_best
+from galab.operators.selection import BEST, with_best
 from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.training.checkpoint import members_of, members_to_state
@@ -182,7 +183,10 @@ class Search:
         return [
             (
                 _Slot(self._template, self.decoder.layout).filled(self.decoder.decode(births[place])),
-                tuple(sign * float(value) for sign, value in zip(self._signs, told[place], strict=True)),
+                tuple(
+                    sign * (math.inf if value == BEST else float(value))
+                    for sign, value in zip(self._signs, told[place], strict=True)
+                ),
             )
             for place in first.tolist()
         ]
@@ -202,6 +206,8 @@ class Search:
             UsageError: the Search that it is of was made with other arguments.
         """
         check_fingerprint(state, self._fingerprint(), "a Search")
+        if not isinstance(state.get("strategy"), Mapping) or "weights" not in state:
+            raise UsageError(f"expected what state_dict() of a Search gave, got {state!r:.80}")
         content = restored(state)
         self.strategy.load_state_dict(content["strategy"])
         ids = self.strategy.parents.tolist()
@@ -233,7 +239,12 @@ class _Slot:
         named = dict(self.module.named_parameters())
         places = zip(layout.names, layout.starts, layout.sizes, layout.shapes, strict=True)
         self._parameters = [(named[name].detach(), start, size, shape) for name, start, size, shape in places]
-        self._buffers = list(zip(self.module.buffers(), template.buffers(), strict=True))
+        frozen = [name for name in named if name not in layout.names]
+        own = dict(template.named_parameters())
+        self._fixed = [
+            *zip(self.module.buffers(), template.buffers(), strict=True),
+            *((named[name].detach(), own[name].detach()) for name in frozen),
+        ]
 
     def filled(self, member: Phenotype) -> nn.Module:
         """The module with a member's weights and the template's buffers, in ``eval()``."""
@@ -241,8 +252,8 @@ class _Slot:
         with torch.no_grad():
             for parameter, start, size, shape in self._parameters:
                 parameter.copy_(weights[start : start + size].view(shape))
-            for buffer, own in self._buffers:  # whatever a fitness function did to the last member in this place
-                buffer.copy_(own)
+            for value, own in self._fixed:  # whatever a fitness function did to the last member in this place
+                value.copy_(own)
         return self.module.eval() if self.module.training else self.module
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,27 @@ _NAMED: dict[str, tuple[Registry, str]] = {
 }
 
 
-def named(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with references in the place of objects; each object is kept for this process.
+@contextmanager
+def named(hyperparameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same with references in the place of objects, which are used themselves inside the ``with``.
 
     Raises:
         UsageError: an object is no function or class, or has no file that another process could import it from.
     """
     found = dict(hyperparameters)
-    for name, (registry, expected) in _NAMED.items():
-        value = found.get(name)
-        if value is None or isinstance(value, str):
-            continue
-        if not (inspect.isclass(value) or inspect.isfunction(value)):
-            raise UsageError(
-                f"expected {name} to be a name, {expected}, or 'FILE.py:NAME', got an object of type "
-                f"{type(value).__name__}; give what makes it"
-            )
-        reference = reference_of(value, name)
-        registry.keep(reference, value)
-        found[name] = reference
-    return found
+    with ExitStack() as kept:
+        for name, (registry, expected) in _NAMED.items():
+            value = found.get(name)
+            if value is None or isinstance(value, str):
+                continue
+            if not (inspect.isclass(value) or inspect.isfunction(value)):
+                raise UsageError(
+                    f"expected {name} to be a name, {expected}, or 'FILE.py:NAME', got an object of type "
+                    f"{type(value).__name__}; give what makes it"
+                )
+            found[name] = reference_of(value, name)
+            kept.enter_context(registry.keeping(found[name], value))
+        yield found
 
 
 def reference_of(value: Any, name: str) -> str:
@@ -59,6 +61,11 @@ def reference_of(value: Any, name: str) -> str:
         raise UsageError(
             f"expected {name}={qualified} to stand in a file, at its outer level, got one made {where}: a resumed run "
             f"could not find it; write it into a file and give {name}='FILE.py:{qualified.rpartition('.')[2]}'"
+        )
+    if getattr(module, qualified, None) is not value:
+        raise UsageError(
+            f"expected {name}={qualified} to be what '{file}' calls so, got another one: the name was given to "
+            "something else since; use another name"
         )
     package = str(value.__module__)
     installed = package != "__main__" and not package.startswith("galab_user_") and "." in package

@@ -84,6 +84,9 @@ class Population(Sequence[nn.Module]):
         """
         module = copy.deepcopy(self._template)
         places = dict(module.named_parameters())
+        # What a fitness function may change in a member must not reach the next one.
+        kept = [value for name, value in places.items() if name not in self._centre]
+        fixed = [(value, value.detach().clone()) for value in (*kept, *module.buffers())]
         signs = (1.0, -1.0) if self._antithetic else (1.0,)
         for _, noise in self._directions.between(self._noise, 0, self._members // len(signs)):
             slots = [_Slot(places[name], self._centre[name], part, self._sigma) for name, part in noise.items()]
@@ -92,7 +95,9 @@ class Population(Sequence[nn.Module]):
                     with torch.no_grad():
                         for slot in slots:
                             slot.fill(direction, sign)
-                    yield module
+                        for value, own in fixed:
+                            value.copy_(own)
+                    yield module.eval() if module.training else module
 
     def parameters(self, place: int | None = None) -> dict[str, Tensor]:
         """The parameters of one member, or those of all, by name; for those with a forward of their own.
@@ -104,8 +109,14 @@ class Population(Sequence[nn.Module]):
             Name to tensor: one member's (shape), or all members' (P, *shape), in the type that the module has it in.
         """
         if place is None:
-            members = [self.parameters(one) for one in range(self._members)]
-            return {name: torch.stack([member[name] for member in members]) for name in members[0]}
+            members: dict[str, Tensor] = {}
+            for number, module in enumerate(self.each()):
+                for name, value in module.named_parameters():
+                    if name in self._centre:
+                        if not number:
+                            members[name] = value.new_empty((self._members, *value.shape))
+                        members[name][number] = value.detach()
+            return members
         direction, minus = divmod(place, 2) if self._antithetic else (place, 0)
         ((_, noise),) = self._directions.between(self._noise, direction, direction + 1)
         stacks = self._stacks(noise, -self._sigma if minus else self._sigma, antithetic=False)

@@ -55,8 +55,8 @@ def run(
         GalabError: anything else that a person can mend, in one sentence.
     """
     file = None if config is None else Path(config)
-    with spelled(PYTHON):
-        composed = compose(named(hyperparameters), preset=preset, config_file=file, trust=trust)
+    with spelled(PYTHON), named(hyperparameters) as given:
+        composed = compose(given, preset=preset, config_file=file, trust=trust)
         return start(composed, name=name, runs=Path(runs), hooks=hooks, callbacks=callbacks)
 
 
@@ -95,8 +95,8 @@ def run_trials(
     if "seed" in hyperparameters:
         raise UsageError(f"expected seeds alone, got seed={hyperparameters['seed']!r} too; drop it")
     file = None if config is None else Path(config)
-    with spelled(PYTHON):
-        composed = compose(named(hyperparameters), preset=preset, config_file=file, trust=trust)
+    with spelled(PYTHON), named(hyperparameters) as given:
+        composed = compose(given, preset=preset, config_file=file, trust=trust)
         numbers = parse_seeds(seeds) if isinstance(seeds, str) else seeds
         return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs, callbacks=callbacks)
 

@@ -55,7 +55,7 @@ def read_objectives(told: Any, count: int, signs: Sequence[float], *, who: str =
         size = len(row) if size is None and isinstance(row, Sequence) and not isinstance(row, str | bytes) else size
         if size != len(signs):
             raise UsageError(f"{wanted}, got {_what(row)} at place {place}; give a row of {len(signs)} numbers")
-        found[place] = [sign * _number(value, place, who) for sign, value in zip(signs, row, strict=True)]
+        found[place] = [sign * number(value, place, who) for sign, value in zip(signs, row, strict=True)]
     failed = ~(found > -np.inf).all(axis=1)
     found[failed] = np.nan
     return found
@@ -88,10 +88,10 @@ def read_scores(
         if told.dtype.kind not in "fiub" and told.dtype.kind != "O":
             raise UsageError(f"{wanted}, got an array of type {told.dtype}; give real numbers")
         if told.dtype.kind == "O":
-            told = np.array([_number(one, place, who) for place, one in enumerate(told.flat)]).reshape(told.shape)
+            told = np.array([number(one, place, who) for place, one in enumerate(told.flat)]).reshape(told.shape)
         values = told.astype(np.float64)
     elif isinstance(told, Sequence) and not isinstance(told, str | bytes):
-        values = np.array([_number(one, place, who) for place, one in enumerate(told)], dtype=np.float64)
+        values = np.array([number(one, place, who) for place, one in enumerate(told)], dtype=np.float64)
     else:
         raise UsageError(f"{wanted}, got {_what(told)}; give a list, an array or a tensor of {count:,} numbers")
     if values.shape == (count, 1):
@@ -103,8 +103,12 @@ def read_scores(
     return np.where(values == -np.inf, np.nan, values)
 
 
-def _number(value: Any, place: int, who: str) -> float:
-    """A single score."""
+def number(value: Any, place: int, who: str) -> float:
+    """A single score.
+
+    Raises:
+        UsageError: it is no number.
+    """
     many = isinstance(value, torch.Tensor | np.ndarray) and int(np.prod(value.shape)) != 1
     if many or value is None or isinstance(value, Mapping | str | bytes | Sequence | complex):
         raise UsageError(

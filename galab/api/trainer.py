@@ -11,6 +11,7 @@ from torch import nn
 
 from galab.api.evolution import ESOptimizer, Told
 from galab.api.population import Population
+from galab.api.scores import number
 from galab.errors import NoViableChildError
 
 logger = logging.getLogger("galab")
@@ -112,7 +113,7 @@ class Trainer:
         scores, errors = [], {}
         for place, member in enumerate(population.each()):
             try:
-                scores.append(float(self._fitness(member)))
+                scores.append(number(self._fitness(member), place, "member"))
             except Exception as error:  # whatever is wrong with one member, the others count
                 scores.append(float("nan"))
                 errors[place] = error

@@ -67,7 +67,8 @@ class Fields:
     )
     freeze: str | None = option(
         None, "Parameters that are not evolved, by name, such as 'features.*,head.bias'; those with "
-        "requires_grad=False never are.", group=PROBLEM, advanced=True,
+        "requires_grad=False never are. They keep what the constructor gave them, the same under every seed.",
+        group=PROBLEM, advanced=True,
     )
     origin: str | None = option(
         None, "Start from the parents of another run or checkpoint, as a new run.", group=PROBLEM,

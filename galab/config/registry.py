@@ -12,7 +12,8 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -45,9 +46,14 @@ class Registry:
         self._summaries = {name: row[1] for name, row in table.items() if not isinstance(row, str)}
         self._kept: dict[str, Any] = {}
 
-    def keep(self, reference: str, value: Any) -> None:
-        """Let this process use an object where its reference is asked for, without importing it again."""
+    @contextmanager
+    def keeping(self, reference: str, value: Any) -> Iterator[None]:
+        """Use an object where its reference is asked for, without importing it again, for a while."""
         self._kept[reference] = value
+        try:
+            yield
+        finally:
+            self._kept.pop(reference, None)
 
     def names(self) -> list[str]:
         """Every known name, built-in ones first, then those of installed plugins."""

@@ -173,12 +173,14 @@ def like_torchs_own(module: nn.Module) -> bool:
     Of uniform weights the largest and the spread are compared, of normal ones the spread, so that torch's own never
     count as others (eight standard errors).
     """
-    drawn = _drawn_laws(module)
+    drawn, zeros = _drawn_laws(module), _zeroed_by_torch(module)
     for parameter in evolved_parameters(module).values():
         law, scale = drawn.get(id(parameter), (GIVEN, 0.0))
         values = parameter.detach().double()
-        if law == GIVEN or not values.numel():
+        if law == GIVEN or not values.numel() or id(parameter) in zeros:
             continue
+        if values.numel() > 1 and bool((values == values.flatten()[0]).all()):
+            return False  # all alike, which no draw is
         if law == "uniform" and float(values.abs().max()) > scale * math.sqrt(3) * (1 + 1e-5):
             return False
         # The standard error of a standard deviation of n values: s sqrt((kurtosis - 1) / 4 n); 1.8 uniform, 3 normal.
@@ -191,8 +193,23 @@ def like_torchs_own(module: nn.Module) -> bool:
 
 def drawn_names(module: nn.Module) -> list[str]:
     """The evolved parameters of layers for which torch has a law."""
-    drawn = _drawn_laws(module)
-    return [name for name, parameter in evolved_parameters(module).items() if id(parameter) in drawn]
+    drawn, zeros = _drawn_laws(module), _zeroed_by_torch(module)
+    return [
+        name
+        for name, parameter in evolved_parameters(module).items()
+        if id(parameter) in drawn and id(parameter) not in zeros
+    ]
+
+
+def _zeroed_by_torch(module: nn.Module) -> set[int]:
+    """Parameters that torch itself sets to 0, wholly or in part: biases after attention, a table with a padding row."""
+    found: set[int] = set()
+    for layer in module.modules():
+        if isinstance(layer, nn.MultiheadAttention) and layer.out_proj.bias is not None:
+            found.add(id(layer.out_proj.bias))
+        if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
+            found.add(id(layer.weight))
+    return found
 
 
 def weights_in(module: nn.Module, state: Mapping[str, torch.Tensor]) -> NDArray[np.int32]:

@@ -81,6 +81,11 @@ def choose_evolved(module: nn.Module, freeze: str | None = None) -> None:
     _settle(module)
 
 
+def choose_evolved_like(module: nn.Module, other: nn.Module) -> None:
+    """Mark the parameters as evolved that are so in another module of the same kind."""
+    _mark(module, set(evolved_parameters(other)))
+
+
 def evolve_also(module: nn.Module, names: Iterable[str]) -> None:
     """Mark as evolved what a saved run evolved, beside what the module says of itself now.
 

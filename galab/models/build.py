@@ -30,6 +30,7 @@ def build_model(
     freeze: str | None = None,
     torch_seed: int = 0,
     examples: torch.Tensor | None = None,
+    check: bool = True,
 ) -> nn.Module:
     """The network behind a name (``mlp``) or a reference (``nets.py:Net``), in ``eval()``.
 
@@ -49,6 +50,7 @@ def build_model(
             :func:`galab.genome.parameters.choose_evolved`.
         torch_seed: of torch's generator, from which the constructor draws.
         examples: (B, ...) some inputs, to try it on.
+        check: whether to try that its answers repeat, see :func:`galab.models.check_network.prepare_network`.
 
     Raises:
         UsageError: the name is unknown, what is behind it does not fit, it takes no such arguments, or two passes
@@ -75,7 +77,7 @@ def build_model(
             raise UsageError(
                 f"model '{name}': expected its class to build, got {type(error).__name__}: {error}; correct it"
             ) from error
-        prepare_network(name, model, tuple(input_shape), outputs, freeze=freeze, examples=examples)
+        prepare_network(name, model, tuple(input_shape), outputs, freeze=freeze, examples=examples, check=check)
     return model
 
 

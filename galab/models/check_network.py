@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from galab.errors import UsageError
-from galab.genome.parameters import choose_evolved, make_runnable
+from galab.genome.parameters import choose_evolved, choose_evolved_like, evolved_parameters, make_runnable, runnable
 
 logger = logging.getLogger("galab")
 #: Examples in the trial batch.
@@ -25,6 +27,7 @@ def prepare_network(
     *,
     freeze: str | None = None,
     examples: Tensor | None = None,
+    check: bool = True,
 ) -> None:
     """Put a fresh module into ``eval()``, try it, and mark which of its parameters are evolved.
 
@@ -35,28 +38,60 @@ def prepare_network(
         outputs: number of outputs that the task needs.
         freeze: see :func:`galab.genome.parameters.choose_evolved`.
         examples: (B, ...) some inputs; random numbers when absent.
+        check: whether to try that its answers repeat; a saved run has been tried when it began.
 
     Raises:
         UsageError: it has the wrong shape, it is no function of its weights, its buffers and its inputs, or nothing in
             it can be evolved.
     """
-    _refuse_running_statistics(name, model.eval())
+    model.eval()
+    untouched, kept = _copied(model), _attributes(model)
+    _refuse_running_statistics(name, model, freeze)
     _probe(name, model, input_shape, outputs)
     choose_evolved(model, freeze)
     make_runnable(model)
+    if not check or type(model).__module__.partition(".")[0] == "galab":
+        return
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randn((_PROBE + 1, *input_shape), generator=generator) for _ in range(2)]
     if examples is not None and len(examples) > _PROBE:
         rows = [examples[: _PROBE + 1].cpu(), examples[-_PROBE - 1 :].cpu()]
-    _check_repeats(name, model, *rows)
+    try:
+        _check_repeats(name, model, *rows)
+        if untouched is not None:
+            _check_weights_count(name, model, untouched, rows[0])
+    except UsageError:
+        raise
+    except Exception:  # such as random numbers that are no tokens; a failure of members, if the data has them
+        return
+    hooked = _hooked(model)
+    new = sorted(
+        key for key, value in _attributes(model).items() if kept.get(key) is not value and key not in hooked
+    )
+    if new:
+        logger.warning(
+            "model '%s' keeps %s between calls: galab shows it members and examples in any order, so its answers must "
+            "not depend on that", name, ", ".join(f"'{key}'" for key in new),
+        )  # fmt: skip
 
 
-def _refuse_running_statistics(name: str, model: nn.Module) -> None:
+def _refuse_running_statistics(name: str, model: nn.Module, freeze: str | None) -> None:
+    """Refuse running statistics beside evolved weights; in a frozen layer they are constants like its weights."""
+    patterns = [part.strip() for part in (freeze or "").split(",") if part.strip()]
+    evolved = {
+        id(value)
+        for key, value in model.named_parameters()
+        if value.requires_grad and not any(fnmatchcase(key, pattern) for pattern in patterns)
+    }
     for path, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
+        if not (isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats):
+            continue
+        own = list(module.parameters(recurse=False))
+        if not own or any(id(value) in evolved for value in own):
             raise UsageError(
                 f"model '{name}': expected no running statistics (evolution never updates them), "
-                f"got {type(module).__name__} at '{path}'; use GroupNorm"
+                f"got {type(module).__name__} at '{path}'; use GroupNorm, or freeze a trained layer with its "
+                f"statistics (--freeze '{path}.*')"
             )
 
 
@@ -86,16 +121,11 @@ def _check_repeats(name: str, model: nn.Module, inputs: Tensor, others: Tensor) 
     Scores that repeat to the bit, on any worker and after a resume, need a forward that is a function of the weights,
     the buffers and the inputs. What is only kept on the module, such as its last activation, is named in a warning.
     """
-    buffers, attributes = {key: value.clone() for key, value in model.named_buffers()}, _attributes(model)
-    try:
-        first, second, _, fourth = (_answer(name, model, shown) for shown in (inputs, inputs, others, inputs))
-        part = _answer(name, model, inputs[:_PROBE])
-    except UsageError:
-        raise
-    except Exception:  # such as random numbers that are no tokens; a failure of members, if the data has them
-        return
+    before = {key: value.detach().clone() for key, value in _state(model).items()}
+    first, second, _, fourth = (_answer(name, model, shown) for shown in (inputs, inputs, others, inputs))
+    part = _answer(name, model, inputs[:_PROBE])
     for again in (second, fourth):
-        if not _alike(again, first):
+        if not _same_bits(again, first):
             raise UsageError(
                 f"model '{name}': expected a forward that answers the same inputs alike, got answers that differ by "
                 f"{float((again - first).abs().max()):.2g}: it draws random numbers or keeps state between calls; take "
@@ -106,18 +136,32 @@ def _check_repeats(name: str, model: nn.Module, inputs: Tensor, others: Tensor) 
             "model '%s' answers an example by the others beside it, as batch statistics do: its scores are those of "
             "the blocks in which examples are shown; GroupNorm and LayerNorm have none", name,
         )  # fmt: skip
-    for key, value in model.named_buffers():
-        if key not in buffers or not torch.equal(value, buffers[key]):
+    for key, value in _state(model).items():
+        if key not in before or not _same_bits(value, before[key]):
+            kind = "buffers" if key in dict(model.named_buffers()) else "parameters"
             raise UsageError(
-                f"model '{name}': expected a forward that leaves its buffers as they are, got another '{key}' "
+                f"model '{name}': expected a forward that leaves its {kind} as they are, got another '{key}' "
                 "afterwards; compute it from the inputs, or keep it as it was made"
             )
-    kept = sorted(key for key, value in _attributes(model).items() if attributes.get(key) is not value)
-    if kept:
-        logger.warning(
-            "model '%s' keeps %s between calls: galab shows it members and examples in any order, so its answers must "
-            "not depend on that", name, ", ".join(f"'{key}'" for key in kept),
-        )  # fmt: skip
+
+
+def _check_weights_count(name: str, model: nn.Module, untouched: nn.Module, inputs: Tensor) -> None:
+    """Refuse a network that answers by what it kept of other weights."""
+    choose_evolved_like(untouched, model)
+    make_runnable(untouched)
+    generator = torch.Generator().manual_seed(1)
+    other = {
+        key: (value + torch.randn(value.shape, generator=generator) * 0.1).to(value.dtype)
+        for key, value in evolved_parameters(model).items()
+    }
+    with torch.no_grad():
+        got = functional_call(model, other, (inputs.clone(),))
+        expected = functional_call(untouched, other, (inputs.clone(),))
+    if not _alike(got, expected):
+        raise UsageError(
+            f"model '{name}': expected a forward that computes with its present parameters, got answers of those that "
+            "it had at an earlier call; keep nothing that is made of parameters"
+        )
 
 
 def _answer(name: str, model: nn.Module, shown: Tensor) -> Tensor:
@@ -138,6 +182,35 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     finite = other[other.isfinite()]
     largest = float(finite.abs().max()) if finite.numel() else 0.0
     return torch.allclose(one, other, rtol=0.0, atol=tolerance * largest, equal_nan=True)
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    """Equal, where NaN equals NaN."""
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_buffers()), **dict(model.named_parameters())}
+
+
+def _copied(model: nn.Module) -> nn.Module | None:
+    """A copy of a module that was never called; None where it cannot be copied, or has no sizes yet."""
+    if any(isinstance(value, nn.parameter.UninitializedParameter) for value in model.parameters()):
+        return None
+    try:
+        return runnable(model)
+    except Exception:
+        return None
+
+
+def _hooked(model: nn.Module) -> set[str]:
+    """Attributes that a hook computes from parameters before each forward, as old ``weight_norm`` does."""
+    return {
+        f"{path}.{hook.name}".lstrip(".")
+        for path, part in model.named_modules()
+        for hook in part._forward_pre_hooks.values()
+        if isinstance(getattr(hook, "name", None), str)
+    }
 
 
 def _attributes(model: nn.Module) -> dict[str, Any]:

@@ -228,8 +228,9 @@ def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
 def _state_dict(saved: SavedRun, individual: Member) -> dict[str, torch.Tensor]:
     """What the network's own ``state_dict`` holds: tied parameters under both names, transient buffers not at all."""
     buffers = {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
-    frozen = {name: value.detach() for name, value in frozen_parameters(saved.module).items()} if saved.frozen else {}
-    values = {**buffers, **frozen, **saved.tensors(individual)}
+    values = {**buffers, **saved.tensors(individual)}
+    if set(saved.state["state_names"].values()) - values.keys():
+        values |= {name: value.detach() for name, value in frozen_parameters(saved.module).items()}
     # Clones, because safetensors refuses two names for one memory.
     return {key: values[name].clone() for key, name in saved.state["state_names"].items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler, default_collate
 
 from galab.errors import UsageError
 
@@ -42,7 +42,7 @@ def read_pair(data: Any, where: str) -> tuple[Tensor, Any]:
         UsageError: it is none of these.
     """
     if isinstance(data, DataLoader):
-        data = data.dataset
+        data = _whole(data, where)
     if isinstance(data, Dataset):
         data = _items(data, where)
     if not isinstance(data, tuple | list) or len(data) != 2:
@@ -57,6 +57,11 @@ def read_pair(data: Any, where: str) -> tuple[Tensor, Any]:
     targets = data[1]
     if not isinstance(targets, Tensor):
         targets = np.asarray(targets)
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if targets.ndim < 1 or len(inputs) != len(targets):
+        got = f"{len(inputs)} inputs and targets of shape {tuple(targets.shape)}"
+        raise UsageError(f"{where}: expected as many targets as inputs, got {got}; give one target per input")
     return (inputs.to(torch.float32) / scale).contiguous(), targets
 
 
@@ -86,6 +91,24 @@ def to_tensor(values: Any, expected: str) -> Tensor:
     return torch.from_numpy(array)
 
 
+def _whole(loader: DataLoader[Any], where: str) -> Dataset[Any]:
+    """The data set of a loader that shows all of it as it is, in whatever order.
+
+    Raises:
+        UsageError: it leaves examples out, or changes them.
+    """
+    plain = isinstance(loader.sampler, SequentialSampler | RandomSampler) and (
+        not isinstance(loader.sampler, RandomSampler) or len(loader.sampler) == len(loader.dataset)  # type: ignore[arg-type]
+    )
+    if not plain or loader.collate_fn is not default_collate:
+        what = "a sampler" if not plain else "a collate_fn"
+        raise UsageError(
+            f"{where}: expected a loader of a whole data set, got one with {what} of its own, whose data would be "
+            "another; give the data set itself, such as torch.utils.data.Subset(data, places)"
+        )
+    return loader.dataset
+
+
 def _items(data: Dataset[Any], where: str) -> tuple[Any, Any]:
     """All items of a data set, in order."""
     try:
@@ -106,6 +129,29 @@ def _stacked(values: Sequence[Any]) -> Any:
     return np.stack([np.asarray(value) for value in values])
 
 
+def same_scale(inputs: Mapping[str, Tensor], where: str, given: Mapping[str, Any]) -> None:
+    """Refuse 8-bit inputs in one split and others in another: the first are divided by 255.
+
+    Raises:
+        UsageError: they are mixed.
+    """
+    bits = {split: _is_bytes(data) for split, data in given.items() if split in inputs}
+    if len(set(bits.values()) - {None}) > 1:
+        some = " and ".join(split for split in bits if bits[split])
+        raise UsageError(
+            f"{where}: expected inputs of one type in all splits, got 8 bits, which are divided by 255, in {some} "
+            "alone; convert all"
+        )
+
+
+def _is_bytes(data: Any) -> bool | None:
+    """Whether inputs are of 8 bits; None where that is not seen without reading them."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        return None
+    kind = getattr(data[0], "dtype", None)
+    return None if kind is None else kind in (torch.uint8, np.uint8)
+
+
 def class_numbers(targets: Sequence[Any], classes: int | None, where: str) -> tuple[list[Tensor], tuple[Any, ...]]:
     """The targets of several splits as class numbers, and the names of the classes.
 
@@ -122,7 +168,7 @@ def class_numbers(targets: Sequence[Any], classes: int | None, where: str) -> tu
     """
     arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in targets]
     whole = all(part.dtype.kind in "iu" for part in arrays)
-    if classes is not None and all(part.dtype.kind in "iufb" for part in arrays):
+    if classes is not None and all(part.dtype.kind in "iuf" for part in arrays):
         return [_numbers(part) for part in arrays], tuple(range(classes))
     for part in arrays:
         if part.ndim != 1:
@@ -131,13 +177,22 @@ def class_numbers(targets: Sequence[Any], classes: int | None, where: str) -> tu
             raise UsageError(
                 f"{where}: expected labels, got {part.dtype}; give class numbers or texts, or use galab.Regression"
             )
-    found = np.unique(np.concatenate([part.astype(object) if not whole else part for part in arrays if part.size]))
-    if whole and len(found) and found[0] >= 0 and found[-1] < 2 * len(found):
+    labels = [label for part in arrays for label in part.tolist()]
+    try:
+        found = sorted(set(labels))
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in labels})
+        raise UsageError(f"{where}: expected labels of one kind, got {', '.join(kinds)}; make them all texts") from None
+    if any(label is None or label != label for label in found):
+        raise UsageError(f"{where}: expected a label for every example, got some that are missing; clean the data")
+    if classes is not None and len(found) > classes:
+        raise UsageError(f"{where}: expected {classes} classes, got labels of {len(found)}; correct classes")
+    if whole and found and found[0] == 0 and found[-1] < 2 * len(found):
         count = int(found[-1]) + 1 if classes is None else classes
         names: tuple[Any, ...] = tuple(range(count))
         numbers = [_numbers(part) for part in arrays]
     else:
-        names = tuple(value.item() if isinstance(value, np.generic) else value for value in found)
+        names = tuple(found)
         place = {name: number for number, name in enumerate(names)}
         numbers = [torch.tensor([place[label] for label in part.tolist()], dtype=torch.int64) for part in arrays]
     if len(names) < 2:

@@ -17,7 +17,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from galab.contracts import Examples
 from galab.errors import UsageError
-from galab.tasks.arrays import class_numbers, read_pair, shares
+from galab.tasks.arrays import class_numbers, read_pair, same_scale, shares
 
 #: Among fewer than one answer in so many, possible ties are looked at one by one.
 _RARE = 32
@@ -70,6 +70,7 @@ class Classification:
         self.name = name
         splits = {"train": train, "validation": validation, "test": test}
         pairs = {split: read_pair(data, f"task '{name}', {split}") for split, data in splits.items()}
+        same_scale({split: pair[0] for split, pair in pairs.items()}, f"task '{name}'", splits)
         numbers, self.labels = class_numbers([pair[1] for pair in pairs.values()], classes, f"task '{name}'")
         self.outputs = len(self.labels)
         found = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from galab.errors import UsageError
 from galab.tasks.arrays import read_csv
@@ -23,7 +23,7 @@ def csv(
         target: the column of targets; the last one when absent.
         kind: ``classification``, ``regression``, or ``auto``: regression where targets are numbers that are not all
             whole, or whole and more than 20 different ones.
-        standardize: whether each input column gets mean 0 and deviation 1, measured on the training part.
+        standardize: whether each input column gets mean 0 and deviation 1, over all rows.
 
     Raises:
         UsageError: the file or a value in it is not as described.
@@ -39,23 +39,15 @@ def csv(
     if kind == "classification" or (kind == "auto" and labels):
         whole = numbers is not None and np.equal(numbers, np.rint(numbers)).all()
         targets = numbers.astype(np.int64) if whole and numbers is not None else np.array(words)
-        made: Classification | Regression = Classification.split(name, (inputs, targets))
-    else:
-        made = Regression.split(name, (inputs, numbers))
-    if standardize:
-        mean, deviation = made.train.inputs.mean(0), made.train.inputs.std(0, correction=0)
-        deviation[deviation == 0] = 1.0
-        pairs: dict[str, Any] = {
-            split: ((getattr(made, split).inputs - mean) / deviation, getattr(made, split).targets)
-            for split in ("train", "validation", "test")
-        }
-        if isinstance(made, Classification):
-            names = made.labels
-            made = Classification(name=name, classes=made.outputs, **pairs)
-            made.labels = names
-        else:
-            made = Regression(name=name, **pairs)
-    return made
+        return Classification.split(name, (_standard(inputs) if standardize else inputs, targets))
+    return Regression.split(name, (_standard(inputs) if standardize else inputs, numbers))
+
+
+def _standard(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B, columns) each with mean 0 and deviation 1; a column of one value is 0."""
+    deviation = inputs.std(0)
+    scaled: NDArray[np.float64] = (inputs - inputs.mean(0)) / np.where(deviation == 0, 1.0, deviation)
+    return scaled
 
 
 #: So many different whole numbers are class numbers; more are measurements.

@@ -112,7 +112,10 @@ class Regression:
 def _numbers(pair: tuple[torch.Tensor, Any], name: str, split: str) -> Examples:
     """Inputs and (B, K) float32 targets, checked."""
     where = f"task '{name}', {split}"
-    targets = to_tensor(pair[1], f"{where}: expected targets that are numbers").to(torch.float32)
+    targets = to_tensor(pair[1], f"{where}: expected targets that are numbers")
+    if targets.is_complex():
+        raise UsageError(f"{where}: expected targets that are real numbers, got {targets.dtype}; give their parts")
+    targets = targets.to(torch.float32)
     targets = targets[:, None] if targets.ndim == 1 else targets
     if targets.ndim != 2 or not targets.isfinite().all():
         got = f"shape {tuple(targets.shape)}" if targets.ndim != 2 else "some that are NaN or infinite"

@@ -38,10 +38,12 @@ def own_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def network_and_task(config: RunConfig, shared: SharedByTrials | None = None) -> tuple[nn.Module, Task]:
-    """The task with its data, and a network that fits it."""
+def network_and_task(
+    config: RunConfig, shared: SharedByTrials | None = None, *, check: bool = True
+) -> tuple[nn.Module, Task]:
+    """The task with its data, and a network that fits it; ``check`` tries that its answers repeat."""
     task = task_of(config, shared)
-    return network_of(config, task.input_shape, task.outputs, examples=task.train.inputs), task
+    return network_of(config, task.input_shape, task.outputs, examples=task.train.inputs, check=check), task
 
 
 def task_of(config: RunConfig, shared: SharedByTrials | None = None) -> Task:
@@ -62,6 +64,7 @@ def network_of(
     *,
     torch_seed: int = 0,
     examples: torch.Tensor | None = None,
+    check: bool = True,
 ) -> nn.Module:
     """The network of a configuration.
 
@@ -71,6 +74,7 @@ def network_of(
         outputs: how many it has.
         torch_seed: of torch's generator, from which a constructor draws.
         examples: (B, ...) some inputs, to try it on.
+        check: whether to try that its answers repeat.
 
     Raises:
         UsageError: the network cannot be built, or does not answer.
@@ -78,7 +82,7 @@ def network_of(
     try:
         return build_model(
             config.model, tuple(input_shape), outputs, hidden_sizes(config.hidden), config.activation,
-            run_key=config.seed or 0, freeze=config.freeze, torch_seed=torch_seed, examples=examples,
+            run_key=config.seed or 0, freeze=config.freeze, torch_seed=torch_seed, examples=examples, check=check,
         )  # fmt: skip
     except BaseException as error:
         if isinstance(error, (Exception, KeyboardInterrupt)):
@@ -141,7 +145,7 @@ def profile_of(components: RunComponents) -> dict[str, Any]:
 
 def _built_again(config: RunConfig, task: Task, torch_seed: int) -> nn.Module:
     """The network once more, as its constructor makes it under another seed of torch's generator."""
-    return network_of(config, task.input_shape, task.outputs, torch_seed=torch_seed)
+    return network_of(config, task.input_shape, task.outputs, torch_seed=torch_seed, check=False)
 
 
 def _check_metrics(config: RunConfig, task: Task) -> None:

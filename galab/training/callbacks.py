@@ -72,6 +72,8 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+        if not isinstance(callbacks, list | tuple):
+            raise UsageError(f"expected callbacks as a list, got {callbacks!r:.80}; put it into brackets")
         for one in callbacks:
             if not callable(one) and not any(callable(getattr(one, name, None)) for name in _METHODS):
                 raise UsageError(
@@ -94,12 +96,15 @@ class Callbacks:
                 continue
             try:
                 answer = function(view)
-            except Exception as error:
+            except KeyboardInterrupt:
+                self.failed, self.stopped = True, f"interrupted in callback {called(one)}"
+                continue
+            except BaseException as error:  # a callback that exits must not take the run along
                 logger.exception("callback %s raised; the run is saved and stops", called(one))
                 self.failed = True
                 self.stopped = f"callback {called(one)} raised {type(error).__name__}: {error}"
                 continue
-            if answer is True or (isinstance(answer, np.bool_) and bool(answer)):
+            if answer is not None and not isinstance(answer, str) and bool(answer):
                 self.stopped = f"stopped by callback {called(one)}"
 
 

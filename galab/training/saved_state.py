@@ -149,7 +149,7 @@ class SavedState:
         """The network as its constructor makes it, with the run's buffers."""
         trust_rules.check(self.config, trust=self.trust, names=["model"])
         fits = self.state["task"]
-        module = network_of(self.config, tuple(fits["input_shape"]), fits["outputs"])
+        module = network_of(self.config, tuple(fits["input_shape"]), fits["outputs"], check=False)
         evolve_also(module, self.layout.names)
         fit_network(module, self.layout, self.state["buffers"], str(self.path))
         return module

@@ -14,6 +14,7 @@ from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 from galab.genome.initial import Founders, founders_fixed
+from galab.genome.parameters import evolve_also, set_frozen
 from galab.storage import checkpoints, pickle_format
 from galab.storage.lineage import LineageFile
 from galab.storage.log import cut_log, read_log
@@ -40,7 +41,9 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     if config.init is not None:
         raise UsageError(f"expected --from or --init, got both ('{config.origin}', '{config.init}'); drop one of them")
     origin = SavedState.open(Path(config.origin))
+    evolve_also(module, origin.layout.names)
     fit_network(module, origin.layout, origin.state["buffers"], config.origin)
+    set_frozen(module, origin.frozen, config.origin)
     assert config.seed is not None
     clones = kind_of(config.strategy).breeds and config.founders == "clones"
     if clones and len(origin.state["weights"]) > 1:

@@ -171,6 +171,7 @@ def start_steps(
 ) -> RunSteps:
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config = varied(config, {"strategy": config.strategy})  # whose kind its class decides, where it is the user's own
+    Callbacks(callbacks)  # refused here, before anything is written
     config, law = resolve_distribution(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)
@@ -314,7 +315,8 @@ def _run_session(
     stop, shown = StopRules.of(config), Callbacks(callbacks)
     if config.patience is not None and state is not None:
         for line in read_log(folder.log_path):
-            stop.reported(line["generation"], line if "champion" in line else {})
+            if "champion" in line:
+                stop.reported(line["generation"], line)
     with ExitStack() as stack:
         if not locked:
             stack.enter_context(folder.lock())

@@ -33,6 +33,8 @@ class StopRules:
     interrupted: threading.Event = field(default_factory=threading.Event)
     #: The best champion so far on validation data, higher is better, and its generation.
     _best: tuple[float, int] | None = None
+    #: The last generation whose champion was looked at.
+    _reported: int = -1
 
     @classmethod
     def of(cls, config: RunConfig) -> StopRules:
@@ -55,7 +57,8 @@ class StopRules:
             return f"{self.seconds:g} seconds spent"
         if self.target is not None and accuracy is not None and accuracy >= self.target:
             return f"validation accuracy {accuracy:.4f} reached the target {self.target:g}"
-        if self.patience is not None and self._best is not None and generation - self._best[1] >= self.patience:
+        looked = generation == self._reported
+        if self.patience is not None and self._best and looked and generation - self._best[1] >= self.patience:
             return f"no better champion since generation {self._best[1]}, for {self.patience} generations"
         return None
 
@@ -66,6 +69,7 @@ class StopRules:
             generation: that it was found in.
             metrics: ``validation_...`` of it; a line of the log has them too.
         """
+        self._reported = generation
         value = metrics.get("validation_accuracy")
         if value is None and (loss := metrics.get("validation_loss")) is not None:
             value = -loss

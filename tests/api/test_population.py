@@ -108,3 +108,15 @@ def test_what_cannot_be_run_at_once_is_one_sentence(function: Any, kind: type[Ex
     with pytest.raises(kind, match=said) as error:
         asked(Told(function)).outputs(torch.zeros(3, 3))
     assert "\n" not in str(error.value)
+
+
+def test_what_is_done_to_one_member_does_not_reach_the_next() -> None:
+    module = Told(lambda m, x: m.linear(x))
+    module.fixed = nn.Parameter(torch.ones(2), requires_grad=False)
+    seen = []
+    for member in asked(module).each():
+        seen.append((float(member.calls), float(member.fixed[0]), member.training))
+        member.train()
+        member.calls += 1
+        member.fixed.data += 1
+    assert seen == [(0.0, 1.0, False)] * 10

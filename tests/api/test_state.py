@@ -134,3 +134,23 @@ def test_states_come_back_to_the_bit() -> None:
     assert back["number"] == float(np.float32(0.1))
     empty = restored(portable({"rows": rows[:0]}))["rows"]
     assert (len(empty), empty.dtype) == (0, dtype)
+
+
+def test_another_frozen_base_is_another_search() -> None:
+    made, other = played(strategy(), 1), network()
+    with torch.no_grad():
+        other[0].weight.add_(1)
+    with pytest.raises(UsageError, match="expected the state of an ESOptimizer with frozen_sha256="):
+        ESOptimizer(other, population_size=8, sigma=0.1, optimizer="adam", seed=1).load_state_dict(made.state_dict())
+    for part in ({}, {"centre": {}}, {"strategy": {}}):
+        with pytest.raises(UsageError, match="expected what state_dict.. of an ESOptimizer gave"):
+            strategy().load_state_dict(part)
+    with pytest.raises(UsageError, match="expected what state_dict.. of a Search gave"):
+        search().load_state_dict({})
+
+
+def test_a_search_of_several_objectives_is_pickled_too() -> None:
+    made = search(direction=("maximize", "minimize"), selection="nsga2")
+    made.tell([(fitness(module), float(place)) for place, module in enumerate(made.ask())])
+    other = pickle.loads(pickle.dumps(made))
+    assert [told for _, told in other.front()] == [told for _, told in made.front()]

@@ -69,9 +69,9 @@ def test_members_that_raise_are_failures_and_their_reason_is_told_once(caplog: p
 def test_where_all_raise_the_error_is_named_and_the_model_stays() -> None:
     model = nn.Linear(4, 2)
     before = model.weight.clone()
-    with pytest.raises(NoViableChildError, match="every one of 32 members, first TypeError: .*NoneType") as caught:
+    with pytest.raises(NoViableChildError, match="every one of 32 members, first UsageError: .* got None") as caught:
         Trainer(model, lambda model: None, **OPTIONS).train(3)
-    assert isinstance(caught.value.__cause__, TypeError)
+    assert isinstance(caught.value.__cause__, UsageError)
     assert torch.equal(model.weight, before)
 
 

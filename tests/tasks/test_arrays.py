@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, SubsetRandomSampler, TensorDataset
 
 import galab
 from galab import Classification, Regression
@@ -67,10 +67,42 @@ def test_the_same_data_is_the_same_task(name: str) -> None:
 
 
 def test_images_of_8_bits_are_shares_of_255_and_other_whole_numbers_stay() -> None:
+    def shown(inputs: np.ndarray[Any, Any]) -> torch.Tensor:
+        pair = (inputs, NUMBERS)
+        return Classification(name="mine", train=pair, validation=pair, test=pair).train.inputs
+
     bytes_ = np.arange(48, dtype=np.uint8).reshape(12, 4) * 5
-    assert torch.equal(task((bytes_, NUMBERS)).train.inputs, torch.from_numpy(bytes_.astype(np.float32)) / 255)
-    assert torch.equal(task((bytes_.astype(np.int32), NUMBERS)).train.inputs, torch.from_numpy(bytes_).float())
-    assert task((bytes_ > 100, NUMBERS)).train.inputs.unique().tolist() == [0.0, 1.0]
+    assert torch.equal(shown(bytes_), torch.from_numpy(bytes_.astype(np.float32)) / 255)
+    assert torch.equal(shown(bytes_.astype(np.int32)), torch.from_numpy(bytes_).float())
+    assert shown(bytes_ > 100).unique().tolist() == [0.0, 1.0]
+    with pytest.raises(UsageError, match="got 8 bits, which are divided by 255, in train alone; convert all"):
+        task((bytes_, NUMBERS))
+
+
+def test_a_loader_that_shows_other_data_is_refused() -> None:
+    part = DataLoader(Pairs(), sampler=SubsetRandomSampler(range(8)))
+    with pytest.raises(UsageError, match="expected a loader of a whole data set, got one with a sampler of its own"):
+        task(part)
+    changed = DataLoader(Pairs(), collate_fn=lambda items: items)
+    with pytest.raises(UsageError, match="got one with a collate_fn of its own, whose data would be another"):
+        task(changed)
+    assert len(task(Subset(Pairs(), range(8))).train) == 8
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Classification.split("t", (INPUTS, NUMBERS[:9])), "expected as many targets as inputs, got 12 inputs"),
+        (lambda: Regression.split("t", (INPUTS, INPUTS[:9])), "expected as many targets as inputs, got 12 inputs"),
+        (lambda: Regression.split("t", (INPUTS, INPUTS + 1j)), "expected targets that are real numbers"),
+        (lambda: task((INPUTS, ["a", "b", None] * 4)), "expected labels of one kind, got NoneType, int, str"),
+        (lambda: task((INPUTS, ["a", "b", "c"] * 4), classes=2, validation=(INPUTS, ["a"] * 12),
+                      test=(INPUTS, ["a"] * 12)), "expected 2 classes, got labels of 3; correct classes"),
+    ],
+)  # fmt: skip
+def test_data_that_does_not_fit_is_one_sentence(make: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +110,7 @@ def test_images_of_8_bits_are_shares_of_255_and_other_whole_numbers_stay() -> No
     [
         (["cat", "dog", "ant"], ("ant", "cat", "dog")),
         ([5, -1, 700], (-1, 5, 700)),
-        ([1, 2, 3], (0, 1, 2, 3)),
+        ([1, 2, 3], (1, 2, 3)),
         ([True, False, True], (False, True)),
     ],
 )
@@ -159,7 +191,8 @@ def test_a_table_is_a_task(tmp_path: Path) -> None:
     assert (made.labels, made.input_shape, len(made.train) + len(made.validation) + len(made.test)) == (
         ("ant", "bee"), (2,), 40,
     )  # fmt: skip
-    torch.testing.assert_close(made.train.inputs.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+    everything = torch.cat([part.inputs for part in (made.train, made.validation, made.test)])
+    torch.testing.assert_close(everything.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
     raw = load_task(f"csv(file={file}, standardize=False)")
     assert {float(value) for value in raw.train.inputs[:, 1]} == {50.0, 60.0}
     semicolons = written(tmp_path / "measured.csv", "a;b\n" + "".join(f"{i / 7};{i / 3}\n" for i in range(30)))

@@ -99,6 +99,33 @@ def test_what_it_raises_stops_the_run_as_ctrl_c_does_with_its_traceback(tmp_path
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit()], ids=lambda e: type(e).__name__)
+def test_one_that_exits_loses_nothing(error: BaseException, tmp_path: Path) -> None:
+    def leaving(view: RunView) -> None:
+        if view.generation == 3:
+            raise error
+
+    result = galab.run(runs=tmp_path, name="left", callbacks=[leaving], **SMALL)
+    assert (result.generation, result.interrupted) == (3, True)
+    galab.resume(tmp_path / "left", generations=5)
+    galab.run(runs=tmp_path, name="whole", **SMALL)
+    assert outcome(tmp_path / "left") == outcome(tmp_path / "whole")
+
+
+def test_wrong_callbacks_leave_no_folder_and_a_true_number_stops(tmp_path: Path) -> None:
+    for wrong in ([3], len):
+        with pytest.raises(UsageError, match="expected (a callback|callbacks)"):
+            galab.run(runs=tmp_path, name="bad", callbacks=wrong, **SMALL)  # type: ignore[arg-type]
+    assert not (tmp_path / "bad").exists()
+    assert galab.run(runs=tmp_path, name="a", callbacks=[lambda view: np.bool_(True)], **SMALL).generation == 1
+
+
+def test_patience_is_as_fine_as_reports(tmp_path: Path) -> None:
+    values = SMALL | {"generations": 60, "patience": 5, "report_every": 10, "sigma": 0.001}
+    result = galab.run(runs=tmp_path, name="a", **values)
+    assert result.generation % 10 == 0
+
+
 def test_trials_show_themselves_each(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
     values = {name: value for name, value in SMALL.items() if name != "seed"}

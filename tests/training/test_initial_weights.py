@@ -16,7 +16,7 @@ from torch import nn
 import galab
 from galab.config.run_config import RunConfig
 from galab.errors import CheckpointError, UsageError
-from galab.genome.initial import founders_of
+from galab.genome.initial import founders_of, like_torchs_own
 from galab.saved_runs.export import export, network_of_genome
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import conclusion, verify
@@ -212,3 +212,23 @@ def test_a_saved_run_that_evolved_what_is_frozen_now_goes_on_as_it_was(write: An
     write(FROZEN)
     resume(folder, {"generations": 7}, trust=True)
     assert len(newest_state(folder)["layout"]["names"]) == 4
+
+
+def test_a_run_that_starts_from_another_keeps_its_frozen_weights(write: Any, evolve: Any, tmp_path: Path) -> None:
+    reference = write(FROZEN)
+    trained = of(reference)
+    with torch.no_grad():
+        trained.base.weight.fill_(0.25)
+    torch.save(trained.state_dict(), tmp_path / "trained.pt")
+    first = evolve("origin", model=reference, hidden=None, init=str(tmp_path / "trained.pt"))
+    second = evolve("next", model=reference, hidden=None, origin=str(first))
+    assert (galab.load(second).base.weight == 0.25).all()
+
+
+@pytest.mark.parametrize("kind", [nn.MultiheadAttention, nn.TransformerEncoderLayer])
+def test_torchs_own_zeros_are_no_weights_of_ones_own(kind: Any) -> None:
+    assert like_torchs_own(kind(16, 2))
+    assert like_torchs_own(nn.Embedding(2, 512, padding_idx=0))
+    zeroed = nn.Linear(4, 2)
+    nn.init.zeros_(zeroed.weight)
+    assert not like_torchs_own(zeroed)

@@ -319,7 +319,7 @@ def groups_in(path: Path) -> list[tuple[RunConfig, Path]]:
 
 
 def _network_size(config: RunConfig, shared: SharedByTrials) -> int:
-    module, _ = network_and_task(config, shared)
+    module, _ = network_and_task(config, shared, check=False)
     return sum(parameter.numel() for parameter in evolved_parameters(module).values())
 
 
