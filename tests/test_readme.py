@@ -32,7 +32,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_snippet_is_run_here() -> None:
-    known = ("def moons", "ESOptimizer", "class Doubting", "galab.run(", "galab.Search(")
+    known = ("def moons", "ESOptimizer", "class Doubting", "galab.run(", "galab.Search(", "galab.minimize")
     assert [code for code in SNIPPETS if sum(words in code for words in known) != 1] == []
 
 
@@ -48,6 +48,12 @@ def test_the_search_finds_its_target(capsys: pytest.CaptureFixture[str]) -> None
     exec(snippet("galab.Search("), {})
     numbers = re.findall(r"\d\.\d+", capsys.readouterr().out)
     assert [round(float(number), 2) for number in numbers] == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.slow
+def test_a_minimum_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    exec("import galab\n" + snippet("galab.minimize"), {})
+    assert capsys.readouterr().out.count("3.") >= 8
 
 
 def test_a_task_and_a_network_are_files_of_that_kind() -> None:

@@ -1,4 +1,4 @@
-"""What a forward may do and what not, beyond the kinds of ``module_kinds.py``."""
+"""What a forward may do and what not, beyond the kinds of ``tests/support/module_kinds.py``."""
 
 from __future__ import annotations
 
