@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galab.cli.main import main
+from galab.cli.output import echo
 from galab.cli.trials import Summary
 from galab.errors import UsageError
 
@@ -108,19 +109,19 @@ def _answer(
     from galab.analysis.questions.trials import home
 
     found = answer(question, reads, generations)
-    click.echo(sentence(found))
+    echo(sentence(found))
     numbers = numbers_of_trials(question.numbers, found.reads) if question.numbers else {}
     if numbers:
-        click.echo(numbers_sentence(numbers))
+        echo(numbers_sentence(numbers))
     if not draw:
         return
     files = write(found, output or home(question, runs) / f"{question.name}.png", numbers)
-    click.echo(f"on {data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
+    echo(f"on {data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
 
 
 def _interrupted(trials: Trials) -> int:
     done = sum(one.state == "finished" for one in trials.trials)
-    click.echo(
+    echo(
         f"interrupted with {done} of {len(trials.trials)} trials finished; the same command goes on from here", err=True
     )
     return 130
