@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
+from typing import Any
+
+#: What a terminal obeys instead of showing it, or what changes the order of the letters around it: control characters
+#: of ASCII and of ISO 8859-1, marks of direction, and halves of a letter, which cannot be written at all.
+_HIDDEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_IN_LINES = re.compile(f"[{_HIDDEN}]|\r(?!\n)")
+_IN_A_LINE = re.compile(f"[{_HIDDEN}\n\r\t]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""A text with its control characters spelt out, such as ``\u001b``, which is how JSON spells them too.
+
+    Args:
+        text: out of a file that anybody may have written.
+        lines: leave tabs and the ends of lines as they are.
+    """
+    return (_IN_LINES if lines else _IN_A_LINE).sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def printable_data(value: Any) -> Any:
+    """Plain data whose texts, names of fields too, are :func:`printable` in one line."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable_data(name): printable_data(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_data(item) for item in value]
+    return value
 
 
 class GalabError(Exception):
-    """Something outside the program is wrong: a file, the network, a run. The CLI prints it and exits with 1."""
+    """Something outside the program is wrong: a file, the network, a run. The CLI prints it and exits with 1.
+
+    The message is one line, whatever the file or the library says that it quotes.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(" ".join(super().__str__().splitlines()))
 
 
 class UsageError(GalabError):

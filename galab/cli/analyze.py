@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from galab.cli.options import trust_option
-from galab.cli.output import told_if_interrupted
+from galab.cli.output import echo, told_if_interrupted
 from galab.config.registry import ANALYSES
-from galab.errors import closest
+from galab.errors import closest, printable
 
 if TYPE_CHECKING:
     from galab.analysis.base import Analysis, Option, Progress
@@ -70,8 +70,8 @@ def _command(name: str) -> click.Command:
             report_progress("drawing", 0.95)
             written = f"some of the files '{stem}.*' may be missing or of an earlier time; the same command makes them"
             files = write_analysis(found, stem)
-        click.echo(found.sentence)
-        click.echo(f"wrote {', '.join(map(str, files))}", err=True)
+        echo(found.sentence)
+        echo(f"wrote {', '.join(map(str, files))}", err=True)
 
     params: list[click.Parameter] = [
         click.Argument(["path"], metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -115,7 +115,7 @@ def progress(name: str, *, quiet: bool) -> Iterator[Progress]:
         return
     with Live(Text(f"{name} ..."), console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
         began = time.monotonic()
-        yield lambda what, share: live.update(Text(_standing(name, what, share, time.monotonic() - began)))
+        yield lambda what, share: live.update(Text(printable(_standing(name, what, share, time.monotonic() - began))))
 
 
 def _standing(name: str, what: str, share: float, seconds: float) -> str:
@@ -153,4 +153,4 @@ def report(path: Path, analyses: str | None, doctor: float, output: Path | None,
     with told_if_interrupted(lambda: written), progress("report", quiet=quiet) as report_progress:
         file = write(path, report_progress, analyses=names, doctor=doctor, output=output, trust=trust)
     if file.is_file():
-        click.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB); open it with a browser")
+        echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB); open it with a browser")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.options import GroupedCommand, beginning_options, config_options, format_option, given, trust_option
-from galab.cli.output import command, emit, program
+from galab.cli.output import command, echo, emit, program
 from galab.config import flag
 from galab.errors import UsageError
 from galab.storage.files import json_text
@@ -95,7 +95,7 @@ def bench(
         if tune and found.changes:
             write_file(output, config, found, f"{_verdict(found)}; measured by galab bench on {_where()}.")
         said = _command(found, typed, preset, config_file, output if tune else None)
-    click.echo(said, err=style != "table")
+    echo(said, err=style != "table")
 
 
 def _check_run(path: Path, tune: bool) -> None:
@@ -143,7 +143,7 @@ def _command(
 
 def _print(found: TuningResult, data: str) -> None:
     evaluations = found.rows[0].timing.evaluations
-    click.echo(f"{data}; {evaluations:,.0f} evaluations a generation, without its log, reports and checkpoints")
+    echo(f"{data}; {evaluations:,.0f} evaluations a generation, without its log, reports and checkpoints")
     emit([_cells(row, found) for row in found.rows], "table")
     lines = [
         "Medians; x default compares rounds in which both took turns, and the times of the others are the default's "
@@ -156,7 +156,7 @@ def _print(found: TuningResult, data: str) -> None:
         _verdict(found),
     ]
     for line in lines:
-        click.echo(textwrap.fill(line, _WIDTH))
+        echo(textwrap.fill(line, _WIDTH))
 
 
 def _cells(row: SettingResult, found: TuningResult) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _emit(found: TuningResult, style: str) -> None:
         emit(rows, style)
     else:
         content = {"rows": rows, "best": found.changes, "notes": found.notes, "verdict": _verdict(found)}
-        click.echo(json_text(content, indent=2))
+        echo(json_text(content, indent=2))
 
 
 def _where() -> str:
@@ -237,7 +237,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
     def plain(sentence: str) -> None:
         if not quiet and time.monotonic() - said[0] >= _PLAIN_SECONDS:
             said[0] = time.monotonic()
-            click.echo(f"{time.monotonic() - began:.0f} s: {sentence}", err=True)
+            echo(f"{time.monotonic() - began:.0f} s: {sentence}", err=True)
 
     if quiet or not sys.stderr.isatty():
         yield plain

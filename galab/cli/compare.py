@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from galab.cli.options import format_option
-from galab.cli.output import command, emit, text, told_if_interrupted
+from galab.cli.output import command, echo, emit, text, told_if_interrupted
 from galab.errors import UsageError
 from galab.storage.files import json_text, output_place
 
@@ -66,9 +66,9 @@ def compare(
         with told_if_interrupted(lambda: f"'{image}' was written, and '{tensorboard}' is not whole"):
             content["tensorboard"] = [str(folder) for folder in write_tensorboard(found, groups, tensorboard)]
     for path in found.left_out:
-        click.echo(f"left out: {path} has not measured {metric} yet", err=True)
+        echo(f"left out: {path} has not measured {metric} yet", err=True)
     if style == "json":
-        click.echo(json_text(content, indent=2))
+        echo(json_text(content, indent=2))
     elif style == "csv":
         emit(_csv_rows(content), style)
     else:
@@ -103,38 +103,38 @@ def _print(content: dict[str, Any], board: Path | None) -> None:
     from galab.analysis.report.compare import number
 
     axis = content["axis"]
-    click.echo(f"{content['metric']}, measured on {content['measured_on']} of {content['data']}")
+    echo(f"{content['metric']}, measured on {content['measured_on']} of {content['data']}")
     unit = f" ({content['unit']})" if axis == "evaluations" else ""
-    click.echo(f"medians over runs at equal {_UNITS[axis]}{unit}; in brackets bootstrap 95 % intervals")
+    echo(f"medians over runs at equal {_UNITS[axis]}{unit}; in brackets bootstrap 95 % intervals")
     if any(row["p"] is not None for table in content["budgets"] for row in table["groups"]):
-        click.echo(
+        echo(
             "A: probability that a run of the best group is better than one of this group, ties half; 0.5 is no "
             "difference"
         )
     for table in content["budgets"]:
         _print_table(table, f"at {number(table[axis])} {axis}", text)
         for name, count in table["without_value"].items():
-            click.echo(f"{count} of the runs in {name} had ended or had measured nothing there")
+            echo(f"{count} of the runs in {name} had ended or had measured nothing there")
     for table in content["targets"]:
         _print_table(table, f"{axis} to {content['metric']} {table['level']:g}", number, never="never")
         if table["watched"] is not None:
             late = f"; {table['beyond']} that came later count as never" if table["beyond"] else ""
-            click.echo(
+            echo(
                 f"never: not within {number(table['watched'])} {axis}, where {table['shortest']} ended without "
                 f"reaching it{late}"
             )
-    click.echo(f"\nfigure: {content['figure']}")
+    echo(f"\nfigure: {content['figure']}")
     if board is not None:
         words = command("tensorboard", "--logdir", board)
-        click.echo(f"groups for TensorBoard: {words}  (Custom Scalars has the bands)")
+        echo(f"groups for TensorBoard: {words}  (Custom Scalars has the bands)")
 
 
 def _print_table(table: dict[str, Any], title: str, say: Say, never: str = "-") -> None:
     rows = table["groups"]
     tested = any(one["p"] is not None for one in rows)
-    click.echo(f"\n{title}")
+    echo(f"\n{title}")
     emit([_cells(row, say, never, tested=tested) for row in rows], "table")
-    click.echo(_test_sentence(table))
+    echo(_test_sentence(table))
 
 
 def _cells(row: dict[str, Any], say: Say, never: str, *, tested: bool) -> dict[str, Any]:

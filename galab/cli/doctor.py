@@ -27,7 +27,7 @@ from galab.cli.options import (
     strategies_of,
     trust_option,
 )
-from galab.cli.output import emit
+from galab.cli.output import echo, emit
 from galab.config import flag
 from galab.config.fields import FIELDS
 from galab.config.registry import MODELS, TASKS, Registry
@@ -82,7 +82,7 @@ def options(group: str | None, style: str) -> None:
                     if item.metadata["group"] == heading
                 ]
             )
-    click.echo(formatter.getvalue().rstrip("\n"))
+    echo(formatter.getvalue().rstrip("\n"))
 
 
 def _row_of(item: dataclasses.Field[Any]) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def evolution(
     config = compose(given(flags), preset=preset, config_file=config_file, trust=trust, evolution=True)
     content = findings_json(measure_estimate(config, budget=budget))
     if style == "json":
-        click.echo(json_text(content, indent=2))
+        echo(json_text(content, indent=2))
     elif style == "csv":
         emit(content["sigmas"]["tried"], style)
     else:
@@ -238,17 +238,17 @@ def _print(content: dict[str, Any]) -> None:
         f"{content['data']}: {content['strategy']}, population {content['population']:,}, pairs {content['pairs']}"
         f"{rank}, {content['parameters']:,} weights, fitness {content['fitness']}"
     )
-    click.echo(textwrap.fill(head, _WIDTH))
+    echo(textwrap.fill(head, _WIDTH))
     sigmas = content["sigmas"]
     title = f"{sigmas['pairs']} pairs at each sigma"
     if any(row["cosine"] is not None for row in sigmas["tried"]):
         title += f", cosine with the true gradient; {sigmas['cosine_predicted']:.3f} is predicted"
-    click.echo(f"\n{title}")
+    echo(f"\n{title}")
     emit([_cells(row) for row in sigmas["tried"]], "table")
     for one in content["advice"]:
         mark = " " if one["good"] else "!"
         text = textwrap.wrap(one["say"], _WIDTH - _INDENT - 2)
-        click.echo(f"{mark} {one['about']:<{_INDENT}}" + f"\n{'':{_INDENT + 2}}".join(text))
+        echo(f"{mark} {one['about']:<{_INDENT}}" + f"\n{'':{_INDENT + 2}}".join(text))
 
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from galab.cli.options import format_option, runs_option, trust_option
-from galab.cli.output import best_name, emit, emit_one, text
+from galab.cli.output import best_name, echo, emit, emit_one, text
 from galab.cli.trials import show_trials
 from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of, label_of
-from galab.errors import GalabError
+from galab.errors import GalabError, printable_data
 from galab.storage.files import json_text, output_place
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def show(path: Path, full: bool, style: str) -> None:
     else:
         content["seed_chain"] = _chain(saved)
     if style == "json":
-        click.echo(json_text(content, indent=2))
+        echo(json_text(content, indent=2))
         return
-    _print(content, log, full)
+    _print(printable_data(content), printable_data(log), full)
 
 
 def _started_with(saved: SavedRun) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def _row(folder: RunFolder, runs: Path) -> dict[str, Any]:
     try:
         return summary(folder) | {"run": name}
     except GalabError as error:
-        click.echo(f"{folder.path}: {error}", err=True)
+        echo(f"{folder.path}: {error}", err=True)
         return dict.fromkeys(_COLUMNS) | {"run": name, "state": "damaged"}
 
 
@@ -130,7 +131,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
     """One line about a run."""
     from galab.storage.log import last_line
 
-    values = folder.read_config().get("hyperparameters", {})
+    values = folder.read_config().get("hyperparameters") or {}
     status = folder.read_status() or {}
     state = status.get("state", "new")
     if state == "running" and not folder.in_use():
@@ -165,14 +166,16 @@ def _score_log(saved: SavedRun) -> dict[str, int]:
 
 
 def _chain(saved: Any) -> list[dict[str, Any]]:
-    """The champion's births, oldest first; empty for a lone checkpoint."""
+    """The champion's births, oldest first; empty for a lone checkpoint, and where the lineage is damaged."""
     from galab.errors import CheckpointError
     from galab.genome.step_sizes import sigma
     from galab.saved_runs.export import chain_of
 
     try:
         births = chain_of(saved)
-    except CheckpointError:
+    except CheckpointError as error:
+        if saved.folder is not None:
+            echo(f"galab: {error}", err=True)
         return []
     one = saved.config.granularity == "global"  # else the step sizes of a child are decoded with its weights
     return [
@@ -190,45 +193,46 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     from galab.training.compose import choices_of
 
     totals, strategy = content["totals"], content["hyperparameters"]["strategy"]
-    click.echo(f"{content['run']}: {content['task']['description']}")
+    echo(f"{content['run']}: {content['task']['description']}")
     kind = kind_of(strategy)
-    click.echo(
+    echo(
         f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({kind.evaluations}), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
     if kind.gradients:
-        click.echo(f"{strategy} is a baseline that uses gradients: each generation is one step along one")
-    click.echo("\nhyperparameters (* differs from the default)")
+        echo(f"{strategy} is a baseline that uses gradients: each generation is one step along one")
+    echo("\nhyperparameters (* differs from the default)")
     values = content["hyperparameters"]
     for one in choices_of(values):
         shown = one.value if isinstance(one.value, int) else text(one.value)
-        click.echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}{_before(one.name, content)}")
+        echo(f"  {'*' if one.own else ' '} {one.name:<16} {shown}{_before(one.name, content)}")
     for name in content["started_with"]:
         if values[name] is None:
-            click.echo(f"    {name:<16} -{_before(name, content)}")
+            echo(f"    {name:<16} -{_before(name, content)}")
     if log:
-        click.echo("\ncurves")
+        echo("\ncurves")
         for name in _CURVES:
-            series = [line[name] for line in log if line.get(name) is not None]
+            series = [line[name] for line in log if _is_number(line.get(name))]
             if series:
-                click.echo(f"  {name:<25} {sparkline(series)}  {text(series[0])} -> {text(series[-1])}")
-    said = [f"  generation {line['generation']}: {sentence}" for line in log for sentence in line.get("warnings", ())]
+                echo(f"  {name:<25} {sparkline(series)}  {text(series[0])} -> {text(series[-1])}")
+    warned = [(line["generation"], sentence) for line in log for sentence in _list(line.get("warnings"))]
+    said = [f"  generation {generation}: {sentence}" for generation, sentence in warned]
     if said:
-        click.echo("\n".join(["\nwarnings", *said]))
+        echo("\n".join(["\nwarnings", *said]))
     if content["status"].get("output"):
-        click.echo(f"\noutput: {content['status']['output']}")
+        echo(f"\noutput: {content['status']['output']}")
     champion = content["champion"]
     found = ", ".join(f"{name} {text(value)}" for name, value in champion["metrics"].items())
     if "score_log" in content:
         log_size = content["score_log"]
-        click.echo(f"\n{best_name(strategy, champion['id'])}: {found or 'not measured yet'}")
+        echo(f"\n{best_name(strategy, champion['id'])}: {found or 'not measured yet'}")
         what = f"score log: {log_size['updates']:,} updates in {log_size['bytes'] / 1000:,.1f} kB"
         if kind.gradients:
-            click.echo(f"{what}; with the seed, {values['seed']}, the data makes every centre again")
+            echo(f"{what}; with the seed, {values['seed']}, the data makes every centre again")
         else:
-            click.echo(f"{what}; with the seed, {values['seed']}, they make every centre again")
+            echo(f"{what}; with the seed, {values['seed']}, they make every centre again")
         return
-    click.echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
+    echo(f"\nchampion {champion['id']} (rank {champion['place']} by fitness): {found}")
     _print_chain(content["seed_chain"], full)
 
 
@@ -238,21 +242,29 @@ def _before(name: str, content: dict[str, Any]) -> str:
     return f"  ({text(started[name])} when the run was started)" if name in started else ""
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < sys.float_info.max
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _print_chain(chain: list[dict[str, Any]], full: bool) -> None:
     if not chain:
-        click.echo("seed chain: not at hand, the checkpoint lies outside its run folder")
+        echo("seed chain: not at hand, the checkpoint lies outside its run folder, or its lineage is damaged")
         return
     sexual = any(len(birth["parents"]) > 1 for birth in chain)
     what = "lineage" if sexual else "seed chain"
-    click.echo(f"{what}, {len(chain):,} births from {'the founders' if sexual else 'founder'} to champion")
+    echo(f"{what}, {len(chain):,} births from {'the founders' if sexual else 'founder'} to champion")
     ends = chain if full or len(chain) <= 8 else [*chain[:4], None, *chain[-4:]]
     for birth in ends:
         if birth is None:
-            click.echo("  ...")
+            echo("  ...")
         else:
             step = "" if birth["step_size"] is None else f" step {text(birth['step_size'])}"
             parents = f" of {' and '.join(map(str, birth['parents']))}" if sexual and birth["parents"] else ""
-            click.echo(f"  {birth['birth']:>10}  generation {birth['generation']:<8}{step}{parents}".rstrip())
+            echo(f"  {birth['birth']:>10}  generation {birth['generation']:<8}{step}{parents}".rstrip())
 
 
 def sparkline(series: list[float], width: int = _WIDTH) -> str:
@@ -290,14 +302,15 @@ def evaluate(path: Path, split: str, member: int | None, device: str, trust: boo
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
 @click.option("--member", type=int, metavar="N", help="Rank of a parent by fitness, from 0, instead of the champion.")
 @click.option("--keyframe", is_flag=True, help="In a genome: the weights instead of the seeds, for long lineages.")
-def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool) -> None:
+@trust_option
+def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool, trust: bool) -> None:
     """Write the champion to a file: a state_dict, safetensors, or its genome as seeds."""
     from galab.saved_runs.export import export as write
     from galab.saved_runs.saved_run import open_saved
 
     with output_place(output) as place:
-        size = write(open_saved(path), to, place, member=member, keyframe=keyframe)
-    click.echo(f"{output}: {size / 1000:,.1f} kB", err=not output.is_file())
+        size = write(open_saved(path, trust=trust), to, place, member=member, keyframe=keyframe)
+    echo(f"{output}: {size / 1000:,.1f} kB", err=not output.is_file())
 
 
 @click.command()
@@ -316,5 +329,5 @@ def verify(path: Path, trust: bool, style: str) -> int:
     verdicts = replay(RunFolder.open(path), trust=trust)
     emit([verdict.row() for verdict in verdicts], style)
     if style == "table":
-        click.echo(conclusion(verdicts))
+        echo(conclusion(verdicts))
     return 0 if all(verdict.good for verdict in verdicts) else 1

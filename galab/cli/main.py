@@ -16,16 +16,24 @@ from galab.cli.bench import bench
 from galab.cli.compare import compare
 from galab.cli.doctor import completion, doctor, models, options, tasks
 from galab.cli.inspect import evaluate, export, list_runs, show, verify
-from galab.cli.output import InterruptedWorkError
+from galab.cli.output import InterruptedWorkError, echo
 from galab.cli.run import resume, run
 from galab.cli.trials import sweep
-from galab.errors import GalabError, closest
+from galab.errors import GalabError, closest, printable
 from galab.storage.streams import lost_output, outlive_readers
 from galab.version import __version__
 
 #: After Ctrl-C in a command that says nothing of its own: files are written whole, when everything is computed.
 _NOTHING = "nothing was written"
 _TRACEBACK_HINT = "add --debug right after `galab` for the traceback"
+
+
+class _Printable(logging.Formatter):
+    """A message may quote a stranger's file: its control characters are spelt out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See :meth:`logging.Formatter.format`."""
+        return printable(super().format(record), lines=True)
 
 
 class _Commands(click.Group):
@@ -60,7 +68,9 @@ def cli(debug: bool) -> None:
 
     Begin with: galab run --task mnist --parents 8 --children 32 --seconds 60
     """
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("galab").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
@@ -127,4 +137,4 @@ def _explain(error: BaseException) -> int:
 
 
 def _say(message: str) -> None:
-    click.echo(f"galab: {message}", err=True)
+    echo(f"galab: {message}", err=True)

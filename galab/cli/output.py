@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from galab.config.strategy_kinds import kind_of
+from galab.errors import printable
 from galab.storage.files import csv_text, json_text
 
 if TYPE_CHECKING:
@@ -30,6 +31,19 @@ if TYPE_CHECKING:
 _NAMES = ("seed", "birth", "member")
 
 
+def echo(message: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print lines; the only way to the terminal beside tables.
+
+    What runs, groups and genomes say of themselves may be a stranger's words: control characters are spelt out.
+
+    Args:
+        message: one line or several.
+        err: to the error stream.
+        nl: end the line.
+    """
+    click.echo(printable(str(message), lines=True), err=err, nl=nl)
+
+
 def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str = "nothing to show") -> None:
     """Print rows that share their keys.
 
@@ -40,11 +54,11 @@ def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str 
         empty: what a table says when there are no rows.
     """
     if style == "json":
-        click.echo(json_text(rows, indent=2))
+        echo(json_text(rows, indent=2))
     elif style == "csv":
-        click.echo(csv_text(rows), nl=False)
+        echo(csv_text(rows), nl=False)
     elif not rows:
-        click.echo(empty)
+        echo(empty)
     else:
         _table(rows, title)
 
@@ -52,9 +66,9 @@ def emit(rows: list[dict[str, Any]], style: str, *, title: str = "", empty: str 
 def emit_one(values: dict[str, Any], style: str, *, title: str = "") -> None:
     """Print one record: JSON as an object, CSV as a line under its header, a table as two columns."""
     if style == "json":
-        click.echo(json_text(values, indent=2))
+        echo(json_text(values, indent=2))
     elif style == "csv":
-        click.echo(csv_text([values]), nl=False)
+        echo(csv_text([values]), nl=False)
     else:
         _table([{"": name.replace("_", " "), " ": value} for name, value in values.items()], title)
 
@@ -67,7 +81,7 @@ def text(value: Any) -> str:
         return f"{value:.4f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
         return f"{value:,}"
-    return str(value)
+    return printable(str(value))
 
 
 def best_name(strategy: str, number: int) -> str:
@@ -81,12 +95,12 @@ def _table(rows: list[dict[str, Any]], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=printable(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in rows[0]:
         numbers = all(isinstance(row[name], (int, float)) or row[name] is None for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+        table.add_column(printable(name).replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(row[name]) if name in _NAMES else text(row[name])) for name in rows[0]))
+        table.add_row(*(Text(printable(str(row[name])) if name in _NAMES else text(row[name])) for name in rows[0]))
     console = Console()
     # A pipe has no width of its own; a table squeezed into 80 columns would break the words that people grep for.
     if not console.is_terminal:
@@ -159,12 +173,12 @@ class LiveLine:
         if reported:
             self._report = line
         if self._live is not None:
-            self._live.update(Text(self._sentence(line)))
+            self._live.update(Text(printable(self._sentence(line))))
         elif not self._quiet and (reported or line["generation"] == 1):
             now = time.monotonic()
             if now - self._last_plain >= _PLAIN_SECONDS or line["generation"] == 1:
                 self._last_plain = now
-                click.echo(self._sentence(line), err=True)
+                echo(self._sentence(line), err=True)
 
     def close(self, result: dict[str, Any]) -> None:
         """See :class:`galab.training.tensorboard.Recorder`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galab.cli.main import main
-from galab.cli.output import told_if_interrupted
+from galab.cli.output import echo, told_if_interrupted
 from galab.cli.trials import Summary
 from galab.errors import UsageError
 
@@ -177,19 +177,19 @@ def _answer(
     from galab.analysis.questions.trials import home
 
     found = answer(question, reads, generations)
-    click.echo(sentence(found))
+    echo(sentence(found))
     numbers = numbers_of_trials(question.numbers, found.reads) if question.numbers else {}
     if numbers:
-        click.echo(numbers_sentence(numbers))
+        echo(numbers_sentence(numbers))
     if not draw:
         return
     files = write(found, output or home(question, runs) / f"{question.name}.png", numbers)
-    click.echo(f"on {data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
+    echo(f"on {data or 'unknown data'}; wrote {', '.join(map(str, files))}", err=True)
 
 
 def _interrupted(trials: Trials) -> int:
     done = sum(one.state == "finished" for one in trials.trials)
-    click.echo(
+    echo(
         f"interrupted with {done} of {len(trials.trials)} trials finished; the same command goes on from here", err=True
     )
     return 130

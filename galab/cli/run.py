@@ -18,7 +18,7 @@ from galab.cli.options import (
     runs_option,
     trust_option,
 )
-from galab.cli.output import RESUMABLE, best_name, command, text, told_if_interrupted
+from galab.cli.output import RESUMABLE, best_name, command, echo, text, told_if_interrupted
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import FreshExamples
@@ -164,7 +164,7 @@ def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, ge
         f" until {_until(stop)}",
     ]
     for line in lines:
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 def _searchers(config: RunConfig) -> str:
@@ -202,19 +202,19 @@ def _until(stop: StopRules) -> str:
 def _report(result: Result) -> int:
     """Print where everything is and what to type next; 130 when a person stopped it."""
     path = result.folder.path
-    click.echo(
+    echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
         f"({kind_of(result.strategy).evaluations}), {result.seconds:.1f} s, seed {result.seed}"
     )
     metrics, who = result.metrics, best_name(result.strategy, result.champion)
     if "test_accuracy" in metrics:
-        click.echo(
+        echo(
             f"{who}: test accuracy {metrics['test_accuracy']:.2%}, "
             f"validation accuracy {metrics['validation_accuracy']:.2%} on {result.data}"
         )
         metrics = {name: value for name, value in metrics.items() if name.startswith("weights_")}
     if metrics:
-        click.echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
+        echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.
     further = () if result.interrupted else ("--generations", max(2 * result.generation, 1))
     lines = [
@@ -223,7 +223,7 @@ def _report(result: Result) -> int:
         command("galab", "resume", path, *further),
         command("tensorboard", "--logdir", path.parent),
     ]
-    click.echo("\n  ".join(["next:", *lines]))
+    echo("\n  ".join(["next:", *lines]))
     return 130 if result.interrupted else 0
 
 

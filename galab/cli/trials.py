@@ -25,8 +25,8 @@ from galab.cli.options import (
     runs_option,
     trust_option,
 )
-from galab.cli.output import RESUMABLE, command, emit, text, told_if_interrupted
-from galab.errors import UsageError
+from galab.cli.output import RESUMABLE, command, echo, emit, text, told_if_interrupted
+from galab.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -99,10 +99,10 @@ class Summary:
         self._before.setdefault(index, progress.fraction)
         self._news[index] = progress
         if self._live is not None:
-            self._live.update(Text(self.sentence()))
+            self._live.update(Text(printable(self.sentence())))
         elif not self._quiet and time.monotonic() - self._said >= _PLAIN_SECONDS:
             self._said = time.monotonic()
-            click.echo(self.sentence(), err=True)
+            echo(self.sentence(), err=True)
 
     def sentence(self) -> str:
         """The line."""
@@ -129,17 +129,17 @@ def report(trials: Trials) -> int:
     several = len({one.path.parent for one in trials.trials}) > 1
     _table(trials.trials, trials.path)
     for title, members in _by_group(trials).items():
-        click.echo((f"{title}: " if several else "") + _median_sentence(members))
-    click.echo(f"validation and test are those of each trial's champion on {trials.data or 'unknown data'}")
+        echo((f"{title}: " if several else "") + _median_sentence(members))
+    echo(f"validation and test are those of each trial's champion on {trials.data or 'unknown data'}")
     for one in trials.failed:
-        click.echo(f"galab: {one.path} failed: {one.message}", err=True)
+        echo(f"galab: {one.path} failed: {one.message}", err=True)
     unfinished = any(one.state != "finished" for one in trials.trials)
     lines = [command("galab", "show", trials.path)]
     if unfinished:
         lines.append(command("galab", "resume", trials.path))
     lines.append(command("galab", "compare", trials.path, *(_by(trials) if several else ())))
     lines.append(command("tensorboard", "--logdir", trials.path))
-    click.echo("next:\n" + "\n".join(f"  {line}" for line in lines))
+    echo("next:\n" + "\n".join(f"  {line}" for line in lines))
     return 1 if trials.failed else 130 if trials.interrupted else 0
 
 
@@ -151,7 +151,7 @@ def show_trials(path: Path, style: str) -> None:
     ended = [
         trial_status(folder, one.seed or 0)
         for config, group in groups_in(path)
-        for folder, one in trial_folders(group, config, GroupFolder(group).read()["seeds"])
+        for folder, one in trial_folders(group, config, GroupFolder(group).read("trials")["seeds"])
     ]
     if style != "table":
         emit([_row(one, path) for one in ended], style)
@@ -160,10 +160,10 @@ def show_trials(path: Path, style: str) -> None:
     groups = _by_group(trials)
     kind = f"{len(groups)} configurations with" if len(groups) > 1 else "one configuration with"
     states = ", ".join(f"{sum(one.state == state for one in ended)} {state}" for state in dict.fromkeys(_states(ended)))
-    click.echo(f"{path}: {kind} {len(ended)} trials in all ({states}), {trials.data or 'no data yet'}")
+    echo(f"{path}: {kind} {len(ended)} trials in all ({states}), {trials.data or 'no data yet'}")
     _table(ended, path)
     for title, own in groups.items():
-        click.echo((f"{title}: " if len(groups) > 1 else "") + _median_sentence(own))
+        echo((f"{title}: " if len(groups) > 1 else "") + _median_sentence(own))
 
 
 def _states(ended: Sequence[TrialStatus]) -> list[str]:

@@ -37,8 +37,9 @@ from galab.storage.files import output_place, write_json_atomic
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
+from galab.training.checkpoint import config_in
 from galab.training.resolve import SPEED_SETTINGS, load_table, resolve, resolve_distribution
-from galab.training.saved_state import SavedState
+from galab.training.saved_state import SavedState, load_state
 from galab.training.search import RunComponents
 from galab.training.start_from import origin_founders, pinned_origin
 from galab.training.workers import with_workers
@@ -318,7 +319,7 @@ def benchmark_of_run(path: Path, *, trust: bool = False) -> Benchmark:
             f"hyperparameters with `galab bench --from {shlex.quote(str(path))}`"
         )
     if file is None and not checkpoints.list_checkpoints(folder.checkpoints):
-        config = RunConfig.from_saved(folder.read_config()["hyperparameters"])
+        config = config_in(folder)
         trust_rules.check(config, trust=trust)
         return _at_start(config, load_table(config.distribution, folder))
     saved = SavedState.open(path, trust=trust)
@@ -431,7 +432,7 @@ def write_into(folder: RunFolder, found: TuningResult) -> bool:
     with folder.lock():
         content = folder.read_config()
         present = checkpoints.list_checkpoints(folder.checkpoints)
-        state = checkpoints.load_checked(present[-1][1]) if present else None
+        state = load_state(present[-1][1]) if present else None
         generation = int(state["generation"]) if state else 0
         note = {"generation": generation, **found.changes}
         content["hyperparameters"] |= found.changes

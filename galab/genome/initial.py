@@ -221,7 +221,8 @@ def weights_in(module: nn.Module, state: Mapping[str, torch.Tensor]) -> NDArray[
     given = []
     for name, parameter in evolved_parameters(module).items():
         if name not in state:
-            raise UsageError(f"expected the parameter '{name}' among the given weights, got {', '.join(state)}")
+            few = ", ".join(list(state)[:8]) + (", ..." if len(state) > 8 else "")
+            raise UsageError(f"expected the parameter '{name}' among the given weights, got {few:.300}")
         if state[name].shape != parameter.shape:
             raise UsageError(
                 f"expected the given weights of '{name}' to have shape {tuple(parameter.shape)}, "

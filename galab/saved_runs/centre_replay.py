@@ -190,7 +190,7 @@ class GradientReplay:
         search = self._components.search
         assert isinstance(search, GradientSearch)
         self._strategy = search.strategy
-        self._rows = read_rows(saved.home.path / SCORES, search.record_dtype)
+        self._rows = read_rows(saved.home.path / SCORES, search.record_dtype, max(saved.generations))
         self._going = True
 
     @property

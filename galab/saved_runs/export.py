@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from galab.config import RunConfig
-from galab.config.distribution import TABLE_HASHES, parse
+from galab.config.distribution import TABLE_HASHES
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Member
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantile_tables
-from galab.genome.births import NO_PARENT, Birth
-from galab.genome.develop import develop_all
-from galab.genome.initial import GIVEN, Founders
+from galab.genome.births import Birth
+from galab.genome.initial import GIVEN
 from galab.genome.parameters import frozen_parameters
-from galab.genome.random import Table, table
-from galab.genome.weights import Layout, Phenotype
+from galab.genome.weights import Phenotype
+from galab.saved_runs.genome_file import decoded_genome, hash_of, network_of_genome, packed, read_genome
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage.files import write_atomic
-from galab.strategies.build import developer
 from galab.training.checkpoint import lineage_of, members_of
-from galab.training.trust import OPERATORS, check
 from galab.version import __version__
+
+__all__ = ["FORMATS", "chain_of", "export", "genome_of", "network_of_genome", "read_genome"]
 
 FORMATS = ("genome", "torch", "safetensors")
 
@@ -50,8 +44,10 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
         Size of the file in bytes.
 
     Raises:
-        UsageError: an unknown format.
-        GalabError: the extra for safetensors is not installed, or the lineage is not at hand.
+        UsageError: an unknown format, or a genome with code of the user's own that is not trusted.
+        CheckpointError: the lineage is not at hand, or the genome would not decode to the individual; nothing is
+            written then.
+        GalabError: the extra for safetensors is not installed.
     """
     if to == "genome" and not kind_of(saved.config.strategy).breeds:
         raise UsageError(
@@ -60,7 +56,9 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
         )
     individual = saved.member(member)
     if to == "genome":
-        data = json.dumps(genome_of(saved, member, keyframe=keyframe)).encode()
+        content = genome_of(saved, member, keyframe=keyframe)
+        _check_genome(saved, content, individual, output)
+        data = json.dumps(content).encode()
     elif to == "safetensors":
         data = _safetensors(_state_dict(saved, individual))
     elif to == "torch":
@@ -90,14 +88,14 @@ def genome_of(saved: SavedRun, member: int | None = None, *, keyframe: bool = Fa
         "galab": __version__,
         "hyperparameters": saved.config.to_dict(),
         "birth": saved.numbers[place],
-        "sha256": _hash(individual.weights),
+        "sha256": hash_of(individual.weights),
         "layout": saved.state["layout"],
         "task": saved.state["task"],
-        "buffers": {name: [str(value.dtype), list(value.shape), _packed(value)] for name, value in buffers.items()},
+        "buffers": {name: [str(value.dtype), list(value.shape), packed(value)] for name, value in buffers.items()},
         **({"frozen": saved.state["frozen"]} if "frozen" in saved.state else {}),
     }
     if keyframe:
-        return content | {"weights": _packed(individual.weights), "log_sigma": _packed(individual.log_sigma)}
+        return content | {"weights": packed(individual.weights), "log_sigma": packed(individual.log_sigma)}
     lineage, founders = chain_of(saved, member), saved.founders
     laws = [[law.name, list(law.shape), law.law, law.scale] for law in founders.laws]
     names = {law.law for law in founders.laws if law.law != GIVEN}
@@ -108,11 +106,35 @@ def genome_of(saved: SavedRun, member: int | None = None, *, keyframe: bool = Fa
         carried["quantiles"] = quantile_tables.pack(saved.law)
     return content | {
         "run_key": founders.run_key,
-        "founders": {"laws": laws, "given": _packed(founders.given), "rows": len(founders.given)},
+        "founders": {"laws": laws, "given": packed(founders.given), "rows": len(founders.given)},
         "tables": {name: TABLE_HASHES[name] for name in sorted(names)},
         "births": [list(row) for row in lineage],
         **carried,
     }
+
+
+def _check_genome(saved: SavedRun, content: dict[str, Any], individual: Member, output: Path) -> None:
+    """Decode a genome before it is written: a damaged lineage must not become a file that cannot be read.
+
+    Raises:
+        CheckpointError: it does not decode to the individual.
+    """
+    assert isinstance(individual, Phenotype)
+    reason = "other weights"
+    try:
+        _, decoded = decoded_genome(json.loads(json.dumps(content)), output, trust=saved.trust, bounded=False)
+        if np.array_equal(decoded.weights, individual.weights) and np.array_equal(
+            decoded.log_sigma, individual.log_sigma
+        ):
+            return
+    except UsageError:
+        raise
+    except GalabError as error:
+        reason = str(error)
+    raise CheckpointError(
+        f"expected the seeds in '{saved.home.path}' to lead to the weights in '{saved.path}', got {reason}; the run is "
+        "damaged: see `galab verify`, and take the weights themselves with --keyframe or --to torch"
+    )
 
 
 def chain_of(saved: SavedRun, member: int | None = None) -> list[Birth]:
@@ -131,87 +153,6 @@ def chain_of(saved: SavedRun, member: int | None = None) -> list[Birth]:
             "only; put it back into its run folder, or use --keyframe"
         )
     return lineage_of(saved.records, [saved.numbers[saved.place(member)]])
-
-
-def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, dict[str, Any]]:
-    """Decode an exported genome.
-
-    Args:
-        path: a file written by ``galab export --to genome``.
-        trust: run a mutation of the user's own that it names even if it was never run here before.
-
-    Returns:
-        Where each parameter lies, the individual, and the file's content.
-
-    Raises:
-        UsageError: it names code that is not trusted.
-        GalabError: the file is no genome, or decodes to other weights than it was exported with.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        layout = Layout(tuple(content["layout"]["names"]), tuple(tuple(shape) for shape in content["layout"]["shapes"]))
-        check(RunConfig.from_saved(content["hyperparameters"]), trust=trust, names=OPERATORS)
-        individual = _keyframe(content) if "weights" in content else _decode(content)
-        good = _hash(individual.weights) == content["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
-        raise GalabError(f"expected an exported genome in '{path}', got {error!r}; export it again") from error
-    if not good:
-        raise GalabError(
-            f"expected the genome in '{path}' to decode to weights with hash {content['sha256'][:12]}, got "
-            f"{_hash(individual.weights)[:12]}: the file was changed; export it again"
-        )
-    return layout, individual, content
-
-
-def network_of_genome(path: Path, *, trust: bool = False) -> torch.nn.Module:
-    """The network of an exported genome, with its weights.
-
-    Args:
-        path: a file written by ``galab export --to genome``.
-        trust: run code that it names even if it was never run here before.
-
-    Raises:
-        GalabError: the file is no genome, or was changed.
-        UsageError: it names code that is not trusted.
-    """
-    _, individual, content = read_genome(path, trust=trust)
-    state = {**content, "buffers": _buffers_in(content)}
-    config = RunConfig.from_saved(content["hyperparameters"])
-    return SavedRun(state, None, path, config=config, trust=trust).module_with(individual)
-
-
-def _buffers_in(content: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    return {
-        name: np.frombuffer(zlib.decompress(base64.b64decode(data)), dtype=kind).reshape(shape)
-        for name, (kind, shape, data) in content["buffers"].items()
-    }
-
-
-def _keyframe(content: dict[str, Any]) -> Phenotype:
-    # Genomes of version 0.1.0 say nothing of step sizes in a keyframe.
-    log_sigma = _unpacked(content["log_sigma"], "<i2") if "log_sigma" in content else np.zeros(1)
-    return Phenotype(_unpacked(content["weights"]), log_sigma.astype(np.int16))
-
-
-def _decode(content: dict[str, Any]) -> Phenotype:
-    for name, was in content["tables"].items():
-        if TABLE_HASHES.get(name) != was:
-            raise ValueError(f"the quantile table '{name}' with hash {was[:12]}, which this galab does not have")
-    described = content["founders"]
-    given = _unpacked(described["given"]).reshape(described["rows"], -1)
-    laws = [[name, tuple(shape), law, scale] for name, shape, law, scale in described["laws"]]
-    founders = Founders.of_laws(content["run_key"], laws, given)
-    births = [Birth(row[0], tuple(p for p in row[1] if p != NO_PARENT), *row[2:]) for row in content["births"]]
-    births_by = developer(RunConfig.from_saved(content["hyperparameters"]), founders, _law(content))
-    return dict(develop_all(births_by, births, {content["birth"]}))[content["birth"]]
-
-
-def _law(content: dict[str, Any]) -> Table:
-    """The table of the mutations' distribution, which the genome carries where it is not built in."""
-    distribution = parse(content["hyperparameters"]["distribution"])
-    if distribution.source == "built-in":
-        return table(distribution.name)
-    return quantile_tables.unpack(distribution, content["quantiles"])
 
 
 def _safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
@@ -233,16 +174,3 @@ def _state_dict(saved: SavedRun, individual: Member) -> dict[str, torch.Tensor]:
         values |= {name: value.detach() for name, value in frozen_parameters(saved.module).items()}
     # Clones, because safetensors refuses two names for one memory.
     return {key: values[name].clone() for key, name in saved.state["state_names"].items()}
-
-
-def _packed(values: NDArray[Any]) -> str:
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(little).tobytes(), 6)).decode()
-
-
-def _unpacked(text: str, kind: str = "<i4") -> NDArray[np.int32]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=kind).astype(np.int32)
-
-
-def _hash(weights: NDArray[np.int32]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<i4").tobytes()).hexdigest()

@@ -41,6 +41,7 @@ class SavedRun(SavedState):
         """
         file = checkpoint_path(self.home.checkpoints, generation)
         other = SavedRun(load_state(file), self.home, file, trust=self.trust)
+        other.check_configuration()
         other.task, other.module = self.task, self.module
         other.founders, other.law = self.founders, self.law
         return other

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.errors import CheckpointError, LethalMutationError
 from galab.evaluation.numeric_profile import differences
@@ -31,8 +30,8 @@ from galab.storage.lineage import read_rows
 from galab.storage.run_folder import RunFolder
 from galab.training.build import own_threads
 from galab.training.checkpoint import births_dtype, lineage_of, members_of
-from galab.training.resolve import SPEED_SETTINGS
-from galab.training.saved_state import load_state
+from galab.training.checkpoint_schema import check_records
+from galab.training.saved_state import load_state, meaning, newest
 
 logger = logging.getLogger("galab")
 
@@ -129,13 +128,15 @@ def verify(folder: RunFolder, *, trust: bool = False) -> list[Verdict] | list[Ce
         One verdict per checkpoint, oldest first.
 
     Raises:
-        CheckpointError: a checkpoint, the founders or the quantile table are damaged, or there is no checkpoint.
+        CheckpointError: a checkpoint, the founders or the quantile table are damaged, a checkpoint does not fit its
+            folder, or there is no checkpoint.
     """
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if not present:
         raise CheckpointError(f"expected checkpoints in '{folder.checkpoints}', found none; resume the run first")
     keyframes = (SavedRun(load_state(path), folder, path, trust=trust) for _, path in present)
     first = next(keyframes)
+    first.check_configuration()
     replay = kind_of(first.config.strategy).replay
     if replay:
         return _verify_centres(load_reference(replay)(first), chain([first], keyframes))
@@ -159,11 +160,17 @@ def _verify_births(keyframes: Iterable[SavedRun]) -> list[Verdict]:
     found = []
     rows: NDArray[np.void] | None = None
     for saved in keyframes:
+        saved.check_configuration()
         hashes = {birth: _hash(member) for birth, member in zip(saved.numbers, members_of(saved.state), strict=True)}
         wanted |= hashes
-        rows = read_rows(saved.home.lineage_path, births_dtype(saved.config)) if rows is None else rows
+        if rows is None:
+            most = load_state(newest(saved.home))["lineage"]["births"]
+            rows = read_rows(saved.home.lineage_path, births_dtype(saved.config), most)
         records = saved.state["lineage"]
-        whole = hashlib.sha256(rows[: records["births"]].tobytes()).hexdigest() == records["sha256"]
+        counted = rows[: records["births"]]
+        whole = hashlib.sha256(counted.tobytes()).hexdigest() == records["sha256"]
+        if whole:
+            check_records(saved.state, saved.config, counted, saved.path)
         found.append((saved.path, saved.generation, hashes, whole))
     assert rows is not None
     births_by, replayed = saved.developer, dict[int, str]()
@@ -193,7 +200,7 @@ def _verify_centres(replay: CentreReplay, keyframes: Iterable[SavedRun]) -> list
         centre = np.asarray(state["weights"], dtype=np.float32)[0]
         identical, difference = _compared(centre, replay.centre)
         same = _same_state(state, replay.state) and state["founders"] == first.founders.sha256
-        same = same and not _meaning(saved.config, first.config)
+        same = same and not meaning(saved.config, first.config)
         verdicts.append(
             CentreVerdict(
                 saved.path, saved.generation, centre.size, identical, difference, same, whole, tuple(profile),
@@ -240,14 +247,6 @@ def _compared(saved: NDArray[np.float32], replayed: NDArray[np.float32] | None) 
 def _same_state(state: dict[str, Any], replayed: dict[str, Any] | None) -> bool:
     """Whether a checkpoint holds what the replay came to, to the last bit."""
     return replayed is not None and _words({name: state[name] for name in replayed}) == _words(replayed)
-
-
-def _meaning(config: RunConfig, first: RunConfig) -> set[str]:
-    """Hyperparameters that two checkpoints of a run must have in common, and have not."""
-    fields = RunConfig.__dataclass_fields__
-    # A run may move to a CPU, or be tuned, with --allow-numeric-change; the profile tells.
-    changed = {name for name in first.changed(config) if not fields[name].metadata["changeable"]}
-    return changed - {"device", *SPEED_SETTINGS}
 
 
 def _words(value: Any) -> Any:

@@ -25,6 +25,9 @@ from galab.errors import RunFolderError, UsageError
 #: Temporary files are hidden and end so; the process that holds the lock of a run folder may delete them.
 TEMPORARY_SUFFIX = ".galab-part"
 
+#: The largest JSON file that is read unless the caller allows more, and the values in it.
+MAX_JSON_BYTES, MAX_JSON_VALUES = 16 * 2**20, 500_000
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -202,18 +205,41 @@ def write_json_atomic(path: Path, value: Any) -> None:
     write_atomic(path, [json_text(value, indent=2).encode("utf-8", "backslashreplace"), b"\n"])
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES, max_values: int = MAX_JSON_VALUES) -> Any:
+    """The content of a JSON file that anybody may have written.
+
+    Args:
+        path: the file.
+        max_bytes: a longer file is refused before it is read.
+        max_values: one with more commas and brackets is refused before it is parsed: a byte of text can cost a hundred
+            of memory.
 
     Raises:
-        RunFolderError: the file is missing, unreadable or not JSON.
+        RunFolderError: the file is missing, unreadable, too large or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise RunFolderError(f"expected a JSON file at '{path}', got a folder or a device; restore the file")
+        if status.st_size > max_bytes:
+            raise RunFolderError(
+                f"expected at most {max_bytes:,} bytes in '{path}', got {status.st_size:,}; restore the file"
+            )
+        content = path.read_bytes()
+        values = sum(map(content.count, (b",", b"[", b"{")))
+        if values > max_values:
+            raise RunFolderError(
+                f"expected at most {max_values:,} values in '{path}', got {values:,}; restore the file"
+            )
+        return json.loads(content.decode("utf-8"), parse_constant=_no_constant)
     except OSError as error:
         raise RunFolderError(f"expected to read '{path}', got '{error.strerror or error}'") from error
     except (ValueError, RecursionError) as error:
         raise RunFolderError(f"expected JSON in '{path}', got text that is not ({error}); restore the file") from error
+
+
+def _no_constant(word: str) -> None:
+    """NaN and the infinities are not JSON, and galab writes none; null stands for them."""
 
 
 def _without_nan(value: Any) -> Any:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galab.errors import RunFolderError
+from galab.errors import RunFolderError, UsageError
 from galab.storage.files import read_json, write_json_atomic
+from galab.storage.leaves import Leaves
 from galab.storage.run_folder import RunFolder, check_name, claim, free_name
 
 #: What ``group.json`` may say that the folder holds: trials of one configuration, or the cells of a grid.
 KINDS = ("trials", "sweep")
 _DEPTH = 3
+_MOST_SEEDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,31 @@ class GroupFolder:
             if claim(path, content, file="group.json"):
                 return cls(path)
 
-    def read(self) -> dict[str, Any]:
-        """The content of ``group.json``.
+    def read(self, kind: str | None = None) -> dict[str, Any]:
+        """The content of ``group.json``: ``cells``, names of folders in this one, or ``seeds`` and ``hyperparameters``.
+
+        Args:
+            kind: what the group must be, one of :data:`KINDS`.
 
         Raises:
-            RunFolderError: the file is missing, damaged or of another kind.
+            RunFolderError: the file is missing, damaged or of another kind, or a name leads out of the folder.
         """
         value = read_json(self.group_path)
-        if not isinstance(value, dict) or value.get("kind") not in KINDS:
-            raise RunFolderError(f"expected a group of runs in '{self.group_path}', got other data; restore the file")
+        if not isinstance(value, dict) or value.get("kind") not in ([kind] if kind else KINDS):
+            wanted = f"a group of kind {kind}" if kind else "a group of runs"
+            raise RunFolderError(f"expected {wanted} in '{self.group_path}', got other data; restore the file")
+        leaves = Leaves(self.group_path, RunFolderError, "restore the file")
+        if value["kind"] == "sweep":
+            for name in leaves.listing(value.get("cells"), "cells"):
+                _check_cell(leaves, name)
+            return value
+        seeds = leaves.listing(value.get("seeds"), "seeds")
+        for seed in seeds:
+            leaves.whole(seed, "seeds")
+        if not 1 <= len(seeds) <= _MOST_SEEDS or len(set(seeds)) < len(seeds):
+            leaves.refuse("seeds", f"from 1 to {_MOST_SEEDS:,} different seeds", seeds)
+        for name, item in leaves.mapping(value.get("hyperparameters"), "hyperparameters").items():
+            leaves.scalar(item, f"hyperparameters.{name}")
         return value
 
     def write(self, content: dict[str, Any]) -> None:
@@ -86,6 +104,14 @@ class GroupFolder:
             RunFolderError: the file cannot be written.
         """
         write_json_atomic(self.group_path, content)
+
+
+def _check_cell(leaves: Leaves, name: object) -> None:
+    """Refuse a name that is not that of a folder in this one: writing there would change something else."""
+    try:
+        check_name(leaves.text(name, "cells"))
+    except UsageError:
+        leaves.refuse("cells", "names of folders in this one, without separators,", name)
 
 
 def is_group(path: Path) -> bool:

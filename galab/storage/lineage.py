@@ -97,16 +97,10 @@ class LineageFile:
             RunFolderError: the disk fails.
         """
         if self._length < length:
-            raise CheckpointError(
-                f"expected at least {length} rows in '{self.path}', got {self._length}; rows were lost, so use an "
-                "older checkpoint"
-            )
+            raise _lost(self.path, length, self._length)
         prefix = self._hash_of(length)
         if prefix.hexdigest() != digest:
-            raise CheckpointError(
-                f"expected the first {length} rows of '{self.path}' to have the SHA-256 {digest[:12]}..., got "
-                f"{prefix.hexdigest()[:12]}...; it is another run's or damaged, so use an older checkpoint"
-            )
+            raise _changed(self.path, length, digest, prefix.hexdigest())
         try:
             self._handle.truncate(length * self.dtype.itemsize)
         except OSError as error:
@@ -150,14 +144,52 @@ def _is_packed(dtype: np.dtype[Any]) -> bool:
         return False
 
 
-def read_rows(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+def read_rows(path: Path, dtype: np.dtype[Any], most: int | None = None) -> NDArray[Any]:
     """All whole rows of a lineage file, which is left untouched: a row in the middle of being written is not read.
+
+    Args:
+        path: the file.
+        dtype: structured type of a row.
+        most: so many rows from the beginning at the most; no memory is taken for others.
 
     Raises:
         CheckpointError: the file cannot be read.
     """
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as handle:
+            whole = os.fstat(handle.fileno()).st_size // dtype.itemsize
+            rows = np.empty(whole if most is None else min(whole, most), dtype)
+            view, got = rows.view(np.uint8).data, 0
+            while got < len(view) and (more := handle.readinto(view[got:])):
+                got += more
+            return rows[: got // dtype.itemsize]
     except OSError as error:
         raise CheckpointError(f"expected a lineage file at '{path}', got '{error.strerror or error}'") from error
-    return np.frombuffer(content, dtype, count=len(content) // dtype.itemsize).copy()
+
+
+def read_counted(path: Path, dtype: np.dtype[Any], length: int, digest: str) -> NDArray[Any]:
+    """The first rows of a lineage file, which must be those that ``digest`` was taken of; the file is left untouched.
+
+    Raises:
+        CheckpointError: the file cannot be read, there are fewer rows, or they are other rows.
+    """
+    rows = read_rows(path, dtype, length)
+    if len(rows) < length:
+        raise _lost(path, length, len(rows))
+    found = hashlib.sha256(rows.tobytes()).hexdigest()
+    if found != digest:
+        raise _changed(path, length, digest, found)
+    return rows
+
+
+def _lost(path: Path, expected: int, got: int) -> CheckpointError:
+    return CheckpointError(
+        f"expected at least {expected} rows in '{path}', got {got}; rows were lost, so use an older checkpoint"
+    )
+
+
+def _changed(path: Path, length: int, expected: str, got: str) -> CheckpointError:
+    return CheckpointError(
+        f"expected the first {length} rows of '{path}' to have the SHA-256 {expected[:12]}..., got {got[:12]}...; it "
+        "is another run's or damaged, so use an older checkpoint"
+    )

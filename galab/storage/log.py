@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import mmap
 import os
 from collections.abc import Callable
@@ -16,9 +18,15 @@ import numpy as np
 from galab.errors import RunFolderError
 from galab.storage.files import append_whole, folder_error, json_text
 
+_BLOCK = 1 << 20
+#: A line is shorter: what follows in a file without ends of lines is not read.
+_MOST_BYTES = 1 << 26
+
 
 class LogFile:
     """A log that is being written; opening it drops a last line that a kill left unfinished.
+
+    Its SHA-256 is kept up to date, so that a checkpoint can say which lines it counts on.
 
     Args:
         path: the file, made when it is missing.
@@ -31,9 +39,16 @@ class LogFile:
         self.path = Path(path)
         try:
             self._handle = FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+")
-            self._handle.truncate(_end_of(self._handle, lambda line: _object(line) is not None))
+            self._bytes = _end_of(self._handle, lambda line: _object(line) is not None)
+            self._handle.truncate(self._bytes)
+            self._hash, self._lines = _hash_of(self._handle, self._bytes)
         except OSError as error:
             raise folder_error(self.path, error) from error
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What the file holds so far, for a checkpoint: ``lines``, ``bytes`` and ``sha256``; asking is cheap."""
+        return {"lines": self._lines, "bytes": self._bytes, "sha256": self._hash.hexdigest()}
 
     def append(self, line: dict[str, Any]) -> None:
         """Add one line and hand it to the operating system. NaN and the infinities become null.
@@ -47,7 +62,11 @@ class LogFile:
         """
         if _generation(line) is None:
             raise ValueError(f"expected a line for '{self.path}' with a whole number 'generation', got {line!r:.200}")
-        append_whole(self._handle, (json_text(line) + "\n").encode("utf-8", "backslashreplace"), self.path)
+        data = (json_text(line) + "\n").encode("utf-8", "backslashreplace")
+        append_whole(self._handle, data, self.path)
+        self._hash.update(data)
+        self._bytes += len(data)
+        self._lines += 1
 
     def sync(self) -> None:
         """Wait until all lines survive a power cut; needed before a checkpoint that counts on them.
@@ -79,22 +98,31 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunFolderError: the file cannot be read, or a line before the last is not a JSON object.
     """
+    found: list[dict[str, Any]] = []
+    number, wrong = 0, b""
     try:
-        lines = Path(path).read_bytes().splitlines()
+        with open(path, "rb") as handle:
+            while line := handle.readline(_MOST_BYTES):
+                if number and wrong:
+                    raise _no_line(path, number, wrong)
+                number, value = number + 1, _object(line)
+                wrong = line if value is None else b""
+                if value is not None:
+                    found.append(value)
+                elif len(line) == _MOST_BYTES:
+                    raise _no_line(path, number, line)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunFolderError(f"expected a log at '{path}', got '{error.strerror or error}'") from error
-    found: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        value = _object(line)
-        if value is not None:
-            found.append(value)
-        elif number < len(lines):
-            raise RunFolderError(
-                f"expected a JSON object in line {number} of '{path}', got {line[:40]!r}; delete that line to go on"
-            )
     return found
+
+
+def _no_line(path: Path, number: int, line: bytes) -> RunFolderError:
+    return RunFolderError(
+        f"expected a JSON object with a generation in line {number} of '{path}', got {line[:40]!r}; delete that line "
+        "to go on"
+    )
 
 
 def last_line(path: Path, *, having: str | None = None) -> dict[str, Any] | None:
@@ -158,6 +186,42 @@ def cut_log(path: Path, generation: int) -> int | None:
     return last
 
 
+def check_log(path: Path, mark: dict[str, Any]) -> None:
+    """Refuse a log that does not begin with what a checkpoint counts on; the file is left untouched.
+
+    Args:
+        path: the log.
+        mark: see :attr:`LogFile.mark`.
+
+    Raises:
+        RunFolderError: lines are missing or were changed, or the file cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as handle:
+            digest, lines = _hash_of(handle, mark["bytes"])
+    except FileNotFoundError:
+        digest, lines = hashlib.sha256(), 0
+    except OSError as error:
+        raise RunFolderError(f"expected a log at '{path}', got '{error.strerror or error}'") from error
+    if digest.hexdigest() != mark["sha256"]:
+        raise RunFolderError(
+            f"expected the first {mark['lines']} lines of '{path}' as they were when the checkpoint was written, got "
+            f"{lines} whose SHA-256 is another one: lines were lost or changed; restore the file from a copy, or start "
+            "a new run from the checkpoint with `galab run --from`"
+        )
+
+
+def _hash_of(handle: FileIO, length: int) -> tuple[hashlib._Hash, int]:
+    """SHA-256 of the first bytes of a file, and how many lines they are; read in blocks."""
+    digest, lines = hashlib.sha256(), 0
+    handle.seek(0)
+    while length > 0 and (block := handle.read(min(length, _BLOCK))):
+        digest.update(block)
+        lines += block.count(b"\n")
+        length -= len(block)
+    return digest, lines
+
+
 def _end_of(handle: FileIO, stays: Callable[[bytes], bool]) -> int:
     """Where the last line that is finished and stays ends, in bytes; searched from the end of the file."""
     if handle.seek(0, os.SEEK_END) == 0:  # an empty file cannot be mapped
@@ -173,12 +237,20 @@ def _end_of(handle: FileIO, stays: Callable[[bytes], bool]) -> int:
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
-    """The JSON object in a line, or None."""
+    """The line of a log, a JSON object with a generation and with numbers for what was spent; or None."""
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict) or (_generation(value) or 0) < 0 or _generation(value) is None:
+        return None
+    spent = [value.get(name, 0) for name in ("evaluations", "seconds")]
+    good = all(type(one) in (int, float) and 0 <= one < math.inf for one in spent)
+    return value if good else None
+
+
+def _no_constant(word: str) -> None:
+    """NaN and the infinities are not JSON, and galab writes none."""
 
 
 def _generation(line: dict[str, Any]) -> int | None:

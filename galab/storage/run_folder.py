@@ -26,6 +26,7 @@ from galab.storage.files import (
     write_atomic,
     write_json_atomic,
 )
+from galab.storage.leaves import Leaves
 from galab.storage.streams import lost_output
 
 try:
@@ -164,12 +165,24 @@ class RunFolder:
         return folder
 
     def read_config(self) -> dict[str, Any]:
-        """The content of ``config.json``.
+        """The content of ``config.json``: each value is of its type, though not yet a hyperparameter that there is.
 
         Raises:
             RunFolderError: the file is missing or damaged.
         """
-        return _object(self.config_path)
+        content, leaves = _object(self.config_path), _leaves(self.config_path)
+        values, data = content.get("hyperparameters", {}), content.get("data") or {}
+        for key, part in (("hyperparameters", values), ("data", data), ("branched_from", content.get("branched_from"))):
+            for name, value in leaves.mapping(part or {}, key).items():
+                if name != "input_shape":
+                    leaves.scalar(value, f"{key}.{name}")
+        leaves.text(leaves.mapping(values, "hyperparameters").get("strategy", "ga"), "hyperparameters.strategy")
+        for name in ("description", "fingerprint"):
+            leaves.text(data.get(name, ""), f"data.{name}")
+        for length in leaves.listing(data.get("input_shape", []), "data.input_shape"):
+            leaves.whole(length, "data.input_shape")
+        leaves.listing(content.get("tuned", []), "tuned")
+        return content
 
     def change_config(self, hyperparameters: dict[str, Any]) -> None:
         """Let ``config.json`` say what holds from now on; ``started_with`` in it keeps what the run began with.
@@ -192,7 +205,18 @@ class RunFolder:
         Raises:
             RunFolderError: the file is damaged.
         """
-        return _object(self.status_path) if self.status_path.exists() else None
+        if not self.status_path.exists():
+            return None
+        content, leaves = _object(self.status_path), _leaves(self.status_path)
+        if content.get("state") not in STATES:
+            leaves.refuse("state", f"one of {', '.join(STATES)}", content.get("state"))
+        leaves.whole(content.get("generation"), "generation")
+        for name in ("message", "updated"):
+            leaves.text(content.get(name, ""), name)
+        for name, value in leaves.mapping(content.get("result") or {}, "result").items():
+            if value is not None:  # what was no number
+                leaves.number(value, f"result.{name}")
+        return content
 
     def write_status(
         self, state: str, *, generation: int, message: str = "", result: dict[str, float] | None = None
@@ -437,6 +461,10 @@ def _object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunFolderError(f"expected a JSON object in '{path}', got a {type(value).__name__}; restore the file")
     return value
+
+
+def _leaves(path: Path) -> Leaves:
+    return Leaves(path, RunFolderError, "restore the file")
 
 
 def _acquire(path: Path) -> filelock.BaseFileLock | None:

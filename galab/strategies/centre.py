@@ -20,7 +20,7 @@ from galab.config.run_config import RunConfig
 from galab.config.schedules import parse_rate_schedule
 from galab.config.spelling import OptionError
 from galab.contracts import Cohort
-from galab.errors import closest
+from galab.errors import CheckpointError, closest
 from galab.genome.weights import Layout
 
 #: The largest score that a score log holds; plus infinity counts as it.
@@ -225,12 +225,62 @@ class Optimizers:
             found.append({name: _plain(value) for name, value in kept.items()})
         return found
 
-    def load_state(self, state: Sequence[dict[str, Any]]) -> None:
-        """Continue from :meth:`state`."""
+    def load_state(self, state: Sequence[dict[str, Any]], *, steps: int = 0) -> None:
+        """Continue from :meth:`state`.
+
+        Args:
+            state: what was remembered.
+            steps: how many steps were made until then, where that is known.
+
+        Raises:
+            CheckpointError: it is not what the optimiser keeps of these parameters; nothing is changed.
+        """
+        self._check(state, begun=steps > 0)
         for parameter, kept in zip(self._parameters, state, strict=True):
-            for optimizer in self._optimizers:
-                if kept and any(parameter is one for group in optimizer.param_groups for one in group["params"]):
-                    optimizer.state[parameter] = {name: _tensor(value, parameter) for name, value in kept.items()}
+            if kept:
+                own = {name: _tensor(value, parameter) for name, value in kept.items()}
+                self._optimizer_of(parameter).state[parameter] = own
+
+    def _optimizer_of(self, parameter: nn.Parameter) -> Optimizer:
+        """The one that moves a parameter."""
+        pairs = ((one, group) for one in self._optimizers for group in one.param_groups)
+        return next(one for one, group in pairs if any(parameter is value for value in group["params"]))
+
+
+    def _check(self, state: Sequence[dict[str, Any]], *, begun: bool) -> None:
+        """Compare with what the optimiser keeps of a parameter of as many axes after a step, so of nearly none."""
+        known: dict[tuple[Optimizer, int], dict[str, Any]] = {}
+        for place, (parameter, kept) in enumerate(zip(self._parameters, state, strict=True)):
+            owner = self._optimizer_of(parameter)
+            if (owner, parameter.dim()) not in known:
+                known[owner, parameter.dim()] = _kept_after_a_step(owner, parameter)
+            expected = {name: _kind(value) for name, value in known[owner, parameter.dim()].items()}
+            got = {name: _kind(value) for name, value in kept.items()}
+            if (kept or begun) and got != expected:
+                raise CheckpointError(
+                    f"expected the state of {type(owner).__name__} for parameter {place} as {_words(expected)}, got "
+                    f"{_words(got)}; use another checkpoint, or the version of torch that made this one"
+                )
+
+
+def _kept_after_a_step(owner: Optimizer, parameter: Tensor) -> dict[str, Any]:
+    """What an optimiser remembers of a parameter of one number after a step along a gradient of 0."""
+    one = nn.Parameter(torch.zeros((1,) * parameter.dim()), requires_grad=False)
+    one.grad = torch.zeros_like(one)
+    options = {name: value for name, value in owner.param_groups[0].items() if name != "params"}
+    known = inspect.signature(type(owner)).parameters
+    alone = type(owner)([one], **{name: value for name, value in options.items() if name in known})
+    alone.step()
+    return {name: _plain(value) for name, value in alone.state[one].items()}
+
+
+def _kind(value: Any) -> str:
+    """Type and number of axes of what an optimiser remembers."""
+    return f"{value.dtype} of {value.ndim} axes" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _words(kinds: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in sorted(kinds.items())) or "nothing"
 
 
 def _plain(value: Any) -> Any:

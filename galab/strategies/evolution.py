@@ -288,7 +288,7 @@ class EvolutionStrategy(TorchCentre):
         self.generation = int(state["generation"])
         self.antithetic = bool(state["antithetic"])
         self._worth = bool(state["pairs_worth"])
-        self._optimizers.load_state(state["optimizer"])
+        self._optimizers.load_state(state["optimizer"], steps=self.generation)
         self._asked = None
 
 

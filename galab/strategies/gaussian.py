@@ -192,8 +192,8 @@ class SeparableGaussian(ABC):
         """Continue from what :meth:`state_dict` gave.
 
         Raises:
-            CheckpointError: the state is of another strategy, other options or another number of weights; nothing is
-                changed.
+            CheckpointError: the state is of another strategy, other options or another number of weights, or a number
+                in it is not finite; nothing is changed.
         """
         for name, own in self.state_dict().items():
             wanted, got = _kind(own), _kind(state.get(name))
@@ -201,9 +201,14 @@ class SeparableGaussian(ABC):
                 wanted, got = type(own).__name__, type(state.get(name)).__name__
             if wanted != got:
                 raise CheckpointError(
-                    f"expected a state of {self.name} with {name} {wanted}, got {got}; continue with the options and "
-                    "the network that it was saved with"
+                    f"expected a state of {self.name} with {name} {wanted:.80}, got {got:.80}; continue with "
+                    "the options and the network that it was saved with"
                 )
+        if not all(np.isfinite(state[name]).all() for name in self._vectors) or state["generation"] < 0:
+            raise CheckpointError(
+                f"expected a state of {self.name} of finite numbers after 0 or more generations, got another; use "
+                "another checkpoint"
+            )
         self.generation = int(state["generation"])
         self._vectors = {name: state[name].astype(np.float64) for name in self._vectors}
         self._asked = False

@@ -102,7 +102,7 @@ class GradientDescent(TorchCentre):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue; see :meth:`load_centre`."""
         self.generation = int(state["generation"])
-        self._optimizers.load_state(state["optimizer"])
+        self._optimizers.load_state(state["optimizer"], steps=self.generation)
         self._asked = None
 
 

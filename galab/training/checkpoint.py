@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Member, SeedDependent, Task
-from galab.errors import CheckpointError, UsageError
+from galab.errors import CheckpointError, GalabError, RunFolderError, UsageError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
 from galab.genome.initial import Founders, frozen_hash
 from galab.genome.parameters import evolved_parameters
 from galab.genome.weights import Gene, Layout, Phenotype, from_float
 from galab.operators.es_noise import WeightVector
 from galab.storage import pickle_format
+from galab.storage.leaves import Leaves
+from galab.storage.run_folder import RunFolder
 from galab.strategies.centre import record_dtype
 from galab.training.champion import Champion
+from galab.training.checkpoint_schema import check_founders, check_state
 from galab.training.log_fields import Totals
 from galab.training.search import RunComponents
 from galab.version import __version__
@@ -50,7 +53,13 @@ _KEYS = {
 
 
 def capture(
-    components: RunComponents, champion: Champion, totals: Totals, profile: dict[str, Any], *, lineage: dict[str, Any]
+    components: RunComponents,
+    champion: Champion,
+    totals: Totals,
+    profile: dict[str, Any],
+    *,
+    lineage: dict[str, Any],
+    log: dict[str, Any],
 ) -> dict[str, Any]:
     """A keyframe: everything needed to continue, as plain data.
 
@@ -60,6 +69,7 @@ def capture(
         totals: what the run has spent.
         profile: the numeric profile.
         lineage: ``{"births": rows, "sha256": digest}`` of the records, the lineage file or the score log.
+        log: ``{"lines": n, "bytes": n, "sha256": digest}`` of the log.
     """
     layout = components.layout
     return {
@@ -78,6 +88,7 @@ def capture(
         "champion": asdict(champion),
         "founders": components.founders.sha256,
         "lineage": lineage,
+        "log": log,
         **({"frozen": frozen_hash(components.founders.frozen)} if components.founders.frozen else {}),
     }
 
@@ -137,6 +148,11 @@ def check_data(task: Task, state: dict[str, Any], name: str) -> None:
         CheckpointError: the data here is not the data that the run was made with.
     """
     saved = state["task"]
+    if (list(task.input_shape), task.outputs) != (saved["input_shape"], saved["outputs"]):
+        raise CheckpointError(
+            f"expected a task with inputs of shape {saved['input_shape']} and {saved['outputs']} outputs, as '{name}' "
+            f"has it, got {list(task.input_shape)} and {task.outputs}; provide the task that it was made with"
+        )
     if task.fingerprint != saved["fingerprint"]:
         raise CheckpointError(
             f"expected the data of '{name}' ({saved['description']}, fingerprint {saved['fingerprint'][:12]}), got "
@@ -151,9 +167,49 @@ def config_of(state: dict[str, Any], path: Path) -> RunConfig:
     Raises:
         CheckpointError: the file is plain data, but no checkpoint of a run.
     """
-    if state.get("kind") != "galab run" or any(not isinstance(state.get(key), kind) for key, kind in _KEYS.items()):
+    if not is_kind(state, "galab run") or any(not isinstance(state.get(key), kind) for key, kind in _KEYS.items()):
         raise CheckpointError(f"expected the checkpoint of a run in '{path}', got other data; choose another file")
-    return RunConfig.from_saved(state["hyperparameters"])
+    config = config_from(state["hyperparameters"], path)
+    check_state(state, config, path)
+    return config
+
+
+def is_kind(content: dict[str, Any], kind: str) -> bool:
+    """Whether a file in the checkpoint format says that it is of a kind; an array there equals no text."""
+    return type(content.get("kind")) is str and content["kind"] == kind
+
+
+def config_from(values: Any, path: Path, error: type[GalabError] = CheckpointError) -> RunConfig:
+    """The configuration out of a file that anybody may have written.
+
+    Args:
+        values: its hyperparameters.
+        path: the file, for messages.
+        error: what is raised where they are no hyperparameters at all.
+
+    Raises:
+        UsageError: a name or a value is wrong.
+    """
+    leaves = Leaves(path, error, "restore the file")
+    for name, value in leaves.mapping(values, "hyperparameters").items():
+        leaves.scalar(value, f"hyperparameters.{name}")
+    try:
+        return RunConfig.from_saved(values)
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as problem:  # of a text nobody typed
+        raise error(
+            f"expected hyperparameters that can be read in '{path}', got {type(problem).__name__}: {problem!s:.200}; "
+            "restore the file"
+        ) from problem
+
+
+def config_in(folder: RunFolder) -> RunConfig:
+    """The configuration in a run's ``config.json``.
+
+    Raises:
+        RunFolderError: the file is missing or damaged.
+        UsageError: a hyperparameter in it is wrong.
+    """
+    return config_from(folder.read_config().get("hyperparameters"), folder.config_path, RunFolderError)
 
 
 def save_founders(path: Path, founders: Founders) -> None:
@@ -168,8 +224,9 @@ def load_founders(path: Path) -> Founders:
         CheckpointError: the file is missing, damaged or changed.
     """
     content = pickle_format.load(path)
-    if content.get("kind") != "galab founders":
+    if not is_kind(content, "galab founders"):
         raise CheckpointError(f"expected the founders of a run in '{path}', got other data; restore the file")
+    check_founders(content, Leaves(path, advice="the file was damaged or changed; restore it from a copy"))
     return Founders.from_dict(content)
 
 
@@ -184,12 +241,32 @@ def state_names(module: torch.nn.Module) -> dict[str, str]:
     return {key: named[id(value)] for key, value in module.state_dict(keep_vars=True).items() if id(value) in named}
 
 
-def load_buffers(module: torch.nn.Module, buffers: dict[str, NDArray[Any]]) -> None:
-    """Give a freshly built module the run's buffers."""
+def check_buffers(module: torch.nn.Module, buffers: dict[str, NDArray[Any]], name: str) -> None:
+    """Refuse buffers of another network.
+
+    Args:
+        module: the network here.
+        buffers: name to values.
+        name: where they come from, for the message.
+
+    Raises:
+        CheckpointError: one has another shape here.
+    """
+    for key, buffer in module.named_buffers():
+        if key in buffers and buffers[key].shape != tuple(buffer.shape):
+            raise CheckpointError(
+                f"expected the buffer '{key}' in '{name}' to have shape {tuple(buffer.shape)}, as the network here has "
+                f"it, got {buffers[key].shape}; choose the model that it was made with"
+            )
+
+
+def load_buffers(module: torch.nn.Module, buffers: dict[str, NDArray[Any]], name: str) -> None:
+    """Give a freshly built module the run's buffers; see :func:`check_buffers`."""
+    check_buffers(module, buffers, name)
     with torch.no_grad():
-        for name, buffer in module.named_buffers():
-            if name in buffers:
-                buffer.copy_(torch.from_numpy(np.array(buffers[name])))
+        for key, buffer in module.named_buffers():
+            if key in buffers:
+                buffer.copy_(torch.from_numpy(np.array(buffers[key])))
 
 
 def versions() -> dict[str, str]:

@@ -19,8 +19,10 @@ from galab.config.fields import FIELDS
 from galab.config.option import default_of, understands
 from galab.config.run_config import carried_over, is_chosen
 from galab.config.strategy_kinds import kind_of
-from galab.errors import UsageError, closest
+from galab.errors import RunFolderError, UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
+from galab.storage.files import read_json
+from galab.storage.leaves import Leaves
 from galab.strategies.build import canonical_strategy, steps_of
 from galab.training.checkpoint import members_of
 from galab.training.saved_state import SavedState
@@ -102,15 +104,19 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise UsageError(f"expected a configuration at '{path}' (--config), found no file; check the path")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"expected a configuration at '{path}' (--config), found no file; check the path") from None
-    except (OSError, ValueError) as error:
+        content = read_json(path)
+    except RunFolderError as error:
         raise UsageError(f"expected --config '{path}' to be JSON, got: {error}") from None
     values = content.get("hyperparameters", content) if isinstance(content, dict) else content
     if not isinstance(values, dict):
         raise UsageError(f"expected --config '{path}' to be an object of hyperparameters, got {type(values).__name__}")
+    leaves = Leaves(path, UsageError, "correct it")
+    for name, value in values.items():
+        leaves.scalar(value, name)
+    leaves.text(values.get("strategy", "ga"), "strategy")
     return complete(values)
 
 

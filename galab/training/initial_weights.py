@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -97,16 +98,77 @@ def _take_fixed(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
 
 def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
     """A ``state_dict`` from a ``.pt`` file, read without running code."""
+    _check_file(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"expected weights at '{path}' (--init), found no file; check the path") from None
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"expected --init '{path}' to be a state_dict saved by torch.save, got: {reason}") from error
+        reason = " ".join(str(error).split()[:40]) or type(error).__name__
+        raise UsageError(
+            f"expected --init '{path}' to be a state_dict saved by torch.save, got: {reason:.300}; save it with "
+            "torch.save(module.state_dict(), path)"
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UsageError(
             f"expected --init '{path}' to hold a state_dict (name to tensor), got {type(state).__name__}; "
             "save it with torch.save(module.state_dict(), path)"
         )
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise UsageError(
+                f"expected --init '{path}' to hold tensors by the names of parameters, got the key {name!r:.40}; save "
+                "it with torch.save(module.state_dict(), path)"
+            )
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            kind = "meta" if value.device.type == "meta" else "quantized" if value.is_quantized else "sparse"
+            raise UsageError(
+                f"expected --init '{path}' to hold tensors with all their numbers, got a {kind} one as '{name:.80}'; "
+                "make it dense and save it again"
+            )
+        if value.is_complex():
+            raise UsageError(
+                f"expected --init '{path}' to hold real numbers, got {value.dtype} as '{name:.80}'; save the real part"
+            )
     return state
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a file that is missing, cut short or damaged; torch itself compares no checksum.
+
+    ``torch.save`` writes a zip file whose members are not compressed, each with its CRC-32. Files of the format before
+    have none, and what was changed in them is found only where it breaks them.
+    """
+    try:
+        if not path.exists():
+            raise UsageError(f"expected weights at '{path}' (--init), found no file; check the path")
+        if not path.is_file():  # reading a pipe would wait for ever
+            raise UsageError(f"expected --init to be a file, got a folder or a device at '{path}'; check the path")
+        size = path.stat().st_size
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as handle:
+                if handle.read(2) == b"PK" or not size:
+                    raise UsageError(
+                        f"expected --init '{path}' to be a state_dict saved by torch.save, got {size:,} bytes of one "
+                        "that was cut short; copy it again"
+                    )
+            return
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            packed = [one for one in members if one.compress_type != zipfile.ZIP_STORED]
+            if packed or sum(one.file_size for one in members) > size:
+                raise UsageError(
+                    f"expected --init '{path}' to hold its tensors as torch.save stores them, uncompressed, got other "
+                    "members; save it again with torch.save"
+                )
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise UsageError(
+            f"expected --init '{path}' to be a state_dict saved by torch.save, got a damaged file ({error}); copy it "
+            "again"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"expected to read '{path}' (--init), got '{error.strerror or error}'") from error
+    if damaged is not None:
+        raise UsageError(
+            f"expected the checksums in --init '{path}' to fit its content, got another content in '{damaged}': the "
+            "file was damaged; copy it again"
+        )

@@ -278,11 +278,12 @@ class Loop:
         self._records.sync()
         self._log_file.sync()
         lineage = {"births": self._records.length, "sha256": self._records.digest}
+        log = self._log_file.mark
         judged = self._champion(test=False)
         # A checkpoint names its champion alike whether or not a report fell on the same generation.
         kept = {name: value for name, value in judged.metrics.items() if not name.startswith("test_")}
         champion = replace(judged, metrics=kept)
-        state = capture(self._components, champion, self._totals, self._profile, lineage=lineage)
+        state = capture(self._components, champion, self._totals, self._profile, lineage=lineage, log=log)
         keep = self._components.config.keep
         self._home.write(lambda folder: checkpoints.save(folder.checkpoints, generation, state))
         self._home.write(lambda folder: checkpoints.prune(folder.checkpoints, keep))

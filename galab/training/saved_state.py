@@ -6,39 +6,51 @@ run's own data, a network of the same shape) are made in one place.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from galab.config.run_config import RunConfig
+from galab.config import RunConfig, flag
+from galab.config.parsing import hidden_sizes
+from galab.config.registry import MODELS
 from galab.contracts import Task
-from galab.errors import CheckpointError, UsageError
+from galab.errors import CheckpointError, GalabError, UsageError
 from galab.evaluation.numeric_profile import resolve_device
 from galab.genome.initial import Founders, frozen_hash
 from galab.genome.parameters import evolve_also, frozen_values, set_frozen
 from galab.genome.random import Table, table
 from galab.genome.weights import Layout
 from galab.storage import checkpoints
-from galab.storage.lineage import read_rows
+from galab.storage.lineage import read_counted
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_of, task_of
 from galab.training.checkpoint import (
+    check_buffers,
     check_data,
     check_layout,
+    config_in,
     config_of,
     layout_of,
     load_buffers,
     load_founders,
     records_of,
 )
-from galab.training.resolve import load_table
+from galab.training.checkpoint_schema import check_records
+from galab.training.resolve import SPEED_SETTINGS, load_table
 from galab.training.search import RunComponents, SharedByTrials
+
+logger = logging.getLogger("galab")
+#: A network may draw so many numbers, 64 MB, whatever it holds.
+_SMALL = 2**24
 
 
 class SavedState:
@@ -89,10 +101,13 @@ class SavedState:
             shared: what other runs in this process have loaded already.
 
         Raises:
-            CheckpointError: it is damaged or no checkpoint of a run; the newest good one beside it is named.
+            CheckpointError: it is damaged or no checkpoint of a run, and the newest good one beside it is named; or it
+                is another run's than that of its folder.
             RunFolderError: there is no run at that path.
         """
-        return cls(read_state(path), locate(path)[0], path, trust=trust, shared=shared)
+        saved = cls(read_state(path), locate(path)[0], path, trust=trust, shared=shared)
+        saved.check_configuration()
+        return saved
 
     @property
     def generation(self) -> int:
@@ -135,6 +150,27 @@ class SavedState:
         """
         return self.new_module()
 
+    def check_configuration(self) -> None:
+        """Refuse a checkpoint that says of its run what ``config.json`` beside it does not.
+
+        A checkpoint holds all that is needed, so a ``config.json`` that cannot be read is no reason to lose it.
+
+        Raises:
+            CheckpointError: a hyperparameter that cannot change is another one there.
+        """
+        if self.folder is None:
+            return
+        try:
+            begun = config_in(self.folder)
+        except GalabError as error:
+            logger.warning("%s; its checkpoint says what the run is", error)
+            return
+        for name in sorted(meaning(self.config, begun)):
+            raise CheckpointError(
+                f"expected {flag(name)} {getattr(begun, name)} in '{self.path}', as '{self.folder.config_path}' has "
+                f"it, got {getattr(self.config, name)}; one of the two was changed: restore it from a copy"
+            )
+
     def new_module(self) -> nn.Module:
         """A network like :attr:`module` of the caller's own; the data is not needed for it.
 
@@ -149,6 +185,7 @@ class SavedState:
         """The network as its constructor makes it, with the run's buffers."""
         trust_rules.check(self.config, trust=self.trust, names=["model"])
         fits = self.state["task"]
+        check_size(self.config, self.layout, self.state, str(self.path))
         module = network_of(self.config, tuple(fits["input_shape"]), fits["outputs"], check=False)
         evolve_also(module, self.layout.names)
         fit_network(module, self.layout, self.state["buffers"], str(self.path))
@@ -183,7 +220,13 @@ class SavedState:
             CheckpointError: the file is missing, damaged or changed.
             UsageError: this is a lone checkpoint.
         """
-        return load_founders(self.home.founders_path)
+        founders = load_founders(self.home.founders_path)
+        if founders.layout != self.layout:
+            raise CheckpointError(
+                f"expected '{self.home.founders_path}' to hold founders of the network of '{self.path}', got those of "
+                "another one; restore the file"
+            )
+        return founders
 
     def check_founders(self) -> None:
         """Refuse a folder that holds the founders of another run.
@@ -191,7 +234,7 @@ class SavedState:
         Raises:
             CheckpointError: it does.
         """
-        if self.founders.sha256 != self.state["founders"]:
+        if self.founders.sha256 != self.state["founders"] or self.founders.run_key != self.config.seed:
             raise CheckpointError(
                 f"expected '{self.home.founders_path}' to hold the founders of this run, got others; restore the file"
             )
@@ -219,10 +262,14 @@ class SavedState:
         """The rows of the lineage file, or of the score log, that the checkpoint counts on; oldest first.
 
         Raises:
+            CheckpointError: they are others, or the checkpoint's individuals are not among them.
             UsageError: this is a lone checkpoint.
         """
         name, dtype = records_of(self.config)
-        return read_rows(self.home.path / name, dtype)[: self.state["lineage"]["births"]]
+        lineage = self.state["lineage"]
+        rows = read_counted(self.home.path / name, dtype, lineage["births"], lineage["sha256"])
+        check_records(self.state, self.config, rows, self.path)
+        return rows
 
     def built(self, config: RunConfig | None = None, *, shared: SharedByTrials | None = None) -> RunComponents:
         """The run's components as they are before generation 0.
@@ -252,9 +299,24 @@ class SavedState:
             UsageError: the run names code that is not trusted, its network has changed, or there is no such device.
         """
         self.check_founders()
+        records = self.records
         components = self.built(config)
-        components.search.restore(self.state, self.records)
+        self.restore(components, records)
         return components
+
+    def restore(self, components: RunComponents, records: NDArray[np.void]) -> None:
+        """Bring components from generation 0 to the checkpoint.
+
+        Raises:
+            CheckpointError: the state does not fit together.
+        """
+        try:
+            components.search.restore(self.state, records)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"expected a state that --strategy {self.config.strategy} can go on from in '{self.path}', got "
+                f"{type(error).__name__}: {error}; it was damaged or changed, so use another checkpoint"
+            ) from error
 
 
 def newest(folder: RunFolder) -> Path:
@@ -304,7 +366,68 @@ def load_state(file: Path) -> dict[str, Any]:
     """
     state = checkpoints.load_checked(file)
     config_of(state, file)
+    named = checkpoints.generation_of(file)
+    if named is not None and named != state["generation"]:
+        raise CheckpointError(
+            f"expected the checkpoint of generation {named} in '{file}', as its name says, got that of generation "
+            f"{state['generation']}; give it its own name back"
+        )
     return state
+
+
+def meaning(config: RunConfig, other: RunConfig) -> set[str]:
+    """Names of the hyperparameters that two checkpoints of one run must have in common, and have not.
+
+    A run may move to a CPU, or be tuned, with ``--allow-numeric-change``; its numeric profile tells.
+    """
+    fields = RunConfig.__dataclass_fields__
+    changed = {name for name in other.changed(config) if not fields[name].metadata["changeable"]}
+    return changed - {"device", *SPEED_SETTINGS}
+
+
+def check_size(config: RunConfig, layout: Layout, state: dict[str, Any], name: str) -> None:
+    """Refuse a network of galab's own that is larger than the saved one, before memory is taken for it.
+
+    Code of the user's own is trusted, and may not run without memory.
+
+    Args:
+        config: names the network.
+        layout: the saved parameters.
+        state: what was saved, with ``task`` and ``buffers``.
+        name: where it comes from, for messages.
+
+    Raises:
+        CheckpointError: it is.
+        UsageError: it has other parameters.
+    """
+    call = MODELS.parse(config.model)
+    if not MODELS.is_own(call.name):
+        return
+    task, buffers = state["task"], state["buffers"]
+    saved = layout.size + sum(value.size for value in buffers.values())
+    asked = [(f"--model {config.model}", value * math.prod(task["input_shape"]), max(_SMALL, 4 * saved))
+             for value in call.arguments.values() if isinstance(value, int)]  # fmt: skip
+    # Each hidden unit has a number of its own, if it is not frozen.
+    units = hidden_sizes(config.hidden) or ()
+    asked.append((f"--hidden {config.hidden}", sum(units), max(_SMALL if "frozen" in state else 1024, 4 * saved)))
+    layers = 10_000 if "frozen" in state else len(layout.names) + len(buffers)
+    asked.append((f"--hidden {config.hidden}", len(units), layers))
+    for what, wanted, most in asked:
+        if wanted > most:
+            raise CheckpointError(
+                f"expected a network of the {saved:,} numbers that '{name}' holds, got {what:.80}, which asks for many "
+                "more; it was damaged or changed, so use another file"
+            )
+    try:
+        with torch.device("meta"):
+            measured = network_of(config, tuple(task["input_shape"]), task["outputs"])
+    except UsageError as error:
+        if "meta" in str(error):  # numbers that a constructor draws itself cannot be left out when it is tried
+            return
+        raise
+    evolve_also(measured, layout.names)
+    check_layout(layout, measured, name)
+    check_buffers(measured, buffers, name)
 
 
 def fit_network(module: nn.Module, layout: Layout, buffers: dict[str, NDArray[Any]], name: str) -> None:
@@ -320,4 +443,4 @@ def fit_network(module: nn.Module, layout: Layout, buffers: dict[str, NDArray[An
         UsageError: the network has other parameters.
     """
     check_layout(layout, module, name)
-    load_buffers(module, buffers)
+    load_buffers(module, buffers, name)

@@ -54,6 +54,7 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
 def branch(folder: RunFolder, file: Path) -> RunFolder:
     """A new run that shares another's history up to one of its checkpoints."""
     saved = SavedState(load_state(file), folder, file)
+    saved.check_configuration()
     state, config = saved.state, saved.config
     files = table_files(config.distribution, saved.law)
     generation = state["generation"]

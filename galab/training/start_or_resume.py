@@ -20,12 +20,12 @@ from galab.evaluation.numeric_profile import differences
 from galab.storage import checkpoints
 from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
-from galab.storage.log import cut_log, last_line, read_log
+from galab.storage.log import check_log, cut_log, last_line, read_log
 from galab.storage.run_folder import RunFolder, locate
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads, profile_of
 from galab.training.callbacks import Callback, Callbacks
-from galab.training.checkpoint import check_data, data_of, save_founders
+from galab.training.checkpoint import check_data, config_in, data_of, save_founders
 from galab.training.compose import varied
 from galab.training.log_fields import Totals
 from galab.training.loop import EvaluationRequest, EvaluationResult, Hook, Loop, Result, run_to_end
@@ -259,7 +259,7 @@ def _resume(
     if not checkpoints.list_checkpoints(folder.checkpoints):
         # Killed before its first checkpoint: nothing was evolved yet, so the run starts at 0 in its own folder.
         _refuse_lost_checkpoints(folder)
-        config = changed(on_this_machine(_config_in(folder), allow_numeric_change), changes, folder)
+        config = changed(on_this_machine(config_in(folder), allow_numeric_change), changes, folder)
         trust_rules.check(config, trust=trust)
         check_workers(config)
         module, task = network_and_task(config, shared)
@@ -277,18 +277,20 @@ def _resume(
     config = changed(on_this_machine(saved.config, allow_numeric_change), changes, folder)
     check_workers(config)
     saved.check_founders()
+    records = saved.records  # looked at before anything is built, and before the files are cut
     components, state = saved.built(config, shared=shared), saved.state
     extra_fields = check_profile(state["numeric_profile"], components, allow_numeric_change)
+    if "log" in state:  # a checkpoint of version 0.1.0 says nothing of it
+        check_log(folder.log_path, state["log"])
     lineage = state["lineage"]
     with LineageFile(folder.path / kind_of(config.strategy).record, components.search.record_dtype) as file:
         file.cut(lineage["births"], lineage["sha256"])
-        records = file.read()
     if (cut_log(folder.log_path, state["generation"]) or 0) < state["generation"]:
         raise RunFolderError(
             f"expected '{folder.log_path}' to reach generation {state['generation']} as its checkpoint does, got fewer "
             "lines; restore the file, or use an older checkpoint"
         )
-    components.search.restore(state, records)
+    saved.restore(components, records)
     totals = Totals(**state["totals"])
     return (
         yield from _run_session(
@@ -390,11 +392,3 @@ def _refuse_lost_checkpoints(folder: RunFolder) -> None:
             f"expected checkpoints in '{folder.checkpoints}' up to {reached}, as the log has it, found none; restore "
             "one, or start a new run"
         )
-
-
-def _config_in(folder: RunFolder) -> RunConfig:
-    """The configuration in ``config.json``."""
-    values = folder.read_config().get("hyperparameters")
-    if not isinstance(values, dict):
-        raise UsageError(f"expected 'hyperparameters' in '{folder.config_path}', found none; restore the file")
-    return RunConfig.from_saved(values)

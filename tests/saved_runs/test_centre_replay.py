@@ -93,7 +93,6 @@ def test_one_bit_of_the_optimisers_state_is_found(run: Path) -> None:
     "change",
     [
         lambda state: state["strategy"].update(pairs_worth=not state["strategy"]["pairs_worth"]),
-        lambda state: state["strategy"].update(generation=5),
         lambda state: state["hyperparameters"].update(lr=0.03),
         lambda state: state.update(founders="0" * 64),
         lambda state: state.update(ranks=[1, *state["ranks"][1:]]),

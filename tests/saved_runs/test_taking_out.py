@@ -1,9 +1,13 @@
 """Individuals taken out of a run: evaluated, exported, loaded."""
 
+import base64
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,10 @@ from lab_outcome import log_of, newest_state
 
 import galab
 from galab.errors import CheckpointError, GalabError, UsageError
+from galab.genome.births import BIRTH
 from galab.saved_runs.export import export, read_genome
 from galab.saved_runs.saved_run import evaluate, open_saved
+from galab.storage import pickle_format
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +152,9 @@ def test_a_strangers_genome_calls_no_function_of_its_choice(run: Path, tmp_path:
     path.write_text(json.dumps(good | {"run_key": str(victim), "hyperparameters": values}))
     with pytest.raises(UsageError, match=r"expected code that you have run before for --mutate 'shutil:rmtree'"):
         read_genome(path)
+    with pytest.raises(GalabError, match="expected a whole number of 0 or more as 'run_key'"):
+        read_genome(path, trust=True)
+    path.write_text(json.dumps(good | {"hyperparameters": values}))
     with pytest.raises(GalabError, match=r"mutation 'shutil:rmtree': expected a class with a method apply"):
         read_genome(path, trust=True)
     assert victim.is_dir()
@@ -191,3 +200,62 @@ def test_buffers_travel_with_the_run(evolve: Any, tmp_path: Path) -> None:
     state = torch.load(tmp_path / "out.pt", weights_only=True)
     assert state["scale"].shape == (64,)
     assert accuracy(state, folder) == pytest.approx(evaluate(folder)["test_accuracy"], abs=1e-12)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "resealed"])
+def test_a_damaged_lineage_becomes_no_genome(run: Path, tmp_path: Path, damage: str) -> None:
+    folder, out = Path(shutil.copytree(run, tmp_path / "run")), tmp_path / "genome.json"
+    lineage = folder / "lineage.bin"
+    rows = np.frombuffer(lineage.read_bytes(), BIRTH).copy()
+    if damage == "empty":
+        lineage.write_bytes(b"")
+    elif damage == "cut":
+        lineage.write_bytes(rows[:-1].tobytes())
+    else:
+        rows["parents"][rows["generation"] == 1, 0] = (rows["parents"][rows["generation"] == 1, 0] + 1) % 3
+        lineage.write_bytes(rows.tobytes())
+    if damage == "resealed":
+        newest = folder / "checkpoints" / "gen_000006.pkl"
+        state = pickle_format.load(newest)
+        state["lineage"]["sha256"] = hashlib.sha256(rows.tobytes()).hexdigest()
+        pickle_format.dump(state, newest)
+    with pytest.raises(CheckpointError, match="rows were lost|another run's or damaged|--keyframe"):
+        export(open_saved(folder), "genome", out)
+    assert not out.exists()
+    assert export(open_saved(folder), "genome", out, keyframe=True)
+
+
+def test_no_text_of_a_genome_unpacks_to_more_than_it_should(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "genome.json"
+    bomb = base64.b64encode(zlib.compress(bytes(2**28), 9)).decode()
+    for keyframe, places in ((False, ["given", "buffers"]), (True, ["weights", "log_sigma", "buffers"])):
+        export(open_saved(run), "genome", path, keyframe=keyframe)
+        good = json.loads(path.read_text())
+        changes = {"buffers": {"x": ["float32", [2**26], bomb]}, "weights": bomb, "log_sigma": bomb}
+        changes["given"] = good.get("founders", {}) | {"given": bomb}
+        for place in places:
+            path.write_text(json.dumps(good | {"founders" if place == "given" else place: changes[place]}))
+            tracemalloc.start()
+            with pytest.raises(GalabError, match=f"expected an exported genome in .*'[a-z.]*{place}"):
+                read_genome(path)
+            assert tracemalloc.get_traced_memory()[1] < 2**25
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("keyframe", [False, True])
+@pytest.mark.parametrize("width", [10**5, 10**9])
+def test_a_genome_of_a_gigantic_network_is_refused_in_little_memory(
+    run: Path, tmp_path: Path, width: int, keyframe: bool
+) -> None:
+    path = tmp_path / "genome.json"
+    export(open_saved(run), "genome", path, keyframe=keyframe)
+    value = json.loads(path.read_text())
+    value["layout"]["shapes"] = [[width, 64], [width], [10, width], [10]]
+    path.write_text(json.dumps(value))
+    with pytest.raises(GalabError, match="choose the model and sizes|weights \\(trust=True allows more\\) as 'layout'"):
+        read_genome(path)
+    value["hyperparameters"]["hidden"] = str(width)
+    if width > 10**6:
+        path.write_text(json.dumps(value))
+        with pytest.raises(GalabError, match="weights \\(trust=True allows more\\) as 'layout'"):
+            read_genome(path)

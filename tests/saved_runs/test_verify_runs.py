@@ -1,5 +1,6 @@
 """The replay of a run's seeds finds every change to its checkpoints and its lineage."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,10 @@ def test_a_strangers_run_calls_no_function_of_its_choice(run: Path, tmp_path: Pa
     from galab.errors import UsageError
     from galab.genome.initial import Founders
 
+    config = json.loads((run / "config.json").read_text())
+    config["hyperparameters"]["mutate"] = "shutil:rmtree"
+    (run / "config.json").write_text(json.dumps(config))
+    honest = (run / "founders.pkl").read_bytes()
     victim = tmp_path / "victim"
     victim.mkdir()
     content = pickle_format.load(run / "founders.pkl")
@@ -138,6 +143,9 @@ def test_a_strangers_run_calls_no_function_of_its_choice(run: Path, tmp_path: Pa
         state = pickle_format.load(path)
         state["hyperparameters"]["mutate"] = "shutil:rmtree"
         pickle_format.dump(state, path)
-    with pytest.raises(UsageError, match="expected a class with a method apply"):
+    with pytest.raises(CheckpointError, match="expected a whole number of 0 or more as 'run_key'"):
         verify(RunFolder(run), trust=True)  # even where somebody trusts it
+    (run / "founders.pkl").write_bytes(honest)
+    with pytest.raises(UsageError, match="expected a class with a method apply"):
+        verify(RunFolder(run), trust=True)
     assert victim.is_dir()

@@ -1,8 +1,10 @@
 """Groups of runs on the disk."""
 
+import json
 from pathlib import Path
 
 import pytest
+from hostile_files import NAMES
 
 from galab.errors import RunFolderError, UsageError
 from galab.storage.groups import GroupFolder, is_group, runs_below
@@ -10,8 +12,9 @@ from galab.storage.run_folder import RunFolder, locate
 
 
 def test_a_group_is_made_once_and_appears_with_its_content(tmp_path: Path) -> None:
-    group = GroupFolder.create(tmp_path, "g", {"kind": "trials", "seeds": [1]})
-    assert group.read() == {"kind": "trials", "seeds": [1]}
+    content = {"kind": "trials", "seeds": [1], "hyperparameters": {"task": "digits"}}
+    group = GroupFolder.create(tmp_path, "g", content)
+    assert group.read() == content
     assert is_group(tmp_path / "g")
     assert not is_group(tmp_path)
     assert sorted(path.name for path in group.path.iterdir()) == ["group.json"]
@@ -45,3 +48,18 @@ def test_a_command_for_one_run_says_what_a_group_is(tmp_path: Path) -> None:
     GroupFolder.create(tmp_path, "g", {"kind": "trials"})
     with pytest.raises(RunFolderError, match=r"got the group .*seed_0"):
         locate(tmp_path / "g")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: f"{name!r:.20}")
+def test_a_cell_is_a_folder_in_its_group_and_nowhere_else(tmp_path: Path, name: object) -> None:
+    (tmp_path / "group.json").write_text(json.dumps({"kind": "sweep", "cells": ["a", name]}))
+    with pytest.raises(RunFolderError, match="expected .* as 'cells' in '.*group.json'") as caught:
+        GroupFolder(tmp_path).read()
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [2**70], [True], [0.5], ["0"], "0", None, ["../other"]])
+def test_seeds_are_whole_numbers_each_once(tmp_path: Path, seeds: object) -> None:
+    (tmp_path / "group.json").write_text(json.dumps({"kind": "trials", "seeds": seeds, "hyperparameters": {}}))
+    with pytest.raises(RunFolderError, match="as 'seeds' in '.*group.json'"):
+        GroupFolder(tmp_path).read()

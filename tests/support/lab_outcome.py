@@ -121,7 +121,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "champion": state["champion"],
         "result": status["result"],
         "totals": {name: value for name, value in state["totals"].items() if name not in TIMING},
-        **{name: comparable(part) for name, part in state.items() if name not in ("hyperparameters", "totals")},
+        **{name: comparable(part) for name, part in state.items() if name not in ("hyperparameters", "totals", "log")},
         "records": records.read_bytes().hex(),
         "verified": all(verdict.good for verdict in verify(run)),
     }

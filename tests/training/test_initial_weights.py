@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,60 @@ def test_torchs_own_zeros_are_no_weights_of_ones_own(kind: Any) -> None:
     zeroed = nn.Linear(4, 2)
     nn.init.zeros_(zeroed.weight)
     assert not like_torchs_own(zeroed)
+
+
+@pytest.fixture
+def weights(evolve: Any, tmp_path: Path) -> Path:
+    """A file of weights for the small network."""
+    export(open_saved(evolve()), "torch", tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+def refused(small: dict[str, Any], path: Path, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        galab.run(name="begun", runs=path.parent, **small | {"init": str(path)})
+    assert "\n" not in str(caught.value)
+    assert not (path.parent / "begun").exists()
+
+
+def test_a_flipped_bit_in_a_file_of_weights_is_noticed(small: dict[str, Any], weights: Path) -> None:
+    content = weights.read_bytes()
+    value = torch.load(weights, weights_only=True)["hidden.0.weight"].numpy().tobytes()
+    place = content.index(value) + 500
+    weights.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+    refused(small, weights, "expected the checksums in .* to fit its content, got another content in '[a-z]+/data/")
+
+
+@pytest.mark.parametrize("length", [0, 2, 100, 3000])
+def test_a_file_of_weights_that_was_cut_short(small: dict[str, Any], weights: Path, length: int) -> None:
+    weights.write_bytes(weights.read_bytes()[:length])
+    refused(small, weights, f"got {length:,} bytes of one that was cut short; copy it again")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda value: {1: value}, "got the key 1; save it"),
+        (lambda value: {"hidden.0.weight": value.to_sparse()}, "got a sparse one as 'hidden.0.weight'; make it dense"),
+        (lambda value: {"hidden.0.weight": value.to("meta")}, "got a meta one as 'hidden.0.weight'; make it dense"),
+        (lambda value: {"hidden.0.weight": value.to(torch.complex64)}, "expected .* real numbers, got torch.complex64"),
+        (lambda value: {f"p{i}": value[:1] for i in range(99)}, r"given weights, got p0, p1, .*, p7, \.\.\.$"),
+        (lambda value: [value], r"hold a state_dict \(name to tensor\), got list"),
+        (lambda value: {"hidden.0.weight": torch.zeros(1).expand(2**40)}, "to have shape"),
+    ],
+)
+def test_weights_of_another_sort_are_one_sentence_each(
+    small: dict[str, Any], weights: Path, change: Callable[[torch.Tensor], Any], words: str
+) -> None:
+    torch.save(change(torch.load(weights, weights_only=True)["hidden.0.weight"]), weights)
+    refused(small, weights, words)
+
+
+def test_a_packed_file_of_weights_is_refused_before_it_is_unpacked(small: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(2**26))
+    refused(small, path, "as torch.save stores them, uncompressed")
+    path.unlink()
+    path.mkdir()
+    refused(small, path, "got a folder or a device")

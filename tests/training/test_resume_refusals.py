@@ -1,5 +1,6 @@
 """What resuming refuses, what it allows, and which command it names instead."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -146,7 +147,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_on_its_own_data_only(ev
 
 def test_other_data_is_refused(evolve: Any) -> None:
     folder = evolve()
-    rewrite(folder, task={"description": "other digits", "fingerprint": "0" * 64})
+    other = {"description": "other digits", "fingerprint": "0" * 64}
+    rewrite(folder, task=newest_state(folder)["task"] | other)
     with pytest.raises(CheckpointError, match=r"other digits, fingerprint 000000000000\).*got digits.*run --from"):
         resume(folder, {"generations": 9})
     assert len(log_of(folder)) == 5
@@ -201,3 +203,44 @@ def test_the_folder_has_one_writer(evolve: Any) -> None:
     folder = evolve()
     with RunFolder(folder).lock(), pytest.raises(RunFolderError, match="in use by another process"):
         resume(folder, {"generations": 9})
+
+
+@pytest.mark.parametrize("change", ["a number", "a line gone", "lines exchanged", "empty", "gone"])
+def test_a_log_that_was_changed_before_its_end_is_noticed(evolve: Any, change: str) -> None:
+    folder = evolve()
+    log = folder / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    if change == "a number":
+        lines[1] = lines[1].replace('"failures": 0', '"failures": 1')
+    elif change == "a line gone":
+        del lines[1]
+    elif change == "lines exchanged":
+        lines[1:3] = lines[2:0:-1]
+    log.write_text("" if change == "empty" else "".join(lines))
+    if change == "gone":
+        log.unlink()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".bin", ".pkl")}
+    with pytest.raises(RunFolderError, match=r"expected the first 5 lines of '.*log.jsonl' as they were"):
+        resume(folder, {"generations": 7})
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_lines_after_the_checkpoint_are_cut_and_older_checkpoints_count_on_fewer(evolve: Any) -> None:
+    folder = evolve()
+    with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
+        log.write('{"generation": 6}\n{"gen')
+    (folder / "checkpoints" / "gen_000005.pkl").unlink()
+    assert resume(folder, {"generations": 7}).generation == 7
+    state = newest_state(folder)
+    content = (folder / "log.jsonl").read_bytes()
+    assert state["log"] == {"lines": 7, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_a_checkpoint_that_says_nothing_of_the_log_goes_on(evolve: Any) -> None:
+    folder = evolve()
+    path = folder / "checkpoints" / "gen_000005.pkl"
+    state = pickle_format.load(path)
+    del state["log"]
+    pickle_format.dump(state, path)
+    assert resume(folder, {"generations": 7}).generation == 7
+    assert newest_state(folder)["log"]["lines"] == 7

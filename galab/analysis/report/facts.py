@@ -17,7 +17,7 @@ from galab.config import RunConfig, complete
 from galab.config.strategy_kinds import kind_of
 from galab.doctor.es_advice import advice
 from galab.doctor.es_measurements import measure_estimate
-from galab.errors import GalabError
+from galab.errors import GalabError, printable_data
 from galab.storage import checkpoints
 from galab.storage.groups import group_of
 from galab.storage.log import read_log
@@ -93,11 +93,11 @@ def facts_of(path: Path) -> Facts:
     present: list[tuple[int, Path]] = []
     content = status = nothing
     if folder is not None:
-        content = attempt(folder.read_config, nothing)
-        status = attempt(lambda: folder.read_status() or nothing, nothing)
-        log = attempt(lambda: read_log(folder.log_path), log)
+        content = printable_data(attempt(folder.read_config, nothing))
+        status = printable_data(attempt(lambda: folder.read_status() or nothing, nothing))
+        log = printable_data(attempt(lambda: read_log(folder.log_path), log))
         present = attempt(lambda: checkpoints.list_checkpoints(folder.checkpoints), present)
-    state = attempt(lambda: read_state(path), nothing)
+    state = printable_data(attempt(lambda: read_state(path), nothing))
     if file is not None and "generation" in state:
         log = [line for line in log if line.get("generation", 0) <= state["generation"]]
     values = _dict(state.get("hyperparameters")) or _dict(content.get("hyperparameters"))

@@ -16,7 +16,7 @@ from galab.config import RunConfig, complete
 from galab.config.option import default_of
 from galab.config.registry import TASKS
 from galab.config.strategy_kinds import kind_of, label_of
-from galab.errors import RunFolderError, UsageError, closest
+from galab.errors import RunFolderError, UsageError, closest, printable
 from galab.storage.groups import runs_below
 from galab.storage.log import last_line, read_log
 from galab.storage.run_folder import RunFolder
@@ -160,7 +160,7 @@ def _labels(values: Mapping[Path, tuple[Any, ...]], by: Sequence[str]) -> dict[P
 
 
 def _words(by: Sequence[str], values: Sequence[Any], digits: int) -> str:
-    parts = [f"{value:.{digits}g}" if isinstance(value, float) else label_of(str(value)) for value in values]
+    parts = [f"{value:.{digits}g}" if isinstance(value, float) else printable(label_of(str(value))) for value in values]
     return ", ".join(f"{name} {part}" for name, part in zip(by, parts, strict=True))
 
 
@@ -184,7 +184,7 @@ def _same_data(contents: dict[Path, dict[str, Any]]) -> str:
                 f"expected runs on the same data, got '{first[0]}' on {first[1].get('description', 'unknown data')} "
                 f"and '{path}' on {data.get('description', 'unknown data')}; compare those of one data set"
             )
-    return str(first[1].get("description", "")) if first else ""
+    return printable(str(first[1].get("description", ""))) if first else ""
 
 
 def _made_like(data: dict[str, Any], content: dict[str, Any]) -> Any:

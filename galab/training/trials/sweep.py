@@ -23,7 +23,7 @@ from galab.storage import checkpoints
 from galab.storage.groups import GroupFolder, is_group
 from galab.storage.run_folder import RunFolder
 from galab.training import trust as trust_rules
-from galab.training.checkpoint import config_of
+from galab.training.checkpoint import config_in, config_of
 from galab.training.compose import varied
 from galab.training.search import SharedByTrials
 from galab.training.start_or_resume import STOP_RULES
@@ -147,7 +147,7 @@ def _as_begun(config: RunConfig, path: Path) -> RunConfig:
     """The configuration with what the machine chose when the cell was begun, where it is left to the machine."""
     if not is_group(path):
         return config
-    saved = RunConfig.from_saved(GroupFolder(path).read()["hyperparameters"])
+    saved = RunConfig.from_saved(GroupFolder(path).read("trials")["hyperparameters"])
     defaults = RunConfig.__dataclass_fields__
     kept = {name: getattr(saved, name) for name in _MACHINE if getattr(config, name) == defaults[name].default}
     return dataclasses.replace(config, **kept)
@@ -187,12 +187,12 @@ def _newest_config(folder: RunFolder) -> RunConfig:
     present = checkpoints.list_checkpoints(folder.checkpoints)
     if present:
         return config_of(checkpoints.load_checked(present[-1][1]), present[-1][1])
-    return RunConfig.from_saved(folder.read_config()["hyperparameters"])
+    return config_in(folder)
 
 
 def _claim(path: Path, ready: Mapping[str, tuple[RunConfig, int]], seeds: Sequence[int]) -> None:
     """Write down what the folder holds, with what it held before."""
-    known: list[str] = GroupFolder(path).read()["cells"] if is_group(path) else []
+    known: list[str] = GroupFolder(path).read("sweep")["cells"] if is_group(path) else []
     content = {"kind": "sweep", "cells": [*known, *(name for name in ready if name not in known)]}
     if is_group(path):
         GroupFolder(path).write(content)
@@ -201,7 +201,7 @@ def _claim(path: Path, ready: Mapping[str, tuple[RunConfig, int]], seeds: Sequen
     for name, (config, _) in ready.items():
         if is_group(path / name):
             group = GroupFolder(path / name)
-            had = group.read()["seeds"]
+            had = group.read("trials")["seeds"]
             group.write(group_json(config, [*had, *(seed for seed in seeds if seed not in had)]))
         else:
             GroupFolder.create(path, name, group_json(config, seeds))

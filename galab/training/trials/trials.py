@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from galab.config import RunConfig
-from galab.errors import RunFolderError, UsageError
+from galab.errors import RunFolderError, UsageError, printable
 from galab.evaluation.executors.worker import cores
 from galab.genome.parameters import evolved_parameters
 from galab.storage.groups import GroupFolder
@@ -25,6 +25,7 @@ from galab.storage.run_folder import RunFolder
 from galab.training import trust as trust_rules
 from galab.training.build import build, network_and_task, own_threads
 from galab.training.callbacks import Callback, Callbacks
+from galab.training.checkpoint import config_from
 from galab.training.resolve import default_name, resolve, resolve_distribution
 from galab.training.search import SharedByTrials
 from galab.training.start_from import origin_founders, pinned_origin
@@ -72,7 +73,7 @@ def trial_status(path: Path, seed: int) -> TrialStatus:
     if not metrics:
         report = last_line(folder.log_path, having="champion") or {}
         names = [name for name in report if name.startswith(("validation_", "test_", "weights_"))]
-        metrics = {name: report[name] for name in names}
+        metrics = {name: report[name] for name in names if isinstance(report[name], int | float)}
     return TrialStatus(
         path,
         seed,
@@ -80,7 +81,7 @@ def trial_status(path: Path, seed: int) -> TrialStatus:
         line.get("generation", 0),
         line.get("evaluations", 0),
         line.get("seconds", 0.0),
-        status.get("message", ""),
+        printable(status.get("message", "")),
         metrics,
     )
 
@@ -89,7 +90,8 @@ def data_description(trials: Sequence[TrialStatus]) -> str:
     """The data of trials in words, from the first that was begun and is still there."""
     for trial in trials:
         if RunFolder(trial.path).config_path.is_file():
-            return str((RunFolder(trial.path).read_config().get("data") or {}).get("description", ""))
+            data = RunFolder(trial.path).read_config().get("data") or {}
+            return printable(data.get("description", ""))
     return ""
 
 
@@ -184,7 +186,7 @@ def resume_trials(
     trials, weights, done = [], [], []
     shared = SharedByTrials()
     for config, group in groups_in(path):
-        seeds = GroupFolder(group).read()["seeds"]
+        seeds = GroupFolder(group).read("trials")["seeds"]
         config = dataclasses.replace(config, seed=seeds[0])
         if changes:  # refused here, before any trial goes on, and taken over by those that have not begun
             config = changed(config, changes, RunFolder(group))
@@ -304,18 +306,21 @@ def trial_folders(path: Path, config: RunConfig, seeds: Iterable[int]) -> list[t
     return [(path / f"seed_{seed}", dataclasses.replace(config, seed=seed)) for seed in seeds]
 
 
-def groups_in(path: Path) -> list[tuple[RunConfig, Path]]:
+def groups_in(path: Path, depth: int = 3) -> list[tuple[RunConfig, Path]]:
     """The groups in a group or a sweep: the configuration and the folder of each.
+
+    Args:
+        path: the folder.
+        depth: how many folders of groups may lie in each other.
 
     Raises:
         RunFolderError: there is none, or a ``group.json`` is damaged.
+        UsageError: a hyperparameter in one is wrong.
     """
-    content = GroupFolder(Path(path)).read()
+    content = GroupFolder(Path(path)).read(None if depth else "trials")
     if content["kind"] == "sweep":
-        return [group for name in content["cells"] for group in groups_in(Path(path) / name)]
-    if not isinstance(content.get("hyperparameters"), dict) or not isinstance(content.get("seeds"), list):
-        raise RunFolderError(f"expected seeds and hyperparameters in '{path}/group.json', got others; restore it")
-    return [(RunConfig.from_saved(content["hyperparameters"]), Path(path))]
+        return [group for name in content["cells"] for group in groups_in(Path(path) / name, depth - 1)]
+    return [(config_from(content["hyperparameters"], Path(path) / "group.json", RunFolderError), Path(path))]
 
 
 def _network_size(config: RunConfig, shared: SharedByTrials) -> int:
