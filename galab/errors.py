@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 #: What a terminal obeys instead of showing it, or what changes the order of the letters around it: control characters
-#: of ASCII and of ISO 8859-1, marks of direction, and halves of a letter, which cannot be written at all.
-_HIDDEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+#: of ASCII and of ISO 8859-1, marks of direction, and halves of a letter, which cannot be written at all, but for the
+#: bytes of a name that the locale does not know (PEP 383).
+_HIDDEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udc7f\udd00-\udfff"
 _IN_LINES = re.compile(f"[{_HIDDEN}]|\r(?!\n)")
 _IN_A_LINE = re.compile(f"[{_HIDDEN}\n\r\t]")
 

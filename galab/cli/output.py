@@ -132,7 +132,7 @@ def told_if_interrupted(what: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        click.echo(err=True)  # the terminal has shown ^C in this line
+        echo("", err=True)  # the terminal has shown ^C in this line
         raise InterruptedWorkError(what()) from error
 
 

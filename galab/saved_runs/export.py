@@ -56,6 +56,11 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
         )
     individual = saved.member(member)
     if to == "genome":
+        if not saved.frozen_as_constructed:
+            raise UsageError(
+                "expected frozen parameters as the model's constructor gives them for --to genome, which holds their "
+                "hash alone, got those of a file or of an earlier constructor; use --to torch or --to safetensors"
+            )
         content = genome_of(saved, member, keyframe=keyframe)
         _check_genome(saved, content, individual, output)
         data = json.dumps(content).encode()

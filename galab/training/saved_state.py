@@ -181,6 +181,12 @@ class SavedState:
         set_frozen(module, self.frozen, str(self.path))
         return module
 
+    @property
+    def frozen_as_constructed(self) -> bool:
+        """Whether the model's constructor still gives the run's frozen parameters, so that their hash is enough."""
+        wanted = self.state.get("frozen")
+        return wanted is None or frozen_hash(frozen_values(self._constructed())) == wanted
+
     def _constructed(self) -> nn.Module:
         """The network as its constructor makes it, with the run's buffers."""
         trust_rules.check(self.config, trust=self.trust, names=["model"])

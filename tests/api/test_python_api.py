@@ -85,7 +85,7 @@ def test_wrong_sources_are_one_sentence(tmp_path: Path) -> None:
         ('{"hyperparameters": {"sigm": 1}}', "no hyperparameter is called 'sigm'. Did you mean 'sigma'"),
         ('{"children": "many"}', "expected --children to be of type int, got 'many'"),
         ('{"children": 0}', "expected --children between 1 and 1000000, got 0"),
-        ('{"sigma": NaN}', "expected --sigma between"),
+        ('{"sigma": NaN}', "expected --sigma to be of type float, got None"),
     ):
         path.write_text(text)
         with pytest.raises(UsageError, match=match):

@@ -199,7 +199,7 @@ def test_runs_that_are_short_or_damaged_have_a_report(galab: Any, evolve: Any, w
         "one generation": "finished: 1 generations done",
         "killed at once": "the run has not begun",
         "checkpoint": "expected",
-        "log": "expected a JSON object in line 2",
+        "log": "expected a JSON object with a generation in line 2",
         "config": "expected JSON in",
         "status": "expected JSON in",
         "png": "got half of one or other data",

@@ -151,7 +151,7 @@ def test_what_cannot_be_made_is_said_and_the_rest_goes_on() -> None:
     world = World(lambda c: 0.1)
     world.refuses = lambda c: "no memory for\nit" if c.chunk == 16 else None
     found = world.search()
-    assert "--chunk 16: not possible here: no memory for" in found.notes
+    assert "--chunk 16: not possible here: no memory for it" in found.notes
     assert "--chunk 8" in names(found)
     world.refuses = lambda c: "the default is wrong"
     with pytest.raises(GalabError, match="the default is wrong"):
