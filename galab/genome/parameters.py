@@ -58,7 +58,7 @@ def choose_evolved(module: nn.Module, freeze: str | None = None) -> None:
         if isinstance(value, nn.parameter.UninitializedParameter):
             raise UsageError(f"expected parameters with a shape, got '{name}' without one; run the module once first")
     _mark(module, set(evolved_parameters(module)))
-    for pattern in [part.strip() for part in (freeze or "").split(",") if part.strip()]:
+    for pattern in freeze_patterns(freeze):
         matched = [value for name, value in every.items() if fnmatchcase(name, pattern)]
         if not matched:
             near = closest(pattern, list(every))
@@ -79,6 +79,11 @@ def choose_evolved(module: nn.Module, freeze: str | None = None) -> None:
         why = "a module without any" if not every else "none that is not frozen"
         raise UsageError(f"expected parameters to evolve, got {why}; add layers, or freeze fewer")
     _settle(module)
+
+
+def freeze_patterns(freeze: str | None) -> list[str]:
+    """The patterns in the words of ``--freeze``, without blanks."""
+    return [part.strip() for part in (freeze or "").split(",") if part.strip()]
 
 
 def choose_evolved_like(module: nn.Module, other: nn.Module) -> None:

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from galab.errors import UsageError
-from galab.genome.parameters import choose_evolved, choose_evolved_like, evolved_parameters, make_runnable, runnable
+from galab.genome.parameters import (
+    choose_evolved,
+    choose_evolved_like,
+    evolved_parameters,
+    freeze_patterns,
+    make_runnable,
+    runnable,
+)
 
 logger = logging.getLogger("galab")
 #: Examples in the trial batch.
@@ -77,12 +84,10 @@ def prepare_network(
 
 def _refuse_running_statistics(name: str, model: nn.Module, freeze: str | None) -> None:
     """Refuse running statistics beside evolved weights; in a frozen layer they are constants like its weights."""
-    patterns = [part.strip() for part in (freeze or "").split(",") if part.strip()]
-    evolved = {
-        id(value)
-        for key, value in model.named_parameters()
-        if value.requires_grad and not any(fnmatchcase(key, pattern) for pattern in patterns)
-    }
+    named = dict(model.named_parameters())  # some may have no shape before the module is tried
+    asking = any(value.requires_grad for value in named.values())
+    frozen = {key for pattern in freeze_patterns(freeze) for key in named if fnmatchcase(key, pattern)}
+    evolved = {id(value) for key, value in named.items() if (value.requires_grad or not asking) and key not in frozen}
     for path, module in model.named_modules():
         if not (isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats):
             continue

@@ -1,10 +1,8 @@
-"""Data as people have it, brought into tensors: arrays of any kind, lists, frames, data sets of torch, CSV files."""
+"""Data as people have it, brought into tensors: arrays of any kind, lists, frames and data sets of torch."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -202,50 +200,6 @@ def class_numbers(targets: Sequence[Any], classes: int | None, where: str) -> tu
 
 def _numbers(part: NDArray[Any]) -> Tensor:
     return to_tensor(part, "expected class numbers")
-
-
-def read_csv(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str], list[str]]:
-    """The columns of a CSV file with a header.
-
-    Args:
-        path: the file; a comma, semicolon or tab parts its columns.
-        target: the column of targets; the last one when absent.
-
-    Returns:
-        (B, columns) numbers; the targets as texts; and the names of the columns.
-
-    Raises:
-        UsageError: there is no such file or column, or a number is none.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"expected a CSV file at '{path}', got: {error}; check the path") from None
-    first = text.partition("\n")[0]
-    rows = list(csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count)))
-    rows = [row for row in rows if row]
-    if len(rows) < 2:
-        raise UsageError(f"expected a header and rows in '{path}', got {len(rows)} lines; fill the file")
-    header = [name.strip() for name in rows[0]]
-    wanted = header[-1] if target is None else target
-    if wanted not in header or len(header) < 2:
-        raise UsageError(
-            f"expected '{path}' to have a column '{wanted}' and another, got {', '.join(header)}; name one of them"
-        )
-    at = header.index(wanted)
-    numbers = np.empty((len(rows) - 1, len(header) - 1))
-    for place, row in enumerate(rows[1:]):
-        if len(row) != len(header):
-            raise UsageError(f"expected {len(header)} columns in row {place + 2} of '{path}', got {len(row)}")
-        for column, word in enumerate(row[:at] + row[at + 1 :]):
-            try:
-                numbers[place, column] = float(word)
-            except ValueError:
-                name = (header[:at] + header[at + 1 :])[column]
-                raise UsageError(
-                    f"expected a number in column '{name}', row {place + 2} of '{path}', got '{word}'; encode it as one"
-                ) from None
-    return numbers, [row[at].strip() for row in rows[1:]], header[:at] + header[at + 1 :]
 
 
 def shares(count: int, validation: float, test: float) -> tuple[int, int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import math
+from csv import Error, reader
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.errors import UsageError
-from galab.tasks.arrays import read_csv
 from galab.tasks.classification import Classification
 from galab.tasks.regression import Regression
 
@@ -30,7 +32,7 @@ def csv(
     """
     if kind not in ("auto", "classification", "regression"):
         raise UsageError(f"expected kind to be auto, classification or regression, got '{kind}'; correct it")
-    inputs, words, _ = read_csv(Path(file), target)
+    inputs, words = _read(Path(file), target)
     name = Path(file).stem
     numbers = _as_numbers(words)
     if kind == "regression" and numbers is None:
@@ -59,3 +61,47 @@ def _as_numbers(words: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]
         return np.array([float(word) for word in words])
     except ValueError:
         return None
+
+
+def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str]]:
+    """(B, columns) numbers and the targets as texts; a comma, semicolon or tab parts the columns of the file.
+
+    Raises:
+        UsageError: there is no such file or column, or a number is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        table = reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
+        rows = [(table.line_num, row) for row in table if row]
+    except (OSError, UnicodeDecodeError, Error) as error:
+        raise UsageError(f"expected a CSV file at '{path}', got: {error}; check the path") from None
+    if len(rows) < 2:
+        raise UsageError(f"expected a header and rows in '{path}', got {len(rows)} lines; fill the file")
+    header = [name.strip() for name in rows.pop(0)[1]]
+    wanted = header[-1] if target is None else target
+    if header.count(wanted) != 1 or len(header) < 2:
+        raise UsageError(
+            f"expected '{path}' to have one column '{wanted}' and another, got {', '.join(header)}; name one of them"
+        )
+    at = header.index(wanted)
+    inputs = np.empty((len(rows), len(header) - 1))
+    words = []
+    for place, (line, row) in enumerate(rows):
+        if len(row) != len(header):
+            raise UsageError(f"expected {len(header)} columns in row {line} of '{path}', got {len(row)}")
+        words.append(row.pop(at).strip())
+        inputs[place] = [
+            _number(word, f"column '{name}', row {line} of '{path}'")
+            for name, word in zip(header[:at] + header[at + 1 :], row, strict=True)
+        ]
+    return inputs, words
+
+
+def _number(word: str, where: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        raise UsageError(f"expected a number in {where}, got '{word}'; encode it as one") from None
+    if not math.isfinite(number):
+        raise UsageError(f"expected a finite number in {where}, got '{word}'; fill it, or take the row out")
+    return number

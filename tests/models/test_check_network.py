@@ -68,6 +68,8 @@ class Backbone(nn.Module):
         (Remembering, "expected a forward that computes with its present parameters"),
         (Noisy, "expected a forward that answers the same inputs alike"),
         (lambda: Backbone(frozen=False), "no running statistics .* freeze a trained layer with its statistics"),
+        # None asks for a gradient, so all are evolved.
+        (lambda: Backbone(frozen=True).requires_grad_(False), "no running statistics .* freeze a trained layer"),
     ],
 )
 def test_what_would_not_repeat_is_refused(make: Any, said: str) -> None:

@@ -207,7 +207,10 @@ def test_a_table_is_a_task(tmp_path: Path) -> None:
         ("a,b\n", "", "expected a header and rows in"),
         ("a,b\n1,2\n1\n", "", "expected 2 columns in row 3 of .*, got 1"),
         ("a,b\n1,2\nx,2\n", "", "expected a number in column 'a', row 3 of .*, got 'x'"),
-        ("a,b\n1,2\n", ", target=c", "to have a column 'c' and another, got a, b"),
+        ("a,b\n1,2\n", ", target=c", "to have one column 'c' and another, got a, b"),
+        ("a,b,b\n1,2,3\n", "", "to have one column 'b' and another, got a, b, b"),
+        ("a,b\n\n1,2\nnan,2\n", "", "expected a finite number in column 'a', row 4 of .*, got 'nan'"),
+        ("a,b\n1,2\ninf,2\n", "", "expected a finite number in column 'a', row 3 of .*, got 'inf'"),
         ("a,b\n1,x\n2,y\n", ", kind=regression", "expected targets that are numbers in .* for regression, got texts"),
         ("a,b\n1,2\n", ", kind=clustering", "expected kind to be auto, classification or regression, got 'clustering'"),
     ],
@@ -217,6 +220,14 @@ def test_a_wrong_table_is_one_sentence(text: str, options: str, said: str, tmp_p
         load_task(f"csv(file={written(tmp_path / 'a.csv', text)}{options})")
     with pytest.raises(UsageError, match="expected a CSV file at"):
         load_task("csv(file=none.csv)")
+
+
+def test_a_quoted_label_may_have_lines(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.csv", "a,b\n" + '1,"two\nlines"\n2,"a, b\u2028c"\n' * 20)
+    made = load_task(f"csv(file={file})")
+    assert isinstance(made, Classification)
+    assert made.labels == ("a, b\u2028c", "two\nlines")
+    assert len(made.train) + len(made.validation) + len(made.test) == 40
 
 
 @pytest.mark.slow
