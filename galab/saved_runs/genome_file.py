@@ -236,9 +236,8 @@ def _checked_buffers(leaves: Leaves, content: dict[str, Any], bounded: bool) -> 
         kind, shape, data = leaves.listing(part, f"buffers.{name}", 3)
         if type(kind) is not str or type(data) is not str or kind not in _BUFFER_TYPES:
             leaves.refuse(f"buffers.{name}", "an element type, a shape and a packed text", part)
-        for length in leaves.listing(shape, f"buffers.{name}"):
-            leaves.whole(length, f"buffers.{name}", 0, _NO_BOUND if not bounded else MAX_WEIGHTS)
-        total += math.prod(shape) * np.dtype(kind).itemsize
+        lengths = leaves.shape(shape, f"buffers.{name}", MAX_WEIGHTS if bounded else _NO_BOUND)
+        total += math.prod(lengths) * np.dtype(kind).itemsize
     if bounded and total > 4 * MAX_WEIGHTS:
         leaves.refuse("buffers", f"at most {4 * MAX_WEIGHTS:,} bytes (trust=True allows more)", total)
     return {

@@ -21,6 +21,8 @@ from galab.errors import CheckpointError, GalabError
 MOST = 2**63 - 1
 #: Letters of a text that says something; texts that hold data are bounded where they are unpacked.
 _LETTERS = 100_000
+#: Dimensions that an array of NumPy or a tensor can have.
+_DIMENSIONS = 64
 _HEX = re.compile("[0-9a-f]{64}")
 
 
@@ -93,6 +95,12 @@ class Leaves:
         if type(value) is not list or (length is not None and len(value) != length):
             self.refuse(key, "a list" if length is None else f"a list of length {length}", value)
         return value
+
+    def shape(self, value: Any, key: str, most: int) -> list[int]:
+        """The shape of an array, each of its lengths from 0 to ``most``."""
+        if len(self.listing(value, key)) > _DIMENSIONS:
+            self.refuse(key, f"a shape of at most {_DIMENSIONS} dimensions", value)
+        return [self.whole(length, key, 0, most) for length in value]
 
     def scalar(self, value: Any, key: str) -> Any:
         """A number, a text, True, False or nothing."""

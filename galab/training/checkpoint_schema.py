@@ -149,10 +149,8 @@ def layout_in(leaves: Leaves, value: Any) -> Layout:
     """
     layout = leaves.mapping(value, "layout")
     names = [leaves.text(name, "layout.names") for name in leaves.listing(layout.get("names"), "layout.names")]
-    shapes = leaves.listing(layout.get("shapes"), "layout.shapes", len(names))
-    for shape in shapes:
-        for length in leaves.listing(shape, "layout.shapes"):
-            leaves.whole(length, "layout.shapes", 0, _MOST_WEIGHTS)
+    given = leaves.listing(layout.get("shapes"), "layout.shapes", len(names))
+    shapes = [leaves.shape(shape, "layout.shapes", _MOST_WEIGHTS) for shape in given]
     if not names or len(set(names)) < len(names):
         leaves.refuse("layout.names", "a name for each parameter, each once,", names)
     if sum(map(math.prod, shapes)) > _MOST_WEIGHTS:
@@ -170,8 +168,8 @@ def task_in(leaves: Leaves, value: Any) -> dict[str, Any]:
     task = leaves.mapping(value, "task")
     leaves.text(task.get("description"), "task.description")
     leaves.text(task.get("fingerprint"), "task.fingerprint")
-    shape = leaves.listing(task.get("input_shape"), "task.input_shape")
-    if math.prod(leaves.whole(length, "task.input_shape", 0, _MOST_NUMBERS) for length in shape) > _MOST_NUMBERS:
+    shape = leaves.shape(task.get("input_shape"), "task.input_shape", _MOST_NUMBERS)
+    if math.prod(shape) > _MOST_NUMBERS:
         leaves.refuse("task.input_shape", f"at most {_MOST_NUMBERS:,} numbers", shape)
     leaves.whole(task.get("outputs"), "task.outputs", 0, _MOST_NUMBERS)
     if "run_key" in task:

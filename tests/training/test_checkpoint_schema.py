@@ -131,6 +131,8 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
         ("plain", ("strategy", "control"), {"centre": 0.5}, "as 'strategy.control'"),
         ("plain", ("state_names", "output.bias"), "other", "the name of a parameter or a buffer"),
         ("plain", ("task", "input_shape"), [2**20, 2**20], "at most 67,108,864 numbers as 'task.input_shape'"),
+        ("plain", ("task", "input_shape"), [0] * 5000, "at most 64 dimensions as 'task.input_shape' .* a list of 5000"),
+        ("plain", ("layout", "shapes", 0), [1] * 65, "at most 64 dimensions as 'layout.shapes'"),
         ("plain", ("founders",), "f" * 63, "64 hexadecimal digits as 'founders'"),
         ("plain", ("log",), {"lines": 5}, "as 'log.bytes'"),
         ("eggroll", ("ranks", 0), 3, "from 0 to 2 as 'ranks'"),
