@@ -75,15 +75,15 @@ class NoViableChildError(GalabError):
 
 
 class LethalMutationError(GalabError):
-    """A mutation pushed a weight out of the representable range of +-128; the child cannot live.
+    """A mutation pushed a weight out of the representable range, +-128 unless said otherwise; the child cannot live.
 
     Attributes:
         parameter: name of the parameter tensor that left the range.
     """
 
-    def __init__(self, parameter: str, birth: int) -> None:
+    def __init__(self, parameter: str, birth: int, limit: float = 128.0) -> None:
         super().__init__(
-            f"birth {birth} is lethal: a weight of '{parameter}' left the representable range of +-128; "
+            f"birth {birth} is lethal: a weight of '{parameter}' left the representable range of +-{limit:g}; "
             "use a smaller --sigma"
         )
         self.parameter = parameter

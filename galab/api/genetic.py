@@ -24,10 +24,11 @@ from galab.config.traits import needs_behaviour
 from galab.contracts import Scores
 from galab.errors import LethalMutationError, UsageError, closest
 from galab.genome.decoder import Decoder
+from galab.genome.domain import domain_of
 from galab.genome.initial import founders_given, founders_of, like_torchs_own
 from galab.genome.parameters import choose_evolved, runnable
 from galab.genome.quantile_tables import make
-from galab.genome.weights import Layout, Phenotype, to_float
+from galab.genome.weights import Layout, Phenotype
 from galab.operators.nsga2 import fronts
 from galab.operators.selection import BEST, with_best
 from galab.strategies.build import developer, step_size_rule
@@ -80,6 +81,7 @@ class Search:
             )
         with spelled(PYTHON):
             config = _configured(seed, hyperparameters)
+            domain = domain_of(config.to_dict())
             self._template = runnable(module).eval()
             choose_evolved(self._template)
             if keep_weights is None:
@@ -89,9 +91,9 @@ class Search:
                         "the search begins at the module's own weights; keep_weights=False draws torch's instead"
                     )
             founders = (
-                founders_given(self._template, self._template.state_dict(), seed)
+                founders_given(self._template, self._template.state_dict(), seed, domain)
                 if keep_weights
-                else founders_of(self._template, seed)
+                else founders_of(self._template, seed, domain)
             )
             self.strategy = GeneticAlgorithm(config, step_size_rule(config, seed))
             births = developer(config, founders, make(config.distribution))
@@ -208,7 +210,7 @@ class Search:
         check_fingerprint(state, self._fingerprint(), "a Search")
         if not isinstance(state.get("strategy"), Mapping) or "weights" not in state:
             raise UsageError(f"expected what state_dict() of a Search gave, got {state!r:.80}")
-        content = restored(state)
+        content = {"hyperparameters": self.strategy.config.to_dict(), **restored(state)}
         self.strategy.load_state_dict(content["strategy"])
         ids = self.strategy.parents.tolist()
         self.decoder.adopt(dict(zip(ids, members_of(content), strict=True)))
@@ -248,7 +250,7 @@ class _Slot:
 
     def filled(self, member: Phenotype) -> nn.Module:
         """The module with a member's weights and the template's buffers, in ``eval()``."""
-        weights = torch.from_numpy(to_float(member.weights))
+        weights = torch.from_numpy(member.floats())
         with torch.no_grad():
             for parameter, start, size, shape in self._parameters:
                 parameter.copy_(weights[start : start + size].view(shape))

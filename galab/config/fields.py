@@ -8,11 +8,12 @@ Which values go together is said in :mod:`galab.config.rules`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from galab.config.distribution import TABLE_HASHES, parse
 from galab.config.option import check, option, or_auto
-from galab.config.parsing import hidden_sizes, parse_factors, parse_fitness, parse_mutations
+from galab.config.parsing import hidden_sizes, parse_bounds, parse_factors, parse_fitness, parse_mutations
 from galab.config.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
 from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import STRATEGY_NAMES
@@ -31,6 +32,11 @@ MOVED, NOT_VECTORS = (*DRAWN, "vectors"), (*DRAWN, "gradients")
 def _check_mutations(text: str) -> None:
     for call, _ in parse_mutations(text):
         MUTATIONS.check(call.name)
+
+
+def _check_power_of_two(value: float) -> None:
+    if math.frexp(value)[0] != 0.5:
+        raise OptionError("expected {weight_range} to be a power of two, such as 1024, got {value:g}", value=value)
 
 
 def _check_keep(text: str) -> None:
@@ -157,9 +163,36 @@ class Fields:
         1, "Best parents that each island sends to the next.", low=0, group=POPULATION, kinds=GENETIC, advanced=True,
     )
 
+    genome: str = option(
+        "real", "Numbers that a weight may be. integer: whole ones, drawn from --bounds or out of -1, 0, 1; binary: "
+        "the two ends of --bounds, -1 and 1 when absent, which flips exchange.", choices=("real", "integer", "binary"),
+        group=MUTATION, kinds=BRED, advanced=True,
+    )
+    bounds: str | None = option(
+        None, "Smallest and largest weight, LOW:HIGH, such as -1:1.", group=MUTATION, kinds=BRED, beyond=parse_bounds,
+        advanced=True,
+    )
+    at_bounds: str = option(
+        "clip", "What becomes of a weight that would leave --bounds: it stops there, or is reflected.",
+        choices=("clip", "reflect"), group=MUTATION, kinds=BRED, advanced=True,
+        idle=(
+            lambda config: config.bounds is None or config.genome == "binary",
+            "expected {bounds} with {at_bounds}, got none at which a weight could be stopped; name them, such as "
+            "{bounds:-1:1}",
+        ),
+    )
+    weight_range: float = option(
+        128.0, "Magnitude that no weight reaches, a power of two: a child with a larger weight is lethal. Weights are "
+        "whole multiples of its 2^-31st part.", low=16.0, high=2.0**20, group=MUTATION, kinds=BRED,
+        beyond=_check_power_of_two, advanced=True,
+        idle=(
+            lambda config: config.genome == "integer",
+            "expected {weight_range} with {genome:real}, got whole numbers, which range over +-2^31; drop one of them",
+        ),
+    )
     mutate: str = option(
-        "dense", "Mutation operator, or a mix such as dense:0.8,layer:0.2. The numbers are shares of the children; an "
-        "operator may have arguments, 'weights(count=3)':0.2.",
+        "dense", "Mutation operator, or a mix such as dense:0.8,layer:0.2; flip for a binary genome. The numbers are "
+        "shares of the children; an operator may have arguments, 'weights(count=3)':0.2.",
         choices=MUTATIONS, beyond=_check_mutations, group=MUTATION, kinds=GENETIC,
     )
     mutate_shares: str = option(
@@ -171,7 +204,7 @@ class Fields:
         kinds=GENETIC, advanced=True,
     )
     mutate_count: int = option(
-        1, "Weights that the operator weights moves.", low=1, group=MUTATION, kinds=GENETIC, advanced=True,
+        1, "Weights that the operators weights and flip move.", low=1, group=MUTATION, kinds=GENETIC, advanced=True,
     )
     mutate_rank: int = option(
         1, "Rank of low-rank: pairs of vectors a layer.", low=1, high=1024, group=MUTATION, kinds=GENETIC,
@@ -187,8 +220,8 @@ class Fields:
         kinds=DRAWN, advanced=True,
     )
     sigma: float = option(
-        0.02, "First step size of any strategy, in weight units. That of a genetic algorithm is "
-        "snapped to the grid 2^(k/256).", low=2**-20, high=8.0, group=MUTATION, kinds=MOVED,
+        0.02, "First step size of any strategy, in weight units; 1 of an integer genome. That of a genetic algorithm "
+        "is snapped to the grid 2^(k/256).", low=2**-20, high=8.0, group=MUTATION, kinds=MOVED,
     )
     sigma_factors: str | None = option(
         None, "Factors of --sigma, one for each layer in order, such as 1,0.5.", group=MUTATION, kinds=GENETIC,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from galab.config.fields import Fields
-from galab.config.parsing import PER_EXAMPLE, parse_fitness
+from galab.config.parsing import PER_EXAMPLE, parse_bounds, parse_fitness
+from galab.config.registry import MUTATIONS
 from galab.config.rule import Rule
 from galab.config.schedules import parse_schedule
-from galab.config.traits import CONTROLS, depends_on_parent, is_gene_law, operators_of
+from galab.config.traits import CONTROLS, MEMORY_OPERATORS, depends_on_parent, is_gene_law, operators_of
 
 
 def _on_island(total: int, islands: int, island: int) -> int:
@@ -36,6 +37,92 @@ def _migrants(config: Fields) -> bool | Mapping[str, Any]:
     smallest = config.parents // config.islands
     return {"smallest": smallest} if config.islands > 1 and config.migrants > smallest else False
 
+
+def _finest(config: Fields) -> bool | Mapping[str, Any]:
+    """Whether a step is always rounded to none."""
+    unit = 1.0 if config.genome == "integer" else config.weight_range * 2.0**-31
+    return {"least": unit / 8} if config.genome != "binary" and config.sigma < unit / 8 else False
+
+
+def _bounds(config: Fields) -> tuple[float, float]:
+    return parse_bounds(config.bounds) if config.bounds is not None else (-1.0, 1.0)
+
+
+def _far_bounds(config: Fields) -> bool | Mapping[str, Any]:
+    most = 2.0**30 if config.genome == "integer" else config.weight_range / 2
+    return {"most": most} if max(map(abs, _bounds(config))) > most else False
+
+
+def _a_memory_changes(config: Fields) -> bool:
+    """Whether memories, whose numbers have meanings of their own, are to have other ones."""
+    own = config.genome == "real" and config.bounds is None and config.weight_range == 128.0
+    return not own and bool(set(operators_of(config)) & set(MEMORY_OPERATORS))
+
+
+_WEIGHTS = (
+    Rule(
+        fields=("genome", "mutate"),
+        refused=lambda c: c.genome == "binary"
+        and any(MUTATIONS.is_own(name) and name != "flip" for name in operators_of(c)),
+        sentence="expected {mutate:flip} with {genome:binary}, got {mutate.value}, which adds numbers; use flip, with "
+        "{mutate_count} for more bits",
+        kinds=("genetic",),
+    ),
+    Rule(
+        fields=("genome", "mutate"),
+        refused=lambda c: c.genome != "binary" and "flip" in operators_of(c),
+        sentence="expected {genome:binary} with {mutate:flip}, got {genome.value}; name it",
+    ),
+    Rule(
+        fields=("genome", "crossover"),
+        refused=lambda c: c.genome == "binary" and c.crossover in ("blend", "mean"),
+        sentence="expected a crossover of whole weights with {genome:binary}, got {crossover.value}, a mean of them; "
+        "use parameter, row, layer or none",
+    ),
+    Rule(
+        fields=("sigma", "sigma_floor", "granularity", "distribution", "sigma_search", "sigma_schedule"),
+        idle=lambda c: c.genome == "binary",
+        sentence="expected no step size with {genome:binary}, got one; bits flip, so say {mutate_count}, how many",
+        kinds=("genetic",),
+    ),
+    Rule(
+        fields=("genome", "step_size"),
+        refused=lambda c: c.genome == "binary" and c.step_size != "fixed",
+        sentence="expected {step_size:fixed} with {genome:binary}, whose flips have no size, got {step_size.value}; "
+        "drop it",
+    ),
+    Rule(
+        fields=("genome", "bounds"),
+        refused=lambda c: c.genome == "integer" and any(end != round(end) for end in _bounds(c)),
+        sentence="expected whole {bounds} with {genome:integer}, got {bounds.value}; round them",
+        kinds=("genetic", "random"),
+    ),
+    Rule(
+        fields=("bounds", "weight_range"),
+        refused=_far_bounds,
+        sentence="expected {bounds} within +-{most:g}, so that a step beyond them can be represented, got "
+        "{bounds.value}; name nearer ones, or raise {weight_range}",
+        kinds=("genetic", "random"),
+    ),
+    Rule(
+        fields=("bounds", "crossover"),
+        refused=lambda c: c.bounds is not None and is_gene_law(c),
+        sentence="expected no {bounds} with {crossover.given}, got {bounds.value}: a gene law adds mutations up, and a "
+        "sum that is cut off is none; use another crossover",
+    ),
+    Rule(
+        fields=("sigma", "genome", "weight_range"),
+        refused=_finest,
+        sentence="expected {sigma} at least {least:g} with such weights, got {sigma.value}: smaller steps are rounded "
+        "to none; raise it",
+    ),
+    Rule(
+        fields=("genome", "bounds", "weight_range", "mutate"),
+        refused=_a_memory_changes,
+        sentence="expected real weights without {bounds} and {weight_range} with {mutate.given}, got others: what a "
+        "memory holds has its own range; drop them",
+    ),
+)
 
 _POPULATION = (
     Rule(
@@ -302,4 +389,4 @@ _SIGMA = (
 )
 
 #: In the order in which they are checked.
-GENETIC_RULES = (*_POPULATION, *_CROSSOVER, *_STEP_SIZE, *_MUTATION, *_SIGMA)
+GENETIC_RULES = (*_WEIGHTS, *_POPULATION, *_CROSSOVER, *_STEP_SIZE, *_MUTATION, *_SIGMA)

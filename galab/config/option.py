@@ -29,7 +29,7 @@ def option(
     high: float | None = None,
     above: float | None = None,
     choices: tuple[str, ...] | Registry | None = None,
-    beyond: Callable[[str], object] | None = None,
+    beyond: Callable[[Any], object] | None = None,
     changeable: bool = False,
     by_strategy: Mapping[str, Any] | None = None,
     idle: tuple[Callable[[Any], bool], str] | None = None,

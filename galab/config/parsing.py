@@ -382,6 +382,25 @@ def labels(calls: Sequence[Call]) -> list[str]:
     return found
 
 
+def parse_bounds(text: str) -> tuple[float, float]:
+    """The smallest and the largest value out of ``LOW:HIGH``.
+
+    Raises:
+        UsageError: the text is no such pair of finite numbers.
+    """
+    low, _, high = text.partition(":")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        found = math.nan, math.nan
+    if not (math.isfinite(found[0]) and math.isfinite(found[1]) and found[0] < found[1]):
+        raise OptionError(
+            "expected {bounds} to be LOW:HIGH, a smaller and a larger number, such as -1:1, got '{text:.80}'",
+            text=text,
+        )
+    return found
+
+
 def parse_factors(text: str) -> tuple[float, ...]:
     """Positive factors separated by commas, one for each layer.
 

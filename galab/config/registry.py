@@ -216,6 +216,7 @@ MUTATIONS = Registry(
         "dense": "galab.operators.mutation.dense:Dense",
         "layer": "galab.operators.mutation.one_layer:Layer",
         "weights": "galab.operators.mutation.few_weights:FewWeights",
+        "flip": "galab.operators.mutation.few_weights:Flip",
         "row": "galab.operators.mutation.one_neuron:Row",
         "new-row": "galab.operators.mutation.one_neuron:NewRow",
         "low-rank": "galab.operators.mutation.low_rank:LowRank",

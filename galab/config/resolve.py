@@ -22,6 +22,8 @@ from galab.config.traits import CONTROLS, MEMORY_OPERATORS, is_gene_law, is_low_
 #: Smallest step size as a share of the first. Without a floor one lucky lineage of tiny steps, which a minibatch cannot
 #: tell from its parents and bfloat16 cannot even represent, ends the search for good.
 SIGMA_FLOOR = 1 / 32
+#: Smallest step size of whole weights: 5 % of normal steps then move a weight, by 1.
+WHOLE_FLOOR = 1 / 4
 _LARGEST_CHUNK = 64
 #: Evaluations in a generation from which on compiling pays within a few hundred generations.
 _WORTH_COMPILING = 250_000
@@ -64,7 +66,17 @@ def _crossover(config: Fields) -> str:
     return "none" if alone or "momentum" in operators_of(config) else whole
 
 
+def _sigma(config: Fields) -> float:
+    return 1.0 if config.genome == "integer" else 0.02
+
+
+def _mutate(config: Fields) -> str:
+    return "flip" if config.genome == "binary" else "dense"
+
+
 def _step_size(config: Fields) -> str:
+    if config.genome == "binary":
+        return "fixed"
     return "log-normal" if config.granularity in ("global", "tensor") else "mean-reverting"
 
 
@@ -83,12 +95,16 @@ def _elites(config: Fields) -> int:
     return config.parents if config.survival == "plus" else config.elites
 
 
-def _sigma_floor(config: Fields) -> float:
+def _sigma_floor(config: Fields) -> float | None:
     """What is asked for by name is never below it."""
+    if config.genome == "binary":
+        return None
     if config.sigma_schedule is not None:
         return min(config.sigma, *(value for _, value in parse_schedule(config.sigma_schedule)))
     factors = parse_factors(config.sigma_factors) if config.sigma_factors is not None else (1.0,)
-    return max(config.sigma * min(1.0, *factors) * SIGMA_FLOOR, 2**-24)
+    # Smaller steps would be rounded to none.
+    finest = WHOLE_FLOOR if config.genome == "integer" else config.weight_range * 2.0**-31
+    return max(config.sigma * min(1.0, *factors) * SIGMA_FLOOR, min(finest, config.sigma))
 
 
 def _precision(config: Fields) -> str:
@@ -140,6 +156,8 @@ def _by_strategy(name: str) -> Callable[[Fields], Any]:
 #: Field to its choice where it has its default, in an order in which each finds what it looks at.
 CHOICES: Mapping[str, Callable[[Fields], Any]] = {
     **{name: _by_strategy(name) for name, item in FIELDS.items() if item.metadata["by_strategy"]},
+    "sigma": _sigma,
+    "mutate": _mutate,
     "crossover": _crossover,
     "step_size": _step_size,
     "parents_per_child": _parents_per_child,

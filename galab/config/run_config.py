@@ -85,7 +85,7 @@ def field_type(name: str) -> type:
 
 
 #: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
-_CHOSEN_AGAIN = ("crossover", "step_size", "parents_per_child", "founders", "elites")
+_CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
 
 
 def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

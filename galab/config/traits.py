@@ -67,7 +67,8 @@ def is_low_rank(config: Fields) -> bool:
     """Whether every child is one parent with a change of low rank, and scored as such."""
     formed = {*INTRINSIC, *DIRECTIONAL} & set(parse_fitness(config.fitness).names)
     alone = operators_of(config) == ["low-rank"] and config.crossover == "none"
-    return alone and not config.norm_penalty and not formed
+    plain = config.genome == "real" and config.bounds is None  # else a child is more than its parent plus a change
+    return alone and plain and not config.norm_penalty and not formed
 
 
 def plans_its_end(config: Fields) -> bool:

@@ -17,7 +17,7 @@ from galab.contracts import Examples, Task
 from galab.errors import UsageError
 from galab.evaluation.blocks import CLOSENESS, HEADS
 from galab.evaluation.dense_evaluator import Measurements
-from galab.genome.weights import SCALE, Phenotype
+from galab.genome.weights import Phenotype
 from galab.tasks.classification import check_classes, loss_and_correct
 
 
@@ -252,8 +252,8 @@ def repeats(spec: FitnessSpec) -> bool:
 
 def mean_squares(members: list[Phenotype]) -> NDArray[np.float64]:
     """Mean square of each member's weights, in squared weight units: (P,)."""
-    squares = [np.square(member.weights, dtype=np.float64).mean() for member in members]
-    return np.array(squares, dtype=np.float64) / SCALE**2
+    squares = [np.square(one.weights, dtype=np.float64).mean() * 4.0**-one.bits for one in members]
+    return np.array(squares, dtype=np.float64)
 
 
 def class_means(scores: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.es_evaluator import Chunk, PerturbedEvaluator
 from galab.evaluation.fitness import mean_squares
 from galab.genome.decoder import Decoder
-from galab.genome.weights import SCALE, Phenotype
+from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Directions, WeightVector
 from galab.stats.vectors import cosine
 
@@ -397,10 +397,10 @@ class GradientCosineSource:
         return found, len(slopes)
 
     def _at(self, parents: tuple[int, ...], examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(D,) the mean of the parents in weight units of 2^-24, and the (D,) gradient there."""
+        """(D,) the mean of the parents in units of 2^-bits, and the (D,) gradient there."""
         weights = [self._decoder.decode(parent).weights for parent in parents]
         middle = np.stack(weights).mean(axis=0, dtype=np.float64)
-        slope = self._gradient(np.asarray(middle / SCALE, dtype=np.float32), examples)
+        slope = self._gradient(np.asarray(middle / self._decoder.layout.scale, dtype=np.float32), examples)
         return middle, np.full(len(middle), np.nan) if slope is None else slope.astype(np.float64)
 
 

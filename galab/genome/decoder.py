@@ -135,7 +135,7 @@ class Decoder:
                 changes.append(self.developer.factors([row], [own]))
                 weights = weights - self.developer.change(row)
             (birth,) = row.parents
-        return DeltaChain(Phenotype(weights, own.log_sigma), changes[::-1])
+        return DeltaChain(Phenotype(weights, own.log_sigma, bits=own.bits), changes[::-1])
 
     def _develop_together(self, births: Sequence[int]) -> None:
         """Put those of the births into the cache that are one mutation away from a cached parent."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.step_sizes import Steps
-from galab.genome.weights import SCALE, Layout, Phenotype, reach
+from galab.genome.weights import Layout, Phenotype, reach
 
-#: The largest magnitude of a weight that can be represented, and what float32 may have rounded away on the way there.
-_LIMIT, _ROUNDED = 128.0, 1 + 2.0**-16
+#: What float32 may have rounded away on the way to a weight.
+_ROUNDED = 1 + 2.0**-16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class Factors:
     b: NDArray[np.float32]
 
 
-#: What P members add to one tensor: factors, or (P, size) float32 in weight units, each a multiple of 2^-24.
+#: What P members add to one tensor: factors, or (P, size) float32 in weight units, each a multiple of 2^-bits.
 Change = Factors | NDArray[np.float32]
 
 
@@ -65,13 +65,14 @@ class Deltas:
     changes: list[Change]
 
     def doubtful(self) -> NDArray[np.bool_]:
-        """(P,) members that may have a weight outside +-128; the others certainly have none."""
-        peaks = {number: reach(phenotype.weights) / SCALE for number, phenotype in self.phenotypes.items()}
+        """(P,) members that may have a weight outside the range; the others certainly have none."""
+        peaks = {number: reach(one.weights) * 2.0**-one.bits for number, one in self.phenotypes.items()}
         base = np.array([peaks[number] for number in self.bases])
         most = np.zeros(len(self.bases))
         for change in self.changes:
             most = np.maximum(most, _largest(change))
-        doubtful: NDArray[np.bool_] = ~((base + most) * _ROUNDED < _LIMIT)
+        limits = np.array([2.0 ** (31 - self.phenotypes[number].bits) for number in self.bases])
+        doubtful: NDArray[np.bool_] = ~((base + most) * _ROUNDED < limits)
         return doubtful
 
 

@@ -121,6 +121,7 @@ class Developer:
         self.crossover = crossover
         self._rule = rule
         self._inherit = inherit
+        self._domain = self.layout.domain
         self._nothing = np.zeros(self.layout.size, dtype=np.int32)
         self._genes = GeneCache(self._change, gene_bytes)
 
@@ -132,19 +133,20 @@ class Developer:
         """
         if not birth.parents:
             founder = self.founders.decode(birth)
-            return Phenotype(founder, self.steps.founder(birth.log_sigma), {} if self.genetic else None)
+            log_sigma = self.steps.founder(birth.log_sigma)
+            return self._individual(founder, log_sigma, {} if self.genetic else None)
         if not birth.mutation:
             return parents[0]
         mixed, sources = self._mixed(birth, parents)
         log_sigma = self._log_sigma(birth, parents, mixed.weights, sources)
         operator = self.mutations[birth.mutation - 1]
-        weights = operator.apply(mixed, birth, log_sigma, self.steps)
+        weights = self._domain.inside(operator.apply(mixed, birth, log_sigma, self.steps))
         genes = None
         if self.genetic:
             gene = Gene(birth, log_sigma)
             genes = {**(mixed.genes or {}), birth.id: gene}
         velocity = _step(mixed.weights, weights) if getattr(operator, "remembers", False) else None
-        return Phenotype(weights, log_sigma, genes, velocity)
+        return self._individual(weights, log_sigma, genes, velocity)
 
     def develop_together(self, births: Sequence[Birth], parents: Sequence[Phenotype]) -> list[Phenotype] | None:
         """:meth:`develop` for several children of one parent each, to the same bits.
@@ -167,8 +169,8 @@ class Developer:
             return None
         # Copies, or one child in the cache would keep the whole array alive.
         return [
-            Phenotype(weights.copy(), np.array([birth.log_sigma], dtype=np.int16))
-            for birth, weights in zip(births, children, strict=True)
+            self._individual(weights.copy(), np.array([birth.log_sigma], dtype=np.int16))
+            for birth, weights in zip(births, self._domain.inside(children), strict=True)
         ]
 
     def touches(self, birth: Birth) -> int:
@@ -193,6 +195,15 @@ class Developer:
         """(D,) what a birth adds to the weights, of a mutation that depends on the birth and one step size alone."""
         return self._change(Gene(birth, np.array([birth.log_sigma], dtype=np.int16)))
 
+    def _individual(
+        self,
+        weights: NDArray[np.int32],
+        log_sigma: NDArray[np.int16],
+        genes: Mapping[int, Gene] | None = None,
+        velocity: NDArray[np.int32] | None = None,
+    ) -> Phenotype:
+        return Phenotype(weights, log_sigma, genes, velocity, self._domain.bits)
+
     def _mixed(self, birth: Birth, parents: Sequence[Phenotype]) -> tuple[Phenotype, NDArray[np.uint8] | None]:
         """What mutation starts from, and where its weights come from."""
         crossover = self.crossover
@@ -201,9 +212,9 @@ class Developer:
         if crossover.genetic:
             carried = crossover.carried(parents, birth)
             weights, genes = recombined(parents, carried, self._genes, self.layout, birth.id)
-            return Phenotype(weights, parents[0].log_sigma, genes), None
+            return self._individual(weights, parents[0].log_sigma, genes), None
         weights, sources = crossover.combine(parents, birth, self.layout)
-        return Phenotype(weights, parents[0].log_sigma), sources
+        return self._individual(weights, parents[0].log_sigma), sources
 
     def _log_sigma(
         self,
@@ -231,7 +242,7 @@ class Developer:
 
     def _change(self, gene: Gene) -> NDArray[np.int32]:
         operator = self.mutations[gene.birth.mutation - 1]
-        return operator.apply(Phenotype(self._nothing, gene.log_sigma), gene.birth, gene.log_sigma, self.steps)
+        return operator.apply(self._individual(self._nothing, gene.log_sigma), gene.birth, gene.log_sigma, self.steps)
 
 
 def _step(before: NDArray[np.int32], after: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -326,7 +337,7 @@ def fixed(members: Iterable[Phenotype]) -> set[int]:
 def folded(member: Phenotype, common: set[int]) -> Phenotype:
     """The same individual relative to a base that holds the ``common`` genes, which it carries."""
     genes: Mapping[int, Gene] = {gene: what for gene, what in (member.genes or {}).items() if gene not in common}
-    return Phenotype(member.weights, member.log_sigma, genes, member.velocity)
+    return Phenotype(member.weights, member.log_sigma, genes, member.velocity, member.bits)
 
 
 def develop_all(developer: Developer, births: Sequence[Birth], wanted: Set[int]) -> Iterator[tuple[int, Phenotype]]:

@@ -21,12 +21,14 @@ from torch import nn
 from galab.contracts import Member
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import Birth
+from galab.genome.domain import REAL, Domain
 from galab.genome.parameters import evolved_parameters, frozen_values
-from galab.genome.random import Stream, draw, table
-from galab.genome.weights import Layout, from_float, step
+from galab.genome.random import Stream, below, draw, table
+from galab.genome.weights import Layout, step
 
-#: The law of a tensor whose values are stored instead of drawn.
-GIVEN = "given"
+#: The laws of a tensor whose values are stored instead of drawn, and of one of whole or binary weights: each number
+#: that is allowed, with equal odds.
+GIVEN, EVEN = "given", "even"
 _FAN_IN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -37,7 +39,7 @@ class TensorLaw:
     Attributes:
         name: the parameter's name in the module.
         shape: its shape.
-        law: a distribution of ``random.py``, or ``"given"``.
+        law: a distribution of ``random.py``, ``"given"`` or ``"even"``.
         scale: standard deviation of a drawn tensor, a float32 number.
     """
 
@@ -56,17 +58,19 @@ class Founders:
         laws: one law per tensor, in the module's order.
         given: (F, G) int32: the stored values of all ``given`` tensors in order; founder i takes row i mod F.
         frozen: name to the values of a parameter that is not evolved, the same for all individuals.
+        domain: the numbers that a weight may be.
     """
 
     run_key: int
     laws: tuple[TensorLaw, ...]
     given: NDArray[np.int32]
     frozen: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    domain: Domain = REAL
 
     @property
     def layout(self) -> Layout:
         """Names and shapes of the tensors."""
-        return Layout(tuple(law.name for law in self.laws), tuple(law.shape for law in self.laws))
+        return Layout(tuple(law.name for law in self.laws), tuple(law.shape for law in self.laws), self.domain)
 
     def decode(self, birth: Birth) -> NDArray[np.int32]:
         """(D,) the weights of a birth without parents."""
@@ -77,18 +81,22 @@ class Founders:
         # One draw covers the whole vector, so a tensor's noise depends only on its place, not on its neighbours' laws.
         noise = {
             law: draw(table(law), self.run_key, birth.id, Stream.FOUNDER, layout.size)
-            for law in dict.fromkeys(law.law for law in self.laws if law.law != GIVEN)
+            for law in dict.fromkeys(law.law for law in self.laws if law.law not in (GIVEN, EVEN))
         }
+        if any(law.law == EVEN for law in self.laws):
+            even = _even(self.domain, self.run_key, birth.id, layout.size)
         for law, start, size in zip(self.laws, layout.starts, layout.sizes, strict=True):
             part = slice(start, start + size)
             if law.law == GIVEN:
                 weights[part] = given[taken : taken + size]
                 taken += size
+            elif law.law == EVEN:
+                weights[part] = even[part]
             else:
-                alone = Layout((law.name,), (law.shape,))
+                alone = Layout((law.name,), (law.shape,), self.domain)
                 peak = table(law.law).peak
                 weights[part] = step(noise[law.law][part], np.float32(law.scale), peak, alone, birth.id)
-        return weights
+        return self.domain.inside(weights)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``founders.pkl`` and exported genomes."""
@@ -97,14 +105,14 @@ class Founders:
         return {"run_key": self.run_key, "laws": laws, "given": self.given, "sha256": self.sha256, **frozen}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Founders:
-        """The recipe from plain data.
+    def from_dict(cls, values: dict[str, Any], domain: Domain = REAL) -> Founders:
+        """The recipe from plain data, and the numbers that the run's configuration allows.
 
         Raises:
             CheckpointError: the stored hash does not fit the stored values.
         """
         given = np.asarray(values["given"], dtype=np.int32)
-        founders = cls.of_laws(values["run_key"], values["laws"], given, values.get("frozen"))
+        founders = cls.of_laws(values["run_key"], values["laws"], given, values.get("frozen"), domain)
         if founders.sha256 != values["sha256"]:
             raise CheckpointError(
                 f"expected founders with hash {values['sha256'][:12]}, got {founders.sha256[:12]}: the file was "
@@ -119,21 +127,30 @@ class Founders:
         laws: list[list[Any]],
         given: NDArray[np.int32],
         frozen: Mapping[str, NDArray[Any]] | None = None,
+        domain: Domain = REAL,
     ) -> Founders:
         """The recipe from plain rows ``[name, shape, law, scale]``."""
         parsed = tuple(TensorLaw(name, tuple(shape), law, scale) for name, shape, law, scale in laws)
-        return cls(run_key, parsed, given, frozen or {})
+        return cls(run_key, parsed, given, frozen or {}, domain)
 
     @property
     def sha256(self) -> str:
         """Hash of everything that decides what a founder is (hex)."""
         described = repr((self.run_key, [(law.name, law.shape, law.law, law.scale.hex()) for law in self.laws]))
-        tables = "".join(table(law.law).sha256 for law in self.laws if law.law != GIVEN)
-        header = f"{described}{tables}{self.given.shape}".encode()
+        tables = "".join(table(law.law).sha256 for law in self.laws if law.law not in (GIVEN, EVEN))
+        header = f"{described}{tables}{self.given.shape}{self.domain.written}".encode()
         digest = hashlib.sha256(header + self.given.astype("<i4").tobytes())
         if self.frozen:
             digest.update(frozen_hash(self.frozen).encode())
         return digest.hexdigest()
+
+
+def _even(domain: Domain, run_key: int, birth: int, size: int) -> NDArray[np.int32]:
+    """(size,) whole or binary weights, each number that is allowed with equal odds; without bounds -1, 0 or 1."""
+    low, high = (-1, 1) if domain.low is None or domain.high is None else (domain.low, domain.high)
+    step = high - low if domain.genome == "binary" else 1
+    drawn = low + step * below((high - low) // step + 1, run_key, birth, Stream.FOUNDER, size)
+    return drawn.astype(np.int32)
 
 
 def frozen_hash(values: Mapping[str, NDArray[Any]]) -> str:
@@ -146,25 +163,35 @@ def frozen_hash(values: Mapping[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def founders_of(module: nn.Module, run_key: int) -> Founders:
-    """Founders drawn as torch would initialise this module; tied parameters are one tensor, frozen ones stay."""
+def founders_of(module: nn.Module, run_key: int, domain: Domain = REAL) -> Founders:
+    """Founders drawn as torch would initialise this module; tied parameters are one tensor, frozen ones stay.
+
+    Whole and binary weights have the law ``even`` instead.
+
+    Raises:
+        UsageError: a value that the module came with is none of the numbers that a weight may be.
+    """
     drawn = _drawn_laws(module)
+    if domain.genome != "real":
+        drawn = dict.fromkeys(drawn, (EVEN, 0.0))
     laws, given = [], [np.empty(0, dtype=np.int32)]
     for name, parameter in evolved_parameters(module).items():
         law, scale = drawn.get(id(parameter), (GIVEN, 0.0))
         laws.append(TensorLaw(name, tuple(parameter.shape), law, scale))
         if law == GIVEN:
-            given.append(_fixed_point(name, parameter))
-    return Founders(run_key, tuple(laws), np.concatenate(given)[None], frozen_values(module))
+            given.append(_fixed_point(name, parameter, domain))
+    return Founders(run_key, tuple(laws), np.concatenate(given)[None], frozen_values(module), domain)
 
 
-def founders_given(module: nn.Module, state: Mapping[str, torch.Tensor], run_key: int) -> Founders:
+def founders_given(
+    module: nn.Module, state: Mapping[str, torch.Tensor], run_key: int, domain: Domain = REAL
+) -> Founders:
     """Founders that all have the weights of a ``state_dict``.
 
     Raises:
-        UsageError: a parameter is missing, has another shape, or holds a value outside +-128.
+        UsageError: a parameter is missing, has another shape, or holds what is none of the numbers allowed.
     """
-    return founders_fixed(module, weights_in(module, state)[None], run_key)
+    return founders_fixed(module, weights_in(module, state, domain)[None], run_key, domain)
 
 
 def like_torchs_own(module: nn.Module) -> bool:
@@ -212,11 +239,13 @@ def _zeroed_by_torch(module: nn.Module) -> set[int]:
     return found
 
 
-def weights_in(module: nn.Module, state: Mapping[str, torch.Tensor]) -> NDArray[np.int32]:
-    """(D,) the evolved weights in a ``state_dict``, in units of 2^-24.
+def weights_in(
+    module: nn.Module, state: Mapping[str, torch.Tensor], domain: Domain = REAL
+) -> NDArray[np.int32]:
+    """(D,) the evolved weights in a ``state_dict``, in units of 2^-bits.
 
     Raises:
-        UsageError: a parameter is missing, has another shape, or holds a value outside +-128.
+        UsageError: a parameter is missing, has another shape, or holds what is none of the numbers allowed.
     """
     given = []
     for name, parameter in evolved_parameters(module).items():
@@ -228,20 +257,23 @@ def weights_in(module: nn.Module, state: Mapping[str, torch.Tensor]) -> NDArray[
                 f"expected the given weights of '{name}' to have shape {tuple(parameter.shape)}, "
                 f"got {tuple(state[name].shape)}; choose the model that they were trained with"
             )
-        given.append(_fixed_point(name, state[name]))
+        given.append(_fixed_point(name, state[name], domain))
     return np.concatenate(given)
 
 
-def founders_fixed(module: nn.Module, weights: NDArray[np.int32], run_key: int) -> Founders:
+def founders_fixed(
+    module: nn.Module, weights: NDArray[np.int32], run_key: int, domain: Domain = REAL
+) -> Founders:
     """Founders that are given individuals.
 
     Args:
         module: the network, for the names and shapes.
-        weights: (F, D) int32 in units of 2^-24; founder i is row i mod F.
+        weights: (F, D) int32 in units of 2^-bits; founder i is row i mod F.
         run_key: the run's key.
+        domain: the numbers that a weight may be.
     """
     laws = tuple(TensorLaw(name, tuple(value.shape), GIVEN) for name, value in evolved_parameters(module).items())
-    return Founders(run_key, laws, weights, frozen_values(module))
+    return Founders(run_key, laws, weights, frozen_values(module), domain)
 
 
 def tensors_of(layout: Layout, member: Member) -> dict[str, torch.Tensor]:
@@ -266,8 +298,8 @@ def _drawn_laws(module: nn.Module) -> dict[int, tuple[str, float]]:
     return laws
 
 
-def _fixed_point(name: str, values: torch.Tensor) -> NDArray[np.int32]:
+def _fixed_point(name: str, values: torch.Tensor, domain: Domain) -> NDArray[np.int32]:
     try:
-        return from_float(values.detach().cpu().double().numpy().ravel())
+        return domain.units(values.detach().cpu().double().numpy().ravel())
     except UsageError as error:
         raise UsageError(f"parameter '{name}': {error}") from None

@@ -19,7 +19,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.genome.weights import SCALE, SCALE_BITS, Layout, Neurons, scratch
+from galab.genome.domain import REAL_BITS
+from galab.genome.weights import Layout, Neurons, scratch
 
 #: Grid points per octave (per doubling).
 PER_OCTAVE = 256
@@ -235,13 +236,13 @@ class Steps:
         if weights is None or self.relative == (None, None):
             return self.low, self.high
         _, _, start, size = self._parts[tensor]
-        rms = log_rms(weights[start : start + size])
+        rms = log_rms(weights[start : start + size], self.layout.domain.bits)
         low, high = self.relative
         floor = self.low if low is None else min(max(self.low, rms + low), self.high)
         return floor, self.high if high is None else max(min(self.high, rms + high), floor)
 
     def multiply(self, z: NDArray[np.float32], log_sigma: NDArray[np.int16]) -> float:
-        """``z * sigma * 2^24`` in place: one float32 product per weight, as scaling by 2^24 is exact.
+        """``z * sigma * 2^bits`` in place: one float32 product per weight, as scaling by 2^bits is exact.
 
         In ``row-column`` sigma is itself the float32 product of the row's and the column's.
 
@@ -252,13 +253,15 @@ class Steps:
         Returns:
             The largest factor used.
         """
+        scale = self.layout.scale
         if self.uniform:
-            factor = np.float32(sigma(int(log_sigma[0])) * np.float32(SCALE))
+            factor = np.float32(sigma(int(log_sigma[0])) * np.float32(scale))
             np.multiply(z, factor, out=z)
             return float(factor)
         if self.granularity == "parameter" and not self.frozen:
-            np.multiply(z, sigmas(log_sigma, octaves=SCALE_BITS, out=scratch("sigmas", len(z), np.float32)), out=z)
-            return float(sigma(int(log_sigma.max(initial=LOWEST)))) * SCALE
+            octaves = self.layout.domain.bits
+            np.multiply(z, sigmas(log_sigma, octaves=octaves, out=scratch("sigmas", len(z), np.float32)), out=z)
+            return float(sigma(int(log_sigma.max(initial=LOWEST)))) * scale
         return max((self._multiply_tensor(z, log_sigma, tensor) for tensor in range(len(self._parts))), default=0.0)
 
     def factors(self, log_sigma: NDArray[np.int16], tensor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -276,7 +279,7 @@ class Steps:
             part[:] = 0
             return 0.0
         rows, columns = self.factors(log_sigma, tensor)
-        rows = rows * np.float32(SCALE)
+        rows = rows * np.float32(self.layout.scale)
         if self._by_tensor[tensor][1] is None:
             np.multiply(part, rows, out=part)
             return float(rows.max(initial=0))
@@ -314,13 +317,19 @@ class Steps:
         return np.minimum(first, max(self.layout.size - 1, 0))
 
 
-def log_rms(weights: NDArray[np.int32]) -> int:
-    """The grid point at or below the root mean square of fixed-point weights, by integers alone."""
+def log_rms(weights: NDArray[np.int32], bits: int = REAL_BITS) -> int:
+    """The grid point at or below the root mean square of fixed-point weights, by integers alone.
+
+    Args:
+        weights: in units of 2^-bits.
+        bits: see :class:`galab.genome.domain.Domain`.
+    """
     if not weights.size:
         return LOWEST
-    mean_square = sum_of_squares(weights) // weights.size
-    # Weights are in units of 2^-24, and 8 bits are gone: 2^-16.
-    return log2_grid(mean_square) - 16 * 256 if mean_square else LOWEST
+    # Of real weights the lowest 8 bits are beyond what float32 resolves; whole numbers have none to spare.
+    shift = 8 if bits else 0
+    mean_square = sum_of_squares(weights, shift) // weights.size
+    return log2_grid(mean_square) - (bits - shift) * PER_OCTAVE if mean_square else LOWEST
 
 
 def sum_of_squares(values: NDArray[np.int32], shift: int = 8) -> int:

@@ -1,7 +1,8 @@
 """Fixed-point weights: what a genome decodes to, and where each parameter tensor lies among them.
 
-A weight is an int32 in units of 2^-24, so it ranges over +-128. Integer addition is exact, associative and
-invertible: mutations may be summed in any order, undone and redone, and the bits agree.
+A weight is an int32 in units of 2^-24, so it ranges over +-128, unless the run has other numbers
+(:mod:`galab.genome.domain`). Integer addition is exact, associative and invertible: mutations may be summed in any
+order, undone and redone, and the bits agree.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.errors import LethalMutationError, UsageError
+from galab.errors import LethalMutationError
 from galab.genome.births import Birth
+from galab.genome.domain import REAL, REAL_BITS, Domain
 
 #: For each layer its number of neurons, and (start, width of a row) for each of its tensors.
 Neurons = tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
 Whole = TypeVar("Whole", np.int16, np.int32)
 
-#: Weight units per 1.0, and that as a power of two.
-SCALE_BITS = 24
-SCALE = 2.0**SCALE_BITS
+#: Units of a weight per 1.0, where a run does not say otherwise.
+SCALE = 2.0**REAL_BITS
 _INT32_LIMIT = 2.0**31
 _ROUNDED = 1 + 2.0**-20
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -38,10 +39,17 @@ class Layout:
     Attributes:
         names: parameter names, in the module's order.
         shapes: their shapes.
+        domain: the numbers that a weight may be.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    domain: Domain = REAL
+
+    @property
+    def scale(self) -> float:
+        """Units of a weight per 1.0."""
+        return self.domain.scale
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -71,6 +79,10 @@ class Layout:
         of rows form neurons of their own; a scalar is one neuron.
         """
         return _neurons(self)
+
+    def lethal(self, index: int, birth: int) -> LethalMutationError:
+        """The error of a birth whose weight number ``index`` cannot be represented."""
+        return LethalMutationError(self.name_at(index), birth, self.domain.limit)
 
     def tensor_at(self, index: int) -> int:
         """Number of the tensor that holds weight number ``index``."""
@@ -132,28 +144,30 @@ class Phenotype:
     """A decoded individual.
 
     Attributes:
-        weights: (D,) int32 in units of 2^-24; never written to, several caches may share it.
+        weights: (D,) int32 in units of 2^-bits; never written to, several caches may share it.
         log_sigma: (S,) int16 its step sizes as grid points (see ``step_sizes.py``): those its own birth used.
         genes: under a gene law, the mutations that it carries, by birth id, without those that all individuals carry.
         velocity: under momentum, (D,) int32 the step that its own birth took.
+        bits: see :class:`galab.genome.domain.Domain`.
     """
 
     weights: NDArray[np.int32]
     log_sigma: NDArray[np.int16]
     genes: Mapping[int, Gene] | None = None
     velocity: NDArray[np.int32] | None = None
+    bits: int = REAL_BITS
 
     def write(self, parts: Sequence[NDArray[np.float32]]) -> None:
         """Write the float32 weights, one IEEE rounding and an exact scaling, into rows one after the other."""
         at = 0
         for row in parts:
             np.copyto(row, self.weights[at : at + len(row)], casting="same_kind")
-            row *= np.float32(1 / SCALE)
+            row *= np.float32(2.0**-self.bits)
             at += len(row)
 
     def floats(self) -> NDArray[np.float32]:
         """(D,) the float32 weights."""
-        return to_float(self.weights)
+        return to_float(self.weights, self.bits)
 
     @property
     def nbytes(self) -> int:
@@ -182,29 +196,20 @@ def picked(values: Sequence[NDArray[Whole]], sources: NDArray[np.uint8]) -> NDAr
     return result
 
 
-def to_float(weights: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Float32 weights: one IEEE rounding, then an exact scaling."""
-    return weights.astype(np.float32) * np.float32(1 / SCALE)
+def to_float(weights: NDArray[np.int32], bits: int = REAL_BITS) -> NDArray[np.float32]:
+    """Float32 weights out of units of 2^-bits: one IEEE rounding, then an exact scaling."""
+    return weights.astype(np.float32) * np.float32(2.0**-bits)
 
 
 def from_float(values: NDArray[np.floating]) -> NDArray[np.int32]:
-    """The nearest fixed-point weights.
-
-    Raises:
-        UsageError: a value is not finite or leaves +-128.
-    """
-    scaled = np.rint(np.asarray(values, dtype=np.float64) * SCALE)
-    # The range is checked before the cast: a cast that overflows gives any number, differently on each machine.
-    if not np.all(np.abs(scaled) < _INT32_LIMIT):
-        worst = values.flat[int(np.argmax(~(np.abs(scaled) < _INT32_LIMIT)))]
-        raise UsageError(f"expected weights inside +-128, got {worst}; rescale the network")
-    return scaled.astype(np.int32)
+    """The nearest weights in units of 2^-24; see :meth:`galab.genome.domain.Domain.units`."""
+    return REAL.units(values)
 
 
 def step(
     z: NDArray[np.float32], sigma: np.float32, peak: float, layout: Layout, birth: int
 ) -> NDArray[np.int32]:
-    """``rint(sigma * z * 2^24)``: one float32 product, rounded half to even.
+    """``rint(sigma * z * 2^bits)``: one float32 product, rounded half to even.
 
     Args:
         z: (D,) noise of unit variance; overwritten.
@@ -216,7 +221,7 @@ def step(
     Raises:
         LethalMutationError: a step is too large for int32.
     """
-    scale = np.float32(sigma * np.float32(SCALE))  # exact: a power of two only moves the exponent
+    scale = np.float32(sigma * np.float32(layout.scale))  # exact: a power of two only moves the exponent
     np.multiply(z, scale, out=z)
     return to_change(z, float(scale) * peak, layout, birth, np.empty(len(z), dtype=np.int32))
 
@@ -224,7 +229,7 @@ def step(
 def to_change(
     z: NDArray[np.float32], limit: float, layout: Layout, birth: int, out: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """Steps in units of 2^-24, rounded half to even and range-checked before the cast.
+    """Steps in units of 2^-bits, rounded half to even and range-checked before the cast.
 
     Args:
         z: (D,) steps; overwritten.
@@ -239,7 +244,7 @@ def to_change(
     np.rint(z, out=z)
     # The bound is that of exact products; each float32 rounding on the way may have added 2^-24 of it.
     if not limit * _ROUNDED < _INT32_LIMIT and (bad := ~(np.abs(z) < _INT32_LIMIT)).any():
-        raise LethalMutationError(layout.name_at(int(np.argmax(bad))), birth)
+        raise layout.lethal(int(np.argmax(bad)), birth)
     np.copyto(out, z, casting="unsafe")
     return out
 
@@ -252,7 +257,7 @@ def narrowed(total: NDArray[np.int64], layout: Layout, birth: int) -> NDArray[np
     """
     outside = (total < -(1 << 31)) | (total >= 1 << 31)
     if outside.any():
-        raise LethalMutationError(layout.name_at(int(np.argmax(outside))), birth)
+        raise layout.lethal(int(np.argmax(outside)), birth)
     return total.astype(np.int32)
 
 
@@ -269,7 +274,7 @@ def add(weights: NDArray[np.int32], change: NDArray[np.int32], layout: Layout, b
     overflow = np.bitwise_xor(weights, total, out=scratch("overflow", len(total), np.int32))
     overflow &= np.bitwise_xor(change, total, out=scratch("sign", len(total), np.int32))
     if int(overflow.min(initial=0)) < 0:
-        raise LethalMutationError(layout.name_at(int(np.argmax(overflow < 0))), birth)
+        raise layout.lethal(int(np.argmax(overflow < 0)), birth)
     return total
 
 
@@ -278,15 +283,18 @@ def reach(values: NDArray[np.int32]) -> int:
     return max(int(values.max(initial=0)), -int(values.min(initial=0)))
 
 
-def step_all(z: NDArray[np.float32], sigmas: Sequence[np.float32], peak: float) -> NDArray[np.int32] | None:
+def step_all(
+    z: NDArray[np.float32], sigmas: Sequence[np.float32], peak: float, scale: float
+) -> NDArray[np.int32] | None:
     """:func:`step` for several births at once; None where a step may be too large for int32.
 
     Args:
         z: (P, D) noise of unit variance; overwritten.
         sigmas: P step sizes.
         peak: an upper bound of ``|z|``.
+        scale: units of a weight per 1.0.
     """
-    scales = np.array(sigmas, dtype=np.float32) * np.float32(SCALE)
+    scales = np.array(sigmas, dtype=np.float32) * np.float32(scale)
     if float(scales.max()) * peak >= _INT32_LIMIT:
         return None
     np.multiply(z, scales[:, None], out=z)

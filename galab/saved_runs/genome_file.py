@@ -126,7 +126,7 @@ def decoded_genome(
     if not kind_of(config.strategy).breeds:
         leaves.refuse("hyperparameters.strategy", "a genetic algorithm", config.strategy)
     check(config, trust=trust, names=OPERATORS)
-    layout = layout_in(leaves, content.get("layout"))
+    layout = layout_in(leaves, content.get("layout"), config)
     if bounded and layout.size > MAX_WEIGHTS:
         leaves.refuse("layout", f"at most {MAX_WEIGHTS:,} weights (trust=True allows more)", layout.size)
     for name in ("sha256", "frozen"):
@@ -150,7 +150,7 @@ def _keyframe(leaves: Leaves, content: dict[str, Any], config: RunConfig, layout
         size = steps_of(config, layout).size
         log_sigma = unpacked(leaves, content["log_sigma"], "log_sigma", "<i2", size).astype(np.int16)
         leaves.within(log_sigma, "log_sigma", LOWEST, HIGHEST)
-    return Phenotype(weights.astype(np.int32), log_sigma)
+    return Phenotype(weights.astype(np.int32), log_sigma, bits=layout.domain.bits)
 
 
 def _decoded(
@@ -161,7 +161,7 @@ def _decoded(
         if TABLE_HASHES.get(name) != was:
             leaves.refuse(f"tables.{name}", "a quantile table that this galab has", was)
     described = leaves.mapping(content.get("founders"), "founders")
-    drawn, given = check_laws(leaves, described.get("laws"))
+    drawn, given = check_laws(leaves, described.get("laws"), config)
     if drawn != layout:
         leaves.refuse("founders.laws", "the parameters of the layout", "others")
     most = MAX_ALIVE // max(given, 1) if bounded else _NO_BOUND
@@ -169,7 +169,9 @@ def _decoded(
     weights = unpacked(leaves, described.get("given"), "founders.given", "<i4", rows * given)
     laws = [[name, tuple(shape), law, scale] for name, shape, law, scale in described["laws"]]
     run_key = leaves.whole(content.get("run_key"), "run_key")
-    founders = Founders.of_laws(run_key, laws, weights.astype(np.int32).reshape(rows, given))
+    founders = Founders.of_laws(
+        run_key, laws, weights.astype(np.int32).reshape(rows, given), domain=layout.domain
+    )
     births = _births(leaves, content.get("births"), config)
     wanted = leaves.whole(content.get("birth"), "birth")
     if wanted not in {birth.id for birth in births}:
@@ -286,5 +288,5 @@ def unpacked(leaves: Leaves, text: Any, key: str, kind: str, count: int) -> NDAr
 
 
 def hash_of(weights: NDArray[np.int32]) -> str:
-    """SHA-256 of weights in units of 2^-24, in hexadecimal."""
+    """SHA-256 of weights in units of 2^-bits, in hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(weights, dtype="<i4").tobytes()).hexdigest()

@@ -30,8 +30,6 @@ from galab.training.trust import OPERATORS, check
 #: Births and generations from here on belong to analyses: no run comes so far.
 FAR = 1 << 40
 _AT_ONCE = 16
-#: Weights live inside +-128.
-_LIMIT = 128.0
 
 
 class Mutants:
@@ -62,7 +60,8 @@ class Mutants:
             TensorLaw(name, shape, "normal", 1.0)
             for name, shape in zip(saved.layout.names, saved.layout.shapes, strict=True)
         )
-        founders = Founders(self._run_key, laws, np.empty((0, 0), dtype=np.int32))
+        nothing = np.empty((0, 0), dtype=np.int32)
+        founders = Founders(self._run_key, laws, nothing, domain=saved.layout.domain)
         self._developer = developer(saved.config, founders, self._law)
         shares = [share for _, share in parse_mutations(saved.config.mutate)]
         self._mixture = OperatorMixture(self._run_key, shares, inherited=False)
@@ -236,6 +235,7 @@ class MutationScores:
     ) -> NDArray[np.bool_]:
         """(V, S, P) which mutants have a weight that cannot be represented."""
         layout = self._probe.layout
+        limit = layout.domain.limit
         found = np.zeros((max(1, len(subsets)), len(sigmas), len(z)), dtype=bool)
         reach = float(np.abs(z).max(initial=0.0))
         for row, subset in enumerate(subsets or [layout.names]):
@@ -244,8 +244,8 @@ class MutationScores:
                 part = slice(layout.starts[at], layout.starts[at] + layout.sizes[at])
                 far = float(np.abs(weights[part]).max(initial=0.0))
                 for place, sigma in enumerate(sigmas):
-                    if far + abs(sigma) * reach >= _LIMIT:  # else no mutant's does
-                        found[row, place] |= (np.abs(weights[part] + sigma * z[:, part]) >= _LIMIT).any(axis=1)
+                    if far + abs(sigma) * reach >= limit:  # else no mutant's does
+                        found[row, place] |= (np.abs(weights[part] + sigma * z[:, part]) >= limit).any(axis=1)
         return found
 
 

@@ -20,6 +20,7 @@ from galab.config.strategy_kinds import kind_of
 from galab.contracts import Member, SeedDependent, Task
 from galab.errors import CheckpointError, GalabError, RunFolderError, UsageError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
+from galab.genome.domain import REAL, Domain, domain_of
 from galab.genome.initial import Founders, frozen_hash
 from galab.genome.parameters import evolved_parameters
 from galab.genome.weights import Gene, Layout, Phenotype, from_float
@@ -106,7 +107,8 @@ def births_dtype(config: RunConfig) -> np.dtype[np.void]:
 
 def layout_of(state: dict[str, Any]) -> Layout:
     """Names and shapes of the parameters in a checkpoint."""
-    return Layout(tuple(state["layout"]["names"]), tuple(tuple(shape) for shape in state["layout"]["shapes"]))
+    shapes = tuple(tuple(shape) for shape in state["layout"]["shapes"])
+    return Layout(tuple(state["layout"]["names"]), shapes, domain_of(state["hyperparameters"]))
 
 
 def data_of(task: Task) -> dict[str, Any]:
@@ -217,8 +219,8 @@ def save_founders(path: Path, founders: Founders) -> None:
     pickle_format.dump({"kind": "galab founders", **founders.to_dict()}, path)
 
 
-def load_founders(path: Path) -> Founders:
-    """Read ``founders.pkl``.
+def load_founders(path: Path, domain: Domain = REAL) -> Founders:
+    """Read ``founders.pkl`` of a run whose weights may be these numbers.
 
     Raises:
         CheckpointError: the file is missing, damaged or changed.
@@ -227,7 +229,7 @@ def load_founders(path: Path) -> Founders:
     if not is_kind(content, "galab founders"):
         raise CheckpointError(f"expected the founders of a run in '{path}', got other data; restore the file")
     check_founders(content, Leaves(path, advice="the file was damaged or changed; restore it from a copy"))
-    return Founders.from_dict(content)
+    return Founders.from_dict(content, domain)
 
 
 def buffers_of(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
@@ -294,7 +296,7 @@ def numbers_of(state: dict[str, Any]) -> list[int]:
 
 
 def fixed_points_of(state: dict[str, Any]) -> NDArray[np.int32]:
-    """(n, D) their weights in units of 2^-24; a centre is rounded to them."""
+    """(n, D) their weights in units of 2^-bits, of 2^-24 for a centre, which is rounded to them."""
     weights = np.asarray(state["weights"])
     return from_float(weights) if weights.dtype.kind == "f" else weights.astype(np.int32)
 
@@ -308,8 +310,9 @@ def members_of(state: dict[str, Any]) -> list[Phenotype]:
     log_sigmas = np.asarray(state.get("log_sigma", plain), dtype=np.int16)
     velocities = np.asarray(state["velocity"], dtype=np.int32) if "velocity" in state else [None] * len(births)
     genes = state.get("genes") or [None] * len(births)
+    bits = domain_of(state["hyperparameters"]).bits
     return [
-        Phenotype(row, log_sigma, None if carried is None else _genes_in(carried), velocity)
+        Phenotype(row, log_sigma, None if carried is None else _genes_in(carried), velocity, bits)
         for row, log_sigma, velocity, carried in zip(weights, log_sigmas, velocities, genes, strict=True)
     ]
 

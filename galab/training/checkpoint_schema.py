@@ -22,7 +22,8 @@ from galab.config.registry import CROSSOVERS, MUTATIONS, STEP_SIZE_RULES
 from galab.config.strategy_kinds import kind_of
 from galab.config.traits import is_gene_law, operators_of
 from galab.genome.births import NO_PARENT, birth_dtype
-from galab.genome.initial import GIVEN
+from galab.genome.domain import REAL, domain_of
+from galab.genome.initial import EVEN, GIVEN
 from galab.genome.step_sizes import HIGHEST, LOWEST
 from galab.genome.weights import Layout
 from galab.operators.step_size import PopulationStepSize
@@ -55,7 +56,7 @@ def check_state(state: dict[str, Any], config: RunConfig, path: Path) -> None:
     """
     leaves = Leaves(path)
     generation = leaves.whole(state["generation"], "generation", 0, _MOST_GENERATIONS)
-    layout = layout_in(leaves, state["layout"])
+    layout = layout_in(leaves, state["layout"], config)
     _said(leaves, state)
     _totals(leaves, state["totals"], generation)
     _records(leaves, state["lineage"], config, generation)
@@ -100,21 +101,22 @@ def check_records(state: dict[str, Any], config: RunConfig, records: NDArray[np.
                 leaves.refuse(key, f"birth {row['id']} as the lineage has it", row.tolist())
 
 
-def check_laws(leaves: Leaves, value: Any) -> tuple[Layout, int]:
+def check_laws(leaves: Leaves, value: Any, config: RunConfig | None = None) -> tuple[Layout, int]:
     """Refuse rows ``[name, shape, law, scale]`` of founders that cannot be.
 
     Args:
         leaves: of the file.
         value: the rows.
+        config: of the run, where it is known.
 
     Returns:
         The layout, and how many of its weights are given and not drawn.
     """
     laws = [leaves.listing(row, "laws", 4) for row in leaves.listing(value, "laws")]
-    layout = layout_in(leaves, {"names": [law[0] for law in laws], "shapes": [law[1] for law in laws]})
+    layout = layout_in(leaves, {"names": [law[0] for law in laws], "shapes": [law[1] for law in laws]}, config)
     for _, _, law, scale in laws:
-        if type(law) is not str or (law != GIVEN and law not in TABLE_HASHES):
-            leaves.refuse("laws", f"a law among {', '.join([GIVEN, *TABLE_HASHES])}", law)
+        if type(law) is not str or law not in (GIVEN, EVEN, *TABLE_HASHES):
+            leaves.refuse("laws", f"a law among {', '.join([GIVEN, EVEN, *TABLE_HASHES])}", law)
         if type(scale) is not float or not 0 <= scale <= 2**20:
             leaves.refuse("laws", "a scale as a finite number of 0 or more", scale)
     return layout, sum(math.prod(shape) for _, shape, law, _ in laws if law == GIVEN)
@@ -140,12 +142,13 @@ def check_founders(content: dict[str, Any], leaves: Leaves) -> None:
         leaves.numbers(value, f"frozen.{name}")
 
 
-def layout_in(leaves: Leaves, value: Any) -> Layout:
+def layout_in(leaves: Leaves, value: Any, config: RunConfig | None = None) -> Layout:
     """Names and shapes of parameters out of a file; how large they are is for the caller to judge.
 
     Args:
         leaves: of the file.
         value: ``{"names": [...], "shapes": [...]}``.
+        config: says which numbers a weight may be; real ones when absent.
     """
     layout = leaves.mapping(value, "layout")
     names = [leaves.text(name, "layout.names") for name in leaves.listing(layout.get("names"), "layout.names")]
@@ -155,7 +158,8 @@ def layout_in(leaves: Leaves, value: Any) -> Layout:
         leaves.refuse("layout.names", "a name for each parameter, each once,", names)
     if sum(map(math.prod, shapes)) > _MOST_WEIGHTS:
         leaves.refuse("layout.shapes", f"at most {_MOST_WEIGHTS:,} weights", shapes)
-    return Layout(tuple(names), tuple(map(tuple, shapes)))
+    domain = REAL if config is None else domain_of(config.to_dict())
+    return Layout(tuple(names), tuple(map(tuple, shapes)), domain)
 
 
 def task_in(leaves: Leaves, value: Any) -> dict[str, Any]:
@@ -247,7 +251,9 @@ def _individuals(leaves: Leaves, state: dict[str, Any], config: RunConfig, layou
     different = len(np.unique(births["id"]))  # a migrant is on two islands
     if not 1 <= count <= (MOST if foreign else config.parents) or different > state["lineage"]["births"]:
         leaves.refuse("strategy.births", f"from 1 to {config.parents} parents", count)
-    leaves.array(state["weights"], "weights", (count, layout.size), np.int32)
+    weights = leaves.array(state["weights"], "weights", (count, layout.size), np.int32)
+    if (domain := layout.domain).low is not None and not domain.allows(weights).all():
+        leaves.refuse("weights", domain.shown, "another one")
     steps = steps_of(config, layout)
     if "log_sigma" in state or config.granularity != "global":  # which version 0.1.0 has in the births alone
         _step_sizes(leaves, state.get("log_sigma"), "log_sigma", count, steps.size)

@@ -23,9 +23,10 @@ from galab.config.run_config import RunConfig
 from galab.config.traits import is_gene_law
 from galab.contracts import Cohort, Outcome, Scores
 from galab.genome.decoder import Decoder
+from galab.genome.domain import REAL_BITS
 from galab.genome.pedigree import Ancestry, Kinship
-from galab.genome.step_sizes import PER_OCTAVE, Steps, log2_grid, sigma, sum_of_squares
-from galab.genome.weights import SCALE, Phenotype
+from galab.genome.step_sizes import LOWEST, Steps, log_rms, sigma
+from galab.genome.weights import Phenotype
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.strategies.survival import parents_mean
 
@@ -54,7 +55,7 @@ def step_size_shares(steps: Steps, parents: Sequence[Phenotype]) -> dict[str, fl
     for layer, tensors in _tensors(steps).items():
         shares = []
         for parent in parents:
-            scale = _log_rms([parent.weights[part] for part in tensors])
+            scale = _log_rms([parent.weights[part] for part in tensors], parent.bits)
             if scale is not None:
                 shares.append(_joined([parent], places[layer if layer in places else ""]).astype(np.int32) - scale)
         if shares:
@@ -103,10 +104,10 @@ def _tensors(steps: Steps) -> dict[str, list[slice]]:
     return found
 
 
-def _log_rms(tensors: Sequence[NDArray[np.int32]]) -> int | None:
+def _log_rms(tensors: Sequence[NDArray[np.int32]], bits: int) -> int | None:
     """The grid point at or below the RMS of several tensors' weights; None where all are 0."""
-    mean_square = sum(map(sum_of_squares, tensors)) // sum(map(len, tensors))
-    return log2_grid(mean_square) - 16 * PER_OCTAVE if mean_square else None  # see galab.genome.step_sizes.log_rms
+    found = log_rms(np.concatenate(tensors), bits)
+    return None if found == LOWEST else found
 
 
 #: Generations between two scores of the parents for the success rate alone. Chunks are padded, so it may take as long
@@ -166,7 +167,7 @@ class Diagnostics:
             line |= step_sizes(self._steps, parents)
         if report:
             line |= step_size_shares(self._steps, parents)
-            line["diversity_distance"] = distance([parent.weights for parent in parents])
+            line["diversity_distance"] = distance([parent.weights for parent in parents], parents[0].bits)
         self._parents = {}
         return line
 
@@ -241,11 +242,12 @@ def success_rate(fitness: NDArray[np.float64], gain: NDArray[np.float64]) -> flo
     return float((gain[compared] > 0).mean()) if compared.any() else None
 
 
-def distance(weights: Sequence[NDArray[np.int32]]) -> float:
+def distance(weights: Sequence[NDArray[np.int32]], bits: int = REAL_BITS) -> float:
     """The root mean square difference of a weight between two individuals, over all pairs and all weights.
 
     Args:
-        weights: of each, (D,) in units of 2^-24.
+        weights: of each, (D,) in units of 2^-bits.
+        bits: see :class:`galab.genome.domain.Domain`.
 
     Returns:
         In weight units; 0 for one individual alone.
@@ -262,7 +264,7 @@ def distance(weights: Sequence[NDArray[np.int32]]) -> float:
         total += apart
         squares += float(np.square(apart, out=apart).sum())
     pairs = count * squares - float(np.square(total, out=total).sum())
-    return float(np.sqrt(max(pairs, 0.0) / (count * (count - 1) / 2) / len(total)) / SCALE)
+    return float(np.sqrt(max(pairs, 0.0) / (count * (count - 1) / 2) / len(total)) * 2.0**-bits)
 
 
 def _share(which: NDArray[np.bool_]) -> float | None:

@@ -14,6 +14,7 @@ from torch import nn
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
+from galab.genome.domain import domain_of
 from galab.genome.initial import (
     Founders,
     drawn_names,
@@ -42,23 +43,24 @@ def initial_founders(config: RunConfig, module: nn.Module, again: Callable[[int]
         UsageError: ``--init`` names a file that does not hold weights for this network.
     """
     assert config.seed is not None
+    domain = domain_of(config.to_dict())
     if config.init is not None and config.init not in (OWN, DRAW):
         weights = _read_weights(Path(config.init))
-        founders = founders_given(module, weights, config.seed)
+        founders = founders_given(module, weights, config.seed, domain)
         _take_fixed(module, weights)
         # Frozen weights come out of the file too.
-        return founders_fixed(module, founders.given, config.seed)
+        return founders_fixed(module, founders.given, config.seed, domain)
     kind = kind_of(config.strategy)
     if config.init == DRAW or (kind.breeds and not kind.inherits):  # random search draws all its members
-        return founders_of(module, config.seed)
+        return founders_of(module, config.seed, domain)
     if config.init is None and type(module).__module__.partition(".")[0] == "galab":
-        return founders_of(module, config.seed)
+        return founders_of(module, config.seed, domain)
     own, other = evolved_parameters(module), evolved_parameters(again(1))
     if config.init is None and other.keys() != own.keys():  # a module that was not built from this configuration
-        return founders_of(module, config.seed)
+        return founders_of(module, config.seed, domain)
     fixed = {name for name, value in own.items() if torch.equal(value, other[name])}
     if config.init is None and not fixed & set(drawn_names(module)) and like_torchs_own(module):
-        return founders_of(module, config.seed)
+        return founders_of(module, config.seed, domain)
     return _own_founders(config, module, again, alike=fixed == set(own))
 
 
@@ -67,18 +69,18 @@ def _own_founders(
 ) -> Founders:
     """Founders with the weights that the constructor sets; the run says so."""
     assert config.seed is not None
-    count = 1
+    count, domain = 1, domain_of(config.to_dict())
     if not alike and kind_of(config.strategy).breeds and config.founders != "clones":
         count = config.parents
     if alike:
-        rows = [weights_in(module, module.state_dict())]
+        rows = [weights_in(module, module.state_dict(), domain)]
         said = "as its constructor sets them, the same for all"
     else:
         seeds = [(config.seed + founder) % 2**63 for founder in range(count)]
-        rows = [weights_in(module, again(seed).state_dict()) for seed in seeds]
+        rows = [weights_in(module, again(seed).state_dict(), domain) for seed in seeds]
         said = "each constructed with a seed of torch of its own" if count > 1 else "as its constructor draws them"
     logger.warning("the weights begin as the module's own (%s); --init draw draws torch's instead", said)
-    return founders_fixed(module, np.stack(rows), config.seed)
+    return founders_fixed(module, np.stack(rows), config.seed, domain)
 
 
 def _take_fixed(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

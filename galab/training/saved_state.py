@@ -226,7 +226,7 @@ class SavedState:
             CheckpointError: the file is missing, damaged or changed.
             UsageError: this is a lone checkpoint.
         """
-        founders = load_founders(self.home.founders_path)
+        founders = load_founders(self.home.founders_path, self.layout.domain)
         if founders.layout != self.layout:
             raise CheckpointError(
                 f"expected '{self.home.founders_path}' to hold founders of the network of '{self.path}', got those of "

@@ -13,6 +13,7 @@ import torch
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
+from galab.genome.domain import domain_of
 from galab.genome.initial import Founders, founders_fixed
 from galab.genome.parameters import evolve_also, set_frozen
 from galab.storage import checkpoints, pickle_format
@@ -48,7 +49,10 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     clones = kind_of(config.strategy).breeds and config.founders == "clones"
     if clones and len(origin.state["weights"]) > 1:
         logger.warning("every founder is a clone of the fittest parent of %s: gene laws need one base", config.origin)
-    return founders_fixed(module, fixed_points_of(origin.state), config.seed)
+    weights, domain = fixed_points_of(origin.state), domain_of(config.to_dict())
+    if domain != origin.layout.domain:
+        weights = domain.units(weights * 2.0**-origin.layout.domain.bits)
+    return founders_fixed(module, weights, config.seed, domain)
 
 
 def branch(folder: RunFolder, file: Path) -> RunFolder:

@@ -338,7 +338,8 @@ class ParentProducts:
             self._chains[number] = self._lineage.chain(number)
         chain, tensor = self._chains[number], self._tensor(key)
         start, size = self._layout.starts[tensor], self._layout.sizes[tensor]
-        weights = torch.from_numpy(to_float(chain.ancestor.weights[start : start + size])).to(x).view(own.shape)
+        floats = to_float(chain.ancestor.weights[start : start + size], chain.ancestor.bits)
+        weights = torch.from_numpy(floats).to(x).view(own.shape)
         found = base_product(x, weights, outputs_first=self._outputs_first)
         for changes in chain.changes:
             found = self._with_change(found, x, changes[tensor])

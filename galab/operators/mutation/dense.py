@@ -14,7 +14,7 @@ from galab.genome.weights import Layout, Phenotype, add, add_all, scratch, step_
 
 
 class Dense:
-    """Adds ``rint(sigma * z * 2^24)`` to every weight (Rechenberg 1973; Such et al. 2017 for deep networks).
+    """Adds ``rint(sigma * z * 2^bits)`` to every weight (Rechenberg 1973; Such et al. 2017 for deep networks).
 
     A birth's ``argument`` says how many births ago its noise was first drawn: 0 but for probes of a step size, which
     try the same noise at several step sizes.
@@ -58,4 +58,5 @@ class Dense:
         """
         noises = [birth.id - birth.argument for birth in births]
         z = draw_all(self._law, self._run_key, noises, Stream.WEIGHTS, weights.shape[1])
-        return add_all(weights, step_all(z, [sigma(birth.log_sigma) for birth in births], self._law.peak))
+        sigmas = [sigma(birth.log_sigma) for birth in births]
+        return add_all(weights, step_all(z, sigmas, self._law.peak, layout.scale))

@@ -12,7 +12,7 @@ from galab.genome.births import Birth
 from galab.genome.deltas import Change, Factors, is_matrix, unchanged
 from galab.genome.random import Stream, Table, draw, draw_all
 from galab.genome.step_sizes import Steps, sigmas
-from galab.genome.weights import SCALE, Layout, Phenotype, add, narrowed, scratch, to_change
+from galab.genome.weights import Layout, Phenotype, add, narrowed, scratch, to_change
 
 
 def _step_size_factors(
@@ -27,7 +27,7 @@ def _step_size_factors(
 
 
 class LowRank:
-    """Adds the sum over k of ``rint(((sigma * r^-0.5) * a_k) * b_k * 2^24)`` to each matrix.
+    """Adds the sum over k of ``rint(((sigma * r^-0.5) * a_k) * b_k * 2^bits)`` to each matrix.
 
     The factored form of EGGROLL (Sarkar et al. 2025, "Evolution Strategies at the Hyperscale", eq. 4) as a mutation:
     m + n numbers of noise per rank instead of m n. Row and column step sizes scale a and b, so it stays low-rank.
@@ -59,7 +59,7 @@ class LowRank:
             at += needed[tensor]
             if tensor not in steps.frozen and size:
                 # Messages name the tensor of a place, and places count from its start here.
-                alone = Layout((layout.names[tensor],), (shape,))
+                alone = Layout((layout.names[tensor],), (shape,), layout.domain)
                 self._change(part, noise, steps.factors(log_sigma, tensor), alone, birth.id)
             else:
                 part[:] = 0
@@ -86,8 +86,8 @@ class LowRank:
                 np.multiply((rows * np.float32(r**-0.5))[:, None], a, out=change.a.transpose(0, 2, 1))
                 np.multiply(columns[:, None], b, out=change.b.transpose(0, 2, 1))
             else:
-                np.rint(noise * rows * np.float32(SCALE), out=change)
-                change *= np.float32(1 / SCALE)
+                np.rint(noise * rows * np.float32(layout.scale), out=change)
+                change *= np.float32(1 / layout.scale)
         return changes
 
     def _numbers(self, shape: tuple[int, ...]) -> int:
@@ -107,19 +107,19 @@ class LowRank:
         shape = layout.shapes[0]
         peak, out = self._law.peak, scratch("term", len(part), np.int32)
         if len(shape) < 2:
-            steps = noise * rows * np.float32(SCALE)
-            part[:] = to_change(steps, float(rows.max()) * SCALE * peak, layout, birth, out)
+            steps = noise * rows * np.float32(layout.scale)
+            part[:] = to_change(steps, float(rows.max()) * layout.scale * peak, layout, birth, out)
             return
         m, r = shape[0], self._rank
         scale = rows * np.float32(r**-0.5)
         a, b = noise[: r * m].reshape(r, m), noise[r * m :].reshape(r, -1)
-        limit = float(scale.max()) * float(columns.max()) * SCALE * peak * peak
+        limit = float(scale.max()) * float(columns.max()) * layout.scale * peak * peak
         # Where terms are small no sum of them overflows; else only their sum in 64 bits says whether it is too large.
         narrow = r * limit < 2.0**30
         total: NDArray[Any] = part if narrow else np.zeros(len(part), dtype=np.int64)
         product = scratch("product", len(part), np.float32)
         for k in range(r):
-            left = scale * a[k] * np.float32(SCALE)
+            left = scale * a[k] * np.float32(layout.scale)
             np.multiply(left[:, None], (columns * b[k])[None, :], out=product.reshape(m, -1))
             if narrow and not k:
                 to_change(product, limit, layout, birth, part)

@@ -17,9 +17,10 @@ from galab.config.spelling import OptionError
 from galab.config.traits import BY_GENOME, BY_USE
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
+from galab.genome.domain import REAL_BITS
 from galab.genome.random import Stream, Table, draw_all, scaled, table, words
 from galab.genome.step_sizes import Steps, sigmas
-from galab.genome.weights import SCALE, SCALE_BITS, Layout, Phenotype
+from galab.genome.weights import SCALE, Layout, Phenotype
 from galab.operators.mutation.memory_bank import (
     HEAD,
     Bank,
@@ -284,4 +285,4 @@ class Delete(_Operator):
 def _scales(births: Sequence[Birth]) -> NDArray[np.float32]:
     """(P, 1, 1) the one step size of each birth, in units of 2^-24."""
     points = np.array([birth.log_sigma for birth in births], dtype=np.int16)
-    return sigmas(points, octaves=SCALE_BITS)[:, None, None]
+    return sigmas(points, octaves=REAL_BITS)[:, None, None]

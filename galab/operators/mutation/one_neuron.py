@@ -75,7 +75,7 @@ class NewRow:
         for part in parts:
             tensor = layout.tensor_at(part.start)
             start = layout.starts[tensor]
-            scale = sigma(log_rms(parent.weights[start : start + layout.sizes[tensor]]))
+            scale = sigma(log_rms(parent.weights[start : start + layout.sizes[tensor]], layout.domain.bits))
             count = part.stop - part.start
             weights[part] = step(z[at : at + count], scale, self._law.peak, layout, birth.id)
             at += count

@@ -10,7 +10,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from galab.errors import LethalMutationError
 from galab.genome.births import Birth
 from galab.genome.random import Stream, Table, draw
 from galab.genome.step_sizes import PER_OCTAVE, Steps, log_rms, sigma, sum_of_squares
@@ -36,14 +35,14 @@ class _Scaled:
         z = draw(self._law, self._run_key, birth.id, Stream.WEIGHTS, n, out=scratch("z", n, np.float32))
         largest = 0.0
         for part in _parts(steps):
-            factor = self._factor(z[part], parent.weights[part])
+            factor = self._factor(z[part], parent.weights[part], steps.layout.domain.bits)
             z[part] *= factor
             largest = max(largest, float(factor))
         limit = steps.multiply(z, log_sigma) * self._law.peak * largest
         change = to_change(z, limit, steps.layout, birth.id, scratch("change", n, np.int32))
         return add(parent.weights, change, steps.layout, birth.id)
 
-    def _factor(self, z: NDArray[np.float32], weights: NDArray[np.int32]) -> np.float32:
+    def _factor(self, z: NDArray[np.float32], weights: NDArray[np.int32], bits: int) -> np.float32:
         raise NotImplementedError
 
 
@@ -52,7 +51,7 @@ class Normalised(_Scaled):
 
     context_free = True
 
-    def _factor(self, z: NDArray[np.float32], weights: NDArray[np.int32]) -> np.float32:
+    def _factor(self, z: NDArray[np.float32], weights: NDArray[np.int32], bits: int) -> np.float32:
         return np.float32(1 / _rms(z))
 
 
@@ -61,8 +60,8 @@ class Relative(_Scaled):
 
     context_free = False
 
-    def _factor(self, z: NDArray[np.float32], weights: NDArray[np.int32]) -> np.float32:
-        return sigma(max(log_rms(weights), _SMALLEST_RMS))
+    def _factor(self, z: NDArray[np.float32], weights: NDArray[np.int32], bits: int) -> np.float32:
+        return sigma(max(log_rms(weights, bits), _SMALLEST_RMS))
 
 
 class NormPreserving:
@@ -89,7 +88,7 @@ class NormPreserving:
                 # IEEE division and square root are exact to the last bit everywhere; the product is rounded once.
                 scaled = np.rint(moved[part] * math.sqrt(before / after))
                 if not np.all(np.abs(scaled) < 2.0**31):
-                    raise LethalMutationError(steps.layout.name_at(part.start), birth.id)
+                    raise steps.layout.lethal(part.start, birth.id)
                 moved[part] = scaled.astype(np.int32)
         return moved
 
