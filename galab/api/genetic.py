@@ -210,10 +210,10 @@ class Search:
         check_fingerprint(state, self._fingerprint(), "a Search")
         if not isinstance(state.get("strategy"), Mapping) or "weights" not in state:
             raise UsageError(f"expected what state_dict() of a Search gave, got {state!r:.80}")
-        content = {"hyperparameters": self.strategy.config.to_dict(), **restored(state)}
+        content = restored(state)
         self.strategy.load_state_dict(content["strategy"])
         ids = self.strategy.parents.tolist()
-        self.decoder.adopt(dict(zip(ids, members_of(content), strict=True)))
+        self.decoder.adopt(dict(zip(ids, members_of(content, self.decoder.layout.domain), strict=True)))
         self.decoder.pin(self.strategy.stock)
         self._asked, self._alive = 0, []
         births, rows = content.get("told", ([], []))

@@ -185,14 +185,10 @@ class Fields:
         128.0, "Magnitude that no weight reaches, a power of two: a child with a larger weight is lethal. Weights are "
         "whole multiples of its 2^-31st part.", low=16.0, high=2.0**20, group=MUTATION, kinds=BRED,
         beyond=_check_power_of_two, advanced=True,
-        idle=(
-            lambda config: config.genome == "integer",
-            "expected {weight_range} with {genome:real}, got whole numbers, which range over +-2^31; drop one of them",
-        ),
     )
     mutate: str = option(
-        "dense", "Mutation operator, or a mix such as dense:0.8,layer:0.2; flip for a binary genome. The numbers are "
-        "shares of the children; an operator may have arguments, 'weights(count=3)':0.2.",
+        "dense", "Mutation operator, or a mix such as dense:0.8,layer:0.2. The numbers are shares of the children; an "
+        "operator may have arguments, 'weights(count=3)':0.2. Of a binary genome it is flip.",
         choices=MUTATIONS, beyond=_check_mutations, group=MUTATION, kinds=GENETIC,
     )
     mutate_shares: str = option(
@@ -220,8 +216,9 @@ class Fields:
         kinds=DRAWN, advanced=True,
     )
     sigma: float = option(
-        0.02, "First step size of any strategy, in weight units; 1 of an integer genome. That of a genetic algorithm "
-        "is snapped to the grid 2^(k/256).", low=2**-20, high=8.0, group=MUTATION, kinds=MOVED,
+        0.02, "First step size of any strategy, in weight units. That of a genetic algorithm is "
+        "snapped to the grid 2^(k/256). Of an integer genome it is 1 when absent.", low=2**-20, high=8.0,
+        group=MUTATION, kinds=MOVED,
     )
     sigma_factors: str | None = option(
         None, "Factors of --sigma, one for each layer in order, such as 1,0.5.", group=MUTATION, kinds=GENETIC,

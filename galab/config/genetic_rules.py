@@ -92,6 +92,13 @@ _WEIGHTS = (
         "drop it",
     ),
     Rule(
+        fields=("weight_range",),
+        idle=lambda c: c.genome == "integer",
+        sentence="expected {weight_range} with {genome:real}, got whole numbers, which range over +-2^31; drop one of "
+        "them",
+        kinds=("genetic", "random"),
+    ),
+    Rule(
         fields=("genome", "bounds"),
         refused=lambda c: c.genome == "integer" and any(end != round(end) for end in _bounds(c)),
         sentence="expected whole {bounds} with {genome:integer}, got {bounds.value}; round them",

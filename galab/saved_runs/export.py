@@ -16,7 +16,6 @@ from galab.contracts import Member
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.genome import quantile_tables
 from galab.genome.births import Birth
-from galab.genome.initial import GIVEN
 from galab.genome.parameters import frozen_parameters
 from galab.genome.weights import Phenotype
 from galab.saved_runs.genome_file import decoded_genome, hash_of, network_of_genome, packed, read_genome
@@ -103,7 +102,7 @@ def genome_of(saved: SavedRun, member: int | None = None, *, keyframe: bool = Fa
         return content | {"weights": packed(individual.weights), "log_sigma": packed(individual.log_sigma)}
     lineage, founders = chain_of(saved, member), saved.founders
     laws = [[law.name, list(law.shape), law.law, law.scale] for law in founders.laws]
-    names = {law.law for law in founders.laws if law.law != GIVEN}
+    names = {law.law for law in founders.laws if law.law in TABLE_HASHES}
     carried = {}
     if saved.config.distribution in TABLE_HASHES:
         names.add(saved.config.distribution)

@@ -301,7 +301,7 @@ def fixed_points_of(state: dict[str, Any]) -> NDArray[np.int32]:
     return from_float(weights) if weights.dtype.kind == "f" else weights.astype(np.int32)
 
 
-def members_of(state: dict[str, Any]) -> list[Phenotype]:
+def members_of(state: dict[str, Any], domain: Domain | None = None) -> list[Phenotype]:
     """The parents in a checkpoint of a genetic algorithm, best first."""
     births = from_rows(state["strategy"]["births"])
     weights = np.asarray(state["weights"], dtype=np.int32)
@@ -310,7 +310,7 @@ def members_of(state: dict[str, Any]) -> list[Phenotype]:
     log_sigmas = np.asarray(state.get("log_sigma", plain), dtype=np.int16)
     velocities = np.asarray(state["velocity"], dtype=np.int32) if "velocity" in state else [None] * len(births)
     genes = state.get("genes") or [None] * len(births)
-    bits = domain_of(state["hyperparameters"]).bits
+    bits = (domain_of(state["hyperparameters"]) if domain is None else domain).bits
     return [
         Phenotype(row, log_sigma, None if carried is None else _genes_in(carried), velocity, bits)
         for row, log_sigma, velocity, carried in zip(weights, log_sigmas, velocities, genes, strict=True)

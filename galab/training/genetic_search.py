@@ -180,7 +180,7 @@ class GeneticSearch(SearchBase):
             self.pedigree.add(ancestor)
         self.strategy.load_state_dict(state["strategy"])
         parents = self.strategy.parents.tolist()
-        self.decoder.adopt(dict(zip(parents, members_of(state), strict=True)))
+        self.decoder.adopt(dict(zip(parents, members_of(state, self.decoder.layout.domain), strict=True)))
         self._stock = self.strategy.stock
         self.decoder.pin(self._stock)
 

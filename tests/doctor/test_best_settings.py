@@ -140,7 +140,9 @@ def test_real_generations_are_measured_and_torch_gets_its_threads_back(
     assert [row.name for row in measured.rows] == ["default", "--chunk 2", "--chunk 3"]
     assert all(row.timing.seconds > 0 and row.timing.evaluations == 6 * 32 for row in measured.rows)
     assert heard[0] == "making the default ready"
-    pinned = best_settings(benchmark_of_config(RunConfig(**small)), fixed=("workers", "threads", "chunk"), budget=0.5)
+    pinned = best_settings(
+        benchmark_of_config(RunConfig(**small)), fixed=("precision", "workers", "threads", "chunk"), budget=0.5
+    )
     assert [row.name for row in pinned.rows] == ["default"]
 
 

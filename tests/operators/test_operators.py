@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from galab.config.registry import MUTATIONS
 from galab.config.traits import MEMORY_OPERATORS, depends_on_parent
 from galab.errors import LethalMutationError, UsageError
 from galab.genome.births import Birth
+from galab.genome.domain import domain_of
 from galab.genome.random import Stream, codes, table
 from galab.genome.step_sizes import GRANULARITIES, Steps, sigma
 from galab.genome.weights import Layout, Phenotype, to_float
@@ -32,6 +34,8 @@ KEY = 3
 def parent_of(steps: Steps, seed: int = 0) -> Phenotype:
     rng = np.random.Generator(np.random.Philox(seed))
     weights = rng.integers(-(2**24), 2**24, D).astype(np.int32)
+    if steps.layout.domain.genome == "binary":
+        weights = np.where(weights > 0, np.int32(2**24), np.int32(-(2**24)))
     return Phenotype(weights, np.zeros(steps.size, np.int16), velocity=(weights // 100).astype(np.int32))
 
 
@@ -59,12 +63,15 @@ def tensors(moved: np.ndarray) -> set[int]:
 def test_every_registered_operator_keeps_the_contract(name, granularity, frozen):
     if name == "low-rank" and granularity == "parameter":
         pytest.skip("a step size for each weight makes it full-rank")
-    steps = Steps(LAYOUT, granularity, frozen=frozen)
+    layout = replace(LAYOUT, domain=domain_of({"genome": "binary"})) if name == "flip" else LAYOUT
+    steps = Steps(layout, granularity, frozen=frozen)
     kind = MUTATIONS.load(name)
     assert list(inspect.signature(kind).parameters)[:2] == ["run_key", "law"]
     rng = np.random.Generator(np.random.Philox(1))
     log_sigma = steps.clip(rng.integers(-1500, -900, steps.size).astype(np.int32))
     parent, other = parent_of(steps, 1), parent_of(steps, 2)
+    if name == "flip":  # of which every bit goes the other way
+        other = replace(other, weights=-parent.weights)
     before = parent.weights.copy(), log_sigma.copy()
     operator = kind(KEY, NORMAL)
     first = operator.apply(parent, child(7), log_sigma, steps)

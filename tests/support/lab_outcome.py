@@ -31,6 +31,13 @@ ENGINE: dict[str, dict[str, Any]] = {
     "inherited": {"fitness": "inherited", "elites": 1, "survival": "plus"},
     "low-rank": {"mutate": "low-rank", "crossover": "none", "mutate_rank": 2, "elites": 1, "batch": 0},
     "random": {"strategy": "random"},
+    "binary": {"genome": "binary", "mutate_count": 2, "crossover": "row"},
+    "integer": {"genome": "integer", "bounds": "-8:7", "granularity": "tensor"},
+    "integer-genes": {"genome": "integer", "crossover": "genes-union", "elites": 2},
+    "reflect": {"bounds": "-0.2:0.2", "at_bounds": "reflect", "sigma": 0.1, "mutate": "dense,momentum"},
+    "wide": {"weight_range": 1024.0, "mutate": "low-rank", "crossover": "none", "batch": 0},
+    "frozen": {"freeze": "hidden.*", "crossover": "row"},
+    "objectives": {"selection": "nsga2", "fitness": "cross-entropy,accuracy", "survival": "plus"},
     "mates": {"crossover": "mean", "mate": "dissimilar", "niche": "sharing", "parents": 4},
 }
 

@@ -70,7 +70,7 @@ def test_every_kind_of_run_is_accepted(runs: Any, kind: str | None) -> None:
         load_state(file)
     saved = SavedRun.open(folder)
     assert len(saved.records) == saved.state["lineage"]["births"]
-    load_founders(folder / "founders.pkl")
+    load_founders(folder / "founders.pkl", saved.layout.domain)
 
 
 @pytest.mark.parametrize("root", [RUNS, OLD], ids=["reference runs", "version 0.1.0"])

@@ -75,7 +75,7 @@ def test_a_file_that_contradicts_itself_is_refused_as_ever() -> None:
 def test_what_was_chosen_for_a_run() -> None:
     values = saved(crossover="mean")
     chosen = {name for name in values if is_chosen(name, values)}
-    assert chosen == {"elites", "parents_per_child", "founders", "step_size"}
+    assert chosen == {"mutate", "elites", "parents_per_child", "founders", "step_size"}
     assert not is_chosen("step_size", values | {"step_size": "fixed"})
     assert not is_chosen("step_size", {"step_size": "schedule", "sigma_schedule": "0:0.02"})
 

@@ -48,8 +48,10 @@ def nobody_is_left() -> Any:
         (ENGINE["low-rank"] | {"generations": 20}, (2,)),
         (EVOLUTION["eggroll"], (3,)),
         (ENGINE["random"], (2,)),
+        (ENGINE["binary"], (2,)),
+        (ENGINE["reflect"], (2,)),
     ],
-    ids=["asexual", "genes", "mates", "lexicase", "low-rank", "eggroll", "random"],
+    ids=["asexual", "genes", "mates", "lexicase", "low-rank", "eggroll", "random", "binary", "reflect"],
 )
 def test_the_number_of_workers_never_changes_a_result(
     evolve: Any, changes: dict[str, Any], numbers: tuple[int, ...]

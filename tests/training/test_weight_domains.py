@@ -1,0 +1,123 @@
+"""Runs and searches whose weights are whole, binary, bounded or of another range: exact as all others."""
+
+from __future__ import annotations
+
+import pickle
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lab_outcome import ENGINE, log_of, newest_state
+from torch import nn
+
+import galab
+from galab.config.run_config import RunConfig
+from galab.errors import CheckpointError, UsageError
+from galab.saved_runs.export import export, network_of_genome
+from galab.saved_runs.history import History
+from galab.saved_runs.saved_run import open_saved
+from galab.saved_runs.verify import conclusion, verify
+from galab.storage.run_folder import RunFolder
+from galab.training.saved_state import SavedState
+from galab.training.start_or_resume import resume, start
+
+KINDS = ("binary", "integer", "integer-genes", "reflect", "wide")
+
+
+def allowed(kind: str, weights: np.ndarray) -> bool:
+    """Whether float weights are those that the kind of run allows."""
+    if kind == "binary":
+        return bool(np.isin(weights, [-1, 1]).all())
+    if kind == "reflect":
+        return bool((np.abs(weights) <= 0.2).all())
+    return kind == "wide" or bool((weights == np.rint(weights)).all())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_individual_of_a_run_has_weights_that_are_allowed(kind: str, evolve: Any, tmp_path: Path) -> None:
+    folder = evolve(generations=6, keep="all", **ENGINE[kind])
+    saved = open_saved(folder)
+    walked = [member.floats() for _, member in History(saved).walk(saved.records["id"].tolist())]
+    assert all(allowed(kind, weights) for weights in walked)
+    assert len({weights.tobytes() for weights in walked}) > 5
+    resume(folder, {"generations": 8})
+    assert "every checkpoint follows from its seeds" in conclusion(verify(RunFolder(folder)))
+    network = galab.load(folder)
+    flat = torch.cat([value.detach().flatten() for value in network.parameters()]).numpy()
+    assert allowed(kind, flat)
+    for keyframe in (False, True):
+        path = tmp_path / f"genome-{keyframe}.json"
+        export(open_saved(folder), "genome", path, keyframe=keyframe)
+        again = network_of_genome(path)
+        assert all(map(torch.equal, network.state_dict().values(), again.state_dict().values()))
+
+
+def test_a_binary_run_learns_by_one_flip_at_a_time(evolve: Any) -> None:
+    folder = evolve(generations=60, children=24, parents=1, elites=1, genome="binary", batch=0, hidden="")
+    state = newest_state(folder)
+    assert state["hyperparameters"]["mutate"] == "flip"
+    assert state["hyperparameters"]["step_size"] == "fixed"
+    log = [line for line in log_of(folder) if "fitness_best" in line]
+    assert log[-1]["train_accuracy"] > log[0]["train_accuracy"] + 0.2
+    saved = open_saved(folder)
+    births = saved.records["id"].tolist()
+    line = [member.weights for _, member in History(saved).walk(births)]
+    assert len(line) > 10
+    assert {int((one != next_one).sum()) for one, next_one in pairwise(line)} <= {0, 1}
+
+
+def test_a_child_beyond_the_usual_range_lives_where_the_range_is_larger(evolve: Any) -> None:
+    changes = {"sigma": 8.0, "step_size": "fixed", "generations": 30, "distribution": "cauchy", "hidden": ""}
+    narrow = log_of(evolve("narrow", **changes))
+    folder = evolve("wide", weight_range=2.0**15, **changes)
+    assert sum(line.get("lethal", 0) for line in narrow) > 0
+    assert sum(line.get("lethal", 0) for line in log_of(folder)) == 0
+    assert np.abs(newest_state(folder)["weights"]).max() * 2.0**-16 > 128
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_keeps_the_numbers_and_continues_from_its_state(kind: str) -> None:
+    options = {"parents": 3, "children": 6, "seed": 4, **{name: value for name, value in ENGINE[kind].items()
+                                                         if name not in ("batch",)}}  # fmt: skip
+    search, fitness = galab.Search(nn.Linear(5, 3), **options), lambda network: float(network.weight.sum())
+    for _ in range(4):
+        search.tell([fitness(network) for network in search.ask()])
+    other = galab.Search(nn.Linear(5, 3), **options)
+    other.load_state_dict(search.state_dict())
+    third = pickle.loads(pickle.dumps(search))
+    for one, two, three in zip(search.ask(), other.ask(), third.ask(), strict=True):
+        assert torch.equal(one.weight, two.weight)
+        assert torch.equal(one.weight, three.weight)
+        assert allowed(kind, one.weight.detach().numpy())
+
+
+def test_a_run_from_another_takes_its_weights_where_they_fit(evolve: Any, tmp_path: Path) -> None:
+    first = evolve("first", **ENGINE["integer"])
+    start(RunConfig.from_dict(SavedState.open(first).config.to_dict() | {
+        "origin": str(first), "genome": "real", "bounds": None, "weight_range": 64.0, "generations": 1,
+    }), name="real", runs=tmp_path)  # fmt: skip
+    real, whole = newest_state(tmp_path / "real"), newest_state(first)
+    recipe = open_saved(tmp_path / "real").founders.given
+    assert (recipe / 2.0**25 == whole["weights"]).all()
+    assert real["hyperparameters"]["genome"] == "real"
+    plain = evolve("plain", generations=1)
+    with pytest.raises(UsageError, match="expected whole numbers, got .*; use --init draw"):
+        start(RunConfig.from_dict(SavedState.open(plain).config.to_dict() | {
+            "origin": str(plain), "genome": "integer", "sigma": 1.0, "sigma_floor": 0.25,
+        }), name="whole", runs=tmp_path)  # fmt: skip
+
+
+def test_a_checkpoint_whose_weights_are_not_allowed_is_refused(evolve: Any) -> None:
+    from galab.storage import checkpoints, pickle_format
+
+    folder = evolve(**ENGINE["binary"])
+    path = checkpoints.list_checkpoints(folder / "checkpoints")[-1][1]
+    state = pickle_format.load(path)
+    state["weights"] = state["weights"].copy()
+    state["weights"][0, 0] = 5
+    pickle_format.dump(state, path)
+    with pytest.raises(CheckpointError, match="expected -1 or 1 as 'weights' in .*, got 'another one'"):
+        open_saved(path)
