@@ -93,6 +93,7 @@ def gradient_cosine(
     widths = [int(size) for size in numbers_in(sizes, "--sizes", whole=True)]
     progress("loading", 0.0)
     probe, champion = Probe(saved), champion_of(saved, generation)
+    probe.require_real_weights()
     require_directions(probe)
     weights, full = champion.weights, probe.examples("train", at_least("--examples", examples, 0))
     size = _batch(saved, batch, len(full))

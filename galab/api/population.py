@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
+from galab.api.nested import Joined, Nested
 from galab.errors import GalabError, UsageError
 from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward
-from galab.evaluation.batched.low_rank import Stack
+from galab.evaluation.batched.low_rank import Stack, mapped
 from galab.evaluation.es_evaluator import members_at_once, perturbed_parameters
 from galab.evaluation.numeric_profile import warm_up_kernels
 from galab.genome.parameters import own_dtypes
@@ -122,32 +123,41 @@ class Population(Sequence[nn.Module]):
         stacks = self._stacks(noise, -self._sigma if minus else self._sigma, antithetic=False)
         return {name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()}
 
-    def outputs(self, inputs: Tensor) -> Tensor:
+    def outputs(self, *inputs: Any, **named: Any) -> Any:
         """What every member answers, computed for many members at once and without forming low-rank weights.
 
         Args:
-            inputs: (B, ...) the same examples for all members.
+            inputs: what the module takes, the same examples for all members: a tensor (B, ...), or several, or nested
+                lists, tuples and dictionaries of them. What is no tensor goes to the module as it is.
+            named: the same, by name.
 
         Returns:
-            (P, B, outputs), without a gradient.
+            (P, B, ...), without a gradient; in the place of each tensor where the module answers with several.
+
+        Raises:
+            UsageError: a tensor has another first axis than the examples.
         """
         warm_up_kernels()
-        if not len(inputs):
-            return self.outputs(inputs.new_zeros((1, *inputs.shape[1:])))[:, :0]
+        given = Nested.of((inputs, named), "inputs")
+        empty = not given.rows
+        if empty:
+            inputs, named = mapped((inputs, named), _one_row)
         with torch.no_grad(), _same_buffers(self._template):
-            how = self._forward_for(inputs)
-            block = len(inputs) if how.mixes else _BLOCK
-            return self._all_outputs(PERTURBED_FORWARDS[how.name], inputs, block)
+            how = self._forward_for(given, inputs, named)
+            examples = inputs[0] if how.outputs is None else given.join((inputs, named))
+            answers = self._all_outputs(how, examples, len(examples) if how.mixes else _BLOCK)
+        answers = answers[:, :0] if empty else answers
+        return answers if how.outputs is None else how.outputs.part(answers)
 
-    def _all_outputs(self, forward: Callable[..., Tensor], inputs: Tensor, block: int) -> Tensor:
-        signs = 2 if self._antithetic else 1
-        width = members_at_once(self._template, inputs[:2], min(len(inputs), block), self._directions.plan) // signs
+    def _all_outputs(self, how: _Forward, inputs: Tensor, block: int) -> Tensor:
+        signs, forward = 2 if self._antithetic else 1, PERTURBED_FORWARDS[how.name]
+        width = members_at_once(how.module, inputs[:2], min(len(inputs), block), self._directions.plan) // signs
         found: Tensor | None = None
         for first, noise in self._directions.between(self._noise, 0, self._members // signs):
             for start in range(0, size_of(noise), width):
                 part = {name: values.part(start, start + width) for name, values in noise.items()}
-                stacks = self._stacks(part, self._sigma, antithetic=self._antithetic)
-                answers = torch.cat([forward(self._template, stacks, some) for some in inputs.split(block)], 1)
+                stacks = _named(self._stacks(part, self._sigma, antithetic=self._antithetic), how.outputs)
+                answers = torch.cat([forward(how.module, stacks, some) for some in inputs.split(block)], 1)
                 if found is None:
                     found = answers.new_empty(self._members, *answers.shape[1:])
                 # All plus and then all minus in a chunk; side by side in the population.
@@ -164,28 +174,40 @@ class Population(Sequence[nn.Module]):
             dtype_of=lambda name: self._dtypes.get(name, torch.float32),
         )  # fmt: skip
 
-    def _forward_for(self, inputs: Tensor) -> _Forward:
+    def _forward_for(self, given: Nested, inputs: tuple[Any, ...], named: dict[str, Any]) -> _Forward:
         """The way that agrees with the loop over members, found once for each kind of inputs.
 
+        Args:
+            given: how the inputs are made of tensors.
+            inputs: by position.
+            named: by name.
+
         Raises:
-            UsageError: the module does not answer with a tensor that has a row for each example.
+            UsageError: the module does not answer with tensors that have a row for each example.
         """
-        key = (inputs.shape[1:], inputs.dtype, inputs.device)
+        key = (repr(given.structure), given.device)
         if key not in self._forwards:
+            module, outputs, examples = self._template, None, given.join((inputs, named))
+            if len(inputs) == 1 and not named and isinstance(inputs[0], Tensor) and _gives_tensor(module, inputs[0]):
+                examples = inputs[0]
+            else:
+                module = Joined(self._template, given)
+                _answer_of(module, examples)
+                outputs = module.outputs
             # Members unlike each other, so that a forward that takes one for another is found out.
             ((_, noise),) = self._directions.between(self._noise, 0, min(2, self._directions.group))
-            stacks = self._stacks(noise, max(self._sigma, 0.1), antithetic=True)
-            probe = (inputs if len(inputs) >= 3 else torch.cat([inputs] * 3))[:3]
-            answer = _answer_of(self._template, probe)
-            if not torch.allclose(_answer_of(self._template, probe), answer, rtol=1e-4, equal_nan=True):
+            stacks = _named(self._stacks(noise, max(self._sigma, 0.1), antithetic=True), outputs)
+            probe = (examples if len(examples) >= 3 else torch.cat([examples] * 3))[:3]
+            answer = _answer_of(module, probe)
+            if not torch.allclose(_answer_of(module, probe), answer, rtol=1e-4, equal_nan=True):
                 raise UsageError(
                     "expected a module that answers the same inputs alike, got other answers the second time: it draws "
                     "random numbers or keeps state between calls; run the members one by one ('for network in "
                     "population'), each with its own"
                 )
             # Batch statistics: an answer that depends on the company of an example cannot be computed block by block.
-            mixes = not torch.allclose(_answer_of(self._template, probe[:2]), answer[:2], rtol=1e-4, equal_nan=True)
-            self._forwards[key] = _Forward(choose_perturbed_forward(self._template, stacks, probe), mixes)
+            mixes = not torch.allclose(_answer_of(module, probe[:2]), answer[:2], rtol=1e-4, equal_nan=True)
+            self._forwards[key] = _Forward(choose_perturbed_forward(module, stacks, probe), mixes, module, outputs)
         return self._forwards[key]
 
 
@@ -234,19 +256,44 @@ class _Forward:
     Attributes:
         name: of the forward.
         mixes: whether the answer for an example depends on the others beside it.
+        module: the network, or what joins its inputs and outputs.
+        outputs: how its outputs are made of tensors, where inputs and outputs are joined.
     """
 
     name: str
     mixes: bool
+    module: nn.Module
+    outputs: Nested | None
+
+
+def _named(stacks: dict[str, Stack], outputs: Nested | None) -> dict[str, Stack]:
+    """Parameters by the names that they have where inputs and outputs are joined."""
+    return stacks if outputs is None else {Joined.prefix + name: stack for name, stack in stacks.items()}
+
+
+def _one_row(value: Any) -> Any:
+    """A tensor of one example in the place of one of none."""
+    return value.new_zeros((1, *value.shape[1:])) if isinstance(value, Tensor) else value
+
+
+def _gives_tensor(module: nn.Module, inputs: Tensor) -> bool:
+    """Whether a module answers with one tensor, and not with several."""
+    try:
+        return isinstance(module(inputs), Tensor)
+    except Exception:
+        return True  # is told of where it is run for its answer
 
 
 def _answer_of(module: nn.Module, inputs: Tensor) -> Tensor:
     """What a module answers to (B, ...) inputs, if that is a tensor (B, ...)."""
     try:
         answer = module(inputs)
+    except UsageError:
+        raise
     except Exception as error:
+        kind = "these" if isinstance(module, Joined) else _words(inputs)
         raise GalabError(
-            f"the module cannot be run on {_words(inputs)} inputs: {type(error).__name__}: "
+            f"the module cannot be run on {kind} inputs: {type(error).__name__}: "
             f"{str(error).partition(chr(10))[0]}; show it what it is made for"
         ) from error
     if not isinstance(answer, Tensor) or answer.shape[:1] != inputs.shape[:1]:

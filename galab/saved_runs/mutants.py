@@ -135,9 +135,13 @@ class MutationScores:
     Args:
         probe: the run.
         chunk: directions at once.
+
+    Raises:
+        UsageError: its weights are whole, binary or bounded.
     """
 
     def __init__(self, probe: Probe, *, chunk: int = 16) -> None:
+        probe.require_real_weights()
         self._probe = probe
         self._base = probe.base
         self._each = deterministic_scores(probe.base)

@@ -81,6 +81,19 @@ class Probe:
             self.base, f"minus the fitness, {self.base}"
         )
 
+    def require_real_weights(self) -> None:
+        """Refuse a run whose children are more than their parent plus noise.
+
+        Raises:
+            UsageError: its weights are whole, binary or bounded.
+        """
+        if not self.layout.domain.plain:
+            raise UsageError(
+                f"expected a run of real weights without --bounds, to which noise can be added, got weights in "
+                f"'{self.saved.path}' that are {self.layout.domain.shown}; `galab analyze replay` and "
+                "generation-size ask what its own mutations do"
+            )
+
     def weights(self, generation: int | None = None) -> NDArray[np.float32]:
         """(D,) the champion's weights, or the centre's.
 

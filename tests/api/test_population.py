@@ -97,8 +97,8 @@ def test_buffers_stay_and_batch_statistics_are_those_of_all_examples() -> None:
 @pytest.mark.parametrize(
     ("function", "kind", "said"),
     [
-        (lambda m, x: (m.linear(x), x), UsageError, "a tensor of 3 rows, got an object of type tuple"),
-        (lambda m, x: {"y": m.linear(x)}, UsageError, "got an object of type dict"),
+        (lambda m, x: (m.linear(x), x.sum()), UsageError, r"counts the 3 examples, got outputs\[1\] of shape"),
+        (lambda m, x: {"y": "x"}, UsageError, "expected outputs with a tensor among them, got dict"),
         (lambda m, x: m.linear(x).mean(), UsageError, r"got \(\); run the members one by one"),
         (lambda m, x: m.linear(x) + torch.rand(()), UsageError, "a module that answers the same inputs alike"),
         (lambda m, x: m.linear(x[:, :2]), GalabError, "cannot be run on float32 .3, 3. inputs: RuntimeError"),
@@ -108,6 +108,12 @@ def test_what_cannot_be_run_at_once_is_one_sentence(function: Any, kind: type[Ex
     with pytest.raises(kind, match=said) as error:
         asked(Told(function)).outputs(torch.zeros(3, 3))
     assert "\n" not in str(error.value)
+
+
+def test_an_answer_that_is_the_input_is_that_of_every_member() -> None:
+    x = torch.randn(3, 3)
+    found = asked(Told(lambda m, x: (m.linear(x), x))).outputs(x)
+    assert torch.equal(found[1], x.expand(len(found[0]), 3, 3))
 
 
 def test_what_is_done_to_one_member_does_not_reach_the_next() -> None:

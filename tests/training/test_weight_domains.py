@@ -14,6 +14,7 @@ from lab_outcome import ENGINE, log_of, newest_state
 from torch import nn
 
 import galab
+from galab.config.registry import ANALYSES
 from galab.config.run_config import RunConfig
 from galab.errors import CheckpointError, UsageError
 from galab.saved_runs.export import export, network_of_genome
@@ -121,3 +122,11 @@ def test_a_checkpoint_whose_weights_are_not_allowed_is_refused(evolve: Any) -> N
     pickle_format.dump(state, path)
     with pytest.raises(CheckpointError, match="expected -1 or 1 as 'weights' in .*, got 'another one'"):
         open_saved(path)
+
+
+@pytest.mark.parametrize("name", ["step-size", "mutation-fitness", "gradient-cosine"])
+@pytest.mark.parametrize("kind", ["binary", "reflect"])
+def test_analyses_that_add_noise_refuse_weights_that_are_not_a_sum(name: str, kind: str, evolve: Any) -> None:
+    folder = evolve(**ENGINE[kind])
+    with pytest.raises(UsageError, match=r"expected a run of real weights without --bounds, .*`galab analyze replay`"):
+        ANALYSES.load(name)(open_saved(folder), lambda *_: None)
