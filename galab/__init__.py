@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from galab.api.run import run as run
     from galab.api.run import run_trials as run_trials
     from galab.api.trainer import Trainer as Trainer
+    from galab.api.workers import Workers as Workers
     from galab.config import RunConfig as RunConfig
     from galab.strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from galab.tasks.classification import Classification as Classification
@@ -36,6 +37,7 @@ _PUBLIC = {
     "Search": "galab.api.genetic",
     "ESOptimizer": "galab.api.evolution",
     "Trainer": "galab.api.trainer",
+    "Workers": "galab.api.workers",
     "minimize": "galab.api.minimize",
     "GeneticAlgorithm": "galab.strategies.genetic",
     "Classification": "galab.tasks.classification",

@@ -38,6 +38,21 @@ from galab.training.checkpoint import members_of, members_to_state
 logger = logging.getLogger("galab")
 
 
+class Networks(list[nn.Module]):
+    """The networks of a generation.
+
+    Args:
+        networks: in order.
+        template: what they are copies of, but for the parameters that evolve.
+        names: of those.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], template: nn.Module, names: Sequence[str]) -> None:
+        super().__init__(networks)
+        self.template = template
+        self.names = tuple(names)
+
+
 class Search:
     """Ask for networks, tell their fitness.
 
@@ -133,7 +148,7 @@ class Search:
                 missing = range(index + 1 - len(self._slots))
                 self._slots += [_Slot(self._template, self.decoder.layout) for _ in missing]
             networks.append(self._slots[index].filled(member))
-        return networks
+        return Networks(networks, self._template, self.decoder.layout.names)
 
     def tell(self, fitness: Any) -> None:
         """Select the next parents.

@@ -33,11 +33,15 @@ class Population(Sequence[nn.Module]):
     Args:
         template: the network, in ``eval()``; it is not changed.
         centre: name to tensor, not shared with anybody who changes it.
-        directions: the noise.
+        directions: of the noise.
         noise: the generation whose noise it is.
         sigma: the step size, in weight units.
         members: P.
         antithetic: whether members 2 q and 2 q + 1 are plus and minus along direction q.
+
+    Attributes:
+        template, centre, directions: as given.
+        settings: the other arguments, by name.
     """
 
     def __init__(
@@ -51,9 +55,10 @@ class Population(Sequence[nn.Module]):
         members: int,
         antithetic: bool,
     ) -> None:
-        self._template = template
-        self._centre = centre
-        self._directions = directions
+        self.template = template
+        self.centre = centre
+        self.directions = directions
+        self.settings = {"noise": noise, "sigma": sigma, "members": members, "antithetic": antithetic}
         self._noise = noise
         self._sigma = sigma
         self._members = members
@@ -75,22 +80,27 @@ class Population(Sequence[nn.Module]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(self._members))]
         place = range(self._members)[index]
-        return filled(copy.deepcopy(self._template), self.parameters(place))
+        return filled(copy.deepcopy(self.template), self.parameters(place))
 
-    def each(self) -> Iterator[nn.Module]:
+    def each(self, first: int = 0, last: int | None = None) -> Iterator[nn.Module]:
         """One member after the other, in order: always the same module, with the weights of the next.
 
         Several times as fast as a copy for each, as indexing gives; whoever keeps the module keeps the last member. The
         weights have the same bits.
+
+        Args:
+            first: where to begin; an even number where members are pairs.
+            last: one past the last; all when absent.
         """
-        module = copy.deepcopy(self._template)
+        module = copy.deepcopy(self.template)
         places = dict(module.named_parameters())
         # What a fitness function may change in a member must not reach the next one.
-        kept = [value for name, value in places.items() if name not in self._centre]
+        kept = [value for name, value in places.items() if name not in self.centre]
         fixed = [(value, value.detach().clone()) for value in (*kept, *module.buffers())]
         signs = (1.0, -1.0) if self._antithetic else (1.0,)
-        for _, noise in self._directions.between(self._noise, 0, self._members // len(signs)):
-            slots = [_Slot(places[name], self._centre[name], part, self._sigma) for name, part in noise.items()]
+        stop = self._members if last is None else min(last, self._members)
+        for _, noise in self.directions.between(self._noise, first // len(signs), stop // len(signs)):
+            slots = [_Slot(places[name], self.centre[name], part, self._sigma) for name, part in noise.items()]
             for direction in range(size_of(noise)):
                 for sign in signs:
                     with torch.no_grad():
@@ -113,13 +123,13 @@ class Population(Sequence[nn.Module]):
             members: dict[str, Tensor] = {}
             for number, module in enumerate(self.each()):
                 for name, value in module.named_parameters():
-                    if name in self._centre:
+                    if name in self.centre:
                         if not number:
                             members[name] = value.new_empty((self._members, *value.shape))
                         members[name][number] = value.detach()
             return members
         direction, minus = divmod(place, 2) if self._antithetic else (place, 0)
-        ((_, noise),) = self._directions.between(self._noise, direction, direction + 1)
+        ((_, noise),) = self.directions.between(self._noise, direction, direction + 1)
         stacks = self._stacks(noise, -self._sigma if minus else self._sigma, antithetic=False)
         return {name: stack[0] if isinstance(stack, Tensor) else stack.member(0) for name, stack in stacks.items()}
 
@@ -142,7 +152,7 @@ class Population(Sequence[nn.Module]):
         empty = not given.rows
         if empty:
             inputs, named = mapped((inputs, named), _one_row)
-        with torch.no_grad(), _same_buffers(self._template):
+        with torch.no_grad(), _same_buffers(self.template):
             how = self._forward_for(given, inputs, named)
             examples = inputs[0] if how.outputs is None else given.join((inputs, named))
             answers = self._all_outputs(how, examples, len(examples) if how.mixes else _BLOCK)
@@ -151,9 +161,9 @@ class Population(Sequence[nn.Module]):
 
     def _all_outputs(self, how: _Forward, inputs: Tensor, block: int) -> Tensor:
         signs, forward = 2 if self._antithetic else 1, PERTURBED_FORWARDS[how.name]
-        width = members_at_once(how.module, inputs[:2], min(len(inputs), block), self._directions.plan) // signs
+        width = members_at_once(how.module, inputs[:2], min(len(inputs), block), self.directions.plan) // signs
         found: Tensor | None = None
-        for first, noise in self._directions.between(self._noise, 0, self._members // signs):
+        for first, noise in self.directions.between(self._noise, 0, self._members // signs):
             for start in range(0, size_of(noise), width):
                 part = {name: values.part(start, start + width) for name, values in noise.items()}
                 stacks = _named(self._stacks(part, self._sigma, antithetic=self._antithetic), how.outputs)
@@ -170,7 +180,7 @@ class Population(Sequence[nn.Module]):
     def _stacks(self, noise: Noise, sigma: float, *, antithetic: bool) -> dict[str, Stack]:
         """Parameters of the members along some directions: all plus and then all minus, or one sign alone."""
         return perturbed_parameters(
-            self._centre, noise, sigma, antithetic=antithetic,
+            self.centre, noise, sigma, antithetic=antithetic,
             dtype_of=lambda name: self._dtypes.get(name, torch.float32),
         )  # fmt: skip
 
@@ -187,15 +197,15 @@ class Population(Sequence[nn.Module]):
         """
         key = (repr(given.structure), given.device)
         if key not in self._forwards:
-            module, outputs, examples = self._template, None, given.join((inputs, named))
+            module, outputs, examples = self.template, None, given.join((inputs, named))
             if len(inputs) == 1 and not named and isinstance(inputs[0], Tensor) and _gives_tensor(module, inputs[0]):
                 examples = inputs[0]
             else:
-                module = Joined(self._template, given)
+                module = Joined(self.template, given)
                 _answer_of(module, examples)
                 outputs = module.outputs
             # Members unlike each other, so that a forward that takes one for another is found out.
-            ((_, noise),) = self._directions.between(self._noise, 0, min(2, self._directions.group))
+            ((_, noise),) = self.directions.between(self._noise, 0, min(2, self.directions.group))
             stacks = _named(self._stacks(noise, max(self._sigma, 0.1), antithetic=True), outputs)
             probe = (examples if len(examples) >= 3 else torch.cat([examples] * 3))[:3]
             answer = _answer_of(module, probe)

@@ -12,7 +12,8 @@ from torch import nn
 from galab.api.evolution import ESOptimizer, Told
 from galab.api.population import Population
 from galab.api.scores import number
-from galab.errors import NoViableChildError
+from galab.api.workers import Workers
+from galab.errors import NoViableChildError, UsageError
 
 logger = logging.getLogger("galab")
 
@@ -36,6 +37,7 @@ class Trainer:
             :class:`galab.api.evolution.Population`, of which it gives (N,) numbers. What it raises for some
             members counts as their failure.
         batched: whether ``fitness_fn`` takes the population; its ``outputs(inputs)`` is much faster than a loop.
+        workers: processes that share a generation, see :class:`galab.Workers`; 0 computes in this one.
         options: those of :class:`galab.ESOptimizer`.
 
     Attributes:
@@ -44,8 +46,20 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, fitness_fn: Callable[[Any], Any], *, batched: bool = False, **options: Any
+        self,
+        model: nn.Module,
+        fitness_fn: Callable[[Any], Any],
+        *,
+        batched: bool = False,
+        workers: int = 0,
+        **options: Any,
     ) -> None:
+        if batched and workers:
+            raise UsageError(
+                f"expected batched=True without workers, as all members are computed together, got workers={workers}; "
+                "drop one of them"
+            )
+        self._workers = Workers(fitness_fn, workers) if workers else None
         self.optimizer = ESOptimizer(model, **options)
         self.history: list[dict[str, Any]] = []
         self._model = model
@@ -88,6 +102,8 @@ class Trainer:
                 if callback is not None:
                     callback(history[-1])
         finally:
+            if self._workers is not None:
+                self._workers.close()
             self.optimizer.write_to(self._model)
             logger.info("the model has the weights of generation %d", self.optimizer.generation)
         return history
@@ -100,6 +116,9 @@ class Trainer:
         population = self.optimizer.ask()
         if self._batched:
             return self.optimizer.tell(self._fitness(population))
+        if self._workers is not None:
+            scores = self._workers(population)
+            return self.optimizer.tell(scores, self._workers.failures)
         scores, errors = self._scored(population)
         if len(errors) == len(population):
             first = errors[0]

@@ -21,10 +21,12 @@ independent, so a tensor's noise of d_t weights also carries the others' signal:
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -262,6 +264,16 @@ class Directions:
         self.group = min(self.group, 1 << (count - 1).bit_length())
         self._most = max(1, cache_bytes // (bytes_each * self.group))
         self._groups: OrderedDict[tuple[int, int], Noise] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Noise is drawn again where it is needed.
+        return self.__dict__ | {"_groups": OrderedDict()}
+
+    def on_cpu(self) -> Directions:
+        """The same directions, drawn on the CPU."""
+        other = copy.copy(self)
+        other._device, other._groups = None, OrderedDict()
+        return other
 
     def between(self, generation: int, start: int, stop: int) -> Iterator[tuple[int, Noise]]:
         """Directions ``start`` to ``stop - 1`` of a generation in order, by the group.

@@ -219,7 +219,7 @@ def serve(connection: Any, level: int) -> None:
     """
     ignore_interrupts()
     outlive_readers()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     handler = _LogToParent(connection)
     logger.handlers, logger.propagate = [handler], False
     try:
@@ -275,7 +275,7 @@ def _receive(connection: Any) -> tuple[Any, ...]:
         raise _ParentGoneError from error
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A worker has nothing to save: when its parent is killed it ends at once, also in the middle of a chunk."""
     parent = multiprocess.parent_process()
     if parent is not None:
