@@ -16,7 +16,7 @@ from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of, label_of
 from galab.errors import GalabError, printable_data
-from galab.storage.files import json_text, output_place
+from galab.storage.files import json_text
 
 if TYPE_CHECKING:
     from galab.saved_runs.saved_run import SavedRun
@@ -308,8 +308,7 @@ def export(path: Path, to: str, output: Path, member: int | None, keyframe: bool
     from galab.saved_runs.export import export as write
     from galab.saved_runs.saved_run import open_saved
 
-    with output_place(output) as place:
-        size = write(open_saved(path, trust=trust), to, place, member=member, keyframe=keyframe)
+    size = write(open_saved(path, trust=trust), to, output, member=member, keyframe=keyframe)
     echo(f"{output}: {size / 1000:,.1f} kB", err=not output.is_file())
 
 

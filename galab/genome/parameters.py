@@ -113,7 +113,7 @@ def _settle(module: nn.Module) -> None:
 
 
 def frozen_values(module: nn.Module) -> dict[str, NDArray[Any]]:
-    """The values of frozen parameters as arrays; those of bfloat16 as int16 of the same bits."""
+    """The values of frozen parameters as arrays; those of types that NumPy lacks as whole numbers of the same bits."""
     return {name: _array(value) for name, value in frozen_parameters(module).items() if value.numel()}
 
 
@@ -138,11 +138,17 @@ def set_frozen(module: nn.Module, values: Mapping[str, NDArray[Any]], name: str)
             )
         with torch.no_grad():
             given = torch.from_numpy(np.array(array))
-            value.copy_(given.view(torch.bfloat16) if value.dtype == torch.bfloat16 else given)
+            value.copy_(given.view(value.dtype) if given.dtype != value.dtype else given)
 
 
 def runnable(module: nn.Module) -> nn.Module:
-    """A copy of a module that can be run with other weights: see :func:`make_runnable`."""
+    """A copy of a module that can be run with other weights: see :func:`make_runnable`.
+
+    Raises:
+        UsageError: it is shared among devices.
+    """
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise UsageError(f"expected a module, got one inside {type(module).__name__}; give what is inside, its .module")
     computed = {
         id(value): value.detach().clone()
         for part in module.modules()
@@ -190,8 +196,13 @@ def _twin(module: nn.Module) -> nn.Module:
 
 def _array(value: Tensor) -> NDArray[Any]:
     value = value.detach().cpu()
-    array: NDArray[Any] = (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+    bits = torch.int16 if value.dtype == torch.bfloat16 else torch.uint8 if value.dtype in _EIGHT_BITS else value.dtype
+    array: NDArray[Any] = value.view(bits).numpy()
     return array.copy()
+
+
+#: Numbers of 8 bits that NumPy does not know.
+_EIGHT_BITS = {getattr(torch, name) for name in dir(torch) if name.startswith("float8_")}
 
 
 def _dtype(value: Tensor) -> str:

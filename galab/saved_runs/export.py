@@ -20,7 +20,7 @@ from galab.genome.parameters import frozen_parameters
 from galab.genome.weights import Phenotype
 from galab.saved_runs.genome_file import decoded_genome, hash_of, network_of_genome, packed, read_genome
 from galab.saved_runs.saved_run import SavedRun
-from galab.storage.files import write_atomic
+from galab.storage.files import output_place, write_atomic
 from galab.training.checkpoint import lineage_of, members_of
 from galab.version import __version__
 
@@ -35,7 +35,7 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
     Args:
         saved: an opened run or checkpoint.
         to: ``torch`` (a ``state_dict``), ``safetensors``, or ``genome`` (seeds as JSON).
-        output: the file to write.
+        output: the file to write; a link is written through, a device gets the bytes.
         member: rank of the parent by fitness, from 0; the champion when absent.
         keyframe: store the decoded weights in the genome instead of the seeds, for very long lineages.
 
@@ -71,8 +71,8 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
         data = buffer.getvalue()
     else:
         raise UsageError(f"expected --to to be one of {', '.join(FORMATS)}, got '{to}'")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(output, [data])
+    with output_place(output) as place:
+        write_atomic(place, [data])
     return len(data)
 
 

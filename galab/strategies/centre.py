@@ -69,7 +69,7 @@ def refuse_infinite(fitness: NDArray[np.float32]) -> None:
     found = np.flatnonzero(fitness == LARGEST)
     if len(found):
         raise OptionError(
-            "expected a fitness below 3.4e38 where scores are averaged, got plus infinity of member {place}; bound the "
+            "expected a fitness below 3.4e38 where scores are averaged, got a larger one of member {place}; bound the "
             "fitness, as in min(f, 1e6), or take {shaping:centred-ranks}, where the best ranks first", place=found[0],
         )  # fmt: skip
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -81,3 +83,8 @@ def test_the_commands_stand_under_headings(galab: Any) -> None:
     below = lines[lines.index("Run:") :]
     assert {line.split()[0] for line in below if line.startswith("  ")} == cli.commands.keys()
     assert not [line for line in below if line.endswith("...")]
+
+
+def test_python_m_galab_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "galab", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "galab,")

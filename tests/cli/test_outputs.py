@@ -55,3 +55,17 @@ def test_what_is_no_file_is_refused(sentence: Any, commands: dict[str, list[Any]
         assert sentence(*words, "pipe.png", code=2).endswith("got 'pipe.png', which is a FIFO; name a file")
         assert "is a directory" in sentence(*words, "folder.png", code=2)
     assert stat.S_ISFIFO(os.stat("pipe.png").st_mode)
+
+
+def test_export_from_python_keeps_to_the_same_rules(evolve: Any) -> None:
+    from galab.errors import UsageError
+    from galab.saved_runs.export import export
+    from galab.saved_runs.saved_run import open_saved
+
+    saved = open_saved(evolve())
+    os.mkfifo("pipe.pt")
+    with pytest.raises(UsageError, match=r"which is a FIFO; name a file"):
+        export(saved, "torch", Path("pipe.pt"))
+    Path("link.pt").symlink_to("target.pt")
+    assert export(saved, "torch", Path("link.pt")) == Path("target.pt").stat().st_size
+    assert Path("link.pt").is_symlink()

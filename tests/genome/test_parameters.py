@@ -105,7 +105,9 @@ def test_a_saved_run_evolves_what_it_evolved() -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool], ids=str
+    "dtype",
+    [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.float8_e4m3fn],
+    ids=str,
 )
 def test_frozen_values_come_back_to_the_bit(dtype: torch.dtype) -> None:
     def module(value: float) -> nn.Module:
@@ -115,7 +117,7 @@ def test_frozen_values_come_back_to_the_bit(dtype: torch.dtype) -> None:
 
     saved, fresh = module(1.37), module(0.0)
     set_frozen(fresh, frozen_values(saved), "there")
-    assert torch.equal(fresh.extra, saved.extra)
+    assert torch.equal(fresh.extra.float(), saved.extra.float())
     assert fresh.extra.dtype == dtype
     with pytest.raises(CheckpointError, match="expected the network of 'there' to have a frozen parameter 'extra'"):
         set_frozen(network(), frozen_values(saved), "there")
@@ -152,3 +154,8 @@ def test_a_tensor_that_a_hook_computes_is_no_obstacle_to_a_copy() -> None:
     make_runnable(module)
     torch.testing.assert_close(copy.deepcopy(module)(x).detach(), expected)
     assert np.isfinite(expected.numpy()).all()
+
+
+def test_a_module_shared_among_devices_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"expected a module, got one inside DataParallel; give .* its \.module"):
+        runnable(nn.DataParallel(nn.Linear(2, 2)))
