@@ -74,7 +74,12 @@ def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str
         table = reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
         rows = [(table.line_num, row) for row in table if row]
     except (OSError, UnicodeDecodeError, Error) as error:
-        raise UsageError(f"expected a CSV file at '{path}', got: {error}; check the path") from None
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise UsageError(
+            f"expected a CSV file at '{path}'{where}, got: {reason}; check the path, or go to the folder from which the "
+            "run was started"
+        ) from None
     if len(rows) < 2:
         raise UsageError(f"expected a header and rows in '{path}', got {len(rows)} lines; fill the file")
     header = [name.strip() for name in rows.pop(0)[1]]

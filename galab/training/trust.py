@@ -44,13 +44,19 @@ def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE
     """Refuse code that a checkpoint or a file names and the user never asked for.
 
     Raises:
-        UsageError: the code is unknown, or has changed since.
+        UsageError: the code is unknown, has changed since, or is not here.
     """
     if trust:
         remember(config, names)
         return
     for name in names:
         for reference in _references(config, name):
+            place = Path(reference.rpartition(":")[0])
+            if place.suffix == ".py" and not place.is_file():
+                raise UsageError(
+                    f"expected the file of {flag(name)} '{reference}' in {Path.cwd()}, found none; go to the folder from "
+                    "which the run was started, or copy the file"
+                )
             if _fingerprint(reference) not in _remembered():
                 raise UsageError(
                     f"expected code that you have run before for {flag(name)} '{reference}', got new or changed code; "

@@ -31,7 +31,9 @@ ENGINE: dict[str, dict[str, Any]] = {
     "inherited": {"fitness": "inherited", "elites": 1, "survival": "plus"},
     "low-rank": {"mutate": "low-rank", "crossover": "none", "mutate_rank": 2, "elites": 1, "batch": 0},
     "random": {"strategy": "random"},
-    "binary": {"genome": "binary", "sigma": 0.02, "mutate_count": 2, "crossover": "row"},
+    "binary": {
+        "genome": "binary", "sigma": 0.02, "distribution": "normal", "mutate_count": 2, "crossover": "row",
+    },
     "integer": {"genome": "integer", "bounds": "-8:7", "granularity": "tensor"},
     "integer-genes": {"genome": "integer", "crossover": "genes-union", "elites": 2},
     "reflect": {"bounds": "-0.2:0.2", "at_bounds": "reflect", "sigma": 0.1, "mutate": "dense,momentum"},

@@ -135,3 +135,12 @@ def test_a_network_needs_no_data(evolve: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("galab.training.build.load_task", lambda *_, **__: pytest.fail("the data was loaded"))
     assert galab.load(folder)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     shutil.rmtree(folder)
+
+
+def test_a_file_that_is_not_here_is_called_absent_and_not_changed(
+    stranger: Path, net: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    net.unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"expected the file of --model '.*net.py:Net' in .*, found none; go to"):
+        evaluate(stranger)
