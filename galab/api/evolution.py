@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from galab.genome.quantile_tables import make
 from galab.genome.weights import Layout
 from galab.operators.es_noise import Directions, Plan, plan_of
 from galab.strategies.evolution import EvolutionStrategy, without_failures
+from galab.training.callbacks import Callback, LoopCallbacks
 
 #: How messages write what is called otherwise in ``galab run``.
 ARGUMENTS = Spelling(
@@ -123,6 +124,8 @@ class ESOptimizer:
         antithetic: whether each direction is tried both ways; ``"auto"`` measures which is better.
         seed: key of all randomness.
         direction: ``"maximize"`` or ``"minimize"`` the fitness.
+        callbacks: functions of a :class:`galab.training.callbacks.RunView`, called by :meth:`tell`, or objects with
+            ``on_start``, ``on_generation`` and ``on_end``. Where one gives True, :attr:`stopped` says so.
         options: ``weight_decay``, ``clip``, ``lr_schedule``, ``sigma_schedule``, ``generations`` (how many, for the
             schedules that need it), ``noise_reuse``, ``distribution``, as ``galab run`` has them.
 
@@ -143,6 +146,7 @@ class ESOptimizer:
         antithetic: bool | str = True,
         seed: int = 0,
         direction: str = "maximize",
+        callbacks: Sequence[Callback] = (),
         **options: Any,
     ) -> None:
         self._sign = sign_of(direction)
@@ -175,6 +179,7 @@ class ESOptimizer:
             self._directions = Directions(plan, law, seed, device, cache, most)
             self._strategy = EvolutionStrategy(self.config, self._layout, start, self._directions, device)
         self._template.requires_grad_(False)
+        self._callbacks = LoopCallbacks(callbacks, self.config, self._network)
         self._asked: Population | None = None
         self._last: tuple[Population, int] | None = None
 
@@ -184,9 +189,21 @@ class ESOptimizer:
         return self._strategy.generation
 
     @property
+    def stopped(self) -> str | None:
+        """Why a callback wants the search to end; None while none does."""
+        return self._callbacks.stopped
+
+    def end(self, reason: str) -> None:
+        """Tell the callbacks that the search has ended, and why."""
+        self._callbacks.ended(self.generation, reason)
+
+    @property
     def module(self) -> nn.Module:
         """The module with the weights of the centre, in ``eval()``: a new copy each time."""
         return filled(copy.deepcopy(self._template), self._strategy.parameters)
+
+    def _network(self) -> nn.Module:
+        return self.module
 
     def current_parameters(self) -> dict[str, Tensor]:
         """The centre: name to tensor, copies."""
@@ -198,6 +215,7 @@ class ESOptimizer:
 
     def ask(self) -> Population:
         """The population to score; asked again before ``tell``, the same one."""
+        self._callbacks.asked(self.generation)
         if self._asked is None:
             members = len(self._strategy.ask().births)
             generation = self.generation + 1
@@ -247,7 +265,9 @@ class ESOptimizer:
         with np.errstate(invalid="ignore"):  # of infinities there is no deviation
             best, mean, deviation = self._sign * float(good.max()), self._sign * float(good.mean()), float(good.std())
         filled(self._module, self._strategy.parameters)
-        return Told(generation, mean, best, deviation, failed, step.norm, step.change)
+        told = Told(generation, mean, best, deviation, failed, step.norm, step.change)
+        self._callbacks.told(generation, asdict(told), self._sign * values)
+        return told
 
     def best_member(self) -> nn.Module:
         """The member of the last generation that scored best, itself and not the centre.

@@ -33,6 +33,7 @@ from galab.operators.nsga2 import fronts
 from galab.operators.selection import BEST, with_best
 from galab.strategies.build import developer, step_size_rule
 from galab.strategies.genetic import GeneticAlgorithm
+from galab.training.callbacks import Callback, LoopCallbacks
 from galab.training.checkpoint import members_of, members_to_state
 
 logger = logging.getLogger("galab")
@@ -71,6 +72,8 @@ class Search:
             those that torch would not have drawn, such as trained ones.
         direction: ``"maximize"`` or ``"minimize"`` the fitness; several of these for a fitness of several objectives,
             of which the first decides and each next one between equals, or all count with ``selection="nsga2"``.
+        callbacks: functions of a :class:`galab.training.callbacks.RunView`, called by :meth:`tell`, or objects with
+            ``on_start``, ``on_generation`` and ``on_end``. Where one gives True, :attr:`stopped` says so.
         hyperparameters: those of ``galab run`` under the headings Population and Mutation, by their names in Python:
             ``parents=8``, ``children=32``, ``sigma=0.02``, ``crossover="row"``, ``granularity="parameter"``, ...
 
@@ -85,6 +88,7 @@ class Search:
         seed: int = 0,
         keep_weights: bool | None = None,
         direction: str | Sequence[str] = "maximize",
+        callbacks: Sequence[Callback] = (),
         **hyperparameters: Any,
     ) -> None:
         directions = (direction,) if isinstance(direction, str) else tuple(direction)
@@ -117,6 +121,7 @@ class Search:
         own: dict[str, Any] = {"seed": seed, "keep_weights": keep_weights}
         own["direction"] = direction if isinstance(direction, str) else directions
         self._arguments: dict[str, Any] = own | hyperparameters
+        self._callbacks = LoopCallbacks(callbacks, config, self.best)
         self._slots: list[_Slot] = []
         self._alive: list[int] = []
         self._asked = 0
@@ -129,11 +134,17 @@ class Search:
         """Generations done."""
         return self.strategy.generation
 
+    @property
+    def stopped(self) -> str | None:
+        """Why a callback wants the search to end; None while none does."""
+        return self._callbacks.stopped
+
     def ask(self) -> list[nn.Module]:
         """The networks to score, in ``eval()`` mode; they are overwritten by the next ``ask``.
 
         A child whose weights left +-128 is not among them and ranks last.
         """
+        self._callbacks.asked(self.generation)
         cohort = self.strategy.ask()
         self._asked, self._alive = len(cohort.births), []
         self._ids = cohort.births["id"].tolist()
@@ -180,6 +191,13 @@ class Search:
         self._objectives = {birth: known[birth] for birth in self.strategy.parents.tolist() if birth in known}
         self._asked, self._alive = 0, []
         self.decoder.pin(self.strategy.stock)
+        finite, sign = scores[:, 0][~np.isnan(scores[:, 0])], self._signs[0]
+        with np.errstate(invalid="ignore"):
+            line = {
+                "generation": self.generation, "fitness_best": sign * float(finite.max()),
+                "fitness_mean": sign * float(finite.mean()), "failures": failed,
+            }  # fmt: skip
+        self._callbacks.told(self.generation, line, sign * scores[:, 0])
 
     def best(self) -> nn.Module:
         """A copy of the module with the weights of the fittest parent."""

@@ -38,7 +38,7 @@ class Trainer:
             members counts as their failure.
         batched: whether ``fitness_fn`` takes the population; its ``outputs(inputs)`` is much faster than a loop.
         workers: processes that share a generation, see :class:`galab.Workers`; 0 computes in this one.
-        options: those of :class:`galab.ESOptimizer`.
+        options: those of :class:`galab.ESOptimizer`; the training ends where one of its ``callbacks`` gives True.
 
     Attributes:
         optimizer: the search.
@@ -84,6 +84,7 @@ class Trainer:
             NoViableChildError: not one member got a finite fitness; if ``fitness_fn`` raised, its error is named.
         """
         history: list[dict[str, Any]] = []
+        reason = ""
         try:
             for _ in range(generations):
                 began = time.perf_counter()
@@ -101,10 +102,17 @@ class Trainer:
                 self.history.append(history[-1])
                 if callback is not None:
                     callback(history[-1])
+                if self.optimizer.stopped is not None:
+                    break
+            reason = self.optimizer.stopped or f"{len(history)} generations done"
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise
         finally:
             if self._workers is not None:
                 self._workers.close()
             self.optimizer.write_to(self._model)
+            self.optimizer.end(reason)
             logger.info("the model has the weights of generation %d", self.optimizer.generation)
         return history
 

@@ -77,8 +77,8 @@ def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         where = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise UsageError(
-            f"expected a CSV file at '{path}'{where}, got: {reason}; check the path, or go to the folder from which the "
-            "run was started"
+            f"expected a CSV file at '{path}'{where}, got: {reason}; check the path, or go to the folder from which "
+            "the run was started"
         ) from None
     if len(rows) < 2:
         raise UsageError(f"expected a header and rows in '{path}', got {len(rows)} lines; fill the file")

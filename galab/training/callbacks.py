@@ -36,7 +36,7 @@ class RunView:
         line: the generation's line of the log, see ``docs/log.md``; empty at the start.
         fitness: (P,) of the generation's members, higher is better, NaN where one failed; a copy.
         config: of the run, with every "auto" decided.
-        folder: where the run lies.
+        folder: where the run lies; None in a loop by hand.
         reason: why the run ended, in words; empty before that.
     """
 
@@ -44,7 +44,7 @@ class RunView:
     line: Mapping[str, Any]
     fitness: NDArray[np.float64]
     config: RunConfig
-    folder: Path
+    folder: Path | None
     reason: str = ""
     _champion: Callable[[], nn.Module] | None = field(default=None, repr=False)
 
@@ -62,6 +62,7 @@ class Callbacks:
 
     Args:
         callbacks: functions, or objects with the methods above.
+        raises: whether what one raises is raised here, too, and not told in the log alone.
 
     Raises:
         UsageError: one is neither.
@@ -71,7 +72,7 @@ class Callbacks:
         failed: whether one has raised.
     """
 
-    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+    def __init__(self, callbacks: Sequence[Callback] = (), *, raises: bool = False) -> None:
         if not isinstance(callbacks, list | tuple):
             raise UsageError(f"expected callbacks as a list, got {callbacks!r:.80}; put it into brackets")
         for one in callbacks:
@@ -81,6 +82,7 @@ class Callbacks:
                     f"got {one!r:.80}"
                 )
         self._callbacks = list(callbacks)
+        self._raises = raises
         self.stopped: str | None = None
         self.failed = False
 
@@ -98,14 +100,65 @@ class Callbacks:
                 answer = function(view)
             except KeyboardInterrupt:
                 self.failed, self.stopped = True, f"interrupted in callback {called(one)}"
+                if self._raises:
+                    raise
                 continue
             except BaseException as error:  # a callback that exits must not take the run along
-                logger.exception("callback %s raised; the run is saved and stops", called(one))
                 self.failed = True
                 self.stopped = f"callback {called(one)} raised {type(error).__name__}: {error}"
+                if self._raises:
+                    raise
+                logger.exception("callback %s raised; the run is saved and stops", called(one))
                 continue
             if answer is not None and not isinstance(answer, str) and bool(answer):
                 self.stopped = f"stopped by callback {called(one)}"
+
+
+class LoopCallbacks:
+    """The callbacks of a search that its user drives by ask and tell; what one raises comes out of ``tell``.
+
+    Args:
+        callbacks: see :class:`Callbacks`.
+        config: of the search.
+        champion: the best network now, a copy.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback], config: RunConfig, champion: Callable[[], nn.Module]) -> None:
+        self._callbacks = Callbacks(callbacks, raises=True)
+        self._config, self._champion = config, champion
+        self._began = self._ended = False
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a callback wants the search to end; None while none does."""
+        return self._callbacks.stopped
+
+    def asked(self, generation: int) -> None:
+        """Before the first generation that is asked for: ``on_start``."""
+        if not self._began:
+            self._began = True
+            self._call("on_start", generation, {}, np.empty(0))
+
+    def told(self, generation: int, line: Mapping[str, Any], fitness: NDArray[np.float64]) -> None:
+        """After a generation: ``on_generation``, and ``on_end`` where one wants the search to end."""
+        self._call("on_generation", generation, line, fitness)
+        if self.stopped is not None:
+            self.ended(generation, self.stopped)
+
+    def ended(self, generation: int, reason: str) -> None:
+        """``on_end``, once."""
+        if self._began and not self._ended:
+            self._ended = True
+            self._call("on_end", generation, {}, np.empty(0), reason)
+
+    def _call(
+        self, method: str, generation: int, line: Mapping[str, Any], fitness: NDArray[np.float64], reason: str = ""
+    ) -> None:
+        if len(self._callbacks):
+            seen = fitness.copy()
+            seen.flags.writeable = False
+            view = RunView(generation, read_only(line), seen, self._config, None, reason, self._champion)
+            self._callbacks.call(method, view)
 
 
 def called(callback: Callback) -> str:

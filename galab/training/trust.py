@@ -54,8 +54,8 @@ def check(config: RunConfig, *, trust: bool = False, names: Iterable[str] = CODE
             place = Path(reference.rpartition(":")[0])
             if place.suffix == ".py" and not place.is_file():
                 raise UsageError(
-                    f"expected the file of {flag(name)} '{reference}' in {Path.cwd()}, found none; go to the folder from "
-                    "which the run was started, or copy the file"
+                    f"expected the file of {flag(name)} '{reference}' in {Path.cwd()}, found none; go to the folder "
+                    "from which the run was started, or copy the file"
                 )
             if _fingerprint(reference) not in _remembered():
                 raise UsageError(

@@ -66,7 +66,7 @@ def evolved(**options: Any) -> torch.Tensor:
 
 def test_the_docstring_of_the_evolution_strategy_names_these_options() -> None:
     assert sorted(documented(ESOptimizer, "options")) == sorted(OPTIONS)
-    arguments = inspect.signature(ESOptimizer).parameters.keys() - {"module", "options"}
+    arguments = inspect.signature(ESOptimizer).parameters.keys() - {"module", "options", "callbacks"}
     assert arguments == ARGUMENTS.keys()
 
 
@@ -90,7 +90,7 @@ def test_a_trainer_takes_them_too(name: str) -> None:
 
 def test_the_docstring_of_the_genetic_algorithm_names_these_hyperparameters() -> None:
     named = {*documented(Search, "hyperparameters"), *inspect.signature(Search).parameters}
-    assert named - {"module", "hyperparameters"} == HYPERPARAMETERS.keys()
+    assert named - {"module", "hyperparameters", "callbacks"} == HYPERPARAMETERS.keys()
 
 
 @pytest.mark.parametrize("name", HYPERPARAMETERS)
