@@ -142,7 +142,7 @@ class Search:
     def ask(self) -> list[nn.Module]:
         """The networks to score, in ``eval()`` mode; they are overwritten by the next ``ask``.
 
-        A child whose weights left +-128 is not among them and ranks last.
+        A child whose weights left their range is not among them and ranks last.
         """
         self._callbacks.asked(self.generation)
         cohort = self.strategy.ask()

@@ -52,7 +52,7 @@ class Mutation(Protocol):
             steps: what they serve.
 
         Raises:
-            LethalMutationError: a weight leaves +-128.
+            LethalMutationError: a weight leaves its range.
         """
         ...
 
@@ -129,7 +129,7 @@ class Developer:
         """One birth: the child of decoded parents, or a founder.
 
         Raises:
-            LethalMutationError: a weight leaves +-128.
+            LethalMutationError: a weight leaves its range.
         """
         if not birth.parents:
             founder = self.founders.decode(birth)
@@ -292,7 +292,7 @@ def recombined(
         birth: the child, for the message.
 
     Raises:
-        LethalMutationError: a weight leaves +-128.
+        LethalMutationError: a weight leaves its range.
     """
     known: dict[int, Gene] = {}
     for parent in parents:

@@ -253,7 +253,7 @@ def narrowed(total: NDArray[np.int64], layout: Layout, birth: int) -> NDArray[np
     """Exact sums in 64 bits as weights.
 
     Raises:
-        LethalMutationError: a weight leaves +-128.
+        LethalMutationError: a weight leaves its range.
     """
     outside = (total < -(1 << 31)) | (total >= 1 << 31)
     if outside.any():
@@ -265,7 +265,7 @@ def add(weights: NDArray[np.int32], change: NDArray[np.int32], layout: Layout, b
     """The exact sum, a new array.
 
     Raises:
-        LethalMutationError: a weight leaves +-128.
+        LethalMutationError: a weight leaves its range.
     """
     total = weights + change
     if reach(weights) + reach(change) < _INT32_LIMIT:  # a fifth of the time of looking at every sum
@@ -305,7 +305,7 @@ def step_all(
 
 
 def add_all(weights: NDArray[np.int32], change: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
-    """:func:`add` for several births at once, (P, D) each; None where a weight leaves +-128, or without a change."""
+    """:func:`add` for several births at once, (P, D) each; None where a weight leaves its range, or without a change."""
     if change is None:
         return None
     total = weights + change

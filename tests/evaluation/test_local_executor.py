@@ -88,7 +88,7 @@ def test_lethal_children_are_reported_with_the_parameter_and_the_others_are_scor
     assert 0 < len(lethal) < 14
     assert scores.lethal == lethal
     assert set(lethal.values()) == {"output.bias"}
-    assert scores.failures == dict.fromkeys(lethal, "lethal: a weight of 'output.bias' left +-128")
+    assert scores.failures == dict.fromkeys(lethal, "lethal: a weight of 'output.bias' left its range")
     assert np.isnan(scores.fitness).tolist() == [index in lethal for index in range(16)]
     assert np.isnan(scores.metrics["loss"]).tolist() == np.isnan(scores.fitness).tolist()
     assert scores.evaluations == (16 - len(lethal)) * 70

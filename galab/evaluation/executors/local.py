@@ -86,7 +86,7 @@ class LocalExecutor:
             found = self._blank(len(part), len(examples))
             found.lethal.update(measured.lethal)
             found.failures.update(
-                {place: f"lethal: a weight of '{name}' left +-128" for place, name in measured.lethal.items()}
+                {place: f"lethal: a weight of '{name}' left its range" for place, name in measured.lethal.items()}
             )
             self._enter(found, measured)
             yield self._finished(found, measured)

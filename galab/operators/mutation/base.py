@@ -35,7 +35,7 @@ def move(
         peak: an upper bound of ``|z|``.
 
     Raises:
-        LethalMutationError: a weight leaves +-128.
+        LethalMutationError: a weight leaves its range.
     """
     n = len(parent.weights)
     noise = scratch("z", n, np.float32)
