@@ -208,6 +208,7 @@ class Scores:
         behaviour: (P, B) unsigned where it was asked for: the class that each example was answered with, uint8 where
             the classes fit; rows of zeros for failures.
         use: (P, heads) where it was asked for: how many examples each memory answered; zeros for failures.
+        hidden: (P, ...) int8 where members remember: the states in which they ended.
         cache_hits: parents that decoding the cohort found in the cache.
         cache_misses: parents that it had to reconstruct.
     """
@@ -223,6 +224,7 @@ class Scores:
     use: NDArray[np.int32] | None = None
     cache_hits: int = 0
     cache_misses: int = 0
+    hidden: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ DOOR = "galab"
 FLOORS = {
     "errors": 0, "contracts": 0, "version": 0, "stats": 1,
     "config": 1, "storage": 1, "tasks.data": 1,
-    "genome": 2,
+    "genome": 2, "integer": 2,
     "models": 3, "operators": 3, "operators.mutation": 3, "tasks": 3, "evaluation.batched": 3,
     "evaluation": 4, "strategies": 4,
     "evaluation.executors": 5,

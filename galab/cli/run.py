@@ -178,6 +178,9 @@ def _searchers(config: RunConfig) -> str:
         return f"{config.parents} parents, {config.children} children"
     if kind == "vectors":
         return f"{config.strategy}, population {config.population:,}, sigma {config.sigma:g}"
+    if kind == "integer":
+        noise = f"rank {config.rank}, sigma 2^-{config.sigma_shift}"
+        return f"{config.strategy}, population {config.population:,} in pairs, {noise}"
     rank = "full-rank noise" if config.strategy == "openai-es" else f"rank {config.rank}"
     pairs = {"antithetic": "in pairs", "one-sided": "one-sided", "auto": "in pairs where they are worth it"}
     return (

@@ -15,6 +15,7 @@ from galab.config.distribution import TABLE_HASHES, parse
 from galab.config.option import check, option, or_auto
 from galab.config.parsing import hidden_sizes, parse_bounds, parse_factors, parse_fitness, parse_mutations
 from galab.config.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
+from galab.config.schedules import parse_share
 from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import STRATEGY_NAMES
 
@@ -25,7 +26,8 @@ EVALUATION, STOP, RECORD = "Evaluation", "Stop when", "Record"
 
 #: Which kinds of strategy understand a field, where not all do.
 GENETIC, BRED, EVOLVED, CENTRED = ("genetic",), ("genetic", "random"), ("evolution",), ("evolution", "gradients")
-SAMPLED, DRAWN = ("evolution", "vectors"), ("genetic", "random", "evolution")
+SAMPLED, DRAWN = ("evolution", "vectors", "integer"), ("genetic", "random", "evolution")
+INTEGER, RANKED = ("integer",), ("evolution", "integer")
 MOVED, NOT_VECTORS = (*DRAWN, "vectors"), (*DRAWN, "gradients")
 
 
@@ -293,7 +295,7 @@ class Fields:
         256, "Members scored per generation.", low=2, high=16_777_216, group=EVOLUTION, kinds=SAMPLED,
     )
     rank: int = option(
-        1, "Rank of EGGROLL's perturbations of matrices.", low=1, high=4096, group=EVOLUTION, kinds=EVOLVED,
+        1, "Rank of EGGROLL's perturbations of matrices.", low=1, high=4096, group=EVOLUTION, kinds=RANKED,
     )
     pairs: str = option(
         "auto", "antithetic: every direction is tried both ways; one-sided: once, against the mean; auto: whichever "
@@ -309,7 +311,7 @@ class Fields:
         group=EVOLUTION, kinds=EVOLVED, advanced=True,
     )
     noise_reuse: int = option(
-        1, "Generations that use the same noise; 1 is fresh noise always.", group=EVOLUTION, kinds=EVOLVED,
+        1, "Generations that use the same noise; 1 is fresh noise always.", group=EVOLUTION, kinds=RANKED,
         advanced=True,
     )
 
@@ -323,6 +325,37 @@ class Fields:
         "constant", "Factor of --lr by generation: constant, linear, cosine (both to zero at --generations, or "
         "cosine:0.1 to a share), decay:0.999, or points such as 0:1,1000:0.1.", group=OPTIMISER, kinds=CENTRED,
         advanced=True,
+    )
+    sigma_shift: int = option(
+        4, "A member's weight lies 2^-N from the centre's, as a standard deviation.", low=0, high=16, group=EVOLUTION,
+        kinds=INTEGER,
+    )
+    move_share: str = option(
+        "inverse:0.1", "Share of the weights that may move without a signal: a number up to 1, or inverse:RATE, which "
+        "is 1 / (RATE t + 1) in update t from 0.", group=EVOLUTION, kinds=INTEGER, beyond=parse_share,
+    )
+    fast_fitness: str = option(
+        "off", "Whether a pair counts by who was better alone, and not by how much.", choices=("off", "on"),
+        group=EVOLUTION, kinds=INTEGER, advanced=True,
+    )
+    use_clt: str = option(
+        "on", "Whether a vote has the size of the noise, and not its sign alone.", choices=("on", "off"),
+        group=EVOLUTION, kinds=INTEGER, advanced=True,
+    )
+    update_threshold: int | None = option(
+        None, "16 times the standard score from which on a weight moves, in the place of --move-share.", low=0,
+        high=256, group=EVOLUTION, kinds=INTEGER, advanced=True,
+    )
+    integer_step: int = option(
+        1, "Sixteenths by which a weight moves.", low=1, high=127, group=EVOLUTION, kinds=INTEGER, advanced=True,
+    )
+    weight_clip: float = option(
+        127 / 16, "Largest magnitude of a weight of integers.", low=1 / 16, high=127 / 16, group=EVOLUTION,
+        kinds=INTEGER, advanced=True,
+    )
+    hidden_state: str = option(
+        "carry", "carry: a member's sequence goes on where the last generation's ended, with its state; reset: from 0.",
+        choices=("carry", "reset"), group=EVOLUTION, kinds=INTEGER, advanced=True,
     )
     optimizer: str = option(
         "sgd", "What moves the centre: any of torch.optim, such as adam. Arguments go into brackets, as in "
@@ -351,7 +384,7 @@ class Fields:
     )
     batch: int = option(
         2048, "Training examples that score a generation; 0 takes all. They are the same for all members.", low=0,
-        group=EVALUATION, by_strategy={"sgd": 64, "adam": 64},
+        group=EVALUATION, by_strategy={"sgd": 64, "adam": 64, "integer-eggroll": 16},
     )
     inheritance: float = option(
         0.8, "Share of the parents' score that a child starts from under an inherited fitness.", low=0.0, high=1.0,

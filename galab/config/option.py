@@ -14,8 +14,8 @@ from galab.config.spelling import OptionError
 from galab.errors import closest
 
 #: The kinds of strategy: genetic algorithms, random search, evolution strategies, baselines that use gradients, and
-#: strategies that ask for weight vectors.
-KINDS = ("genetic", "random", "evolution", "gradients", "vectors")
+#: strategies that ask for weight vectors, and those of whole numbers.
+KINDS = ("genetic", "random", "evolution", "gradients", "vectors", "integer")
 
 
 def option(

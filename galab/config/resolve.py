@@ -25,6 +25,8 @@ SIGMA_FLOOR = 1 / 32
 #: Smallest step size of whole weights: 5 % of normal steps then move a weight, by 1.
 WHOLE_FLOOR = 1 / 4
 _LARGEST_CHUNK = 64
+#: Members of integer networks whose noise is held at one time.
+_INTEGER_CHUNK = 1024
 #: Evaluations in a generation from which on compiling pays within a few hundred generations.
 _WORTH_COMPILING = 250_000
 #: What a batch of 0, all examples, counts as before they are counted.
@@ -108,13 +110,13 @@ def _sigma_floor(config: Fields) -> float | None:
 
 
 def _precision(config: Fields) -> str:
-    return "float32" if kind_of(config.strategy).name == "gradients" else config.precision
+    return "float32" if kind_of(config.strategy).name in ("gradients", "integer") else config.precision
 
 
 def _compile(config: Fields) -> str:
     """Where members differ by changes of low rank, and generations are large."""
     kind = kind_of(config.strategy).name
-    if kind == "gradients":
+    if kind in ("gradients", "integer"):
         return "off"
     members = config.population if kind == "evolution" else config.children
     large = members * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
@@ -124,6 +126,8 @@ def _compile(config: Fields) -> str:
 def _chunk(config: Fields) -> int:
     """Of an evolution strategy it is chosen with the directions, as they share products."""
     kind = kind_of(config.strategy).name
+    if kind == "integer":
+        return config.chunk or _INTEGER_CHUNK
     if kind in ("evolution", "gradients"):
         return 1 if kind == "gradients" else config.chunk
     return balanced_chunk(members_scored(config))
@@ -132,7 +136,7 @@ def _chunk(config: Fields) -> int:
 def members_scored(config: Fields) -> int:
     """Members that are scored in an ordinary generation, of any strategy that has several."""
     kind = kind_of(config.strategy).name
-    if kind in ("evolution", "vectors"):
+    if kind in ("evolution", "vectors", "integer"):
         return config.population
     compared = kind == "genetic" and _compares(config)
     return config.children + (config.parents if compared else config.elites)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from galab.config.spelling import OptionError
@@ -102,6 +103,27 @@ def parse_rate_schedule(text: str, option: str) -> RateSchedule:
             text=text,
         )
     return found
+
+
+def parse_share(text: str) -> Callable[[int], float]:
+    """A share of weights for each update from 0: a number, or ``inverse:RATE``, which is 1 / (RATE t + 1).
+
+    Raises:
+        OptionError: it is neither, or outside of (0, 1].
+    """
+    kind, colon, rest = text.strip().partition(":")
+    try:
+        value = float(rest if colon else kind)
+    except ValueError:
+        value = math.nan
+    inverse = bool(colon) and kind.strip() == "inverse"
+    if not (0 < value < math.inf if inverse else 0 < value <= 1 and not colon):
+        raise OptionError(
+            "expected {move_share} as a number above 0 and at most 1, or inverse:RATE, which is 1 / (RATE t + 1) in "
+            "update t, such as inverse:0.1, got '{text:.80}'",
+            text=text,
+        )
+    return (lambda update: 1 / (value * update + 1)) if inverse else (lambda update: value)
 
 
 def parse_schedule(text: str) -> tuple[tuple[int, float], ...]:

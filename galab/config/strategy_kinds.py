@@ -28,6 +28,7 @@ class StrategyKind:
             of a run, see :class:`galab.saved_runs.centre_replay.CentreReplay`; empty where there are individuals, which
             follow from their seeds.
         record: the file in the run folder that holds what the run can be computed again from.
+        row: ``"module:function"`` that gives the type of a row of it, from the number of members, but for births.
         breeds: whether there are individuals and births, and not one centre.
         inherits: whether members descend from members before them.
         estimates: whether members lie along random directions, which make an estimate of a gradient.
@@ -41,6 +42,7 @@ class StrategyKind:
     search: str
     replay: str = ""
     record: str = "scores.bin"
+    row: str = "galab.strategies.centre:record_dtype"
     breeds: bool = False
     inherits: bool = False
     estimates: bool = False
@@ -96,7 +98,16 @@ VECTORS = StrategyKind(
     search="galab.training.vector_search:VectorSearch",
     replay="galab.saved_runs.centre_replay:ScoreReplay",
 )
-KINDS = (GENETIC, RANDOM, EVOLUTION, GRADIENTS, VECTORS)
+INTEGER = StrategyKind(
+    "integer",
+    ("integer-eggroll",),
+    size="population",
+    evaluations="members x sequences",
+    search="galab.training.integer_search:IntegerSearch",
+    replay="galab.saved_runs.centre_replay:FactorReplay",
+    row="galab.strategies.integer_eggroll:record_dtype",
+)
+KINDS = (GENETIC, RANDOM, EVOLUTION, GRADIENTS, VECTORS, INTEGER)
 #: Of galab's own strategies.
 STRATEGY_NAMES = tuple(name for kind in KINDS for name in kind.strategies)
 

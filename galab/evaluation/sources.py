@@ -87,6 +87,7 @@ def join_scores(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
         _stacked([own.use for own in found]),
         sum(own.cache_hits for own in found),
         sum(own.cache_misses for own in found),
+        _stacked([own.hidden for own in found]),
     )
 
 

@@ -51,6 +51,8 @@ class Stream(IntEnum):
     #: Indexed by generation, tensor and block.
     PERTURBATION = 23
     EXAMPLES = 24
+    #: The noise of integer networks; indexed as PERTURBATION is.
+    INTEGERS = 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -305,7 +305,7 @@ def step_all(
 
 
 def add_all(weights: NDArray[np.int32], change: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
-    """:func:`add` for several births at once, (P, D) each; None where a weight leaves its range, or without a change."""
+    """:func:`add` for several births at once, (P, D) each; None where a weight leaves its range, or is not moved."""
     if change is None:
         return None
     total = weights + change

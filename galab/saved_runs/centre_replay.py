@@ -24,7 +24,7 @@ from galab.evaluation.numeric_profile import numeric_profile, prepare_device, wa
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage.lineage import read_rows
 from galab.storage.run_folder import SCORES
-from galab.strategies.centre import record_dtype
+from galab.strategies.integer_eggroll import IntegerEggroll
 from galab.training import trust as trust_rules
 from galab.training.build import profile_of
 from galab.training.gradient_search import GradientSearch
@@ -92,7 +92,7 @@ class ScoreReplay:
         kind = kind_of(config.strategy)
         replica = load_reference(kind.search).replica
         self._strategy: CentreStrategy = replica(config, founders, saved.law, saved.state, device)
-        self._row = record_dtype(kind.members(config))
+        self._row = load_reference(kind.row)(kind.members(config))
         self._hash = hashlib.sha256()
         self._at = 0
         self._going = True
@@ -164,6 +164,25 @@ class ScoreReplay:
         except GalabError as error:
             # A row that no run wrote: another generation's, or one in which all members failed.
             logger.warning("the replay ended at a row of the score log that cannot be: %s", error)
+            self._going = False
+
+
+class FactorReplay(ScoreReplay):
+    """Integer EGGROLL, which is told what its pairs counted: whole numbers, so any machine comes to the same bits."""
+
+    source = "factors"
+    _strategy: IntegerEggroll
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """The number of updates; the members' states follow from the text, which is not read."""
+        return {"strategy": self._strategy.state_dict()} if self._going else None
+
+    def _tell(self, row: Any) -> None:
+        try:
+            self._strategy.repeat(row)
+        except GalabError as error:
+            logger.warning("the replay ended at a row of the record that cannot be: %s", error)
             self._going = False
 
 

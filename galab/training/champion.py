@@ -17,9 +17,11 @@ from galab.config.strategy_kinds import kind_of
 from galab.contracts import DescribesWeights, Examples, HasTrainParts, Member, Task
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.egg_evaluator import EggEvaluator
 from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
+from galab.models.egg import Egg
 
 #: How a task's sums read once they are means.
 _NAMES = {"correct": "accuracy"}
@@ -55,7 +57,9 @@ class ChampionSelector:
     """
 
     def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
-        def evaluator(chunk: int) -> Evaluator:
+        def evaluator(chunk: int) -> Evaluator | EggEvaluator:
+            if isinstance(module, Egg):
+                return EggEvaluator(module, layout)
             device = torch.device(config.device)
             return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True)
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from galab.config import RunConfig
-from galab.config.strategy_kinds import kind_of
+from galab.config.strategy_kinds import kind_of, load_reference
 from galab.contracts import Member, SeedDependent, Task
 from galab.errors import CheckpointError, GalabError, RunFolderError, UsageError
 from galab.genome.births import Birth, birth_dtype, from_rows, to_rows
@@ -28,7 +28,6 @@ from galab.operators.es_noise import WeightVector
 from galab.storage import pickle_format
 from galab.storage.leaves import Leaves
 from galab.storage.run_folder import RunFolder
-from galab.strategies.centre import record_dtype
 from galab.training.champion import Champion
 from galab.training.checkpoint_schema import check_founders, check_state
 from galab.training.log_fields import Totals
@@ -97,7 +96,7 @@ def capture(
 def records_of(config: RunConfig) -> tuple[str, np.dtype[Any]]:
     """Name of the file of records that a run is rebuilt from, and the type of a row."""
     kind = kind_of(config.strategy)
-    return kind.record, births_dtype(config) if kind.breeds else record_dtype(kind.members(config))
+    return kind.record, births_dtype(config) if kind.breeds else load_reference(kind.row)(kind.members(config))
 
 
 def births_dtype(config: RunConfig) -> np.dtype[np.void]:

@@ -359,11 +359,22 @@ def _centre(leaves: Leaves, state: dict[str, Any], config: RunConfig, layout: La
             leaves.whole(rank, "ranks", 0, 0 if config.strategy == "openai-es" else config.rank)
         if state.get("even_to_odd", 0) is not None:
             leaves.number(state.get("even_to_odd"), "even_to_odd", finite=False)
-    if kind.estimates or kind.gradients:
+    if kind.name == "integer":
+        _integers(leaves, state, config)
+    elif kind.estimates or kind.gradients:
         _optimizer(leaves, strategy.get("optimizer"), layout, generation)
     else:
         _vectors(leaves, leaves.mapping(strategy.get("vectors"), "strategy.vectors"), "strategy.vectors")
     return [generation]
+
+
+def _integers(leaves: Leaves, state: dict[str, Any], config: RunConfig) -> None:
+    """Weights in sixteenths, and the members' states, where they are kept."""
+    scaled = state["weights"] * np.float32(16)
+    if not (np.isfinite(scaled).all() and (np.abs(scaled) <= 127).all() and (scaled == np.rint(scaled)).all()):
+        leaves.refuse("weights", "multiples of 1/16 within +-127/16", "others")
+    if state.get("hidden") is not None:
+        leaves.array(state["hidden"], "hidden", (config.population, None, None), np.int8)
 
 
 def _optimizer(leaves: Leaves, value: Any, layout: Layout, generation: int) -> None:
