@@ -14,6 +14,7 @@ It needs `pip install wandb`. WANDB_MODE=offline sends nothing; `wandb sync FOLD
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from typing import Any
 
@@ -29,8 +30,10 @@ class WeightsAndBiases:
         """Open a run with the same name and hyperparameters; a resumed run goes on in the same one."""
         import wandb
 
+        # A name of its own for each folder: trials of a group are all called seed_0, seed_1, ...
+        number = hashlib.sha256(str(view.folder.resolve()).encode()).hexdigest()[:16]
         self._run = wandb.init(
-            project="galab", name=view.folder.name, id=view.folder.name, resume="allow", dir=view.folder.parent,
+            project="galab", name=view.folder.name, id=number, resume="allow", dir=view.folder.parent,
             config={name: value for name, value in view.config.to_dict().items() if value is not None},
         )  # fmt: skip
         self._histogram = wandb.Histogram

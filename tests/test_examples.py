@@ -26,7 +26,7 @@ class Run:
         assert values["generation"] == step and len(values["fitness"]) == 16
         self.steps.append(step)
     def finish(self):
-        assert self.given["config"]["children"] == 16 and self.given["id"] == "weights-and-biases"
+        assert self.given["config"]["children"] == 16 and self.given["name"] == "weights-and-biases"
         print("logged", self.steps, self.summary["reason"])
 
 init = Run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from galab.api.member_slot import MemberSlot
 from galab.api.scores import read_objectives, read_scores, sign_of
 from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.resolve import decide
+from galab.config.run_config import check_given
 from galab.config.spelling import PYTHON, spelled
 from galab.config.traits import needs_behaviour
 from galab.contracts import Scores
@@ -52,6 +53,23 @@ class Networks(list[nn.Module]):
         super().__init__(networks)
         self.template = template
         self.names = tuple(names)
+        self._asked = tuple(networks)
+
+    def untouched(self) -> bool:
+        """Whether they are those that were asked for, and differ from the template in what evolves alone."""
+        if len(self) != len(self._asked) or any(one is not asked for one, asked in zip(self, self._asked, strict=True)):
+            return False
+        own = _fixed_values(self.template, self.names)
+        return all(
+            name in own and value.dtype == own[name].dtype and torch.equal(value, own[name])
+            for network in self
+            for name, value in _fixed_values(network, self.names).items()
+        )
+
+
+def _fixed_values(network: nn.Module, evolved: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {name: value for name, value in values.items() if name not in evolved}
 
 
 class Search:
@@ -122,7 +140,7 @@ class Search:
         own["direction"] = direction if isinstance(direction, str) else directions
         self._arguments: dict[str, Any] = own | hyperparameters
         self._callbacks = LoopCallbacks(callbacks, config, self.best)
-        self._slots: list[_Slot] = []
+        self._slots: list[MemberSlot] = []
         self._alive: list[int] = []
         self._asked = 0
         self._ids: list[int] = []
@@ -157,8 +175,8 @@ class Search:
             self._alive.append(index)
             if index >= len(self._slots):
                 missing = range(index + 1 - len(self._slots))
-                self._slots += [_Slot(self._template, self.decoder.layout) for _ in missing]
-            networks.append(self._slots[index].filled(member))
+                self._slots += [MemberSlot(self._template, self.decoder.layout.names) for _ in missing]
+            networks.append(_filled(self._slots[index], self.decoder.layout, member))
         return Networks(networks, self._template, self.decoder.layout.names)
 
     def tell(self, fitness: Any) -> None:
@@ -202,7 +220,12 @@ class Search:
     def best(self) -> nn.Module:
         """A copy of the module with the weights of the fittest parent."""
         best = self.decoder.decode(int(self.strategy.parents[0]))
-        return _Slot(self._template, self.decoder.layout).filled(best)
+        return self._network(best)
+
+    def _network(self, member: Phenotype) -> nn.Module:
+        """A module of its own with a member's weights."""
+        layout = self.decoder.layout
+        return _filled(MemberSlot(self._template, layout.names), layout, member)
 
     def front(self) -> list[tuple[nn.Module, tuple[float, ...]]]:
         """The parents that no other parent dominates, each as a copy of the module with what it was told.
@@ -217,7 +240,7 @@ class Search:
         first = np.flatnonzero(fronts(told) == 0)
         return [
             (
-                _Slot(self._template, self.decoder.layout).filled(self.decoder.decode(births[place])),
+                self._network(self.decoder.decode(births[place])),
                 tuple(
                     sign * (math.inf if value == BEST else float(value))
                     for sign, value in zip(self._signs, told[place], strict=True)
@@ -261,35 +284,14 @@ class Search:
         return _made_again, (self._template, self.decoder.layout.names, self._arguments, self.state_dict(), asked)
 
 
-class _Slot:
-    """A copy of a module that is given one member's weights after the other's.
-
-    Args:
-        template: what it is a copy of.
-        layout: where each parameter lies in a weight vector.
-    """
-
-    def __init__(self, template: nn.Module, layout: Layout) -> None:
-        self.module = copy.deepcopy(template)
-        named = dict(self.module.named_parameters())
-        places = zip(layout.names, layout.starts, layout.sizes, layout.shapes, strict=True)
-        self._parameters = [(named[name].detach(), start, size, shape) for name, start, size, shape in places]
-        frozen = [name for name in named if name not in layout.names]
-        own = dict(template.named_parameters())
-        self._fixed = [
-            *zip(self.module.buffers(), template.buffers(), strict=True),
-            *((named[name].detach(), own[name].detach()) for name in frozen),
-        ]
-
-    def filled(self, member: Phenotype) -> nn.Module:
-        """The module with a member's weights and the template's buffers, in ``eval()``."""
-        weights = torch.from_numpy(member.floats())
-        with torch.no_grad():
-            for parameter, start, size, shape in self._parameters:
-                parameter.copy_(weights[start : start + size].view(shape))
-            for value, own in self._fixed:  # whatever a fitness function did to the last member in this place
-                value.copy_(own)
-        return self.module.eval() if self.module.training else self.module
+def _filled(slot: MemberSlot, layout: Layout, member: Phenotype) -> nn.Module:
+    """The module of a slot with a member's weights and the template's buffers, in ``eval()``."""
+    module, memory = slot.ready()
+    weights = torch.from_numpy(member.floats())
+    with torch.no_grad():
+        for name, start, size, shape in zip(layout.names, layout.starts, layout.sizes, layout.shapes, strict=True):
+            memory[name].copy_(weights[start : start + size].view(shape))
+    return module
 
 
 def _made_again(
@@ -313,6 +315,7 @@ def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:
         if name not in known:
             raise UsageError(f"no hyperparameter of a Search is called '{name}'.{closest(name, known)}")
     config = RunConfig(seed=seed, **hyperparameters)
+    check_given(config, hyperparameters)
     if needs_behaviour(config) or config.selection == "lexicase":
         raise UsageError(
             "expected a search by fitness alone, got niche, diversity, mate or lexicase, which compare the networks' "

@@ -20,6 +20,7 @@ from galab.evaluation.batched.low_rank import mapped
 
 #: Whole numbers up to this are exact in float64, in which numbers of several kinds lie side by side.
 _EXACT = 2**53
+_LONG = (torch.int64, torch.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +51,45 @@ class Nested:
         dtype: in which all lie side by side.
         device: where they are.
         rows: B, the number of examples.
+        kind: types and shapes of the tensors and where they stand, to compare two of these.
     """
 
     structure: Any
     dtype: torch.dtype
     device: torch.device
     rows: int
+    kind: tuple[Any, ...]
 
     @classmethod
     def of(cls, value: Any, called: str, rows: int | None = None) -> Nested:
         """The structure of values whose tensors all have the examples as their first axis.
 
         Args:
-            value: nested lists, tuples and dictionaries.
+            value: nested lists, tuples and dictionaries; named tuples and other kinds of them count as plain ones.
             called: how messages call it, ``inputs`` or ``outputs``.
             rows: B, where it is known.
 
+        Returns:
+            The structure.
+
         Raises:
-            UsageError: there is no tensor, or one has another first axis.
+            UsageError: there is no tensor, or one has another first axis; or a number stands among outputs, which would
+                be that of one member alone.
         """
         tensors = list(named_tensors(value, called))
+        if called == "outputs":
+            _refuse_numbers(value, called)
         if not tensors:
             raise UsageError(f"expected {called} with a tensor among them, got {type(value).__name__}; give tensors")
         rows = tensors[0][1].shape[0] if rows is None and tensors[0][1].dim() else rows
         for name, tensor in tensors:
             if not tensor.dim() or tensor.shape[0] != rows:
+                counted = "" if rows is None else f" {rows}"
                 raise UsageError(
-                    f"expected {called} whose first axis counts the {rows} examples, got {name} of shape "
+                    f"expected {called} whose first axis counts the{counted} examples, got {name} of shape "
                     f"{tuple(tensor.shape)}; turn it, or run the members one by one ('for network in population')"
                 )
-            if tensor.dtype == torch.int64 and not tensor.is_meta and tensor.numel() and len(tensors) > 1:
+            if tensor.dtype in _LONG and not tensor.is_meta and tensor.numel() and len(tensors) > 1:
                 _check_exact(name, tensor)
         places, start = [], 0
         for _, tensor in tensors:
@@ -87,16 +97,28 @@ class Nested:
             start = places[-1].stop
         ordered = iter(places)
         structure = mapped(value, lambda leaf: next(ordered) if isinstance(leaf, Tensor) else leaf)
-        dtype = _common(tuple(place.dtype for place in places))
-        return cls(structure, dtype, tensors[0][1].device, tensors[0][1].shape[0])
+        dtype, device = _common(tuple(place.dtype for place in places)), tensors[0][1].device
+        kind = tuple((name, place.shape, place.dtype) for (name, _), place in zip(tensors, places, strict=True))
+        return cls(structure, dtype, device, tensors[0][1].shape[0], (*kind, device))
 
     def join(self, value: Any) -> Tensor:
-        """(B, columns) the tensors of a value of this structure."""
+        """The tensors of a value of this structure side by side.
+
+        Returns:
+            (B, columns) in :attr:`dtype`.
+        """
         parts = [tensor for _, tensor in named_tensors(value, "")]
         return torch.cat([part.reshape(part.shape[0], -1).to(self.dtype) for part in parts], 1)
 
     def part(self, joined: Tensor) -> Any:
-        """The values out of (..., B, columns), each tensor (..., B, *shape)."""
+        """The values out of columns that :meth:`join` put side by side.
+
+        Args:
+            joined: (..., B, columns).
+
+        Returns:
+            The structure with each tensor (..., B, *shape).
+        """
 
         def taken(leaf: Any) -> Any:
             if not isinstance(leaf, _Place):
@@ -112,12 +134,11 @@ class Joined(nn.Module):
 
     Args:
         network: any module.
-        args: structure of the inputs by position.
-        kwargs: structure of the inputs by name.
-        inputs: structure of both.
+        inputs: structure of a pair, its inputs by position and those by name.
 
     Attributes:
         prefix: what precedes the names of the network's parameters here.
+        outputs: structure of what it answers, from the first answer on.
     """
 
     prefix = "network."
@@ -134,7 +155,16 @@ class Joined(nn.Module):
         answer = self.network(*args, **kwargs)
         if self.outputs is None:
             self.outputs = Nested.of(answer, "outputs", len(matrix))
+        elif tuple(self._kinds(answer)) != self.outputs.kind[:-1]:
+            raise UsageError(
+                "expected outputs of the same types and shapes for all examples and members, got others; run the "
+                "members one by one ('for network in population')"
+            )
         return self.outputs.join(answer)
+
+    @staticmethod
+    def _kinds(answer: Any) -> Iterator[tuple[Any, ...]]:
+        return ((name, tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in named_tensors(answer, "outputs"))
 
 
 def named_tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
@@ -147,6 +177,22 @@ def named_tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from named_tensors(item, f"{name}[{key!r}]")
+
+
+def _refuse_numbers(value: Any, name: str) -> None:
+    """Refuse what is neither a tensor nor the same for all members."""
+    if isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            _refuse_numbers(item, f"{name}[{place}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_numbers(item, f"{name}[{key!r}]")
+    elif not (value is None or isinstance(value, Tensor | bool | str)):
+        raise UsageError(
+            f"expected outputs with a tensor among them and nothing else that may differ, got {type(value).__name__} "
+            f"as {name}; give a tensor with a row for each example, or run the members one by one ('for network in "
+            "population')"
+        )
 
 
 def _check_exact(name: str, tensor: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from galab.api.member_slot import MemberSlot
 from galab.api.nested import Joined, Nested
 from galab.errors import GalabError, UsageError
 from galab.evaluation.batched.forward import PERTURBED_FORWARDS, choose_perturbed_forward
@@ -64,7 +66,7 @@ class Population(Sequence[nn.Module]):
         self._members = members
         self._antithetic = antithetic
         self._dtypes = own_dtypes(template)
-        self._forwards: dict[tuple[object, ...], _Forward] = {}
+        self._forwards: dict[tuple[object, ...], tuple[str, bool]] = {}
 
     def __len__(self) -> int:
         return self._members
@@ -89,26 +91,29 @@ class Population(Sequence[nn.Module]):
         weights have the same bits.
 
         Args:
-            first: where to begin; an even number where members are pairs.
+            first: where to begin.
             last: one past the last; all when absent.
         """
-        module = copy.deepcopy(self.template)
-        places = dict(module.named_parameters())
-        # What a fitness function may change in a member must not reach the next one.
-        kept = [value for name, value in places.items() if name not in self.centre]
-        fixed = [(value, value.detach().clone()) for value in (*kept, *module.buffers())]
+        slot = MemberSlot(self.template, self.centre)
         signs = (1.0, -1.0) if self._antithetic else (1.0,)
-        stop = self._members if last is None else min(last, self._members)
-        for _, noise in self.directions.between(self._noise, first // len(signs), stop // len(signs)):
-            slots = [_Slot(places[name], self.centre[name], part, self._sigma) for name, part in noise.items()]
+        members = range(self._members)[first : self._members if last is None else last]
+        if not members:
+            return
+        begin, end = members.start // len(signs), -(-members.stop // len(signs))
+        for start, noise in self.directions.between(self._noise, begin, end):
+            _, places = slot.ready()
+            fillers = {
+                name: _Filler(places[name].dtype, self.centre[name], part, self._sigma) for name, part in noise.items()
+            }
             for direction in range(size_of(noise)):
-                for sign in signs:
+                for number, sign in enumerate(signs):
+                    if (start + direction) * len(signs) + number not in members:
+                        continue
+                    module, places = slot.ready()
                     with torch.no_grad():
-                        for slot in slots:
-                            slot.fill(direction, sign)
-                        for value, own in fixed:
-                            value.copy_(own)
-                    yield module.eval() if module.training else module
+                        for name, filler in fillers.items():
+                            filler.fill(places[name], direction, sign)
+                    yield module
 
     def parameters(self, place: int | None = None) -> dict[str, Tensor]:
         """The parameters of one member, or those of all, by name; for those with a forward of their own.
@@ -148,6 +153,9 @@ class Population(Sequence[nn.Module]):
             UsageError: a tensor has another first axis than the examples.
         """
         warm_up_kernels()
+        own = inspect.signature(self.template.forward).parameters
+        if not inputs and named.keys() == {"inputs"} and "inputs" not in own:
+            inputs, named = (named["inputs"],), {}
         given = Nested.of((inputs, named), "inputs")
         empty = not given.rows
         if empty:
@@ -195,19 +203,19 @@ class Population(Sequence[nn.Module]):
         Raises:
             UsageError: the module does not answer with tensors that have a row for each example.
         """
-        key = (repr(given.structure), given.device)
+        few, few_named = mapped((inputs, named), _three_rows)
+        module, outputs, probe = self.template, None, given.join((few, few_named))
+        if len(inputs) == 1 and not named and isinstance(inputs[0], Tensor) and _gives_tensor(module, few[0]):
+            probe = few[0]
+        else:  # for each call anew: what is no tensor in it may be another
+            module = Joined(self.template, given)
+            _answer_of(module, probe)
+            outputs = module.outputs
+        key = (given.kind, None if outputs is None else outputs.kind)
         if key not in self._forwards:
-            module, outputs, examples = self.template, None, given.join((inputs, named))
-            if len(inputs) == 1 and not named and isinstance(inputs[0], Tensor) and _gives_tensor(module, inputs[0]):
-                examples = inputs[0]
-            else:
-                module = Joined(self.template, given)
-                _answer_of(module, examples)
-                outputs = module.outputs
             # Members unlike each other, so that a forward that takes one for another is found out.
             ((_, noise),) = self.directions.between(self._noise, 0, min(2, self.directions.group))
             stacks = _named(self._stacks(noise, max(self._sigma, 0.1), antithetic=True), outputs)
-            probe = (examples if len(examples) >= 3 else torch.cat([examples] * 3))[:3]
             answer = _answer_of(module, probe)
             if not torch.allclose(_answer_of(module, probe), answer, rtol=1e-4, equal_nan=True):
                 raise UsageError(
@@ -217,46 +225,44 @@ class Population(Sequence[nn.Module]):
                 )
             # Batch statistics: an answer that depends on the company of an example cannot be computed block by block.
             mixes = not torch.allclose(_answer_of(module, probe[:2]), answer[:2], rtol=1e-4, equal_nan=True)
-            self._forwards[key] = _Forward(choose_perturbed_forward(module, stacks, probe), mixes, module, outputs)
-        return self._forwards[key]
+            self._forwards[key] = choose_perturbed_forward(module, stacks, probe), mixes
+        return _Forward(*self._forwards[key], module, outputs)
 
 
-class _Slot:
-    """A parameter of a module that is given one member's values after the other's, as by :func:`perturbed_parameters`.
+class _Filler:
+    """Writes one member's values after the other's into a parameter, as :func:`perturbed_parameters` makes them.
 
     Args:
-        parameter: of the module.
+        dtype: of the parameter.
         centre: the values that members lie around, float32.
         noise: of some directions.
         sigma: the step size.
     """
 
-    def __init__(
-        self, parameter: nn.Parameter, centre: Tensor, noise: LowRankNoise | DenseNoise, sigma: float
-    ) -> None:
-        self._parameter, self._noise, self._sigma = parameter.detach(), noise, sigma
+    def __init__(self, dtype: torch.dtype, centre: Tensor, noise: LowRankNoise | DenseNoise, sigma: float) -> None:
+        self._noise, self._sigma = noise, sigma
         self._factors: tuple[Tensor, Tensor] | None = None
-        dtype = torch.float32
+        computed = torch.float32
         if isinstance(noise, LowRankNoise):
-            dtype = parameter.dtype
+            computed = dtype
             scaled = noise.a * (sigma / math.sqrt(noise.a.shape[2]))
             self._factors = scaled.to(dtype), noise.b.transpose(1, 2).to(dtype)
-        self._centre, self._step = centre.to(dtype), torch.empty_like(centre, dtype=dtype)
+        self._centre, self._step = centre.to(computed), torch.empty_like(centre, dtype=computed)
         self._flat = self._step if self._factors is None else self._step.view(len(centre), -1)
         self._direction = -1
 
-    def fill(self, direction: int, sign: float) -> None:
-        """Put the member on one side of the centre along a direction into the module."""
+    def fill(self, parameter: Tensor, direction: int, sign: float) -> None:
+        """Put the member on one side of the centre along a direction into a parameter's memory."""
         if direction != self._direction:
             if self._factors is not None:
                 torch.mm(self._factors[0][direction], self._factors[1][direction], out=self._flat)
             elif isinstance(self._noise, DenseNoise):
                 torch.mul(self._noise.values[direction], self._sigma, out=self._step)
             self._direction = direction
-        if self._step.dtype == self._parameter.dtype:
-            torch.add(self._centre, self._step, alpha=sign, out=self._parameter)
+        if self._step.dtype == parameter.dtype:
+            torch.add(self._centre, self._step, alpha=sign, out=parameter)
         else:
-            self._parameter.copy_(torch.add(self._centre, self._step, alpha=sign))
+            parameter.copy_(torch.add(self._centre, self._step, alpha=sign))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +290,13 @@ def _named(stacks: dict[str, Stack], outputs: Nested | None) -> dict[str, Stack]
 def _one_row(value: Any) -> Any:
     """A tensor of one example in the place of one of none."""
     return value.new_zeros((1, *value.shape[1:])) if isinstance(value, Tensor) else value
+
+
+def _three_rows(value: Any) -> Any:
+    """The first three examples of a tensor, the same one again where there are fewer."""
+    if not isinstance(value, Tensor):
+        return value
+    return (value if len(value) >= 3 else torch.cat([value] * 3))[:3]
 
 
 def _gives_tensor(module: nn.Module, inputs: Tensor) -> bool:

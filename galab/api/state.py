@@ -87,6 +87,8 @@ def check_fingerprint(state: Any, own: Mapping[str, Any], who: str) -> None:
     if not isinstance(state, Mapping):
         raise UsageError(f"expected what state_dict() of {who} gave, got an object of type {type(state).__name__}")
     given = state.get("fingerprint", own)
+    # What an older version did not have yet had the effect of today's default.
+    given = {name: FIELDS[name].default for name in own if name in FIELDS and name not in given} | dict(given)
     different = [name for name in (*own, *given) if own.get(name) != given.get(name)]
     if different:
         name = different[0]

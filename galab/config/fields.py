@@ -328,11 +328,12 @@ class Fields:
     )
     sigma_shift: int = option(
         4, "A member's weight lies 2^-N from the centre's, as a standard deviation.", low=0, high=16, group=EVOLUTION,
-        kinds=INTEGER,
+        kinds=INTEGER, advanced=True,
     )
     move_share: str = option(
         "inverse:0.1", "Share of the weights that may move without a signal: a number up to 1, or inverse:RATE, which "
         "is 1 / (RATE t + 1) in update t from 0.", group=EVOLUTION, kinds=INTEGER, beyond=parse_share,
+        advanced=True,
     )
     fast_fitness: str = option(
         "off", "Whether a pair counts by who was better alone, and not by how much.", choices=("off", "on"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from galab.config.fields import Fields
-from galab.config.parsing import PER_EXAMPLE, parse_bounds, parse_fitness
+from galab.config.parsing import PER_EXAMPLE, parse_bounds, parse_factors, parse_fitness
 from galab.config.registry import MUTATIONS
 from galab.config.rule import Rule
 from galab.config.schedules import parse_schedule
@@ -38,10 +39,30 @@ def _migrants(config: Fields) -> bool | Mapping[str, Any]:
     return {"smallest": smallest} if config.islands > 1 and config.migrants > smallest else False
 
 
+#: By the law of the noise, the step size in units of a weight below which all steps are rounded to none: half a unit
+#: over the largest number of the law. Normal noise reaches 4.2.
+_LEAST = {"sign": 0.51, "uniform": 0.3}
+
+
+def _narrow_bounds(config: Fields) -> bool:
+    """Whether no two weights lie within the bounds."""
+    unit = 1.0 if config.genome == "integer" else config.weight_range * 2.0**-31
+    low, high = (end / unit for end in _bounds(config))
+    return config.bounds is not None and math.floor(high) - math.ceil(low) < 1
+
+
 def _finest(config: Fields) -> bool | Mapping[str, Any]:
     """Whether a step is always rounded to none."""
+    if config.genome == "binary":
+        return False
     unit = 1.0 if config.genome == "integer" else config.weight_range * 2.0**-31
-    return {"least": unit / 8} if config.genome != "binary" and config.sigma < unit / 8 else False
+    least = unit * _LEAST.get(config.distribution, 1 / 8)
+    smallest = [config.sigma] if config.sigma_floor is None else [config.sigma, config.sigma_floor]
+    if config.sigma_schedule is not None:
+        smallest += [value for _, value in parse_schedule(config.sigma_schedule)]
+    if config.sigma_factors is not None:
+        smallest += [config.sigma * factor for factor in parse_factors(config.sigma_factors)]
+    return {"least": least, "smallest": min(smallest)} if min(smallest) < least else False
 
 
 def _bounds(config: Fields) -> tuple[float, float]:
@@ -80,9 +101,12 @@ _WEIGHTS = (
         "use parameter, row, layer or none",
     ),
     Rule(
-        fields=("sigma", "sigma_floor", "granularity", "distribution", "sigma_search", "sigma_schedule"),
+        fields=(
+            "sigma", "sigma_floor", "granularity", "distribution", "sigma_search", "sigma_only", "sigma_schedule",
+        ),
         idle=lambda c: c.genome == "binary",
-        sentence="expected no step size with {genome:binary}, got one; bits flip, so say {mutate_count}, how many",
+        sentence="expected nothing about step sizes with {genome:binary}, got {idle}; bits flip, so say "
+        "{mutate_count}, how many",
         kinds=("genetic",),
     ),
     Rule(
@@ -106,8 +130,14 @@ _WEIGHTS = (
     ),
     Rule(
         fields=("bounds", "weight_range"),
+        refused=_narrow_bounds,
+        sentence="expected {bounds} with room for two weights at least, got {bounds.value}; name others",
+        kinds=("genetic", "random"),
+    ),
+    Rule(
+        fields=("bounds", "weight_range"),
         refused=_far_bounds,
-        sentence="expected {bounds} within +-{most:g}, so that a step beyond them can be represented, got "
+        sentence="expected {bounds} within +-{most:,.0f}, so that a step beyond them can be represented, got "
         "{bounds.value}; name nearer ones, or raise {weight_range}",
         kinds=("genetic", "random"),
     ),
@@ -118,10 +148,10 @@ _WEIGHTS = (
         "sum that is cut off is none; use another crossover",
     ),
     Rule(
-        fields=("sigma", "genome", "weight_range"),
+        fields=("sigma", "genome", "weight_range", "distribution", "sigma_floor", "sigma_schedule", "sigma_factors"),
         refused=_finest,
-        sentence="expected {sigma} at least {least:g} with such weights, got {sigma.value}: smaller steps are rounded "
-        "to none; raise it",
+        sentence="expected step sizes of at least {least:g} with such weights and {distribution.given}, got "
+        "{smallest:g}: smaller steps are rounded to none; raise {sigma} or {sigma_floor}",
     ),
     Rule(
         fields=("genome", "bounds", "weight_range", "mutate"),

@@ -24,6 +24,8 @@ from galab.config.traits import CONTROLS, MEMORY_OPERATORS, is_gene_law, is_low_
 SIGMA_FLOOR = 1 / 32
 #: Smallest step size of whole weights: 5 % of normal steps then move a weight, by 1.
 WHOLE_FLOOR = 1 / 4
+#: The same under laws whose largest numbers are small.
+_FLOORS = {"sign": 0.55, "uniform": 0.35}
 _LARGEST_CHUNK = 64
 #: Members of integer networks whose noise is held at one time.
 _INTEGER_CHUNK = 1024
@@ -105,7 +107,8 @@ def _sigma_floor(config: Fields) -> float | None:
         return min(config.sigma, *(value for _, value in parse_schedule(config.sigma_schedule)))
     factors = parse_factors(config.sigma_factors) if config.sigma_factors is not None else (1.0,)
     # Smaller steps would be rounded to none.
-    finest = WHOLE_FLOOR if config.genome == "integer" else config.weight_range * 2.0**-31
+    coarse = _FLOORS.get(config.distribution, WHOLE_FLOOR)
+    finest = coarse if config.genome == "integer" else max(config.weight_range * 2.0**-31, 2.0**-24)
     return max(config.sigma * min(1.0, *factors) * SIGMA_FLOOR, min(finest, config.sigma))
 
 

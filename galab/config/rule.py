@@ -8,7 +8,7 @@ from typing import Any
 
 from galab.config.fields import FIELDS, Fields
 from galab.config.option import default_of
-from galab.config.spelling import OptionError
+from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
 
 
@@ -41,8 +41,10 @@ class Rule:
             OptionError: the sentence.
         """
         idle = self.idle is not None and self.idle(config)
-        if idle and any(getattr(config, name) != default_of(FIELDS[name], config.strategy) for name in self.fields):
-            raise OptionError(self.sentence, config)
+        values = {name: getattr(config, name) for name in self.fields} if idle else {}
+        given = {name: it for name, it in values.items() if it != default_of(FIELDS[name], config.strategy)}
+        if given:
+            raise OptionError(self.sentence, config, idle=Given(tuple(given.items())))
         found = self.refused(config) if self.refused is not None else False
         if found:
             raise OptionError(self.sentence, config, **(found if isinstance(found, Mapping) else {}))

@@ -73,7 +73,7 @@ def _who(kinds: tuple[str, ...]) -> str:
     if "genetic" in kinds:
         return "the genetic algorithm ({strategy:ga})"
     names = [name for kind in KINDS if kind.name in kinds for name in kind.strategies]
-    return f"{{strategy}} {', '.join(names[:-1])} or {names[-1]}"
+    return "{strategy} " + " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 _RANDOM, _EVOLUTION, _GRADIENTS, _SAMPLED = ("random",), ("evolution",), ("gradients",), ("evolution", "vectors")

@@ -7,13 +7,14 @@ it, or from its ``config.json``, chooses that again where a new value changes wh
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from galab.config.fields import FIELDS, Fields
 from galab.config.option import default_of, type_of, understands
 from galab.config.resolve import decide, view
 from galab.config.rules import RULES, check
-from galab.config.spelling import COMMAND_LINE
+from galab.config.spelling import COMMAND_LINE, OptionError
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError, closest
 
@@ -85,6 +86,10 @@ def field_type(name: str) -> type:
 
 
 #: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
+#: What another genome has other values of.
+_OF_A_GENOME = ("sigma", "sigma_floor", "mutate", "bounds", "at_bounds", "step_size")
+#: Defaults that depend on the genome.
+_BY_GENOME = ("sigma", "mutate")
 _CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
 
 
@@ -96,6 +101,8 @@ def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         new: hyperparameters given by hand, which win.
     """
     kept = _of_strategy(saved, saved.get("strategy", "ga"), (saved | new).get("strategy", "ga"))
+    if (saved | new).get("genome", "real") != saved.get("genome", "real"):
+        kept = {name: value for name, value in kept.items() if name not in _OF_A_GENOME}
     for name in _CHOSEN_AGAIN:
         # One after the other: what is left must make the same run.
         if name not in new and is_chosen(name, kept):
@@ -112,6 +119,26 @@ def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         for name in idle:
             del kept[name]
     return kept
+
+
+def check_given(config: RunConfig, given: Mapping[str, Any]) -> None:
+    """Refuse a value that was given by hand and that the others replace, as it equals the default.
+
+    Args:
+        config: made of the given values and others.
+        given: values by name.
+
+    Raises:
+        OptionError: the value, and what would take its place.
+    """
+    decided = view(config)
+    for name in _BY_GENOME:
+        if name in given and getattr(decided, name) != given[name]:
+            raise OptionError(
+                f"expected another {{{name}}} with {{genome.given}}, got {{{name}.value}}; drop it, which makes it "
+                f"{getattr(decided, name)}",
+                config,
+            )
 
 
 def is_chosen(name: str, values: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.config.parsing import parse_bounds
+from galab.config.spelling import OptionError
 from galab.errors import UsageError
 
 #: Bits behind the point of real weights, unless a run says otherwise.
@@ -103,8 +104,10 @@ class Domain:
         # The range is checked before the cast: a cast that overflows gives any number, differently on each machine.
         if not np.all(np.abs(scaled) < _INT32_LIMIT):
             worst = np.asarray(values).flat[int(np.argmax(~(np.abs(scaled) < _INT32_LIMIT)))]
-            further = "" if self == REAL else " or raise --weight-range"
-            raise UsageError(f"expected weights inside +-{self.limit:g}, got {worst}; rescale the network{further}")
+            raise OptionError(
+                "expected weights inside +-{limit:,.0f}, got {worst}; rescale the network, or raise {weight_range}",
+                limit=self.limit, worst=worst,
+            )  # fmt: skip
         found = scaled.astype(np.int32)
         self._check(np.asarray(values), wide, found)
         return found
@@ -116,7 +119,7 @@ class Domain:
         if self.low is None or self.high is None:
             return what
         low, high = self.low / self.scale, self.high / self.scale
-        return f"{low:g} or {high:g}" if self.genome == "binary" else f"{what} from {low:g} to {high:g}"
+        return f"{low:.9g} or {high:.9g}" if self.genome == "binary" else f"{what} from {low:.9g} to {high:.9g}"
 
     def _check(self, values: NDArray[Any], wide: NDArray[np.float64], found: NDArray[np.int32]) -> None:
         """Refuse given weights that are none of the numbers allowed."""
@@ -125,8 +128,8 @@ class Domain:
             wrong |= wide != found
         if wrong.any():
             raise UsageError(
-                f"expected {self.shown}, got {values.flat[int(np.argmax(wrong))]:.9g}; use --init draw, or keep it as "
-                "it is with --freeze"
+                f"expected {self.shown}, got {values.flat[int(np.argmax(wrong))]:.9g}; freeze this parameter, or begin "
+                "at weights that are drawn"
             )
 
 

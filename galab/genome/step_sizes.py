@@ -326,10 +326,14 @@ def log_rms(weights: NDArray[np.int32], bits: int = REAL_BITS) -> int:
     """
     if not weights.size:
         return LOWEST
-    # Of real weights the lowest 8 bits are beyond what float32 resolves; whole numbers have none to spare.
-    shift = 8 if bits else 0
+    shift = spare_bits(bits)
     mean_square = sum_of_squares(weights, shift) // weights.size
     return log2_grid(mean_square) - (bits - shift) * PER_OCTAVE if mean_square else LOWEST
+
+
+def spare_bits(bits: int) -> int:
+    """The lowest bits of a weight that a root mean square leaves out: those below 2^-16, at most 8."""
+    return min(8, max(0, bits - 16))
 
 
 def sum_of_squares(values: NDArray[np.int32], shift: int = 8) -> int:

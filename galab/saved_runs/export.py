@@ -92,7 +92,7 @@ def genome_of(saved: SavedRun, member: int | None = None, *, keyframe: bool = Fa
         "galab": __version__,
         "hyperparameters": saved.config.to_dict(),
         "birth": saved.numbers[place],
-        "sha256": hash_of(individual.weights),
+        "sha256": hash_of(individual.weights, saved.layout.domain),
         "layout": saved.state["layout"],
         "task": saved.state["task"],
         "buffers": {name: [str(value.dtype), list(value.shape), packed(value)] for name, value in buffers.items()},

@@ -31,6 +31,7 @@ from galab.errors import GalabError, UsageError
 from galab.genome import quantile_tables
 from galab.genome.births import NO_PARENT, Birth
 from galab.genome.develop import develop_all
+from galab.genome.domain import Domain
 from galab.genome.initial import Founders
 from galab.genome.random import Table, table
 from galab.genome.step_sizes import HIGHEST, LOWEST
@@ -77,7 +78,7 @@ def read_genome(path: Path, *, trust: bool = False) -> tuple[Layout, Phenotype, 
         raise
     except GalabError as error:
         raise GalabError(f"expected an exported genome in '{path}', got another file: {error}") from error
-    found = hash_of(individual.weights)
+    found = hash_of(individual.weights, layout.domain)
     if found != content["sha256"]:
         raise GalabError(
             f"expected the genome in '{path}' to decode to weights with hash {content['sha256'][:12]}, got "
@@ -145,6 +146,8 @@ def decoded_genome(
 def _keyframe(leaves: Leaves, content: dict[str, Any], config: RunConfig, layout: Layout) -> Phenotype:
     """An individual whose weights are stored; genomes of version 0.1.0 say nothing of its step sizes."""
     weights = unpacked(leaves, content["weights"], "weights", "<i4", layout.size)
+    if not layout.domain.allows(weights).all():
+        leaves.refuse("weights", layout.domain.shown, "another one")
     log_sigma = np.zeros(1, dtype=np.int16)
     if "log_sigma" in content:
         size = steps_of(config, layout).size
@@ -287,6 +290,8 @@ def unpacked(leaves: Leaves, text: Any, key: str, kind: str, count: int) -> NDAr
     return np.frombuffer(data, dtype=dtype)
 
 
-def hash_of(weights: NDArray[np.int32]) -> str:
-    """SHA-256 of weights in units of 2^-bits, in hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<i4").tobytes()).hexdigest()
+def hash_of(weights: NDArray[np.int32], domain: Domain) -> str:
+    """SHA-256, in hexadecimal, of weights in units of 2^-bits, and of what numbers they may be."""
+    digest = hashlib.sha256(np.ascontiguousarray(weights, dtype="<i4").tobytes())
+    digest.update(domain.written.encode())
+    return digest.hexdigest()

@@ -48,7 +48,7 @@ def read_pair(data: Any, where: str) -> tuple[Tensor, Any]:
             f"{where}: expected a pair (inputs, targets) or a data set of torch, got {type(data).__name__}; give two "
             "arrays"
         )
-    _check_one(data[0], isinstance(data[0], tuple) and len(data[0]) != len(data[1]), where)
+    _check_one(data[0], _several(data[0]) and (len(data[0]),) != np.shape(data[1])[:1], where)
     inputs = to_tensor(data[0], f"{where}: expected inputs that are numbers")
     if inputs.is_complex():
         raise UsageError(f"{where}: expected inputs that are real numbers, got {inputs.dtype}; give their parts")
@@ -62,6 +62,11 @@ def read_pair(data: Any, where: str) -> tuple[Tensor, Any]:
         got = f"{len(inputs)} inputs and targets of shape {tuple(targets.shape)}"
         raise UsageError(f"{where}: expected as many targets as inputs, got {got}; give one target per input")
     return (inputs.to(torch.float32) / scale).contiguous(), targets
+
+
+def _several(inputs: Any) -> bool:
+    """Whether inputs are a tuple of arrays, and not one of numbers."""
+    return isinstance(inputs, tuple) and any(np.ndim(part) > 0 for part in inputs)
 
 
 def _check_one(inputs: Any, several: bool, where: str) -> None:
@@ -129,7 +134,7 @@ def _items(data: Dataset[Any], where: str) -> tuple[Any, Any]:
             f"{where}: expected a data set with a length, whose items are pairs (input, target), got "
             f"{type(error).__name__}: {error}; give two arrays"
         ) from error
-    _check_one(inputs[0], isinstance(inputs[0], tuple), where)
+    _check_one(inputs[0], _several(inputs[0]), where)
     return _stacked(inputs), _stacked(targets)
 
 

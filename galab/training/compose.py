@@ -17,7 +17,7 @@ from typing import Any
 from galab.config import RunConfig, complete, flag
 from galab.config.fields import FIELDS
 from galab.config.option import default_of, understands
-from galab.config.run_config import carried_over, is_chosen
+from galab.config.run_config import carried_over, check_given, is_chosen
 from galab.config.strategy_kinds import kind_of
 from galab.errors import RunFolderError, UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
@@ -64,6 +64,7 @@ def compose(
     if "strategy" in flags:
         flags = flags | {"strategy": canonical_strategy(flags["strategy"])}
     config = RunConfig.from_dict(carried_over(values, flags) | flags)
+    check_given(config, flags)
     typed = [name for name in CODE if name in flags]
     remember(config, typed)
     check(config, trust=trust, names=[name for name in CODE if name not in typed])
@@ -126,7 +127,7 @@ def _inherited(origin: Path) -> dict[str, Any]:
     whole = complete(saved.state["hyperparameters"])
     values = {name: value for name, value in whole.items() if name not in _NOT_INHERITED}
     config = saved.config
-    if not kind_of(config.strategy).breeds:
+    if not kind_of(config.strategy).breeds or config.genome == "binary":
         return values
     come_to = reached_log_sigma(steps_of(config, saved.layout), config.sigma, members_of(saved.state)[0].log_sigma)
     # Rows and columns together, and factors, may lie outside of the bounds of a single step size.

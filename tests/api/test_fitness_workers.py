@@ -6,6 +6,7 @@ import logging
 import math
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -150,3 +151,116 @@ def test_any_networks_may_be_scored_and_none_is_taken_for_another() -> None:
         halves = [nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5)), nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.0))]
     with galab.Workers(lambda made: made[1].p, 1) as workers:
         assert workers(halves) == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("place", [0, 3, 6, 9])
+def test_a_member_of_a_population_that_takes_its_process_down_leaves_the_others_their_scores(place: int) -> None:
+    population = galab.ESOptimizer(network(), population_size=10, seed=2).ask()
+    scores = [fitness(made) for made in population]
+    marked = float(population[place][0].weight.detach()[0, 0])
+
+    def deadly(made: nn.Module) -> float:
+        if float(made[0].weight.detach()[0, 0]) == marked:
+            os._exit(4)
+        return fitness(made)
+
+    with galab.Workers(deadly, 2) as workers:
+        found = workers(population)
+    assert [index for index, score in enumerate(found) if math.isnan(score)] == [place]
+    assert [score for index, score in enumerate(found) if index != place] == [
+        score for index, score in enumerate(scores) if index != place
+    ]
+    assert workers.failures == {place: "its process ended with code 4"}
+
+
+def test_a_member_of_a_population_that_hangs_alone_fails() -> None:
+    population = galab.ESOptimizer(network(), population_size=6, seed=2).ask()
+    marked = float(population[1][0].weight.detach()[0, 0])
+
+    def slow(made: nn.Module) -> float:
+        if float(made[0].weight.detach()[0, 0]) == marked:
+            time.sleep(60)
+        return fitness(made)
+
+    with galab.Workers(slow, 1, member_seconds=0.5) as workers:
+        found = workers(population)
+    expected = [fitness(made) for made in population]
+    assert math.isnan(found[1])
+    assert found[:1] + found[2:] == expected[:1] + expected[2:]
+
+
+@pytest.mark.parametrize("kind", ["search", "eggroll"])
+def test_a_function_that_changes_the_type_of_a_network_changes_no_other(kind: str) -> None:
+    def doubled(made: nn.Module) -> float:
+        return -float((made.double()(X.double())).detach().square().mean())
+
+    asked = searches()[kind]().ask()
+    with galab.Workers(doubled, 1) as workers:
+        found = workers(asked)
+    assert len(set(found)) == len(asked)
+    here = asked.each() if kind == "eggroll" else asked
+    assert found == [doubled(made) for made in here]
+
+
+def test_a_search_whose_networks_are_changed_in_type_goes_on() -> None:
+    search = searches()["search"]()
+    seen = set()
+    for _ in range(3):
+        asked = search.ask()
+        seen |= {float(made[0].weight.detach().double()[0, 0]) for made in asked}
+        search.tell([float(made.double()[0].weight.sum()) for made in asked])
+    assert len(seen) > 15
+
+
+def test_what_was_changed_in_a_network_after_it_was_asked_for_counts() -> None:
+    asked = searches()["search"]().ask()
+    for place, made in enumerate(asked):
+        made.scale.fill_(place)
+    with galab.Workers(lambda made: float(made.scale), 2) as workers:
+        assert workers(asked) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_several_objectives_and_random_numbers_of_a_place() -> None:
+    def two(made: nn.Module) -> Any:
+        if made.scale == 1:
+            raise ValueError("no")
+        return float(made.scale), float(torch.rand(()))
+
+    made = [network(seed) for seed in range(4)]
+    for place, one in enumerate(made):
+        one.scale.fill_(place)
+    answers = []
+    for count in (1, 3):
+        with galab.Workers(two, count) as workers:
+            answers.append([workers(made), workers(made)])
+    assert str(answers[0]) == str(answers[1])
+    first, second = answers[0]
+    assert [row[0] for row in first if not math.isnan(row[0])] == [0, 2, 3]
+    assert math.isnan(first[1][1])
+    assert first[0][1] != first[2][1] != second[2][1]
+
+
+SCRIPT = """
+import enum, galab, torch
+from torch import nn
+
+class Kind(enum.Enum):
+    ONE = 1
+
+class Net(nn.Linear):
+    kind = Kind.ONE
+
+def fitness(net):
+    return float(isinstance(net, Net) and net.kind is Kind.ONE)
+
+if __name__ == "__main__":
+    workers = galab.Workers(fitness, 1)
+    print(workers(galab.Search(Net(2, 1), children=3, parents=2).ask()), workers([Net(2, 1)]))
+"""
+
+
+def test_a_script_whose_workers_are_not_closed_ends_and_its_classes_are_the_same_there(tmp_path: Any) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "[1.0, 1.0, 1.0] [1.0]", done.stderr

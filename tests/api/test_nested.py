@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import galab
 from galab.api.nested import Nested
-from galab.errors import UsageError
+from galab.errors import GalabError, UsageError
 
 B = 5
 
@@ -80,7 +80,7 @@ def test_several_inputs_and_outputs_are_as_those_of_each_member(shape: str, call
 def test_it_is_computed_for_all_at_once() -> None:
     population = galab.ESOptimizer(TwoHeads(SHAPES["dict"]), population_size=6).ask()
     population.outputs(X, IDS)
-    assert [how.name for how in population._forwards.values()] == ["folded"]
+    assert [name for name, _ in population._forwards.values()] == ["folded"]
 
 
 def test_a_plain_input_may_have_several_answers_and_no_examples_give_none() -> None:
@@ -116,8 +116,8 @@ def test_a_network_is_trained_by_what_it_answers_in_parts() -> None:
     [
         ("tuple", (X, IDS[:2]), r"expected inputs whose first axis counts the 5 examples, got inputs\[0\]\[1\] of"),
         ("tensor", (3.0,), "expected inputs with a tensor among them, got tuple"),
-        ("tensor", (torch.tensor(1.0),), "first axis counts the None examples"),
-        (lambda y, h: (y, h.T), (X, IDS), r"outputs whose first axis counts the 5 examples, got outputs\[1\] of shape"),
+        ("tensor", (torch.tensor(1.0),), "first axis counts the examples, got inputs"),
+        (lambda y, h: (y, h.T), (X, IDS), r"outputs whose first axis counts the 3 examples, got outputs\[1\] of shape"),
         (lambda y, h: {"a": y, "b": [h.sum()]}, (X, IDS), r"got outputs\['b'\]\[0\] of shape \(\);.* one by one"),
         (lambda y, h: None, (X, IDS), "expected outputs with a tensor among them, got NoneType"),
         ("tuple", (X, IDS + 2**60), r"expected whole numbers up to 2\^53 beside other tensors"),
@@ -164,3 +164,53 @@ def test_a_task_says_what_to_do_with_several_inputs(task: Any, data: Any, kind: 
     said = f"expected inputs that are one array, got a {kind} of several; .*ESOptimizer"
     with pytest.raises(UsageError, match=said):
         task.split("own", data)
+
+
+def test_what_is_no_tensor_is_that_of_the_present_call() -> None:
+    class Scaled(nn.Linear):
+        def forward(self, x: Tensor, by: Any) -> Tensor:
+            return super().forward(x) * float(np.asarray(by).sum())
+
+    population = galab.ESOptimizer(Scaled(3, 2), population_size=4).ask()
+    one, two = np.zeros(5000), np.zeros(5000)
+    one[2500], two[2500] = 1, 3  # whose shortened texts are the same
+    torch.testing.assert_close(population.outputs(X, two), 3 * population.outputs(X, one))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda y, h: {"y": y, "n": 3}, r"nothing else that may differ, got int as outputs\['n'\]"),
+        (lambda y, h: (y, h[:, : max(1, int(len(h) > 3))]), ""),
+    ],
+)
+def test_numbers_among_outputs_are_refused(answer: Any, said: str) -> None:
+    population = galab.ESOptimizer(TwoHeads(answer), population_size=4).ask()
+    if said:
+        with pytest.raises(UsageError, match=said):
+            population.outputs(X, IDS)
+    else:
+        assert population.outputs(X, IDS)[1].shape == (4, B, 1)
+
+
+def test_an_answer_whose_width_depends_on_the_examples_is_refused() -> None:
+    population = galab.ESOptimizer(TwoHeads(lambda y, h: (y, h[:, : 1 + (len(h) > 3)])), population_size=4).ask()
+    with pytest.raises(GalabError, match="outputs of the same types and shapes for all examples and members"):
+        population.outputs(X, IDS)
+
+
+def test_the_argument_may_be_called_inputs() -> None:
+    population = galab.ESOptimizer(nn.Linear(3, 2), population_size=4).ask()
+    assert torch.equal(population.outputs(inputs=X), population.outputs(X))
+
+
+def test_many_examples_are_not_run_at_once_to_choose_a_way() -> None:
+    seen = []
+
+    class Counting(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(len(x))
+            return super().forward(x)
+
+    galab.ESOptimizer(Counting(3, 2), population_size=4).ask().outputs(torch.zeros(5000, 3))
+    assert max(seen) <= 1024

@@ -45,7 +45,8 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
 
 def searched(name: str) -> dict[str, Any]:
     """The strategy that understands a field, where the default one does not."""
-    return {"strategy": "eggroll"} if name in EVOLUTION else {}
+    kinds = FIELDS[name].metadata["kinds"]
+    return {} if name not in EVOLUTION else {"strategy": "integer-eggroll" if kinds == ("integer",) else "eggroll"}
 
 
 def choices_of(name: str) -> list[str]:
@@ -179,6 +180,14 @@ def test_a_reference_passes_for_a_name() -> None:
         ({"hidden": "8²"}, "--hidden as whole numbers"),
         ({"fitness": "acuracy"}, "--fitness .*got 'acuracy'. Did you mean 'accuracy'"),
         ({"keep": "0"}, "--keep to be"),
+        ({"genome": "binary", "granularity": "tensor"}, "with --genome binary, got --granularity tensor;"),
+        ({"genome": "binary", "sigma_only": 4}, "with --genome binary, got --sigma-only 4;"),
+        ({"genome": "integer", "distribution": "sign", "sigma": 0.5}, "at least 0.51 .* --distribution sign, got 0.5"),
+        ({"genome": "integer", "distribution": "uniform", "sigma": 0.25}, "at least 0.3 with such weights"),
+        ({"genome": "integer", "sigma_floor": 0.001}, "at least 0.125 .*, got 0.001: .* or --sigma-floor"),
+        ({"genome": "integer", "step_size": "schedule", "sigma_schedule": "0:1,100:0.01"}, "at least 0.125 .*got 0.01"),
+        ({"bounds": "1e-9:2e-9"}, "expected --bounds with room for two weights at least, got 1e-9:2e-9"),
+        ({"genome": "binary", "bounds": "0:1e-9"}, "expected --bounds with room for two weights"),
         ({"bounds": "1:-1"}, "--bounds to be LOW:HIGH, a smaller and a larger number, such as -1:1, got '1:-1'"),
         ({"bounds": "0:nan"}, "--bounds to be LOW:HIGH"),
         ({"bounds": "1"}, "--bounds to be LOW:HIGH"),
@@ -188,14 +197,14 @@ def test_a_reference_passes_for_a_name() -> None:
         ({"mutate": "flip"}, "expected --genome binary with --mutate flip, got real"),
         ({"genome": "binary", "crossover": "mean"}, "a crossover of whole weights with --genome binary, got mean"),
         ({"genome": "binary", "crossover": "genes-union"}, "the same in every individual with --crossover genes-union"),
-        ({"genome": "binary", "sigma": 0.5}, "expected no step size with --genome binary, got one; .* --mutate-count"),
+        ({"genome": "binary", "sigma": 0.5}, "step sizes with --genome binary, got --sigma 0.5; .* --mutate-count"),
         ({"genome": "binary", "step_size": "log-normal"}, "expected --step-size fixed with --genome binary"),
         ({"genome": "integer", "bounds": "-1.5:2"}, "expected whole --bounds with --genome integer, got -1.5:2"),
         ({"genome": "integer", "weight_range": 64.0}, "expected --weight-range with --genome real, got whole numbers"),
-        ({"genome": "integer", "sigma": 0.1}, r"expected --sigma at least 0.125 with such weights, got 0.1"),
+        ({"genome": "integer", "sigma": 0.1}, "of at least 0.125 with such weights and --distribution normal, got 0.1"),
         ({"bounds": "-65:1"}, r"expected --bounds within \+-64, .*, got -65:1; .* raise --weight-range"),
         ({"bounds": "-1:1", "crossover": "genes-union"}, "expected no --bounds with --crossover genes-union, got -1:1"),
-        ({"weight_range": 2.0**20, "sigma": 2**-16}, "expected --sigma at least .* with such weights"),
+        ({"weight_range": 2.0**20, "sigma": 2**-16}, "expected step sizes of at least .* with such weights"),
         ({"genome": "integer", "model": "memory", "mutate": "memory-all"}, "expected real weights without --bounds"),
         ({"strategy": "eggroll", "bounds": "-1:1"}, "expected no --bounds with --strategy eggroll, got -1:1"),
         ({"keep": "-1"}, "--keep to be"),
@@ -218,6 +227,8 @@ def test_values_that_make_no_sense_together_are_refused(values: dict[str, Any], 
         {"keep": "1"},
         {"keep": "all"},
         {"bounds": "-64:64"},
+        {"weight_range": 16.0, "sigma": 9.6e-7},
+        {"genome": "integer", "distribution": "sign", "sigma": 0.6},
         {"bounds": "-500:500", "weight_range": 1024.0},
         {"genome": "integer", "bounds": "0:3"},
         {"genome": "binary", "bounds": "-0.1:0.1", "strategy": "random"},

@@ -18,7 +18,8 @@ from galab.config.strategy_kinds import kind_of
 #: Where None is a value: no such thing.
 NONE_IS_A_VALUE = {
     "hidden", "init", "freeze", "origin", "seed", "niche", "sigma_factors", "step_size_rate", "step_size_down",
-    "bounds", "sigma_schedule", "floor_rms", "ceiling_rms", "clip", "generations", "seconds", "target", "patience",
+    "bounds", "update_threshold",
+    "sigma_schedule", "floor_rms", "ceiling_rms", "clip", "generations", "seconds", "target", "patience",
     "member_seconds",
 }  # fmt: skip
 #: What a machine or the data decides later.

@@ -54,5 +54,5 @@ def test_the_kind_is_told_by_the_name_alone(strategy: str, kind: StrategyKind) -
 
 def test_members_and_labels() -> None:
     config = RunConfig(children=40)
-    assert [kind.members(config) for kind in KINDS] == [40, 40, 256, 1, 256]
+    assert [kind.members(config) for kind in KINDS] == [40, 40, 256, 1, 256, 256]
     assert [label_of(name) for name in ("sgd", "snes")] == ["sgd (gradients)", "snes"]

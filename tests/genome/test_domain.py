@@ -101,12 +101,12 @@ def test_founders_of_whole_and_binary_weights_take_each_number_that_is_allowed_e
 @pytest.mark.parametrize(
     ("values", "weight", "said"),
     [
-        ({"genome": "integer"}, 0.3, "expected whole numbers, got 0.300000012; use --init draw, or keep .* --freeze"),
+        ({"genome": "integer"}, 0.3, "expected whole numbers, got 0.300000012; freeze this parameter, or begin"),
         ({"genome": "integer", "bounds": "-2:2"}, 3.0, "expected whole numbers from -2 to 2, got 3"),
         ({"genome": "binary"}, 0.0, "expected -1 or 1, got 0;"),
         ({"bounds": "-0.5:0.5"}, 0.75, "expected numbers from -0.5 to 0.5, got 0.75"),
         ({"weight_range": 256.0}, 256.0, r"expected weights inside \+-256, got 256.0; .* raise --weight-range"),
-        ({}, 128.0, r"expected weights inside \+-128, got 128.0; rescale the network$"),
+        ({}, 128.0, r"expected weights inside \+-128, got 128.0; rescale the network, or raise --weight-range$"),
         ({"genome": "integer"}, float("nan"), "expected weights inside"),
     ],
 )

@@ -106,7 +106,7 @@ def test_the_numbers_of_the_streams_are_part_of_what_a_genome_means():
     assert {stream.name: stream.value for stream in Stream} == {
         "FOUNDER": 1, "WEIGHTS": 2, "STEP_SIZE": 3, "MASK": 4, "CHOICE": 5, "OPERATOR": 6, "HEAD": 7, "BATCH": 16,
         "TIES": 17, "BREEDING": 18, "SELECTION": 19, "MATING": 20, "CONTROL": 21, "COINS": 22,
-        "PERTURBATION": 23, "EXAMPLES": 24,
+        "PERTURBATION": 23, "EXAMPLES": 24, "INTEGERS": 25,
     }
 
 

@@ -259,7 +259,7 @@ def test_strangers_code_is_not_run(evolve: Any, own: str, tmp_path: Path) -> Non
     ("changes", "sentence"),
     [
         ({"parents": 4}, "expected no --parents with --strategy snes, got 4: only the genetic algorithm"),
-        ({"rank": 2}, "expected no --rank with --strategy snes, got 2: only --strategy eggroll or openai-es"),
+        ({"rank": 2}, "expected no --rank with --strategy snes, got 2: only --strategy eggroll, openai-es or"),
         ({"lr": 0.5}, "expected no --lr with --strategy snes"),
         ({"distribution": "sign"}, "expected no --distribution with --strategy snes"),
         ({"compile": "on"}, "expected no --compile with --strategy snes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from itertools import pairwise
 from pathlib import Path
@@ -16,12 +17,13 @@ from torch import nn
 import galab
 from galab.config.registry import ANALYSES
 from galab.config.run_config import RunConfig
-from galab.errors import CheckpointError, UsageError
+from galab.errors import CheckpointError, GalabError, UsageError
 from galab.saved_runs.export import export, network_of_genome
 from galab.saved_runs.history import History
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import conclusion, verify
 from galab.storage.run_folder import RunFolder
+from galab.training.compose import compose
 from galab.training.saved_state import SavedState
 from galab.training.start_or_resume import resume, start
 
@@ -105,7 +107,7 @@ def test_a_run_from_another_takes_its_weights_where_they_fit(evolve: Any, tmp_pa
     assert (recipe / 2.0**25 == whole["weights"]).all()
     assert real["hyperparameters"]["genome"] == "real"
     plain = evolve("plain", generations=1)
-    with pytest.raises(UsageError, match="expected whole numbers, got .*; use --init draw"):
+    with pytest.raises(UsageError, match="expected whole numbers, got .*; freeze this parameter"):
         start(RunConfig.from_dict(SavedState.open(plain).config.to_dict() | {
             "origin": str(plain), "genome": "integer", "sigma": 1.0, "sigma_floor": 0.25,
         }), name="whole", runs=tmp_path)  # fmt: skip
@@ -130,3 +132,64 @@ def test_analyses_that_add_noise_refuse_weights_that_are_not_a_sum(name: str, ki
     folder = evolve(**ENGINE[kind])
     with pytest.raises(UsageError, match=r"expected a run of real weights without --bounds, .*`galab analyze replay`"):
         ANALYSES.load(name)(open_saved(folder), lambda *_: None)
+
+
+def test_a_run_goes_on_from_a_binary_one_and_becomes_another(evolve: Any, tmp_path: Path) -> None:
+    binary = evolve("binary", **ENGINE["binary"])
+    for name, flags in (("same", {}), ("real", {"genome": "real"}), ("whole", {"genome": "integer"})):
+        start(compose({"origin": str(binary), "generations": 2, **flags}), name=name, runs=tmp_path)
+        state = newest_state(tmp_path / name)
+        assert state["hyperparameters"]["genome"] == flags.get("genome", "binary")
+    integer = evolve("integer", **ENGINE["integer"])
+    config = compose({"genome": "real"}, config_file=integer / "config.json")
+    assert (config.sigma, config.bounds, config.sigma_floor) == (0.02, None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"genome": "integer", "sigma": 0.02}, "another --sigma with --genome integer, got 0.02; .* makes it 1.0"),
+        ({"genome": "binary", "mutate": "dense"}, "another --mutate with --genome binary, got dense; .* makes it flip"),
+    ],
+)
+def test_what_was_typed_is_not_replaced_without_a_word(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        compose(values)
+    with pytest.raises(UsageError, match="expected another"):
+        galab.Search(nn.Linear(2, 1), **values)
+
+
+def test_a_genome_does_not_become_another_network_by_another_range(evolve: Any, tmp_path: Path) -> None:
+    for number, (kind, change) in enumerate((("wide", {"weight_range": 64.0}), ("binary", {"bounds": "0:1"}))):
+        folder = evolve(kind, generations=3, **ENGINE[kind])
+        for keyframe in (False, True):
+            path = tmp_path / f"{number}-{keyframe}.json"
+            export(open_saved(folder), "genome", path, keyframe=keyframe)
+            content = json.loads(path.read_text())
+            content["hyperparameters"] |= change
+            path.write_text(json.dumps(content))
+            with pytest.raises(GalabError, match=r"expected (an exported genome|the genome) in"):
+                network_of_genome(path)
+
+
+@pytest.mark.parametrize("weight_range", [16.0, 1024.0, 2.0**20])
+def test_the_norm_is_kept_and_small_weights_are_seen_at_any_range(weight_range: float) -> None:
+    search = galab.Search(
+        nn.Linear(40, 30), mutate="norm-preserving", weight_range=weight_range, sigma=0.02, children=4, seed=1,
+        step_size="fixed", parents=1,
+    )  # fmt: skip
+    parent = search.best().weight.norm()
+    for child in search.ask():
+        assert float(child.weight.norm()) == pytest.approx(float(parent), rel=2e-3)
+
+
+def test_a_state_of_a_search_of_before_these_numbers_is_taken() -> None:
+    search, other = (galab.Search(nn.Linear(2, 1), children=3, parents=2, seed=1) for _ in range(2))
+    search.tell([1.0, 2.0, 3.0][: len(search.ask())])
+    state = search.state_dict()
+    for name in ("genome", "bounds", "at_bounds", "weight_range"):
+        del state["fingerprint"][name]
+    other.load_state_dict(state)
+    assert other.generation == 1
+    with pytest.raises(UsageError, match="genome='binary'"):
+        galab.Search(nn.Linear(2, 1), children=3, parents=2, seed=1, genome="binary").load_state_dict(state)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from galab.genome.births import Birth
 from galab.genome.random import Stream, Table, draw
-from galab.genome.step_sizes import PER_OCTAVE, Steps, log_rms, sigma, sum_of_squares
+from galab.genome.step_sizes import PER_OCTAVE, Steps, log_rms, sigma, spare_bits, sum_of_squares
 from galab.genome.weights import Phenotype, add, scratch, to_change
 from galab.operators.mutation.dense import Dense
 
@@ -81,9 +81,9 @@ class NormPreserving:
         self, parent: Phenotype, birth: Birth, log_sigma: NDArray[np.int16], steps: Steps
     ) -> NDArray[np.int32]:
         """See :class:`galab.genome.develop.Mutation`."""
-        moved = self._dense.apply(parent, birth, log_sigma, steps)
+        moved, spare = self._dense.apply(parent, birth, log_sigma, steps), spare_bits(steps.layout.domain.bits)
         for part in _parts(steps):
-            before, after = sum_of_squares(parent.weights[part]), sum_of_squares(moved[part])
+            before, after = sum_of_squares(parent.weights[part], spare), sum_of_squares(moved[part], spare)
             if before and after:
                 # IEEE division and square root are exact to the last bit everywhere; the product is rounded once.
                 scaled = np.rint(moved[part] * math.sqrt(before / after))
