@@ -94,7 +94,7 @@ def test_a_genetic_algorithm_refuses_what_only_an_evolution_strategy_understands
     both = OF_EVOLUTION.index({"lr": 0.5}), OF_EVOLUTION.index({"pairs": "one-sided"})
     of_gradients_too = values in OF_EVOLUTION[slice(*both)]
     whose = "eggroll, openai-es, sgd or adam" if of_gradients_too else "eggroll or openai-es"
-    whose = "eggroll, openai-es or integer-eggroll" if name in ("rank", "noise_reuse") else whose
+    whose = "eggroll, openai-es or integer-eggroll" if name in ("--rank", "--noise-reuse") else whose
     whose = POPULATIONS if "population" in values else whose
     assert f"only --strategy {whose} understands it; " in str(error.value)
 
