@@ -21,7 +21,7 @@ from galab.contracts import Cohort, Outcome, Scores
 from galab.errors import CheckpointError, GalabError, NoViableChildError
 from galab.genome.weights import Layout
 from galab.integer.arithmetic import TOP, int8_product
-from galab.operators.integer_noise import IntegerNoise, NoiseConfig, TensorNoise
+from galab.operators.integer_noise import IntegerNoise, NoiseConfig, TensorNoise, int8_table
 from galab.strategies.survival import all_failed_message, answered_cohort, check_scores_told
 
 #: Pairs whose votes are summed at once.
@@ -74,21 +74,26 @@ def votes(factors: NDArray[np.int8], noise: TensorNoise, *, fast: bool, use_clt:
     return parts[0].numpy().astype(np.int64) * 16 + parts[1].numpy()
 
 
-def passes(
-    votes: NDArray[np.int64], pairs: int, threshold: int, *, fast: bool, use_clt: bool
-) -> NDArray[np.bool_]:
-    """Which weights move: 16 |Z| is at least the threshold times the deviation that Z has without a signal.
+def least_votes(squares: int, threshold: int, *, fast: bool, use_clt: bool, rank: int = 1) -> int:
+    """The smallest |Z| of weights that move: a threshold times the deviation that Z has without a signal.
+
+    Without one, noise and factors are independent, so the variance of Z is the sum of f^2 times that of a product of
+    two numbers, and r times that where r products are summed. The variance of a sign is the share of numbers but 0.
 
     Args:
-        votes: Z.
-        pairs: how many have a factor other than 0.
+        squares: the sum of f^2.
         threshold: 16 times a standard score.
         fast: see :func:`pair_factors`.
         use_clt: see :func:`votes`.
+        rank: r; 1 for vectors.
     """
-    deviation = math.isqrt(pairs) * (UNIT * UNIT if use_clt else 1 if fast else UNIT)
-    moving: NDArray[np.bool_] = (16 * np.abs(votes) >= threshold * deviation) & (votes != 0)
-    return moving
+    codes = len(int8_table())
+    variance = squares * rank * (UNIT**4 if fast else UNIT**2)
+    if not use_clt:
+        variance = squares * rank * int(np.count_nonzero(int8_table())) ** 2 // codes**2
+    product = threshold**2 * variance
+    # The smallest whole number Z above 0 with (16 Z)^2 >= threshold^2 variance.
+    return math.isqrt((product - 1) // UNIT**2) + 1 if product else 1
 
 
 def record_dtype(population: int) -> np.dtype[Any]:
@@ -223,10 +228,10 @@ class IntegerEggroll:
             for name, part in noise.items():
                 found = votes(factors[first:last], part, fast=fast, use_clt=config.use_clt)
                 sums[name] = found if name not in sums else sums[name] + found
-        counted, moved = int(np.count_nonzero(factors)), 0
+        squares, counted, moved = sum(int(f) ** 2 for f in factors), int(np.count_nonzero(factors)), 0
         for name, weights in self.weights.items():
-            own = sums[name].reshape(weights.shape)
-            moving = passes(own, counted, threshold, fast=fast, use_clt=config.use_clt)
+            own, rank = sums[name].reshape(weights.shape), config.rank if weights.ndim == 2 else 1
+            moving = np.abs(own) >= least_votes(squares, threshold, fast=fast, use_clt=config.use_clt, rank=rank)
             step = np.sign(own) * moving * config.learning_rate
             weights[...] = np.clip(weights + step, -config.top, config.top)
             moved += int(moving.sum())
