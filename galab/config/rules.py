@@ -77,6 +77,7 @@ def _who(kinds: tuple[str, ...]) -> str:
 
 
 _RANDOM, _EVOLUTION, _GRADIENTS, _SAMPLED = ("random",), ("evolution",), ("gradients",), ("evolution", "vectors")
+_INTEGER = ("integer",)
 
 
 def _names(config: Fields) -> set[str]:
@@ -138,11 +139,38 @@ _OF_SAMPLED = (
     _ends_with_the_run("sigma_schedule", _EVOLUTION),
     _ends_with_the_run("lr_schedule", ("evolution", "gradients")),
     Rule(
-        kinds=_EVOLUTION,
+        kinds=(*_EVOLUTION, *_INTEGER),
         fields=("noise_reuse",),
         refused=lambda c: c.noise_reuse < 1,
         sentence="expected {noise_reuse} at least 1, got {noise_reuse.value}: the same noise for ever would confine "
         "the search to the directions of its first generation; use 1 for fresh noise in every generation",
+    ),
+    Rule(
+        kinds=_INTEGER,
+        fields=("population",),
+        refused=lambda c: c.population % 2 == 1,
+        sentence="expected an even {population} with {strategy.given}, got {population.value}: members are pairs; add "
+        "one",
+    ),
+    Rule(
+        kinds=_INTEGER,
+        fields=("rank",),
+        refused=lambda c: c.rank not in (1, 4, 16),
+        sentence="expected {rank} 1, 4 or 16 with integers, whose square root is a shift, got {rank.value}; use 1",
+    ),
+    Rule(
+        kinds=_INTEGER,
+        fields=("batch",),
+        refused=lambda c: c.batch < 1,
+        sentence="expected {batch} of at least 1 with {strategy.given}, the sequences of a generation, got "
+        "{batch.value}; use 16",
+    ),
+    Rule(
+        kinds=_INTEGER,
+        fields=("fitness",),
+        refused=lambda c: c.fitness not in ("cross-entropy", "loss"),
+        sentence="expected {fitness:cross-entropy} with {strategy.given}, which counts bits a byte, got "
+        "{fitness.value}; drop it",
     ),
     Rule(
         kinds=_EVOLUTION,

@@ -2,7 +2,8 @@
 
 The laws follow torch's own initialisation of each layer kind. Linear and convolution layers: uniform on
 +-1/sqrt(fan in), weights and biases alike (what ``kaiming_uniform_`` with a = sqrt(5) comes to; He et al. 2015).
-Embeddings: standard normal. Every other parameter, norm weights among them, keeps the value that the module came with.
+Embeddings: standard normal. A layer of galab's own may say so in ``drawn_by``, name to law and standard deviation.
+Every other parameter, norm weights among them, keeps the value that the module came with.
 """
 
 from __future__ import annotations
@@ -295,6 +296,8 @@ def _drawn_laws(module: nn.Module) -> dict[int, tuple[str, float]]:
             laws.setdefault(id(layer.weight), ("uniform", scale))
             if layer.bias is not None:
                 laws.setdefault(id(layer.bias), ("uniform", scale))
+        for name, (law, scale) in getattr(layer, "drawn_by", {}).items():
+            laws.setdefault(id(getattr(layer, name)), (law, scale))
     return laws
 
 

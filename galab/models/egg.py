@@ -42,6 +42,9 @@ class Egg(nn.Module):
         layers: L.
     """
 
+    #: Founders are drawn so: see :mod:`galab.genome.initial`.
+    drawn_by = dict.fromkeys(("embedding", "head"), ("normal", 1.0))
+
     def __init__(self, input_shape: Sequence[int], outputs: int, *, width: int = 64, layers: int = 1) -> None:
         super().__init__()
         check_sequences("egg", input_shape, outputs)
@@ -102,6 +105,8 @@ def _block(operations: Operations, name: str, x: Tensor, state: Tensor) -> tuple
 
 class _Block(nn.Module):
     """The weights of one layer."""
+
+    drawn_by = dict.fromkeys(("wf", "uf", "wh", "uh", "up", "down"), ("normal", 1.0))
 
     def __init__(self, width: int) -> None:
         super().__init__()
