@@ -15,6 +15,7 @@ from galab.cli.analyze import analyze, report
 from galab.cli.bench import bench
 from galab.cli.compare import compare
 from galab.cli.doctor import completion, doctor, models, options, tasks
+from galab.cli.generate import generate
 from galab.cli.inspect import evaluate, export, list_runs, show, verify
 from galab.cli.output import InterruptedWorkError, echo
 from galab.cli.run import resume, run
@@ -77,7 +78,7 @@ def cli(debug: bool) -> None:
 #: The commands under their headings, in the order in which a person needs them.
 _COMMANDS = {
     "Run": (run, resume, sweep, bench),
-    "Look": (list_runs, show, compare, evaluate, tasks, models, options),
+    "Look": (list_runs, show, compare, evaluate, generate, tasks, models, options),
     "Ask": (analyze, report, verify, doctor),
     "Share": (export, completion),
 }
