@@ -27,7 +27,13 @@ from galab.config.spelling import Spelling, spelled
 from galab.contracts import Scores
 from galab.errors import NoViableChildError, UsageError, closest
 from galab.genome.initial import frozen_hash
-from galab.genome.parameters import choose_evolved, evolved_parameters, frozen_values, runnable
+from galab.genome.parameters import (
+    choose_evolved,
+    evolved_parameters,
+    frozen_values,
+    runnable,
+    warn_of_unset_statistics,
+)
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Layout
 from galab.operators.es_noise import Directions, Plan, plan_of
@@ -160,6 +166,7 @@ class ESOptimizer:
                 "expected a module with parameters to train, got none with requires_grad; call requires_grad_() on it"
             )
         self._template = runnable(module).eval()
+        warn_of_unset_statistics(self._template)
         choose_evolved(self._template)
         self._fixed = frozen_hash(_fixed_values(self._template))
         moved = evolved_parameters(self._template)
@@ -210,8 +217,23 @@ class ESOptimizer:
         return {name: value.detach().clone() for name, value in self._strategy.parameters.items()}
 
     def write_to(self, module: nn.Module) -> None:
-        """Put the centre's weights into a module like the one that the search was made with."""
-        filled(module, self._strategy.parameters)
+        """Put the centre's weights into a module like the one that the search was made with.
+
+        Raises:
+            UsageError: the module has other parameters.
+        """
+        weights = self._strategy.parameters
+        shapes = {name: tuple(value.shape) for name, value in weights.items()}
+        there = {name: tuple(value.shape) for name, value in module.named_parameters()}
+        frozen = {name for name, _ in self._template.named_parameters()} - set(shapes)
+        wrong = [name for name in shapes if there.get(name) != shapes[name]] + sorted(set(there) - set(shapes) - frozen)
+        if wrong:
+            name = wrong[0]
+            raise UsageError(
+                f"expected a module with the parameters of the search's own, got '{name}' of shape "
+                f"{there.get(name, 'none')} in the place of {shapes.get(name, 'none')}; give a module like that one"
+            )
+        filled(module, weights)
 
     def ask(self) -> Population:
         """The population to score; asked again before ``tell``, the same one."""

@@ -27,7 +27,7 @@ from galab.errors import LethalMutationError, UsageError, closest
 from galab.genome.decoder import Decoder
 from galab.genome.domain import domain_of
 from galab.genome.initial import founders_given, founders_of, like_torchs_own
-from galab.genome.parameters import choose_evolved, runnable
+from galab.genome.parameters import choose_evolved, evolved_parameters, runnable, warn_of_unset_statistics
 from galab.genome.quantile_tables import make
 from galab.genome.weights import Layout, Phenotype
 from galab.operators.nsga2 import fronts
@@ -38,6 +38,9 @@ from galab.training.callbacks import Callback, LoopCallbacks
 from galab.training.checkpoint import members_of, members_to_state
 
 logger = logging.getLogger("galab")
+
+#: Below so many weights, trained ones may look like those that torch draws.
+_FEW = 200
 
 
 class Networks(list[nn.Module]):
@@ -120,12 +123,18 @@ class Search:
             config = _configured(seed, hyperparameters)
             domain = domain_of(config.to_dict())
             self._template = runnable(module).eval()
+            warn_of_unset_statistics(self._template)
             choose_evolved(self._template)
             if keep_weights is None:
                 keep_weights = not like_torchs_own(self._template)
                 if keep_weights:
                     logger.warning(
                         "the search begins at the module's own weights; keep_weights=False draws torch's instead"
+                    )
+                elif sum(value.numel() for value in evolved_parameters(self._template).values()) < _FEW:
+                    logger.warning(
+                        "weights as few as the module's may be torch's own, so the founders are drawn anew; "
+                        "keep_weights=True begins with the module's, keep_weights=False draws without this line"
                     )
             founders = (
                 founders_given(self._template, self._template.state_dict(), seed, domain)

@@ -211,7 +211,8 @@ class Population(Sequence[nn.Module]):
             module = Joined(self.template, given)
             _answer_of(module, probe)
             outputs = module.outputs
-        key = (given.kind, None if outputs is None else outputs.kind)
+        # Whether an answer depends on other examples shows only where there are several.
+        key = (given.kind, None if outputs is None else outputs.kind, min(given.rows, 3))
         if key not in self._forwards:
             # Members unlike each other, so that a forward that takes one for another is found out.
             ((_, noise),) = self.directions.between(self._noise, 0, min(2, self.directions.group))
@@ -223,8 +224,12 @@ class Population(Sequence[nn.Module]):
                     "random numbers or keeps state between calls; run the members one by one ('for network in "
                     "population'), each with its own"
                 )
-            # Batch statistics: an answer that depends on the company of an example cannot be computed block by block.
-            mixes = not torch.allclose(_answer_of(module, probe[:2]), answer[:2], rtol=1e-4, equal_nan=True)
+            # An answer that depends on the examples beside it, as batch statistics do, or before it, as that of a
+            # recurrent layer over the first axis, cannot be computed block by block.
+            mixes = not all(
+                torch.allclose(_answer_of(module, probe[some]), answer[some], rtol=1e-4, equal_nan=True)
+                for some in (slice(2), slice(1, 3))
+            )
             self._forwards[key] = choose_perturbed_forward(module, stacks, probe), mixes
         return _Forward(*self._forwards[key], module, outputs)
 

@@ -9,6 +9,7 @@ evolve, and whole numbers are never evolved.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.errors import CheckpointError, UsageError, closest
+
+logger = logging.getLogger("galab")
 
 
 def evolved_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -41,6 +44,11 @@ def frozen_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 def own_dtypes(module: nn.Module) -> dict[str, torch.dtype]:
     """The types of those evolved parameters that are not of float32, by name; their weights are given in that type."""
     return {name: value.dtype for name, value in evolved_parameters(module).items() if value.dtype != torch.float32}
+
+
+def fits_bfloat16(module: nn.Module) -> bool:
+    """Whether a module may be run in bfloat16: float16 and float64 inside need what they are."""
+    return not any(value.dtype in (torch.float16, torch.float64) for value in module.parameters())
 
 
 def choose_evolved(module: nn.Module, freeze: str | None = None) -> None:
@@ -158,6 +166,22 @@ def runnable(module: nn.Module) -> nn.Module:
     copied = copy.deepcopy(module, dict(computed))
     make_runnable(copied)
     return copied
+
+
+def warn_of_unset_statistics(module: nn.Module) -> None:
+    """Say which layers would norm by running statistics that no data has set: members run in ``eval()``."""
+    unset = [
+        f"'{path}'" if path else type(part).__name__
+        for path, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._NormBase)
+        and part.track_running_stats
+        and not int(part.num_batches_tracked or 0)
+    ]
+    if unset:
+        logger.warning(
+            "the running statistics of %s have seen no data and stay mean 0, variance 1, as members run in eval() and "
+            "evolution never updates them; use GroupNorm, or show the module data in train() first", ", ".join(unset),
+        )  # fmt: skip
 
 
 def make_runnable(module: nn.Module) -> None:

@@ -32,7 +32,8 @@ def csv(
     """
     if kind not in ("auto", "classification", "regression"):
         raise UsageError(f"expected kind to be auto, classification or regression, got '{kind}'; correct it")
-    inputs, words = _read(Path(file), target)
+    inputs, words, lines = _read(Path(file), target)
+    _check_targets(words, lines, file, named=kind == "classification")
     name = Path(file).stem
     numbers = _as_numbers(words)
     if kind == "regression" and numbers is None:
@@ -43,6 +44,39 @@ def csv(
         targets = numbers.astype(np.int64) if whole and numbers is not None else np.array(words)
         return Classification.split(name, (_standard(inputs) if standardize else inputs, targets))
     return Regression.split(name, (_standard(inputs) if standardize else inputs, numbers))
+
+
+#: Spellings of a value that is not there.
+_MISSING = ("na", "n/a", "nan", "null", "none", "?")
+
+
+def _check_targets(words: list[str], lines: list[int], file: str, *, named: bool) -> None:
+    """Refuse cells without a target, which would be a class of their own.
+
+    Args:
+        words: the targets.
+        lines: where they stand.
+        file: for the message.
+        named: whether classes were asked for, so that any text is one.
+
+    Raises:
+        UsageError: a cell is empty, says that there is no value, or is a text among numbers.
+    """
+    numeric = 2 * sum(_is_number(word) for word in words) > len(words)
+    for word, line in zip(words, lines, strict=True):
+        missing = not word or (not named and word.lower() in _MISSING)
+        if missing or (numeric and not named and not _is_number(word)):
+            raise UsageError(
+                f"expected a target in row {line} of '{file}', got '{word}'; fill it, take the row out"
+                + ("" if named or not word else ", or say kind=classification where it is a class of its own")
+            )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def _standard(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,8 +97,8 @@ def _as_numbers(words: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]
         return None
 
 
-def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str]]:
-    """(B, columns) numbers and the targets as texts; a comma, semicolon or tab parts the columns of the file.
+def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str], list[int]]:
+    """(B, columns) numbers, the targets as texts and their lines; a comma, semicolon or tab parts the columns.
 
     Raises:
         UsageError: there is no such file or column, or a number is none.
@@ -99,7 +133,7 @@ def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str
             _number(word, f"column '{name}', row {line} of '{path}'")
             for name, word in zip(header[:at] + header[at + 1 :], row, strict=True)
         ]
-    return inputs, words
+    return inputs, words, [line for line, _ in rows]
 
 
 def _number(word: str, where: str) -> float:

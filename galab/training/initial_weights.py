@@ -47,6 +47,7 @@ def initial_founders(config: RunConfig, module: nn.Module, again: Callable[[int]
     if config.init is not None and config.init not in (OWN, DRAW):
         weights = _read_weights(Path(config.init))
         founders = founders_given(module, weights, config.seed, domain)
+        _check_names(module, weights, config.init)
         _take_fixed(module, weights)
         # Frozen weights come out of the file too.
         return founders_fixed(module, founders.given, config.seed, domain)
@@ -81,6 +82,29 @@ def _own_founders(
         said = "each constructed with a seed of torch of its own" if count > 1 else "as its constructor draws them"
     logger.warning("the weights begin as the module's own (%s); --init draw draws torch's instead", said)
     return founders_fixed(module, np.stack(rows), config.seed, domain)
+
+
+def _check_names(module: nn.Module, weights: Mapping[str, torch.Tensor], path: str) -> None:
+    """Refuse weights for which the network has no place, and other values under the names of one parameter."""
+    if unknown := sorted(set(weights) - set(module.state_dict())):
+        few = ", ".join(f"'{name:.60}'" for name in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        raise UsageError(
+            f"expected --init '{path}' to hold weights of the network alone, got {few} besides, for which it has no "
+            "place; choose the model that they were trained with, or take them out of the file"
+        )
+    first: dict[int, str] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        other = first.setdefault(id(parameter), name)
+        both = other != name and other in weights and name in weights
+        if both and not _same(weights[name], parameter, weights[other]):
+            raise UsageError(
+                f"expected --init '{path}' to hold one value for '{other}' and '{name}', which the network shares, got "
+                "two; leave out one of them"
+            )
+
+
+def _same(value: torch.Tensor, parameter: torch.Tensor, other: torch.Tensor) -> bool:
+    return value.shape == parameter.shape == other.shape and torch.equal(value, other)
 
 
 def _take_fixed(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 from collections.abc import Callable, Generator, Sequence
@@ -17,6 +18,7 @@ from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError, as_exception
 from galab.evaluation.numeric_profile import differences
+from galab.genome.parameters import fits_bfloat16
 from galab.storage import checkpoints
 from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
@@ -172,10 +174,13 @@ def start_steps(
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config = varied(config, {"strategy": config.strategy})  # whose kind its class decides, where it is the user's own
     Callbacks(callbacks)  # refused here, before anything is written
+    asked = config.precision
     config, law = resolve_distribution(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)
     module, task = network_and_task(config, shared)
+    if asked == "auto" and not fits_bfloat16(module):
+        config = dataclasses.replace(config, precision="float32")
     components = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
     files = table_files(config.distribution, law)

@@ -240,6 +240,42 @@ def test_wrong_calls_are_one_sentence() -> None:
             bad.tell([1.0] * 16)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [nn.Linear(4, 1), nn.Sequential(nn.Linear(3, 4)), nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))],
+)
+def test_weights_are_written_whole_or_not_at_all(other: nn.Module) -> None:
+    optimizer = ESOptimizer(nn.Sequential(nn.Linear(3, 2)), population_size=4)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(UsageError, match="expected a module with the parameters of the search's own, got '"):
+        optimizer.write_to(other)
+    assert all(torch.equal(before[name], value) for name, value in other.state_dict().items())
+    same = nn.Sequential(nn.Linear(3, 2))
+    optimizer.write_to(same)
+    assert torch.equal(same[0].weight, optimizer.current_parameters()["0.weight"])
+
+
+def test_statistics_that_no_data_has_set_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    for search in (lambda: ESOptimizer(module, population_size=4), lambda: galab.Search(module, keep_weights=True)):
+        caplog.clear()
+        search()
+        assert "running statistics of '1' have seen no data" in caplog.text
+    module(torch.randn(8, 3))
+    caplog.clear()
+    ESOptimizer(module, population_size=4)
+    assert "running statistics" not in caplog.text
+
+
+def test_a_search_says_when_it_draws_a_few_weights_anew(caplog: pytest.LogCaptureFixture) -> None:
+    galab.Search(nn.Linear(4, 1))
+    assert "the founders are drawn anew; keep_weights=True begins with the module's" in caplog.text
+    caplog.clear()
+    galab.Search(nn.Linear(4, 1), keep_weights=False)
+    galab.Search(nn.Linear(40, 10))
+    assert not caplog.text
+
+
 def test_memory_does_not_grow_with_the_population() -> None:
     population = ESOptimizer(network(), population_size=1_000_000, sigma=0.1).ask()
     assert len(population) == 1_000_000

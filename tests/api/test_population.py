@@ -126,3 +126,32 @@ def test_what_is_done_to_one_member_does_not_reach_the_next() -> None:
         member.calls += 1
         member.fixed.data += 1
     assert seen == [(0.0, 1.0, False)] * 10
+
+
+class Ordered(nn.Module):
+    """Answers of which each depends on the examples before it, or after it."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.recurrent, self.linear = how, nn.RNN(3, 2), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.how == "recurrent":
+            return torch.as_tensor(self.recurrent(x)[0])
+        y = torch.as_tensor(self.linear(x))
+        if self.how == "sum":
+            return y.cumsum(0)
+        if self.how == "later":
+            return y.flip(0).cumsum(0).flip(0)
+        return y * torch.arange(1.0, len(x) + 1)[:, None] / 1000
+
+
+@pytest.mark.parametrize("first", [1, 5, 1100])
+@pytest.mark.parametrize("how", ["recurrent", "sum", "later", "position"])
+def test_answers_that_depend_on_other_examples_are_not_cut(how: str, first: int) -> None:
+    torch.manual_seed(0)
+    population = ESOptimizer(Ordered(how), population_size=4, sigma=0.1, seed=1).ask()
+    inputs = torch.linspace(-1, 1, 1100 * 3).reshape(1100, 3)
+    population.outputs(inputs[:first])
+    for found, member in zip(population.outputs(inputs), population, strict=True):
+        assert torch.allclose(found, member(inputs), rtol=1e-3, atol=1e-4)

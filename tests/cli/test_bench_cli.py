@@ -12,7 +12,7 @@ import pytest
 
 SMALL = [
     "--task", "digits", "--hidden", "4", "--batch", "32", "--parents", "3", "--children", "6", "--seed", "5",
-    "--threads", "1", "--generations", "3",
+    "--threads", "1", "--precision", "float32", "--generations", "3",
 ]  # fmt: skip
 QUICK = ["--vary", "chunk", "--budget", "60", "-q"]  # so much is never needed, and a busy machine changes nothing
 

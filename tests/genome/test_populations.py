@@ -17,6 +17,7 @@ from galab.config.registry import CROSSOVERS
 from galab.errors import LethalMutationError
 from galab.genome.births import Birth, birth_dtype, to_rows
 from galab.genome.develop import Developer, GeneCache, recombined
+from galab.genome.domain import REAL
 from galab.genome.initial import Founders, TensorLaw
 from galab.genome.pedigree import Pedigree
 from galab.genome.random import table
@@ -150,7 +151,7 @@ def test_a_checkpoint_continues_with_the_same_bits(seed, crossover, stop, cache_
     later = [birth for birth in population.births if birth.generation > stop]
     resumed = population.decoder(cache_bytes)
     resumed._pedigree = Pedigree([births[birth] for birth in living] + later)
-    resumed.adopt(dict(zip(living, members_of(pickle_format.load(file)), strict=True)))
+    resumed.adopt(dict(zip(living, members_of(pickle_format.load(file), domain=REAL), strict=True)))
     for generation, parents in enumerate(population.parents[stop + 1 :], stop + 1):
         for child in population.generation(generation):
             assert digest(resumed.decode(child.id)) == expected[child.id]

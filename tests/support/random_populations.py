@@ -99,7 +99,8 @@ def random_population(seed: int, crossover: str | None = None, granularity: str 
     operators = [
         name
         for name in MUTATIONS.names()
-        if not (name == "low-rank" and granularity == "parameter")
+        if name != "flip"  # of binary genomes alone
+        and not (name == "low-rank" and granularity == "parameter")
         and not (genetic and depends_on_parent(name))
         and not (crossover != "none" and name == "momentum")
     ]

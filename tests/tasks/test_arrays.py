@@ -212,6 +212,12 @@ def test_a_table_is_a_task(tmp_path: Path) -> None:
         ("a,b\n\n1,2\nnan,2\n", "", "expected a finite number in column 'a', row 4 of .*, got 'nan'"),
         ("a,b\n1,2\ninf,2\n", "", "expected a finite number in column 'a', row 3 of .*, got 'inf'"),
         ("a,b\n1,x\n2,y\n", ", kind=regression", "expected targets that are numbers in .* for regression, got texts"),
+        ("a,b\n1,2\n2,\n", "", "expected a target in row 3 of .*, got ''; fill it"),
+        ("a,b\n1,x\n2,\n", ", kind=classification", "expected a target in row 3 of .*, got ''; fill it"),
+        ("a,b\n1,2\n2,3\n2,NA\n", "", "expected a target in row 4 of .*, got 'NA'; .* kind=classification"),
+        ("a,b\n1,x\n2,y\n2,nan\n", "", "expected a target in row 4 of .*, got 'nan'"),
+        ("a,b\n1,2\n2,3\n2,low\n", "", "expected a target in row 4 of .*, got 'low'"),
+        ("a,b\n1,2\n2,3\n2,inf\n", "", "expected a target in row 4 of .*, got 'inf'"),
         ("a,b\n1,2\n", ", kind=clustering", "expected kind to be auto, classification or regression, got 'clustering'"),
     ],
 )

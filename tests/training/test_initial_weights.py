@@ -32,6 +32,14 @@ NET = """
 import torch
 from torch import nn
 
+class Cast(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x):
+        return x.to(self.kind)
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -199,6 +207,36 @@ def test_a_file_gives_frozen_weights_too(write: Any, evolve: Any, tmp_path: Path
     assert torch.equal(galab.load(folder).base.weight, trained.base.weight)
     resume(folder, {"generations": 7})
     assert torch.equal(galab.load(folder).base.weight, trained.base.weight)
+
+
+def test_a_file_with_what_the_network_does_not_have_is_refused(write: Any, evolve: Any, tmp_path: Path) -> None:
+    model = write("pass")
+    weights = network_and_task(resolve(RunConfig(task="digits", model=model)))[0].state_dict()
+    torch.save({**weights, "extra.weight": torch.zeros(3)}, tmp_path / "more.pt")
+    with pytest.raises(UsageError, match=r"got 'extra.weight' besides, for which it has no place"):
+        evolve(model=model, init=str(tmp_path / "more.pt"), generations=1)
+
+
+def test_a_file_with_two_values_of_a_shared_weight_is_refused(write: Any, evolve: Any, tmp_path: Path) -> None:
+    model = write("self.base = nn.Linear(64, 6); self.twin = self.base")
+    weights = network_and_task(resolve(RunConfig(task="digits", model=model)))[0].state_dict()
+    torch.save(weights, tmp_path / "same.pt")
+    evolve(model=model, init=str(tmp_path / "same.pt"), generations=1)
+    torch.save({**weights, "twin.bias": weights["base.bias"] + 1}, tmp_path / "two.pt")
+    with pytest.raises(UsageError, match=r"one value for 'base.bias' and 'twin.bias', which the network shares"):
+        evolve(model=model, init=str(tmp_path / "two.pt"), generations=1)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64"])
+def test_a_network_of_another_type_needs_no_flag_where_bfloat16_is_fast(
+    kind: str, write: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galab.evaluation.numeric_profile._has_amx", lambda: True)
+    model = write(f"self.head = nn.Sequential(Cast(torch.{kind}), nn.Linear(6, 10, dtype=torch.{kind}))")
+    folder = evolve(model=model, generations=1, precision="auto")
+    assert RunFolder.open(folder).read_config()["hyperparameters"]["precision"] == "float32"
+    folder = evolve(model=write("pass"), generations=1, precision="auto", name="plain")
+    assert RunFolder.open(folder).read_config()["hyperparameters"]["precision"] == "bfloat16"
 
 
 def test_a_network_that_would_evolve_more_now_is_refused(write: Any, evolve: Any) -> None:
