@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from galab.api.population import Population, filled
-from galab.api.scores import read_scores, sign_of
+from galab.api.scores import check_seed, read_scores, sign_of
 from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
@@ -161,11 +161,12 @@ class ESOptimizer:
         self._shape = None if reward_shaping_fn is None or isinstance(reward_shaping_fn, str) else reward_shaping_fn
         pairs = antithetic if isinstance(antithetic, str) else "antithetic" if antithetic else "one-sided"
         check_options(options)
+        check_seed(seed)
+        self._template = runnable(module).eval()
         if not any(value.requires_grad for value in module.parameters()):
             raise UsageError(
                 "expected a module with parameters to train, got none with requires_grad; call requires_grad_() on it"
             )
-        self._template = runnable(module).eval()
         warn_of_unset_statistics(self._template)
         choose_evolved(self._template)
         self._fixed = frozen_hash(_fixed_values(self._template))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.api.member_slot import MemberSlot
-from galab.api.scores import read_objectives, read_scores, sign_of
+from galab.api.scores import check_seed, read_objectives, read_scores, sign_of
 from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
@@ -112,7 +112,8 @@ class Search:
         callbacks: Sequence[Callback] = (),
         **hyperparameters: Any,
     ) -> None:
-        directions = (direction,) if isinstance(direction, str) else tuple(direction)
+        several = isinstance(direction, Sequence) and not isinstance(direction, str) and len(direction) > 0
+        directions: tuple[Any, ...] = tuple(direction) if several else (direction,)
         self._signs = tuple(sign_of(one) for one in directions)
         if hyperparameters.get("selection") == "nsga2" and len(directions) < 2:
             raise UsageError(
@@ -323,6 +324,7 @@ def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:
     for name in hyperparameters:
         if name not in known:
             raise UsageError(f"no hyperparameter of a Search is called '{name}'.{closest(name, known)}")
+    check_seed(seed)
     config = RunConfig(seed=seed, **hyperparameters)
     check_given(config, hyperparameters)
     if needs_behaviour(config) or config.selection == "lexicase":

@@ -127,10 +127,16 @@ def box_of(size: int, bounds: Any, outside: str) -> Box:
         near = closest(str(outside), list(OUTSIDE))
         raise UsageError(f"expected outside to be 'clip' or 'reflect', got {outside!r:.80}.{near}")
     wanted = f"expected bounds as (low, high), each a number or {size:,} numbers"
-    given = (-math.inf, math.inf) if bounds is None else bounds
+    given = (-math.inf, math.inf) if bounds is None else tuple(bounds) if isinstance(bounds, zip) else bounds
+    if isinstance(given, list) and len(given) == size == 2 and all(isinstance(one, tuple) for one in given):
+        # As low and high these two would be another box, without a word.
+        raise UsageError(
+            f"{wanted}, got a list of two pairs, which may be one for each dimension; bounds=zip(*pairs) makes "
+            "both sides of such, a tuple of two is low and high"
+        )
     if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str) or len(given) != 2:
         count = f"{len(given):,} entries" if isinstance(given, Sequence | np.ndarray) else f"{given!r:.80}"
-        raise UsageError(f"{wanted}, got {count}; of pairs, one for each dimension, zip(*pairs) makes both")
+        raise UsageError(f"{wanted}, got {count}; of pairs, one for each dimension, bounds=zip(*pairs) makes both")
     sides = []
     for name, side in zip(("low", "high"), given, strict=True):
         found = numbers(f"the {name} bounds", side, shape=f"a number or {size:,}", finite=False)

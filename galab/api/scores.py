@@ -26,6 +26,16 @@ def sign_of(direction: str) -> float:
     return 1.0 if direction == "maximize" else -1.0
 
 
+def check_seed(seed: Any) -> None:
+    """Refuse the absence of a seed: a search is made again by its own.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if seed is None:
+        raise UsageError("expected seed to be a whole number from 0, got None; give one, such as seed=0")
+
+
 def read_objectives(told: Any, count: int, signs: Sequence[float], *, who: str = "member") -> NDArray[np.float64]:
     """A number for each member and objective, higher is better.
 

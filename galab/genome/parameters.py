@@ -153,8 +153,11 @@ def runnable(module: nn.Module) -> nn.Module:
     """A copy of a module that can be run with other weights: see :func:`make_runnable`.
 
     Raises:
-        UsageError: it is shared among devices.
+        UsageError: it is no module, or shared among devices.
     """
+    if not isinstance(module, nn.Module):
+        kind = f"the class {module.__name__}" if isinstance(module, type) else f"one of type {type(module).__name__}"
+        raise UsageError(f"expected a torch.nn.Module, got {kind}; give a network that is made")
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise UsageError(f"expected a module, got one inside {type(module).__name__}; give what is inside, its .module")
     computed = {

@@ -255,6 +255,18 @@ def test_weights_are_written_whole_or_not_at_all(other: nn.Module) -> None:
     assert torch.equal(same[0].weight, optimizer.current_parameters()["0.weight"])
 
 
+@pytest.mark.parametrize("search", [galab.Search, ESOptimizer])
+def test_what_is_no_network_or_seed_is_one_sentence(search: Any) -> None:
+    for wrong, said in ((3, "of type int"), (nn.Linear, "the class Linear"), (len, "one of type builtin")):
+        with pytest.raises(UsageError, match=f"expected a torch.nn.Module, got .*{said}.*; give a network"):
+            search(wrong)
+    with pytest.raises(UsageError, match="expected seed to be a whole number from 0, got None"):
+        search(nn.Linear(2, 1), seed=None)
+    for direction in (3, (), None):
+        with pytest.raises(UsageError, match="expected direction to be"):
+            search(nn.Linear(2, 1), direction=direction)
+
+
 def test_statistics_that_no_data_has_set_are_told(caplog: pytest.LogCaptureFixture) -> None:
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     for search in (lambda: ESOptimizer(module, population_size=4), lambda: galab.Search(module, keep_weights=True)):

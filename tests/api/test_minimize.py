@@ -329,7 +329,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "expected x0 within its bounds, got 7 in dimension 1, which is bounded by -1 and 5",
     ),
     "crossed": ({"bounds": (1, [2, 2, 1, 2])}, "low bounds below the high ones, got 1 and 1 in dimension 2"),
-    "pairs": ({"bounds": [(-1, 1)] * 4}, r"each a number or 4 numbers, got 4 entries; .* zip\(\*pairs\)"),
+    "pairs": ({"bounds": [(-1, 1)] * 4}, r"each a number or 4 numbers, got 4 entries; .*zip\(\*pairs\)"),
     "a number": ({"bounds": 5}, r"expected bounds as \(low, high\), each a number or 4 numbers, got 5;"),
     "bounds of three": ({"bounds": ([0] * 3, 1)}, r"4 numbers, got an array of shape \(3,\) as low; correct it"),
     "half a box": ({"bounds": (0, math.inf)}, "expected two finite bounds, or none, for each dimension with dim"),
@@ -393,3 +393,11 @@ def test_an_example_of_the_page_finds_its_minimum(number: int, capsys: Any) -> N
     assert names["result"].success
     assert names["result"].fun < 3
     assert capsys.readouterr().out
+
+
+def test_pairs_are_not_taken_for_low_and_high() -> None:
+    pairs = [(-2, 2), (-1, 3)]
+    with pytest.raises(UsageError, match=r"got a list of two pairs, which may be one for each dimension; .*zip"):
+        galab.minimize(lambda x: float((x**2).sum()), dim=2, bounds=pairs)
+    found = galab.minimize(lambda x: float((x**2).sum()), dim=2, bounds=zip(*pairs, strict=True), seed=1)
+    assert abs(found.x).max() < 0.1
