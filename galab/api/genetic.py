@@ -90,7 +90,8 @@ class Search:
             all have it.
         seed: key of all randomness.
         keep_weights: whether to start from the module's own weights or to draw founders as torch would; None keeps
-            those that torch would not have drawn, such as trained ones.
+            those that torch would not have drawn, such as trained ones; of a few weights, where that cannot be told, it
+            draws and says so.
         direction: ``"maximize"`` or ``"minimize"`` the fitness; several of these for a fitness of several objectives,
             of which the first decides and each next one between equals, or all count with ``selection="nsga2"``.
         callbacks: functions of a :class:`galab.training.callbacks.RunView`, called by :meth:`tell`, or objects with

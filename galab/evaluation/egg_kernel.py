@@ -157,7 +157,11 @@ class EggScorer:
             states: (2 P, L, D) where they begin; overwritten with where they end.
         """
         if self._library is None:
-            return self._by_torch(weights, noise, sequences, states)
+            members = members_of(weights, noise, self._config)
+            rows = torch.from_numpy(np.repeat(sequences, 2, axis=0))
+            likelihoods, after = score(self._model, members, rows, torch.from_numpy(states).to(torch.int32))
+            states[:] = after.to(torch.int8).numpy()
+            return likelihoods.numpy()
         pairs = len(sequences)
         missing = -pairs % (ROWS // 2)
         if missing:
@@ -184,19 +188,6 @@ class EggScorer:
             return
         with ThreadPoolExecutor(self._threads) as pool:
             list(pool.map(blocks, range(0, len(starts), share)))
-
-    def _by_torch(
-        self,
-        weights: Mapping[str, NDArray[np.int8]],
-        noise: Mapping[str, TensorNoise],
-        sequences: NDArray[np.uint8],
-        states: NDArray[np.int8],
-    ) -> NDArray[np.int32]:
-        members = members_of(weights, noise, self._config)
-        rows = torch.from_numpy(np.repeat(sequences, 2, axis=0))
-        found, after = score(self._model, members, rows, torch.from_numpy(states).to(torch.int32))
-        states[:] = after.to(torch.int8).numpy()
-        return found.numpy()
 
 
 def members_of(

@@ -95,6 +95,7 @@ class _Block(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D); no position sees those after it."""
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.inward(self.norm1(x)).chunk(3, 2)
         )
