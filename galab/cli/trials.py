@@ -6,8 +6,9 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +221,16 @@ def _by(trials: Trials) -> list[str]:
     return [word for field in fields for word in ("--by", field)]
 
 
+def _shared(
+    cells: Mapping[str, dict[str, Any]], compose: Callable[[dict[str, Any]], RunConfig], own: dict[str, Any]
+) -> RunConfig:
+    """What the cells have in common; a flag need not mean something in all of them, but in one."""
+    for cell in cells.values():
+        with suppress(UsageError):
+            return compose(own | cell)
+    return compose(own)
+
+
 @click.command(cls=GroupedCommand)
 @click.option(
     "--grid", multiple=True, metavar="FIELD=V,V", required=True,
@@ -249,10 +260,10 @@ def sweep(
     """Run every cell of a small grid with every seed.
 
     Each cell is a group of trials in runs/NAME/FIELD=VALUE,.... The same command continues a sweep; finished trials
-    are skipped.
+    are skipped. A flag that means nothing in some cells, such as --tournament beside selection=rank, is left out there.
     """
     from galab.training.compose import compose
-    from galab.training.trials.sweep import parse_grid
+    from galab.training.trials.sweep import cells_of, parse_grid
     from galab.training.trials.sweep import sweep as run_sweep
     from galab.training.trials.trials import parse_seeds
 
@@ -263,7 +274,7 @@ def sweep(
     if twice := sorted(values.keys() & own.keys()):
         raise UsageError(f"expected '{twice[0]}' in --grid or as a flag, got both; drop one of them")
     numbers = parse_seeds(seeds)
-    config = compose(own, preset=preset, config_file=config_file, trust=trust)
+    config = _shared(cells_of(values), partial(compose, preset=preset, config_file=config_file, trust=trust), own)
     count = len(numbers) * math.prod(map(len, values.values()))
     with Summary(count, quiet=quiet).shown() as summary:
         trials = run_sweep(config, values, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update)

@@ -12,6 +12,7 @@ from typing import Any
 
 from galab.config.fields import FIELDS, Fields
 from galab.config.genetic_rules import GENETIC_RULES
+from galab.config.idle_rules import IDLE_RULES
 from galab.config.option import default_of, understands
 from galab.config.parsing import DIRECTIONAL, INTRINSIC, SMOOTH, parse_fitness
 from galab.config.rule import Rule
@@ -309,4 +310,4 @@ FIELD_RULES = tuple(
 )
 
 #: In the order in which they are checked.
-RULES = (*GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *_OF_ALL, *FIELD_RULES)
+RULES = (*GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *_OF_ALL, *FIELD_RULES, *IDLE_RULES)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from galab.config.fields import FIELDS, Fields
+from galab.config.idle_rules import IDLE_RULES
 from galab.config.option import default_of, type_of, understands
 from galab.config.resolve import decide, view
 from galab.config.rules import RULES, check
@@ -70,9 +71,20 @@ class RunConfig(Fields):
 
 
 def complete(saved: dict[str, Any]) -> dict[str, Any]:
-    """What a run saved, with what the fields meant that its version did not have, where that is not today's default."""
+    """What a run saved, as today's version means it.
+
+    A field that its version did not have is what it meant there, where that is not today's default. A value that had
+    no effect is dropped.
+    """
     whole = "survival" in saved  # and not a few values that were written by hand
-    return {"crossover": "none"} | saved if whole else saved
+    if not whole:
+        return saved
+    values = {"crossover": "none"} | saved
+    read = _read(values)
+    # Versions before 0.2.0 took these without a word; they changed nothing.
+    idle = {name for rule in IDLE_RULES if read is not None and rule.makes_idle(read) for name in rule.fields}
+    idle -= {name for name in idle if values.get(name) == default_of(FIELDS[name], values.get("strategy", "ga"))}
+    return {name: value for name, value in values.items() if name not in idle}
 
 
 def flag(name: str) -> str:
@@ -110,11 +122,23 @@ def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     floor = kept.get("sigma_floor")
     if isinstance(floor, float) and new.get("sigma", floor) < floor and "sigma_floor" not in new:
         del kept["sigma_floor"]  # who asks for smaller steps than the saved floor gets a floor for them
-    before = _read(saved)
+    return without_idle(kept, before=saved, new=new)
+
+
+def without_idle(values: dict[str, Any], *, before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Values without those that had an effect before, and have none beside the new ones.
+
+    Args:
+        values: hyperparameters to keep.
+        before: those among which they had an effect.
+        new: hyperparameters given by hand, which win.
+    """
+    kept = dict(values)
+    read = _read(before)
     for rule in RULES:
         idle = [name for name in rule.fields if name in kept and name not in new] if rule.idle is not None else []
         after = _read(kept | new) if idle else None
-        if before is None or after is None or rule.makes_idle(before) or not rule.makes_idle(after):
+        if read is None or after is None or rule.makes_idle(read) or not rule.makes_idle(after):
             continue
         for name in idle:
             del kept[name]

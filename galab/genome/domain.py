@@ -108,8 +108,15 @@ class Domain:
                 "expected weights inside +-{limit:,.0f}, got {worst}; rescale the network, or raise {weight_range}",
                 limit=self.limit, worst=worst,
             )  # fmt: skip
-        found = scaled.astype(np.int32)
+        found = self._at_ends(wide, scaled.astype(np.int32))
         self._check(np.asarray(values), wide, found)
+        return found
+
+    def _at_ends(self, wide: NDArray[np.float64], found: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Numbers that are a bound but for its rounding inwards, and theirs to float32, at the bound."""
+        for end in (self.low, self.high):
+            if end is not None and self.genome != "integer":
+                found = np.where(np.abs(wide - end) <= 1 + abs(end) * 2.0**-24, np.int32(end), found)
         return found
 
     @property
@@ -150,5 +157,5 @@ def domain_of(values: Mapping[str, Any]) -> Domain:
     if bounds is None:
         return Domain(genome, bits)
     low, high = (end * 2.0**bits for end in parse_bounds(bounds))
-    ends = (round(low), round(high)) if genome == "binary" else (int(np.ceil(low)), int(np.floor(high)))
-    return Domain(genome, bits, *ends, reflects=values.get("at_bounds") == "reflect")
+    # Inwards, to the nearest unit.
+    return Domain(genome, bits, int(np.ceil(low)), int(np.floor(high)), reflects=values.get("at_bounds") == "reflect")

@@ -5,7 +5,6 @@ It also says which hyperparameters of a run were asked for, and the command that
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import Any
 from galab.config import RunConfig, complete, flag
 from galab.config.fields import FIELDS
 from galab.config.option import default_of, understands
-from galab.config.run_config import carried_over, check_given, is_chosen
+from galab.config.run_config import carried_over, check_given, is_chosen, without_idle
 from galab.config.strategy_kinds import kind_of
 from galab.errors import RunFolderError, UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
@@ -72,7 +71,7 @@ def compose(
 
 
 def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
-    """A configuration with other values; under another strategy without what belonged to the one before.
+    """A configuration with other values, without what means nothing beside them.
 
     Raises:
         UsageError: the values do not go with the configuration.
@@ -80,7 +79,8 @@ def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     if "strategy" in values:
         values = values | {"strategy": canonical_strategy(values["strategy"])}
     if values.get("strategy", config.strategy) == config.strategy:
-        return dataclasses.replace(config, **values)
+        own = config.to_dict()
+        return RunConfig.from_dict(without_idle(own, before=own, new=values) | values)
     return RunConfig.from_dict(carried_over(config.to_dict(), values) | values)
 
 

@@ -95,7 +95,7 @@ TAKEN: list[dict[str, Any]] = [
     {"islands": 8, "survival": "plus"},
     {"islands": 4, "elites": 4, "migrants": 2},
     {"selection": "tournament", "tournament": 32},
-    {"tournament": 1000},
+    {"selection": "tournament", "tournament": 1000, "children": 1000},
     {"selection": "lexicase", "fitness": "wrong,cross-entropy"},
     {"selection": "lexicase", "fitness": "wrong,loss"},
     {"crossover": "row", "parents_per_child": 8, "mate": "similar"},

@@ -10,6 +10,7 @@ from strategy_names import POPULATIONS
 from galab.config import RunConfig, flag
 from galab.config.fields import FIELDS, Fields
 from galab.config.genetic_rules import GENETIC_RULES
+from galab.config.idle_rules import IDLE_RULES
 from galab.config.option import KINDS, understands
 from galab.config.registry import STRATEGIES
 from galab.config.resolve import decide, view
@@ -49,7 +50,7 @@ BROKEN: list[dict[str, Any]] = [
     {"strategy": "sgd", "precision": "bfloat16"},
     {"strategy": "ga", "member_seconds": 5.0},
 ]
-OTHERS = RULES[len(GENETIC_RULES) : len(RULES) - len(FIELD_RULES)]
+OTHERS = RULES[len(GENETIC_RULES) : len(RULES) - len(FIELD_RULES) - len(IDLE_RULES)]
 
 
 def test_every_rule_has_a_case() -> None:

@@ -131,3 +131,18 @@ def test_given_weights_that_fit_are_taken_as_they_are() -> None:
 def test_a_mutation_that_gives_a_binary_weight_a_third_value_is_refused() -> None:
     with pytest.raises(UsageError, match="leave each weight of a binary genome at -1 or 1, got one that does not"):
         domain_of({"genome": "binary"}).inside(np.zeros(3, dtype=np.int32))
+
+
+@pytest.mark.parametrize("bound", [0.1, 0.3, 3.3, 0.7, 12.1])
+@pytest.mark.parametrize("genome", ["real", "binary"])
+def test_bounds_between_two_numbers_hold_and_float32s_of_them_are_taken(genome: str, bound: float) -> None:
+    module, domain = nn.Linear(2, 1, bias=False), domain_of({"genome": genome, "bounds": f"{-bound}:{bound}"})
+    taken = founder(founders_given(module, {"weight": torch.tensor([[-bound, bound]])}, 1, domain))
+    low, high = taken.weights.tolist()
+    assert (low, high) == (domain.low, domain.high)
+    assert -bound <= low / domain.scale < high / domain.scale <= bound
+    drawn = founder(founders_of(module, 3, domain=domain)) if genome == "real" else taken
+    assert domain.allows(drawn.weights).all()
+    beyond = torch.tensor([[-bound, bound * (1 + 1e-5)]])
+    with pytest.raises(UsageError, match="parameter 'weight': expected"):
+        founders_given(module, {"weight": beyond}, 1, domain)

@@ -121,7 +121,9 @@ def test_what_cannot_be_called_is_refused_before_a_folder_is_made(
 
 
 def test_arguments_of_operators_come_before_the_options_of_the_run() -> None:
-    config = decide(RunConfig(mutate_count=7, mutate_rank=3, momentum=0.25))
+    config = decide(RunConfig(
+        mutate="weights,low-rank,momentum", crossover="none", mutate_count=7, mutate_rank=3, momentum=0.25
+    ))  # fmt: skip
     law = table("normal")
     assert mutation("weights(count=9)", 1, law, config)._count == 9  # type: ignore[attr-defined]
     assert mutation("low-rank(rank=2)", 1, law, config)._rank == 2  # type: ignore[attr-defined]

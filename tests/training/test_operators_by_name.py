@@ -56,7 +56,9 @@ def test_bounds_are_on_the_grid() -> None:
 
 
 def test_operators_get_those_options_that_they_name() -> None:
-    config = decide(RunConfig(mutate_count=7, mutate_rank=3, momentum=0.25))
+    config = decide(RunConfig(
+        mutate="weights,low-rank,momentum", crossover="none", mutate_count=7, mutate_rank=3, momentum=0.25
+    ))  # fmt: skip
     assert mutation("weights", 1, table("normal"), config)._count == 7  # type: ignore[attr-defined]
     assert mutation("low-rank", 1, table("normal"), config)._rank == 3  # type: ignore[attr-defined]
     assert mutation("momentum", 1, table("normal"), config)._share == 16_384  # type: ignore[attr-defined]
