@@ -122,5 +122,5 @@ def closest(name: str, known: list[str]) -> str:
     """The known name most like ``name`` as ``" Did you mean 'x'?"``, or an empty string when none is near."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""

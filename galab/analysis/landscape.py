@@ -85,6 +85,7 @@ def landscape(
     if other is not None:
         champions.append(probe_champion(other_run(other, saved), generation if level is None else None, level))
     champion = champions[0]
+    champion.probe.require_real_weights(bounded=True)
     shown = champion.probe.examples(split, examples)
     reach = reach or 0.25 * float(np.linalg.norm(champion.weights)) or 1.0
     steps = symmetric_steps(reach, _STEPS)

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from galab.api.arguments import check_choice, check_function, worded
 from galab.api.population import Population, filled
-from galab.api.scores import check_seed, read_scores, sign_of
+from galab.api.scores import Failures, check_seed, read_scores, sign_of
 from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
@@ -156,6 +157,10 @@ class ESOptimizer:
         **options: Any,
     ) -> None:
         self._sign = sign_of(direction)
+        check_choice("antithetic", antithetic, (True, False, "auto", "antithetic", "one-sided"))
+        if reward_shaping_fn is not None and not isinstance(reward_shaping_fn, str):
+            check_function("reward_shaping_fn", reward_shaping_fn, "a function of (N,) scores, a name, or None")
+        options = worded(options)
         self._module = module
         shaping = reward_shaping_fn if isinstance(reward_shaping_fn, str) else "raw"
         self._shape = None if reward_shaping_fn is None or isinstance(reward_shaping_fn, str) else reward_shaping_fn
@@ -187,6 +192,7 @@ class ESOptimizer:
             self._directions = Directions(plan, law, seed, device, cache, most)
             self._strategy = EvolutionStrategy(self.config, self._layout, start, self._directions, device)
         self._template.requires_grad_(False)
+        self._failures = Failures()
         self._callbacks = LoopCallbacks(callbacks, self.config, self._network)
         self._asked: Population | None = None
         self._last: tuple[Population, int] | None = None
@@ -275,11 +281,8 @@ class ESOptimizer:
                 f"{len(values)}{reason}; the centre has not moved: look at the fitness function, or try a smaller sigma"
             )
         failed = len(values) - int(finite.sum())
-        if failed:
-            logger.warning(
-                "generation %d: %d of %d members have no finite fitness%s; they count as the worst of the others",
-                generation, failed, len(values), reason,
-            )  # fmt: skip
+        what = f"{len(values)} members have no finite fitness{reason}; they count as the worst of the others"
+        self._failures.tell(generation, failed, what)
         with spelled(ARGUMENTS):
             self._strategy.tell(Scores(self._shaped(values)))
         self._last, self._asked = (self._asked, int(np.argmax(np.where(finite, values, -np.inf)))), None

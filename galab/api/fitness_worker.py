@@ -157,6 +157,8 @@ class _Scorer:
         random.seed(seed + place)
         try:
             given = self._fitness(member)
+            if isinstance(given, np.ndarray | torch.Tensor) and given.ndim == 1 and len(given) > 1:
+                given = given.tolist()  # several objectives
             if isinstance(given, tuple | list):
                 return tuple(number(value, place, "member") for value in given), ""
             return number(given, place, "member"), ""

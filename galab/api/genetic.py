@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from galab.api.arguments import check_choice, worded
 from galab.api.member_slot import MemberSlot
-from galab.api.scores import check_seed, read_objectives, read_scores, sign_of
+from galab.api.scores import Failures, check_seed, read_objectives, read_scores, sign_of
 from galab.api.state import check_fingerprint, fingerprint, portable, restored
 from galab.config import RunConfig
 from galab.config.fields import FIELDS
@@ -39,6 +40,15 @@ from galab.training.checkpoint import members_of, members_to_state
 
 logger = logging.getLogger("galab")
 
+#: What a Search has in the place of hyperparameters of a run.
+_ELSEWHERE = {
+    "init": "keep_weights=True begins with the module's own weights, keep_weights=False draws them.",
+    "freeze": "Parameters with requires_grad=False are left alone: call requires_grad_(False) on them.",
+    "population": "It is children here.",
+    "lr": "A genetic algorithm has none; galab.ESOptimizer does.",
+    "strategy": "A Search is a genetic algorithm; galab.ESOptimizer is an evolution strategy.",
+    "generations": "Call ask() and tell() as often.",
+}
 #: Below so many weights, trained ones may look like those that torch draws.
 _FEW = 200
 
@@ -113,6 +123,8 @@ class Search:
         callbacks: Sequence[Callback] = (),
         **hyperparameters: Any,
     ) -> None:
+        check_choice("keep_weights", keep_weights, (True, False, None))
+        hyperparameters = worded(hyperparameters)
         several = isinstance(direction, Sequence) and not isinstance(direction, str) and len(direction) > 0
         directions: tuple[Any, ...] = tuple(direction) if several else (direction,)
         self._signs = tuple(sign_of(one) for one in directions)
@@ -151,6 +163,7 @@ class Search:
         own["direction"] = direction if isinstance(direction, str) else directions
         self._arguments: dict[str, Any] = own | hyperparameters
         self._callbacks = LoopCallbacks(callbacks, config, self.best)
+        self._failures = Failures()
         self._slots: list[MemberSlot] = []
         self._alive: list[int] = []
         self._asked = 0
@@ -208,11 +221,8 @@ class Search:
         else:
             scores = read_objectives(fitness, len(self._alive), self._signs, who="network")
         failed = int(np.isnan(scores[:, 0]).sum())
-        if failed:
-            logger.warning(
-                "generation %d: %d of %d networks have no finite fitness; they rank last",
-                self.generation + 1, failed, len(scores),
-            )  # fmt: skip
+        what = f"{len(scores)} networks have no finite fitness; they rank last"
+        self._failures.tell(self.generation + 1, failed, what)
         everyone = np.full((self._asked, len(self._signs)), np.nan)
         everyone[self._alive] = with_best(scores)
         self.strategy.tell(Scores(everyone[:, 0], further=everyone[:, 1:] if len(self._signs) > 1 else None))
@@ -324,7 +334,8 @@ def _configured(seed: int, hyperparameters: dict[str, Any]) -> RunConfig:
     ]
     for name in hyperparameters:
         if name not in known:
-            raise UsageError(f"no hyperparameter of a Search is called '{name}'.{closest(name, known)}")
+            elsewhere = f" {_ELSEWHERE.get(name, 'It is one of galab.run.')}" if name in FIELDS else ""
+            raise UsageError(f"no hyperparameter of a Search is called '{name}'.{elsewhere or closest(name, known)}")
     check_seed(seed)
     config = RunConfig(seed=seed, **hyperparameters)
     check_given(config, hyperparameters)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from galab.api.arguments import check_choice, check_function
 from galab.api.points import Points, number, points_of, whole
 from galab.api.scores import read_scores, sign_of
 from galab.errors import NoViableChildError, UsageError
@@ -123,6 +124,10 @@ def minimize(
         NoViableChildError: not one point of the first generation has a value.
     """
     sign = sign_of(direction)
+    for name, value in (("batched", batched), ("torch", torch)):
+        check_choice(name, value, (True, False))
+    if callback is not None:
+        check_function("callback", callback, "a function of what was found so far")
     limits = {"generations": generations, "evaluations": evaluations, "patience": patience}
     stops = _Stops(
         **{name: None if value is None else whole(name, value) for name, value in limits.items()},
@@ -185,8 +190,7 @@ class _Values:
     """The caller's function, turned so that higher is better."""
 
     def __init__(self, function: Callable[[Any], Any], batched: bool, torch: bool, sign: float) -> None:
-        if not callable(function):
-            raise UsageError(f"expected a function of a vector, got {function!r:.80}; give one")
+        check_function("function", function, "a function of a vector")
         self.sign = sign
         self.error: Exception | None = None
         self._function, self._batched, self._torch = function, batched, torch

@@ -65,7 +65,7 @@ class Nested:
         """The structure of values whose tensors all have the examples as their first axis.
 
         Args:
-            value: nested lists, tuples and dictionaries; named tuples and other kinds of them count as plain ones.
+            value: nested lists, tuples and dictionaries; of named ones the names are kept, other kinds count as plain.
             called: how messages call it, ``inputs`` or ``outputs``.
             rows: B, where it is known.
 

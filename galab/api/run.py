@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from galab.api.arguments import worded
 from galab.api.objects import named
 from galab.config.spelling import PYTHON, spelled
 from galab.errors import UsageError
@@ -55,7 +56,7 @@ def run(
         GalabError: anything else that a person can mend, in one sentence.
     """
     file = None if config is None else Path(config)
-    with spelled(PYTHON), named(hyperparameters) as given:
+    with spelled(PYTHON), named(worded(hyperparameters)) as given:
         composed = compose(given, preset=preset, config_file=file, trust=trust)
         return start(composed, name=name, runs=Path(runs), hooks=hooks, callbacks=callbacks)
 
@@ -95,7 +96,7 @@ def run_trials(
     if "seed" in hyperparameters:
         raise UsageError(f"expected seeds alone, got seed={hyperparameters['seed']!r} too; drop it")
     file = None if config is None else Path(config)
-    with spelled(PYTHON), named(hyperparameters) as given:
+    with spelled(PYTHON), named(worded(hyperparameters)) as given:
         composed = compose(given, preset=preset, config_file=file, trust=trust)
         numbers = parse_seeds(seeds) if isinstance(seeds, str) else seeds
         return start_trials(composed, numbers, name=name, runs=Path(runs), jobs=jobs, callbacks=callbacks)
@@ -125,7 +126,7 @@ def resume(
     """
     with spelled(PYTHON):
         return _resume(
-            Path(path), changes, allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks,
+            Path(path), worded(changes), allow_numeric_change=allow_numeric_change, trust=trust, hooks=hooks,
             callbacks=callbacks,
         )  # fmt: skip
 

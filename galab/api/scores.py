@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +13,36 @@ from numpy.typing import NDArray
 
 from galab.errors import UsageError
 
+logger = logging.getLogger("galab")
 #: Whether a larger or a smaller fitness is better.
 DIRECTIONS = ("maximize", "minimize")
+
+
+class Failures:
+    """Tells of members without a score: in the first generation that has any, the tenth, the hundredth, and so on."""
+
+    def __init__(self) -> None:
+        self._generations = 0
+
+    def tell(self, generation: int, failed: int, what: str) -> None:
+        """Warn of a generation's failures, if it is one of those.
+
+        Args:
+            generation: its number.
+            failed: how many members have failed.
+            what: "... of" what, and what that means.
+        """
+        if not failed:
+            return
+        self._generations += 1
+        if self._generations == 10 ** (len(str(self._generations)) - 1):
+            before = f", the {self._generations:,}th generation with failures" if self._generations > 1 else ""
+            logger.warning("generation %d: %d of %s%s", generation, failed, what, before)
+
+
+def kind_of_failure(reason: str) -> str:
+    """A reason without its numbers: places of members differ."""
+    return re.sub(r"\d+", "", reason)
 
 
 def sign_of(direction: str) -> float:

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from galab.api.arguments import check_choice, check_function, check_whole
 from galab.api.evolution import ESOptimizer, Told
 from galab.api.population import Population
-from galab.api.scores import number
+from galab.api.scores import kind_of_failure, number
 from galab.api.workers import Workers
 from galab.errors import NoViableChildError, UsageError
 
@@ -54,6 +55,10 @@ class Trainer:
         workers: int = 0,
         **options: Any,
     ) -> None:
+        check_function("fitness_fn", fitness_fn, "a function of a network")
+        check_choice("batched", batched, (True, False))
+        if workers != 0:
+            check_whole("workers", workers, 0)
         if batched and workers:
             raise UsageError(
                 f"expected batched=True without workers, as all members are computed together, got workers={workers}; "
@@ -74,7 +79,7 @@ class Trainer:
 
         Args:
             generations: how many more.
-            callback: called with each entry of the history.
+            callback: called with each entry of the history; the training ends where it gives True.
 
         Returns:
             The history of this call, a dict for each generation: ``generation``, ``fitness_mean``, ``fitness_best``,
@@ -83,6 +88,9 @@ class Trainer:
         Raises:
             NoViableChildError: not one member got a finite fitness; if ``fitness_fn`` raised, its error is named.
         """
+        check_whole("generations", generations, 0)
+        if callback is not None:
+            check_function("callback", callback, "a function of an entry of the history")
         history: list[dict[str, Any]] = []
         reason = ""
         try:
@@ -100,9 +108,8 @@ class Trainer:
                     }
                 )
                 self.history.append(history[-1])
-                if callback is not None:
-                    callback(history[-1])
-                if self.optimizer.stopped is not None:
+                answer = callback(history[-1]) if callback is not None else None
+                if self.optimizer.stopped is not None or (isinstance(answer, bool) and answer):
                     break
             reason = self.optimizer.stopped or f"{len(history)} generations done"
         except BaseException as error:
@@ -144,8 +151,9 @@ class Trainer:
             except Exception as error:  # whatever is wrong with one member, the others count
                 scores.append(float("nan"))
                 errors[place] = error
-                if (reason := _named(error)) not in self._said:
-                    self._said.add(reason)
+                reason = _named(error)
+                if (kind := kind_of_failure(reason)) not in self._said:
+                    self._said.add(kind)
                     logger.warning("fitness_fn raised %s: a failure; this reason is told once", reason)
         return scores, errors
 

@@ -14,7 +14,6 @@ import copy
 import itertools
 import logging
 import math
-import re
 import time
 import weakref
 from collections import deque
@@ -29,9 +28,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from galab.api.arguments import check_function, check_whole
 from galab.api.fitness_worker import packed, serve
 from galab.api.genetic import Networks
 from galab.api.population import Population
+from galab.api.scores import kind_of_failure
 from galab.errors import GalabError, UsageError
 from galab.evaluation.executors.worker import (
     GOODBYE_SECONDS,
@@ -139,10 +140,10 @@ class Workers:
         threads: int = 1,
         member_seconds: float | None = None,
     ) -> None:
-        for name, value in (("workers", workers), ("threads", threads)):
-            if type(value) is not int or value < 1:
-                raise UsageError(f"expected {name} as a whole number of 1 or more, got {value!r}; correct it")
-        if member_seconds is not None and not member_seconds > 0:
+        check_function("fitness", fitness, "a function of a network")
+        check_whole("workers", workers, 1)
+        check_whole("threads", threads, 1)
+        if member_seconds is not None and not (isinstance(member_seconds, int | float) and member_seconds > 0):
             raise UsageError(f"expected member_seconds above 0, or None, got {member_seconds!r}; correct it")
         require_children(f"workers={workers}", "no workers")
         self._fitness = fitness
@@ -171,6 +172,8 @@ class Workers:
         Raises:
             GalabError: a process cannot start, or several died.
         """
+        if not isinstance(networks, Sequence):
+            raise UsageError(f"expected networks as ask() gives them, or a list of some, got {networks!r:.80}")
         count = len(networks)
         if not count:
             return []
@@ -325,8 +328,7 @@ class Workers:
         self._give(successor, call)
 
     def _warn(self, text: str) -> None:
-        kind = re.sub(r"\d+", "", text)  # places of members differ
-        if kind not in self._said:
+        if (kind := kind_of_failure(text)) not in self._said:
             self._said.add(kind)
             logger.warning("%s", text)
 

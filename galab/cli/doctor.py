@@ -128,10 +128,11 @@ def _entries(registry: Registry, given: Collection[str]) -> list[dict[str, Any]]
 
 
 def _options(found: Any, given: Collection[str]) -> list[str]:
-    """What can be said in brackets, with the values it has otherwise."""
+    """What can be said in brackets, with the values it has otherwise; what has none must be said."""
     parameters = inspect.signature(found).parameters.values()
-    free = [one for one in parameters if one.name not in given and one.default is not one.empty]
-    return [f"{one.name}={one.default}" for one in free]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    free = [one for one in parameters if one.name not in given and one.kind not in variadic]
+    return [one.name if one.default is one.empty else f"{one.name}={one.default}" for one in free]
 
 
 def _machine() -> list[tuple[str, str, str]]:

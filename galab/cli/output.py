@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,23 @@ def text(value: Any) -> str:
     return printable(str(value))
 
 
+#: What a person asks of a network first, by what its task measures; the first that there is.
+_FIRST = (
+    ("bits", "", lambda value: f"{value:.3f} bits a byte"),
+    ("accuracy", " accuracy", lambda value: f"{value:.2%}"),
+    ("loss", " loss", text),
+)
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """What a network reaches on test and validation data, in words; empty where it was scored on none."""
+    for name, called, shown in _FIRST:
+        if f"test_{name}" in metrics:
+            parts = [f"{split}{called} {shown(metrics[f'{split}_{name}'])}" for split in ("test", "validation")]
+            return ", ".join(parts)
+    return ""
+
+
 def best_name(strategy: str, number: int) -> str:
     """The one that evaluate and export use, by what it is: a birth, or the centre after some generation."""
     return f"champion {number}" if kind_of(strategy).breeds else f"centre of generation {number:,}"
@@ -154,9 +171,13 @@ class LiveLine:
         totals: what earlier sittings have spent.
         generation: generations done before this sitting.
         quiet: show nothing.
+        steps: whether there are step sizes to show.
     """
 
-    def __init__(self, stop: StopRules, totals: Totals, generation: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self, stop: StopRules, totals: Totals, generation: int, *, quiet: bool = False, steps: bool = True
+    ) -> None:
+        self._pace = _PACE if steps else ()
         self._stop = stop
         self._began = (time.monotonic(), stop.fraction(generation, totals.seconds))
         self._report: dict[str, Any] = {}
@@ -189,10 +210,12 @@ class LiveLine:
         parts = [
             f"generation {line['generation']:,}",
             "no fitness" if line["fitness_best"] is None else f"fitness {line['fitness_best']:.4f}",
-            *[f"{word} {line[name]:.2g}" for word, name in _PACE if line.get(name) is not None][:1],
+            *[f"{word} {line[name]:.2g}" for word, name in self._pace if line.get(name) is not None][:1],
             f"{line['evaluations_per_second']:,.0f} evaluations/s",
         ]
-        if "validation_accuracy" in self._report:
+        if "validation_bits" in self._report:
+            parts.insert(2, f"validation {self._report['validation_bits']:.3f} bits a byte")
+        elif "validation_accuracy" in self._report:
             parts.insert(2, f"validation {self._report['validation_accuracy']:.1%}")
         elif "validation_loss" in self._report:
             parts.insert(2, f"validation loss {self._report['validation_loss']:.4g}")

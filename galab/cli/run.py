@@ -18,7 +18,7 @@ from galab.cli.options import (
     runs_option,
     trust_option,
 )
-from galab.cli.output import RESUMABLE, best_name, command, echo, text, told_if_interrupted
+from galab.cli.output import RESUMABLE, best_name, command, echo, headline, text, told_if_interrupted
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import FreshExamples
@@ -135,7 +135,8 @@ def _recorders(quiet: bool) -> Any:
         generation = components.strategy.generation
         if not quiet:
             _introduce(folder, components, stop, generation)
-        return [LiveLine(stop, totals, generation, quiet=quiet)]
+        flips = components.config.genome == "binary"  # which have no size
+        return [LiveLine(stop, totals, generation, quiet=quiet, steps=not flips)]
 
     return make
 
@@ -210,11 +211,8 @@ def _report(result: Result) -> int:
         f"({kind_of(result.strategy).evaluations}), {result.seconds:.1f} s, seed {result.seed}"
     )
     metrics, who = result.metrics, best_name(result.strategy, result.champion)
-    if "test_accuracy" in metrics:
-        echo(
-            f"{who}: test accuracy {metrics['test_accuracy']:.2%}, "
-            f"validation accuracy {metrics['validation_accuracy']:.2%} on {result.data}"
-        )
+    if first := headline(metrics):
+        echo(f"{who}: {first} on {result.data}")
         metrics = {name: value for name, value in metrics.items() if name.startswith("weights_")}
     if metrics:
         echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))

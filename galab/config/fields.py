@@ -374,9 +374,10 @@ class Fields:
     fitness: str = option(
         "cross-entropy", "What is maximised, such as improvement:wrong. It is "
         "[improvement:|inherited:]BASE[,BASE...], each BASE decides where those before are equal: cross-entropy "
-        "(negated), accuracy, wrong (minus their number), expected-accuracy, sampled-accuracy, tilldeath (right before "
-        "the first error), loss (negated); of memories closeness, used and unused (fewest); by gradients "
-        "gradient-cosine (of a child's step with that at its parents). A BASE may be a sum: wrong+0.5*closeness.",
+        "(negated; of a regression its loss), accuracy, wrong (minus their number), expected-accuracy, "
+        "sampled-accuracy, tilldeath (right before the first error), loss (negated); of memories closeness, used and "
+        "unused (fewest); by gradients gradient-cosine (of a child's step with that at its parents). A BASE may be a "
+        "sum: wrong+0.5*closeness.",
         group=EVALUATION, beyond=parse_fitness,
     )
     norm_penalty: float = option(

@@ -270,6 +270,15 @@ def class_means(scores: NDArray[np.float32], targets: NDArray[np.int64], classes
     return means
 
 
+def has_classes(task: Task) -> bool:
+    """Whether the targets of a task are class numbers."""
+    try:
+        require_classes(task, "")
+    except UsageError:
+        return False
+    return True
+
+
 def require_classes(task: Task, option: str) -> None:
     """Refuse a task whose targets are not class numbers, for an option that compares outputs with classes.
 

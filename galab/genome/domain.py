@@ -101,6 +101,9 @@ class Domain:
         """
         wide = np.asarray(values, dtype=np.float64) * self.scale
         scaled = np.rint(wide)
+        if not np.isfinite(wide).all():
+            worst = np.asarray(values).flat[int(np.argmax(~np.isfinite(wide)))]
+            raise UsageError(f"expected finite weights, got {worst}; look at how they were trained or saved")
         # The range is checked before the cast: a cast that overflows gives any number, differently on each machine.
         if not np.all(np.abs(scaled) < _INT32_LIMIT):
             worst = np.asarray(values).flat[int(np.argmax(~(np.abs(scaled) < _INT32_LIMIT)))]

@@ -158,6 +158,11 @@ def runnable(module: nn.Module) -> nn.Module:
     if not isinstance(module, nn.Module):
         kind = f"the class {module.__name__}" if isinstance(module, type) else f"one of type {type(module).__name__}"
         raise UsageError(f"expected a torch.nn.Module, got {kind}; give a network that is made")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError(
+            "expected a torch.nn.Module in Python, got one that torch.jit compiled, whose parameters cannot be "
+            "exchanged; give the module that it was made of"
+        )
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise UsageError(f"expected a module, got one inside {type(module).__name__}; give what is inside, its .module")
     computed = {

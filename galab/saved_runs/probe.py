@@ -16,7 +16,7 @@ from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.fitness import ExampleScores, Means, deterministic_scores, means_of, score
+from galab.evaluation.fitness import ExampleScores, Means, deterministic_scores, has_classes, means_of, score
 from galab.evaluation.numeric_profile import keep_freed_memory, prepare_device, resolve_device
 from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History, Individual, champion_of
@@ -60,6 +60,8 @@ class Probe:
         prepare_device(name)
         self.device = torch.device(name)
         self.base = parse_fitness(saved.config.fitness).bases[0]
+        if self.base == "cross-entropy" and not has_classes(self.task):
+            self.base = "loss"  # which it is there
         self.smooth = self.base in SMOOTH
         self.run_key = saved.config.seed or 0
         self._each = deterministic_scores(self.base)
@@ -81,15 +83,20 @@ class Probe:
             self.base, f"minus the fitness, {self.base}"
         )
 
-    def require_real_weights(self) -> None:
+    def require_real_weights(self, *, bounded: bool = False) -> None:
         """Refuse a run whose children are more than their parent plus noise.
+
+        Args:
+            bounded: whether bounded weights will do.
 
         Raises:
             UsageError: its weights are whole, binary or bounded.
         """
-        if not self.layout.domain.plain:
+        domain = self.layout.domain
+        if not domain.plain and not (bounded and domain.genome == "real"):
+            without = "" if bounded else " without --bounds"
             raise UsageError(
-                f"expected a run of real weights without --bounds, to which noise can be added, got weights in "
+                f"expected a run of real weights{without}, to which noise can be added, got weights in "
                 f"'{self.saved.path}' that are {self.layout.domain.shown}; `galab analyze replay` and "
                 "generation-size ask what its own mutations do"
             )

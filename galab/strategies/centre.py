@@ -69,8 +69,9 @@ def refuse_infinite(fitness: NDArray[np.float32]) -> None:
     found = np.flatnonzero(fitness == LARGEST)
     if len(found):
         raise OptionError(
-            "expected a fitness below 3.4e38 where scores are averaged, got a larger one of member {place}; bound the "
-            "fitness, as in min(f, 1e6), or take {shaping:centred-ranks}, where the best ranks first", place=found[0],
+            "expected a fitness within +-3.4e38 where scores are averaged, got the best infinity, or nearly, of member "
+            "{place}; bound the fitness at +-1e6, say, or take {shaping:centred-ranks}, where the best ranks first",
+            place=found[0],
         )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def csv(
     """
     if kind not in ("auto", "classification", "regression"):
         raise UsageError(f"expected kind to be auto, classification or regression, got '{kind}'; correct it")
-    inputs, words, lines = _read(Path(file), target)
+    inputs, words, lines, column = _read(Path(file), target)
     _check_targets(words, lines, file, named=kind == "classification")
     name = Path(file).stem
     numbers = _as_numbers(words)
@@ -42,8 +42,12 @@ def csv(
     if kind == "classification" or (kind == "auto" and labels):
         whole = numbers is not None and np.equal(numbers, np.rint(numbers)).all()
         targets = numbers.astype(np.int64) if whole and numbers is not None else np.array(words)
-        return Classification.split(name, (_standard(inputs) if standardize else inputs, targets))
-    return Regression.split(name, (_standard(inputs) if standardize else inputs, numbers))
+        classes = Classification.split(name, (_standard(inputs) if standardize else inputs, targets))
+        classes.description = f"'{column}' of {classes.description}; {classes.outputs} classes"
+        return classes
+    regression = Regression.split(name, (_standard(inputs) if standardize else inputs, numbers))
+    regression.description = f"'{column}' of {regression.description}; a regression"
+    return regression
 
 
 #: Spellings of a value that is not there.
@@ -97,17 +101,19 @@ def _as_numbers(words: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]
         return None
 
 
-def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str], list[int]]:
-    """(B, columns) numbers, the targets as texts and their lines; a comma, semicolon or tab parts the columns.
+def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str], list[int], str]:
+    """(B, columns) numbers, the targets as texts, their lines and their column.
+
+    A comma, a semicolon or a tab parts the columns.
 
     Raises:
         UsageError: there is no such file or column, or a number is none.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _decoded(path)
         table = reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
         rows = [(table.line_num, row) for row in table if row]
-    except (OSError, UnicodeDecodeError, Error) as error:
+    except (OSError, Error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         where = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise UsageError(
@@ -133,7 +139,18 @@ def _read(path: Path, target: str | None) -> tuple[NDArray[np.float64], list[str
             _number(word, f"column '{name}', row {line} of '{path}'")
             for name, word in zip(header[:at] + header[at + 1 :], row, strict=True)
         ]
-    return inputs, words, [line for line, _ in rows]
+    return inputs, words, [line for line, _ in rows], wanted
+
+
+def _decoded(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UsageError(
+            f"expected '{path}' to be UTF-8, got a byte in line {line} that is none; save the file as UTF-8, or "
+            "convert it, such as by iconv -f latin1 -t utf8"
+        ) from None
 
 
 def _number(word: str, where: str) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
-from galab.errors import UsageError
+from galab.errors import UsageError, closest
 from galab.genome.domain import domain_of
 from galab.genome.initial import (
     Founders,
@@ -129,6 +129,8 @@ def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = " ".join(str(error).split()[:40]) or type(error).__name__
+        if "Weights only load failed" in reason:
+            reason = "objects beside tensors, such as a whole module, which galab does not run code for"
         raise UsageError(
             f"expected --init '{path}' to be a state_dict saved by torch.save, got: {reason:.300}; save it with "
             "torch.save(module.state_dict(), path)"
@@ -165,7 +167,8 @@ def _check_file(path: Path) -> None:
     """
     try:
         if not path.exists():
-            raise UsageError(f"expected weights at '{path}' (--init), found no file; check the path")
+            near = closest(str(path), ["draw", "own"])
+            raise UsageError(f"expected weights at '{path}' (--init), found no file.{near} Check the path")
         if not path.is_file():  # reading a pipe would wait for ever
             raise UsageError(f"expected --init to be a file, got a folder or a device at '{path}'; check the path")
         size = path.stat().st_size

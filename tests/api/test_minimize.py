@@ -350,7 +350,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an object": ({"strategy": 3}, "as a name, or as a class or an object with ask and tell, got 3; give one"),
     "a class": ({"strategy": int}, "as a name, or as a class or an object with ask and tell, got <class 'int'>"),
     "targets": ({"target": [1, 2]}, r"expected target as one number, got an array of shape \(2,\); give one"),
-    "function": ({"function": 3}, "expected a function of a vector, got 3; give one"),
+    "function": ({"function": 3}, "expected function as a function of a vector, got 3; give one"),
     "one value": ({"function": lambda points: 1.0}, "8 fitness values, one per point of the generation, got one"),
     "values": ({"function": lambda points: points}, r"got an array of shape \(8, 4\); give one number for each point"),
     "too few values": ({"function": lambda points: bowl(points)[1:]}, "one per point of the generation, got 7"),

@@ -88,6 +88,15 @@ def test_refused_in_a_sentence(sentence: Any, flags: list[str], words: str) -> N
 
 
 @pytest.mark.slow
+def test_a_flag_of_a_sweep_need_not_mean_something_in_every_cell(galab: Any) -> None:
+    galab(*SWEEP, "--grid", "selection=truncation,tournament", "--tournament", 3, "--seeds", "0", "--name", "choose")
+    values = {}
+    for name in ("truncation", "tournament"):
+        path = Path("runs/choose") / f"selection={name}" / "seed_0" / "config.json"
+        values[name] = json.loads(path.read_text())["hyperparameters"]["tournament"]
+    assert values == {"truncation": 2, "tournament": 3}
+
+
 def test_a_sweep_and_the_comparison_that_it_proposes(galab: Any) -> None:
     sweep = [*SWEEP, "--grid", "children=6,9", "--seeds", "0-2"]
     said = galab(*sweep)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galab.cli.output import LiveLine
+from galab.cli.output import LiveLine, headline
 from galab.saved_runs.export import read_genome
 from galab.saved_runs.saved_run import open_saved
 from galab.training.log_fields import Totals
@@ -151,6 +151,25 @@ def test_the_live_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert first.startswith("generation 1 | fitness -1.5000 | step 0.02 | 1,234 evaluations/s | 0:0")
     assert "| validation 25.0% |" in second
     assert third.startswith("generation 4 | no fitness | validation 50.0%")
+
+
+def test_the_live_line_of_a_text_and_of_flips(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galab.cli.output._PLAIN_SECONDS", 0.0)
+    live = LiveLine(StopRules(generations=4), Totals(), 0, steps=False)
+    live.record(line_of(1, champion=7, validation_accuracy=0.25, validation_bits=4.1234), np.zeros(3))
+    assert "fitness -1.5000 | validation 4.123 bits a byte | 1,234" in capsys.readouterr().err
+
+
+def test_the_headline_is_what_a_task_is_asked_for_first() -> None:
+    losses = {"test_loss": 0.5, "validation_loss": 0.25}
+    accuracies = {"test_accuracy": 0.5, "validation_accuracy": 0.25}
+    assert headline(losses | accuracies) == "test accuracy 50.00%, validation accuracy 25.00%"
+    assert headline(losses) == "test loss 0.5000, validation loss 0.2500"
+    bits = {"test_bits": 4.0, "validation_bits": 3.5}
+    assert headline(losses | accuracies | bits) == "test 4.000 bits a byte, validation 3.500 bits a byte"
+    assert headline({}) == ""
 
 
 def test_a_terminal_gets_one_line_that_is_cleared_also_after_an_error(

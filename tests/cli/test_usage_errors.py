@@ -40,6 +40,7 @@ CASES = [
     ("run --hidden 3,x", "expected --hidden as whole numbers separated by commas"),
     ("run --config absent.json", "expected a configuration at 'absent.json' (--config), found no file"),
     ("run --task digits --init absent.pt", "expected weights at 'absent.pt' (--init), found no file"),
+    ("run --task digits --init drw", "found no file. Did you mean 'draw'?"),
     ("run --task digits --name a/b", "expected a run's name as a plain word"),
     ("run --task absent.py:Task", "expected a Python file at 'absent.py', found none"),
     ("run --task digits --model absent.py:Net", "expected a Python file at 'absent.py', found none"),

@@ -107,7 +107,7 @@ def test_founders_of_whole_and_binary_weights_take_each_number_that_is_allowed_e
         ({"bounds": "-0.5:0.5"}, 0.75, "expected numbers from -0.5 to 0.5, got 0.75"),
         ({"weight_range": 256.0}, 256.0, r"expected weights inside \+-256, got 256.0; .* raise --weight-range"),
         ({}, 128.0, r"expected weights inside \+-128, got 128.0; rescale the network, or raise --weight-range$"),
-        ({"genome": "integer"}, float("nan"), "expected weights inside"),
+        ({"genome": "integer"}, float("nan"), "expected finite weights, got nan; look at how"),
     ],
 )
 def test_given_weights_that_are_none_of_these_numbers_are_refused(

@@ -62,7 +62,7 @@ def test_the_float_weight_is_the_nearest_float32(weights):
 
 @pytest.mark.parametrize("value", [128.0, -128.0, 1e30, -1e30, float("nan"), float("inf"), float("-inf")])
 def test_weights_that_cannot_be_represented_are_refused(value):
-    with pytest.raises(UsageError, match=r"expected weights inside \+-128, got"):
+    with pytest.raises(UsageError, match=r"expected (weights inside \+-128|finite weights), got"):
         from_float(np.array([0.5, value, 0.25], dtype=np.float32))
 
 

@@ -199,6 +199,10 @@ def test_a_table_is_a_task(tmp_path: Path) -> None:
     measured = load_task(f"csv(file={semicolons})")
     assert isinstance(measured, Regression)
     assert measured.outputs == 1
+    assert made.description.startswith("'kind' of insects, 28 training")
+    assert made.description.endswith("; 2 classes")
+    assert measured.description.startswith("'b' of measured, ")
+    assert measured.description.endswith("; a regression")
 
 
 @pytest.mark.parametrize(
@@ -226,6 +230,13 @@ def test_a_wrong_table_is_one_sentence(text: str, options: str, said: str, tmp_p
         load_task(f"csv(file={written(tmp_path / 'a.csv', text)}{options})")
     with pytest.raises(UsageError, match=r"expected a CSV file at 'none.csv' in .*, got: No such file"):
         load_task("csv(file=none.csv)")
+
+
+def test_a_table_in_another_encoding_is_told_where(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes("a,b\n1,2\n2,Gr\u00f6\u00dfe\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"'.*a.csv' to be UTF-8, got a byte in line 3 that is none; save the file"):
+        load_task(f"csv(file={file})")
 
 
 def test_a_quoted_label_may_have_lines(tmp_path: Path) -> None:

@@ -134,6 +134,15 @@ def test_analyses_that_add_noise_refuse_weights_that_are_not_a_sum(name: str, ki
         ANALYSES.load(name)(open_saved(folder), lambda *_: None)
 
 
+@pytest.mark.parametrize("name", ["robustness", "landscape"])
+def test_analyses_of_the_weights_around_refuse_those_that_have_none(name: str, evolve: Any) -> None:
+    analysis = ANALYSES.load(name)
+    binary, bounded = open_saved(evolve(**ENGINE["binary"])), open_saved(evolve("bounded", **ENGINE["reflect"]))
+    with pytest.raises(UsageError, match=r"expected a run of real weights, to which noise can be added, .* -1 or 1"):
+        analysis([binary] if name == "robustness" else binary, lambda *_: None)
+    assert analysis([bounded] if name == "robustness" else bounded, lambda *_: None).sentence
+
+
 def test_a_run_goes_on_from_a_binary_one_and_becomes_another(evolve: Any, tmp_path: Path) -> None:
     binary = evolve("binary", **ENGINE["binary"])
     for name, flags in (("same", {}), ("real", {"genome": "real"}), ("whole", {"genome": "integer"})):

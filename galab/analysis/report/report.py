@@ -154,7 +154,7 @@ def make_analyses(path: Path, names: Sequence[str], progress: Progress, *, trust
     return failed
 
 
-_METRICS = ("validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
+_METRICS = ("validation_bits", "test_bits", "validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
 
 
 def group_page(path: Path, found: Sequence[tuple[Facts, list[str]]]) -> str:
@@ -315,6 +315,8 @@ CHARTS = (
     Chart("Loss on each data set; on training data that of the generation's best member", "loss",
           {"validation": "validation_loss", "test (not used)": "test_loss",
            "training, best member": "train_loss"}),
+    Chart("Bits a byte of each part of the text; on training data those of the generation's best member", "bits a byte",
+          {"validation": "validation_bits", "test (not used)": "test_bits", "training, best member": "train_bits"}),
     Chart("Step size: mean of the parents, and from the smallest to the largest", "step size",
           {"mean": "step_size"}, ("step_size_min", "step_size_max"), by_ratio=True,
           idle=True),
@@ -329,7 +331,10 @@ CHARTS = (
     Chart("Members without a finite fitness, in each generation", "members", {"failures": "failures"}, idle=True),
 )  # fmt: skip
 #: What is drawn of a group: median and interval over its runs.
-POOLED = ("fitness_best", "validation_accuracy", "test_accuracy", "validation_loss", "step_size", "estimate_cosine")
+POOLED = (
+    "fitness_best", "validation_bits", "validation_accuracy", "test_accuracy", "validation_loss", "step_size",
+    "estimate_cosine",
+)  # fmt: skip
 
 
 def curves_of(facts: Facts) -> list[Figure]:

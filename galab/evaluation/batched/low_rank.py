@@ -206,11 +206,12 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """The same nested lists, tuples and dictionaries with another value for each leaf; named tuples become plain."""
+    """The same nested lists, tuples and dictionaries with another value for each leaf."""
     if isinstance(value, list):
         return [mapped(item, function) for item in value]
     if isinstance(value, tuple):
-        return tuple(mapped(item, function) for item in value)
+        items = [mapped(item, function) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, dict):
         return {name: mapped(item, function) for name, item in value.items()}
     return function(value)

@@ -1,0 +1,72 @@
+"""Arguments in Python: checked with one sentence each, and options in Python's ways of writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from galab.config.fields import FIELDS
+from galab.config.run_config import field_type
+from galab.errors import UsageError
+
+
+def check_function(name: str, value: Any, what: str) -> None:
+    """Refuse what cannot be called.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        what: the function that is expected, in words with their article.
+
+    Raises:
+        UsageError: it is no function.
+    """
+    if not callable(value):
+        raise UsageError(f"expected {name} as {what}, got {value!r:.80}; give one")
+
+
+def check_whole(name: str, value: Any, low: int) -> None:
+    """Refuse what is no whole number from ``low`` on.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if type(value) is not int or value < low:
+        raise UsageError(f"expected {name} as a whole number of {low} or more, got {value!r:.80}; correct it")
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Refuse what is none of a few values, of their types.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not any(type(value) is type(one) and value == one for one in choices):
+        listed = ", ".join(map(repr, choices[:-1]))
+        raise UsageError(f"expected {name} as {listed} or {choices[-1]!r}, got {value!r:.80}; name one of them")
+
+
+def worded(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters whose values are words, where Python has a shorter way to write them.
+
+    ``bounds=(-1, 1)`` is ``"-1:1"``; ``hidden=16`` and ``hidden=[32, 16]``, ``freeze=["a.*", "b"]`` and
+    ``sigma_factors=(1, 0.5)`` are their items with commas between; ``mutate={"dense": 0.8, "layer": 0.2}`` is
+    ``"dense:0.8,layer:0.2"``.
+    """
+    return {name: _words(name, value) for name, value in hyperparameters.items()}
+
+
+def _words(name: str, value: Any) -> Any:
+    if name not in FIELDS or field_type(name) is not str:
+        return value
+    if name == "hidden" and type(value) is int:
+        return str(value)
+    if isinstance(value, Mapping) and value and all(map(_plain, (*value, *value.values()))):
+        return ",".join(f"{one}:{number}" for one, number in value.items())
+    if isinstance(value, list | tuple) and value and all(map(_plain, value)):
+        return (":" if name == "bounds" else ",").join(map(str, value))
+    return value
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
