@@ -81,11 +81,10 @@ def landscape(
     if not np.isfinite(reach) or reach < 0:
         raise UsageError(f"expected --reach of at least 0, got {reach:g}; choose a length in weight units")
     progress("loading the champion", 0.0)
-    champions = [probe_champion(saved, generation, level)]
+    champions = [probe_champion(saved, generation, level, between=True)]
     if other is not None:
         champions.append(probe_champion(other_run(other, saved), generation if level is None else None, level))
     champion = champions[0]
-    champion.probe.require_real_weights(bounded=True)
     shown = champion.probe.examples(split, examples)
     reach = reach or 0.25 * float(np.linalg.norm(champion.weights)) or 1.0
     steps = symmetric_steps(reach, _STEPS)

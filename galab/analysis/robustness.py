@@ -67,8 +67,7 @@ def robustness(
         each = []
         for saved in group:
             progress(f"mutants of {saved.path.name}", 0.9 * number / total)
-            champion = probe_champion(saved, generation, level)
-            champion.probe.require_real_weights(bounded=True)
+            champion = probe_champion(saved, generation, level, between=True)
             each.append(_champion(champion, champion.probe.examples(split, examples), shares, mutants, ancestors))
             number += 1
         found.append(each)

@@ -219,23 +219,29 @@ class ProbedChampion(Individual):
         return self.probe.saved
 
 
-def probe_champion(saved: SavedRun, generation: int | None = None, level: float | None = None) -> ProbedChampion:
+def probe_champion(
+    saved: SavedRun, generation: int | None = None, level: float | None = None, *, between: bool = False
+) -> ProbedChampion:
     """The champion to look at.
 
     Args:
         saved: the run.
         generation: its champion at that generation; that of the checkpoint when absent.
         level: the champion at the first report whose best fitness was at least this, in place of a generation.
+        between: whether any numbers near its weights will be looked at, too, which must be real then.
 
     Raises:
-        UsageError: both are given, the level was never reached, or the generation is not in the run's history.
+        UsageError: its weights are whole or binary and may not be, both are given, the level was never reached, or the generation is not in the run's history.
     """
     if level is not None:
         if generation is not None:
             raise UsageError(f"expected --generation or --level, got both ({generation} and {level}); drop one")
         generation = _first_at(saved, level)
     one = champion_of(saved, generation)
-    return ProbedChampion(one.generation, one.number, one.member, one.weights, Probe(saved))
+    probe = Probe(saved)
+    if between:
+        probe.require_real_weights(bounded=True)
+    return ProbedChampion(one.generation, one.number, one.member, one.weights, probe)
 
 
 def _first_at(saved: SavedRun, level: float) -> int:
