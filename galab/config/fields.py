@@ -59,7 +59,10 @@ class Fields:
         "auto", "Which data: the full set, the embedded subset (extra 'offline'), or full if it can be had.",
         choices=("auto", "full", "subset"), group=PROBLEM, advanced=True,
     )
-    model: str = option("mlp", "The network, such as mlp or FILE.py:Class(size=3).", choices=MODELS, group=PROBLEM)
+    model: str = option(
+        "mlp", "The network, such as mlp or FILE.py:Class(size=3). Of integer-eggroll it is egg, or integer-linear for "
+        "linear-regression.", choices=MODELS, group=PROBLEM,
+    )
     hidden: str | None = option(
         None, "Units per hidden layer, such as 256,128. Each model has its own default.", group=PROBLEM,
         beyond=hidden_sizes,

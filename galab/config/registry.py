@@ -196,6 +196,7 @@ MODELS = Registry(
         "gru": "galab.models.sequence:GRU",
         "transformer": "galab.models.sequence:Transformer",
         "egg": "galab.models.egg:Egg",
+        "integer-linear": "galab.models.integer_linear:IntegerLinear",
     },
     "galab models",
     called=True,

@@ -70,6 +70,20 @@ def _crossover(config: Fields) -> str:
     return "none" if alone or "momentum" in operators_of(config) else whole
 
 
+def _model(config: Fields) -> str:
+    """Integer strategies have networks of their own."""
+    if kind_of(config.strategy).name != "integer":
+        return config.model
+    return "integer-linear" if config.task.partition("(")[0].strip() == "linear-regression" else "egg"
+
+
+def _batch(config: Fields) -> int:
+    if _model(config) == "integer-linear":
+        return 256
+    batch: int = default_of(FIELDS["batch"], config.strategy)
+    return batch
+
+
 def _sigma(config: Fields) -> float:
     return 1.0 if config.genome == "integer" else 0.02
 
@@ -163,6 +177,8 @@ def _by_strategy(name: str) -> Callable[[Fields], Any]:
 #: Field to its choice where it has its default, in an order in which each finds what it looks at.
 CHOICES: Mapping[str, Callable[[Fields], Any]] = {
     **{name: _by_strategy(name) for name, item in FIELDS.items() if item.metadata["by_strategy"]},
+    "model": _model,
+    "batch": _batch,
     "sigma": _sigma,
     "mutate": _mutate,
     "crossover": _crossover,

@@ -102,6 +102,8 @@ def field_type(name: str) -> type:
 _OF_A_GENOME = ("sigma", "sigma_floor", "mutate", "bounds", "at_bounds", "step_size")
 #: Defaults that depend on the genome.
 _BY_GENOME = ("sigma", "mutate")
+#: Defaults that depend on the strategy and the task.
+_BY_STRATEGY = ("model",)
 _CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
 
 
@@ -156,10 +158,11 @@ def check_given(config: RunConfig, given: Mapping[str, Any]) -> None:
         OptionError: the value, and what would take its place.
     """
     decided = view(config)
-    for name in _BY_GENOME:
+    beside = dict.fromkeys(_BY_GENOME, "genome") | dict.fromkeys(_BY_STRATEGY, "strategy")
+    for name, other in beside.items():
         if name in given and getattr(decided, name) != given[name]:
             raise OptionError(
-                f"expected another {{{name}}} with {{genome.given}}, got {{{name}.value}}; drop it, which makes it "
+                f"expected another {{{name}}} with {{{other}.given}}, got {{{name}.value}}; drop it, which makes it "
                 f"{getattr(decided, name)}",
                 config,
             )

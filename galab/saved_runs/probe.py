@@ -231,7 +231,8 @@ def probe_champion(
         between: whether any numbers near its weights will be looked at, too, which must be real then.
 
     Raises:
-        UsageError: its weights are whole or binary and may not be, both are given, the level was never reached, or the generation is not in the run's history.
+        UsageError: its weights are whole or binary and may not be, both are given, the level was never reached, or
+            the generation is not in the run's history.
     """
     if level is not None:
         if generation is not None:

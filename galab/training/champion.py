@@ -19,9 +19,11 @@ from galab.errors import UsageError, pass_interrupts
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.egg_evaluator import EggEvaluator
 from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
+from galab.evaluation.integer_linear import MatrixEvaluator
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
 from galab.models.egg import Egg
+from galab.models.integer_linear import IntegerLinear
 
 #: How a task's sums read once they are means.
 _NAMES = {"correct": "accuracy"}
@@ -57,9 +59,11 @@ class ChampionSelector:
     """
 
     def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
-        def evaluator(chunk: int) -> Evaluator | EggEvaluator:
+        def evaluator(chunk: int) -> Evaluator | EggEvaluator | MatrixEvaluator:
             if isinstance(module, Egg):
                 return EggEvaluator(module, layout)
+            if isinstance(module, IntegerLinear):
+                return MatrixEvaluator(module, layout)
             device = torch.device(config.device)
             return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True)
 

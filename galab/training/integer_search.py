@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,17 @@ from galab.config.schedules import parse_share
 from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError, UsageError
 from galab.evaluation.egg_kernel import EggScorer
-from galab.evaluation.executors.integer import IntegerExecutor
+from galab.evaluation.executors.integer import IntegerExecutor, Pairs, TextPairs
+from galab.evaluation.integer_linear import MatrixPairs
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.integer.arithmetic import stored
 from galab.models.egg import Egg
+from galab.models.integer_linear import IntegerLinear
 from galab.operators.es_noise import WeightVector
 from galab.operators.integer_noise import IntegerNoise, NoiseConfig, planned_threshold
 from galab.strategies.integer_eggroll import IntegerEggroll, record_dtype
+from galab.tasks.regression import LinearRegression
 from galab.tasks.text import ByteText
 from galab.training.search import SearchBase, SearchInputs, SharedCentre, initial_centre
 
@@ -37,11 +40,13 @@ class IntegerSearch(SharedCentre, SearchBase):
 
     strategy: IntegerEggroll
 
-    def __init__(self, config: RunConfig, strategy: IntegerEggroll, executor: IntegerExecutor, model: Egg) -> None:
+    def __init__(
+        self, config: RunConfig, strategy: IntegerEggroll, executor: IntegerExecutor, state_shape: tuple[int, ...]
+    ) -> None:
         self.config = config
         self.strategy = strategy
         self.executor = executor
-        self._shape = (config.population, model.layers, model.width)
+        self._shape = (config.population, *state_shape)
 
     @classmethod
     def build(cls, inputs: SearchInputs) -> IntegerSearch:
@@ -50,26 +55,17 @@ class IntegerSearch(SharedCentre, SearchBase):
         Raises:
             UsageError: the network or the task is none of integers, or the text is too short for so many sequences.
         """
-        config, task, module, founders = inputs.config, inputs.task, inputs.module, inputs.founders
-        if not isinstance(module, Egg):
-            raise UsageError(
-                f"expected --model egg with --strategy {config.strategy}, which computes with whole numbers, got "
-                f"--model {config.model}; use it, or --strategy eggroll"
-            )
-        if not isinstance(task, ByteText):
-            raise UsageError(
-                f"expected a task of bytes with --strategy {config.strategy}, such as tinyshakespeare, got --task "
-                f"{config.task}; use one of those"
-            )
-        task.sequences(1, config.batch)
-        noise_config = noise_config_of(config)
-        strategy = _strategy(config, founders, task.length)
-        scorer = EggScorer(module, noise_config, threads=config.threads)
+        config, founders = inputs.config, inputs.founders
+
+        def hidden() -> NDArray[np.int8] | None:
+            return strategy.hidden
+
+        pairs, state_shape = _pairs_of(inputs, hidden)
+        strategy = _strategy(config, founders, pairs.units)
         executor = IntegerExecutor(
-            scorer, strategy.noise, task, count=config.batch, chunk=config.chunk, centre=lambda: strategy.weights,
-            hidden=lambda: strategy.hidden, state_shape=(module.layers, module.width),
-        )  # fmt: skip
-        return cls(config, strategy, executor, module)
+            pairs, strategy.noise, chunk=config.chunk, centre=lambda: strategy.weights, state_shape=state_shape
+        )
+        return cls(config, strategy, executor, state_shape or ())
 
     @staticmethod
     def replica(
@@ -84,7 +80,7 @@ class IntegerSearch(SharedCentre, SearchBase):
             state: not needed.
             device: not needed.
         """
-        return _strategy(config, founders, 1)
+        return _strategy(config, founders, 1.0)
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
@@ -153,7 +149,34 @@ def noise_config_of(config: RunConfig) -> NoiseConfig:
     )  # fmt: skip
 
 
-def _strategy(config: RunConfig, founders: Founders, length: int) -> IntegerEggroll:
+def _pairs_of(
+    inputs: SearchInputs, hidden: Callable[[], NDArray[np.int8] | None]
+) -> tuple[Pairs, tuple[int, int] | None]:
+    """What scores the members, and the shape of what a member keeps.
+
+    Args:
+        inputs: of the search.
+        hidden: gives what the members have kept.
+
+    Raises:
+        UsageError: the network or the task is none of integers, or the text is too short for so many sequences.
+    """
+    config, task, module = inputs.config, inputs.task, inputs.module
+    noise = noise_config_of(config)
+    if isinstance(module, Egg) and isinstance(task, ByteText):
+        task.sequences(1, config.batch)
+        scorer, shape = EggScorer(module, noise, threads=config.threads), (module.layers, module.width)
+        return TextPairs(scorer, task, count=config.batch, hidden=hidden, state_shape=shape), shape
+    if isinstance(module, IntegerLinear) and isinstance(task, LinearRegression):
+        return MatrixPairs(module, task, inputs.founders.run_key, config.batch, noise.shift), None
+    raise UsageError(
+        "expected --model egg with a task of bytes, such as tinyshakespeare, or integer-linear with linear-regression, "
+        f"as --strategy {config.strategy} computes with whole numbers, got --model {config.model} with --task "
+        f"{config.task}; use those, or --strategy eggroll"
+    )
+
+
+def _strategy(config: RunConfig, founders: Founders, units: float) -> IntegerEggroll:
     noise_config, share = noise_config_of(config), parse_share(config.move_share)
 
     def threshold(update: int) -> int:
@@ -163,5 +186,5 @@ def _strategy(config: RunConfig, founders: Founders, length: int) -> IntegerEggr
     start = stored(torch.from_numpy(initial_centre(founders))).numpy()
     return IntegerEggroll(
         founders.layout, start, IntegerNoise(founders.layout, noise_config, founders.run_key), noise_config,
-        pairs=config.population // 2, threshold=threshold, units=16.0 * length, carries=config.hidden_state == "carry",
+        pairs=config.population // 2, threshold=threshold, units=units, carries=config.hidden_state == "carry",
     )  # fmt: skip

@@ -115,7 +115,7 @@ def test_the_best_infinity_ranks_first_and_the_worst_is_a_failure(door: str, cap
 
 
 def test_the_best_infinity_is_refused_by_a_mean_of_scores() -> None:
-    with pytest.raises(UsageError, match='got the best infinity, or nearly, of member 1; .* reward_shaping_fn="centred-ranks"'):
+    with pytest.raises(UsageError, match='got the best infinity, .* member 1; .* reward_shaping_fn="centred-ranks"'):
         told("ESOptimizer", [0.0, math.inf, 1.0, 2.0], reward_shaping_fn=None)
 
 

@@ -104,8 +104,10 @@ def test_it_learns(climb: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": "gru"}, "expected --model egg with --strategy integer-eggroll, .* got --model gru"),
-        ({"task": "digits", "model": "mlp"}, "expected --model egg with --strategy integer-eggroll"),
+        ({"model": "gru"}, "expected --model egg with a task of bytes, .* --strategy integer-eggroll .* --model gru"),
+        ({"model": "integer-linear"}, "expected --model egg with a task of bytes, .*--task counting"),
+        ({"task": "digits", "model": "mlp"}, "expected a task of bytes with --model egg"),
+        ({"task": "linear-regression", "model": "integer-linear(scale=3)"}, "expected scale as a power of two, or 0"),
         ({"rank": 2}, "expected --rank 1, 4 or 16 with integers"),
         ({"noise_reuse": 0}, "--noise-reuse"),
         ({"move_share": "0"}, "expected --move-share as a number above 0 and at most 1, or inverse:RATE"),
