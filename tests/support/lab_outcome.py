@@ -82,12 +82,25 @@ VECTORS: dict[str, dict[str, Any]] = {
     for name in strategy_kinds.VECTORS.strategies
 }
 
+#: Runs of whole numbers: one that carries the states of its members, and one that keeps nothing.
+INTEGER: dict[str, dict[str, Any]] = {
+    "egg": {
+        "strategy": "integer-eggroll", "task": "counting(length=4)", "model": "egg(width=32)", "hidden": None,
+        "population": 16, "batch": 4, "rank": 4, "precision": "auto",
+    },
+    "matrix": {
+        "strategy": "integer-eggroll", "task": "linear-regression", "model": "integer-linear", "hidden": None,
+        "population": 16, "batch": 8, "fast_fitness": "on", "noise_reuse": 2, "precision": "auto",
+    },
+}  # fmt: skip
+
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with changes; a strategy with a centre gets none of the genetic algorithm's, others no noise."""
     kind = kind_of(changes.get("strategy", "ga"))
     foreign = () if kind.breeds else ("parents", "children", "elites")
     foreign += () if kind.breeds or kind.estimates else ("distribution",)
+    foreign += ("sigma",) if kind.name == "integer" else ()
     return {name: value for name, value in base.items() if name not in foreign} | changes
 
 

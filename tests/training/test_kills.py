@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, VECTORS
+from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, INTEGER, VECTORS
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
 #: Before a release: kills of a run of each kind, and which changes to the disk of a plain run are killed at.
@@ -50,11 +50,11 @@ def test_kills_at_changes_to_the_disk_change_nothing(tmp_path: Path) -> None:
 
 
 def test_kills_change_nothing_in_runs_with_more_state(tmp_path: Path) -> None:
-    check_kills_at_random_moments(tmp_path, 3, 11, "genes", "eggroll", "adam", "snes")
+    check_kills_at_random_moments(tmp_path, 3, 11, "genes", "eggroll", "adam", "snes", "egg")
 
 
 @pytest.mark.release
-@pytest.mark.parametrize("kind", [None, *ENGINE, *EVOLUTION, *GRADIENTS, *VECTORS])
+@pytest.mark.parametrize("kind", [None, *ENGINE, *EVOLUTION, *GRADIENTS, *VECTORS, *INTEGER])
 def test_many_kills_change_nothing_in_any_kind_of_run(tmp_path: Path, kind: str | None) -> None:
     check_kills_at_random_moments(tmp_path, MANY, 13, *([kind] if kind else []))
 
