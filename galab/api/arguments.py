@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from galab.config.fields import FIELDS
 from galab.config.run_config import field_type
@@ -51,12 +54,16 @@ def worded(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
     ``bounds=(-1, 1)`` is ``"-1:1"``; ``hidden=16`` and ``hidden=[32, 16]``, ``freeze=["a.*", "b"]`` and
     ``sigma_factors=(1, 0.5)`` are their items with commas between; ``mutate={"dense": 0.8, "layer": 0.2}`` is
-    ``"dense:0.8,layer:0.2"``.
+    ``"dense:0.8,layer:0.2"``. NumPy's numbers are taken as Python's, a path as its text.
     """
     return {name: _words(name, value) for name, value in hyperparameters.items()}
 
 
 def _words(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
     if name not in FIELDS or field_type(name) is not str:
         return value
     if name == "hidden" and type(value) is int:

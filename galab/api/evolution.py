@@ -25,6 +25,7 @@ from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.resolve import decide
 from galab.config.spelling import Spelling, spelled
+from galab.config.traits import ending_schedules
 from galab.contracts import Scores
 from galab.errors import NoViableChildError, UsageError, closest
 from galab.genome.initial import frozen_hash
@@ -179,6 +180,8 @@ class ESOptimizer:
         self._layout = Layout(tuple(moved), tuple(tuple(value.shape) for value in moved.values()))
         device = next(iter(moved.values())).device
         start = torch.cat([value.detach().float().flatten() for value in moved.values()]).cpu().numpy()
+        if not np.isfinite(start).all():
+            raise UsageError("expected finite weights, got NaN or infinity; look at how the module was trained")
         with spelled(ARGUMENTS):
             asked = RunConfig(
                 strategy="openai-es" if rank is None else "eggroll", population=population_size, sigma=sigma,
@@ -291,9 +294,19 @@ class ESOptimizer:
         with np.errstate(invalid="ignore"):  # of infinities there is no deviation
             best, mean, deviation = self._sign * float(good.max()), self._sign * float(good.mean()), float(good.std())
         filled(self._module, self._strategy.parameters)
+        self._warn_of_the_end(generation)
         told = Told(generation, mean, best, deviation, failed, step.norm, step.change)
         self._callbacks.told(generation, asdict(told), self._sign * values)
         return told
+
+    def _warn_of_the_end(self, generation: int) -> None:
+        """Say once that schedules have come to their end."""
+        planned = self.config.generations
+        if planned is not None and generation == planned + 1 and ending_schedules(self.config):
+            logger.warning(
+                "generation %d: the schedule ended with generation %d, as generations=%d said; it stays where it is",
+                generation, planned, planned,
+            )  # fmt: skip
 
     def best_member(self) -> nn.Module:
         """The member of the last generation that scored best, itself and not the centre.

@@ -24,7 +24,7 @@ from galab.config.run_config import check_given
 from galab.config.spelling import PYTHON, spelled
 from galab.config.traits import needs_behaviour
 from galab.contracts import Scores
-from galab.errors import LethalMutationError, UsageError, closest
+from galab.errors import LethalMutationError, NoViableChildError, UsageError, closest
 from galab.genome.decoder import Decoder
 from galab.genome.domain import domain_of
 from galab.genome.initial import founders_given, founders_of, like_torchs_own
@@ -225,6 +225,11 @@ class Search:
         self._failures.tell(self.generation + 1, failed, what)
         everyone = np.full((self._asked, len(self._signs)), np.nan)
         everyone[self._alive] = with_best(scores)
+        if failed == len(scores):
+            raise NoViableChildError(
+                f"generation {self.generation + 1}: not one of {len(scores)} networks has a finite fitness; the search "
+                "has not moved: look at the fitness function, or try a smaller sigma"
+            )
         self.strategy.tell(Scores(everyone[:, 0], further=everyone[:, 1:] if len(self._signs) > 1 else None))
         known = self._objectives | dict(zip(self._ids, everyone, strict=True))
         self._objectives = {birth: known[birth] for birth in self.strategy.parents.tolist() if birth in known}

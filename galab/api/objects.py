@@ -58,6 +58,11 @@ def reference_of(value: Any, name: str) -> str:
     file = getattr(module, "__file__", None)
     if "." in qualified or "<" in qualified or file is None:
         where = "inside another" if file is not None else "in a notebook or a prompt"
+        if qualified == "<lambda>":
+            raise UsageError(
+                f"expected {name} as something that has a name, got a lambda: a resumed run could not find it; write "
+                "it as a function (def) in a file, at its outer level"
+            )
         raise UsageError(
             f"expected {name}={qualified} to stand in a file, at its outer level, got one made {where}: a resumed run "
             f"could not find it; write it into a file and give {name}='FILE.py:{qualified.rpartition('.')[2]}'"

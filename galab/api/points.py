@@ -126,6 +126,8 @@ def box_of(size: int, bounds: Any, outside: str) -> Box:
     if outside not in OUTSIDE:
         near = closest(str(outside), list(OUTSIDE))
         raise UsageError(f"expected outside to be 'clip' or 'reflect', got {outside!r:.80}.{near}")
+    if bounds is None and outside != "clip":
+        raise UsageError(f"expected bounds with outside={outside!r}, got none to be outside of; give them")
     wanted = f"expected bounds as (low, high), each a number or {size:,} numbers"
     given = (-math.inf, math.inf) if bounds is None else tuple(bounds) if isinstance(bounds, zip) else bounds
     if isinstance(given, list) and len(given) == size == 2 and all(isinstance(one, tuple) for one in given):

@@ -221,8 +221,8 @@ class Population(Sequence[nn.Module]):
             if not torch.allclose(_answer_of(module, probe), answer, rtol=1e-4, equal_nan=True):
                 raise UsageError(
                     "expected a module that answers the same inputs alike, got other answers the second time: it draws "
-                    "random numbers or keeps state between calls; run the members one by one ('for network in "
-                    "population'), each with its own"
+                    "random numbers, keeps state between calls or changes its inputs; run the members one by one ('for "
+                    "network in population'), each with its own"
                 )
             # An answer that depends on the examples beside it, as batch statistics do, or before it, as that of a
             # recurrent layer over the first axis, cannot be computed block by block.

@@ -49,7 +49,7 @@ def run(
         callbacks: functions of a :class:`galab.training.callbacks.RunView`, called after each generation, or objects
             with ``on_start``, ``on_generation`` and ``on_end``; one that gives True stops the run cleanly.
         **hyperparameters: fields of :class:`galab.config.RunConfig`, such as ``task="mnist", generations=100``;
-            ``task``, ``model`` and ``strategy`` may be a function or a class of yours that stands in a file.
+            ``task`` may be a function of yours, ``model`` and ``strategy`` a class, that stands in a file.
 
     Raises:
         UsageError: an unknown name or a value out of bounds.

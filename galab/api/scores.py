@@ -115,7 +115,8 @@ def read_scores(
         whose: what the members are of, in messages.
 
     Returns:
-        (n,) NaN where a member failed: its score is NaN or the worst infinity. The best infinity stays: it ranks first.
+        (n,) NaN where a member failed: its score is NaN, masked, or the worst infinity. The best infinity stays: it
+        ranks first.
 
     Raises:
         UsageError: these are not that many numbers.
@@ -123,7 +124,10 @@ def read_scores(
     wanted = f"expected {count:,} fitness values, one per {who} of {whose}"
     if isinstance(told, torch.Tensor):
         told = told.detach().cpu()
+        told = told.to_dense() if told.layout != torch.strided else told
         told = (told.double() if not told.is_complex() else told).numpy()
+    if isinstance(told, np.ma.MaskedArray):
+        told = np.ma.filled(told.astype(np.float64), np.nan)
     if isinstance(told, np.ndarray):
         if told.dtype.kind not in "fiub" and told.dtype.kind != "O":
             raise UsageError(f"{wanted}, got an array of type {told.dtype}; give real numbers")
@@ -157,7 +161,7 @@ def number(value: Any, place: int, who: str) -> float:
         )
     try:
         return float(value.item() if isinstance(value, torch.Tensor | np.ndarray) else value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(
             f"expected a number as the fitness of each {who}, got {_what(value)} at place {place} ({error}); return a "
             "number, or float('nan') for a failure"

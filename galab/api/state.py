@@ -92,6 +92,11 @@ def check_fingerprint(state: Any, own: Mapping[str, Any], who: str) -> None:
     different = [name for name in (*own, *given) if own.get(name) != given.get(name)]
     if different:
         name = different[0]
+        if name.endswith("_sha256"):
+            raise UsageError(
+                f"expected the state of {who} of this network, with what it starts from, got one of another network, "
+                "or with other weights at the start; make it with the module that the state was made with"
+            )
         raise UsageError(
             f"expected the state of {who} with {name}={own.get(name)!r}, as this one has, got one with "
             f"{name}={given.get(name)!r}; make it with the arguments that the state was made with"

@@ -27,7 +27,8 @@ from galab.cli.options import (
     trust_option,
 )
 from galab.cli.output import RESUMABLE, command, echo, emit, text, told_if_interrupted
-from galab.errors import UsageError, printable
+from galab.config import flag
+from galab.errors import GalabError, UsageError, printable
 
 if TYPE_CHECKING:
     from galab.config import RunConfig
@@ -221,6 +222,18 @@ def _by(trials: Trials) -> list[str]:
     return [word for field in fields for word in ("--by", field)]
 
 
+def _tell_left_out(config: RunConfig, cells: Mapping[str, dict[str, Any]], own: dict[str, Any]) -> None:
+    """Say which flags mean nothing in which cells."""
+    from galab.training.compose import varied
+
+    for cell, values in cells.items():
+        with suppress(GalabError):  # said, with those of all cells, when they are made
+            made = varied(config, values)
+            for name in own:
+                if name not in values and getattr(made, name) != getattr(config, name):
+                    echo(f"{cell}: {flag(name)} {own[name]} means nothing there and is left out", err=True)
+
+
 def _shared(
     cells: Mapping[str, dict[str, Any]], compose: Callable[[dict[str, Any]], RunConfig], own: dict[str, Any]
 ) -> RunConfig:
@@ -276,6 +289,8 @@ def sweep(
     numbers = parse_seeds(seeds)
     config = _shared(cells_of(values), partial(compose, preset=preset, config_file=config_file, trust=trust), own)
     count = len(numbers) * math.prod(map(len, values.values()))
+    if not quiet:
+        _tell_left_out(config, cells_of(values), own)
     with Summary(count, quiet=quiet).shown() as summary:
         trials = run_sweep(config, values, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update)
     return report(trials)

@@ -71,7 +71,7 @@ def _check_understood(config: Fields, kind: str) -> None:
 
 def _who(kinds: tuple[str, ...]) -> str:
     """The strategies of some kinds, in words."""
-    if "genetic" in kinds:
+    if set(kinds) <= {"genetic", "random"} and "genetic" in kinds:
         return "the genetic algorithm ({strategy:ga})"
     names = [name for kind in KINDS if kind.name in kinds for name in kind.strategies]
     return "{strategy} " + " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -87,6 +87,15 @@ class OptionError(UsageError):
         values = {name: _listed(value, spelling) for name, value in self._values.items()}
         return self._template.format_map({**named, **values})
 
+    def within(self, where: str) -> OptionError:
+        """The same error, with where it was found in front of its sentence."""
+        named = where.replace("{", "{{").replace("}", "}}")
+        return _restored(type(self), f"{named}: {self._template}", self._fields, self._values, ())._said()
+
+    def _said(self) -> OptionError:
+        self.args = (self.spelled(COMMAND_LINE),)
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is pickled as its class and its arguments, which here are no template.
         return _restored, (type(self), self._template, self._fields, self._values, self.args)

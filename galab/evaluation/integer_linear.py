@@ -18,7 +18,6 @@ from galab.integer.arithmetic import POINT, TOP, clip, scaled, scaling, stored
 from galab.models.integer_linear import IntegerLinear
 from galab.operators.integer_noise import TensorNoise
 
-
 #: Numbers that are computed at once.
 _AT_ONCE = 1 << 19
 

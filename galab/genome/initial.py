@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from galab.config.spelling import OptionError
 from galab.contracts import Member
 from galab.errors import CheckpointError, UsageError
 from galab.genome.births import Birth
@@ -205,6 +206,8 @@ def like_torchs_own(module: nn.Module) -> bool:
     for parameter in evolved_parameters(module).values():
         law, scale = drawn.get(id(parameter), (GIVEN, 0.0))
         values = parameter.detach().double()
+        if not bool(values.isfinite().all()):
+            return False
         if law == GIVEN or not values.numel() or id(parameter) in zeros:
             continue
         if values.numel() > 1 and bool((values == values.flatten()[0]).all()):
@@ -290,7 +293,9 @@ def _drawn_laws(module: nn.Module) -> dict[int, tuple[str, float]]:
         if isinstance(layer, nn.Embedding):
             laws.setdefault(id(layer.weight), ("normal", 1.0))
         elif isinstance(layer, _FAN_IN_LAYERS):
-            fan_in = layer.weight[0].numel()
+            fan_in = math.prod(layer.weight.shape[1:])
+            if not fan_in or not layer.weight.numel():
+                continue  # torch draws nothing either
             # Uniform on +-b has variance b^2 / 3; the scale is stored as the float32 that decoding multiplies by.
             scale = float(np.float32(math.sqrt(1 / (3 * fan_in))))
             laws.setdefault(id(layer.weight), ("uniform", scale))
@@ -304,5 +309,7 @@ def _drawn_laws(module: nn.Module) -> dict[int, tuple[str, float]]:
 def _fixed_point(name: str, values: torch.Tensor, domain: Domain) -> NDArray[np.int32]:
     try:
         return domain.units(values.detach().cpu().double().numpy().ravel())
+    except OptionError as error:
+        raise error.within(f"parameter '{name}'") from None
     except UsageError as error:
         raise UsageError(f"parameter '{name}': {error}") from None

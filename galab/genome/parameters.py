@@ -65,6 +65,11 @@ def choose_evolved(module: nn.Module, freeze: str | None = None) -> None:
     for name, value in every.items():
         if isinstance(value, nn.parameter.UninitializedParameter):
             raise UsageError(f"expected parameters with a shape, got '{name}' without one; run the module once first")
+    if every and not any(value.requires_grad for value in every.values()):
+        logger.warning(
+            "no parameter of the module has requires_grad, so all of them are evolved; set it for those that may move, "
+            "or freeze the others by --freeze"
+        )
     _mark(module, set(evolved_parameters(module)))
     for pattern in freeze_patterns(freeze):
         matched = [value for name, value in every.items() if fnmatchcase(name, pattern)]
@@ -165,6 +170,8 @@ def runnable(module: nn.Module) -> nn.Module:
         )
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise UsageError(f"expected a module, got one inside {type(module).__name__}; give what is inside, its .module")
+    if any(value.is_meta for value in (*module.parameters(), *module.buffers())):
+        raise UsageError("expected a module with numbers, got one on the device 'meta'; make it on another device")
     computed = {
         id(value): value.detach().clone()
         for part in module.modules()

@@ -10,6 +10,7 @@ from torch import nn
 
 from galab.config.parsing import Call, arguments_for
 from galab.config.registry import MODELS
+from galab.config.spelling import OptionError
 from galab.errors import GalabError, UsageError
 from galab.models.check_network import prepare_network, words
 
@@ -94,6 +95,11 @@ def _declared(call: Call, kind: type[nn.Module], offered: dict[str, Any]) -> dic
             and parameter.kind not in variadic
             and parameter.name not in call.arguments
         ):
+            if parameter.name == "hidden":
+                raise OptionError(
+                    "model '{called}': expected {hidden}, which its constructor needs, got none; name the sizes, such "
+                    "as {hidden:8}", called=call.name,
+                )  # fmt: skip
             raise UsageError(
                 f"model '{call.name}': expected a constructor that needs only {', '.join(GIVEN)}, "
                 f"got a required '{parameter.name}'; give it a default, or a value in brackets"

@@ -177,4 +177,6 @@ def _state_dict(saved: SavedRun, individual: Member) -> dict[str, torch.Tensor]:
     if set(saved.state["state_names"].values()) - values.keys():
         values |= {name: value.detach() for name, value in frozen_parameters(saved.module).items()}
     # Clones, because safetensors refuses two names for one memory.
-    return {key: values[name].clone() for key, name in saved.state["state_names"].items()}
+    named = {key: values[name].clone() for key, name in saved.state["state_names"].items()}
+    own = saved.module.state_dict()
+    return named | {key: value.clone() for key, value in own.items() if key not in named and not value.numel()}

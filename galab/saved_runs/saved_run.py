@@ -131,7 +131,7 @@ class SavedRun(SavedState):
 
     def _scheduled(self, generation: int) -> float:
         """The step size of the noise around a centre; that of a descent along gradients is its ``--sigma``."""
-        schedule = parse_rate_schedule(self.config.sigma_schedule or "constant", "--sigma-schedule")
+        schedule = parse_rate_schedule(self.config.sigma_schedule or "constant", "sigma_schedule")
         return float(self.config.sigma * schedule.factor(max(generation, 1), self.config.generations))
 
 

@@ -106,7 +106,7 @@ class TorchCentre:
         self._optimizers = Optimizers(
             config.optimizer, list(self.parameters.values()), config.lr, config.weight_decay
         )
-        self._lr = parse_rate_schedule(config.lr_schedule, "--lr-schedule")
+        self._lr = parse_rate_schedule(config.lr_schedule, "lr_schedule")
         self.record_dtype = record_dtype(members)
         self._asked: Cohort | None = None
 

@@ -54,7 +54,7 @@ def read_pair(data: Any, where: str) -> tuple[Tensor, Any]:
         raise UsageError(f"{where}: expected inputs that are real numbers, got {inputs.dtype}; give their parts")
     scale = _BYTE if inputs.dtype == torch.uint8 else 1
     targets = data[1]
-    if not isinstance(targets, Tensor):
+    if not isinstance(targets, Tensor | np.ma.MaskedArray):
         targets = np.asarray(targets)
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
@@ -86,11 +86,19 @@ def to_tensor(values: Any, expected: str) -> Tensor:
         UsageError: they are no numbers; the sentence begins with ``expected``.
     """
     if isinstance(values, Tensor):
+        if values.is_quantized or values.layout != torch.strided:
+            kind = "quantized" if values.is_quantized else "sparse"
+            raise UsageError(f"{expected}, got a {kind} tensor; make it an ordinary one")
         return values.detach().cpu()
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        missing = int(np.ma.count_masked(values))
+        raise UsageError(f"{expected}, got {missing:,} that are masked; fill them, or take these examples out")
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise UsageError(f"{expected}, got rows of several lengths ({error}); give them one shape") from None
+    if array.dtype.kind in "mM":
+        raise UsageError(f"{expected}, got dates or times ({array.dtype}); make them numbers, such as days")
     if array.dtype.kind not in "fiubc":
         try:
             array = array.astype(np.float64)
@@ -135,7 +143,10 @@ def _items(data: Dataset[Any], where: str) -> tuple[Any, Any]:
             f"{type(error).__name__}: {error}; give two arrays"
         ) from error
     _check_one(inputs[0], _several(inputs[0]), where)
-    return _stacked(inputs), _stacked(targets)
+    try:
+        return _stacked(inputs), _stacked(targets)
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"{where}: expected examples of one shape, got others ({error}); pad or cut them") from None
 
 
 def _stacked(values: Sequence[Any]) -> Any:
@@ -181,6 +192,9 @@ def class_numbers(targets: Sequence[Any], classes: int | None, where: str) -> tu
     Raises:
         UsageError: targets are no labels, or there is one class alone.
     """
+    for part in targets:
+        if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part):
+            raise UsageError(f"{where}: expected a label for every example, got some that are masked; clean the data")
     arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in targets]
     whole = all(part.dtype.kind in "iu" for part in arrays)
     if classes is not None and all(part.dtype.kind in "iuf" for part in arrays):

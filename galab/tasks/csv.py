@@ -146,10 +146,11 @@ def _decoded(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        content = path.read_bytes()
+        line, wide = content[: error.start].count(b"\n") + 1, content[:2] in (b"\xff\xfe", b"\xfe\xff")
         raise UsageError(
             f"expected '{path}' to be UTF-8, got a byte in line {line} that is none; save the file as UTF-8, or "
-            "convert it, such as by iconv -f latin1 -t utf8"
+            f"convert it, such as by iconv -f {'utf16' if wide else 'latin1'} -t utf8"
         ) from None
 
 
@@ -157,7 +158,9 @@ def _number(word: str, where: str) -> float:
     try:
         number = float(word)
     except ValueError:
-        raise UsageError(f"expected a number in {where}, got '{word}'; encode it as one") from None
+        missing = word.lower() in ("", *_MISSING)
+        advice = "fill it, or take the row out" if missing else "encode it as one"
+        raise UsageError(f"expected a number in {where}, got '{word}'; {advice}") from None
     if not math.isfinite(number):
         raise UsageError(f"expected a finite number in {where}, got '{word}'; fill it, or take the row out")
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,10 @@ import torch
 from torch import nn
 
 from galab.config import RunConfig
+from galab.config.fields import FIELDS
+from galab.config.option import default_of
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
+from galab.config.registry import MODELS
 from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.config.traits import needs_behaviour, needs_use
@@ -121,6 +125,8 @@ def build(
     warm_up_kernels()
     tracebacks.forget_logged_errors()
     _check_metrics(config, task)
+    if founders is None:
+        _check_layers(config)
     _check_memories(config, module)
     prepare_device(config.device)
     torch.set_num_threads(config.threads)
@@ -148,6 +154,26 @@ def _built_again(config: RunConfig, task: Task, torch_seed: int) -> nn.Module:
     return network_of(config, task.input_shape, task.outputs, torch_seed=torch_seed, check=False)
 
 
+def _check_layers(config: RunConfig) -> None:
+    """Refuse layers of sizes or kinds that a new run's network does not ask for: they would change nothing.
+
+    Raises:
+        OptionError: what is not asked for.
+    """
+    known = inspect.signature(MODELS.load(config.model)).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in known):
+        return
+    names = {one.name for one in known}
+    for name in ("hidden", "activation"):
+        value = getattr(config, name)
+        if name not in names and value != default_of(FIELDS[name], config.strategy):
+            raise OptionError(
+                f"expected {{model}} with a constructor that takes {name}, got {{model.value}} with {{{name}.given}}, "
+                f"which would change nothing; drop {{{name}}}",
+                config,
+            )
+
+
 def _check_metrics(config: RunConfig, task: Task) -> None:
     """Refuse a task that does not measure what the fitness or the target needs, before anything is written."""
     names, option = parse_fitness(config.fitness).names, f"--fitness {config.fitness}"
@@ -157,8 +183,8 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
         require_classes(task, "--selection lexicase")
     if config.selection == "nsga2" and len(parse_fitness(config.fitness).bases) < 2:
         raise OptionError(
-            "expected a fitness of several parts with {selection:nsga2}, got {fitness}; name each objective, such as "
-            "cross-entropy,accuracy", config,
+            "expected a fitness of several parts with {selection:nsga2}, got {fitness.given}; name each objective, "
+            "such as cross-entropy,accuracy", config,
         )  # fmt: skip
     if needs_behaviour(config):
         require_classes(task, "--niche, --diversity or --mate")

@@ -71,7 +71,7 @@ def test_an_installed_one_goes_by_its_module() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"task": lambda: None}, "task=.*<lambda> to stand in a file, at its outer level, got one made inside"),
+        ({"task": lambda: None}, "task as something that has a name, got a lambda"),
         ({"model": Outer.Inner}, "expected model=Outer.Inner to stand in a file, .* give model='FILE.py:Inner'"),
         ({"model": nn.Linear(2, 2)}, "expected model to be a name, a class of torch modules, or 'FILE.py:NAME', got"),
         ({"task": np.zeros(3)}, "expected task to be a name, a function that returns a task, .* type ndarray"),
