@@ -55,6 +55,7 @@ GROUPS = {
     "trials": Group("Trials side by side", "trials", "trial_rows"),
     "memories": Group("Memories", "memories", "memory_rows"),
     "analysis": Group("Analyses of mutations", "analyses", "analysis_rows"),
+    "integers": Group("Integer EGGROLL", "integers", "integer_rows"),
     "workers": Group("Worker processes", "worker_scaling", "worker_rows"),
 }
 _HERE = Path(__file__).parent

@@ -120,7 +120,7 @@ def parse_share(text: str) -> Callable[[int], float]:
     if not (0 < value < math.inf if inverse else 0 < value <= 1 and not colon):
         raise OptionError(
             "expected {move_share} as a number above 0 and at most 1, or inverse:RATE, which is 1 / (RATE t + 1) in "
-            "update t, such as inverse:0.1, got '{text:.80}'",
+            "update t, such as inverse:0.02, got '{text:.80}'",
             text=text,
         )
     return (lambda update: 1 / (value * update + 1)) if inverse else (lambda update: value)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Generator, Iterator
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
+from collections.abc import Iterator
 
 from galab.errors import UsageError
-from galab.integer.arithmetic import Centre, stored
-from galab.models.egg import Egg
+from galab.evaluation.continued_text import continued
 from galab.saved_runs.saved_run import SavedRun
-from galab.tasks.text import BYTES, ByteText
-
-#: Is sent a byte, answers with (256,) float64 logits of the next, in nats.
-Predictor = Generator[NDArray[np.float64], int, None]
+from galab.tasks.text import ByteText
 
 
 def generate(
@@ -59,44 +48,4 @@ def generate(
             "only a language model can go on with a text"
         )
     module = saved.module_with(saved.member(member)).eval()
-    predicted = _egg(module) if isinstance(module, Egg) else _windows(module, saved.task.length)
-    return itertools.islice(_drawn(predicted, begun, temperature, seed), length)
-
-
-def _drawn(predicted: Predictor, begun: bytes, temperature: float, seed: int) -> Iterator[int]:
-    next(predicted)
-    logits = np.zeros(BYTES)
-    for byte in begun:
-        logits = predicted.send(byte)
-    random = np.random.Philox(key=seed)
-    while True:
-        if temperature:
-            weights = np.exp((logits - logits.max()) / temperature)
-            uniform = random.random_raw() / 2**64
-            byte = min(int(np.searchsorted(weights.cumsum(), uniform * weights.sum(), side="right")), BYTES - 1)
-        else:
-            byte = int(logits.argmax())
-        yield byte
-        logits = predicted.send(byte)
-
-
-def _egg(model: Egg) -> Predictor:
-    """Predicts by one step a byte."""
-    centre = Centre({name: stored(value.detach()) for name, value in model.named_parameters()})
-    state = torch.zeros(1, model.layers, model.width, dtype=torch.int32)
-    logits = np.zeros(BYTES)
-    while True:
-        answer, state = model.step(centre, torch.tensor([(yield logits)]), state)
-        logits = answer[0].numpy() * (math.log(2) / 16)
-
-
-def _windows(model: nn.Module, length: int) -> Predictor:
-    """Predicts from the last bytes; what follows them in a sequence does not matter to a model of texts."""
-    text: list[int] = []
-    logits = np.zeros(BYTES)
-    while True:
-        text = [*text, (yield logits)][-length:]
-        inputs = torch.zeros(1, length)
-        inputs[0, : len(text)] = torch.tensor(text, dtype=torch.float32)
-        with torch.inference_mode():
-            logits = model(inputs).unflatten(1, (length, BYTES))[0, len(text) - 1].double().numpy()
+    return continued(module, saved.task.length, begun, count=length, temperature=temperature, seed=seed)

@@ -22,12 +22,14 @@ from torch import nn
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Scores
 from galab.errors import as_exception
+from galab.evaluation.continued_text import sample, sampled
 from galab.genome.initial import tensors_of
 from galab.storage import checkpoints
 from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
+from galab.tasks.text import ByteText
 from galab.training.build import profile_of
 from galab.training.callbacks import Callbacks, RunView, read_only
 from galab.training.champion import Champion, ChampionSelector
@@ -194,7 +196,7 @@ class Loop:
             line = self._tell(cohort, scores)
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
-                line |= {"champion": champion.id, **champion.metrics}
+                line |= {"champion": champion.id, **champion.metrics, **self._sample()}
                 self._accuracy = champion.metrics.get("validation_accuracy")
                 self._stop.reported(strategy.generation, champion.metrics)
             line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
@@ -224,6 +226,13 @@ class Loop:
             seen = np.array(fitness, dtype=np.float64)
             view = RunView(generation, read_only(line), seen, components.config, path, reason, self._champion_network)
             self._callbacks.call(method, view)
+
+    def _sample(self) -> dict[str, str]:
+        """A text by the champion of a language model, now and then."""
+        task, generation = self._components.task, self._components.strategy.generation
+        if not isinstance(task, ByteText) or not sampled(generation, self._components.config.report_every):
+            return {}
+        return {"sample": sample(self._champion_network(), task.length)}
 
     def _champion_network(self) -> nn.Module:
         """A copy of the network with the weights of the champion."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch.utils.tensorboard.summary import histogram, hparams, image
+from torch.utils.tensorboard.summary import histogram, hparams, image, text
 
 from galab.config.fields import FIELDS
 from galab.config.option import understands
@@ -115,6 +115,8 @@ def _events(path: Path) -> Iterator[Event]:
 
 #: Bytes around the message of a record: its length with a checksum, and the message's own checksum.
 _HEAD, _TAIL = 12, 4
+#: The log field of a text that a language model has made.
+SAMPLE = "sample"
 #: Log fields that are no curve.
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
@@ -199,6 +201,8 @@ class TensorBoard:
         self._by_evaluations.add(_scalars(chosen), line["evaluations"])
         if MEMORY_USE in line:
             self._by_generation.add(_use_image(line[MEMORY_USE]), line["generation"])
+        if SAMPLE in line:
+            self._by_generation.add(_text(SAMPLE, line[SAMPLE]), line["generation"])
         if "champion" in line:
             finite = fitness[np.isfinite(fitness) & (np.abs(fitness) < BEST)]
             if finite.size > 1:
@@ -283,6 +287,11 @@ class ProgressRecorder:
 
 def _scalars(values: dict[str, float]) -> Summary:
     return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+
+
+def _text(name: str, value: str) -> Summary:
+    """A text as TensorBoard shows it, every line break kept."""
+    return text(name, "    " + value.replace("\n", "\n    "))
 
 
 def _use_image(uses: list[list[int]]) -> Summary:

@@ -13,9 +13,10 @@ from scipy import stats
 
 from galab.config.run_config import RunConfig
 from galab.errors import UsageError, printable
+from galab.evaluation.continued_text import _drawn, _egg, _windows, sampled
 from galab.models.egg import Egg
 from galab.models.sequence import GRU
-from galab.saved_runs.generate import _drawn, _egg, _windows, generate
+from galab.saved_runs.generate import generate
 from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.tasks.text import BYTES
 from galab.training.start_or_resume import start
@@ -62,13 +63,15 @@ def test_another_network_sees_the_last_bytes() -> None:
         assert np.allclose(stepped[place], expected, rtol=0, atol=1e-5)
 
 
+RUN: dict[str, Any] = {
+    "task": "counting(length=8)", "model": "gru(width=8)", "strategy": "adam", "fitness": "loss", "batch": 4,
+    "generations": 1, "seed": 1, "threads": 1, "report_every": 1,
+}  # fmt: skip
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> SavedRun:
-    config = RunConfig(
-        task="counting(length=8)", model="gru(width=8)", strategy="adam", fitness="loss", batch=4, generations=1,
-        seed=1, threads=1,
-    )  # fmt: skip
-    start(config, name="text", runs=tmp_path)
+    start(RunConfig(**RUN), name="text", runs=tmp_path)
     return open_saved(tmp_path / "text")
 
 
@@ -108,3 +111,28 @@ def test_the_command_writes_the_prompt_and_what_follows(saved: SavedRun, capfdbi
     out = capfdbinary.readouterr().out.decode()
     drawn = bytes(generate(saved, "12", length=30, temperature=0)).decode("utf-8", "replace")
     assert out == f"12{printable(drawn, lines=True)}\n"
+
+
+def test_samples_come_with_the_first_report_the_second_the_fourth_and_so_on() -> None:
+    assert [generation for generation in range(1, 1001) if sampled(generation, 25)] == [25, 50, 100, 200, 400, 800]
+    assert [generation for generation in range(0, 20) if sampled(generation, 1)] == [1, 2, 4, 8, 16]
+
+
+def test_samples_are_in_the_log_in_tensorboard_and_in_the_report(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from galab.analysis.report.report import report
+    from galab.storage.log import read_log
+    from galab.storage.run_folder import RunFolder
+
+    start(RunConfig(**RUN | {"generations": 6}), name="run", runs=tmp_path)
+    log = read_log(RunFolder(tmp_path / "run").log_path)
+    samples = {line["generation"]: line["sample"] for line in log if "sample" in line}
+    assert list(samples) == [1, 2, 4]
+    assert all(0 < len(text) <= 200 for text in samples.values())
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"tensors": 0})
+    events.Reload()
+    assert [event.step for event in events.Tensors("sample/text_summary")] == [1, 2, 4]
+    page = report(tmp_path / "run", lambda what, share: None).read_text(encoding="utf-8")
+    assert "<h2>Text</h2>" in page
+    assert all(f"<summary>generation {generation}</summary><pre>" in page for generation in samples)

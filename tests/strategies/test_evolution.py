@@ -98,7 +98,7 @@ def test_plus_infinity_is_refused_where_scores_are_averaged(shaping: str) -> Non
     before = es.centre
     es.ask()
     fitness = np.arange(16.0)
-    with pytest.raises(UsageError, match=r"got a larger one of member 5; bound .* --shaping centred-ranks"):
+    with pytest.raises(UsageError, match=r"got the best infinity, .* member 5; bound .* --shaping centred-ranks"):
         es.tell(Scores(np.where(np.arange(16) == 5, np.inf, fitness)))
     assert np.array_equal(es.centre, before)
     es.tell(Scores(fitness))

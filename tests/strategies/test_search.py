@@ -110,7 +110,7 @@ def test_nan_and_minus_infinity_are_failures_and_plus_infinity_ranks_first(caplo
     assert np.isfinite(search.strategy.parent_fitness).all()
     assert len(search.strategy.parents) == 2
     search.ask()
-    with pytest.raises(NoViableChildError, match="generation 2: not one of 6 children"):
+    with pytest.raises(NoViableChildError, match="generation 2: not one of 6 networks"):
         search.tell([np.nan] * 6)
 
 

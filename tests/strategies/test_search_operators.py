@@ -61,8 +61,8 @@ def test_every_step_size_rule_improves(rule: str, granularity: str) -> None:
 
 @pytest.mark.parametrize("mutation", [name for name in MUTATIONS.names() if name not in MEMORY_OPERATORS])
 def test_every_mutation_improves(mutation: str) -> None:
-    genome = {"genome": "binary", "sigma": 0.02} if mutation == "flip" else {}
-    assert improves(mutate=mutation, mutate_count=5 - 3 * bool(genome), **genome) < 0.75
+    own = {"flip": {"genome": "binary", "sigma": 0.02, "mutate_count": 2}, "weights": {"mutate_count": 5}}
+    assert improves(mutate=mutation, **own.get(mutation, {})) < 0.75
 
 
 @pytest.mark.slow

@@ -214,17 +214,17 @@ def test_a_file_with_what_the_network_does_not_have_is_refused(write: Any, evolv
     weights = network_and_task(resolve(RunConfig(task="digits", model=model)))[0].state_dict()
     torch.save({**weights, "extra.weight": torch.zeros(3)}, tmp_path / "more.pt")
     with pytest.raises(UsageError, match=r"got 'extra.weight' besides, for which it has no place"):
-        evolve(model=model, init=str(tmp_path / "more.pt"), generations=1)
+        evolve(model=model, init=str(tmp_path / "more.pt"), generations=1, hidden=None)
 
 
 def test_a_file_with_two_values_of_a_shared_weight_is_refused(write: Any, evolve: Any, tmp_path: Path) -> None:
     model = write("self.base = nn.Linear(64, 6); self.twin = self.base")
     weights = network_and_task(resolve(RunConfig(task="digits", model=model)))[0].state_dict()
     torch.save(weights, tmp_path / "same.pt")
-    evolve(model=model, init=str(tmp_path / "same.pt"), generations=1)
+    evolve(model=model, init=str(tmp_path / "same.pt"), generations=1, hidden=None)
     torch.save({**weights, "twin.bias": weights["base.bias"] + 1}, tmp_path / "two.pt")
     with pytest.raises(UsageError, match=r"one value for 'base.bias' and 'twin.bias', which the network shares"):
-        evolve(model=model, init=str(tmp_path / "two.pt"), generations=1)
+        evolve(model=model, init=str(tmp_path / "two.pt"), generations=1, hidden=None)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float64"])
@@ -233,9 +233,9 @@ def test_a_network_of_another_type_needs_no_flag_where_bfloat16_is_fast(
 ) -> None:
     monkeypatch.setattr("galab.evaluation.numeric_profile._has_amx", lambda: True)
     model = write(f"self.head = nn.Sequential(Cast(torch.{kind}), nn.Linear(6, 10, dtype=torch.{kind}))")
-    folder = evolve(model=model, generations=1, precision="auto")
+    folder = evolve(model=model, generations=1, hidden=None, precision="auto")
     assert RunFolder.open(folder).read_config()["hyperparameters"]["precision"] == "float32"
-    folder = evolve(model=write("pass"), generations=1, precision="auto", name="plain")
+    folder = evolve(model=write("pass"), generations=1, hidden=None, precision="auto", name="plain")
     assert RunFolder.open(folder).read_config()["hyperparameters"]["precision"] == "bfloat16"
 
 

@@ -23,7 +23,7 @@ from galab.training.start_or_resume import resume, start
 
 RUN: dict[str, Any] = {
     "task": "counting(length=8)", "model": "egg(width=32)", "strategy": "integer-eggroll", "population": 24, "seed": 3,
-    "batch": 4, "generations": 6, "save_every": 2, "report_every": 2, "threads": 1,
+    "batch": 4, "generations": 6, "save_every": 2, "report_every": 2, "threads": 1, "move_share": "inverse:0.1",
 }  # fmt: skip
 
 
@@ -75,7 +75,8 @@ def test_torch_computes_the_same_run(climb: Any, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "changes",
     [{}, {"hidden_state": "reset"}, {"fast_fitness": "on", "use_clt": "off", "rank": 4, "noise_reuse": 2},
-     {"update_threshold": 20, "integer_step": 2, "weight_clip": 4.0}, {"move_share": "0.2"}],
+     {"update_threshold": 20, "move_share": "inverse:0.02", "integer_step": 2, "weight_clip": 4.0},
+     {"move_share": "0.2"}],
 )  # fmt: skip
 def test_it_continues_exactly_and_is_verified(climb: Any, changes: dict[str, Any], tmp_path: Path) -> None:
     whole = climb("whole", **changes)

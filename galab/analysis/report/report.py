@@ -99,6 +99,7 @@ def _of_run(path: Path, progress: Progress, analyses: Sequence[str], doctor: flo
         choices=part.configuration(facts.values),
         data=part.data_rows(facts),
         figures=curves_of(facts),
+        samples=[(line["generation"], line["sample"]) for line in facts.log if isinstance(line.get("sample"), str)],
         analyses=read_analyses(home / "analysis"),
         failed=failed,
         provenance_facts=part.provenance(facts),
