@@ -34,6 +34,7 @@ def check_whole(name: str, value: Any, low: int) -> None:
     Raises:
         UsageError: it is none.
     """
+    value = _plainly(value)
     if type(value) is not int or value < low:
         raise UsageError(f"expected {name} as a whole number of {low} or more, got {value!r:.80}; correct it")
 
@@ -44,6 +45,7 @@ def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     Raises:
         UsageError: it is none.
     """
+    value = _plainly(value)
     if not any(type(value) is type(one) and value == one for one in choices):
         listed = ", ".join(map(repr, choices[:-1]))
         raise UsageError(f"expected {name} as {listed} or {choices[-1]!r}, got {value!r:.80}; name one of them")
@@ -60,10 +62,7 @@ def worded(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(name: str, value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
+    value = _plainly(value)
     if name not in FIELDS or field_type(name) is not str:
         return value
     if name == "hidden" and type(value) is int:
@@ -73,6 +72,19 @@ def _words(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple) and value and all(map(_plain, value)):
         return (":" if name == "bounds" else ",").join(map(str, value))
     return value
+
+
+def _plainly(value: Any) -> Any:
+    """Numbers and arrays of NumPy, also in sequences and mappings, and paths as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if type(value) in (list, tuple):
+        return type(value)(map(_plainly, value))
+    return {name: _plainly(one) for name, one in value.items()} if type(value) is dict else value
 
 
 def _plain(value: Any) -> bool:

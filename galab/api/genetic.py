@@ -225,6 +225,12 @@ class Search:
         self._failures.tell(self.generation + 1, failed, what)
         everyone = np.full((self._asked, len(self._signs)), np.nan)
         everyone[self._alive] = with_best(scores)
+        if not len(scores):
+            raise NoViableChildError(
+                f"generation {self.generation + 1}: the weights of all {self._asked} children leave +-"
+                f"{self.decoder.layout.domain.limit:g}; the search has not moved: try a smaller sigma, or raise "
+                "weight_range"
+            )
         if failed == len(scores):
             raise NoViableChildError(
                 f"generation {self.generation + 1}: not one of {len(scores)} networks has a finite fitness; the search "

@@ -92,6 +92,10 @@ _FIRST = (
 )
 
 
+#: The measures of which the headline says one for all.
+HEADLINES = tuple(name for name, _, _ in _FIRST)
+
+
 def headline(metrics: Mapping[str, Any]) -> str:
     """What a network reaches on test and validation data, in words; empty where it was scored on none."""
     for name, called, shown in _FIRST:

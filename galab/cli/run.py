@@ -18,7 +18,7 @@ from galab.cli.options import (
     runs_option,
     trust_option,
 )
-from galab.cli.output import RESUMABLE, best_name, command, echo, headline, text, told_if_interrupted
+from galab.cli.output import HEADLINES, RESUMABLE, best_name, command, echo, headline, text, told_if_interrupted
 from galab.cli.trials import resume_trials, run_trials
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import FreshExamples
@@ -213,7 +213,7 @@ def _report(result: Result) -> int:
     metrics, who = result.metrics, best_name(result.strategy, result.champion)
     if first := headline(metrics):
         echo(f"{who}: {first} on {result.data}")
-        metrics = {name: value for name, value in metrics.items() if name.startswith("weights_")}
+        metrics = {name: value for name, value in metrics.items() if name.partition("_")[2] not in HEADLINES}
     if metrics:
         echo(f"{who}: " + ", ".join(f"{k} {text(v)}" for k, v in metrics.items()))
     # Who stopped a run wants to go on as planned; who let it end needs a new limit.

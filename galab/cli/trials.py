@@ -228,7 +228,7 @@ def _tell_left_out(config: RunConfig, cells: Mapping[str, dict[str, Any]], own: 
 
     for cell, values in cells.items():
         with suppress(GalabError):  # said, with those of all cells, when they are made
-            made = varied(config, values)
+            made = varied(config, values, list(own))
             for name in own:
                 if name not in values and getattr(made, name) != getattr(config, name):
                     echo(f"{cell}: {flag(name)} {own[name]} means nothing there and is left out", err=True)
@@ -238,10 +238,14 @@ def _shared(
     cells: Mapping[str, dict[str, Any]], compose: Callable[[dict[str, Any]], RunConfig], own: dict[str, Any]
 ) -> RunConfig:
     """What the cells have in common; a flag need not mean something in all of them, but in one."""
+    first: UsageError | None = None
     for cell in cells.values():
-        with suppress(UsageError):
+        try:
             return compose(own | cell)
-    return compose(own)
+        except UsageError as error:
+            first = first or error
+    assert first is not None, "a grid has cells"
+    raise first
 
 
 @click.command(cls=GroupedCommand)
@@ -292,5 +296,7 @@ def sweep(
     if not quiet:
         _tell_left_out(config, cells_of(values), own)
     with Summary(count, quiet=quiet).shown() as summary:
-        trials = run_sweep(config, values, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update)
+        trials = run_sweep(
+            config, values, numbers, name=name, runs=runs, jobs=jobs, progress=summary.update, typed=list(own)
+        )
     return report(trials)

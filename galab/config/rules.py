@@ -170,7 +170,7 @@ _OF_SAMPLED = (
         kinds=_INTEGER,
         fields=("fitness",),
         refused=lambda c: c.fitness not in ("cross-entropy", "loss"),
-        sentence="expected {fitness:cross-entropy} with {strategy.given}, which counts bits a byte, got "
+        sentence="expected {fitness:loss} with {strategy.given}, which counts bits a byte or squared errors, got "
         "{fitness.value}; drop it",
     ),
     Rule(

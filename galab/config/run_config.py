@@ -80,6 +80,11 @@ def complete(saved: dict[str, Any]) -> dict[str, Any]:
     if not whole:
         return saved
     values = {"crossover": "none"} | saved
+    strategy = values.get("strategy", "ga")
+    if isinstance(strategy, str):
+        # What its kind of strategy knows nothing of stood there with the default of that version.
+        kind = kind_of(strategy).name
+        values = {name: it for name, it in values.items() if name not in FIELDS or understands(FIELDS[name], kind)}
     read = _read(values)
     # Versions before 0.2.0 took these without a word; they changed nothing.
     idle = {name for rule in IDLE_RULES if read is not None and rule.makes_idle(read) for name in rule.fields}
@@ -97,14 +102,14 @@ def field_type(name: str) -> type:
     return type_of(Fields, name)
 
 
-#: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
 #: What another genome has other values of.
 _OF_A_GENOME = ("sigma", "sigma_floor", "mutate", "bounds", "at_bounds", "step_size")
 #: Defaults that depend on the genome.
 _BY_GENOME = ("sigma", "mutate")
 #: Defaults that depend on the strategy and the task.
 _BY_STRATEGY = ("model",)
-_CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
+#: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
+_CHOSEN_AGAIN = ("model", "batch", "mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
 
 
 def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

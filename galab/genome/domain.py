@@ -116,10 +116,12 @@ class Domain:
         return found
 
     def _at_ends(self, wide: NDArray[np.float64], found: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Numbers that are a bound but for its rounding inwards, and theirs to float32, at the bound."""
-        for end in (self.low, self.high):
-            if end is not None and self.genome != "integer":
-                found = np.where(np.abs(wide - end) <= 1 + abs(end) * 2.0**-24, np.int32(end), found)
+        """Numbers that are not allowed for a bound's rounding, or theirs to float32, at that bound."""
+        if self.genome != "integer":
+            for end in (self.low, self.high):
+                if end is not None:
+                    near = np.abs(wide - end) <= 1 + abs(end) * 2.0**-24
+                    found = np.where(near & ~self.allows(found), np.int32(end), found)
         return found
 
     @property
@@ -160,5 +162,6 @@ def domain_of(values: Mapping[str, Any]) -> Domain:
     if bounds is None:
         return Domain(genome, bits)
     low, high = (end * 2.0**bits for end in parse_bounds(bounds))
-    # Inwards, to the nearest unit.
-    return Domain(genome, bits, int(np.ceil(low)), int(np.floor(high)), reflects=values.get("at_bounds") == "reflect")
+    # A binary weight is the number nearest to a bound; others stay within them.
+    ends = (round(low), round(high)) if genome == "binary" else (int(np.ceil(low)), int(np.floor(high)))
+    return Domain(genome, bits, *ends, reflects=values.get("at_bounds") == "reflect")

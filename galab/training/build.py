@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +10,7 @@ import torch
 from torch import nn
 
 from galab.config import RunConfig
-from galab.config.fields import FIELDS
-from galab.config.option import default_of
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
-from galab.config.registry import MODELS
 from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of, load_reference
 from galab.config.traits import needs_behaviour, needs_use
@@ -125,8 +121,6 @@ def build(
     warm_up_kernels()
     tracebacks.forget_logged_errors()
     _check_metrics(config, task)
-    if founders is None:
-        _check_layers(config)
     _check_memories(config, module)
     prepare_device(config.device)
     torch.set_num_threads(config.threads)
@@ -152,26 +146,6 @@ def profile_of(components: RunComponents) -> dict[str, Any]:
 def _built_again(config: RunConfig, task: Task, torch_seed: int) -> nn.Module:
     """The network once more, as its constructor makes it under another seed of torch's generator."""
     return network_of(config, task.input_shape, task.outputs, torch_seed=torch_seed, check=False)
-
-
-def _check_layers(config: RunConfig) -> None:
-    """Refuse layers of sizes or kinds that a new run's network does not ask for: they would change nothing.
-
-    Raises:
-        OptionError: what is not asked for.
-    """
-    known = inspect.signature(MODELS.load(config.model)).parameters.values()
-    if any(one.kind is one.VAR_KEYWORD for one in known):
-        return
-    names = {one.name for one in known}
-    for name in ("hidden", "activation"):
-        value = getattr(config, name)
-        if name not in names and value != default_of(FIELDS[name], config.strategy):
-            raise OptionError(
-                f"expected {{model}} with a constructor that takes {name}, got {{model.value}} with {{{name}.given}}, "
-                f"which would change nothing; drop {{{name}}}",
-                config,
-            )
 
 
 def _check_metrics(config: RunConfig, task: Task) -> None:

@@ -5,9 +5,10 @@ It also says which hyperparameters of a run were asked for, and the command that
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any
 from galab.config import RunConfig, complete, flag
 from galab.config.fields import FIELDS
 from galab.config.option import default_of, understands
+from galab.config.registry import MODELS
 from galab.config.run_config import carried_over, check_given, is_chosen, without_idle
+from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of
 from galab.errors import RunFolderError, UsageError, closest
 from galab.genome.step_sizes import reached_log_sigma, sigma
@@ -67,11 +70,37 @@ def compose(
     typed = [name for name in CODE if name in flags]
     remember(config, typed)
     check(config, trust=trust, names=[name for name in CODE if name not in typed])
+    _check_layers(config, flags)
     return config
 
 
-def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+def _check_layers(config: RunConfig, given: Mapping[str, Any]) -> None:
+    """Refuse sizes or kinds of layers that were given by hand and that the network does not ask for.
+
+    Raises:
+        OptionError: what is not asked for.
+    """
+    known = inspect.signature(MODELS.load(config.model)).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in known):
+        return
+    names = {one.name for one in known}
+    for name in ("hidden", "activation"):
+        value = getattr(config, name)
+        if name in given and name not in names and value != default_of(FIELDS[name], config.strategy):
+            raise OptionError(
+                f"expected {{model}} with a constructor that takes {name}, got {{model.value}} with {{{name}.given}}, "
+                f"which would change nothing; drop {{{name}}}",
+                config,
+            )
+
+
+def varied(config: RunConfig, values: dict[str, Any], typed: Collection[str] = ()) -> RunConfig:
     """A configuration with other values, without what means nothing beside them.
+
+    Args:
+        config: the configuration.
+        values: the others.
+        typed: fields that were given by hand: they are kept where they mean something, also where they are a default.
 
     Raises:
         UsageError: the values do not go with the configuration.
@@ -81,7 +110,10 @@ def varied(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     if values.get("strategy", config.strategy) == config.strategy:
         own = config.to_dict()
         return RunConfig.from_dict(without_idle(own, before=own, new=values) | values)
-    return RunConfig.from_dict(carried_over(config.to_dict(), values) | values)
+    own, kind = config.to_dict(), kind_of(values["strategy"]).name
+    given = {name: own[name] for name in typed if name not in values and understands(FIELDS[name], kind)}
+    kept = without_idle(carried_over(own, values) | given, before=own, new=values)
+    return RunConfig.from_dict(kept | values)
 
 
 def preset_names() -> list[str]:

@@ -196,11 +196,15 @@ class Loop:
             line = self._tell(cohort, scores)
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
-                line |= {"champion": champion.id, **champion.metrics, **self._sample()}
+                line |= {"champion": champion.id, **champion.metrics}
                 self._accuracy = champion.metrics.get("validation_accuracy")
                 self._stop.reported(strategy.generation, champion.metrics)
             line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
             self.extra_fields = {}
+            if "champion" in line:
+                stopwatch.pause()  # a text costs what the search did not spend
+                line |= self._sample()
+                stopwatch.resume(0.0)
             self._home.here()  # what is open goes where the folder goes, unless it was removed
             self._log_file.append(line)
             for recorder in self._recorders:

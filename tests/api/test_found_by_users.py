@@ -91,6 +91,13 @@ def test_a_search_that_knows_no_checkpoint_speaks_of_none() -> None:
     search.tell([1.0, 2.0, 3.0, 4.0])
 
 
+def test_children_that_all_leave_the_range_are_no_fault_of_the_fitness() -> None:
+    search = galab.Search(filled(127.9), parents=2, children=4, sigma=8.0, keep_weights=True, seed=1)
+    assert search.ask() == []
+    with pytest.raises(NoViableChildError, match=r"the weights of all 4 children leave \+-128; .* raise weight_range$"):
+        search.tell([])
+
+
 def test_missing_values_and_dates_are_no_inputs() -> None:
     x = np.ma.masked_equal(np.array([[1.0, -9999.0], [2.0, 3.0]] * 20), -9999.0)
     y = np.arange(40.0)

@@ -10,8 +10,10 @@ import pytest
 from galab.config import RunConfig, flag
 from galab.config.idle_rules import COUNTED, IDLE_RULES, RANKED, REPEATING
 from galab.config.registry import MUTATIONS
+from galab.config.resolve import decide
 from galab.config.run_config import complete
 from galab.errors import UsageError
+from galab.training.compose import command_of, varied
 
 #: Each field with a value, and beside what it means something.
 CASES: list[tuple[str, Any, dict[str, Any]]] = [
@@ -34,6 +36,7 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("step_size_groups", 5, {"step_size": "gesmr"}),
     ("inheritance", 0.1, {"fitness": "inherited"}),
     ("rank", 3, {"strategy": "eggroll"}),
+    ("hidden_state", "reset", {"strategy": "integer-eggroll"}),
     ("move_share", "0.5", {"strategy": "integer-eggroll"}),
 ]
 #: What takes the meaning away, where the defaults do not.
@@ -42,6 +45,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "step_size_inherit": {"crossover": "none"},
     "step_size_rate": {"step_size": "fixed"},
     "rank": {"strategy": "openai-es"},
+    "hidden_state": {"strategy": "integer-eggroll", "task": "linear-regression"},
     "move_share": {"strategy": "integer-eggroll", "update_threshold": 20},
 }
 
@@ -68,7 +72,7 @@ def test_a_run_of_a_version_that_took_it_without_a_word_is_read(name: str, value
     assert name not in complete(saved)
     assert RunConfig.from_saved(saved) == RunConfig.from_saved(RunConfig(**without).to_dict())
     kept = RunConfig(**{name: value}, **beside).to_dict()
-    assert complete(kept) == kept
+    assert complete(kept)[name] == value
 
 
 def test_operators_of_ones_own_may_have_any_of_them(tmp_path: Any) -> None:
@@ -81,3 +85,28 @@ def test_operators_of_ones_own_may_have_any_of_them(tmp_path: Any) -> None:
 def test_the_operators_that_have_such_an_option_are_named(argument: str, names: tuple[str, ...]) -> None:
     own = [name for name in MUTATIONS.names() if argument in inspect.signature(MUTATIONS.load(name)).parameters]
     assert sorted(own) == sorted(names)
+
+
+def test_another_default_of_what_a_strategy_knows_nothing_of_is_no_hindrance() -> None:
+    for strategy, field, value in (("ga", "move_share", "inverse:0.1"), ("eggroll", "tournament", 7)):
+        saved = RunConfig(strategy=strategy).to_dict() | {field: value}
+        with pytest.raises(UsageError):
+            RunConfig.from_dict(saved)
+        assert RunConfig.from_saved(saved) == RunConfig.from_saved(RunConfig(strategy=strategy).to_dict())
+
+
+def test_what_was_typed_is_kept_in_cells_where_it_is_a_default() -> None:
+    base = RunConfig(strategy="adam", lr=0.001)
+    assert varied(base, {"strategy": "openai-es"}).lr != 0.001
+    assert varied(base, {"strategy": "openai-es"}, ["lr"]).lr == 0.001
+    assert varied(base, {"strategy": "ga"}, ["lr"]).strategy == "ga"
+
+
+def test_chosen_networks_and_batches_are_no_part_of_the_command() -> None:
+    def command(**values: Any) -> str:
+        config = decide(RunConfig(strategy="integer-eggroll", task="linear-regression", seed=1, **values))
+        return command_of(config.to_dict(), "x")
+
+    assert "--batch" not in command()
+    assert "--model" not in command()
+    assert "--batch 32" in command(batch=32)

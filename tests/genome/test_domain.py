@@ -140,7 +140,11 @@ def test_bounds_between_two_numbers_hold_and_float32s_of_them_are_taken(genome: 
     taken = founder(founders_given(module, {"weight": torch.tensor([[-bound, bound]])}, 1, domain))
     low, high = taken.weights.tolist()
     assert (low, high) == (domain.low, domain.high)
-    assert -bound <= low / domain.scale < high / domain.scale <= bound
+    if genome == "real":
+        assert -bound <= low / domain.scale < high / domain.scale <= bound
+        near = torch.tensor([[(low + 1) / domain.scale, (high - 1) / domain.scale]], dtype=torch.float64)
+        kept = founder(founders_given(module, {"weight": near}, 1, domain))
+        assert kept.weights.tolist() == [low + 1, high - 1]  # allowed, so they stay
     drawn = founder(founders_of(module, 3, domain=domain)) if genome == "real" else taken
     assert domain.allows(drawn.weights).all()
     beyond = torch.tensor([[-bound, bound * (1 + 1e-5)]])

@@ -14,7 +14,8 @@ from galab.saved_runs.export import export
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import conclusion, verify
 from galab.storage.run_folder import RunFolder
-from galab.training.start_or_resume import resume
+from galab.training.compose import compose
+from galab.training.start_or_resume import resume, start
 
 NETWORK = '''
 import torch
@@ -62,23 +63,23 @@ def test_a_parameter_of_size_0_is_no_hindrance(asks: bool, strategy: str, evolve
     ("changes", "said"),
     [
         ({"model": "linear", "hidden": "8"}, "expected --model with a constructor that takes hidden, got linear with"),
-        ({"model": "linear", "activation": "tanh", "hidden": None}, "takes activation, got linear with --activation"),
+        ({"model": "linear", "activation": "tanh"}, "takes activation, got linear with --activation"),
         ({"model": "FILE:Net", "hidden": "8"}, "which would change nothing; drop --hidden"),
-        ({"model": "FILE:Sized", "hidden": None}, "expected --hidden, which its constructor needs, got none"),
+        ({"model": "FILE:Sized"}, "expected --hidden, which its constructor needs, got none"),
     ],
 )
 def test_sizes_that_a_network_does_not_ask_for_are_refused(
-    changes: dict[str, Any], said: str, evolve: Any, tmp_path: Path
+    changes: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "net.py"
     file.write_text(NETWORK.format(asks=True))
     with pytest.raises(UsageError, match=said):
-        evolve(**changes | {"model": changes["model"].replace("FILE", str(file))})
+        values = {"task": "digits"} | changes | {"model": changes["model"].replace("FILE", str(file))}
+        start(compose(values), runs=tmp_path)
     assert not list(tmp_path.glob("*/config.json"))
 
 
-def test_a_run_from_before_that_named_sizes_for_nothing_goes_on(evolve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("galab.training.build._check_layers", lambda config: None)
-        folder = evolve("old", model="linear", hidden="8", generations=2)
+def test_a_file_and_a_run_that_name_sizes_for_nothing_are_taken(evolve: Any, tmp_path: Path) -> None:
+    folder = evolve("old", model="linear", hidden="8", generations=2)
     assert resume(folder, {"generations": 4}).generation == 4
+    assert compose({}, config_file=folder / "config.json").hidden == "8"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -216,6 +216,7 @@ def sweep(
     runs: Path = Path("runs"),
     jobs: int | None = None,
     progress: ProgressCallback | None = None,
+    typed: Collection[str] = (),
 ) -> Trials:
     """Run every cell of a grid with every seed, each in ``runs/<name>/<field>=<value>,.../seed_<k>``.
 
@@ -229,13 +230,14 @@ def sweep(
         runs: the folder of all runs.
         jobs: processes; as many as cores when absent.
         progress: called with the progress of each trial, by its index in the order of cells and seeds.
+        typed: fields of the configuration that were given by hand.
 
     Raises:
         UsageError: cells that cannot be carried out, all of them named; nothing was written then.
         RunFolderError: the folder holds something else.
     """
     path = Path(runs) / (name or f"{TASKS.parse(config.task).short}-sweep")
-    cells = {cell: partial(varied, config, values) for cell, values in cells_of(grid).items()}
+    cells = {cell: partial(varied, config, values, typed) for cell, values in cells_of(grid).items()}
     return run_cells(path, cells, checked_seeds(seeds), jobs=jobs, workers=config.workers, progress=progress)
 
 
