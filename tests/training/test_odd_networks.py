@@ -73,8 +73,8 @@ def test_sizes_that_a_network_does_not_ask_for_are_refused(
 ) -> None:
     file = tmp_path / "net.py"
     file.write_text(NETWORK.format(asks=True))
+    values = {"task": "digits"} | changes | {"model": changes["model"].replace("FILE", str(file))}
     with pytest.raises(UsageError, match=said):
-        values = {"task": "digits"} | changes | {"model": changes["model"].replace("FILE", str(file))}
         start(compose(values), runs=tmp_path)
     assert not list(tmp_path.glob("*/config.json"))
 
