@@ -56,7 +56,8 @@ def worded(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
     ``bounds=(-1, 1)`` is ``"-1:1"``; ``hidden=16`` and ``hidden=[32, 16]``, ``freeze=["a.*", "b"]`` and
     ``sigma_factors=(1, 0.5)`` are their items with commas between; ``mutate={"dense": 0.8, "layer": 0.2}`` is
-    ``"dense:0.8,layer:0.2"``. NumPy's numbers are taken as Python's, a path as its text.
+    ``"dense:0.8,layer:0.2"``; ``move_share=0.5`` and ``fast_fitness=True`` are ``"0.5"`` and ``"on"``. NumPy's
+    numbers are taken as Python's, a path as its text.
     """
     return {name: _words(name, value) for name, value in hyperparameters.items()}
 
@@ -65,8 +66,11 @@ def _words(name: str, value: Any) -> Any:
     value = _plainly(value)
     if name not in FIELDS or field_type(name) is not str:
         return value
-    if name == "hidden" and type(value) is int:
+    if type(value) in (int, float) and (name == "move_share" or (name == "hidden" and type(value) is int)):
         return str(value)
+    choices = FIELDS[name].metadata["choices"]
+    if type(value) is bool and isinstance(choices, tuple) and set(choices) == {"on", "off"}:
+        return "on" if value else "off"
     if isinstance(value, Mapping) and value and all(map(_plain, (*value, *value.values()))):
         return ",".join(f"{one}:{number}" for one, number in value.items())
     if isinstance(value, list | tuple) and value and all(map(_plain, value)):

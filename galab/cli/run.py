@@ -153,6 +153,7 @@ def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, ge
     else:
         batch = f"all {train:,} examples a generation"
     compiled = ", compiled" if components.search.numerics["compiled"] else ""
+    arithmetic = "int8" if kind_of(config.strategy).name == "integer" else config.precision
     started = workers_started(components)
     workers = f", {started:,} worker{'s' * (started > 1)}" if started else ""
     if started < config.workers:
@@ -160,7 +161,7 @@ def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, ge
     lines = [
         f"{components.task.description}",
         f"{config.model} with {components.founders.layout.size:,} parameters; {_searchers(config)}, {batch}, "
-        f"{config.precision}{compiled}, seed {config.seed}{workers}",
+        f"{arithmetic}{compiled}, seed {config.seed}{workers}",
         f"{'continuing at generation ' + text(generation) + ' in' if generation else 'in'} {folder.path}"
         f" until {_until(stop)}",
     ]

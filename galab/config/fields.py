@@ -330,7 +330,8 @@ class Fields:
         advanced=True,
     )
     sigma_shift: int = option(
-        4, "A member's weight lies 2^-N from the centre's, as a standard deviation.", low=0, high=16, group=EVOLUTION,
+        4, "A member's weight lies 2^-N from the centre's, as a standard deviation; beyond 5 little would be left of "
+        "the noise of tables and vectors but its rounding.", low=0, high=5, group=EVOLUTION,
         kinds=INTEGER, advanced=True,
     )
     move_share: str = option(

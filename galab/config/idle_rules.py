@@ -66,5 +66,4 @@ IDLE_RULES = (
     ),
     _needs("rank", lambda c: c.strategy == "openai-es", "{strategy:eggroll}", ("evolution",)),
     _needs("hidden_state", lambda c: c.model.startswith("integer-linear"), "a network that has states", ("integer",)),
-    _needs("move_share", lambda c: c.update_threshold is not None, "no {update_threshold}", ("integer",)),
 )

@@ -137,6 +137,25 @@ def _group_size(config: Fields) -> bool | Mapping[str, Any]:
 
 
 _OF_SAMPLED = (
+    Rule(
+        kinds=_INTEGER,
+        fields=("move_share",),
+        idle=lambda c: c.update_threshold is not None,
+        sentence="expected {move_share} or {update_threshold}, got both; drop one of them",
+    ),
+    Rule(
+        kinds=_INTEGER,
+        fields=("precision",),
+        idle=lambda c: c.precision not in ("auto", "float32"),
+        sentence="expected no {precision} with {strategy.given}, got {precision.value}: it computes with whole "
+        "numbers; drop it",
+    ),
+    Rule(
+        kinds=_INTEGER,
+        fields=("freeze",),
+        idle=lambda c: True,
+        sentence="expected no {freeze} with {strategy.given}, got {freeze.value}: it moves all weights; drop it",
+    ),
     _ends_with_the_run("sigma_schedule", _EVOLUTION),
     _ends_with_the_run("lr_schedule", ("evolution", "gradients")),
     Rule(

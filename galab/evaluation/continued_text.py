@@ -63,7 +63,8 @@ def _drawn(predicted: Predictor, begun: bytes, temperature: float, seed: int) ->
     random = np.random.Philox(key=seed)
     while True:
         if temperature:
-            weights = np.exp((logits - logits.max()) / temperature)
+            with np.errstate(over="ignore"):  # minus infinity is as good as a large number
+                weights = np.exp((logits - logits.max()) / temperature)
             uniform = random.random_raw() / 2**64
             byte = min(int(np.searchsorted(weights.cumsum(), uniform * weights.sum(), side="right")), BYTES - 1)
         else:

@@ -26,7 +26,8 @@ def check_sequences(model: str, input_shape: Sequence[int], outputs: int) -> int
     if len(input_shape) != 1 or outputs != BYTES * input_shape[0]:
         raise UsageError(
             f"expected a task of bytes with --model {model}, such as tinyshakespeare, got inputs of shape "
-            f"{tuple(input_shape)} and {outputs} outputs; use another model"
+            f"{tuple(input_shape)} and {outputs} outputs; take such a task, or another "
+            "model and strategy"
         )
     return int(input_shape[0])
 

@@ -162,4 +162,9 @@ def planned_threshold(share: float) -> int:
     """
     if not 0 < share <= 1:
         raise UsageError(f"expected a share of weights above 0 and at most 1, got {share}; correct --move-share")
-    return 0 if share == 1 else math.floor(16 * NormalDist().inv_cdf(1 - share / 2))
+    if share == 1:
+        return 0
+    above = 1 - share / 2
+    # Near 1 nothing is left of so small a share: its other tail is as long.
+    score = NormalDist().inv_cdf(above) if above < 1 else -NormalDist().inv_cdf(max(share / 2, 1e-300))
+    return math.floor(16 * score)

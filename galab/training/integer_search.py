@@ -181,7 +181,7 @@ def _strategy(config: RunConfig, founders: Founders, units: float) -> IntegerEgg
 
     def threshold(update: int) -> int:
         given = noise_config.update_threshold
-        return planned_threshold(share(update)) if given is None else given
+        return planned_threshold(max(share(update), 1e-300)) if given is None else given
 
     start = stored(torch.from_numpy(initial_centre(founders))).numpy()
     return IntegerEggroll(

@@ -74,6 +74,9 @@ def test_options_in_words_may_be_written_as_python_does() -> None:
         "mutate": "dense:0.8,layer:0.2", "parents": 4, "sigma": 0.1, "unknown": [1], "init": None,
     }  # fmt: skip
     assert worded({"hidden": [32, 16]}) == {"hidden": "32,16"}
+    assert worded({"move_share": 0.5, "fast_fitness": True, "use_clt": False}) == {
+        "move_share": "0.5", "fast_fitness": "on", "use_clt": "off",
+    }  # fmt: skip
     numpy = {"hidden": np.int64(16), "bounds": (np.int64(-1), np.float32(0.5)), "sigma_factors": np.array([1, 0.5])}
     assert worded(numpy) == {"hidden": "16", "bounds": "-1:0.5", "sigma_factors": "1.0,0.5"}
     check_choice("x", np.bool_(True), (True, False))

@@ -37,7 +37,6 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("inheritance", 0.1, {"fitness": "inherited"}),
     ("rank", 3, {"strategy": "eggroll"}),
     ("hidden_state", "reset", {"strategy": "integer-eggroll"}),
-    ("move_share", "0.5", {"strategy": "integer-eggroll"}),
 ]
 #: What takes the meaning away, where the defaults do not.
 WITHOUT: dict[str, dict[str, Any]] = {
@@ -46,7 +45,6 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "step_size_rate": {"step_size": "fixed"},
     "rank": {"strategy": "openai-es"},
     "hidden_state": {"strategy": "integer-eggroll", "task": "linear-regression"},
-    "move_share": {"strategy": "integer-eggroll", "update_threshold": 20},
 }
 
 

@@ -49,6 +49,7 @@ def test_noise_may_be_used_again() -> None:
 
 def test_shares_become_thresholds() -> None:
     assert [planned_threshold(share) for share in (1.0, 0.5, 0.1, 0.05, 0.01)] == [0, 10, 26, 31, 41]
+    assert planned_threshold(1e-12) < planned_threshold(1e-18) < planned_threshold(1e-300) == 592
     for share in (0.0, -0.1, 1.1):
         with pytest.raises(UsageError, match="a share of weights above 0 and at most 1"):
             planned_threshold(share)

@@ -99,12 +99,18 @@ def _of_run(path: Path, progress: Progress, analyses: Sequence[str], doctor: flo
         choices=part.configuration(facts.values),
         data=part.data_rows(facts),
         figures=curves_of(facts),
-        samples=[(line["generation"], line["sample"]) for line in facts.log if isinstance(line.get("sample"), str)],
+        samples=_samples(facts),
         analyses=read_analyses(home / "analysis"),
         failed=failed,
         provenance_facts=part.provenance(facts),
     )
     return home, text
+
+
+def _samples(facts: Facts) -> list[tuple[int, list[str]]]:
+    """Generations with the lines of the text that a run on texts has logged there."""
+    logged = ((line["generation"], line.get("sample")) for line in facts.log)
+    return [(generation, text.split("\n")) for generation, text in logged if isinstance(text, str)]
 
 
 def _of_group(path: Path, progress: Progress, analyses: Sequence[str], trust: bool) -> str:
