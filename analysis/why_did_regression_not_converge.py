@@ -17,7 +17,7 @@ from galab.cli.question_script import ask
 
 INTEGERS = {"strategy": "integer-eggroll", "move_share": "inverse:0.5"}
 FLOATS = {
-    "strategy": "eggroll", "model": "linear", "sigma": 0.1, "lr": 1.0, "batch": 256, "precision": "float32",
+    "strategy": "eggroll", "model": "linear", "sigma": 0.1, "lr": 1.0, "precision": "float32",
 }
 QUESTION = Question(
     name="why_did_regression_not_converge",
@@ -31,7 +31,7 @@ QUESTION = Question(
         Condition("noise as large as weights", {**INTEGERS, "sigma_shift": 0}),
         Condition("floats", FLOATS),
     ),
-    common={"task": "linear-regression", "population": 1024, "report_every": 10},
+    common={"task": "linear-regression", "population": 1024, "batch": 256, "report_every": 10},
     generations=300,
     seeds="0-2",
     measure="end",

@@ -63,6 +63,8 @@ def worded(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(name: str, value: Any) -> Any:
+    if name in ("task", "model", "strategy"):  # may be code
+        return value
     value = _plainly(value)
     if name not in FIELDS or field_type(name) is not str:
         return value

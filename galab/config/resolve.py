@@ -77,13 +77,6 @@ def _model(config: Fields) -> str:
     return "integer-linear" if config.task.partition("(")[0].strip() == "linear-regression" else "egg"
 
 
-def _batch(config: Fields) -> int:
-    if _model(config) == "integer-linear":
-        return 256
-    batch: int = default_of(FIELDS["batch"], config.strategy)
-    return batch
-
-
 def _sigma(config: Fields) -> float:
     return 1.0 if config.genome == "integer" else 0.02
 
@@ -178,7 +171,6 @@ def _by_strategy(name: str) -> Callable[[Fields], Any]:
 CHOICES: Mapping[str, Callable[[Fields], Any]] = {
     **{name: _by_strategy(name) for name, item in FIELDS.items() if item.metadata["by_strategy"]},
     "model": _model,
-    "batch": _batch,
     "sigma": _sigma,
     "mutate": _mutate,
     "crossover": _crossover,

@@ -109,7 +109,7 @@ _BY_GENOME = ("sigma", "mutate")
 #: Defaults that depend on the strategy and the task.
 _BY_STRATEGY = ("model",)
 #: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
-_CHOSEN_AGAIN = ("model", "batch", "mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
+_CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
 
 
 def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -174,9 +174,9 @@ def _state_dict(saved: SavedRun, individual: Member) -> dict[str, torch.Tensor]:
     """What the network's own ``state_dict`` holds: tied parameters under both names, transient buffers not at all."""
     buffers = {name: torch.from_numpy(np.array(value)) for name, value in saved.state["buffers"].items()}
     values = {**buffers, **saved.tensors(individual)}
-    if set(saved.state["state_names"].values()) - values.keys():
+    if set(saved.state["state_names"].values()) - values.keys() - {""}:
         values |= {name: value.detach() for name, value in frozen_parameters(saved.module).items()}
     # Clones, because safetensors refuses two names for one memory.
-    named = {key: values[name].clone() for key, name in saved.state["state_names"].items()}
-    own = saved.module.state_dict()
-    return named | {key: value.clone() for key, value in own.items() if key not in named and not value.numel()}
+    names = saved.state["state_names"]
+    empty = saved.module.state_dict() if "" in names.values() else {}
+    return {key: (values[name] if name else empty[key]).clone() for key, name in names.items()}

@@ -239,10 +239,10 @@ def buffers_of(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
 def state_names(module: torch.nn.Module) -> dict[str, str]:
     """Each key of the module's ``state_dict`` with the parameter or buffer behind it: tied ones have two keys.
 
-    Parameters of size 0 are not among them: a checkpoint holds nothing of them.
+    Behind a parameter of size 0 there is nothing, an empty name: a checkpoint holds nothing of it.
     """
-    full = ((name, value) for name, value in module.named_parameters() if value.numel())
-    named = {id(value): name for name, value in (*module.named_buffers(), *full)}
+    parameters = ((name if value.numel() else "", value) for name, value in module.named_parameters())
+    named = {id(value): name for name, value in (*module.named_buffers(), *parameters)}
     return {key: named[id(value)] for key, value in module.state_dict(keep_vars=True).items() if id(value) in named}
 
 

@@ -224,7 +224,7 @@ def _buffers(leaves: Leaves, state: dict[str, Any], layout: Layout) -> None:
     known = {*layout.names, *state["buffers"]}
     for name, behind in state["state_names"].items():
         leaves.text(behind, f"state_names.{name}")
-        if behind not in known and "frozen" not in state:  # frozen parameters are named in the run folder
+        if behind and behind not in known and "frozen" not in state:  # frozen parameters are named in the run folder
             leaves.refuse(f"state_names.{name}", "the name of a parameter or a buffer", behind)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from galab.config import RunConfig, complete, flag
 from galab.config.fields import FIELDS
 from galab.config.option import default_of, understands
+from galab.config.parsing import hidden_sizes
 from galab.config.registry import MODELS
 from galab.config.run_config import carried_over, check_given, is_chosen, without_idle
 from galab.config.spelling import OptionError
@@ -80,12 +81,16 @@ def _check_layers(config: RunConfig, given: Mapping[str, Any]) -> None:
     Raises:
         OptionError: what is not asked for.
     """
+    if not given.keys() & {"hidden", "activation"}:
+        return  # so that no code of others runs for this
     known = inspect.signature(MODELS.load(config.model)).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in known):
         return
     names = {one.name for one in known}
     for name in ("hidden", "activation"):
         value = getattr(config, name)
+        if name == "hidden" and not hidden_sizes(value):
+            continue
         if name in given and name not in names and value != default_of(FIELDS[name], config.strategy):
             raise OptionError(
                 f"expected {{model}} with a constructor that takes {name}, got {{model.value}} with {{{name}.given}}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from typing import Any
 
 import pytest
@@ -100,11 +101,9 @@ def test_what_was_typed_is_kept_in_cells_where_it_is_a_default() -> None:
     assert varied(base, {"strategy": "ga"}, ["lr"]).strategy == "ga"
 
 
-def test_chosen_networks_and_batches_are_no_part_of_the_command() -> None:
-    def command(**values: Any) -> str:
-        config = decide(RunConfig(strategy="integer-eggroll", task="linear-regression", seed=1, **values))
-        return command_of(config.to_dict(), "x")
-
-    assert "--batch" not in command()
-    assert "--model" not in command()
-    assert "--batch 32" in command(batch=32)
+def test_a_command_makes_the_same_integer_run_again() -> None:
+    for batch in (16, 32):
+        config = decide(RunConfig(strategy="integer-eggroll", task="linear-regression", seed=1, batch=batch))
+        flags = shlex.split(command_of(config.to_dict(), "x").partition(" run ")[2])
+        given = dict(zip(flags[::2], flags[1::2], strict=True))
+        assert given.get("--batch", "16") == str(batch)

@@ -19,10 +19,6 @@ KINDS: dict[str, dict[str, Any]] = {
         "model": "memory(heads=6)", "hidden": None, "sigma": 0.5, "mutate": "memory-perturb,memory-target",
         "fitness": "wrong",
     },
-    "egg": {
-        "strategy": "integer-eggroll", "task": "counting(length=4)", "model": "egg(width=32)", "hidden": None,
-        "population": 16, "batch": 4, "parents": 8, "children": 32,
-    },
     "fresh": {
         "strategy": "eggroll", "task": "linear-regression", "model": "linear", "hidden": None, "fitness": "loss",
         "optimizer": "nadam", "lr": 0.1, "population": 16, "lr_schedule": "cosine:0.1", "parents": 8, "children": 32,
