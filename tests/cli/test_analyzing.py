@@ -17,7 +17,8 @@ def bank(evolve: Callable[..., Path]) -> Callable[..., Path]:
     """``bank("name", "--generations", 3)`` is a run of memories on the digits."""
 
     def make(name: str = "bank", *flags: Any, options: str = "heads=6, bank=random") -> Path:
-        return evolve(name, "--model", f"memory({options})", "--hidden", "", "--mutate", "memory-perturb", "--sigma", "0.5", *flags)
+        network = "--model", f"memory({options})", "--hidden", ""
+        return evolve(name, *network, "--mutate", "memory-perturb", "--sigma", "0.5", *flags)
 
     return make
 
