@@ -60,14 +60,17 @@ def compose(
         values |= _inherited(Path(flags["origin"]))
     if preset is not None:
         values |= read_preset(preset)
+    written: dict[str, Any] = {}
     if config_file is not None:
-        values |= _read_file(config_file)
+        read = _read_file(config_file)
+        values |= read
+        written = {} if "survival" in read else read  # by hand, and not by a run
     if evolution and not kind_of((values | flags).get("strategy", "ga")).estimates:
         flags = flags | {"strategy": "eggroll"}
     if "strategy" in flags:
         flags = flags | {"strategy": canonical_strategy(flags["strategy"])}
     config = RunConfig.from_dict(carried_over(values, flags) | flags)
-    check_given(config, flags)
+    check_given(config, written | flags)
     typed = [name for name in CODE if name in flags]
     remember(config, typed)
     check(config, trust=trust, names=[name for name in CODE if name not in typed])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from galab.config.registry import MUTATIONS
 from galab.config.resolve import decide
 from galab.config.run_config import complete
 from galab.errors import UsageError
-from galab.training.compose import command_of, varied
+from galab.training.compose import command_of, compose, varied
 
 #: Each field with a value, and beside what it means something.
 CASES: list[tuple[str, Any, dict[str, Any]]] = [
@@ -107,3 +109,13 @@ def test_a_command_makes_the_same_integer_run_again() -> None:
         flags = shlex.split(command_of(config.to_dict(), "x").partition(" run ")[2])
         given = dict(zip(flags[::2], flags[1::2], strict=True))
         assert given.get("--batch", "16") == str(batch)
+
+
+def test_a_network_that_a_file_names_by_hand_is_not_exchanged(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"strategy": "integer-eggroll", "task": "linear-regression", "model": "mlp"}))
+    with pytest.raises(UsageError, match="expected another --model with --strategy integer-eggroll, got mlp; drop it"):
+        compose({}, config_file=file)
+    saved = decide(RunConfig(strategy="integer-eggroll", task="linear-regression")).to_dict()
+    file.write_text(json.dumps(saved))
+    assert compose({}, config_file=file).model == "integer-linear"
