@@ -16,9 +16,7 @@ from galab.analysis.questions.question import Condition, Question
 from galab.cli.question_script import ask
 
 INTEGERS = {"strategy": "integer-eggroll", "move_share": "inverse:0.5"}
-FLOATS = {
-    "strategy": "eggroll", "model": "linear", "sigma": 0.1, "lr": 1.0, "precision": "float32",
-}
+FLOATS = {"strategy": "eggroll", "model": "linear", "sigma": 0.1, "lr": 1.0, "precision": "float32"}
 QUESTION = Question(
     name="why_did_regression_not_converge",
     title="Why did linear regression by integers not converge? 64 x 16 weights, 1,024 members a generation.",

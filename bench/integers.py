@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from sides import generation
 from timing import Row, interleaved, ratio_row
 
 from galab.config import RunConfig
@@ -21,21 +22,14 @@ def integer_rows(rounds: int) -> list[Row]:
         task="tinyshakespeare", model=f"egg(width={_WIDTH})", strategy="integer-eggroll", population=_MEMBERS, seed=1,
     )  # fmt: skip
     config = resolve(config)
-    search = build(config, *network_and_task(config)).search
-    times = interleaved({"update": _update(search), "products": _products()}, rounds)
+    made = build(config, *network_and_task(config))
+    made.search.initial_records()
+    times = interleaved({"update": generation(made), "products": _products()}, rounds)
     return [
         Row("integer EGGROLL, D 64, 2,048 members x 32 bytes: an update", times["update"], "ms"),
         Row("its int8 products alone", times["products"], "ms"),
         ratio_row("an update beside its int8 products", times["update"], times["products"], _BAR, "most"),
     ]
-
-
-def _update(search: object) -> Callable[[], None]:
-    def update() -> None:
-        cohort = search.strategy.ask()  # type: ignore[attr-defined]
-        search.strategy.tell(search.executor.score(cohort))  # type: ignore[attr-defined]
-
-    return update
 
 
 def _products() -> Callable[[], None]:

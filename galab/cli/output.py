@@ -90,8 +90,6 @@ _FIRST = (
     ("accuracy", " accuracy", lambda value: f"{value:.2%}"),
     ("loss", " loss", text),
 )
-
-
 #: The measures of which the headline says one for all.
 HEADLINES = tuple(name for name, _, _ in _FIRST)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lab_outcome import log_of, newest_state
+from lab_outcome import log_of, outcome
 
 import galab
 from galab.config import RunConfig
@@ -38,11 +38,6 @@ def climb(tmp_path: Path, no_waiting_for_the_disk: None, forked_processes: None)
         return tmp_path / name
 
     return make
-
-
-def outcome(folder: Path) -> Any:
-    lines = [{key: value for key, value in line.items() if key != "recompilations"} for line in log_of(folder)]
-    return lines, newest_state(folder)["weights"].tobytes(), (folder / "scores.bin").read_bytes()
 
 
 @pytest.mark.parametrize("rank", [1, 4])
