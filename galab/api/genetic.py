@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -51,6 +52,10 @@ _ELSEWHERE = {
 }
 #: Below so many weights, trained ones may look like those that torch draws.
 _FEW = 200
+#: Below so many weights, a network is made sooner than it is handed to another thread.
+_ONE_THREAD = 20_000
+
+Made = TypeVar("Made")
 
 
 class Networks(list[nn.Module]):
@@ -190,18 +195,22 @@ class Search:
         cohort = self.strategy.ask()
         self._asked, self._alive = len(cohort.births), []
         self._ids = cohort.births["id"].tolist()
+        missing = range(self._asked - len(self._slots))
+        self._slots += [MemberSlot(self._template, self.decoder.layout.names) for _ in missing]
         networks = []
-        for index, birth in enumerate(cohort.births["id"].tolist()):
-            try:
-                member = self.decoder.decode(birth)
-            except LethalMutationError:
-                continue
-            self._alive.append(index)
-            if index >= len(self._slots):
-                missing = range(index + 1 - len(self._slots))
-                self._slots += [MemberSlot(self._template, self.decoder.layout.names) for _ in missing]
-            networks.append(_filled(self._slots[index], self.decoder.layout, member))
+        for index, network in enumerate(_at_once(self._child, range(self._asked), self.decoder.layout.size)):
+            if network is not None:
+                self._alive.append(index)
+                networks.append(network)
         return Networks(networks, self._template, self.decoder.layout.names)
+
+    def _child(self, index: int) -> nn.Module | None:
+        """One of the generation's networks, or None if its weights left their range."""
+        try:
+            member = self.decoder.decode(self._ids[index])
+        except LethalMutationError:
+            return None
+        return _filled(self._slots[index], self.decoder.layout, member)
 
     def tell(self, fitness: Any) -> None:
         """Select the next parents.
@@ -241,6 +250,7 @@ class Search:
         self._objectives = {birth: known[birth] for birth in self.strategy.parents.tolist() if birth in known}
         self._asked, self._alive = 0, []
         self.decoder.pin(self.strategy.stock)
+        self.decoder.discard(self._ids)  # the next children are written where the dead were, which is faster
         finite, sign = scores[:, 0][~np.isnan(scores[:, 0])], self._signs[0]
         with np.errstate(invalid="ignore"):
             line = {
@@ -319,11 +329,30 @@ class Search:
 def _filled(slot: MemberSlot, layout: Layout, member: Phenotype) -> nn.Module:
     """The module of a slot with a member's weights and the template's buffers, in ``eval()``."""
     module, memory = slot.ready()
+    values = [memory[name] for name in layout.names]
+    if all(value.dtype == torch.float32 and value.device.type == "cpu" and value.is_contiguous() for value in values):
+        member.write([value.view(-1).numpy() for value in values])
+        return module
     weights = torch.from_numpy(member.floats())
     with torch.no_grad():
         for name, start, size, shape in zip(layout.names, layout.starts, layout.sizes, layout.shapes, strict=True):
             memory[name].copy_(weights[start : start + size].view(shape))
     return module
+
+
+def _at_once(make: Callable[[int], Made], places: Sequence[int], weights: int) -> list[Made]:
+    """Call a function for each place, on several threads where each call is long enough to pay for them.
+
+    Args:
+        make: the function; NumPy lets other threads run while it computes.
+        places: its arguments, in order.
+        weights: how many numbers a call computes.
+    """
+    threads = min(torch.get_num_threads(), len(places))
+    if threads < 2 or weights < _ONE_THREAD:
+        return [make(place) for place in places]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(make, places))
 
 
 def _made_again(

@@ -112,3 +112,34 @@ def test_a_lethal_child_is_not_handed_out() -> None:
     assert 0 < len(networks) < 30
     search.tell([0.0] * len(networks))
     assert not issubclass(LethalMutationError, UsageError)
+
+
+def test_the_threads_that_make_the_networks_change_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("galab.api.genetic._ONE_THREAD", 10)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        search = evolved(4, children=24, crossover="row", granularity="tensor")
+        found.append(torch.stack([vector(network) for network in search.ask()]))
+    assert torch.equal(*found)
+
+
+def test_a_generation_of_which_some_are_lethal_keeps_its_order_on_several_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("galab.api.genetic._ONE_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    search = Search(torch.nn.Linear(4, 2), seed=1, sigma=0.1, children=12)
+    decode, lethal = search.decoder.decode, (3, 7)
+
+    def decoded(birth: int) -> object:
+        if search._ids.index(birth) in lethal:
+            raise LethalMutationError("too far", birth)
+        return decode(birth)
+
+    monkeypatch.setattr(search.decoder, "decode", decoded)
+    networks = search.ask()
+    expected = [decode(birth) for place, birth in enumerate(search._ids) if place not in lethal]
+    assert len(networks) == 10
+    for network, member in zip(networks, expected, strict=True):
+        assert np.array_equal(vector(network).numpy(), member.floats())
