@@ -198,6 +198,7 @@ class Search:
         missing = range(self._asked - len(self._slots))
         self._slots += [MemberSlot(self._template, self.decoder.layout.names) for _ in missing]
         networks = []
+        self.decoder.develop_together(self._ids)
         for index, network in enumerate(_at_once(self._child, range(self._asked), self.decoder.layout.size)):
             if network is not None:
                 self._alive.append(index)

@@ -82,11 +82,8 @@ class Decoder:
         return decoded[birth]
 
     def decode_all(self, births: Sequence[int]) -> list[Phenotype | LethalMutationError]:
-        """The phenotypes of several individuals, or why one cannot live; the same bits as :meth:`decode`.
-
-        Children of small networks are made together, because there a call costs more than its arithmetic.
-        """
-        self._develop_together(births)
+        """The phenotypes of several individuals, or why one cannot live; the same bits as :meth:`decode`."""
+        self.develop_together(births)
         found: list[Phenotype | LethalMutationError] = []
         for birth in births:
             try:
@@ -137,8 +134,11 @@ class Decoder:
             (birth,) = row.parents
         return DeltaChain(Phenotype(weights, own.log_sigma, bits=own.bits), changes[::-1])
 
-    def _develop_together(self, births: Sequence[int]) -> None:
-        """Put those of the births into the cache that are one mutation away from a cached parent."""
+    def develop_together(self, births: Sequence[int]) -> None:
+        """Put those of the births into the cache that are one mutation away from a cached parent.
+
+        Children of small networks are made together, because there a call costs more than its arithmetic.
+        """
         if self.developer.genetic:
             return
         alike: dict[int, list[tuple[Birth, Phenotype]]] = {}
@@ -203,7 +203,7 @@ class Decoder:
             # One base for all: one of them may be older, and genes that a later base holds are not known one by one.
             phenotypes = [self._develop(birth, use_cache=False) for birth in births]
         else:
-            self._develop_together(births)
+            self.develop_together(births)
             phenotypes = [self.decode(birth) for birth in births]
         if self.developer.genetic:
             # All later individuals descend from the pinned ones, so what these all carry is base from now on.
