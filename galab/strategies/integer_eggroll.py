@@ -8,6 +8,7 @@ move. All of it is whole numbers. Source: Sarkar et al., "Evolution Strategies a
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from galab.genome.weights import Layout
 from galab.integer.arithmetic import TOP, int8_product
 from galab.operators.integer_noise import IntegerNoise, NoiseConfig, TensorNoise, int8_table
 from galab.strategies.survival import all_failed_message, answered_cohort, check_scores_told
+
+logger = logging.getLogger("galab")
 
 #: Pairs whose votes are summed at once.
 _AT_ONCE = 1024
@@ -96,6 +99,21 @@ def least_votes(squares: int, threshold: int, *, fast: bool, use_clt: bool, rank
     return math.isqrt((product - 1) // UNIT**2) + 1 if product else 1
 
 
+def most_votes(factors: NDArray[np.int8], *, fast: bool, use_clt: bool, rank: int = 1) -> int:
+    """What |Z| cannot exceed: all the noise of a weight at its largest, with the signs that the pairs ask for.
+
+    Args:
+        factors: (P,) from :func:`pair_factors`.
+        fast: see :func:`pair_factors`.
+        use_clt: see :func:`votes`.
+        rank: r; 1 for vectors.
+    """
+    sizes = np.abs(factors.astype(np.int64))
+    if use_clt:
+        sizes = sizes * TOP**2 if fast else (sizes * TOP // 16 + 1) * TOP * (sizes > 0)
+    return int(sizes.sum()) * rank
+
+
 def record_dtype(population: int) -> np.dtype[Any]:
     """A row of the record: with the seed, all that is needed to repeat an update. ``threshold`` is the one used."""
     return np.dtype([("generation", "<u4"), ("threshold", "<u4"), ("factors", "i1", (population // 2,))])
@@ -147,6 +165,7 @@ class IntegerEggroll:
         self._units = units
         self._generation = 0
         self._asked: Cohort | None = None
+        self._warned = False
 
     @property
     def generation(self) -> int:
@@ -200,6 +219,7 @@ class IntegerEggroll:
         differences = np.rint(np.where(known, first - second, 0)).astype(np.int64)
         factors = pair_factors(differences, fast=self.config.fast_fitness)
         threshold = self.threshold(cohort.generation)
+        self._warn_if_out_of_reach(factors, threshold)
         self.move(factors, threshold)
         if self._carries:
             self.hidden = scores.hidden
@@ -207,6 +227,22 @@ class IntegerEggroll:
         record["generation"], record["threshold"], record["factors"] = cohort.generation, threshold, factors
         self._asked = None
         return Outcome(record, np.array([self._generation], dtype=np.int64))
+
+    def _warn_if_out_of_reach(self, factors: NDArray[np.int8], threshold: int) -> None:
+        """Say once that so few pairs can move nothing, however much they agree."""
+        how: dict[str, Any] = {"fast": self.config.fast_fitness, "use_clt": self.config.use_clt}
+        ranks = {self.config.rank if len(shape) == 2 else 1 for shape in self._layout.shapes}
+        squares = sum(int(f) ** 2 for f in factors)
+        if self._warned or not squares:
+            return
+        if all(least_votes(squares, threshold, rank=r, **how) > most_votes(factors, rank=r, **how) for r in ranks):
+            self._warned = True
+            logger.warning(
+                "generation %d: no weight can move: %d pairs that differ cannot reach a standard score of %.2f, "
+                "however much they agree; raise --population or --move-share, lower --update-threshold, or leave "
+                "--use-clt on",
+                self._generation + 1, int(np.count_nonzero(factors)), threshold / 16,
+            )  # fmt: skip
 
     def repeat(self, row: Any) -> None:
         """Make the update of a row of the record once more.

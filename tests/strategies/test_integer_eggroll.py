@@ -11,7 +11,7 @@ from galab.contracts import Scores
 from galab.errors import CheckpointError, NoViableChildError
 from galab.genome.weights import Layout
 from galab.operators.integer_noise import IntegerNoise, NoiseConfig, TensorNoise, planned_threshold
-from galab.strategies.integer_eggroll import IntegerEggroll, least_votes, pair_factors, votes
+from galab.strategies.integer_eggroll import IntegerEggroll, least_votes, most_votes, pair_factors, votes
 
 LAYOUT = Layout(("matrix", "vector"), ((40, 60), (100,)))
 
@@ -116,6 +116,35 @@ def test_nothing_moves_without_a_vote_and_weights_stay_in_their_range() -> None:
     ties.tell(Scores(np.ones(16)))
     assert all((value == 5).all() for value in ties.weights.values())
     assert (ties.moved, ties.ties) == (0, 1)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("use_clt", [True, False])
+@pytest.mark.parametrize("rank", [1, 4])
+def test_votes_stay_below_their_bound(fast: bool, use_clt: bool, rank: int) -> None:
+    rng = np.random.default_rng(2)
+    factors = rng.integers(-1, 2, 9).astype(np.int8) if fast else rng.integers(-127, 128, 9).astype(np.int8)
+    signs = np.sign(factors.astype(np.int16))
+    # All the noise at its largest, and with the signs of the factors or against them.
+    for sign in (1, -1):
+        a = np.broadcast_to((sign * signs * 127).astype(np.int8)[:, None, None], (9, rank, 2)).copy()
+        found = votes(factors, TensorNoise(np.full((9, rank, 3), 127, np.int8), a), fast=fast, use_clt=use_clt)
+        bound = most_votes(factors, fast=fast, use_clt=use_clt, rank=rank)
+        assert 0.95 * bound < np.abs(found).max() <= bound
+
+
+def test_pairs_that_can_move_nothing_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    for pairs, share, options in ((8, 0.001, {"use_clt": False}), (16, 0.001, {"use_clt": False}), (8, 0.001, {})):
+        search = searcher(pairs, share, fast_fitness=True, **options)
+        caplog.clear()
+        for _ in range(3):
+            search.ask()
+            search.tell(Scores(np.arange(2.0 * pairs) ** 2))
+        # A standard score of 3.29 needs 11 pairs whose signs all agree.
+        said = "no weight can move: 8 pairs that differ cannot reach a standard score of 3.2"
+        expected = 1 if pairs == 8 and options else 0
+        assert sum(said in message for message in caplog.messages) == len(caplog.messages) == expected
+        assert not expected or search.moved == 0
 
 
 def test_failures_count_for_nothing() -> None:
