@@ -1,0 +1,118 @@
+"""Episodes: an environment as a task, whose examples are starts and whose scores are returns.
+
+Every random bit of an episode derives from its *start*, a whole number. All members of a generation play the episodes
+of the same starts, and the next generation those of others; the champion is chosen by starts of its own, and the test
+is of starts that nothing was ever chosen by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What an episode is measured by, in the order of the columns of its results.
+MEASURES = ("return", "episode_length", "frames")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpace:
+    """What a policy may do: one choice, several choices at once, or a vector of numbers between bounds.
+
+    Attributes:
+        choices: how many each choice is of; empty for numbers.
+        low: the least of each number; empty for choices.
+        high: the largest of each number.
+    """
+
+    choices: tuple[int, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a network needs: one for each choice, or one for each number."""
+        return sum(self.choices) or len(self.low)
+
+    def greedy(self, outputs: NDArray[np.float32]) -> NDArray[np.int64] | NDArray[np.float64]:
+        """The actions that outputs stand for.
+
+        Args:
+            outputs: (N, outputs). Of choices the largest is taken, the first of equal ones. Of numbers, -1 is the
+                lower bound and 1 the upper one, and what lies beyond is cut off; without bounds they are taken as they
+                are.
+
+        Returns:
+            (N,) for one choice, (N, choices) for several, (N, numbers) float64 for numbers.
+        """
+        if not self.choices:
+            low, high = np.array(self.low), np.array(self.high)
+            bounded = np.isfinite(low) & np.isfinite(high)
+            middle, half = np.where(bounded, (low + high) / 2, 0.0), np.where(bounded, (high - low) / 2, 1.0)
+            return np.clip(middle + half * np.where(bounded, np.clip(outputs, -1, 1), outputs), low, high)
+        if len(self.choices) == 1:
+            return outputs.argmax(1)
+        bounds = np.cumsum(self.choices)[:-1]
+        return np.stack([part.argmax(1) for part in np.split(outputs, bounds, axis=1)], axis=1)
+
+
+class Game(Protocol):
+    """N episodes of one environment, played side by side; those that are over wait for the others.
+
+    Attributes:
+        observations: (N, *input_shape) float32, or uint8 of pixels: what is seen now; of episodes that are over, what
+            was seen last. The next step may overwrite it.
+        done: (N,) bool: which episodes are over, whether they ended or ran out of time.
+        frames: (N,) int64 what the episodes took so far, in the environment's own frames.
+        failures: row to the reason why its environment failed; such an episode is over.
+    """
+
+    observations: NDArray[np.float32] | NDArray[np.uint8]
+    done: NDArray[np.bool_]
+    frames: NDArray[np.int64]
+    failures: dict[int, str]
+
+    def step(self, actions: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take a step in every episode that is not over.
+
+        Args:
+            actions: of all N rows, as :meth:`ActionSpace.greedy` gives them; those of episodes that are over are
+                ignored, and may be NaN.
+
+        Returns:
+            (N,) rewards; 0 of episodes that were over before.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the episodes hold."""
+        ...
+
+
+class Environment(Protocol):
+    """A world in which episodes take place.
+
+    Attributes:
+        name: its name, such as ``cartpole``.
+        identity: everything that its dynamics depend on, in words: a resumed run refuses another.
+        input_shape: of one observation.
+        actions: what a policy may do.
+        steps: the steps after which an episode is over at the latest.
+    """
+
+    name: str
+    identity: str
+    input_shape: tuple[int, ...]
+    actions: ActionSpace
+    steps: int
+
+    def play(self, starts: NDArray[np.int64]) -> Game:
+        """Begin episodes.
+
+        Args:
+            starts: (N,) from 0 to 2^63 - 1; an episode depends on its own start and on the actions in it, not on its
+                row or on the other episodes. The same start may occur often.
+        """
+        ...
