@@ -219,6 +219,8 @@ class LiveLine:
             parts.insert(2, f"validation {self._report['validation_bits']:.3f} bits a byte")
         elif "validation_accuracy" in self._report:
             parts.insert(2, f"validation {self._report['validation_accuracy']:.1%}")
+        elif "validation_return" in self._report:
+            parts.insert(2, f"validation return {self._report['validation_return']:.5g}")
         elif "validation_loss" in self._report:
             parts.insert(2, f"validation loss {self._report['validation_loss']:.4g}")
         if line["failures"]:

@@ -198,7 +198,7 @@ def _until(stop: StopRules) -> str:
     if stop.seconds is not None:
         rules.append(f"{stop.seconds:g} seconds")
     if stop.target is not None:
-        rules.append(f"validation accuracy {stop.target:g}")
+        rules.append(f"{stop.measured} {stop.target:g}")
     if stop.patience is not None:
         rules.append(f"{stop.patience:,} generations without a better champion")
     return " or ".join(rules) or "Ctrl-C"

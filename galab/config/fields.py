@@ -380,8 +380,8 @@ class Fields:
         "[improvement:|inherited:]BASE[,BASE...], each BASE decides where those before are equal: cross-entropy "
         "(negated; of a regression its loss), accuracy, wrong (minus their number), expected-accuracy, "
         "sampled-accuracy, tilldeath (right before the first error), loss (negated); of memories closeness, used and "
-        "unused (fewest); by gradients gradient-cosine (of a child's step with that at its parents). A BASE may be a "
-        "sum: wrong+0.5*closeness.",
+        "unused (fewest); by gradients gradient-cosine (of a child's step with that at its parents); of an environment "
+        "return, which it is there. A BASE may be a sum: wrong+0.5*closeness.",
         group=EVALUATION, beyond=parse_fitness,
     )
     norm_penalty: float = option(
@@ -391,6 +391,14 @@ class Fields:
     batch: int = option(
         2048, "Training examples that score a generation; 0 takes all. They are the same for all members.", low=0,
         group=EVALUATION, by_strategy={"sgd": 64, "adam": 64, "integer-eggroll": 16},
+    )
+    episodes: int | None = option(
+        None, "Episodes of an environment that score each member in a generation, 1 when absent. All members play those "
+        "of the same starts, and each generation others.", low=1, high=100_000, group=EVALUATION,
+    )
+    episode_steps: int | None = option(
+        None, "Steps after which an episode of an environment is over, where it allows more.", low=1, group=EVALUATION,
+        advanced=True,
     )
     inheritance: float = option(
         0.8, "Share of the parents' score that a child starts from under an inherited fitness.", low=0.0, high=1.0,
@@ -434,7 +442,8 @@ class Fields:
         None, "seconds have been spent, over all sittings.", low=0.001, group=STOP, changeable=True,
     )
     target: float | None = option(
-        None, "the champion's validation accuracy reaches this share.", low=0.0, high=1.0, group=STOP, changeable=True,
+        None, "the champion's validation accuracy reaches this share, or its validation return this number.",
+        group=STOP, changeable=True,
     )
 
     patience: int | None = option(

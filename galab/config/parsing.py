@@ -247,7 +247,7 @@ def _type_words(hint: Any) -> str:
 #: What a member can be scored by; larger is better in each.
 BASES = (
     "cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath", "loss", "closeness",
-    "used", "unused", "gradient-cosine",
+    "used", "unused", "gradient-cosine", "return",
 )  # fmt: skip
 #: Minus a mean loss, and so differentiable where the loss is.
 SMOOTH = ("cross-entropy", "loss")

@@ -178,10 +178,21 @@ TASKS = Registry(
         "bytes": "galab.tasks.text:bytes_of",
         "counting": "galab.tasks.text:counting",
         "plasticity": "galab.tasks.plasticity:plasticity",
+        "cartpole": "galab.tasks.environments:cartpole",
+        "acrobot": "galab.tasks.environments:acrobot",
+        "pendulum": "galab.tasks.environments:pendulum",
+        "mountain-car": "galab.tasks.environments:mountain_car",
+        "mountain-car-continuous": "galab.tasks.environments:mountain_car_continuous",
+        "gym": "galab.tasks.environments:gym",
+        "atari": "galab.tasks.environments:atari",
     },
     "galab tasks",
     called=True,
 )
+#: Tasks that are environments: members are scored by episodes, and not by examples.
+ENVIRONMENTS = (
+    "cartpole", "acrobot", "pendulum", "mountain-car", "mountain-car-continuous", "gym", "atari",
+)  # fmt: skip
 MODELS = Registry(
     "model",
     "galab.models",
@@ -196,6 +207,8 @@ MODELS = Registry(
         "gru": "galab.models.sequence:GRU",
         "transformer": "galab.models.sequence:Transformer",
         "egg": "galab.models.egg:Egg",
+        "policy": "galab.models.policy:Policy",
+        "atari-policy": "galab.models.policy:AtariPolicy",
         "integer-linear": "galab.models.integer_linear:IntegerLinear",
     },
     "galab models",

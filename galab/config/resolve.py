@@ -17,7 +17,14 @@ from galab.config.option import default_of, understands
 from galab.config.parsing import parse_factors, parse_fitness
 from galab.config.schedules import parse_schedule
 from galab.config.strategy_kinds import kind_of
-from galab.config.traits import CONTROLS, MEMORY_OPERATORS, is_gene_law, is_low_rank, operators_of
+from galab.config.traits import (
+    CONTROLS,
+    MEMORY_OPERATORS,
+    is_gene_law,
+    is_low_rank,
+    operators_of,
+    plays_episodes,
+)
 
 #: Smallest step size as a share of the first. Without a floor one lucky lineage of tiny steps, which a minibatch cannot
 #: tell from its parents and bfloat16 cannot even represent, ends the search for good.
@@ -29,6 +36,8 @@ _FLOORS = {"sign": 0.55, "uniform": 0.35}
 _LARGEST_CHUNK = 64
 #: Members of integer networks whose noise is held at one time.
 _INTEGER_CHUNK = 1024
+#: Episodes that are played side by side.
+_EPISODE_ROWS = 1024
 #: Evaluations in a generation from which on compiling pays within a few hundred generations.
 _WORTH_COMPILING = 250_000
 #: What a batch of 0, all examples, counts as before they are counted.
@@ -70,8 +79,25 @@ def _crossover(config: Fields) -> str:
     return "none" if alone or "momentum" in operators_of(config) else whole
 
 
+def _fitness(config: Fields) -> str:
+    return "return" if plays_episodes(config) else config.fitness
+
+
+def _batch(config: Fields) -> int:
+    """The starts of a generation are its examples."""
+    if plays_episodes(config):
+        return config.episodes or 1
+    return int(default_of(FIELDS["batch"], config.strategy))
+
+
+def _episodes(config: Fields) -> int | None:
+    return 1 if plays_episodes(config) else None
+
+
 def _model(config: Fields) -> str:
-    """Integer strategies have networks of their own."""
+    """Environments and integer strategies have networks of their own."""
+    if plays_episodes(config):
+        return "atari-policy" if config.task.startswith("atari") else "policy"
     if kind_of(config.strategy).name != "integer":
         return config.model
     return "integer-linear" if config.task.partition("(")[0].strip() == "linear-regression" else "egg"
@@ -120,13 +146,14 @@ def _sigma_floor(config: Fields) -> float | None:
 
 
 def _precision(config: Fields) -> str:
-    return "float32" if kind_of(config.strategy).name in ("gradients", "integer") else config.precision
+    plain = kind_of(config.strategy).name in ("gradients", "integer") or plays_episodes(config)
+    return "float32" if plain else config.precision
 
 
 def _compile(config: Fields) -> str:
     """Where members differ by changes of low rank, and generations are large."""
     kind = kind_of(config.strategy).name
-    if kind in ("gradients", "integer"):
+    if kind in ("gradients", "integer") or plays_episodes(config):
         return "off"
     members = config.population if kind == "evolution" else config.children
     large = members * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
@@ -138,9 +165,20 @@ def _chunk(config: Fields) -> int:
     kind = kind_of(config.strategy).name
     if kind == "integer":
         return config.chunk or _INTEGER_CHUNK
+    if plays_episodes(config):
+        return config.chunk or _episode_chunk(config)
     if kind in ("evolution", "gradients"):
         return 1 if kind == "gradients" else config.chunk
     return balanced_chunk(members_scored(config))
+
+
+def _episode_chunk(config: Fields) -> int:
+    """As many members as give rows enough to a step; each worker has at least one chunk."""
+    members = members_scored(config)
+    wanted = max(1, _EPISODE_ROWS // (config.episodes or 1))
+    shared = math.ceil(members / max(1, config.workers))
+    chunk = min(wanted, shared, members)
+    return chunk + chunk % 2 if kind_of(config.strategy).name == "evolution" else chunk
 
 
 def members_scored(config: Fields) -> int:
@@ -170,6 +208,9 @@ def _by_strategy(name: str) -> Callable[[Fields], Any]:
 #: Field to its choice where it has its default, in an order in which each finds what it looks at.
 CHOICES: Mapping[str, Callable[[Fields], Any]] = {
     **{name: _by_strategy(name) for name, item in FIELDS.items() if item.metadata["by_strategy"]},
+    "episodes": _episodes,
+    "batch": _batch,
+    "fitness": _fitness,
     "model": _model,
     "sigma": _sigma,
     "mutate": _mutate,

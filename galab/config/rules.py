@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from galab.config.episode_rules import EPISODE_RULES
 from galab.config.fields import FIELDS, Fields
 from galab.config.genetic_rules import GENETIC_RULES
 from galab.config.idle_rules import IDLE_RULES
@@ -329,4 +330,6 @@ FIELD_RULES = tuple(
 )
 
 #: In the order in which they are checked.
-RULES = (*GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *_OF_ALL, *FIELD_RULES, *IDLE_RULES)
+RULES = (
+    *EPISODE_RULES, *GENETIC_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *_OF_ALL, *FIELD_RULES, *IDLE_RULES,
+)  # fmt: skip

@@ -17,6 +17,7 @@ from galab.config.resolve import decide, view
 from galab.config.rules import RULES, check
 from galab.config.spelling import COMMAND_LINE, OptionError
 from galab.config.strategy_kinds import kind_of
+from galab.config.traits import plays_episodes
 from galab.errors import UsageError, closest
 
 
@@ -108,6 +109,8 @@ _OF_A_GENOME = ("sigma", "sigma_floor", "mutate", "bounds", "at_bounds", "step_s
 _BY_GENOME = ("sigma", "mutate")
 #: Defaults that depend on the strategy and the task.
 _BY_STRATEGY = ("model",)
+#: Defaults that depend on whether the task is an environment.
+_BY_TASK = ("model", "fitness", "precision", "compile", "batch")
 #: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
 _CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
 
@@ -164,6 +167,8 @@ def check_given(config: RunConfig, given: Mapping[str, Any]) -> None:
     """
     decided = view(config)
     beside = dict.fromkeys(_BY_GENOME, "genome") | dict.fromkeys(_BY_STRATEGY, "strategy")
+    if plays_episodes(config):
+        beside |= dict.fromkeys(_BY_TASK, "task")
     for name, other in beside.items():
         if name in given and getattr(decided, name) != given[name]:
             raise OptionError(

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from galab.config.fields import Fields
 from galab.config.parsing import DIRECTIONAL, INTRINSIC, Call, parse_fitness, parse_mutations
-from galab.config.registry import MUTATIONS
+from galab.config.registry import ENVIRONMENTS, MUTATIONS
 from galab.config.schedules import parse_rate_schedule
 from galab.config.strategy_kinds import kind_of
 
@@ -21,6 +21,16 @@ BY_GENOME = ("any", "filled", "empty", "plasticity")
 #: Ways that depend on the examples: the search chooses and writes the choice into the birth, as a genome knows nothing
 #: of examples.
 BY_USE = ("use", "used", "unused")
+
+
+def plays_episodes(config: Fields) -> bool:
+    """Whether the task is an environment, so that members are scored by episodes."""
+    return config.task.partition("(")[0].strip() in ENVIRONMENTS
+
+
+def target_metric(config: Fields) -> str:
+    """What ``--target`` is compared with: a name of the champion's metrics."""
+    return "validation_return" if plays_episodes(config) else "validation_accuracy"
 
 
 def operators_of(config: Fields) -> list[str]:

@@ -257,6 +257,7 @@ class Chunk:
         sums: name to (P,) sums over the examples.
         examples: name to (P, B), what was asked for example by example.
         failures: place to the reason.
+        evaluations: what they took; None is one for each member and example.
     """
 
     start: int
@@ -264,6 +265,7 @@ class Chunk:
     sums: Arrays
     examples: Arrays
     failures: dict[int, str]
+    evaluations: int | None = None
 
 
 class PerturbedEvaluator(RunnerEvaluator):

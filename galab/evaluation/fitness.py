@@ -155,8 +155,16 @@ def gradient_cosine(means: Means, examples: int) -> NDArray[np.float64]:
     return means["gradient_cosine"]
 
 
+def returns(means: Means, examples: int) -> NDArray[np.float64]:
+    """The mean return of a member's episodes: (P,)."""
+    return means["return"]
+
+
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
-NEEDS = {"cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss", "gradient-cosine": "loss"}
+NEEDS = {
+    "cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss", "gradient-cosine": "loss",
+    "return": "return",
+}  # fmt: skip
 #: By the names of ``--fitness``; each takes the means and the number of examples.
 FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "cross-entropy": loss,
@@ -170,6 +178,7 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "used": used,
     "unused": unused,
     "gradient-cosine": gradient_cosine,
+    "return": returns,
 }
 #: Measured in place of bases that are random or exist only for a child in its own generation.
 DETERMINISTIC = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}

@@ -18,6 +18,7 @@ from galab.errors import LethalMutationError
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.delta_evaluator import DeltaEvaluator
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodePerturbedEvaluator
 from galab.evaluation.es_evaluator import Chunk, PerturbedEvaluator
 from galab.evaluation.fitness import mean_squares
 from galab.genome.decoder import Decoder
@@ -145,7 +146,7 @@ class Source(Protocol):
 class ChunkedSource:
     """Base of the sources that cut a cohort into chunks of the evaluator's size."""
 
-    _evaluator: Evaluator | DeltaEvaluator
+    _evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator
 
     @property
     def outputs(self) -> int:
@@ -170,9 +171,9 @@ class GenomeSource(ChunkedSource):
         evaluator: scores weights.
     """
 
-    _evaluator: Evaluator
+    _evaluator: Evaluator | EpisodeEvaluator
 
-    def __init__(self, decoder: Decoder, evaluator: Evaluator) -> None:
+    def __init__(self, decoder: Decoder, evaluator: Evaluator | EpisodeEvaluator) -> None:
         self._decoder = decoder
         self._evaluator = evaluator
 
@@ -212,9 +213,11 @@ class VectorSource(ChunkedSource):
         evaluator: scores weights.
     """
 
-    _evaluator: Evaluator
+    _evaluator: Evaluator | EpisodeEvaluator
 
-    def __init__(self, members: Callable[[int, int], NDArray[np.float32]], evaluator: Evaluator) -> None:
+    def __init__(
+        self, members: Callable[[int, int], NDArray[np.float32]], evaluator: Evaluator | EpisodeEvaluator
+    ) -> None:
         self._members = members
         self._evaluator = evaluator
 
@@ -247,7 +250,7 @@ class PerturbedSource:
         self,
         centre: Mapping[str, Tensor],
         directions: Directions,
-        evaluator: PerturbedEvaluator,
+        evaluator: PerturbedEvaluator | EpisodePerturbedEvaluator,
         *,
         noise_of: Callable[[int], int],
         sigma: Callable[[int], float],
@@ -313,7 +316,8 @@ def _measured(chunk: Chunk, examples: Examples, antithetic: bool) -> Measured:
     count = chunk.directions
     places = [2 * q + minus for minus in (0, 1) for q in range(count)] if antithetic else list(range(count))
     means = {name: sums / len(examples) for name, sums in chunk.sums.items()}
-    measurements = Measurements(means, chunk.failures, len(places) * len(examples), chunk.examples)
+    evaluations = len(places) * len(examples) if chunk.evaluations is None else chunk.evaluations
+    measurements = Measurements(means, chunk.failures, evaluations, chunk.examples)
     return Measured(places, measurements, examples, unknown_squares)
 
 

@@ -7,14 +7,26 @@ is of starts that nothing was ever chosen by.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-#: What an episode is measured by, in the order of the columns of its results.
+from galab.contracts import Examples
+from galab.genome.random import Stream, words
+
+#: What an episode is measured by, in the order of the columns of its results: the sum of its rewards, the steps that it
+#: took, and the same in the environment's own frames.
 MEASURES = ("return", "episode_length", "frames")
+#: Starts that the champion is chosen by, and those of its test.
+VALIDATION, TEST = 20, 100
+#: Observations by which networks are tried.
+_TRIED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +128,50 @@ class Environment(Protocol):
                 row or on the other episodes. The same start may occur often.
         """
         ...
+
+
+class EpisodeTask:
+    """An environment as a task, see :class:`galab.contracts.Task`: the targets of its examples are starts.
+
+    A generation's starts derive from the run's key and the generation; those of validation and test from the name of
+    the environment, so that all runs are compared on the same episodes.
+
+    Args:
+        environment: where the episodes take place.
+        validation: how many episodes the champion is chosen by.
+        test: how many episodes it is tested by.
+    """
+
+    def __init__(self, environment: Environment, *, validation: int = VALIDATION, test: int = TEST) -> None:
+        self.environment = environment
+        self.name = environment.name
+        self.description = f"{environment.name}, episodes of at most {environment.steps:,} steps"
+        told = f"{environment.identity}, {environment.steps} steps, {validation} and {test} starts"
+        self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
+        self.input_shape = tuple(environment.input_shape)
+        self.outputs = environment.actions.outputs
+        key = int.from_bytes(hashlib.sha256(environment.name.encode()).digest()[:8], "little")
+        # Networks are tried on what is seen first.
+        tried = _starts(key, 0, _TRIED)
+        game = environment.play(tried)
+        self.train = Examples(torch.from_numpy(np.array(game.observations)), torch.from_numpy(tried))
+        game.close()
+        self.validation = self._unseen(_starts(key, 1, validation))
+        self.test = self._unseen(_starts(key, 2, test))
+
+    def sample(self, run_key: int, generation: int, size: int) -> Examples:
+        """The starts of a generation, see :class:`galab.contracts.FreshExamples`."""
+        return self._unseen(_starts(run_key, generation, size))
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """Sums of results (P, B, 3), whose columns are :data:`MEASURES`, over the episodes: name to (P,)."""
+        return {name: outputs[..., column].sum(1) for column, name in enumerate(MEASURES)}
+
+    def _unseen(self, starts: NDArray[np.int64]) -> Examples:
+        """Starts of which nothing was observed yet; all the inputs are one zero in memory."""
+        blank = torch.zeros((), dtype=self.train.inputs.dtype)
+        return Examples(blank.expand(len(starts), *self.input_shape), torch.from_numpy(starts))
+
+
+def _starts(key: int, index: int, count: int) -> NDArray[np.int64]:
+    return (words(key, index, Stream.EXAMPLES, count) >> np.uint64(1)).astype(np.int64)

@@ -15,6 +15,7 @@ from galab.config.registry import TASKS
 from galab.contracts import Examples, FreshExamples, Task
 from galab.errors import GalabError, UsageError, pass_interrupts
 from galab.tasks.classification import Classification, check_classes, check_examples
+from galab.tasks.episodes import EpisodeTask
 
 SPLITS = ("train", "validation", "test")
 GIVEN = {"data": "use --data", "run_key": "use --seed"}
@@ -70,7 +71,7 @@ def check_task(name: str, task: Any) -> None:
         )
     if isinstance(task, FreshExamples):
         _check_sample(name, task)
-    if isinstance(task, Classification):
+    if isinstance(task, (Classification, EpisodeTask)):
         return  # its constructor has checked all of it
     if not isinstance(task.outputs, int) or task.outputs < 1:
         raise UsageError(f"task '{name}': expected outputs to be an int of at least 1, got {task.outputs!r}; set it")

@@ -24,6 +24,7 @@ from galab.genome.parameters import set_frozen
 from galab.genome.random import Table, table
 from galab.models import build_model
 from galab.tasks import Classification, load_task
+from galab.tasks.episodes import MEASURES, EpisodeTask
 from galab.training.initial_weights import initial_founders
 from galab.training.search import RunComponents, Search, SearchInputs, SharedByTrials
 
@@ -163,12 +164,13 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
     if needs_behaviour(config):
         require_classes(task, "--niche, --diversity or --mate")
     try:
-        measured = task.measure(torch.zeros(1, 2, task.outputs), task.train.targets[:2])
+        width = len(MEASURES) if isinstance(task, EpisodeTask) else task.outputs
+        measured = task.measure(torch.zeros(1, 2, width), task.train.targets[:2])
     except BaseException as error:  # fails in the first generation too, which names the members
         pass_interrupts(error)
         return
     wanted = {NEEDS[name]: option for name in names if name in NEEDS}
-    if config.target is not None:
+    if config.target is not None and not isinstance(task, EpisodeTask):
         wanted["correct"] = "--target"
     for name, option in wanted.items():
         if name not in measured:

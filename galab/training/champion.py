@@ -18,6 +18,7 @@ from galab.contracts import DescribesWeights, Examples, HasTrainParts, Member, T
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.egg_evaluator import EggEvaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, member_evaluator
 from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
 from galab.evaluation.integer_linear import MatrixEvaluator
 from galab.genome.initial import tensors_of
@@ -59,13 +60,16 @@ class ChampionSelector:
     """
 
     def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
-        def evaluator(chunk: int) -> Evaluator | EggEvaluator | MatrixEvaluator:
+        def evaluator(chunk: int) -> Evaluator | EpisodeEvaluator | EggEvaluator | MatrixEvaluator:
             if isinstance(module, Egg):
                 return EggEvaluator(module, layout)
             if isinstance(module, IntegerLinear):
                 return MatrixEvaluator(module, layout)
             device = torch.device(config.device)
-            return Evaluator(module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True)
+            return member_evaluator(
+                module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True,
+                steps=config.episode_steps,
+            )  # fmt: skip
 
         self._task = task
         self._layout = layout

@@ -18,6 +18,7 @@ from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
+from galab.evaluation.episode_evaluator import EpisodePerturbedEvaluator
 from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.sources import PerturbedSource
@@ -34,6 +35,7 @@ from galab.operators.es_noise import (
     variance,
 )
 from galab.strategies.evolution import EvolutionStrategy
+from galab.tasks.episodes import EpisodeTask
 from galab.training.search import SearchBase, SearchInputs, SharedCentre, initial_centre
 from galab.training.true_gradient import TrueGradient
 
@@ -58,7 +60,7 @@ class EvolutionSearch(SharedCentre, SearchBase):
         config: RunConfig,
         plan: Plan,
         strategy: EvolutionStrategy,
-        evaluator: PerturbedEvaluator,
+        evaluator: PerturbedEvaluator | EpisodePerturbedEvaluator,
         source: PerturbedSource,
         minibatches: Minibatches,
         truth: TrueGradient,
@@ -88,7 +90,13 @@ class EvolutionSearch(SharedCentre, SearchBase):
         reused = inputs.reusable_search(EvolutionSearch)
         if reused is not None:
             # Compiling once is enough for all trials.
+            evaluator: PerturbedEvaluator | EpisodePerturbedEvaluator
             evaluator, examples = reused.evaluator, reused.executor.examples
+        elif isinstance(task, EpisodeTask):
+            evaluator = EpisodePerturbedEvaluator(
+                inputs.module, founders.layout, task, chunk=config.chunk, device=device, steps=config.episode_steps,
+            )  # fmt: skip
+            examples = task.train
         else:
             evaluator = PerturbedEvaluator(
                 inputs.module, plan, task,

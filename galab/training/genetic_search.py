@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from galab.config import RunConfig
 from galab.config.parsing import DIRECTIONAL, parse_fitness
 from galab.config.strategy_kinds import kind_of
-from galab.config.traits import is_low_rank, needs_behaviour, needs_use
+from galab.config.traits import is_low_rank, needs_behaviour, needs_use, plays_episodes
 from galab.contracts import Cohort, Examples, Member, Outcome, ReportsMemoryUse, Scores
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.delta_evaluator import DeltaEvaluator
 from galab.evaluation.delta_source import DeltaSource, PedigreeLineage
 from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, member_evaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.fitness import repeats
 from galab.evaluation.memory_evaluator import MemoryDeltaSource, can_use_memory_deltas
@@ -60,7 +61,7 @@ class GeneticSearch(SearchBase):
         config: RunConfig,
         strategy: GeneticAlgorithm,
         decoder: Decoder,
-        evaluator: Evaluator | DeltaEvaluator,
+        evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator,
         source: GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource,
         minibatches: Minibatches,
         memories: MemoryRecords | None = None,
@@ -229,10 +230,12 @@ def _source(
     inputs: SearchInputs,
     decoder: Decoder,
     pedigree: Pedigree,
-    evaluator: Evaluator | DeltaEvaluator,
+    evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator,
     minibatches: Minibatches,
 ) -> GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource:
     config = inputs.config
+    if isinstance(evaluator, EpisodeEvaluator):
+        return GenomeSource(decoder, evaluator)
     if isinstance(evaluator, Evaluator):
         if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
             return _gradient_cosine_source(inputs, decoder, evaluator, minibatches)
@@ -266,23 +269,23 @@ def _gradient_cosine_source(
     return GradientCosineSource(GenomeSource(decoder, evaluator), decoder, partial(truth.flat, layout))
 
 
-def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator, Examples]:
+def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator | EpisodeEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
     config, twin = inputs.config, inputs.reusable_search(GeneticSearch)
     if twin is not None:
         return twin.evaluator, twin.executor.examples
-    evaluator: Evaluator | DeltaEvaluator
+    evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator
     layout, device = inputs.founders.layout, torch.device(config.device)
     # Of parameters of several types children are formed: products are shared in one type.
-    if is_low_rank(config) and not own_dtypes(inputs.module):
+    if is_low_rank(config) and not own_dtypes(inputs.module) and not plays_episodes(config):
         evaluator = DeltaEvaluator(
             inputs.module, layout, inputs.task,
             chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,
             precision=config.precision, device=device, compile=config.compile,
         )  # fmt: skip
     else:
-        evaluator = Evaluator(
+        evaluator = member_evaluator(
             inputs.module, layout, inputs.task, chunk=config.chunk, precision=config.precision, device=device,
-            compile=config.compile, reports_usage=True,
+            compile=config.compile, reports_usage=True, steps=config.episode_steps,
         )  # fmt: skip
     return evaluator, evaluator.prepared(inputs.task.train)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.config.strategy_kinds import kind_of
+from galab.config.traits import target_metric
 from galab.contracts import Cohort, Scores
 from galab.errors import as_exception
 from galab.evaluation.continued_text import sample, sampled
@@ -197,7 +198,7 @@ class Loop:
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
-                self._accuracy = champion.metrics.get("validation_accuracy")
+                self._accuracy = champion.metrics.get(target_metric(config))
                 self._stop.reported(strategy.generation, champion.metrics)
             line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
             self.extra_fields = {}

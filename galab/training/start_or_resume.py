@@ -16,6 +16,7 @@ from galab.config import RunConfig, flag
 from galab.config.run_config import carried_over
 from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
+from galab.config.traits import target_metric
 from galab.errors import CheckpointError, NumericProfileError, RunFolderError, UsageError, as_exception
 from galab.evaluation.numeric_profile import differences
 from galab.genome.parameters import fits_bfloat16
@@ -368,7 +369,7 @@ def _last_accuracy(state: dict[str, Any] | None, config: RunConfig) -> float | N
     """
     if state is None or state["generation"] == 0 or state["generation"] % config.report_every:
         return None
-    accuracy: float | None = state["champion"]["metrics"].get("validation_accuracy")
+    accuracy: float | None = state["champion"]["metrics"].get(target_metric(config))
     return accuracy
 
 

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from galab.config import RunConfig
+from galab.config.traits import target_metric
 
 
 @dataclass(slots=True)
@@ -21,7 +22,8 @@ class StopRules:
     Attributes:
         generations: as many generations as this, counted from the start of the run.
         seconds: as many seconds, over all sessions.
-        target: validation accuracy of the champion.
+        target: validation accuracy of the champion, or its validation return.
+        measured: what the target is of, in words.
         patience: as many generations without a better champion on validation data.
         interrupted: set by Ctrl-C; the generation is finished and saved first.
     """
@@ -29,6 +31,7 @@ class StopRules:
     generations: int | None = None
     seconds: float | None = None
     target: float | None = None
+    measured: str = "validation accuracy"
     patience: int | None = None
     interrupted: threading.Event = field(default_factory=threading.Event)
     #: The best champion so far on validation data, higher is better, and its generation.
@@ -39,7 +42,8 @@ class StopRules:
     @classmethod
     def of(cls, config: RunConfig) -> StopRules:
         """The rules of a configuration."""
-        return cls(config.generations, config.seconds, config.target, config.patience)
+        measured = target_metric(config).replace("_", " ")
+        return cls(config.generations, config.seconds, config.target, measured, config.patience)
 
     def reason(self, generation: int, seconds: float, accuracy: float | None) -> str | None:
         """Why to stop now, in words, or None.
@@ -56,21 +60,21 @@ class StopRules:
         if self.seconds is not None and seconds >= self.seconds:
             return f"{self.seconds:g} seconds spent"
         if self.target is not None and accuracy is not None and accuracy >= self.target:
-            return f"validation accuracy {accuracy:.4f} reached the target {self.target:g}"
+            return f"{self.measured} {accuracy:.4f} reached the target {self.target:g}"
         looked = generation == self._reported
         if self.patience is not None and self._best and looked and generation - self._best[1] >= self.patience:
             return f"no better champion since generation {self._best[1]}, for {self.patience} generations"
         return None
 
     def reported(self, generation: int, metrics: Mapping[str, Any]) -> None:
-        """Hear of a champion: its validation accuracy counts, or its loss where there is none.
+        """Hear of a champion: its validation accuracy counts, or its return, or else its loss.
 
         Args:
             generation: that it was found in.
             metrics: ``validation_...`` of it; a line of the log has them too.
         """
         self._reported = generation
-        value = metrics.get("validation_accuracy")
+        value = metrics.get("validation_accuracy", metrics.get("validation_return"))
         if value is None and (loss := metrics.get("validation_loss")) is not None:
             value = -loss
         if value is not None and math.isfinite(value) and (self._best is None or value > self._best[0]):

@@ -14,6 +14,7 @@ from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, member_evaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.sources import VectorSource
 from galab.genome.initial import Founders
@@ -37,7 +38,11 @@ class VectorSearch(SharedCentre, SearchBase):
     strategy: VectorStrategyAdapter
 
     def __init__(
-        self, config: RunConfig, strategy: VectorStrategyAdapter, evaluator: Evaluator, minibatches: Minibatches
+        self,
+        config: RunConfig,
+        strategy: VectorStrategyAdapter,
+        evaluator: Evaluator | EpisodeEvaluator,
+        minibatches: Minibatches,
     ) -> None:
         self.config = config
         self.strategy = strategy
@@ -57,9 +62,10 @@ class VectorSearch(SharedCentre, SearchBase):
         if reused is not None:
             evaluator, examples = reused.evaluator, reused.executor.examples
         else:
-            evaluator = Evaluator(
+            evaluator = member_evaluator(
                 inputs.module, founders.layout, task,
                 chunk=config.chunk, precision=config.precision, device=torch.device(config.device),
+                steps=config.episode_steps,
             )  # fmt: skip
             examples = evaluator.prepared(task.train)
         fresh = fresh_examples(task, evaluator.prepared)

@@ -161,7 +161,10 @@ def make_analyses(path: Path, names: Sequence[str], progress: Progress, *, trust
     return failed
 
 
-_METRICS = ("validation_bits", "test_bits", "validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
+_METRICS = (
+    "validation_bits", "test_bits", "validation_accuracy", "test_accuracy", "validation_return", "test_return",
+    "validation_loss", "test_loss",
+)  # fmt: skip
 
 
 def group_page(path: Path, found: Sequence[tuple[Facts, list[str]]]) -> str:
