@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVES = (
-    "fitness_best", "validation_accuracy", "validation_return", "validation_loss", "test_accuracy", "step_size", "selection_success_rate",
-    "diversity_distance", "diversity_common_ancestor", "learning_rate", "estimate_norm", "estimate_cosine",
-    "estimate_even_to_odd", "gradient_norm", "weights_norm",
+    "fitness_best", "validation_accuracy", "validation_return", "validation_loss", "test_accuracy", "step_size",
+    "selection_success_rate", "diversity_distance", "diversity_common_ancestor", "learning_rate", "estimate_norm",
+    "estimate_cosine", "estimate_even_to_odd", "gradient_norm", "weights_norm",
 )  # fmt: skip
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.

@@ -27,6 +27,14 @@ def _returns_alone(config: Fields) -> bool:
 EPISODE_RULES = (
     _alone("episodes"),
     _alone("episode_steps"),
+    _alone("confirm"),
+    Rule(
+        kinds=("genetic",),
+        fields=("confirm_episodes",),
+        idle=lambda config: not config.confirm,
+        sentence="expected {confirm} with {confirm_episodes}, got {confirm_episodes.value} without it, where it "
+        "changes nothing; drop it",
+    ),
     Rule(
         kinds=("gradients", "integer"),
         fields=("task", "strategy"),

@@ -393,12 +393,20 @@ class Fields:
         group=EVALUATION, by_strategy={"sgd": 64, "adam": 64, "integer-eggroll": 16},
     )
     episodes: int | None = option(
-        None, "Episodes of an environment that score each member in a generation, 1 when absent. All members play those "
-        "of the same starts, and each generation others.", low=1, high=100_000, group=EVALUATION,
+        None, "Episodes of an environment that score each member in a generation, 1 when absent. All members play "
+        "those of the same starts, and each generation others.", low=1, high=100_000, group=EVALUATION,
     )
     episode_steps: int | None = option(
         None, "Steps after which an episode of an environment is over, where it allows more.", low=1, group=EVALUATION,
         advanced=True,
+    )
+    confirm: int = option(
+        0, "The best members of a generation that play further episodes, as the elites do: their fitness is then the "
+        "mean over all, and they rank before the others. 0 is none.", low=0, group=EVALUATION, kinds=GENETIC,
+    )
+    confirm_episodes: int | None = option(
+        None, "Further episodes of each member that --confirm looks at again; 30 when absent.", low=1, high=100_000,
+        group=EVALUATION, kinds=GENETIC, advanced=True,
     )
     inheritance: float = option(
         0.8, "Share of the parents' score that a child starts from under an inherited fitness.", low=0.0, high=1.0,

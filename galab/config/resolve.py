@@ -210,6 +210,7 @@ CHOICES: Mapping[str, Callable[[Fields], Any]] = {
     **{name: _by_strategy(name) for name, item in FIELDS.items() if item.metadata["by_strategy"]},
     "episodes": _episodes,
     "batch": _batch,
+    "confirm_episodes": lambda config: 30 if config.confirm else None,
     "fitness": _fitness,
     "model": _model,
     "sigma": _sigma,

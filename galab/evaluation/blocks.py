@@ -155,6 +155,8 @@ def one_by_one(
     return sums, rows, failures
 
 
+#: Generations from here on are second looks at the best members, with examples of their own.
+SECOND_LOOK = 1 << 40
 #: From run key, generation and size to the examples of that generation.
 Fresh = Callable[[int, int, int], Examples]
 
@@ -172,6 +174,7 @@ class Minibatches:
             are as many as are asked for, and 0 takes the number of the training data.
         run_key: the run's key.
         fresh: makes the examples of a generation, see :func:`fresh_examples`.
+        second: how many examples a second look has, see :data:`SECOND_LOOK`.
 
     Attributes:
         fixed: whether every generation sees the same examples.
@@ -179,12 +182,15 @@ class Minibatches:
         examples: the training data.
     """
 
-    def __init__(self, examples: Examples, size: int, run_key: int, fresh: Fresh | None = None) -> None:
+    def __init__(
+        self, examples: Examples, size: int, run_key: int, fresh: Fresh | None = None, second: int | None = None
+    ) -> None:
         whole = size == 0 or (size >= len(examples) and fresh is None)
         self.fixed = whole and fresh is None
         self.size = len(examples) if whole else size
         self.examples = examples
         self._fresh = fresh
+        self._second = second or self.size
         self._made: tuple[int, Examples] | None = None
         self._run_key = run_key
         self._epoch = -1
@@ -197,7 +203,8 @@ class Minibatches:
         if self._fresh is not None:
             # The last ones are kept: parents may be scored again on the examples of their children.
             if self._made is None or self._made[0] != generation:
-                self._made = generation, self._fresh(self._run_key, generation, self.size)
+                size = self._second if generation >= SECOND_LOOK else self.size
+                self._made = generation, self._fresh(self._run_key, generation, size)
             return self._made[1]
         per_epoch = len(self.examples) // self.size
         epoch, place = divmod(generation - 1, per_epoch)

@@ -21,12 +21,12 @@ from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
-from galab.evaluation.policies import Weights, policies_of
+from galab.evaluation.policies import Policies, Weights, policies_of
 from galab.genome.weights import Layout
 from galab.operators.es_noise import Noise, size_of
-from galab.tasks.episodes import MEASURES, EpisodeTask, Game
+from galab.tasks.episodes import MEASURES, Environment, EpisodeTask, Game, PacksEpisodes
 
-#: Members leave the policies where so large a share of them has nothing left to play.
+#: Members leave where at least this share of them has nothing left to play.
 _FINISHED_SHARE = 0.25
 
 
@@ -74,62 +74,113 @@ class EpisodePlayer:
         game = self._environment.play(np.tile(starts, members))
         try:
             self._policies.take(weights)
-            return self._until_all_are_over(game, members, episodes)
+            round_ = _Round(game, self._policies, self._environment, members, episodes)
+            for _ in range(self._steps):
+                if not round_.step():
+                    break
+            return round_.played()
         finally:
             game.close()
 
-    def _until_all_are_over(self, game: Game, members: int, episodes: int) -> Played:
-        returns, lengths = np.zeros(members * episodes), np.zeros(members * episodes, dtype=np.int64)
-        failures, playing, actions = dict[int, str](), np.arange(members), None
-        greedy, shape = self._environment.actions.greedy, self._environment.input_shape
-        for _ in range(self._steps):
+
+class _Round:
+    """Members that play side by side, from their first step to the last one of the longest episode.
+
+    Rows of the game are those of the members that are left, E for each, where the game can let the others go; else all
+    rows stay, and only the policies let members go.
+
+    Args:
+        game: with a row for each member and episode.
+        policies: of the members.
+        environment: where they play.
+        members: P.
+        episodes: E.
+    """
+
+    def __init__(
+        self, game: Game, policies: Policies, environment: Environment, members: int, episodes: int
+    ) -> None:
+        self._game, self._policies = game, policies
+        self._shape, self._actions_of = tuple(environment.input_shape), environment.actions.greedy
+        self._members, self._episodes = members, episodes
+        self._packs = isinstance(game, PacksEpisodes)
+        self._playing = np.arange(members)
+        #: The members that the game's rows are of.
+        self._seated = self._playing
+        self._results = np.zeros((members, episodes, len(MEASURES)))
+        self._returns, self._lengths = np.zeros((2, members * episodes))
+        self._failures: dict[int, str] = {}
+
+    def step(self) -> bool:
+        """Take one step in every episode that is not over; False where there is none."""
+        game, episodes = self._game, self._episodes
+        live = ~game.done
+        if not live.all():
+            self._let_go(live)
             live = ~game.done
-            alive = np.any(live.reshape(members, episodes)[playing], axis=1)
-            if not alive.any():
-                break
-            if alive.mean() <= 1 - _FINISHED_SHARE:
-                self._policies.keep(np.flatnonzero(alive))
-                playing = playing[alive]
-            shown = game.observations.reshape(members, episodes, *shape)
-            outputs = self._policies.answer(shown if len(playing) == members else shown[playing])
-            if not np.isfinite(outputs).all():
-                bad = ~np.isfinite(outputs).reshape(len(playing), episodes, -1).all(2)
-                for place in playing[(bad & live.reshape(members, episodes)[playing]).any(1)].tolist():
-                    failures.setdefault(place, "its outputs are not finite")
-                playing, outputs = self._without(failures, playing, outputs)
-                if not len(playing):
-                    break
-            chosen = greedy(outputs.reshape(-1, outputs.shape[-1]))
-            if actions is None or len(playing) == members:
-                actions = np.zeros((members * episodes, *chosen.shape[1:]), dtype=chosen.dtype)
-            actions.reshape(members, episodes, *chosen.shape[1:])[playing] = chosen.reshape(
-                len(playing), episodes, *chosen.shape[1:]
-            )
-            returns += game.step(actions)
-            lengths += live
-        return self._played(game, returns, lengths, failures, members, episodes)
+        if not len(self._playing):
+            return False
+        shown = game.observations.reshape(-1, episodes, *self._shape)
+        outputs = self._policies.answer(self._own(shown))
+        if not np.isfinite(outputs).all():
+            outputs = self._without_broken(outputs, live)
+        chosen = self._actions_of(outputs.reshape(-1, outputs.shape[-1]))
+        self._returns += game.step(self._all_rows(chosen))
+        self._lengths += live
+        return True
 
-    def _without(
-        self, failures: Mapping[int, str], playing: NDArray[np.int64], outputs: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Those members that have not failed, and what they answered."""
-        left = np.array([place not in failures for place in playing.tolist()])
-        self._policies.keep(np.flatnonzero(left))
-        return playing[left], outputs[left]
+    def played(self) -> Played:
+        """What came of it."""
+        self._write()
+        for row, reason in sorted(self._game.failures.items()):
+            self._failures.setdefault(int(self._seated[row // self._episodes]), reason)
+        for place in np.flatnonzero(~np.isfinite(self._results[..., 0]).all(1)).tolist():
+            self._failures.setdefault(place, "a reward is not finite")
+        steps = int(self._results[..., 1].sum())
+        self._results[list(self._failures)] = np.nan
+        return Played(self._results, self._failures, steps)
 
-    @staticmethod
-    def _played(
-        game: Game, returns: NDArray[np.float64], lengths: NDArray[np.int64], failures: dict[int, str],
-        members: int, episodes: int,
-    ) -> Played:  # fmt: skip
-        for row, reason in sorted(game.failures.items()):
-            failures.setdefault(row // episodes, reason)
-        results = np.stack([returns, lengths, game.frames], axis=1).reshape(members, episodes, len(MEASURES))
-        results = results.astype(np.float64)
-        for place in np.flatnonzero(~np.isfinite(results[..., 0]).all(1)).tolist():
-            failures.setdefault(place, "a reward is not finite")
-        results[list(failures)] = np.nan
-        return Played(results, failures, int(lengths.sum()))
+    def _own(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Of rows (members of the game, E, ...) those of the members that play."""
+        if len(self._playing) == len(rows):
+            return rows
+        chosen: NDArray[Any] = rows[self._playing]
+        return chosen
+
+    def _all_rows(self, chosen: NDArray[Any]) -> NDArray[Any]:
+        """Actions of all rows of the game, from those of the members that play; zeros for others."""
+        if len(self._playing) == len(self._seated):
+            return chosen
+        actions = np.zeros((len(self._seated), self._episodes, *chosen.shape[1:]), dtype=chosen.dtype)
+        actions[self._playing] = chosen.reshape(-1, self._episodes, *chosen.shape[1:])
+        return actions.reshape(-1, *chosen.shape[1:])
+
+    def _let_go(self, live: NDArray[np.bool_]) -> None:
+        """Part with the members whose episodes are all over, as soon as they are many."""
+        alive = self._own(live.reshape(-1, self._episodes)).any(1)
+        left = int(np.count_nonzero(alive))
+        if left and left > (1 - _FINISHED_SHARE) * len(alive):
+            return
+        self._policies.keep(np.flatnonzero(alive))
+        self._playing = self._playing[alive]
+        if self._packs and left and isinstance(self._game, PacksEpisodes):
+            self._write()
+            rows = (self._playing[:, None] * self._episodes + np.arange(self._episodes)).ravel()
+            self._game.keep(rows)
+            self._returns, self._lengths = self._returns[rows], self._lengths[rows]
+            self._seated, self._playing = self._seated[self._playing], np.arange(left)
+
+    def _write(self) -> None:
+        """Enter the results of the members that the game's rows are of."""
+        columns = np.stack([self._returns, self._lengths, self._game.frames], axis=1)
+        self._results[self._seated] = columns.reshape(-1, self._episodes, len(MEASURES))
+
+    def _without_broken(self, outputs: NDArray[np.float32], live: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Zeros in the place of what is no number; members that answer so in an episode that goes on have failed."""
+        bad = ~np.isfinite(outputs).all(2) & self._own(live.reshape(-1, self._episodes))
+        for place in np.flatnonzero(bad.any(1)).tolist():
+            self._failures.setdefault(int(self._seated[self._playing[place]]), "its outputs are not finite")
+        return np.nan_to_num(outputs, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 class EpisodeEvaluatorBase:

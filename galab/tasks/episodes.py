@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -100,6 +100,15 @@ class Game(Protocol):
 
     def close(self) -> None:
         """Give back what the episodes hold."""
+        ...
+
+
+@runtime_checkable
+class PacksEpisodes(Protocol):
+    """Optional for a game: it can go on with some of its episodes alone."""
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Forget all episodes but those in these rows, which come in this order from now on."""
         ...
 
 

@@ -99,7 +99,8 @@ class GeneticSearch(SearchBase):
         decoder = Decoder(births, pedigree, cache_bytes=cache_bytes)
         evaluator, examples = _evaluation(inputs)
         run_key = founders.run_key
-        minibatches = Minibatches(examples, config.batch, run_key, fresh_examples(inputs.task, evaluator.prepared))
+        fresh = fresh_examples(inputs.task, evaluator.prepared)
+        minibatches = Minibatches(examples, config.batch, run_key, fresh, config.confirm_episodes)
         # A score that depends on random numbers is not that of another generation, whatever the examples.
         fixed = minibatches.fixed and repeats(parse_fitness(config.fitness))
         _check_drawn(config, founders)

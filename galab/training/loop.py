@@ -35,6 +35,7 @@ from galab.training.build import profile_of
 from galab.training.callbacks import Callbacks, RunView, read_only
 from galab.training.champion import Champion, ChampionSelector
 from galab.training.checkpoint import capture
+from galab.training.confirmation import confirmed, contenders, second_cohort
 from galab.training.log_fields import Totals, generation_line, warnings_for
 from galab.training.search import RunComponents
 from galab.training.stop import StopRules
@@ -193,8 +194,13 @@ class Loop:
             stopwatch.pause()
             scored = yield EvaluationRequest(self._components, cohort)
             stopwatch.resume(scored.seconds)
-            scores = scored.scores
-            line = self._tell(cohort, scores)
+            scores = told = scored.scores
+            if config.confirm and len(places := contenders(config, cohort, scores)):
+                stopwatch.pause()
+                again = yield EvaluationRequest(self._components, second_cohort(cohort, places))
+                stopwatch.resume(again.seconds)
+                told = confirmed(config, scores, places, again.scores)
+            line = self._tell(cohort, scores, told)
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
@@ -246,18 +252,21 @@ class Loop:
         module.load_state_dict(tensors_of(self._components.layout, member), strict=False)
         return module.eval()
 
-    def _tell(self, cohort: Cohort, scores: Scores) -> dict[str, Any]:
+    def _tell(self, cohort: Cohort, scores: Scores, told: Scores) -> dict[str, Any]:
+        """Tell the strategy; ``told`` are the scores after a second look, where there was one."""
         components = self._components
-        for reason in dict.fromkeys(scores.failures.values()):
+        for reason in dict.fromkeys(told.failures.values()):
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
-        self._totals.evaluations += scores.evaluations
+        self._totals.evaluations += told.evaluations
         search = components.search
         search.before_tell(cohort)
-        outcome = search.strategy.tell(scores)
+        outcome = search.strategy.tell(told)
         search.after_tell(outcome)
         self._records.append(outcome.records)
-        line = generation_line(cohort, scores, self._totals)
+        line = generation_line(cohort, replace(scores, failures=told.failures), self._totals)
+        if told is not scores:
+            line["fitness_confirmed"] = float(np.nanmax(told.fitness))
         line |= search.log_fields(cohort, scores, outcome, self._records.length)
         line |= warnings_for(components.config, line, scores, cohort.children, self._totals)
         return line

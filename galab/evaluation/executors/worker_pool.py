@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from galab import errors
 from galab.contracts import Cohort, Scores
 from galab.errors import GalabError
+from galab.evaluation.blocks import SECOND_LOOK
 from galab.evaluation.executors.worker import GOODBYE_SECONDS, WorkerProcess, WorkerSearch, cores, serve
 from galab.evaluation.numeric_profile import is_new_error
 from galab.evaluation.sources import Part, join_scores
@@ -297,7 +298,7 @@ class WorkerPool:
     def _start(self, parts: Sequence[Part]) -> None:
         """Start workers, none of which would stay without a part; say once each what that makes of the number."""
         number = min(self._count, len(parts))
-        if number < self._count and "few" not in self._mentioned:
+        if number < self._count and "few" not in self._mentioned and parts[0].generation < SECOND_LOOK:
             self._mentioned.add("few")
             largest = max(len(part) for part in parts)
             logger.warning(
