@@ -157,7 +157,7 @@ class _Round:
 
     def _let_go(self, live: NDArray[np.bool_]) -> None:
         """Part with the members whose episodes are all over, as soon as they are many."""
-        alive = self._own(live.reshape(-1, self._episodes)).any(1)
+        alive = np.any(self._own(live.reshape(-1, self._episodes)), axis=1, keepdims=True)[:, 0]
         left = int(np.count_nonzero(alive))
         if left and left > (1 - _FINISHED_SHARE) * len(alive):
             return

@@ -184,6 +184,12 @@ class ClassicGame:
             self._over = int(np.count_nonzero(self.done))
         return rewards
 
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Go on with the episodes in these rows, see :class:`galab.tasks.episodes.PacksEpisodes`."""
+        self._rows = np.ascontiguousarray(self._rows[:, rows])
+        self.observations, self.done, self.frames = self.observations[rows], self.done[rows], self.frames[rows]
+        self._over = int(np.count_nonzero(self.done))
+
     def close(self) -> None:
         """Nothing is held."""
 

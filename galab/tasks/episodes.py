@@ -71,20 +71,30 @@ class ActionSpace:
 
 
 class Game(Protocol):
-    """N episodes of one environment, played side by side; those that are over wait for the others.
+    """N episodes of one environment, played side by side; those that are over wait for the others."""
 
-    Attributes:
-        observations: (N, *input_shape) float32, or uint8 of pixels: what is seen now; of episodes that are over, what
-            was seen last. The next step may overwrite it.
-        done: (N,) bool: which episodes are over, whether they ended or ran out of time.
-        frames: (N,) int64 what the episodes took so far, in the environment's own frames.
-        failures: row to the reason why its environment failed; such an episode is over.
-    """
+    @property
+    def observations(self) -> NDArray[np.float32] | NDArray[np.uint8]:
+        """(N, *input_shape) what is seen now, uint8 of pixels; of episodes that are over, what was seen last.
 
-    observations: NDArray[np.float32] | NDArray[np.uint8]
-    done: NDArray[np.bool_]
-    frames: NDArray[np.int64]
-    failures: dict[int, str]
+        The next step may overwrite it.
+        """
+        ...
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """(N,) which episodes are over, whether they ended or ran out of time."""
+        ...
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """(N,) what the episodes took so far, in the environment's own frames."""
+        ...
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """Row to the reason why its environment failed; such an episode is over."""
+        ...
 
     def step(self, actions: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
         """Take a step in every episode that is not over.
@@ -113,21 +123,32 @@ class PacksEpisodes(Protocol):
 
 
 class Environment(Protocol):
-    """A world in which episodes take place.
+    """A world in which episodes take place."""
 
-    Attributes:
-        name: its name, such as ``cartpole``.
-        identity: everything that its dynamics depend on, in words: a resumed run refuses another.
-        input_shape: of one observation.
-        actions: what a policy may do.
-        steps: the steps after which an episode is over at the latest.
-    """
+    @property
+    def name(self) -> str:
+        """Its name, such as ``cartpole``."""
+        ...
 
-    name: str
-    identity: str
-    input_shape: tuple[int, ...]
-    actions: ActionSpace
-    steps: int
+    @property
+    def identity(self) -> str:
+        """Everything that its dynamics depend on, in words: a resumed run refuses another."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        ...
+
+    @property
+    def actions(self) -> ActionSpace:
+        """What a policy may do."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """The steps after which an episode is over at the latest."""
+        ...
 
     def play(self, starts: NDArray[np.int64]) -> Game:
         """Begin episodes.
