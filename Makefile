@@ -17,6 +17,8 @@ PEERS := .venv-peers
 # The oldest versions that setup.cfg allows, in an environment of their own; torch is the one at hand.
 FLOORS := .venv-floors
 EXTRAS := test,offline,export,dev
+# Extras that the tests need as well.
+TESTED := rl
 ARGS ?=
 # Tests at once. Each process takes a gigabyte, so no more than eight.
 WORKERS ?= auto --maxprocesses=8
@@ -47,7 +49,7 @@ run: $(VENV)/.installed ## evolve an MNIST classifier in about 90 seconds, into 
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: test
-test: $(VENV)/.installed ## run the tests, some at once; ARGS="-m 'not slow'" leaves out what takes long
+test: $(VENV)/.tested ## run the tests, some at once; ARGS="-m 'not slow'" leaves out what takes long
 	@$(PYTEST) $(ARGS)
 
 .PHONY: check
@@ -57,7 +59,7 @@ check: $(VENV)/.installed ## lint, check the types, and check that modules impor
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
 .PHONY: check-release
-check-release: $(VENV)/.installed ## what takes an hour: many kills of every kind of run, long fuzzing, the built package
+check-release: $(VENV)/.tested ## what takes an hour: many kills of every kind of run, long fuzzing, the built package
 	@GALAB_KILLS=50 GALAB_KILL_STRIDE=1 GALAB_EXAMPLES=1000 $(PYTEST) -m release $(ARGS)
 
 .PHONY: test-floors
@@ -108,6 +110,12 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(call find_pip,$(VENV)); \
 	 echo "installing into $(VENV); the first time takes a minute, and longer where torch is fetched"; \
 	 $$pip install --quiet -c $(VENV)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[$(EXTRAS)]'
+	@touch $@
+
+# What tests need and runs do not.
+$(VENV)/.tested: $(VENV)/.installed
+	@$(call find_pip,$(VENV)); \
+	 $$pip install --quiet -c $(VENV)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[$(TESTED)]'
 	@touch $@
 
 $(FLOORS)/.installed: setup.cfg $(VENV)/.installed

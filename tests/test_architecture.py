@@ -35,7 +35,7 @@ LIGHT = ("errors", "contracts", "version", "config")
 #: Several rules read the same files.
 parse = functools.cache(ast.parse)
 #: Other people's packages under the name that they are imported by.
-DISTRIBUTION = {"sklearn": "scikit-learn"}
+DISTRIBUTION = {"sklearn": "scikit-learn", "ale_py": "ale-py"}
 
 
 def upward_arrows(source: str, module: str, is_package: bool = False) -> list[str]:
@@ -185,7 +185,8 @@ def test_every_module_imports_on_its_own_and_without_the_extras() -> None:
 
         class Refuse:
             def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] in ("mlxtend", "sklearn", "safetensors", "pytest", "hypothesis"):
+                extras = "mlxtend sklearn safetensors gymnasium ale_py pytest hypothesis"
+                if name.partition(".")[0] in extras.split():
                     raise ModuleNotFoundError(f"{name} belongs to an extra", name=name)
 
         sys.meta_path.insert(0, Refuse())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from galab.config.fields import Fields
 from galab.config.option import KINDS
-from galab.config.parsing import parse_fitness
+from galab.config.parsing import EPISODIC, parse_fitness
 from galab.config.rule import Rule
 from galab.config.traits import needs_behaviour, plays_episodes
 
@@ -21,7 +21,7 @@ def _alone(name: str) -> Rule:
 
 def _returns_alone(config: Fields) -> bool:
     spec = parse_fitness(config.fitness)
-    return spec.kind == "absolute" and set(spec.names) == {"return"}
+    return spec.kind == "absolute" and set(spec.names) == set(EPISODIC)
 
 
 EPISODE_RULES = (

@@ -393,8 +393,8 @@ class Fields:
         group=EVALUATION, by_strategy={"sgd": 64, "adam": 64, "integer-eggroll": 16},
     )
     episodes: int | None = option(
-        None, "Episodes of an environment that score each member in a generation, 1 when absent. All members play "
-        "those of the same starts, and each generation others.", low=1, high=100_000, group=EVALUATION,
+        None, "Episodes of an environment for each member. 1 when absent; all members play those of the same starts, "
+        "and each generation others.", low=1, high=100_000, group=EVALUATION,
     )
     episode_steps: int | None = option(
         None, "Steps after which an episode of an environment is over, where it allows more.", low=1, group=EVALUATION,
@@ -403,6 +403,7 @@ class Fields:
     confirm: int = option(
         0, "The best members of a generation that play further episodes, as the elites do: their fitness is then the "
         "mean over all, and they rank before the others. 0 is none.", low=0, group=EVALUATION, kinds=GENETIC,
+        advanced=True,
     )
     confirm_episodes: int | None = option(
         None, "Further episodes of each member that --confirm looks at again; 30 when absent.", low=1, high=100_000,
@@ -450,7 +451,7 @@ class Fields:
         None, "seconds have been spent, over all sittings.", low=0.001, group=STOP, changeable=True,
     )
     target: float | None = option(
-        None, "the champion's validation accuracy reaches this share, or its validation return this number.",
+        None, "the champion reaches this validation accuracy or return.",
         group=STOP, changeable=True,
     )
 

@@ -37,13 +37,17 @@ _BARE = re.compile(r".*:[\w.]+", re.DOTALL)
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
+#: The place of an argument without a name, where one may have none.
+UNNAMED = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A name and the arguments that go with it.
 
     Attributes:
         name: what a registry understands.
-        arguments: plain values by name; lists are tuples.
+        arguments: plain values by name; lists are tuples. A first one without a name is under :data:`UNNAMED`.
     """
 
     name: str
@@ -58,16 +62,18 @@ class Call:
         """The one spelling of all those that mean the same: sorted arguments, and quotes only where they are needed."""
         if not self.arguments:
             return self.name
-        given = ", ".join(f"{name}={_spelt(value)}" for name, value in sorted(self.arguments.items()))
+        parts = [(f"{name}=" if name else "") + _spelt(value) for name, value in sorted(self.arguments.items())]
+        given = ", ".join(parts)
         return f"{self.name}({given})"
 
 
-def parse_call(text: str, what: str) -> Call:
+def parse_call(text: str, what: str, *, unnamed: bool = False) -> Call:
     """``"memory(heads=128, norm=free)"`` as a name and its arguments; a text without brackets is a name as it stands.
 
     Args:
         text: as it was typed, or as a run saved it.
         what: whose arguments they are, for messages, such as ``{optimizer}`` or ``the task``.
+        unnamed: whether the first argument may come without its name, as in ``gym(LunarLander-v3)``.
 
     Raises:
         UsageError: the arguments are not ``name=value`` with plain values.
@@ -83,7 +89,7 @@ def parse_call(text: str, what: str) -> Call:
         names.append(name)
         for arguments in (text[place:], _with_paths_quoted(text[place:])):
             try:
-                return Call(name, _arguments("f" + arguments))
+                return Call(name, _arguments("f" + arguments, unnamed=unnamed))
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
     raise OptionError(
@@ -97,9 +103,10 @@ def _with_paths_quoted(text: str) -> str:
     """Arguments with quotes around values that are paths: with a slash, or an ending such as ``.csv``."""
 
     def quoted(found: re.Match[str]) -> str:
-        return f"={found[1]!r}" if re.search(r"[/\\~]|\.[a-z]{2,5}$", found[1]) else found[0]
+        path = re.search(r"[/\\~]|\.[a-z]{2,5}(:\w+)?$", found[2])
+        return f"{found[1]}{found[2]!r}" if path else found[0]
 
-    return re.sub(r"""=\s*([^\s'"()\[\],=*]+)(?=\s*[,)])""", quoted, text)
+    return re.sub(r"""(=\s*|^\(\s*)([^\s'"()\[\],=*]+)(?=\s*[,)])""", quoted, text)
 
 
 def split_outside(text: str, separator: str) -> list[str]:
@@ -142,7 +149,7 @@ def arguments_for(
     anything = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     hints = _hints(function)
     found = {}
-    for name, value in call.arguments.items():
+    for name, value in _all_named(call, offered, what).items():
         if name in given:
             raise UsageError(
                 f"expected {what} '{call.name}' without '{name}' in brackets, which galab gives itself; {given[name]}"
@@ -160,14 +167,25 @@ def arguments_for(
     return found
 
 
-def _arguments(source: str) -> dict[str, Any]:
+def _all_named(call: Call, offered: Sequence[str], what: str) -> dict[str, Any]:
+    """The arguments of a call, the one without a name under that of the first parameter."""
+    arguments = dict(call.arguments)
+    if UNNAMED in arguments and offered:
+        if offered[0] in arguments:
+            raise UsageError(f"expected one '{offered[0]}' of {what} '{call.name}', got two; drop one of them")
+        arguments = {offered[0]: arguments.pop(UNNAMED)} | arguments
+    return arguments
+
+
+def _arguments(source: str, *, unnamed: bool) -> dict[str, Any]:
     call = ast.parse(source, mode="eval").body
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or len(call.args) > unnamed:
         raise ValueError("no call with named arguments alone")
     names = [item.arg for item in call.keywords]
     if None in names or len(set(names)) < len(names):
         raise ValueError("a name is missing or comes twice")
-    return {str(item.arg): _plain(item.value, source) for item in call.keywords}
+    first = {UNNAMED: _plain(call.args[0], source)} if call.args else {}
+    return first | {str(item.arg): _plain(item.value, source) for item in call.keywords}
 
 
 def _plain(node: ast.expr, source: str) -> Any:
@@ -257,6 +275,8 @@ PER_EXAMPLE = ("cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampl
 INTRINSIC = ("closeness", "used", "unused")
 #: That of a child's direction, for which gradients are computed.
 DIRECTIONAL = ("gradient-cosine",)
+#: That of the episodes of an environment.
+EPISODIC = ("return",)
 #: Scores that are made of a member's own and its parents'.
 RELATIVE = ("improvement", "inherited")
 

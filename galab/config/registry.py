@@ -65,7 +65,7 @@ class Registry:
         Raises:
             UsageError: the arguments cannot be read.
         """
-        return parse_call(text, f"the {self.kind}") if self.called else Call(text)
+        return parse_call(text, f"the {self.kind}", unnamed=self.kind == "task") if self.called else Call(text)
 
     def summary(self, name: str) -> str:
         """The line that says what an entry is, without importing it; empty for one of another package."""

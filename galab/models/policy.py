@@ -28,12 +28,14 @@ class Policy(MLP):
         super().__init__(input_shape, outputs, hidden, activation)
 
 
-#: Channels, sizes and strides of the convolutions, and the units of the dense layer.
-_SIZES: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
+#: Channels, sizes, strides and padding of the convolutions, and the units of the dense layer.
+_SIZES: dict[str, tuple[tuple[tuple[int, int, int, int], ...], int]] = {
     # Mnih et al. 2013.
-    "small": (((16, 8, 4), (32, 4, 2)), 256),
+    "small": (((16, 8, 4, 0), (32, 4, 2, 0)), 256),
     # Mnih et al. 2015.
-    "large": (((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512),
+    "large": (((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)), 512),
+    # Such et al. 2017: as many numbers as with padding "same", 11 x 11 x 64 before the dense layer.
+    "same": (((32, 8, 4, 2), (64, 4, 2, 2), (64, 3, 1, 1)), 512),
 }
 
 
@@ -54,16 +56,15 @@ class AtariPolicy(nn.Module):
 
     def __init__(self, input_shape: tuple[int, ...], outputs: int, size: str = "small", norm: bool = True) -> None:
         super().__init__()
-        if size not in (*_SIZES, "same") or len(input_shape) != 3:
+        if size not in _SIZES or len(input_shape) != 3:
             raise UsageError(
                 f"expected size small, large or same and frames (frames, height, width), got '{size}' and "
                 f"{tuple(input_shape)}; correct one of them"
             )
-        layers, units = _SIZES["large" if size == "same" else size]
+        layers, units = _SIZES[size]
         channels, *sides = input_shape
         self.convolutions = nn.ModuleList()
-        for wide, kernel, stride in layers:
-            padding = kernel // 2 if size == "same" else 0
+        for wide, kernel, stride, padding in layers:
             self.convolutions.append(nn.Conv2d(channels, wide, kernel, stride, padding))
             channels, sides = wide, [(side + 2 * padding - kernel) // stride + 1 for side in sides]
         if min(sides) < 1:

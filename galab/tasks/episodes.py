@@ -62,7 +62,8 @@ class ActionSpace:
         if not self.choices:
             low, high = np.array(self.low), np.array(self.high)
             bounded = np.isfinite(low) & np.isfinite(high)
-            middle, half = np.where(bounded, (low + high) / 2, 0.0), np.where(bounded, (high - low) / 2, 1.0)
+            with np.errstate(invalid="ignore"):  # of infinite bounds
+                middle, half = np.where(bounded, (low + high) / 2, 0.0), np.where(bounded, (high - low) / 2, 1.0)
             return np.clip(middle + half * np.where(bounded, np.clip(outputs, -1, 1), outputs), low, high)
         if len(self.choices) == 1:
             return outputs.argmax(1)

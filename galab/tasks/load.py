@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from galab.config.parsing import Call, arguments_for
+from galab.config.parsing import arguments_for
 from galab.config.registry import TASKS
 from galab.contracts import Examples, FreshExamples, Task
 from galab.errors import GalabError, UsageError, pass_interrupts
@@ -39,7 +39,7 @@ def load_task(name: str, data: str = "auto", *, run_key: int = 0) -> Task:
     call = TASKS.parse(name)
     build = _builder(call.name, TASKS.load(name))
     arguments = arguments_for(call, build, "task", GIVEN)
-    declared = _parameters(call, build)
+    declared = _parameters(call.name, build, arguments)
     arguments |= {word: value for word, value in (("data", data), ("run_key", run_key)) if word in declared}
     try:
         task = build(**arguments)
@@ -69,9 +69,11 @@ def check_task(name: str, task: Any) -> None:
             f"task '{name}': expected a task, got {type(task).__name__} without {', '.join(missing)}; "
             "return a galab.tasks.Classification or add what is missing"
         )
+    if isinstance(task, EpisodeTask):
+        return
     if isinstance(task, FreshExamples):
         _check_sample(name, task)
-    if isinstance(task, (Classification, EpisodeTask)):
+    if isinstance(task, Classification):
         return  # its constructor has checked all of it
     if not isinstance(task.outputs, int) or task.outputs < 1:
         raise UsageError(f"task '{name}': expected outputs to be an int of at least 1, got {task.outputs!r}; set it")
@@ -157,15 +159,20 @@ def _is_task_type(kind: Any) -> bool:
     return inspect.isclass(kind) and callable(getattr(kind, "measure", None))
 
 
-def _parameters(call: Call, build: Callable[..., Any]) -> set[str]:
+def _parameters(name: str, build: Callable[..., Any], given: Mapping[str, Any]) -> set[str]:
     """Names of the function's parameters; those that are neither given nor named in brackets must have defaults."""
     parameters = inspect.signature(build).parameters.values()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    known = {*GIVEN, *call.arguments}
+    known = {*GIVEN, *given}
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic and p.name not in known]
+    if needed and TASKS.is_own(name):
+        raise UsageError(
+            f"task '{name}': expected {' and '.join(needed)} in brackets, got none; write {name}({needed[0]}=...), "
+            f"`{TASKS.listing}` says more"
+        )
     if needed:
         raise UsageError(
-            f"task '{call.name}': expected a function without required parameters (except data), got "
+            f"task '{name}': expected a function without required parameters (except data), got "
             f"{', '.join(needed)}; give them defaults, or values in brackets"
         )
     return {p.name for p in parameters}

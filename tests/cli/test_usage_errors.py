@@ -27,7 +27,7 @@ CASES = [
     ("run --sigma 0", "expected --sigma between"),
     ("run --batch -1", "expected --batch at least 0, got -1"),
     ("run --seed -1", "expected --seed between 0 and"),
-    ("run --target 1.5", "expected --target between 0.0 and 1.0, got 1.5"),
+    ("run --target 1.5", "expected --target between 0 and 1, a share of right answers, got 1.5; correct it"),
     ("run --seconds 0", "expected --seconds at least 0.001, got 0"),
     ("run --generations 0", "expected --generations at least 1, got 0"),
     ("run --precision float16", "expected --precision to be one of auto, float32, bfloat16, got 'float16'"),

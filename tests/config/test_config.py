@@ -36,6 +36,8 @@ COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
     **{("step_size_reversion", side): {"step_size": "mean-reverting"} for side in ("low", "high")},
     **{("inheritance", side): {"fitness": "inherited"} for side in ("low", "high")},
     ("sigma_floor", "high"): {"sigma": 8.0},
+    **{(name, side): {"task": "cartpole"} for name in ("episodes", "episode_steps") for side in ("low", "high")},
+    **{("confirm_episodes", side): {"task": "cartpole", "confirm": 1} for side in ("low", "high")},
     ("sigma_ceiling", "low"): {"sigma": 2**-20},
     ("parents_per_child", "low"): {"crossover": "mean"},
     ("parents_per_child", "high"): {"crossover": "mean", "parents": 4096, "children": 4096},
@@ -84,7 +86,8 @@ def test_every_field_has_a_sentence_of_help_and_a_group(name: str) -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_has_a_lower_bound(name: str) -> None:
     # 0 means "the same noise for ever" elsewhere, and is refused with a sentence of its own.
-    bounded = name == "noise_reuse" or FIELDS[name].metadata["above"] is not None
+    # A return may be any number.
+    bounded = name in ("noise_reuse", "target") or FIELDS[name].metadata["above"] is not None
     assert bounded or FIELDS[name].metadata["low"] is not None
 
 

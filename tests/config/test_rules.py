@@ -21,6 +21,16 @@ from galab.errors import UsageError
 
 #: A configuration that breaks each rule that is not one of genetic algorithms, in the order of the table.
 BROKEN: list[dict[str, Any]] = [
+    {"strategy": "ga", "episodes": 2},
+    {"strategy": "ga", "episode_steps": 2},
+    {"strategy": "ga", "confirm": 2},
+    {"strategy": "ga", "task": "cartpole", "confirm_episodes": 2},
+    {"strategy": "sgd", "task": "cartpole"},
+    {"strategy": "ga", "task": "cartpole", "batch": 4},
+    {"strategy": "ga", "task": "cartpole", "fitness": "wrong"},
+    {"strategy": "ga", "fitness": "return"},
+    {"strategy": "ga", "task": "cartpole", "diversity": 0.5},
+    {"strategy": "ga", "target": 1.5},
     {"strategy": "random", "crossover": "row"},
     {"strategy": "random", "fitness": "improvement"},
     {"strategy": "random", "init": "a.pt"},

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from hostile_pickles import ARRAYS, HOSTILE, array, top
-from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, INTEGER, VECTORS, merged
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, VECTORS, merged
 from small_runs import SMALL
 
 from galab.config import RunConfig
@@ -40,7 +40,7 @@ from galab.training.trials.trials import start_trials
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {}, "genes": ENGINE["genes"], "memories": ENGINE["memories"], "eggroll": EVOLUTION["eggroll"],
     "snes": VECTORS["snes"], "sgd": GRADIENTS["sgd"], "gesmr": ENGINE["gesmr"], "mates": ENGINE["mates"],
-    "binary": ENGINE["binary"], "egg": INTEGER["egg"],
+    "binary": ENGINE["binary"], "egg": INTEGER["egg"], "episodes": EPISODES["episodes"],
 }  # fmt: skip
 #: Bidirectional overrides, the escape of a terminal, its eight-bit form, a bell, and half of a letter.
 CONTROLS = "\x1b[31mred\x07\x9b1m\u202egnp.exe\x7f\ud800"

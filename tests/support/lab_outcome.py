@@ -95,6 +95,19 @@ INTEGER: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+#: Runs that are scored by episodes: with sex and second looks, and along directions.
+EPISODES: dict[str, dict[str, Any]] = {
+    "episodes": {
+        "task": "cartpole", "episodes": 2, "batch": 2, "episode_steps": 30, "confirm": 2, "confirm_episodes": 3,
+        "elites": 1, "sigma": 0.3, "precision": "auto",
+    },
+    "episodes-eggroll": {
+        "strategy": "eggroll", "task": "pendulum", "episodes": 2, "batch": 2, "episode_steps": 20,
+        "optimizer": "adam", "lr": 0.05, "precision": "auto", **_NOISE,
+    },
+}  # fmt: skip
+
+
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with changes; a strategy with a centre gets none of the genetic algorithm's, others no noise."""
     kind = kind_of(changes.get("strategy", "ga"))

@@ -1,8 +1,8 @@
 """Kills runs and resumes them; a script, so that a fresh process imports torch once and then forks for every sitting.
 
 Usage: ``python kill_driver.py FOLDER random KILLS SEED [KIND ...]`` or, after FOLDER, ``everywhere STRIDE OFFSET ...``,
-where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS``, ``VECTORS`` or ``INTEGER``; without any, a
-plain run is killed.
+where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS``, ``VECTORS``, ``INTEGER`` or ``EPISODES``;
+without any, a plain run is killed.
 One JSON object per trial is printed: how often it was killed, where, and what differs from the unbroken run.
 
 A forked child is safe because the parent has used torch on one thread only, so no pool of threads is lost in the fork.
@@ -24,7 +24,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, INTEGER, VECTORS, generations_of, merged, outcome  # noqa: E402
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, VECTORS, generations_of, merged, outcome  # noqa: E402
 
 from galab.config import RunConfig  # noqa: E402
 from galab.storage import lineage  # noqa: E402
@@ -206,7 +206,7 @@ def main(where: Path, how: str, first: int, second: int, kinds: list[str]) -> No
     global LONG, SHORT
     plain = LONG, SHORT
     for kind in kinds or [""]:
-        changes = (ENGINE | EVOLUTION | GRADIENTS | VECTORS | INTEGER)[kind] if kind else {}
+        changes = (ENGINE | EVOLUTION | GRADIENTS | VECTORS | INTEGER | EPISODES)[kind] if kind else {}
         LONG, SHORT = (merged(base, changes) for base in plain)
         (kill_at_random if how == "random" else kill_everywhere)(where / (kind or "plain"), first, second)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile_files import CONTROLS, changed, leaves_of
-from lab_outcome import ENGINE, EVOLUTION, GRADIENTS, INTEGER, VECTORS, merged, newest_state
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, VECTORS, merged, newest_state
 from small_runs import SMALL
 
 import galab
@@ -28,7 +28,7 @@ from galab.training.start_or_resume import resume, start
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"
 OLD = Path(__file__).parent / "runs" / "version-0.1.0"
-ALL: dict[str, dict[str, Any]] = ENGINE | EVOLUTION | GRADIENTS | VECTORS | INTEGER
+ALL: dict[str, dict[str, Any]] = ENGINE | EVOLUTION | GRADIENTS | VECTORS | INTEGER | EPISODES
 #: Texts and numbers about a run of which nothing follows.
 ABOUT = ("versions", "numeric_profile", "galab_version", "task.description", "task.fingerprint", "state_names")
 

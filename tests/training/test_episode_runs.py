@@ -1,0 +1,194 @@
+"""Runs that are scored by episodes: the same whatever computes them, killed or not, and what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lab_outcome import EPISODES, log_of, outcome
+from small_runs import SMALL
+
+import galab
+from galab.config import RunConfig
+from galab.contracts import Cohort, Scores
+from galab.errors import UsageError
+from galab.evaluation.blocks import SECOND_LOOK, Minibatches
+from galab.models.policy import AtariPolicy, Policy
+from galab.saved_runs.verify import conclusion, verify
+from galab.storage.run_folder import RunFolder
+from galab.tasks.environments import cartpole
+from galab.tasks.episodes import EpisodeTask
+from galab.training.confirmation import confirmed, contenders, second_cohort
+from galab.training.start_or_resume import resume, start
+
+RUN: dict[str, Any] = {
+    "task": "cartpole", "seed": 3, "generations": 4, "report_every": 2, "save_every": 2, "episodes": 3, "threads": 1,
+}  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {
+    "ga": {"parents": 4, "children": 12, "elites": 1, "sigma": 0.3, "confirm": 2, "confirm_episodes": 4},
+    "eggroll": {
+        "strategy": "eggroll", "population": 12, "sigma": 0.3, "optimizer": "adam", "lr": 0.05,
+        "shaping": "centred-ranks",
+    },
+    "snes": {"strategy": "snes", "population": 12, "sigma": 0.3},
+    "random": {"strategy": "random", "parents": 2, "children": 12},
+}  # fmt: skip
+
+
+@pytest.fixture
+def play(tmp_path: Path, no_waiting_for_the_disk: None, forked_processes: None) -> Any:
+    def make(name: str = "first", **changes: Any) -> Path:
+        start(RunConfig(**RUN | changes), name=name, runs=tmp_path)
+        return tmp_path / name
+
+    return make
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found = outcome(folder)
+    found.pop("numeric_profile")
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_and_resuming_change_nothing(play: Any, kind: str) -> None:
+    whole = result(play("whole", **KINDS[kind]))
+    assert whole["verified"]
+    assert result(play("chunks", chunk=2, **KINDS[kind])) == whole
+    half = play("half", **KINDS[kind] | {"generations": 2})
+    resume(half, {"generations": 4})
+    again = result(half)
+    for part in ("records", "lineage"):  # an evolution strategy's say how long the run was meant to be
+        if kind == "eggroll":
+            again.pop(part), whole.pop(part)
+    assert again == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_nothing(play: Any, kind: str, workers: int) -> None:
+    assert result(play("there", workers=workers, chunk=4, **KINDS[kind])) == result(play("here", **KINDS[kind]))
+
+
+def test_a_run_says_what_its_episodes_came_to(play: Any) -> None:
+    folder = play(**KINDS["ga"])
+    lines = log_of(folder)
+    last = lines[-1]
+    assert {"validation_return", "test_return", "test_episode_length", "train_return"} <= last.keys()
+    assert "fitness_confirmed" in last
+    # A step of CartPole is worth 1.
+    assert last["test_return"] == last["test_episode_length"] == last["test_frames"]
+    assert last["fitness_best"] == last["train_return"]
+    assert all(one["evaluations"] > before["evaluations"] for before, one in pairwise(lines))
+    saved = json.loads((folder / "config.json").read_text())["hyperparameters"]
+    assert (saved["fitness"], saved["model"], saved["episodes"], saved["batch"]) == ("return", "policy", 3, 3)
+    module = galab.load(folder)
+    assert isinstance(module, Policy)
+    assert "every weight" in conclusion(verify(RunFolder(folder))) or verify(RunFolder(folder))[0].good
+
+
+def test_the_target_is_a_return(play: Any) -> None:
+    folder = play(target=20.0, report_every=1, generations=40, parents=4, children=16, sigma=0.3)
+    status = RunFolder(folder).read_status()
+    assert status is not None
+    assert status["message"].startswith("validation return ")
+    assert status["message"].endswith(" reached the target 20")
+
+
+def test_starts_are_the_same_for_all_members_and_new_in_each_generation() -> None:
+    task = cartpole()
+    minibatches = Minibatches(task.train, 3, 7, task.sample, 5)
+    first, second, third = minibatches.of(1), minibatches.of(2), minibatches.of(1 + SECOND_LOOK)
+    assert (len(first), len(second), len(third)) == (3, 3, 5)
+    starts = np.concatenate([part.targets.numpy() for part in (first, second, third, task.validation, task.test)])
+    assert len(set(starts.tolist())) == 3 + 3 + 5 + 20 + 100
+    assert torch.equal(minibatches.of(1).targets, first.targets)
+    assert not torch.equal(Minibatches(task.train, 3, 8, task.sample).of(1).targets, first.targets)
+    assert torch.equal(cartpole().test.targets, task.test.targets)
+    assert cartpole(steps=400).fingerprint != task.fingerprint
+
+
+def test_a_second_look_ranks_the_best_by_all_their_episodes_and_before_the_others() -> None:
+    config = RunConfig(task="cartpole", episodes=2, confirm=3, confirm_episodes=8, seed=1)
+    births = np.zeros(7, dtype=[("id", "<i8")])
+    births["id"] = np.arange(7)
+    cohort = Cohort(5, births, 6)  # the last one is an elite
+    scores = Scores(np.array([100.0, 90.0, 80.0, 70.0, 60.0, np.nan, 10.0]), evaluations=50)
+    places = contenders(config, cohort, scores)
+    assert places.tolist() == [0, 1, 2, 6]
+    again = second_cohort(cohort, places)
+    assert (again.generation, again.births["id"].tolist()) == (5 + SECOND_LOOK, [0, 1, 2, 6])
+    second = Scores(np.array([20.0, 90.0, np.nan, 60.0]), failures={2: "fell"}, evaluations=32)
+    found = confirmed(config, scores, places, second)
+    assert found.fitness[[0, 1, 6]].tolist() == [36.0, 90.0, 50.0]
+    assert np.isnan(found.fitness[[2, 5]]).all()
+    assert found.fitness[3] == np.nextafter(36.0, 0)
+    assert found.fitness[3] - found.fitness[4] == pytest.approx(10)
+    assert (found.failures, found.evaluations) == ({2: "fell"}, 82)
+    assert scores.fitness[0] == 100
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"task": "digits", "episodes": 3}, "expected --episodes with an environment as --task, such as cartpole"),
+        ({"task": "cartpole", "batch": 64}, r"expected --episodes with --task cartpole, got --batch 64"),
+        ({"task": "cartpole", "fitness": "accuracy"}, "expected --fitness return with --task cartpole, got accuracy"),
+        ({"task": "cartpole", "strategy": "adam"}, "got --strategy adam: a return has no gradient"),
+        ({"task": "digits", "fitness": "return"}, "expected an environment as --task with --fitness return"),
+        ({"task": "cartpole", "confirm_episodes": 9}, "expected --confirm with --confirm-episodes, got 9 without it"),
+        ({"task": "cartpole", "diversity": 0.5}, "expected a selection by returns with --task cartpole"),
+        ({"task": "digits", "target": 475.0}, "expected --target between 0 and 1, a share of right answers, got 475"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_with_an_environment_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        RunConfig(**values)
+
+
+@pytest.mark.slow
+def test_a_game_of_atari_is_played_and_resumed(play: Any) -> None:
+    pytest.importorskip("ale_py")
+    run = {
+        "task": "atari(frostbite, validation=1, test=1)", "parents": 2, "children": 3, "sigma": 0.02, "episodes": 1,
+        "episode_steps": 12, "generations": 2,
+    }  # fmt: skip
+    whole = play("whole", **run)
+    last = log_of(whole)[-1]
+    # An action takes four frames, and no-ops come before the first.
+    assert last["test_frames"] >= 4 * last["test_episode_length"]
+    assert isinstance(galab.load(whole), AtariPolicy)
+    half = play("half", **run | {"generations": 1, "save_every": 1})
+    resume(half, {"generations": 2})
+    assert result(half)["records"] == result(whole)["records"]
+
+
+def test_an_environment_of_gymnasium_is_played(play: Any) -> None:
+    pytest.importorskip("gymnasium")
+    folder = play(
+        task="gym(Pendulum-v1, steps=20, validation=2, test=3)", parents=2, children=4, episodes=1, generations=2,
+        sigma=0.3,
+    )  # fmt: skip
+    assert log_of(folder)[-1]["test_episode_length"] == 20
+    assert all(verdict.good for verdict in verify(RunFolder(folder)))
+
+
+def test_small_runs_by_episodes_are_what_the_tests_of_kills_use() -> None:
+    from lab_outcome import merged
+
+    for changes in EPISODES.values():
+        RunConfig(**merged(SMALL, changes))
+
+
+def test_a_task_of_episodes_is_what_others_are() -> None:
+    task = cartpole(validation=3, test=4)
+    assert isinstance(task, EpisodeTask)
+    assert (task.input_shape, task.outputs, len(task.validation), len(task.test)) == ((4,), 2, 3, 4)
+    assert task.train.inputs.dtype == torch.float32
+    assert task.description == "cartpole, episodes of at most 500 steps"
