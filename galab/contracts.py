@@ -209,6 +209,7 @@ class Scores:
             the classes fit; rows of zeros for failures.
         use: (P, heads) where it was asked for: how many examples each memory answered; zeros for failures.
         hidden: (P, ...) int8 where members remember: the states in which they ended.
+        spent: what else the evaluation took, by unit: ``episodes`` and ``frames`` of an environment.
         cache_hits: parents that decoding the cohort found in the cache.
         cache_misses: parents that it had to reconstruct.
     """
@@ -225,6 +226,7 @@ class Scores:
     cache_hits: int = 0
     cache_misses: int = 0
     hidden: NDArray[np.int8] | None = None
+    spent: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ Say = Callable[[float], str]
 _UNITS = {
     "evaluations": "evaluations",
     "generations": "generations",
+    "episodes": "episodes of an environment",
+    "frames": "frames of an environment",
     "seconds": "seconds of wall time, which are fair between runs on one machine that had it to themselves",
 }
 

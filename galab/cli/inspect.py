@@ -15,6 +15,7 @@ from galab.cli.trials import show_trials
 from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of, label_of
+from galab.config.traits import evaluations_in_words
 from galab.errors import GalabError, printable_data
 from galab.storage.files import json_text
 
@@ -195,8 +196,9 @@ def _print(content: dict[str, Any], log: list[dict[str, Any]], full: bool) -> No
     totals, strategy = content["totals"], content["hyperparameters"]["strategy"]
     echo(f"{content['run']}: {content['task']['description']}")
     kind = kind_of(strategy)
+    unit = evaluations_in_words(content["hyperparameters"]["task"], strategy)
     echo(
-        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({kind.evaluations}), "
+        f"generation {content['generation']:,}, {totals['evaluations']:,} evaluations ({unit}), "
         f"{totals['seconds']:.1f} s; checkpoints at {', '.join(map(str, content['checkpoints'])) or 'none'}"
     )
     if kind.gradients:

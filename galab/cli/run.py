@@ -146,7 +146,10 @@ def _introduce(folder: RunFolder, components: RunComponents, stop: StopRules, ge
 
     config = components.config
     train = len(components.task.train)
-    if isinstance(components.task, FreshExamples):
+    if config.episodes is not None:
+        batch = f"{config.episodes:,} episode{'s' * (config.episodes > 1)} each"
+        batch += f", {config.confirm_episodes:,} more of the best {config.confirm:,}" if config.confirm else ""
+    elif isinstance(components.task, FreshExamples):
         batch = f"{config.batch or train:,} fresh examples a generation"
     elif 0 < config.batch < train:
         batch = f"{config.batch:,} of {train:,} examples a generation"
@@ -209,7 +212,7 @@ def _report(result: Result) -> int:
     path = result.folder.path
     echo(
         f"{result.reason}: generation {result.generation:,}, {result.evaluations:,} evaluations "
-        f"({kind_of(result.strategy).evaluations}), {result.seconds:.1f} s, seed {result.seed}"
+        f"({result.unit}), {result.seconds:.1f} s, seed {result.seed}"
     )
     metrics, who = result.metrics, best_name(result.strategy, result.champion)
     if first := headline(metrics):

@@ -193,6 +193,13 @@ TASKS = Registry(
 ENVIRONMENTS = (
     "cartpole", "acrobot", "pendulum", "mountain-car", "mountain-car-continuous", "gym", "atari",
 )  # fmt: skip
+
+
+def is_environment(task: str) -> bool:
+    """Whether a task, with its arguments, is an environment."""
+    return task.partition("(")[0].strip() in ENVIRONMENTS
+
+
 MODELS = Registry(
     "model",
     "galab.models",

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from galab.config.fields import Fields
 from galab.config.parsing import DIRECTIONAL, INTRINSIC, Call, parse_fitness, parse_mutations
-from galab.config.registry import ENVIRONMENTS, MUTATIONS
+from galab.config.registry import MUTATIONS, is_environment
 from galab.config.schedules import parse_rate_schedule
 from galab.config.strategy_kinds import kind_of
 
@@ -25,7 +25,12 @@ BY_USE = ("use", "used", "unused")
 
 def plays_episodes(config: Fields) -> bool:
     """Whether the task is an environment, so that members are scored by episodes."""
-    return config.task.partition("(")[0].strip() in ENVIRONMENTS
+    return is_environment(config.task)
+
+
+def evaluations_in_words(task: str, strategy: str) -> str:
+    """What the evaluations of a run are."""
+    return "steps of the environment" if is_environment(task) else kind_of(strategy).evaluations
 
 
 def target_metric(config: Fields) -> str:

@@ -31,12 +31,14 @@ class Measurements:
         evaluations: number of (member, example) pairs that were computed.
         examples: name to (P, B), what was asked for example by example; NaN, or 0 in whole numbers, where a member
             failed.
+        spent: what else it took, by unit, see :class:`galab.contracts.Scores`.
     """
 
     means: dict[str, NDArray[np.float64]]
     failures: dict[int, str]
     evaluations: int
     examples: Arrays = field(default_factory=dict)
+    spent: dict[str, int] = field(default_factory=dict)
 
     def of(self, places: Sequence[int], members: int) -> Measurements:
         """The measurements of some of P = ``members`` members, in the order of ``places``."""

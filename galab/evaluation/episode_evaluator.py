@@ -38,11 +38,18 @@ class Played:
         results: (P, E, 3) float64, see :data:`galab.tasks.episodes.MEASURES`; NaN of members that failed.
         failures: place to the reason.
         steps: all steps that were taken, those of failed members too.
+        frames: the same in the environment's own frames.
     """
 
     results: NDArray[np.float64]
     failures: dict[int, str]
     steps: int
+    frames: int
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """What it took, apart from steps; see :class:`galab.contracts.Scores`."""
+        return {"episodes": self.results.shape[0] * self.results.shape[1], "frames": self.frames}
 
 
 class EpisodePlayer:
@@ -136,9 +143,9 @@ class _Round:
             self._failures.setdefault(int(self._seated[row // self._episodes]), reason)
         for place in np.flatnonzero(~np.isfinite(self._results[..., 0]).all(1)).tolist():
             self._failures.setdefault(place, "a reward is not finite")
-        steps = int(self._results[..., 1].sum())
+        steps, frames = int(self._results[..., 1].sum()), int(self._results[..., 2].sum())
         self._results[list(self._failures)] = np.nan
-        return Played(self._results, self._failures, steps)
+        return Played(self._results, self._failures, steps, frames)
 
     def _own(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Of rows (members of the game, E, ...) those of the members that play."""
@@ -220,7 +227,7 @@ class EpisodeEvaluatorBase:
                 return self._one_by_one(weights, examples)
             numeric_profile.log_member_failure(error)
             results = np.full((1, len(examples), len(MEASURES)), np.nan)
-            return Played(results, {0: f"{type(error).__name__}: {error}"}, 0)
+            return Played(results, {0: f"{type(error).__name__}: {error}"}, 0, 0)
 
     def _one_by_one(self, weights: Weights, examples: Examples) -> Played:
         count = len(next(iter(weights.values())))
@@ -229,7 +236,8 @@ class EpisodeEvaluatorBase:
             for place in range(count)
         ]
         failures = {place: reason for place, own in enumerate(alone) for reason in own.failures.values()}
-        return Played(np.concatenate([own.results for own in alone]), failures, sum(own.steps for own in alone))
+        steps, frames = sum(own.steps for own in alone), sum(own.frames for own in alone)
+        return Played(np.concatenate([own.results for own in alone]), failures, steps, frames)
 
     def _sums(self, played: Played, examples: Examples) -> dict[str, NDArray[np.float64]]:
         found = self._task.measure(torch.from_numpy(played.results), examples.targets)
@@ -259,7 +267,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
             each: not asked for here.
         """
         sums: dict[str, list[NDArray[np.float64]]] = {}
-        failures, steps = dict[int, str](), 0
+        failures, steps, spent = dict[int, str](), 0, dict[str, int]()
         for first in range(0, len(members), self.chunk):
             group = members[first : first + self.chunk]
             played = self._play(self._stacked(group), examples)
@@ -267,8 +275,9 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
                 sums.setdefault(name, []).append(values)
             failures |= {first + place: reason for place, reason in played.failures.items()}
             steps += played.steps
+            spent = {unit: spent.get(unit, 0) + number for unit, number in played.spent.items()}
         means = {name: np.concatenate(parts) / len(examples) for name, parts in sums.items()}
-        return Measurements(means, failures, steps)
+        return Measurements(means, failures, steps, spent=spent)
 
     def _stacked(self, members: Sequence[Member]) -> dict[str, NDArray[np.float32]]:
         layout = self._layout
@@ -343,4 +352,5 @@ class EpisodePerturbedEvaluator(EpisodeEvaluatorBase):
                 for name, stack in stacks.items()
             }
             played = self._play({name: value.cpu().numpy() for name, value in weights.items()}, examples)
-            yield Chunk(first, size_of(part), self._sums(played, examples), {}, played.failures, played.steps)
+            sums = self._sums(played, examples)
+            yield Chunk(first, size_of(part), sums, {}, played.failures, played.steps, played.spent)

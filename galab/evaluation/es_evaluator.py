@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -258,6 +258,7 @@ class Chunk:
         examples: name to (P, B), what was asked for example by example.
         failures: place to the reason.
         evaluations: what they took; None is one for each member and example.
+        spent: what else they took, by unit, see :class:`galab.contracts.Scores`.
     """
 
     start: int
@@ -266,6 +267,7 @@ class Chunk:
     examples: Arrays
     failures: dict[int, str]
     evaluations: int | None = None
+    spent: Mapping[str, int] = field(default_factory=dict)
 
 
 class PerturbedEvaluator(RunnerEvaluator):

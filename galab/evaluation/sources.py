@@ -89,7 +89,17 @@ def join_scores(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
         sum(own.cache_hits for own in found),
         sum(own.cache_misses for own in found),
         _stacked([own.hidden for own in found]),
+        added(own.spent for own in found),
     )
+
+
+def added(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums of what was spent, by unit."""
+    total: dict[str, int] = {}
+    for part in parts:
+        for unit, number in part.items():
+            total[unit] = total.get(unit, 0) + number
+    return total
 
 
 def _stacked(rows: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
@@ -317,7 +327,7 @@ def _measured(chunk: Chunk, examples: Examples, antithetic: bool) -> Measured:
     places = [2 * q + minus for minus in (0, 1) for q in range(count)] if antithetic else list(range(count))
     means = {name: sums / len(examples) for name, sums in chunk.sums.items()}
     evaluations = len(places) * len(examples) if chunk.evaluations is None else chunk.evaluations
-    measurements = Measurements(means, chunk.failures, evaluations, chunk.examples)
+    measurements = Measurements(means, chunk.failures, evaluations, chunk.examples, dict(chunk.spent))
     return Measured(places, measurements, examples, unknown_squares)
 
 

@@ -79,7 +79,7 @@ def capture(
         "task": data_of(components.task),
         "numeric_profile": profile,
         "generation": components.strategy.generation,
-        "totals": asdict(totals),
+        "totals": totals.to_dict(),
         "strategy": components.strategy.state_dict(),
         "layout": {"names": list(layout.names), "shapes": [list(shape) for shape in layout.shapes]},
         **components.search.state(),

@@ -40,7 +40,9 @@ _MOST_NUMBERS = 2**26
 _FINEST = 2**32
 #: Strategies of which it is known how many are born; a class of the user's may have more parents and other children.
 _COUNTED = ("ga", "random")
-_TOTALS = {"members", "evaluations", "seconds", "began", "warned"}
+_TOTALS = {"members", "evaluations", "seconds", "began", "warned", "spent"}
+#: Further units of what evaluations took.
+_SPENT = {"episodes", "frames"}
 
 
 def check_state(state: dict[str, Any], config: RunConfig, path: Path) -> None:
@@ -207,6 +209,10 @@ def _totals(leaves: Leaves, totals: dict[str, Any], generation: int) -> None:
     leaves.number(totals["seconds"], "totals.seconds", 0.0)
     for name, value in leaves.mapping(totals.get("began", {}), "totals.began").items():
         leaves.whole(value, f"totals.began.{name}", 0, generation)
+    for unit, number in leaves.mapping(totals.get("spent", {}), "totals.spent").items():
+        if unit not in _SPENT:
+            leaves.refuse("totals.spent", f"the entries {', '.join(sorted(_SPENT))}", unit)
+        leaves.whole(number, f"totals.spent.{unit}")
     for word in leaves.listing(totals.get("warned", []), "totals.warned"):
         leaves.text(word, "totals.warned")
 

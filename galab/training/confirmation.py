@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from galab.config import RunConfig
 from galab.contracts import Cohort, Scores
 from galab.evaluation.blocks import SECOND_LOOK
+from galab.evaluation.sources import added
 
 
 def contenders(config: RunConfig, cohort: Cohort, scores: Scores) -> NDArray[np.int64]:
@@ -55,4 +56,6 @@ def confirmed(config: RunConfig, scores: Scores, places: NDArray[np.int64], seco
         below = np.nextafter(known.min(), -np.inf)
         fitness[others] -= max(0.0, float(fitness[others].max() - below))
     failures = scores.failures | {int(places[place]): reason for place, reason in second.failures.items()}
-    return replace(scores, fitness=fitness, failures=failures, evaluations=scores.evaluations + second.evaluations)
+    evaluations = scores.evaluations + second.evaluations
+    spent = added([scores.spent, second.spent])
+    return replace(scores, fitness=fitness, failures=failures, evaluations=evaluations, spent=spent)

@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ class Totals:
         seconds: wall time over all sessions.
         began: each condition that holds, with the generation in which that was first seen (see :func:`warnings_for`).
         warned: those of them that were warned of.
+        spent: what evaluations took in other units: ``episodes`` and ``frames`` of an environment.
     """
 
     members: int = 0
@@ -51,6 +53,12 @@ class Totals:
     seconds: float = 0.0
     began: dict[str, int] = field(default_factory=dict)
     warned: list[str] = field(default_factory=list)
+    spent: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the checkpoint."""
+        content = dataclasses.asdict(self)
+        return content if self.spent else {name: value for name, value in content.items() if name != "spent"}
 
 
 def _reasons(scores: Scores) -> dict[str, Any]:
@@ -75,6 +83,7 @@ def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str,
         "generation": cohort.generation,
         "members": totals.members,
         "evaluations": totals.evaluations,
+        **totals.spent,
         "fitness_best": float(finite.max()),
         "fitness_mean": float(finite.mean()),
         "fitness_worst": float(finite.min()),

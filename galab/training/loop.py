@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.config.strategy_kinds import kind_of
-from galab.config.traits import target_metric
+from galab.config.traits import evaluations_in_words, target_metric
 from galab.contracts import Cohort, Scores
 from galab.errors import as_exception
 from galab.evaluation.continued_text import sample, sampled
+from galab.evaluation.sources import added
 from galab.genome.initial import tensors_of
 from galab.storage import checkpoints
 from galab.storage.held_folder import HeldFolder
@@ -114,6 +115,7 @@ class Result:
         data: the data set in words.
         seed: the run's key.
         strategy: how it searched.
+        unit: what its evaluations are, in words.
     """
 
     folder: RunFolder
@@ -127,6 +129,7 @@ class Result:
     data: str
     seed: int
     strategy: str = "ga"
+    unit: str = "evaluations"
 
 
 class Loop:
@@ -259,6 +262,7 @@ class Loop:
             logger.info("generation %d: a member failed: %s", cohort.generation, reason)
         self._totals.members += len(cohort.births)
         self._totals.evaluations += told.evaluations
+        self._totals.spent = added([self._totals.spent, told.spent])
         search = components.search
         search.before_tell(cohort)
         outcome = search.strategy.tell(told)
@@ -337,6 +341,7 @@ class Loop:
             self._components.task.description,
             self._components.founders.run_key,
             self._components.config.strategy,
+            evaluations_in_words(self._components.config.task, self._components.config.strategy),
         )
 
     def close(self, result: dict[str, Any] | None = None) -> None:

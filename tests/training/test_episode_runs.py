@@ -85,6 +85,9 @@ def test_a_run_says_what_its_episodes_came_to(play: Any) -> None:
     # A step of CartPole is worth 1.
     assert last["test_return"] == last["test_episode_length"] == last["test_frames"]
     assert last["fitness_best"] == last["train_return"]
+    # Twelve children and the elite, of whom two or three play four more.
+    assert 4 * (12 * 3 + 2 * 4) <= last["episodes"] <= 4 * (13 * 3 + 3 * 4)
+    assert last["frames"] == last["evaluations"]
     assert all(one["evaluations"] > before["evaluations"] for before, one in pairwise(lines))
     saved = json.loads((folder / "config.json").read_text())["hyperparameters"]
     assert (saved["fitness"], saved["model"], saved["episodes"], saved["batch"]) == ("return", "policy", 3, 3)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from galab.config import RunConfig, complete
 from galab.config.strategy_kinds import kind_of
+from galab.config.traits import evaluations_in_words
 from galab.doctor.es_advice import advice
 from galab.doctor.es_measurements import measure_estimate
 from galab.errors import GalabError, printable_data
@@ -70,6 +71,11 @@ class Facts:
     def strategy(self) -> str:
         """The name of its strategy."""
         return str(self.values.get("strategy", "ga"))
+
+    @property
+    def unit(self) -> str:
+        """What its evaluations are, in words."""
+        return evaluations_in_words(str(self.values.get("task", "")), self.strategy)
 
 
 def facts_of(path: Path) -> Facts:

@@ -64,7 +64,7 @@ def heading(facts: Facts) -> dict[str, Any]:
     totals = facts.totals
     lead = f"generation {totals.get('generation', 0):,}"
     if "evaluations" in totals:
-        lead += f", {totals['evaluations']:,} evaluations ({kind_of(facts.strategy).evaluations})"
+        lead += f", {totals['evaluations']:,} evaluations ({facts.unit})"
     if "seconds" in totals:
         lead += f", {totals['seconds']:,.1f} s"
     lead += f", on {facts.data.get('description') or 'data that is not named'}"

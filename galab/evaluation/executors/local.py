@@ -114,7 +114,8 @@ class LocalExecutor:
                     counts[index] = 0
         hits, misses = measured.cache
         evaluations = measured.measurements.evaluations
-        return replace(found, evaluations=evaluations, cache_hits=hits, cache_misses=misses)
+        spent = measured.measurements.spent
+        return replace(found, evaluations=evaluations, cache_hits=hits, cache_misses=misses, spent=spent)
 
     def fitness(
         self, generation: int, measure: Callable[[Examples, EachExample | None], Measured]

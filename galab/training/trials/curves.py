@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig, complete
 from galab.config.option import default_of
-from galab.config.registry import TASKS
+from galab.config.registry import TASKS, is_environment
 from galab.config.strategy_kinds import kind_of, label_of
 from galab.errors import RunFolderError, UsageError, closest, printable
 from galab.storage.groups import runs_below
@@ -26,6 +26,8 @@ from galab.training.saved_state import read_state
 AXES = {
     "evaluations": ("evaluations", "evaluations"),
     "generations": ("generation", "generations"),
+    "episodes": ("episodes", "episodes"),
+    "frames": ("frames", "frames of the environment"),
     "seconds": ("seconds", "seconds (wall time of each run on its own machine)"),
 }
 
@@ -60,6 +62,7 @@ class Curves:
         metric: what was measured, a field of the log.
         axis: what their places are, a key of :data:`AXES`.
         gradients: whether some of them used gradients.
+        episodes: whether they were scored by episodes.
     """
 
     curves: tuple[Curve, ...]
@@ -68,10 +71,13 @@ class Curves:
     metric: str = "validation_accuracy"
     axis: str = "evaluations"
     gradients: bool = False
+    episodes: bool = False
 
     @property
     def unit(self) -> str:
         """What their evaluations are, in words."""
+        if self.episodes:
+            return "steps of the environment"
         return f"members x examples{', of gradients backwards too' if self.gradients else ''}"
 
     @property
@@ -140,7 +146,8 @@ def read_curves(
         raise UsageError(_no_metric(metric, [run for run, _ in found.values()]))
     strategies = {contents[curve.path]["hyperparameters"].get("strategy", "ga") for curve in curves}
     gradients = any(kind_of(strategy).gradients for strategy in strategies)
-    return Curves(tuple(curves), data, tuple(left_out), metric, axis, gradients)
+    episodes = any(is_environment(contents[curve.path]["hyperparameters"].get("task", "")) for curve in curves)
+    return Curves(tuple(curves), data, tuple(left_out), metric, axis, gradients, episodes)
 
 
 def _values(content: dict[str, Any], by: Sequence[str]) -> tuple[Any, ...]:
