@@ -57,6 +57,7 @@ GROUPS = {
     "analysis": Group("Analyses of mutations", "analyses", "analysis_rows"),
     "integers": Group("Integer EGGROLL", "integers", "integer_rows"),
     "own-fitness": Group("A fitness in plain Python", "own_fitness", "own_fitness_rows"),
+    "episodes": Group("Episodes: small policies on CartPole", "episodes", "episode_rows"),
     "workers": Group("Worker processes", "worker_scaling", "worker_rows"),
 }
 _HERE = Path(__file__).parent

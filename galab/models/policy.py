@@ -31,7 +31,7 @@ class Policy(MLP):
 #: Channels, sizes, strides and padding of the convolutions, and the units of the dense layer.
 _SIZES: dict[str, tuple[tuple[tuple[int, int, int, int], ...], int]] = {
     # Mnih et al. 2013.
-    "small": (((16, 8, 4, 0), (32, 4, 2, 0)), 256),
+    "small": (((16, 8, 4, 0), (32, 4, 2, 0)), 128),
     # Mnih et al. 2015.
     "large": (((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)), 512),
     # Such et al. 2017: as many numbers as with padding "same", 11 x 11 x 64 before the dense layer.

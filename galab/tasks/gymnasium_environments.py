@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galab.config.registry import import_reference
 from galab.errors import GalabError, UsageError, closest, errors_ignored, pass_interrupts, printable
 from galab.tasks.episodes import ActionSpace
 
@@ -26,13 +27,19 @@ def gym(id: str, steps: int | None = None, **options: Any) -> Gymnasium:
     """An environment that gymnasium knows by its id, such as ``LunarLander-v3``.
 
     Args:
-        id: as ``gymnasium.make`` takes it.
+        id: as ``gymnasium.make`` takes it, or ``FILE.py:function`` for a function or class of your own that makes one.
         steps: after so many an episode is over at the latest; what the environment says itself where None.
         options: further arguments of ``gymnasium.make``.
 
     Raises:
         UsageError: see :class:`Gymnasium`.
     """
+    place, _, attribute = id.rpartition(":")
+    if place.endswith(".py"):
+        maker = import_reference(id, "environment")
+        if not callable(maker):
+            raise UsageError(f"environment '{id}': expected '{attribute}' to be a function or a class, got {maker!r}")
+        return Gymnasium(maker, steps, options, reference=id)
     return Gymnasium(id, steps, options)
 
 
@@ -392,9 +399,13 @@ class Gymnasium:
 
     def _limit(self, world: Any) -> int:
         limit = getattr(getattr(world, "spec", None), "max_episode_steps", None)
+        while limit is None and world is not None:  # an environment that is in no registry may be wrapped in a limit
+            limit = getattr(world, "_max_episode_steps", None)
+            world = getattr(world, "env", None)
         if not limit or limit < 1:
             raise UsageError(
-                f"{self._who}: expected a limit of steps, got none from the environment; name steps=1000, say"
+                f"{self._who}: expected a limit of steps, got none from the environment; add steps=1000, say, in "
+                "brackets, or wrap it in gymnasium.wrappers.TimeLimit"
             )
         return int(limit)
 

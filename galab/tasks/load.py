@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 
-from galab.config.parsing import arguments_for
+from galab.config.parsing import UNNAMED, Call, arguments_for
 from galab.config.registry import TASKS
 from galab.contracts import Examples, FreshExamples, Task
 from galab.errors import GalabError, UsageError, pass_interrupts
@@ -57,12 +58,43 @@ def load_task(name: str, data: str = "auto", *, run_key: int = 0) -> Task:
     return cast(Task, task)
 
 
+def canonical_task(text: str) -> str:
+    """A task as a run saves it: an environment of the user's own, ``FILE.py:make``, is ``gym(FILE.py:make)``.
+
+    It is one if it is a class of environments, or a function annotated to return one. The file is imported for that, so
+    this is for what a person asked for and for nothing else.
+
+    Args:
+        text: as ``--task`` has it.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    call = TASKS.parse(text)
+    if not call.name.rpartition(":")[0].endswith(".py"):
+        return text
+    found = TASKS.load(text)
+    gymnasium: Any = sys.modules.get("gymnasium")  # which a file that makes environments has imported
+    if gymnasium is None:
+        return text
+    with contextlib.suppress(TypeError, NameError):
+        kind = found if inspect.isclass(found) else typing.get_type_hints(found).get("return")
+        if inspect.isclass(kind) and issubclass(kind, gymnasium.Env):
+            return str(Call("gym", {UNNAMED: call.name, **call.arguments}))
+    return text
+
+
 def check_task(name: str, task: Any) -> None:
     """Refuse what lacks a part of the role :class:`galab.contracts.Task`, or whose data no network can be shown.
 
     Raises:
         UsageError: the sentence names the part.
     """
+    if hasattr(task, "action_space") and hasattr(task, "observation_space"):
+        raise UsageError(
+            f"task '{name}': expected a task, got an environment; write gym({name}), or annotate the function to "
+            "return a gymnasium.Env"
+        )
     missing = [part for part in _PARTS if not hasattr(task, part)]
     if missing:
         raise UsageError(

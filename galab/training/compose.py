@@ -27,6 +27,7 @@ from galab.genome.step_sizes import reached_log_sigma, sigma
 from galab.storage.files import read_json
 from galab.storage.leaves import Leaves
 from galab.strategies.build import canonical_strategy, steps_of
+from galab.tasks.load import canonical_task
 from galab.training.checkpoint import members_of
 from galab.training.saved_state import SavedState
 from galab.training.trust import CODE, check, remember
@@ -69,6 +70,8 @@ def compose(
         flags = flags | {"strategy": "eggroll"}
     if "strategy" in flags:
         flags = flags | {"strategy": canonical_strategy(flags["strategy"])}
+    if isinstance(flags.get("task"), str):
+        flags = flags | {"task": canonical_task(flags["task"])}
     config = RunConfig.from_dict(carried_over(values, flags) | flags)
     check_given(config, written | flags)
     typed = [name for name in CODE if name in flags]

@@ -15,8 +15,8 @@ from pathlib import Path
 import platformdirs
 
 from galab.config import RunConfig, flag
-from galab.config.parsing import parse_mutations
-from galab.config.registry import MODELS, STRATEGIES, TASKS
+from galab.config.parsing import UNNAMED, parse_mutations
+from galab.config.registry import MODELS, STRATEGIES, TASKS, is_environment
 from galab.errors import UsageError
 
 logger = logging.getLogger("galab")
@@ -76,8 +76,12 @@ def _references(config: RunConfig, name: str) -> list[str]:
         return []
     if name == "mutate":
         names = [call.name for call, _ in parse_mutations(value)]
-    else:  # arguments are plain values: what runs is what the name says
-        names = [_CALLED[name].parse(value).name if name in _CALLED else value]
+    elif name in _CALLED:  # arguments are plain values: what runs is what the name says, but for environments
+        call = _CALLED[name].parse(value)
+        named = [call.arguments.get(one) for one in (UNNAMED, "id")] if is_environment(value) else []
+        names = [call.name, *(str(one) for one in named if one is not None)]
+    else:
+        names = [value]
     return [reference for reference in names if ":" in reference]
 
 
