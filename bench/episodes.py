@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from peers import client
 from timing import Row, interleaved, ratio_row
 
-from galab.evaluation.episode_evaluator import EpisodeEvaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules
 from galab.genome.weights import Layout
 from galab.models.policy import Policy
 from galab.operators.es_noise import WeightVector
@@ -30,7 +30,7 @@ def episode_rows(rounds: int) -> list[Row]:
     random = np.random.default_rng(0)
     weights = random.normal(0, 0.5, (_MEMBERS, layout.size)).astype(np.float32)
     members = [WeightVector(row) for row in weights]
-    evaluator = EpisodeEvaluator(module, layout, task, chunk=_MEMBERS, device=torch.device("cpu"))
+    evaluator = EpisodeEvaluator(module, layout, task, chunk=_MEMBERS, device=torch.device("cpu"), rules=EpisodeRules())
     examples = task.sample(1, 1, _EPISODES)
     loop = _lockstep(dict(_split(layout, weights)), examples.targets.numpy())
     found, by_hand = evaluator.measure(members, examples), loop()

@@ -27,6 +27,7 @@ def _returns_alone(config: Fields) -> bool:
 EPISODE_RULES = (
     _alone("episodes"),
     _alone("episode_steps"),
+    _alone("act"),
     _alone("confirm"),
     Rule(
         kinds=("genetic",),

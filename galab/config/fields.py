@@ -400,6 +400,10 @@ class Fields:
         None, "Steps after which an episode of an environment is over, where it allows more.", low=1, group=EVALUATION,
         advanced=True,
     )
+    act: str = option(
+        "greedy", "How a policy chooses: greedy takes the largest output, sample draws by their softmax, with the same "
+        "coins for all members.", choices=("greedy", "sample"), group=EVALUATION, advanced=True,
+    )
     confirm: int = option(
         0, "The best members of a generation that play further episodes, as the elites do: their fitness is then the "
         "mean over all, and they rank before the others. 0 is none.", low=0, group=EVALUATION, kinds=GENETIC,

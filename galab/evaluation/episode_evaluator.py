@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Member, Task
-from galab.errors import pass_interrupts
+from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
@@ -28,6 +28,19 @@ from galab.tasks.episodes import MEASURES, Environment, EpisodeTask, Game, Packs
 
 #: Members leave where at least this share of them has nothing left to play.
 _FINISHED_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRules:
+    """How episodes are played.
+
+    Attributes:
+        steps: the most steps of one; as the environment says when None.
+        act: ``greedy`` or ``sample``, see :class:`galab.tasks.episodes.ActionSpace`.
+    """
+
+    steps: int | None = None
+    act: str = "greedy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +73,22 @@ class EpisodePlayer:
         layout: where each parameter lies in a weight vector.
         task: the environment.
         device: where the networks are computed.
-        steps: the most steps of an episode; as the environment says when absent.
+        rules: how they are played.
     """
 
     def __init__(
-        self, module: nn.Module, layout: Layout, task: EpisodeTask, *, device: torch.device, steps: int | None = None
-    ) -> None:
+        self, module: nn.Module, layout: Layout, task: EpisodeTask, *, device: torch.device,
+        rules: EpisodeRules,
+    ) -> None:  # fmt: skip
         self._environment = task.environment
         self._policies = policies_of(module, layout.names, device)
-        self._steps = min(steps or task.environment.steps, task.environment.steps)
+        self._steps = min(rules.steps or task.environment.steps, task.environment.steps)
+        self._act = rules.act
+        if rules.act == "sample" and not task.environment.actions.choices:
+            raise UsageError(
+                f"expected an environment of choices with --act sample, got {task.name}, whose actions are numbers; "
+                "use --act greedy"
+            )
 
     def play(self, weights: Weights, starts: NDArray[np.int64]) -> Played:
         """Play the episodes of E starts with each of P members.
@@ -77,11 +97,11 @@ class EpisodePlayer:
             weights: of the members.
             starts: (E,) the same for all.
         """
-        members, episodes = len(next(iter(weights.values()))), len(starts)
+        members = len(next(iter(weights.values())))
         game = self._environment.play(np.tile(starts, members))
         try:
             self._policies.take(weights)
-            round_ = _Round(game, self._policies, self._environment, members, episodes)
+            round_ = _Round(game, self._policies, self._environment, starts, members, sampled=self._act == "sample")
             for _ in range(self._steps):
                 if not round_.step():
                     break
@@ -100,15 +120,19 @@ class _Round:
         game: with a row for each member and episode.
         policies: of the members.
         environment: where they play.
+        starts: (E,) of the episodes of each member.
         members: P.
-        episodes: E.
+        sampled: whether actions are drawn.
     """
 
     def __init__(
-        self, game: Game, policies: Policies, environment: Environment, members: int, episodes: int
-    ) -> None:
+        self, game: Game, policies: Policies, environment: Environment, starts: NDArray[np.int64], members: int, *,
+        sampled: bool,
+    ) -> None:  # fmt: skip
+        episodes = len(starts)
         self._game, self._policies = game, policies
-        self._shape, self._actions_of = tuple(environment.input_shape), environment.actions.greedy
+        self._shape, self._space = tuple(environment.input_shape), environment.actions
+        self._starts, self._sampled, self._step = starts, sampled, 0
         self._members, self._episodes = members, episodes
         self._packs = isinstance(game, PacksEpisodes)
         self._playing = np.arange(members)
@@ -131,10 +155,17 @@ class _Round:
         outputs = self._policies.answer(self._own(shown))
         if not np.isfinite(outputs).all():
             outputs = self._without_broken(outputs, live)
-        chosen = self._actions_of(outputs.reshape(-1, outputs.shape[-1]))
+        chosen = self._chosen(outputs.reshape(-1, outputs.shape[-1]))
         self._returns += game.step(self._all_rows(chosen))
         self._lengths += live
         return True
+
+    def _chosen(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """The actions of the members that play."""
+        self._step += 1
+        if not self._sampled:
+            return self._space.greedy(outputs)
+        return self._space.sampled(outputs, np.tile(self._starts, len(self._playing)), self._step - 1)
 
     def played(self) -> Played:
         """What came of it."""
@@ -203,14 +234,14 @@ class EpisodeEvaluatorBase:
 
     def __init__(
         self, module: nn.Module, layout: Layout, task: EpisodeTask, *, chunk: int, device: torch.device,
-        steps: int | None = None,
+        rules: EpisodeRules,
     ) -> None:  # fmt: skip
         self.module = module
         self.chunk = chunk
         self.outputs = task.outputs
         self._task = task
         self._layout = layout
-        self._player = EpisodePlayer(module, layout, task, device=device, steps=steps)
+        self._player = EpisodePlayer(module, layout, task, device=device, rules=rules)
 
     def prepared(self, examples: Examples) -> Examples:
         """The same: starts are whole numbers."""
@@ -253,7 +284,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
         task: the environment.
         chunk: members that play side by side.
         device: where the networks are computed.
-        steps: the most steps of an episode; as the environment says when absent.
+        rules: how they are played.
     """
 
     def measure(
@@ -291,7 +322,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
 
 
 def member_evaluator(
-    module: nn.Module, layout: Layout, task: Task, *, chunk: int, device: torch.device, steps: int | None = None,
+    module: nn.Module, layout: Layout, task: Task, *, chunk: int, device: torch.device, rules: EpisodeRules,
     **options: Any,
 ) -> Evaluator | EpisodeEvaluator:  # fmt: skip
     """What scores members by their weights: by episodes where the task is an environment, by examples elsewhere.
@@ -302,11 +333,11 @@ def member_evaluator(
         task: what is learned.
         chunk: members that are scored at once.
         device: where the networks are computed.
-        steps: the most steps of an episode; as the environment says when absent.
+        rules: how they are played.
         options: further ones of :class:`galab.evaluation.dense_evaluator.Evaluator`.
     """
     if isinstance(task, EpisodeTask):
-        return EpisodeEvaluator(module, layout, task, chunk=chunk, device=device, steps=steps)
+        return EpisodeEvaluator(module, layout, task, chunk=chunk, device=device, rules=rules)
     return Evaluator(module, layout, task, chunk=chunk, device=device, **options)
 
 
@@ -321,7 +352,7 @@ class EpisodePerturbedEvaluator(EpisodeEvaluatorBase):
         task: the environment.
         chunk: members that play side by side, made even.
         device: where the networks are computed.
-        steps: the most steps of an episode; as the environment says when absent.
+        rules: how they are played.
     """
 
     def directions_at_once(self, antithetic: bool) -> int:

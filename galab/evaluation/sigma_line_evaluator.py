@@ -17,6 +17,7 @@ from galab.evaluation.batched.dense import PROBE_SIZES, first_that_agrees, loope
 from galab.evaluation.batched.sigma_lines import SigmaLines, VaryingInputs, forward_along_lines
 from galab.evaluation.blocks import Arrays, Blocks, EachExample
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
+from galab.evaluation.episode_evaluator import EpisodeEvaluator
 from galab.genome.weights import Layout
 from galab.operators.es_noise import WeightVector
 
@@ -52,15 +53,16 @@ class SigmaLineEvaluator:
     """
 
     def __init__(
-        self, module: nn.Module, layout: Layout, task: Task, plain: Evaluator, *, device: torch.device, chunk: int = 16
-    ) -> None:
+        self, module: nn.Module, layout: Layout, task: Task, plain: Evaluator | EpisodeEvaluator, *,
+        device: torch.device, chunk: int = 16,
+    ) -> None:  # fmt: skip
         self.chunk = chunk
         self._layout = layout
         self._plain = plain
         self._blocks = Blocks(module, task, precision="float32", device=device)
         self._varying: tuple[Tensor | None, VaryingInputs | None] = (None, None)
         self._in_place = False
-        self.together = plain.heads == 0 and self._probed()
+        self.together = isinstance(plain, Evaluator) and plain.heads == 0 and self._probed()
 
     def measure(
         self,

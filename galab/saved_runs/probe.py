@@ -15,12 +15,13 @@ from galab.config.parsing import SMOOTH, parse_fitness
 from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.dense_evaluator import Evaluator
+from galab.evaluation.episode_evaluator import EpisodeRules, member_evaluator
 from galab.evaluation.fitness import ExampleScores, Means, deterministic_scores, has_classes, means_of, score
 from galab.evaluation.numeric_profile import keep_freed_memory, prepare_device, resolve_device
 from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History, Individual, champion_of
 from galab.saved_runs.saved_run import SavedRun, open_saved
+from galab.tasks.episodes import EpisodeTask
 from galab.training.true_gradient import TrueGradient
 
 #: The splits of a task's data.
@@ -65,9 +66,10 @@ class Probe:
         self.smooth = self.base in SMOOTH
         self.run_key = saved.config.seed or 0
         self._each = deterministic_scores(self.base)
-        self.evaluator = Evaluator(
+        self.evaluator = member_evaluator(
             self.module, self.layout, self.task,
             chunk=chunk, precision="float32", device=self.device, reports_usage=True,
+            rules=EpisodeRules(saved.config.episode_steps, saved.config.act),
         )  # fmt: skip
         self._gradient = TrueGradient(self.module, self.task, self.base if self.smooth else "loss", self.device)
 
@@ -126,6 +128,9 @@ class Probe:
             raise UsageError(
                 f"expected --split {', '.join(SPLITS)} and a number of examples, got '{split}' and {count}; correct it"
             )
+        if isinstance(self.task, EpisodeTask) and split == "train":
+            # Of starts there are as many as are wanted, but for those of validation and test.
+            return self.task.sample(self.run_key, 0, count or len(self.task.validation))
         whole: Examples = getattr(self.task, split)
         size = min(count, len(whole)) or len(whole)
         if not size:

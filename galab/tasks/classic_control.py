@@ -30,42 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galab.errors import UsageError
-from galab.tasks.episodes import ActionSpace
+from galab.tasks.episodes import ActionSpace, uniforms
 
 #: What a step gives: the next states (k, N), the rewards (N,) and which episodes ended (N,).
 Step = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]
-
-_GOLDEN = 0x9E3779B97F4A7C15
-
-
-def uniforms(starts: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Random numbers that depend on the start alone.
-
-    SplitMix64 with the seed s gives, as its output number i from 1, mix(s + i G) modulo 2^64, where G is
-    0x9E3779B97F4A7C15 and mix(z) does z ^= z >> 30, z *= 0xBF58476D1CE4E5B9, z ^= z >> 27, z *= 0x94D049BB133111EB,
-    z ^= z >> 31. Here a start's own seed is the first output of the generator whose seed is the start, and column j
-    from 0 is output j + 1 of that seed: its upper 53 bits, divided by 2^53. Source: G. Steele, D. Lea, C. Flood, "Fast
-    splittable pseudorandom number generators", OOPSLA 2014.
-
-    Args:
-        starts: (N,) from 0 to 2^63 - 1.
-        count: how many numbers of each.
-
-    Returns:
-        (N, count), at least 0 and below 1.
-    """
-    golden = np.full(1, _GOLDEN, np.uint64)
-    seeds = _mix(np.asarray(starts, np.int64).astype(np.uint64) + golden)
-    outputs = _mix(seeds[:, None] + np.arange(1, count + 1, dtype=np.uint64) * golden)
-    return (outputs >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of SplitMix64; products are modulo 2^64."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
-
 
 class ClassicControl(ABC):
     """A world of classic control, see :class:`galab.tasks.episodes.Environment`.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from galab.genome.random import Stream, words
 MEASURES = ("return", "episode_length", "frames")
 #: Starts that the champion is chosen by, and those of its test.
 VALIDATION, TEST = 20, 100
+#: The column of an episode's random numbers from which on they are coins of actions.
+_COINS = 1 << 32
 #: Observations by which networks are tried.
 _TRIED = 4
 
@@ -48,7 +50,7 @@ class ActionSpace:
         """Outputs that a network needs: one for each choice, or one for each number."""
         return sum(self.choices) or len(self.low)
 
-    def greedy(self, outputs: NDArray[np.float32]) -> NDArray[np.int64] | NDArray[np.float64]:
+    def greedy(self, outputs: NDArray[np.floating[Any]]) -> NDArray[np.int64] | NDArray[np.float64]:
         """The actions that outputs stand for.
 
         Args:
@@ -69,6 +71,22 @@ class ActionSpace:
             return outputs.argmax(1)
         bounds = np.cumsum(self.choices)[:-1]
         return np.stack([part.argmax(1) for part in np.split(outputs, bounds, axis=1)], axis=1)
+
+
+    def sampled(
+        self, outputs: NDArray[np.float32], starts: NDArray[np.int64], step: int
+    ) -> NDArray[np.int64] | NDArray[np.float64]:
+        """Choices drawn with the odds that the softmax of the outputs gives, the same coins for all members.
+
+        Args:
+            outputs: (N, outputs), of choices.
+            starts: (N,) of the episodes, which the coins derive from, with the step.
+            step: of the episode, from 0.
+        """
+        coins = uniforms(starts, outputs.shape[1], _COINS + step * outputs.shape[1])
+        # The largest of outputs plus Gumbel noise is drawn with these odds.
+        noise = -np.log(-np.log(coins + 2.0**-54))
+        return self.greedy(outputs + noise)
 
 
 class Game(Protocol):
@@ -206,3 +224,36 @@ class EpisodeTask:
 
 def _starts(key: int, index: int, count: int) -> NDArray[np.int64]:
     return (words(key, index, Stream.EXAMPLES, count) >> np.uint64(1)).astype(np.int64)
+
+
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def uniforms(starts: NDArray[np.int64], count: int, first: int = 0) -> NDArray[np.float64]:
+    """Random numbers that depend on the start alone.
+
+    SplitMix64 with the seed s gives, as its output number i from 1, mix(s + i G) modulo 2^64, where G is
+    0x9E3779B97F4A7C15 and mix(z) does z ^= z >> 30, z *= 0xBF58476D1CE4E5B9, z ^= z >> 27, z *= 0x94D049BB133111EB,
+    z ^= z >> 31. Here a start's own seed is the first output of the generator whose seed is the start, and column j
+    from 0 is output j + 1 of that seed: its upper 53 bits, divided by 2^53. Source: G. Steele, D. Lea, C. Flood, "Fast
+    splittable pseudorandom number generators", OOPSLA 2014.
+
+    Args:
+        starts: (N,) from 0 to 2^63 - 1.
+        count: how many numbers of each.
+        first: the column to begin with.
+
+    Returns:
+        (N, count), at least 0 and below 1.
+    """
+    golden = np.full(1, _GOLDEN, np.uint64)
+    seeds = _mix(np.asarray(starts, np.int64).astype(np.uint64) + golden)
+    outputs = _mix(seeds[:, None] + np.arange(first + 1, first + count + 1, dtype=np.uint64) * golden)
+    return (outputs >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of SplitMix64; products are modulo 2^64."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

@@ -18,7 +18,7 @@ from galab.contracts import DescribesWeights, Examples, HasTrainParts, Member, T
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.egg_evaluator import EggEvaluator
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, member_evaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules, member_evaluator
 from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
 from galab.evaluation.integer_linear import MatrixEvaluator
 from galab.genome.initial import tensors_of
@@ -68,7 +68,7 @@ class ChampionSelector:
             device = torch.device(config.device)
             return member_evaluator(
                 module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True,
-                steps=config.episode_steps,
+                rules=EpisodeRules(config.episode_steps, config.act),
             )  # fmt: skip
 
         self._task = task

@@ -18,7 +18,7 @@ from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.episode_evaluator import EpisodePerturbedEvaluator
+from galab.evaluation.episode_evaluator import EpisodePerturbedEvaluator, EpisodeRules
 from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.sources import PerturbedSource
@@ -94,7 +94,8 @@ class EvolutionSearch(SharedCentre, SearchBase):
             evaluator, examples = reused.evaluator, reused.executor.examples
         elif isinstance(task, EpisodeTask):
             evaluator = EpisodePerturbedEvaluator(
-                inputs.module, founders.layout, task, chunk=config.chunk, device=device, steps=config.episode_steps,
+                inputs.module, founders.layout, task, chunk=config.chunk, device=device,
+                rules=EpisodeRules(config.episode_steps, config.act),
             )  # fmt: skip
             examples = task.train
         else:

@@ -20,7 +20,7 @@ from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.delta_evaluator import DeltaEvaluator
 from galab.evaluation.delta_source import DeltaSource, PedigreeLineage
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, member_evaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules, member_evaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.fitness import repeats
 from galab.evaluation.memory_evaluator import MemoryDeltaSource, can_use_memory_deltas
@@ -287,6 +287,6 @@ def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator | Epis
     else:
         evaluator = member_evaluator(
             inputs.module, layout, inputs.task, chunk=config.chunk, precision=config.precision, device=device,
-            compile=config.compile, reports_usage=True, steps=config.episode_steps,
+            compile=config.compile, reports_usage=True, rules=EpisodeRules(config.episode_steps, config.act),
         )  # fmt: skip
     return evaluator, evaluator.prepared(inputs.task.train)

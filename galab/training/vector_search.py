@@ -14,7 +14,7 @@ from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, member_evaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules, member_evaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.sources import VectorSource
 from galab.genome.initial import Founders
@@ -65,7 +65,7 @@ class VectorSearch(SharedCentre, SearchBase):
             evaluator = member_evaluator(
                 inputs.module, founders.layout, task,
                 chunk=config.chunk, precision=config.precision, device=torch.device(config.device),
-                steps=config.episode_steps,
+                rules=EpisodeRules(config.episode_steps, config.act),
             )  # fmt: skip
             examples = evaluator.prepared(task.train)
         fresh = fresh_examples(task, evaluator.prepared)

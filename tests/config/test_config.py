@@ -51,6 +51,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("cases", "classes"): {"selection": "lexicase"},
     ("mutate", "flip"): {"genome": "binary"},
     ("step_size", "schedule"): {"sigma_schedule": "0:0.02"},
+    ("act", "sample"): {"task": "cartpole"},
     ("mate", "similar"): {"crossover": "row"},
     ("mate", "dissimilar"): {"crossover": "row"},
 }

@@ -23,6 +23,7 @@ from galab.errors import UsageError
 BROKEN: list[dict[str, Any]] = [
     {"strategy": "ga", "episodes": 2},
     {"strategy": "ga", "episode_steps": 2},
+    {"strategy": "ga", "act": "sample"},
     {"strategy": "ga", "confirm": 2},
     {"strategy": "ga", "task": "cartpole", "confirm_episodes": 2},
     {"strategy": "sgd", "task": "cartpole"},

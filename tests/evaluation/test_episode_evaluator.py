@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodePerturbedEvaluator
+from galab.errors import UsageError
+from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodePerturbedEvaluator, EpisodeRules
 from galab.evaluation.es_evaluator import perturbed_parameters
 from galab.evaluation.policies import LayeredPolicies, ModulePolicies, policies_of
 from galab.genome.random import table
@@ -77,7 +78,8 @@ def members_for(layout: Layout, count: int, seed: int = 0) -> list[WeightVector]
 
 
 def evaluator_of(module: nn.Module, task: EpisodeTask, chunk: int = 64, **options: Any) -> EpisodeEvaluator:
-    return EpisodeEvaluator(module, layout_of(module), task, chunk=chunk, device=torch.device("cpu"), **options)
+    rules = EpisodeRules(**options)
+    return EpisodeEvaluator(module, layout_of(module), task, chunk=chunk, device=torch.device("cpu"), rules=rules)
 
 
 NETWORKS = [
@@ -241,7 +243,8 @@ def test_perturbations_are_played_as_the_members_that_they_are(rank: int | None)
     plan = plan_of(layout, rank, [] if rank is None else ["hidden.0.weight"])
     noise = draw(plan, table("normal"), 5, 1, 0, 6)
     centre = {name: value.detach() for name, value in module.named_parameters()}
-    evaluator = EpisodePerturbedEvaluator(module, layout, task, chunk=4, device=torch.device("cpu"))
+    device, rules = torch.device("cpu"), EpisodeRules()
+    evaluator = EpisodePerturbedEvaluator(module, layout, task, chunk=4, device=device, rules=rules)
     examples = task.sample(1, 1, 2)
     chunks = list(evaluator.along(centre, noise, 0.3, examples, None, antithetic=True))
     assert [chunk.directions for chunk in chunks] == [2, 2, 2]
@@ -259,6 +262,25 @@ def test_perturbations_are_played_as_the_members_that_they_are(rank: int | None)
     assert sum(chunk.evaluations or 0 for chunk in chunks) == plain.evaluations == 12 * 2 * 15
 
 
+def test_drawn_actions_have_the_odds_of_the_softmax_and_depend_on_start_and_step_alone() -> None:
+    space, starts = ActionSpace(choices=(3,)), np.arange(20_000)
+    outputs = np.tile(np.array([[0.0, 1.0, -1.0]], np.float32), (len(starts), 1))
+    drawn = space.sampled(outputs, starts, 4)
+    odds = np.exp(outputs[0]) / np.exp(outputs[0]).sum()
+    assert np.allclose(np.bincount(drawn, minlength=3) / len(starts), odds, atol=0.012)
+    assert np.array_equal(space.sampled(outputs[:7], starts[100:107], 4), drawn[100:107])
+    assert not np.array_equal(space.sampled(outputs, starts, 5), drawn)
+    module, task = NETWORKS[0], cartpole(steps=60)
+    members, examples = members_for(layout_of(module), 9), task.sample(3, 1, 4)
+    whole = evaluator_of(module, task, act="sample").measure(members, examples)
+    parts = evaluator_of(module, task, 2, act="sample").measure(members, examples)
+    assert whole.means["return"].tobytes() == parts.means["return"].tobytes()
+    greedy = evaluator_of(module, task).measure(members, examples)
+    assert whole.means["return"].tobytes() != greedy.means["return"].tobytes()
+    with pytest.raises(UsageError, match="expected an environment of choices with --act sample, got pendulum"):
+        evaluator_of(Policy((3,), 1), pendulum(), act="sample")
+
+
 def test_actions_are_those_of_the_space() -> None:
     outputs = np.array([[0.1, 0.9, -1.0, 5.0, 5.0], [2.0, 2.0, 3.0, 0.0, -1.0]], np.float32)
     assert ActionSpace(choices=(5,)).greedy(outputs).tolist() == [3, 2]
@@ -270,7 +292,7 @@ def test_actions_are_those_of_the_space() -> None:
 
 
 def test_the_networks_of_atari_have_the_sizes_of_their_sources() -> None:
-    for size, count in (("small", 677_686), ("large", 1_687_206), ("same", 4_046_502)):
+    for size, count in (("small", 345_014), ("large", 1_687_206), ("same", 4_046_502)):
         module = AtariPolicy((4, 84, 84), 6, size)
         assert sum(value.numel() for value in module.parameters()) == count
         shown = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from galab.errors import UsageError
-from galab.tasks.classic_control import ENVIRONMENTS, uniforms
-from galab.tasks.episodes import Environment, Game
+from galab.tasks.classic_control import ENVIRONMENTS
+from galab.tasks.episodes import Environment, Game, uniforms
 
 NAMES = sorted(ENVIRONMENTS)
 LIMITS = {"acrobot": 500, "cartpole": 500, "mountain-car": 200, "mountain-car-continuous": 999, "pendulum": 200}

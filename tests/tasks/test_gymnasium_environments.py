@@ -476,7 +476,7 @@ def test_code_in_the_brackets_of_an_environment_has_to_be_trusted() -> None:
     from galab.config import RunConfig
     from galab.training.trust import check, remember
 
-    for text in ("gym(my_env.py:make)", "gym(id='my_env.py:Walk')", "gym(some_module:Env-v0)"):
+    for text in ("gym(my_env.py:make)", "gym(id='my_env.py:Walk')", "gym('some_module:Env-v0')"):
         config = RunConfig(task=text)
         with pytest.raises(UsageError, match="expected code that you have run before for --task"):
             check(config)
