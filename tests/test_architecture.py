@@ -35,7 +35,7 @@ LIGHT = ("errors", "contracts", "version", "config")
 #: Several rules read the same files.
 parse = functools.cache(ast.parse)
 #: Other people's packages under the name that they are imported by.
-DISTRIBUTION = {"sklearn": "scikit-learn", "ale_py": "ale-py"}
+DISTRIBUTION = {"sklearn": "scikit-learn", "ale_py": "ale-py", "PIL": "pillow"}
 
 
 def upward_arrows(source: str, module: str, is_package: bool = False) -> list[str]:

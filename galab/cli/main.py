@@ -20,6 +20,7 @@ from galab.cli.inspect import evaluate, export, list_runs, show, verify
 from galab.cli.output import InterruptedWorkError, echo
 from galab.cli.run import resume, run
 from galab.cli.trials import sweep
+from galab.cli.watch import watch
 from galab.errors import GalabError, closest, printable
 from galab.storage.streams import lost_output, outlive_readers
 from galab.version import __version__
@@ -78,7 +79,7 @@ def cli(debug: bool) -> None:
 #: The commands under their headings, in the order in which a person needs them.
 _COMMANDS = {
     "Run": (run, resume, sweep, bench),
-    "Look": (list_runs, show, compare, evaluate, generate, tasks, models, options),
+    "Look": (list_runs, show, compare, evaluate, generate, watch, tasks, models, options),
     "Ask": (analyze, report, verify, doctor),
     "Share": (export, completion),
 }

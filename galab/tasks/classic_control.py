@@ -24,13 +24,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.errors import UsageError
-from galab.tasks.episodes import ActionSpace, uniforms
+from galab.tasks.episodes import Act, ActionSpace, uniforms
 
 #: What a step gives: the next states (k, N), the rewards (N,) and which episodes ended (N,).
 Step = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]
@@ -73,6 +74,11 @@ class ClassicControl(ABC):
     def play(self, starts: NDArray[np.int64]) -> ClassicGame:
         """Begin episodes of starts (N,) from 0 to 2^63 - 1."""
         return ClassicGame(self, np.asarray(starts, np.int64))
+
+    def frames_of(self, start: int, act: Act) -> Iterator[NDArray[np.uint8]]:
+        """One episode in pictures (300, 400, 3), see :func:`galab.tasks.classic_drawings.frames`."""
+        from galab.tasks.classic_drawings import frames
+        return frames(self.name, self.play(np.array([start])), act)
 
     def begin(self, starts: NDArray[np.int64]) -> NDArray[np.float64]:
         """The first states (k, N) of starts (N,)."""

@@ -8,7 +8,7 @@ is of starts that nothing was ever chosen by.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +29,8 @@ VALIDATION, TEST = 20, 100
 _COINS = 1 << 32
 #: Observations by which networks are tried.
 _TRIED = 4
+#: The action, as a row of what :meth:`ActionSpace.greedy` gives, for an observation (1, *input_shape).
+Act = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,15 @@ class Environment(Protocol):
             starts: (N,) from 0 to 2^63 - 1; an episode depends on its own start and on the actions in it, not on its
                 row or on the other episodes. The same start may occur often.
         """
+        ...
+
+
+@runtime_checkable
+class DrawsEpisodes(Protocol):
+    """Optional for an environment: its episodes can be looked at."""
+
+    def frames_of(self, start: int, act: Act) -> Iterator[NDArray[np.uint8]]:
+        """One episode in pictures (H, W, 3), one before each action; the last may be of the end."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import traceback
 from collections.abc import Sequence
@@ -19,14 +20,18 @@ from galab.analysis.report.html import Rows
 from galab.config.registry import ANALYSES
 from galab.errors import GalabError, RunFolderError, pass_interrupts
 from galab.saved_runs.saved_run import open_saved
+from galab.saved_runs.watch import film_of
 from galab.stats.curves import band
 from galab.stats.intervals import median_interval
 from galab.stats.plots import Band, draw_bands
 from galab.storage.files import output_place, write_atomic
 from galab.storage.groups import is_group, runs_below
 from galab.storage.run_folder import RunFolder
+from galab.tasks.classic_drawings import plainly
 
 logger = getLogger("galab")
+#: Of the episode that is shown: its steps at most, and the width of a picture in pixels.
+_EPISODE_STEPS, _EPISODE_WIDTH = 1000, 200
 
 
 def report(
@@ -100,6 +105,7 @@ def _of_run(path: Path, progress: Progress, analyses: Sequence[str], doctor: flo
         data=part.data_rows(facts),
         figures=curves_of(facts),
         samples=_samples(facts),
+        episode=_episode(facts, trust=trust),
         analyses=read_analyses(home / "analysis"),
         failed=failed,
         provenance_facts=part.provenance(facts),
@@ -111,6 +117,22 @@ def _samples(facts: Facts) -> list[tuple[int, list[str]]]:
     """Generations with the lines of the text that a run on texts has logged there."""
     logged = ((line["generation"], line.get("sample")) for line in facts.log)
     return [(generation, text.split("\n")) for generation, text in logged if isinstance(text, str)]
+
+
+def _episode(facts: Facts, *, trust: bool) -> Figure | None:
+    """The champion's first test episode in pictures, of a run of episodes whose environment can be drawn."""
+    if not any(name.endswith("_return") for name in facts.result):
+        return None
+    try:
+        film = film_of(open_saved(facts.path, trust=trust), steps=_EPISODE_STEPS)
+    except GalabError as error:
+        logger.debug("no pictures of an episode: %s", error)
+        return None
+    image = io.BytesIO()
+    film.reel.strip(widest=_EPISODE_WIDTH).save(image, format="PNG")
+    whole = "" if film.ended else "the beginning of "
+    said = f"{whole}the first test episode: return {plainly(film.total)} in {film.steps:,} steps"
+    return Figure(said[0].upper() + said[1:], image.getvalue())
 
 
 def _of_group(path: Path, progress: Progress, analyses: Sequence[str], trust: bool) -> str:
