@@ -235,7 +235,7 @@ class Fields:
         ),
     )
     granularity: str = option(
-        "global", "Step sizes: one (global), or of each tensor, row-column or parameter.",
+        "global", "Step sizes: global, tensor, row-column or parameter.",
         choices=("global", "tensor", "row-column", "parameter"), group=MUTATION, kinds=GENETIC,
     )
     step_size: str | None = option(

@@ -65,6 +65,10 @@ class Played:
         return {"episodes": self.results.shape[0] * self.results.shape[1], "frames": self.frames}
 
 
+#: As far as the environment goes, and the best action of each step.
+PLAIN = EpisodeRules()
+
+
 class EpisodePlayer:
     """Plays episodes with the networks of several members.
 
@@ -78,7 +82,7 @@ class EpisodePlayer:
 
     def __init__(
         self, module: nn.Module, layout: Layout, task: EpisodeTask, *, device: torch.device,
-        rules: EpisodeRules,
+        rules: EpisodeRules = PLAIN,
     ) -> None:  # fmt: skip
         self._environment = task.environment
         self._policies = policies_of(module, layout.names, device)
@@ -234,7 +238,7 @@ class EpisodeEvaluatorBase:
 
     def __init__(
         self, module: nn.Module, layout: Layout, task: EpisodeTask, *, chunk: int, device: torch.device,
-        rules: EpisodeRules,
+        rules: EpisodeRules = PLAIN,
     ) -> None:  # fmt: skip
         self.module = module
         self.chunk = chunk
@@ -322,7 +326,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
 
 
 def member_evaluator(
-    module: nn.Module, layout: Layout, task: Task, *, chunk: int, device: torch.device, rules: EpisodeRules,
+    module: nn.Module, layout: Layout, task: Task, *, chunk: int, device: torch.device, rules: EpisodeRules = PLAIN,
     **options: Any,
 ) -> Evaluator | EpisodeEvaluator:  # fmt: skip
     """What scores members by their weights: by episodes where the task is an environment, by examples elsewhere.

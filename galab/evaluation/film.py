@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from galab.errors import GalabError, UsageError
+from galab.evaluation.episode_evaluator import PLAIN, EpisodeRules
 from galab.evaluation.policies import LayeredPolicies, Policies, policies_of
 from galab.tasks.episodes import Act, DrawsEpisodes, Environment, EpisodeTask, Game
 
@@ -107,10 +108,16 @@ class _Policy:
         game: with this episode alone.
         row: of the answers to take.
         rows: how often to ask for one.
+        start: (1,) of the episode.
+        sampled: whether actions are drawn.
     """
 
-    def __init__(self, policies: Policies, environment: Environment, game: Game, row: int, rows: int) -> None:
+    def __init__(
+        self, policies: Policies, environment: Environment, game: Game, row: int, rows: int,
+        start: NDArray[np.int64], *, sampled: bool,
+    ) -> None:  # fmt: skip
         self._policies, self._environment, self._game = policies, environment, game
+        self._start, self._sampled = start, sampled
         self._row, self._rows = row, rows
         self.total, self.steps = 0.0, 0
         self.apart: int | None = None
@@ -132,7 +139,10 @@ class _Policy:
                 f"expected actions of the network in step {self.steps + 1}, got outputs that are not finite; film "
                 "another run or checkpoint"
             )
-        actions = environment.actions.greedy(outputs)
+        if self._sampled:
+            actions = environment.actions.sampled(outputs, self._start, self.steps)
+        else:
+            actions = environment.actions.greedy(outputs)
         self.total += float(game.step(actions)[0])
         self.steps += 1
         if game.failures:
@@ -145,7 +155,7 @@ class _Policy:
 
 def film(
     module: nn.Module, weights: Mapping[str, Tensor], task: EpisodeTask, starts: NDArray[np.int64], place: int, *,
-    steps: int, limit: int | None = None,
+    steps: int, rules: EpisodeRules = PLAIN,
 ) -> Film:  # fmt: skip
     """Play one episode and keep its pictures.
 
@@ -160,7 +170,7 @@ def film(
         starts: (E,) of all episodes that are scored.
         place: which of them to look at.
         steps: to look at, at most.
-        limit: the most steps of an episode; as the environment says when absent.
+        rules: how it is played.
 
     Raises:
         UsageError: the environment draws no pictures.
@@ -172,7 +182,7 @@ def film(
             f"expected an environment that draws pictures, got '{environment.name}', which has no method "
             "frames_of(start, act); give it one"
         )
-    limit = min(limit or environment.steps, environment.steps)
+    limit = min(rules.steps or environment.steps, environment.steps)
     policies = policies_of(module, list(weights), torch.device("cpu"))
     policies.take({name: value.numpy()[None] for name, value in weights.items()})
     # A product of matrices rounds by the number of its rows, so layers get as many as in evaluation.
@@ -181,7 +191,8 @@ def film(
     try:
         if game.failures:
             raise GalabError(f"expected an episode to look at, got an environment that failed: {game.failures[0]}")
-        policy = _Policy(policies, environment, game, row, rows)
+        start, sampled = starts[place : place + 1], rules.act == "sample"
+        policy = _Policy(policies, environment, game, row, rows, start, sampled=sampled)
         most = min(steps, limit)
         _look(environment, int(starts[place]), policy.act, reel, lambda: policy.over or policy.steps >= most)
         return Film(reel, policy.total, policy.steps, policy.over or policy.steps >= limit, policy.apart)

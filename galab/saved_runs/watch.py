@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from galab.errors import UsageError
+from galab.evaluation.episode_evaluator import EpisodeRules
 from galab.evaluation.film import IN_STRIP, Film, Reel, film
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage.files import output_place
@@ -87,7 +88,8 @@ def film_of(saved: SavedRun, *, episode: int = 0, split: str = "test", steps: in
         )
     torch.set_num_threads(saved.config.threads)
     weights = saved.tensors(saved.member())
-    return film(saved.module, weights, task, starts, episode, steps=steps, limit=saved.config.episode_steps)
+    rules = EpisodeRules(saved.config.episode_steps, saved.config.act)
+    return film(saved.module, weights, task, starts, episode, steps=steps, rules=rules)
 
 
 def _write(reel: Reel, place: Path, fps: int, scale: float) -> None:

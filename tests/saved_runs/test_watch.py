@@ -65,6 +65,12 @@ def test_a_film_shows_the_episodes_that_are_scored(saved: Any, name: str) -> Non
     assert all(film.ended and film.apart is None and len(film.reel) == film.steps + 1 for film in films)
 
 
+def test_a_film_of_drawn_actions_shows_the_episodes_that_are_scored(saved: Any) -> None:
+    run = saved(act="sample")
+    films = [film_of(run, episode=number) for number in range(3)]
+    assert np.array([film.total for film in films]).sum() / 3 == evaluate(run.path)["test_return"]
+
+
 def test_a_film_of_one_start_has_the_return_that_the_evaluator_measures(saved: Any) -> None:
     run = saved("pendulum(steps=50,validation=1,test=1)")
     measures = [
