@@ -215,9 +215,8 @@ def draw_question(
         if one:
             scale("log")
     _draw_rows(right, rows)
-    for axis, one in zip((left.yaxis, right.xaxis), logarithmic[1:], strict=True):
-        if one:
-            _mark_plainly(axis)
+    if logarithmic[1]:
+        _mark_plainly(left.yaxis)
     right.set_xlabel(textwrap.fill(labels[2], _AXIS_LETTERS))
     plain(left, right)
     # Below the axes: inside them a legend hides data sooner or later.
@@ -243,15 +242,23 @@ def _mark_plainly(axis: Axis) -> None:
     low, high = axis.get_view_interval()
     room = next((many for factor, many in _LOG_TICKS if high <= factor * low), (1,))
     axis.set_major_locator(LogLocator(subs=room))
-    axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: _plain_number(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
 def _draw_rows(axes: Axes, rows: Sequence[Row]) -> None:
     """One row per condition, the first at the top: a dot per seed, a bar for the median, a line for its interval."""
     finite = np.concatenate([row.values[np.isfinite(row.values)] for row in rows] or [np.empty(0)])
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    never = high + 0.15 * ((high - low) or abs(high) or 1.0)
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (1.0, 2.0)
+    by_ratio = axes.get_xscale() == "log"
+    if by_ratio:
+        never = high * (high / low if high > low else 10.0) ** 0.15
+    else:
+        never = high + 0.15 * ((high - low) or abs(high) or 1.0)
     for number, row in enumerate(rows):
         look = _look(number)
         places = np.where(np.isfinite(row.values), row.values, never)
@@ -266,9 +273,11 @@ def _draw_rows(axes: Axes, rows: Sequence[Row]) -> None:
     wrapped = [textwrap.fill(row.label, _LABEL_LETTERS, break_on_hyphens=False) for row in rows]
     axes.set_yticks(range(len(rows)), wrapped, fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
+    if by_ratio:
+        _mark_plainly(axes.xaxis)
     if any(not np.isfinite(row.values).all() for row in rows):
         ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
-        axes.set_xticks([*ticks, never], [*(f"{tick:,.6g}" for tick in ticks), "never"])
+        axes.set_xticks([*ticks, never], [*(_plain_number(tick) for tick in ticks), "never"])
 
 
 def _look(number: int) -> dict[str, Any]:

@@ -156,6 +156,8 @@ def answer(question: Question, reads: Sequence[TrialCurve], generations: int) ->
     lengths = _lengths(question, good, wanted)
     # Where all conditions still are: no trial is judged by what it had more time for than others.
     until = min(lengths.values(), default=0.0) if question.until is None else question.until
+    if until == math.inf:  # All have what they looked for.
+        until = max(float(one.along(question.axis)[-1]) for one in good)
     counted = [one for one in good if lengths[one.condition] >= until]
     findings = tuple(found for one in counted if (found := _finding(question, one, until)) is not None)
     present = {one.condition for one in findings}
@@ -188,7 +190,9 @@ def _lengths(question: Question, good: Sequence[TrialCurve], wanted: Sequence[in
     lengths: dict[int, float] = {}
     for one in good:
         last = wanted[one.condition] if question.axis == "generation" else float(one.evaluations[-1])
-        lengths[one.condition] = max(lengths.get(one.condition, 0.0), last)
+        if not one.at_target:  # What looks for nothing more stands for longer trials.
+            lengths[one.condition] = min(lengths.get(one.condition, math.inf), last)
+        lengths.setdefault(one.condition, math.inf)
     on = {number: last for number, last in lengths.items() if not question.conditions[number].converges}
     return {number: last if number in on or not on else math.inf for number, last in lengths.items()}
 
@@ -245,14 +249,14 @@ def measured(question: Question, end: str = "end") -> str:
         end: what the last place that counts is called.
     """
     if question.measure == "first":
-        where = "generation" if question.axis == "generation" else "number of evaluations"
+        where = "generation" if question.axis == "generation" else f"number of {question.cost}"
         return f"first {where} with {question.unit} of {question.level:g}"
     return f"{question.unit} at the {end if question.measure == 'end' else 'best'}"
 
 
 def _amount(found: Answer) -> str:
     if found.question.axis == "evaluations":
-        return f"{found.until:.4g} evaluations"
+        return f"{_number(found.until)} {found.question.cost}"
     return f"{found.until:,.0f} generations"
 
 
@@ -337,9 +341,6 @@ def _words(one: Interval) -> str:
     return f"{one.median:.4g} [{one.low:.4g}, {one.high:.4g}]" if one.count > 1 else f"{one.median:.4g}"
 
 
-_AXES = {"generation": "generation", "evaluations": "evaluations (children x examples)"}
-
-
 def write(found: Answer, image: Path, numbers: Mapping[str, NDArray[np.float64]] | None = None) -> tuple[Path, ...]:
     """Write the figure, the row of each seed beside it, and the curves.
 
@@ -365,6 +366,8 @@ def write(found: Answer, image: Path, numbers: Mapping[str, NDArray[np.float64]]
         for place, row in zip(places.tolist(), rows.T.tolist(), strict=True):
             curves.append({"condition": label, axis: place, "median": row[0], "low": row[1], "high": row[2]})
     question, unequal = found.question, len({band.x[-1] for band in bands}) > 1
+    # Of two trials one may well need ten times the evaluations of the other.
+    by_ratio = axis == "evaluations" and question.measure == "first"
     end = "dashed line" if unequal else "end"
     try:
         with output_place(image) as place:
@@ -372,11 +375,13 @@ def write(found: Answer, image: Path, numbers: Mapping[str, NDArray[np.float64]]
                 place,
                 bands,
                 _rows(found, numbers or {}),
-                labels=(_AXES[axis], question.unit, question.unit if numbers else measured(question, end)),
+                labels=(_along(question), question.unit, question.unit if numbers else measured(question, end)),
                 title=f"{question.title} Medians over seeds with bootstrap 95 % intervals.",
                 level=question.level,
                 until=found.until if unequal else None,
-                logarithmic=(axis == "evaluations", question.logarithmic, question.logarithmic and not numbers),
+                logarithmic=(
+                    axis == "evaluations", question.logarithmic, (question.logarithmic or by_ratio) and not numbers,
+                ),
             )
     except ValueError as error:
         raise UsageError(f"expected --output as the name of an image such as answer.png, got: {error}") from None
@@ -388,6 +393,13 @@ def write(found: Answer, image: Path, numbers: Mapping[str, NDArray[np.float64]]
     seen = image.with_name(f"{image.stem}_looks.csv")
     write_csv(seen, [{"look": label, "value": value} for label, values in numbers.items() for value in values.tolist()])
     return image, table, along, seen
+
+
+def _along(question: Question) -> str:
+    """What the axis of the curves is called."""
+    if question.axis == "generation":
+        return "generation"
+    return "evaluations (children x examples)" if question.cost == "evaluations" else question.cost
 
 
 def _places(found: Answer, own: Sequence[TrialCurve]) -> NDArray[np.int64]:

@@ -92,8 +92,9 @@ class Question:
         numbers: what analyses find in the trials of the first condition; the figure and the answer then compare these
             numbers instead of the conditions.
         axis: what trials are compared along.
+        cost: what the evaluations of these runs are called, such as "environment steps".
         until: the generation, or number of evaluations as the axis is, at which trials are judged; conditions that do
-            not go so far are left out. When absent, it is where the shortest condition ends.
+            not go so far are left out. When absent, it is where the first trial ends that did not reach its target.
         crossings: which condition each one is compared with, the "neighbour" before it or the "first": the answer
             says from where on it is ahead for good. No comparison when empty.
         logarithmic: whether what is shown is drawn on a logarithmic scale.
@@ -117,6 +118,7 @@ class Question:
     level: float | None = None
     numbers: tuple[AnalysisNumber, ...] = ()
     axis: str = "generation"
+    cost: str = "evaluations"
     until: float | None = None
     crossings: str = ""
     logarithmic: bool = False
@@ -202,4 +204,19 @@ TEST: dict[str, Any] = {
 #: How the loss of the best child is shown.
 LOSS: dict[str, Any] = {
     "follow": "train_loss", "lower_is_better": True, "unit": "training cross-entropy of the best child (nats)",
+}  # fmt: skip
+#: A pole that has to stay upright on a cart, in a network of 4-16-2 (114 weights), one episode a member: 8 parents,
+#: 64 children. A trial is done when its champion's mean return in 20 episodes of validation is 475 of 500.
+CARTPOLE: dict[str, Any] = {
+    "task": "cartpole", "hidden": "16", "activation": "tanh", "episodes": 1, "parents": 8, "children": 64, "elites": 1,
+    "sigma": 0.3, "crossover": "none", "target": 475.0, "report_every": 1, "threads": 1,
+}  # fmt: skip
+#: How many environment steps it takes until the pole stays upright.
+SOLVED: dict[str, Any] = {
+    "follow": "validation_return", "unit": "validation return", "measure": "first", "level": 475.0,
+    "axis": "evaluations", "cost": "environment steps",
+}  # fmt: skip
+#: How good the champion is in 100 episodes that nothing was chosen by.
+TEST_RETURN: dict[str, Any] = {
+    "follow": "test_return", "unit": "test return", "measure": "end", "level": None,
 }  # fmt: skip

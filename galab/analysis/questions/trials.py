@@ -9,16 +9,18 @@ refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galab.analysis.questions.question import Condition, Question
 from galab.config import RunConfig
+from galab.config.traits import target_metric
 from galab.errors import UsageError, closest
 from galab.storage.log import read_log
 from galab.storage.run_folder import RunFolder
@@ -41,6 +43,7 @@ class TrialCurve:
         generations: (n,) where the followed field was logged, rising.
         evaluations: (n,) evaluations (children x examples) spent by then.
         values: (n,) the field times the question's factor.
+        at_target: whether it ended early, because its ``--target`` was reached.
     """
 
     condition: int
@@ -51,6 +54,7 @@ class TrialCurve:
     generations: NDArray[np.float64]
     evaluations: NDArray[np.float64]
     values: NDArray[np.float64]
+    at_target: bool = False
 
     def along(self, axis: str) -> NDArray[np.float64]:
         """(n,) where its values lie on an axis of :data:`galab.analysis.questions.question.AXES`."""
@@ -134,7 +138,14 @@ def read_question(question: Question, trials: Trials, generations: int) -> list[
             )
         rows = np.array(points, dtype=np.float64).reshape(-1, 3)
         shown = rows[:, 2] * question.factor + 0.0  # -0.0 becomes 0.0, which reads better
-        found.append(TrialCurve(where, one.seed, one.path, one.state, one.message, rows[:, 0], rows[:, 1], shown))
+        early = one.state == "finished" and bool(log) and log[-1]["generation"] < last
+        config = _config(question, question.conditions[where], generations)
+        found.append(
+            TrialCurve(
+                where, one.seed, one.path, one.state, one.message, rows[:, 0], rows[:, 1], shown,
+                at_target=early and _reached_target(config, log[-1]),
+            )
+        )  # fmt: skip
     return found
 
 
@@ -142,5 +153,11 @@ def _config(question: Question, condition: Condition, generations: int) -> RunCo
     return compose({**question.options(condition), "generations": condition.generations(generations)})
 
 
-def _is_number(value: object) -> bool:
+def _reached_target(config: RunConfig, line: Mapping[str, Any]) -> bool:
+    """Whether a run stopped after this line of its log because its ``--target`` was reached."""
+    value = line.get(target_metric(config))
+    return config.target is not None and _is_number(value) and value >= config.target
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

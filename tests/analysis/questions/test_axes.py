@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from galab.analysis.questions.answer import answer, sentence, write
-from galab.analysis.questions.question import Condition, Question
+from galab.analysis.questions.question import CARTPOLE, SOLVED, Condition, Question
 from galab.analysis.questions.trials import TrialCurve, read_question, run_question
 from galab.errors import UsageError
 from galab.stats.curves import spread_out, stays_ahead_from
@@ -134,6 +134,44 @@ def test_levels_are_reached_in_evaluations_too() -> None:
     found = answer(dataclasses.replace(EVALUATIONS, measure="first", level=6.0), reads, 4)
     assert [one.first for one in found.findings] == [30, 40]
     assert sentence(found).startswith("first number of evaluations with training loss of 6, 80 evaluations")
+
+
+def test_what_reached_its_target_stands_for_longer_trials(tmp_path: Path) -> None:
+    asked = dataclasses.replace(EVALUATIONS, measure="first", level=6.0, cost="environment steps")
+    early = dataclasses.replace(read(0, 0, [8, 6]), at_target=True)
+    late = dataclasses.replace(read(1, 1, [9, 9, 9, 9, 9, 6], cost=20.0), at_target=True)
+    reads = [early, read(0, 1, [8] * 12), read(1, 0, [9] * 5, cost=20.0), late]
+    found = answer(asked, reads, 20)
+    assert found.until == 100, "where the first trial ends that did not reach its target"
+    assert [one.first for one in found.findings] == [20, INF, INF, INF]
+    text = sentence(found)
+    assert text.startswith("first number of environment steps with training loss of 6, 100 environment steps, median")
+    assert "8 examples: never [20, never] (1 of 2 reached 6); 24 examples: never [never, never] (0 of 2" in text
+    assert write(found, tmp_path / "answer.png")[0].read_bytes().startswith(b"\x89PNG")
+
+    solved = answer(asked, [early, late], 20)
+    assert solved.until == 120, "all have what they looked for"
+    assert [one.first for one in solved.findings] == [20, 120]
+    assert answer(dataclasses.replace(asked, axis="generation"), [early, late], 20).until == 6
+
+
+@pytest.mark.usefixtures("no_waiting_for_the_disk")
+def test_a_trial_that_stopped_at_its_target_is_known(tmp_path: Path) -> None:
+    asked = Question(
+        name="does_the_pole_stay_upright",
+        title="Does the pole stay upright?",
+        conditions=(Condition("a while", {"target": 1.0}), Condition("longer than it can", {"target": 501.0})),
+        common={name: value for name, value in CARTPOLE.items() if name != "target"} | {"parents": 2, "children": 4},
+        **SOLVED | {"level": 1.0},
+    )
+    trials = run_question(asked, seeds=(0,), generations=3, runs=tmp_path, jobs=1)
+    for generations, early in ((3, [True, False]), (1, [False, False])):
+        reads = read_question(asked, trials, generations)
+        assert [one.at_target for one in reads] == early
+    more = run_question(asked, seeds=(0,), generations=4, runs=tmp_path, jobs=1)
+    reads = read_question(asked, more, 4)
+    assert [len(one.values) for one in reads] == [1, 4], "asked for more, what was done is done"
+    assert [one.at_target for one in reads] == [True, False]
 
 
 def test_the_answer_says_who_passes_whom() -> None:
