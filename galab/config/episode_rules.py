@@ -65,6 +65,19 @@ EPISODE_RULES = (
         "another fitness",
     ),
     Rule(
+        kinds=KINDS,
+        fields=("precision",),
+        refused=lambda c: plays_episodes(c) and c.precision == "bfloat16",
+        sentence="expected {precision:float32} with {task.given}, got {precision.value}: policies are computed in "
+        "float32; drop it",
+    ),
+    Rule(
+        kinds=KINDS,
+        fields=("compile",),
+        refused=lambda c: plays_episodes(c) and c.compile == "on",
+        sentence="expected {compile:off} with {task.given}, got {compile.value}: policies are not compiled; drop it",
+    ),
+    Rule(
         kinds=("genetic",),
         fields=("selection", "niche", "diversity", "mate"),
         refused=lambda c: plays_episodes(c) and (c.selection == "lexicase" or needs_behaviour(c)),

@@ -124,6 +124,7 @@ def _check_bounds(item: dataclasses.Field[Any], value: float) -> None:
     if not finite or (low is not None and value < low) or (high is not None and value > high):
         lowest = above if low is None else low
         bounds = f"at least {lowest}" if high is None else f"between {lowest} and {high}"
+        bounds = "to be a finite number" if lowest is None and high is None else bounds
         raise OptionError(f"expected {name} {bounds}, got {{value}}", value=value)
     if above is not None and value <= above:
         number = "a positive number" if above == 0 else f"a number above {above}"

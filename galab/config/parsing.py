@@ -103,7 +103,7 @@ def _with_paths_quoted(text: str) -> str:
     """Arguments with quotes around values that are paths: with a slash, or an ending such as ``.csv``."""
 
     def quoted(found: re.Match[str]) -> str:
-        path = re.search(r"[/\\~]|\.[a-z]{2,5}(:\w+)?$", found[2])
+        path = re.search(r"[/\\~]|\.[a-z]{2,5}(:\w+)?$|^\w[\w.]*:[\w.-]+$", found[2])
         return f"{found[1]}{found[2]!r}" if path else found[0]
 
     return re.sub(r"""(=\s*|^\(\s*)([^\s'"()\[\],=*]+)(?=\s*[,)])""", quoted, text)

@@ -36,8 +36,8 @@ _FLOORS = {"sign": 0.55, "uniform": 0.35}
 _LARGEST_CHUNK = 64
 #: Members of integer networks whose noise is held at one time.
 _INTEGER_CHUNK = 1024
-#: Episodes that are played side by side.
-_EPISODE_ROWS = 1024
+#: Most members that play side by side, and those with large networks.
+_EPISODE_CHUNK, _FEW_NETWORKS = 128, 32
 #: Evaluations in a generation from which on compiling pays within a few hundred generations.
 _WORTH_COMPILING = 250_000
 #: What a batch of 0, all examples, counts as before they are counted.
@@ -173,11 +173,8 @@ def _chunk(config: Fields) -> int:
 
 
 def _episode_chunk(config: Fields) -> int:
-    """As many members as give rows enough to a step; each worker has at least one chunk."""
-    members = members_scored(config)
-    wanted = max(1, _EPISODE_ROWS // (config.episodes or 1))
-    shared = math.ceil(members / max(1, config.workers))
-    chunk = min(wanted, shared, members)
+    """The same for any number of workers; networks of pixels are held one for each member."""
+    chunk = balanced_chunk(members_scored(config), _FEW_NETWORKS if config.task.startswith("atari") else _EPISODE_CHUNK)
     return chunk + chunk % 2 if kind_of(config.strategy).name == "evolution" else chunk
 
 
@@ -196,9 +193,9 @@ def _compares(config: Fields) -> bool:
     return parse_fitness(config.fitness).kind == "improvement" or controlled
 
 
-def balanced_chunk(members: int) -> int:
-    """Members per chunk such that as few chunks of at most 64 as possible are filled evenly, with little padding."""
-    return math.ceil(members / math.ceil(members / _LARGEST_CHUNK))
+def balanced_chunk(members: int, most: int = _LARGEST_CHUNK) -> int:
+    """Members per chunk such that as few chunks of at most so many as possible are filled evenly."""
+    return math.ceil(members / math.ceil(members / most))
 
 
 def _by_strategy(name: str) -> Callable[[Fields], Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from galab.config.fields import FIELDS, Fields
 from galab.config.idle_rules import IDLE_RULES
 from galab.config.option import default_of, type_of, understands
+from galab.config.registry import is_environment
 from galab.config.resolve import decide, view
 from galab.config.rules import RULES, check
 from galab.config.spelling import COMMAND_LINE, OptionError
@@ -111,6 +112,10 @@ _BY_GENOME = ("sigma", "mutate")
 _BY_STRATEGY = ("model",)
 #: Defaults that depend on whether the task is an environment.
 _BY_TASK = ("model", "fitness", "precision", "compile", "batch")
+#: What belongs to environments alone, or has another meaning there.
+_OF_ENVIRONMENTS = (
+    "episodes", "episode_steps", "confirm", "confirm_episodes", "act", "target", "batch", "fitness", "model",
+)  # fmt: skip
 #: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
 _CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")
 
@@ -125,6 +130,9 @@ def carried_over(saved: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     kept = _of_strategy(saved, saved.get("strategy", "ga"), (saved | new).get("strategy", "ga"))
     if (saved | new).get("genome", "real") != saved.get("genome", "real"):
         kept = {name: value for name, value in kept.items() if name not in _OF_A_GENOME}
+    was, wanted = (str(values.get("task", "mnist")) for values in (saved, saved | new))
+    if is_environment(was) != is_environment(wanted):
+        kept = {name: value for name, value in kept.items() if name not in _OF_ENVIRONMENTS}
     for name in _CHOSEN_AGAIN:
         # One after the other: what is left must make the same run.
         if name not in new and is_chosen(name, kept):

@@ -21,7 +21,7 @@ from galab.evaluation import numeric_profile
 from galab.evaluation.blocks import EachExample
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
-from galab.evaluation.policies import Policies, Weights, policies_of
+from galab.evaluation.policies import Policies, Weights, one_blas_thread, policies_of
 from galab.genome.weights import Layout
 from galab.operators.es_noise import Noise, size_of
 from galab.tasks.episodes import MEASURES, Environment, EpisodeTask, Game, PacksEpisodes
@@ -85,7 +85,7 @@ class EpisodePlayer:
         rules: EpisodeRules = PLAIN,
     ) -> None:  # fmt: skip
         self._environment = task.environment
-        self._policies = policies_of(module, layout.names, device)
+        self._policies = policies_of(module, layout.names, device, task.train.inputs)
         self._steps = min(rules.steps or task.environment.steps, task.environment.steps)
         self._act = rules.act
         if rules.act == "sample" and not task.environment.actions.choices:
@@ -106,9 +106,10 @@ class EpisodePlayer:
         try:
             self._policies.take(weights)
             round_ = _Round(game, self._policies, self._environment, starts, members, sampled=self._act == "sample")
-            for _ in range(self._steps):
-                if not round_.step():
-                    break
+            with one_blas_thread():
+                for _ in range(self._steps):
+                    if not round_.step():
+                        break
             return round_.played()
         finally:
             game.close()
@@ -257,6 +258,8 @@ class EpisodeEvaluatorBase:
             return self._player.play(weights, examples.targets.numpy())
         except BaseException as error:
             pass_interrupts(error)
+            if isinstance(error, (MemoryError, UsageError)):
+                raise  # no fault of a member's
             count = len(next(iter(weights.values())))
             if count > 1:
                 return self._one_by_one(weights, examples)

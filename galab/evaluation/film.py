@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from galab.errors import GalabError, UsageError
 from galab.evaluation.episode_evaluator import PLAIN, EpisodeRules
-from galab.evaluation.policies import LayeredPolicies, Policies, policies_of
+from galab.evaluation.policies import LayeredPolicies, Policies, one_blas_thread, policies_of
 from galab.tasks.episodes import Act, DrawsEpisodes, Environment, EpisodeTask, Game
 
 #: Pictures in a strip, and the pixels between two of them.
@@ -183,7 +183,7 @@ def film(
             "frames_of(start, act); give it one"
         )
     limit = min(rules.steps or environment.steps, environment.steps)
-    policies = policies_of(module, list(weights), torch.device("cpu"))
+    policies = policies_of(module, list(weights), torch.device("cpu"), task.train.inputs)
     policies.take({name: value.numpy()[None] for name, value in weights.items()})
     # A product of matrices rounds by the number of its rows, so layers get as many as in evaluation.
     row, rows = (place, len(starts)) if isinstance(policies, LayeredPolicies) else (0, 1)
@@ -194,7 +194,8 @@ def film(
         start, sampled = starts[place : place + 1], rules.act == "sample"
         policy = _Policy(policies, environment, game, row, rows, start, sampled=sampled)
         most = min(steps, limit)
-        _look(environment, int(starts[place]), policy.act, reel, lambda: policy.over or policy.steps >= most)
+        with one_blas_thread():
+            _look(environment, int(starts[place]), policy.act, reel, lambda: policy.over or policy.steps >= most)
         return Film(reel, policy.total, policy.steps, policy.over or policy.steps >= limit, policy.apart)
     finally:
         game.close()

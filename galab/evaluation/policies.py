@@ -8,7 +8,9 @@ others member by member.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,7 +85,7 @@ class LayeredPolicies:
     def of(cls, module: nn.Module) -> LayeredPolicies | None:
         """The policies of a network that is made of such layers; None of any other."""
         layers = _layers_of(module)
-        if layers is None:
+        if layers is None or any(part._forward_hooks or part._forward_pre_hooks for part in module.modules()):
             return None
         values = dict(module.named_parameters())
         return cls(layers, {name: value.detach().numpy() for name, value in values.items() if not value.requires_grad})
@@ -115,7 +117,8 @@ class LayeredPolicies:
 
     def answer(self, observations: Observations) -> NDArray[np.float32]:
         """See :class:`Policies`."""
-        values = observations.reshape(*observations.shape[:2], -1).astype(np.float32, copy=False)
+        # A copy in C order: what follows may write into it, and a product rounds by the order in memory.
+        values = observations.reshape(*observations.shape[:2], -1).astype(np.float32, order="C")
         for step in self._steps:
             if isinstance(step, str):
                 values = _FUNCTIONS[step](values)
@@ -138,14 +141,14 @@ def _layers_of(module: nn.Module) -> list[_Linear | str] | None:
         return found if not len(module.hidden) or name in _FUNCTIONS else None
     if type(module) is not nn.Sequential:
         return None
-    found = []
-    for name, part in module.named_children():
+    found, first = [], {id(value): name for name, value in reversed(list(module.named_parameters()))}
+    for part in module._modules.values():  # a layer may stand there twice
         kind = type(part)
-        if kind is nn.Linear and part.weight.dtype == torch.float32:
-            found.append(_Linear(f"{name}.weight", None if part.bias is None else f"{name}.bias"))
+        if isinstance(part, nn.Linear) and kind is nn.Linear and part.weight.dtype == torch.float32:
+            found.append(_Linear(first[id(part.weight)], None if part.bias is None else first[id(part.bias)]))
         elif kind.__name__ in _FUNCTIONS and kind.__module__ == nn.ReLU.__module__:
             found.append(kind.__name__)
-        elif not (kind is nn.Flatten and part.start_dim == 1 and part.end_dim == -1 and not found):
+        elif not (isinstance(part, nn.Flatten) and part.start_dim == 1 and part.end_dim == -1 and not found):
             return None
     return found if any(isinstance(one, _Linear) for one in found) else None
 
@@ -182,6 +185,8 @@ class ModulePolicies:
                 parameters = dict(member.named_parameters())
                 for name in self._names:
                     parameters[name].copy_(torch.from_numpy(weights[name][place]))
+                for own, value in zip(member.buffers(), self._template.buffers(), strict=True):
+                    own.copy_(value)
 
     def keep(self, places: NDArray[np.int64]) -> None:
         """See :class:`Policies`."""
@@ -191,7 +196,8 @@ class ModulePolicies:
     def answer(self, observations: Observations) -> NDArray[np.float32]:
         """See :class:`Policies`."""
         with torch.inference_mode():
-            shown = torch.from_numpy(observations).to(self._device)
+            # A copy: a network may remember what it saw, and the game writes there again.
+            shown = torch.from_numpy(np.array(observations)).to(self._device)
             found = [self._one(place, own) for place, own in enumerate(shown)]
             return torch.stack(found).float().cpu().numpy()
 
@@ -206,13 +212,34 @@ class ModulePolicies:
         return outputs
 
 
-def policies_of(module: nn.Module, names: Sequence[str], device: torch.device) -> Policies:
-    """The quickest policies of a network.
+def policies_of(module: nn.Module, names: Sequence[str], device: torch.device, inputs: torch.Tensor) -> Policies:
+    """The quickest policies of a network that answer as it does.
 
     Args:
         module: the network.
         names: of the parameters that differ from member to member.
         device: where to compute.
+        inputs: (B, *input_shape) some observations to compare the answers on.
     """
     layered = LayeredPolicies.of(module) if device.type == "cpu" else None
-    return layered or ModulePolicies(module, names, device)
+    if layered is not None:
+        own = {name: value.detach().numpy()[None] for name, value in module.named_parameters() if name in set(names)}
+        layered.take(own)
+        with torch.inference_mode():
+            expected = module(inputs).numpy()
+        if np.allclose(layered.answer(inputs.numpy()[None])[0], expected, rtol=1e-4, atol=1e-4):
+            return layered
+    return ModulePolicies(module, names, device)
+
+
+@functools.cache
+def _libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Let NumPy's products use one thread: several round otherwise than one, and a machine has as many as it has."""
+    limits: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="blas")
+    return limits

@@ -30,7 +30,7 @@ class Policy(MLP):
 
 #: Channels, sizes, strides and padding of the convolutions, and the units of the dense layer.
 _SIZES: dict[str, tuple[tuple[tuple[int, int, int, int], ...], int]] = {
-    # Mnih et al. 2013.
+    # Convolutions of Mnih et al. 2013, who have 256 units.
     "small": (((16, 8, 4, 0), (32, 4, 2, 0)), 128),
     # Mnih et al. 2015.
     "large": (((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)), 512),
@@ -42,8 +42,8 @@ _SIZES: dict[str, tuple[tuple[tuple[int, int, int, int], ...], int]] = {
 class AtariPolicy(nn.Module):
     """Convolutions over stacked frames, and a dense layer with a parameter-free layer norm.
 
-    Frames are whole numbers up to 255 and are divided by 255. ``size`` is ``small`` (16 and 32 channels, 256 units;
-    Mnih et al. 2013), ``large`` (32, 64 and 64 channels, 512 units; Mnih et al. 2015) or ``same``, the large one with
+    Frames are whole numbers up to 255 and are divided by 255. ``size`` is ``small`` (16 and 32 channels as Mnih et al.
+    2013, 128 units), ``large`` (32, 64 and 64 channels, 512 units; Mnih et al. 2015) or ``same``, the large one with
     padding, so that no pixel at the border is lost (Such et al. 2017: 4 million weights).
 
     Args:

@@ -39,6 +39,12 @@ def gym(id: str, steps: int | None = None, **options: Any) -> Gymnasium:
         maker = import_reference(id, "environment")
         if not callable(maker):
             raise UsageError(f"environment '{id}': expected '{attribute}' to be a function or a class, got {maker!r}")
+        taken = {"id", "steps", "validation", "test"} & set(inspect.signature(maker).parameters)
+        if taken:
+            raise UsageError(
+                f"environment '{id}': expected '{attribute}' to take other arguments than id, steps, validation and "
+                f"test, which are galab's own, got {', '.join(sorted(taken))}; rename them"
+            )
         return Gymnasium(maker, steps, options, reference=id)
     return Gymnasium(id, steps, options)
 
@@ -379,7 +385,11 @@ class Gymnasium:
         from gymnasium import error as errors
 
         try:
-            return self._make()
+            world = self._make()
+            _refuse_statistics(self._who, world)
+            return world
+        except UsageError:
+            raise
         except (errors.UnregisteredEnv, errors.DeprecatedEnv) as error:
             raise UsageError(
                 f"expected the id of an environment that gymnasium knows, got '{self._maker}'; name another, or as "
@@ -408,6 +418,18 @@ class Gymnasium:
                 "brackets, or wrap it in gymnasium.wrappers.TimeLimit"
             )
         return int(limit)
+
+
+def _refuse_statistics(who: str, world: Any) -> None:
+    """Refuse wrappers that learn from the episodes before: a score would depend on who played there."""
+    while world is not None:
+        kind = type(world).__name__
+        if kind in ("NormalizeObservation", "NormalizeReward", "VecNormalize"):
+            raise UsageError(
+                f"{who}: expected episodes that depend on their start alone, got a {kind}, which learns from those "
+                "before; drop the wrapper"
+            )
+        world = getattr(world, "env", None)
 
 
 def reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from galab.config.parsing import UNNAMED, Call, arguments_for
-from galab.config.registry import TASKS
+from galab.config.registry import TASKS, is_environment
 from galab.contracts import Examples, FreshExamples, Task
 from galab.errors import GalabError, UsageError, pass_interrupts
 from galab.tasks.classification import Classification, check_classes, check_examples
@@ -102,6 +102,11 @@ def check_task(name: str, task: Any) -> None:
             "return a galab.tasks.Classification or add what is missing"
         )
     if isinstance(task, EpisodeTask):
+        if not is_environment(name) and TASKS.parse(name).name.rpartition(":")[0] != "galab.tasks.environments":
+            raise UsageError(
+                f"task '{name}': expected an environment, or a task of examples, got an EpisodeTask; let the function "
+                "return a gymnasium.Env, and write gym(FILE.py:function)"
+            )
         return
     if isinstance(task, FreshExamples):
         _check_sample(name, task)

@@ -54,7 +54,8 @@ def confirmed(config: RunConfig, scores: Scores, places: NDArray[np.int64], seco
     known = fitness[places][np.isfinite(fitness[places])]
     if others.any() and len(known):
         below = np.nextafter(known.min(), -np.inf)
-        fitness[others] -= max(0.0, float(fitness[others].max() - below))
+        shifted = fitness[others] - max(0.0, float(fitness[others].max() - below))
+        fitness[others] = np.minimum(shifted, below)  # a difference may be rounded up
     failures = scores.failures | {int(places[place]): reason for place, reason in second.failures.items()}
     evaluations = scores.evaluations + second.evaluations
     spent = added([scores.spent, second.spent])

@@ -204,6 +204,8 @@ class Loop:
                 stopwatch.resume(again.seconds)
                 told = confirmed(config, scores, places, again.scores)
             line = self._tell(cohort, scores, told)
+            if told is not scores and len(best := told.fitness[places][np.isfinite(told.fitness[places])]):
+                line["fitness_confirmed"] = float(best.max())
             if strategy.generation % config.report_every == 0:
                 champion = self._champion(test=True)
                 line |= {"champion": champion.id, **champion.metrics}
@@ -269,8 +271,6 @@ class Loop:
         search.after_tell(outcome)
         self._records.append(outcome.records)
         line = generation_line(cohort, replace(scores, failures=told.failures), self._totals)
-        if told is not scores:
-            line["fitness_confirmed"] = float(np.nanmax(told.fitness))
         line |= search.log_fields(cohort, scores, outcome, self._records.length)
         line |= warnings_for(components.config, line, scores, cohort.children, self._totals)
         return line

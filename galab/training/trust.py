@@ -11,11 +11,12 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from galab.config import RunConfig, flag
-from galab.config.parsing import UNNAMED, parse_mutations
+from galab.config.parsing import parse_mutations
 from galab.config.registry import MODELS, STRATEGIES, TASKS, is_environment
 from galab.errors import UsageError
 
@@ -78,11 +79,19 @@ def _references(config: RunConfig, name: str) -> list[str]:
         names = [call.name for call, _ in parse_mutations(value)]
     elif name in _CALLED:  # arguments are plain values: what runs is what the name says, but for environments
         call = _CALLED[name].parse(value)
-        named = [call.arguments.get(one) for one in (UNNAMED, "id")] if is_environment(value) else []
-        names = [call.name, *(str(one) for one in named if one is not None)]
+        inside = is_environment(value) or (name == "task" and ":" in call.name)
+        names = [call.name, *(_texts(call.arguments.values()) if inside else ())]
     else:
         names = [value]
     return [reference for reference in names if ":" in reference]
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    """The texts among values, at any depth of lists."""
+    found = []
+    for value in values:
+        found += [value] if isinstance(value, str) else _texts(value) if isinstance(value, tuple) else []
+    return found
 
 
 def _fingerprint(reference: str) -> str:

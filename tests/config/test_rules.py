@@ -30,6 +30,8 @@ BROKEN: list[dict[str, Any]] = [
     {"strategy": "ga", "task": "cartpole", "batch": 4},
     {"strategy": "ga", "task": "cartpole", "fitness": "wrong"},
     {"strategy": "ga", "fitness": "return"},
+    {"strategy": "ga", "task": "cartpole", "precision": "bfloat16"},
+    {"strategy": "ga", "task": "cartpole", "compile": "on"},
     {"strategy": "ga", "task": "cartpole", "diversity": 0.5},
     {"strategy": "ga", "target": 1.5},
     {"strategy": "random", "crossover": "row"},

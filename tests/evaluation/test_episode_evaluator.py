@@ -18,7 +18,7 @@ from galab.genome.random import table
 from galab.genome.weights import Layout
 from galab.models.policy import AtariPolicy, Policy
 from galab.operators.es_noise import WeightVector, draw, plan_of
-from galab.tasks.environments import cartpole, pendulum
+from galab.tasks.environments import acrobot, cartpole, mountain_car, mountain_car_continuous, pendulum
 from galab.tasks.episodes import ActionSpace, EpisodeTask
 
 
@@ -212,7 +212,7 @@ def test_layered_policies_are_the_networks(module: nn.Module) -> None:
     members, shown = members_for(layout, 5), np.random.default_rng(1).normal(size=(5, 6, 4)).astype(np.float32)
     parts = zip(*(_split(module, member) for member in members), strict=True)
     stacks = {name: np.stack(part) for name, part in zip(layout.names, parts, strict=True)}
-    quick = policies_of(module, layout.names, torch.device("cpu"))
+    quick = policies_of(module, layout.names, torch.device("cpu"), torch.zeros(2, 4))
     assert isinstance(quick, LayeredPolicies)
     slow = ModulePolicies(module, layout.names, torch.device("cpu"))
     for policies in (quick, slow):
@@ -223,6 +223,83 @@ def test_layered_policies_are_the_networks(module: nn.Module) -> None:
     assert np.allclose(quick.answer(shown[[3, 1]]), slow.answer(shown[[3, 1]]), atol=1e-5)
 
 
+@pytest.mark.parametrize("world", [cartpole, acrobot, pendulum, mountain_car, mountain_car_continuous])
+@pytest.mark.parametrize("hidden", [(), (1,), (8,)])
+@pytest.mark.parametrize("episodes", [1, 3])
+def test_no_neighbour_changes_a_bit_of_any_world(world: Any, hidden: tuple[int, ...], episodes: int) -> None:
+    task = world(steps=25, validation=2, test=2)
+    module = Policy(task.input_shape, task.outputs, hidden, "tanh")
+    members, examples = members_for(layout_of(module), 9), task.sample(3, 1, episodes)
+    whole = evaluator_of(module, task).measure(members, examples).means["return"].tobytes()
+    for chunk in (1, 4):
+        assert evaluator_of(module, task, chunk).measure(members, examples).means["return"].tobytes() == whole
+
+
+class Looks(nn.Module):
+    """Answers by what changed since the last step; ``buffer`` counts the steps of all episodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.Linear(2, 2)
+        self.register_buffer("count", torch.zeros(()))
+
+    def initial_state(self, episodes: int) -> torch.Tensor:
+        return torch.zeros(episodes, 2)
+
+    def step(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.count += 1
+        return self.own(inputs - state) + self.count * 0.01 * torch.tensor([1.0, -1.0]), inputs
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.own(inputs)
+        return answer
+
+
+def test_what_a_network_saw_and_counted_is_its_own() -> None:
+    class Overwriting(CountingGame):
+        def __init__(self, starts: NDArray[np.int64], broken: int) -> None:
+            super().__init__(starts, broken)
+            self._seen = np.zeros((len(starts), 2), np.float32)
+
+        @property
+        def observations(self) -> NDArray[np.float32]:
+            self._seen[:] = super().observations
+            return self._seen
+
+    world = Counting()
+    world.play = lambda starts: Overwriting(starts, -1)  # type: ignore[method-assign]
+    module = Looks()
+    members = members_for(layout_of(module), 8)
+    examples = type(cartpole().train)(torch.zeros(2, 2), torch.tensor([20, 35]))
+    evaluator = evaluator_of(module, EpisodeTask(world, validation=2, test=2), 3)
+    first = evaluator.measure(members, examples).means["return"]
+    assert evaluator.measure(members, examples).means["return"].tobytes() == first.tobytes()
+    plain = evaluator_of(module, EpisodeTask(Counting(packs=False), validation=2, test=2), 1)
+    assert plain.measure(members, examples).means["return"].tobytes() == first.tobytes()
+
+
+def test_layers_that_stand_twice_and_hooks_are_what_they_are() -> None:
+    act, shared = nn.Tanh(), nn.Linear(4, 4)
+    shown = np.random.default_rng(1).normal(size=(1, 3, 4)).astype(np.float32)
+    before = shown.copy()
+    for module in (
+        nn.Sequential(nn.Linear(4, 4), act, nn.Linear(4, 4), act, nn.Linear(4, 2)),
+        nn.Sequential(shared, nn.Tanh(), shared, nn.Linear(4, 2)),
+        nn.Sequential(nn.ReLU(), nn.Linear(4, 2)),
+    ):
+        own = {name: value.detach().numpy()[None] for name, value in module.named_parameters()}
+        policies = policies_of(module, list(own), torch.device("cpu"), torch.from_numpy(shown[0]))
+        assert isinstance(policies, LayeredPolicies)
+        policies.take(own)
+        with torch.no_grad():
+            assert np.allclose(policies.answer(shown)[0], module(torch.from_numpy(shown[0])).numpy(), atol=1e-6)
+        assert np.array_equal(shown, before)
+    module = nn.Sequential(nn.Linear(4, 2))
+    module[0].register_forward_hook(lambda part, given, answer: 2 * answer)
+    found = policies_of(module, ["0.weight", "0.bias"], torch.device("cpu"), torch.from_numpy(shown[0]))
+    assert isinstance(found, ModulePolicies)
+
+
 def test_frozen_layers_are_those_of_the_network() -> None:
     module = Policy((4,), 2, (8,), "tanh")
     module.hidden[0].weight.requires_grad_(False)
@@ -230,7 +307,7 @@ def test_frozen_layers_are_those_of_the_network() -> None:
     shown = np.random.default_rng(1).normal(size=(2, 3, 4)).astype(np.float32)
     own = dict(module.named_parameters())
     stacks = {name: np.stack([own[name].detach().numpy()] * 2) for name in names}
-    policies = policies_of(module, names, torch.device("cpu"))
+    policies = policies_of(module, names, torch.device("cpu"), torch.zeros(2, 4))
     policies.take(stacks)
     with torch.no_grad():
         assert np.allclose(policies.answer(shown)[1], module(torch.from_numpy(shown[1])).numpy(), atol=1e-6)

@@ -483,3 +483,21 @@ def test_code_in_the_brackets_of_an_environment_has_to_be_trusted() -> None:
         remember(config)
         check(config)
     check(RunConfig(task="gym(CartPole-v1)"))
+
+
+@pytest.mark.usefixtures("own")
+def test_what_would_learn_from_other_episodes_or_take_galabs_arguments_is_refused(tmp_path: Path) -> None:
+    more = '''
+    def normal() -> gymnasium.Env:
+        return gymnasium.wrappers.NormalizeObservation(make())
+
+    class Steps(Walk):
+        def __init__(self, steps=3):
+            super().__init__(steps)
+    '''
+    with (tmp_path / "my_env.py").open("a") as file:
+        file.write(textwrap.dedent(more))
+    with pytest.raises(UsageError, match="got a NormalizeObservation, which learns from those before"):
+        load_task("gym(my_env.py:normal)")
+    with pytest.raises(UsageError, match="which are galab's own, got steps; rename them"):
+        load_task("gym(my_env.py:Steps, steps=9)")

@@ -135,6 +135,13 @@ def test_a_second_look_ranks_the_best_by_all_their_episodes_and_before_the_other
     assert found.fitness[3] - found.fitness[4] == pytest.approx(10)
     assert (found.failures, found.evaluations) == ({2: "fell"}, 82)
     assert scores.fitness[0] == 100
+    rng = np.random.default_rng(0)
+    for _ in range(300):  # also where a difference is rounded
+        first = Scores(rng.normal(0, 30, 7))
+        places = contenders(config, cohort, first)
+        found = confirmed(config, first, places, Scores(rng.normal(0, 30, len(places))))
+        others = np.setdiff1d(np.arange(7), places)
+        assert found.fitness[others].max() < found.fitness[places].min()
 
 
 @pytest.mark.parametrize(
