@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import pickle
 import sys
-import textwrap
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from numpy.typing import NDArray
 
 from galab.errors import GalabError, UsageError
 from galab.tasks.gymnasium_environments import Gymnasium, Limbs, Senses, gym
-from galab.tasks.load import canonical_task, load_task
 
 gymnasium = pytest.importorskip("gymnasium")
 spaces = gymnasium.spaces
@@ -422,82 +419,3 @@ def test_numbers_without_bounds_are_taken_as_they_are() -> None:
 
 def test_limbs_take_a_plain_number_for_one_choice() -> None:
     assert Limbs(spaces.Discrete(3, start=-1), "x").action(2) == 1
-
-
-OWN = '''
-    import gymnasium
-    import numpy as np
-
-    class Walk(gymnasium.Env):
-        def __init__(self, length=20):
-            self.observation_space = gymnasium.spaces.Box(-10, 10, (2,), np.float32)
-            self.action_space = gymnasium.spaces.Discrete(2)
-            self.length, self.taken = length, 0
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            self.taken = 0
-            return self.np_random.uniform(-1, 1, 2).astype(np.float32), {}
-
-        def step(self, action):
-            self.taken += 1
-            return np.array([self.taken, 1], np.float32), float(action), self.taken >= self.length, False, {}
-
-    def make() -> gymnasium.Env:
-        return gymnasium.wrappers.TimeLimit(Walk(), 7)
-
-    def unsaid():
-        return Walk()
-'''
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_env.py").write_text(textwrap.dedent(OWN))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.mark.usefixtures("own")
-def test_environments_in_a_file_of_ones_own_are_tasks() -> None:
-    assert canonical_task("my_env.py:make") == "gym('my_env.py:make')"
-    assert canonical_task("my_env.py:Walk(length=5, steps=9)") == "gym('my_env.py:Walk', length=5, steps=9)"
-    assert canonical_task("my_env.py:unsaid") == "my_env.py:unsaid"
-    assert load_task(canonical_task("my_env.py:make")).environment.steps == 7
-    task = load_task(canonical_task("my_env.py:Walk(length=5, steps=9)"))
-    assert (task.environment.steps, task.input_shape, task.outputs) == (9, (2,), 2)
-    with pytest.raises(UsageError, match=r"expected a task, got an environment; write gym\(my_env.py:unsaid\)"):
-        load_task("my_env.py:unsaid")
-    with pytest.raises(UsageError, match=r"add steps=1000, say, in brackets, or wrap it in gymnasium.wrappers"):
-        load_task("gym(my_env.py:Walk)")
-
-
-@pytest.mark.usefixtures("own")
-def test_code_in_the_brackets_of_an_environment_has_to_be_trusted() -> None:
-    from galab.config import RunConfig
-    from galab.training.trust import check, remember
-
-    for text in ("gym(my_env.py:make)", "gym(id='my_env.py:Walk')", "gym('some_module:Env-v0')"):
-        config = RunConfig(task=text)
-        with pytest.raises(UsageError, match="expected code that you have run before for --task"):
-            check(config)
-        remember(config)
-        check(config)
-    check(RunConfig(task="gym(CartPole-v1)"))
-
-
-@pytest.mark.usefixtures("own")
-def test_what_would_learn_from_other_episodes_or_take_galabs_arguments_is_refused(tmp_path: Path) -> None:
-    more = '''
-    def normal() -> gymnasium.Env:
-        return gymnasium.wrappers.NormalizeObservation(make())
-
-    class Steps(Walk):
-        def __init__(self, steps=3):
-            super().__init__(steps)
-    '''
-    with (tmp_path / "my_env.py").open("a") as file:
-        file.write(textwrap.dedent(more))
-    with pytest.raises(UsageError, match="got a NormalizeObservation, which learns from those before"):
-        load_task("gym(my_env.py:normal)")
-    with pytest.raises(UsageError, match="which are galab's own, got steps; rename them"):
-        load_task("gym(my_env.py:Steps, steps=9)")
