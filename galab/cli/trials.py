@@ -36,7 +36,12 @@ if TYPE_CHECKING:
     from galab.training.trials.trials import Trials, TrialStatus
 
 _PLAIN_SECONDS = 10.0
-_METRICS = ("validation_accuracy", "test_accuracy")
+_ACCURACIES, _RETURNS = ("validation_accuracy", "test_accuracy"), ("validation_return", "test_return")
+
+
+def _metrics(trials: Sequence[TrialStatus]) -> tuple[str, str]:
+    """What trials are told by: returns where they were scored by episodes."""
+    return _RETURNS if any(_RETURNS[0] in one.metrics for one in trials) else _ACCURACIES
 
 
 def run_trials(
@@ -156,7 +161,7 @@ def show_trials(path: Path, style: str) -> None:
         for folder, one in trial_folders(group, config, GroupFolder(group).read("trials")["seeds"])
     ]
     if style != "table":
-        emit([_row(one, path) for one in ended], style)
+        emit([_row(one, path, _metrics(ended)) for one in ended], style)
         return
     trials = Trials(path, tuple(ended), data=data_description(ended))
     groups = _by_group(trials)
@@ -179,19 +184,19 @@ def _by_group(trials: Trials) -> dict[str, list[TrialStatus]]:
     return groups
 
 
-def _row(one: TrialStatus, path: Path) -> dict[str, Any]:
+def _row(one: TrialStatus, path: Path, metrics: Sequence[str]) -> dict[str, Any]:
     return {
         "trial": one.path.relative_to(path).as_posix(),
         "state": one.state,
         "generation": one.generation,
         "evaluations": one.evaluations,
         "seconds": round(one.seconds, 1),
-        **{name: one.metrics.get(name) for name in _METRICS},
+        **{name: one.metrics.get(name) for name in metrics},
     }
 
 
 def _table(trials: Sequence[TrialStatus], path: Path) -> None:
-    rows = [_row(one, path) for one in trials]
+    rows = [_row(one, path, _metrics(trials)) for one in trials]
     emit([{name: value for name, value in row.items() if name != "seconds"} for row in rows], "table")
 
 
@@ -201,12 +206,13 @@ def _median_sentence(trials: Sequence[TrialStatus]) -> str:
 
     finished = [one for one in trials if one.state == "finished"]
     parts = []
-    for name in _METRICS:
+    form = ".5g" if _metrics(finished) == _RETURNS else ".2%"
+    for name in _metrics(finished):
         values = [one.metrics[name] for one in finished if one.metrics.get(name) is not None]
         if values:
             found = median_interval(values)
-            interval = f" [{found.low:.2%}, {found.high:.2%}]" if found.count > 1 else ""
-            parts.append(f"median {name.replace('_', ' ')} {found.median:.2%}{interval}")
+            interval = f" [{found.low:{form}}, {found.high:{form}}]" if found.count > 1 else ""
+            parts.append(f"median {name.replace('_', ' ')} {found.median:{form}}{interval}")
     if not parts:
         return f"{len(finished)} of {len(trials)} trials finished"
     spent = sorted(one.evaluations for one in finished)

@@ -7,6 +7,7 @@ is of starts that nothing was ever chosen by.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ class EpisodeTask:
     """An environment as a task, see :class:`galab.contracts.Task`: the targets of its examples are starts.
 
     A generation's starts derive from the run's key and the generation; those of validation and test from the name of
-    the environment, so that all runs are compared on the same episodes.
+    the environment, so that all its runs are compared on the same episodes.
 
     Args:
         environment: where the episodes take place.
@@ -218,6 +219,19 @@ class EpisodeTask:
         game.close()
         self.validation = self._unseen(_starts(key, 1, validation))
         self.test = self._unseen(_starts(key, 2, test))
+
+    def cut(self, steps: int | None) -> EpisodeTask:
+        """The same task with episodes of at most so many steps, which are other data; itself where it allows no more.
+
+        Args:
+            steps: None cuts nothing.
+        """
+        if steps is None or steps >= self.environment.steps:
+            return self
+        other = copy.copy(self)
+        other.description = f"{self.name}, episodes of at most {steps:,} of {self.environment.steps:,} steps"
+        other.fingerprint = hashlib.sha256(f"{self.fingerprint}, {steps} steps".encode()).hexdigest()
+        return other
 
     def sample(self, run_key: int, generation: int, size: int) -> Examples:
         """The starts of a generation, see :class:`galab.contracts.FreshExamples`."""

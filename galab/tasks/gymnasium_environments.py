@@ -274,7 +274,7 @@ class Gymnasium:
         if isinstance(maker, str):
             self.name, text = maker, f"gym {maker}"
         else:
-            self.name = getattr(maker, "__name__", type(maker).__name__)
+            self.name = str(reference or getattr(maker, "__name__", type(maker).__name__))
             text = f"gym {reference or _reference(maker)}"
         self._who = f"task 'gym({self.name})'"
         if steps is not None and (steps < 1 or steps != int(steps)):
@@ -414,8 +414,8 @@ class Gymnasium:
             world = getattr(world, "env", None)
         if not limit or limit < 1:
             raise UsageError(
-                f"{self._who}: expected a limit of steps, got none from the environment; add steps=1000, say, in "
-                "brackets, or wrap it in gymnasium.wrappers.TimeLimit"
+                f"{self._who}: expected a limit of steps, got none from the environment; write "
+                f"'gym({self.name}, steps=1000)', say, or wrap it in gymnasium.wrappers.TimeLimit"
             )
         return int(limit)
 

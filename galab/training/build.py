@@ -53,6 +53,8 @@ def task_of(config: RunConfig, shared: SharedByTrials | None = None) -> Task:
     run_key = config.seed or 0
     one, all_seeds = ((config.task, config.data, key) for key in (run_key, None))
     task = known.get(all_seeds) or known.get(one) or load_task(config.task, config.data, run_key=run_key)
+    if isinstance(task, EpisodeTask):
+        return task.cut(config.episode_steps)
     if type(task) is Classification:  # a task of the user's own may count its calls
         known[one if isinstance(task, SeedDependent) else all_seeds] = task
     return task

@@ -19,6 +19,7 @@ from galab.config.fields import FIELDS
 from galab.config.option import default_of, understands
 from galab.config.parsing import hidden_sizes
 from galab.config.registry import MODELS
+from galab.config.resolve import view
 from galab.config.run_config import carried_over, check_given, is_chosen, without_idle
 from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of
@@ -89,7 +90,8 @@ def _check_layers(config: RunConfig, given: Mapping[str, Any]) -> None:
     """
     if not given.keys() & {"hidden", "activation"}:
         return  # so that no code of others runs for this
-    known = inspect.signature(MODELS.load(config.model)).parameters.values()
+    decided = view(config)
+    known = inspect.signature(MODELS.load(decided.model)).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in known):
         return
     names = {one.name for one in known}
@@ -101,7 +103,7 @@ def _check_layers(config: RunConfig, given: Mapping[str, Any]) -> None:
             raise OptionError(
                 f"expected {{model}} with a constructor that takes {name}, got {{model.value}} with {{{name}.given}}, "
                 f"which would change nothing; drop {{{name}}}",
-                config,
+                decided,
             )
 
 

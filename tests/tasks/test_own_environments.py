@@ -57,7 +57,7 @@ def test_environments_in_a_file_of_ones_own_are_tasks() -> None:
     assert (task.environment.steps, task.input_shape, task.outputs) == (9, (2,), 2)
     with pytest.raises(UsageError, match=r"expected a task, got an environment; write gym\(my_env.py:unsaid\)"):
         load_task("my_env.py:unsaid")
-    with pytest.raises(UsageError, match=r"add steps=1000, say, in brackets, or wrap it in gymnasium.wrappers"):
+    with pytest.raises(UsageError, match=r"write 'gym\(my_env.py:Walk, steps=1000\)', say, or"):
         load_task("gym(my_env.py:Walk)")
 
 

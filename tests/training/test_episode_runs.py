@@ -23,6 +23,7 @@ from galab.saved_runs.verify import conclusion, verify
 from galab.storage.run_folder import RunFolder
 from galab.tasks.environments import cartpole
 from galab.tasks.episodes import EpisodeTask
+from galab.training.compose import compose
 from galab.training.confirmation import confirmed, contenders, second_cohort
 from galab.training.start_or_resume import resume, start
 
@@ -202,3 +203,20 @@ def test_a_task_of_episodes_is_what_others_are() -> None:
     assert (task.input_shape, task.outputs, len(task.validation), len(task.test)) == ((4,), 2, 3, 4)
     assert task.train.inputs.dtype == torch.float32
     assert task.description == "cartpole, episodes of at most 500 steps"
+
+
+def test_cut_episodes_are_other_data_and_say_so(play: Any) -> None:
+    task = cartpole(steps=40)
+    cut = task.cut(9)
+    assert task.cut(None) is task.cut(40) is task
+    assert cut.description == "cartpole, episodes of at most 9 of 40 steps"
+    assert cut.fingerprint != task.fingerprint
+    folder = play(episode_steps=9, **KINDS["random"])
+    assert log_of(folder)[-1]["test_episode_length"] <= 9
+    assert all(verdict.good for verdict in verify(RunFolder(folder)))
+    assert "at most 9 of 500 steps" in (folder / "config.json").read_text()
+
+
+def test_sizes_that_a_network_of_pixels_does_not_take_are_refused() -> None:
+    with pytest.raises(UsageError, match="a constructor that takes hidden, got atari-policy with --hidden 16"):
+        compose({"task": "atari(frostbite)", "hidden": "16"})
