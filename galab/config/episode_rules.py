@@ -19,6 +19,15 @@ def _alone(name: str) -> Rule:
     )
 
 
+def _plain(name: str, refused: str, expected: str, why: str) -> Rule:
+    return Rule(
+        kinds=KINDS,
+        fields=(name,),
+        refused=lambda config: plays_episodes(config) and getattr(config, name) == refused,
+        sentence=f"expected {expected} with {{task.given}}, got {{{name}.value}}: {why}; drop it",
+    )
+
+
 def _returns_alone(config: Fields) -> bool:
     spec = parse_fitness(config.fitness)
     return spec.kind == "absolute" and set(spec.names) == set(EPISODIC)
@@ -64,19 +73,8 @@ EPISODE_RULES = (
         sentence="expected an environment as {task} with {fitness.given}, such as cartpole, got {task.value}; use "
         "another fitness",
     ),
-    Rule(
-        kinds=KINDS,
-        fields=("precision",),
-        refused=lambda c: plays_episodes(c) and c.precision == "bfloat16",
-        sentence="expected {precision:float32} with {task.given}, got {precision.value}: policies are computed in "
-        "float32; drop it",
-    ),
-    Rule(
-        kinds=KINDS,
-        fields=("compile",),
-        refused=lambda c: plays_episodes(c) and c.compile == "on",
-        sentence="expected {compile:off} with {task.given}, got {compile.value}: policies are not compiled; drop it",
-    ),
+    _plain("precision", "bfloat16", "{precision:float32}", "policies are computed in float32"),
+    _plain("compile", "on", "{compile:off}", "policies are not compiled"),
     Rule(
         kinds=("genetic",),
         fields=("selection", "niche", "diversity", "mate"),

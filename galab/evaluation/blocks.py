@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -153,6 +153,15 @@ def one_by_one(
             for name, value in values.items():
                 into.setdefault(name, blank(np.resize(value, (size, *value.shape[1:]))))[member] = value[0]
     return sums, rows, failures
+
+
+def added(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums of what was spent, by unit."""
+    total: dict[str, int] = {}
+    for part in parts:
+        for unit, number in part.items():
+            total[unit] = total.get(unit, 0) + number
+    return total
 
 
 #: Generations from here on are second looks at the best members, with examples of their own.

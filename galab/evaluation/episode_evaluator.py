@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from galab.config import RunConfig
 from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
-from galab.evaluation.blocks import EachExample
+from galab.evaluation.blocks import EachExample, added
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
 from galab.evaluation.policies import Policies, Weights, one_blas_thread, policies_of
@@ -41,6 +42,11 @@ class EpisodeRules:
 
     steps: int | None = None
     act: str = "greedy"
+
+    @classmethod
+    def of(cls, config: RunConfig) -> EpisodeRules:
+        """The rules of a run."""
+        return cls(config.episode_steps, config.act)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +144,7 @@ class _Round:
         self._game, self._policies = game, policies
         self._shape, self._space = tuple(environment.input_shape), environment.actions
         self._starts, self._sampled, self._step = starts, sampled, 0
-        self._members, self._episodes = members, episodes
-        self._packs = isinstance(game, PacksEpisodes)
+        self._episodes = episodes
         self._playing = np.arange(members)
         #: The members that the game's rows are of.
         self._seated = self._playing
@@ -206,7 +211,7 @@ class _Round:
             return
         self._policies.keep(np.flatnonzero(alive))
         self._playing = self._playing[alive]
-        if self._packs and left and isinstance(self._game, PacksEpisodes):
+        if left and isinstance(self._game, PacksEpisodes):
             self._write()
             rows = (self._playing[:, None] * self._episodes + np.arange(self._episodes)).ravel()
             self._game.keep(rows)
@@ -313,7 +318,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
                 sums.setdefault(name, []).append(values)
             failures |= {first + place: reason for place, reason in played.failures.items()}
             steps += played.steps
-            spent = {unit: spent.get(unit, 0) + number for unit, number in played.spent.items()}
+            spent = added([spent, played.spent])
         means = {name: np.concatenate(parts) / len(examples) for name, parts in sums.items()}
         return Measurements(means, failures, steps, spent=spent)
 

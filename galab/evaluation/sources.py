@@ -15,7 +15,7 @@ from torch import Tensor
 
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError
-from galab.evaluation.blocks import EachExample
+from galab.evaluation.blocks import EachExample, added
 from galab.evaluation.delta_evaluator import DeltaEvaluator
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodePerturbedEvaluator
@@ -91,15 +91,6 @@ def join_scores(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
         _stacked([own.hidden for own in found]),
         added(own.spent for own in found),
     )
-
-
-def added(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sums of what was spent, by unit."""
-    total: dict[str, int] = {}
-    for part in parts:
-        for unit, number in part.items():
-            total[unit] = total.get(unit, 0) + number
-    return total
 
 
 def _stacked(rows: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:

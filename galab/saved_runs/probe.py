@@ -69,7 +69,7 @@ class Probe:
         self.evaluator = member_evaluator(
             self.module, self.layout, self.task,
             chunk=chunk, precision="float32", device=self.device, reports_usage=True,
-            rules=EpisodeRules(saved.config.episode_steps, saved.config.act),
+            rules=EpisodeRules.of(saved.config),
         )  # fmt: skip
         self._gradient = TrueGradient(self.module, self.task, self.base if self.smooth else "loss", self.device)
 

@@ -88,7 +88,7 @@ def film_of(saved: SavedRun, *, episode: int = 0, split: str = "test", steps: in
         )
     torch.set_num_threads(saved.config.threads)
     weights = saved.tensors(saved.member())
-    rules = EpisodeRules(saved.config.episode_steps, saved.config.act)
+    rules = EpisodeRules.of(saved.config)
     return film(saved.module, weights, task, starts, episode, steps=steps, rules=rules)
 
 

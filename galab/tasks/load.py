@@ -102,7 +102,7 @@ def check_task(name: str, task: Any) -> None:
             "return a galab.tasks.Classification or add what is missing"
         )
     if isinstance(task, EpisodeTask):
-        if not is_environment(name) and TASKS.parse(name).name.rpartition(":")[0] != "galab.tasks.environments":
+        if not is_environment(name):
             raise UsageError(
                 f"task '{name}': expected an environment, or a task of examples, got an EpisodeTask; let the function "
                 "return a gymnasium.Env, and write gym(FILE.py:function)"

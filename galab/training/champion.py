@@ -68,7 +68,7 @@ class ChampionSelector:
             device = torch.device(config.device)
             return member_evaluator(
                 module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True,
-                rules=EpisodeRules(config.episode_steps, config.act),
+                rules=EpisodeRules.of(config),
             )  # fmt: skip
 
         self._task = task

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from galab.config import RunConfig
 from galab.contracts import Cohort, Scores
-from galab.evaluation.blocks import SECOND_LOOK
-from galab.evaluation.sources import added
+from galab.evaluation.blocks import SECOND_LOOK, added
 
 
 def contenders(config: RunConfig, cohort: Cohort, scores: Scores) -> NDArray[np.int64]:

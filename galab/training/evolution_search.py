@@ -95,7 +95,7 @@ class EvolutionSearch(SharedCentre, SearchBase):
         elif isinstance(task, EpisodeTask):
             evaluator = EpisodePerturbedEvaluator(
                 inputs.module, founders.layout, task, chunk=config.chunk, device=device,
-                rules=EpisodeRules(config.episode_steps, config.act),
+                rules=EpisodeRules.of(config),
             )  # fmt: skip
             examples = task.train
         else:

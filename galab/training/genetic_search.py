@@ -287,6 +287,6 @@ def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator | Epis
     else:
         evaluator = member_evaluator(
             inputs.module, layout, inputs.task, chunk=config.chunk, precision=config.precision, device=device,
-            compile=config.compile, reports_usage=True, rules=EpisodeRules(config.episode_steps, config.act),
+            compile=config.compile, reports_usage=True, rules=EpisodeRules.of(config),
         )  # fmt: skip
     return evaluator, evaluator.prepared(inputs.task.train)

@@ -23,8 +23,8 @@ from galab.config.strategy_kinds import kind_of
 from galab.config.traits import evaluations_in_words, target_metric
 from galab.contracts import Cohort, Scores
 from galab.errors import as_exception
+from galab.evaluation.blocks import added
 from galab.evaluation.continued_text import sample, sampled
-from galab.evaluation.sources import added
 from galab.genome.initial import tensors_of
 from galab.storage import checkpoints
 from galab.storage.held_folder import HeldFolder
@@ -270,7 +270,8 @@ class Loop:
         outcome = search.strategy.tell(told)
         search.after_tell(outcome)
         self._records.append(outcome.records)
-        line = generation_line(cohort, replace(scores, failures=told.failures), self._totals)
+        scores = replace(scores, failures=told.failures)
+        line = generation_line(cohort, scores, self._totals)
         line |= search.log_fields(cohort, scores, outcome, self._records.length)
         line |= warnings_for(components.config, line, scores, cohort.children, self._totals)
         return line

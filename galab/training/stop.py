@@ -23,16 +23,16 @@ class StopRules:
         generations: as many generations as this, counted from the start of the run.
         seconds: as many seconds, over all sessions.
         target: validation accuracy of the champion, or its validation return.
-        measured: what the target is of, in words.
         patience: as many generations without a better champion on validation data.
+        measured: what the target is of, in words.
         interrupted: set by Ctrl-C; the generation is finished and saved first.
     """
 
     generations: int | None = None
     seconds: float | None = None
     target: float | None = None
-    measured: str = "validation accuracy"
     patience: int | None = None
+    measured: str = "validation accuracy"
     interrupted: threading.Event = field(default_factory=threading.Event)
     #: The best champion so far on validation data, higher is better, and its generation.
     _best: tuple[float, int] | None = None
@@ -43,7 +43,7 @@ class StopRules:
     def of(cls, config: RunConfig) -> StopRules:
         """The rules of a configuration."""
         measured = target_metric(config).replace("_", " ")
-        return cls(config.generations, config.seconds, config.target, measured, config.patience)
+        return cls(config.generations, config.seconds, config.target, config.patience, measured)
 
     def reason(self, generation: int, seconds: float, accuracy: float | None) -> str | None:
         """Why to stop now, in words, or None.

@@ -65,7 +65,7 @@ class VectorSearch(SharedCentre, SearchBase):
             evaluator = member_evaluator(
                 inputs.module, founders.layout, task,
                 chunk=config.chunk, precision=config.precision, device=torch.device(config.device),
-                rules=EpisodeRules(config.episode_steps, config.act),
+                rules=EpisodeRules.of(config),
             )  # fmt: skip
             examples = evaluator.prepared(task.train)
         fresh = fresh_examples(task, evaluator.prepared)

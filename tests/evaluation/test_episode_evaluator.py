@@ -375,3 +375,23 @@ def test_the_networks_of_atari_have_the_sizes_of_their_sources() -> None:
         shown = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)
         with torch.no_grad():
             assert module(shown).shape == (2, 6)
+
+
+def test_products_use_one_thread_while_episodes_are_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threadpoolctl import threadpool_info
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    seen: list[int] = []
+    answer = LayeredPolicies.answer
+    monkeypatch.setattr(
+        LayeredPolicies, "answer", lambda self, shown: (seen.extend(threads()), answer(self, shown))[1]
+    )
+    module, task, before = NETWORKS[0], cartpole(steps=3), threads()
+    evaluator = evaluator_of(module, task)
+    seen.clear()  # the networks were compared before
+    evaluator.measure(members_for(layout_of(module), 2), task.sample(1, 1, 1))
+    assert seen
+    assert set(seen) == {1}
+    assert threads() == before
