@@ -210,6 +210,8 @@ class Scores:
         use: (P, heads) where it was asked for: how many examples each memory answered; zeros for failures.
         hidden: (P, ...) int8 where members remember: the states in which they ended.
         spent: what else the evaluation took, by unit: ``episodes`` and ``frames`` of an environment.
+        observed: (P, 1 + 2 D) float64 where policies normalise observations: how many each saw, the sum of each of
+            their D numbers, and the sum of its squares; NaN for failures.
         cache_hits: parents that decoding the cohort found in the cache.
         cache_misses: parents that it had to reconstruct.
     """
@@ -227,6 +229,7 @@ class Scores:
     cache_misses: int = 0
     hidden: NDArray[np.int8] | None = None
     spent: dict[str, int] = field(default_factory=dict)
+    observed: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ EPISODE_RULES = (
     _alone("episodes"),
     _alone("episode_steps"),
     _alone("act"),
+    _alone("normalize_observations"),
     _alone("confirm"),
     Rule(
         kinds=("genetic",),

@@ -404,6 +404,10 @@ class Fields:
         "greedy", "How a policy chooses: greedy takes the largest output, sample draws by their softmax, with the same "
         "coins for all members.", choices=("greedy", "sample"), group=EVALUATION, advanced=True,
     )
+    normalize_observations: str = option(
+        "off", "Whether policies see the numbers of an observation with mean 0 and deviation 1, by what the members of "
+        "earlier generations have seen; within +-10.", choices=("on", "off"), group=EVALUATION, advanced=True,
+    )
     confirm: int = option(
         0, "The best members of a generation that play further episodes, as the elites do: their fitness is then the "
         "mean over all, and they rank before the others. 0 is none.", low=0, group=EVALUATION, kinds=GENETIC,

@@ -114,7 +114,8 @@ _BY_STRATEGY = ("model",)
 _BY_TASK = ("model", "fitness", "precision", "compile", "batch")
 #: What belongs to environments alone, or has another meaning there.
 _OF_ENVIRONMENTS = (
-    "episodes", "episode_steps", "confirm", "confirm_episodes", "act", "target", "batch", "fitness", "model",
+    "episodes", "episode_steps", "confirm", "confirm_episodes", "act", "normalize_observations", "target", "batch",
+    "fitness", "model",
 )  # fmt: skip
 #: Choices that are made again. The others are kept: they depend on the strategy alone, or belong to the exact scores.
 _CHOSEN_AGAIN = ("mutate", "crossover", "step_size", "parents_per_child", "founders", "elites")

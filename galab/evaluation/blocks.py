@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,6 +162,12 @@ def added(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
         for unit, number in part.items():
             total[unit] = total.get(unit, 0) + number
     return total
+
+
+def rows_of(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """The rows of all parts, one after the other; None where they were not asked for."""
+    present = [own for own in parts if own is not None]
+    return np.concatenate(present) if present else None
 
 
 #: Generations from here on are second looks at the best members, with examples of their own.

@@ -32,6 +32,7 @@ class Measurements:
         examples: name to (P, B), what was asked for example by example; NaN, or 0 in whole numbers, where a member
             failed.
         spent: what else it took, by unit, see :class:`galab.contracts.Scores`.
+        observed: what policies saw, where it was asked for, see there.
     """
 
     means: dict[str, NDArray[np.float64]]
@@ -39,6 +40,7 @@ class Measurements:
     evaluations: int
     examples: Arrays = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+    observed: NDArray[np.float64] | None = None
 
     def of(self, places: Sequence[int], members: int) -> Measurements:
         """The measurements of some of P = ``members`` members, in the order of ``places``."""

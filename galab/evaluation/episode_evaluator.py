@@ -6,6 +6,7 @@ episodes are over leave the policies, so the longest episode of one does not kee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +20,14 @@ from galab.config import RunConfig
 from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
-from galab.evaluation.blocks import EachExample, added
+from galab.evaluation.blocks import EachExample, added, rows_of
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
 from galab.evaluation.policies import Policies, Weights, one_blas_thread, policies_of
 from galab.genome.weights import Layout
+from galab.models.normalized import normalizes, sums_of
 from galab.operators.es_noise import Noise, size_of
 from galab.tasks.episodes import MEASURES, Environment, EpisodeTask, Game, PacksEpisodes
-
-#: Members leave where at least this share of them has nothing left to play.
-_FINISHED_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +57,15 @@ class Played:
         failures: place to the reason.
         steps: all steps that were taken, those of failed members too.
         frames: the same in the environment's own frames.
+        observed: (P, 1 + 2 D) what the members saw, where the network normalises it; see
+            :class:`galab.contracts.Scores`.
     """
 
     results: NDArray[np.float64]
     failures: dict[int, str]
     steps: int
     frames: int
+    observed: NDArray[np.float64] | None = None
 
     @property
     def spent(self) -> dict[str, int]:
@@ -94,6 +96,7 @@ class EpisodePlayer:
         self._policies = policies_of(module, layout.names, device, task.train.inputs)
         self._steps = min(rules.steps or task.environment.steps, task.environment.steps)
         self._act = rules.act
+        self._observes = normalizes(module)
         if rules.act == "sample" and not task.environment.actions.choices:
             raise UsageError(
                 f"expected an environment of choices with --act sample, got {task.name}, whose actions are numbers; "
@@ -111,7 +114,10 @@ class EpisodePlayer:
         game = self._environment.play(np.tile(starts, members))
         try:
             self._policies.take(weights)
-            round_ = _Round(game, self._policies, self._environment, starts, members, sampled=self._act == "sample")
+            round_ = _Round(
+                game, self._policies, self._environment, starts, members,
+                sampled=self._act == "sample", observes=self._observes,
+            )  # fmt: skip
             with one_blas_thread():
                 for _ in range(self._steps):
                     if not round_.step():
@@ -134,11 +140,12 @@ class _Round:
         starts: (E,) of the episodes of each member.
         members: P.
         sampled: whether actions are drawn.
+        observes: whether to add up what is seen.
     """
 
     def __init__(
         self, game: Game, policies: Policies, environment: Environment, starts: NDArray[np.int64], members: int, *,
-        sampled: bool,
+        sampled: bool, observes: bool,
     ) -> None:  # fmt: skip
         episodes = len(starts)
         self._game, self._policies = game, policies
@@ -150,6 +157,10 @@ class _Round:
         self._seated = self._playing
         self._results = np.zeros((members, episodes, len(MEASURES)))
         self._returns, self._lengths = np.zeros((2, members * episodes))
+        width = math.prod(self._shape) if observes else 0
+        self._observed = np.zeros((members, 2 * width))
+        #: Of each row of the game: the sums of what is seen in it, and of the squares.
+        self._seen = np.zeros((members * episodes, 2 * width)) if observes else None
         self._failures: dict[int, str] = {}
 
     def step(self) -> bool:
@@ -162,9 +173,14 @@ class _Round:
         if not len(self._playing):
             return False
         shown = game.observations.reshape(-1, episodes, *self._shape)
-        outputs = self._policies.answer(self._own(shown))
+        if self._seen is not None:
+            numbers = shown.reshape(len(live), -1).astype(np.float64)
+            numbers[~live] = 0
+            self._seen += np.concatenate([numbers, numbers * numbers], axis=1)
+        playing = self._own(live.reshape(-1, episodes))
+        outputs = self._policies.answer(self._own(shown), playing)
         if not np.isfinite(outputs).all():
-            outputs = self._without_broken(outputs, live)
+            outputs = self._without_broken(outputs, playing)
         chosen = self._chosen(outputs.reshape(-1, outputs.shape[-1]))
         self._returns += game.step(self._all_rows(chosen))
         self._lengths += live
@@ -186,7 +202,11 @@ class _Round:
             self._failures.setdefault(place, "a reward is not finite")
         steps, frames = int(self._results[..., 1].sum()), int(self._results[..., 2].sum())
         self._results[list(self._failures)] = np.nan
-        return Played(self._results, self._failures, steps, frames)
+        if self._seen is None:
+            return Played(self._results, self._failures, steps, frames)
+        # Episodes that failed are NaN, and so is the number of what was seen in them.
+        observed = np.concatenate([self._results[..., 1].sum(1, keepdims=True), self._observed], axis=1)
+        return Played(self._results, self._failures, steps, frames, observed)
 
     def _own(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Of rows (members of the game, E, ...) those of the members that play."""
@@ -207,7 +227,7 @@ class _Round:
         """Part with the members whose episodes are all over, as soon as they are many."""
         alive = np.any(self._own(live.reshape(-1, self._episodes)), axis=1, keepdims=True)[:, 0]
         left = int(np.count_nonzero(alive))
-        if left and left > (1 - _FINISHED_SHARE) * len(alive):
+        if left == len(alive) or (left and left > (1 - self._policies.finished_share) * len(alive)):
             return
         self._policies.keep(np.flatnonzero(alive))
         self._playing = self._playing[alive]
@@ -216,16 +236,19 @@ class _Round:
             rows = (self._playing[:, None] * self._episodes + np.arange(self._episodes)).ravel()
             self._game.keep(rows)
             self._returns, self._lengths = self._returns[rows], self._lengths[rows]
+            self._seen = None if self._seen is None else self._seen[rows]
             self._seated, self._playing = self._seated[self._playing], np.arange(left)
 
     def _write(self) -> None:
         """Enter the results of the members that the game's rows are of."""
         columns = np.stack([self._returns, self._lengths, self._game.frames], axis=1)
         self._results[self._seated] = columns.reshape(-1, self._episodes, len(MEASURES))
+        if self._seen is not None:
+            self._observed[self._seated] = self._seen.reshape(len(self._seated), self._episodes, -1).sum(1)
 
     def _without_broken(self, outputs: NDArray[np.float32], live: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Zeros in the place of what is no number; members that answer so in an episode that goes on have failed."""
-        bad = ~np.isfinite(outputs).all(2) & self._own(live.reshape(-1, self._episodes))
+        bad = ~np.isfinite(outputs).all(2) & live
         for place in np.flatnonzero(bad.any(1)).tolist():
             self._failures.setdefault(int(self._seated[self._playing[place]]), "its outputs are not finite")
         return np.nan_to_num(outputs, nan=0.0, posinf=0.0, neginf=0.0)
@@ -270,7 +293,10 @@ class EpisodeEvaluatorBase:
                 return self._one_by_one(weights, examples)
             numeric_profile.log_member_failure(error)
             results = np.full((1, len(examples), len(MEASURES)), np.nan)
-            return Played(results, {0: f"{type(error).__name__}: {error}"}, 0, 0)
+            return Played(results, {0: f"{type(error).__name__}: {error}"}, 0, 0, self._nothing_observed())
+
+    def _nothing_observed(self) -> NDArray[np.float64] | None:
+        return np.full((1, len(sums_of(self.module))), np.nan) if normalizes(self.module) else None
 
     def _one_by_one(self, weights: Weights, examples: Examples) -> Played:
         count = len(next(iter(weights.values())))
@@ -280,7 +306,8 @@ class EpisodeEvaluatorBase:
         ]
         failures = {place: reason for place, own in enumerate(alone) for reason in own.failures.values()}
         steps, frames = sum(own.steps for own in alone), sum(own.frames for own in alone)
-        return Played(np.concatenate([own.results for own in alone]), failures, steps, frames)
+        results = np.concatenate([own.results for own in alone])
+        return Played(results, failures, steps, frames, rows_of([own.observed for own in alone]))
 
     def _sums(self, played: Played, examples: Examples) -> dict[str, NDArray[np.float64]]:
         found = self._task.measure(torch.from_numpy(played.results), examples.targets)
@@ -299,9 +326,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
         rules: how they are played.
     """
 
-    def measure(
-        self, members: Sequence[Member], examples: Examples, each: EachExample | None = None
-    ) -> Measurements:
+    def measure(self, members: Sequence[Member], examples: Examples, each: EachExample | None = None) -> Measurements:
         """Mean results of each member over the episodes; ``evaluations`` are the steps that were taken.
 
         Args:
@@ -311,6 +336,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
         """
         sums: dict[str, list[NDArray[np.float64]]] = {}
         failures, steps, spent = dict[int, str](), 0, dict[str, int]()
+        observed: list[NDArray[np.float64] | None] = []
         for first in range(0, len(members), self.chunk):
             group = members[first : first + self.chunk]
             played = self._play(self._stacked(group), examples)
@@ -319,8 +345,9 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
             failures |= {first + place: reason for place, reason in played.failures.items()}
             steps += played.steps
             spent = added([spent, played.spent])
+            observed.append(played.observed)
         means = {name: np.concatenate(parts) / len(examples) for name, parts in sums.items()}
-        return Measurements(means, failures, steps, spent=spent)
+        return Measurements(means, failures, steps, spent=spent, observed=rows_of(observed))
 
     def _stacked(self, members: Sequence[Member]) -> dict[str, NDArray[np.float32]]:
         layout = self._layout
@@ -396,4 +423,4 @@ class EpisodePerturbedEvaluator(EpisodeEvaluatorBase):
             }
             played = self._play({name: value.cpu().numpy() for name, value in weights.items()}, examples)
             sums = self._sums(played, examples)
-            yield Chunk(first, size_of(part), sums, {}, played.failures, played.steps, played.spent)
+            yield Chunk(first, size_of(part), sums, {}, played.failures, played.steps, played.spent, played.observed)

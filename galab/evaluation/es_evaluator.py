@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.contracts import Examples, Task
@@ -259,6 +261,7 @@ class Chunk:
         failures: place to the reason.
         evaluations: what they took; None is one for each member and example.
         spent: what else they took, by unit, see :class:`galab.contracts.Scores`.
+        observed: what policies saw, where it was asked for, see there.
     """
 
     start: int
@@ -268,6 +271,7 @@ class Chunk:
     failures: dict[int, str]
     evaluations: int | None = None
     spent: Mapping[str, int] = field(default_factory=dict)
+    observed: NDArray[np.float64] | None = None
 
 
 class PerturbedEvaluator(RunnerEvaluator):

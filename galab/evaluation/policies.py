@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from galab.models.mlp import MLP
+from galab.models.normalized import SUMS, normalized, normalizes, plain_class
 from galab.models.policy import Policy
 
 #: P stacked parameters by name, float32 (P, *shape).
@@ -47,7 +48,13 @@ _FUNCTIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
 
 
 class Policies(Protocol):
-    """The networks of P members."""
+    """The networks of P members.
+
+    Attributes:
+        finished_share: members leave as soon as at least this share of them has nothing left to play.
+    """
+
+    finished_share: float
 
     def take(self, weights: Weights) -> None:
         """Take over the members' weights, and forget all episodes."""
@@ -57,8 +64,8 @@ class Policies(Protocol):
         """Go on with the members at these places alone, in this order."""
         ...
 
-    def answer(self, observations: Observations) -> NDArray[np.float32]:
-        """Outputs (P, E, outputs) of observations (P, E, *input_shape)."""
+    def answer(self, observations: Observations, live: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+        """Outputs (P, E, outputs) of observations (P, E, *input_shape); anything where ``live`` (P, E) is False."""
         ...
 
 
@@ -74,11 +81,19 @@ class LayeredPolicies:
     Args:
         layers: in order.
         frozen: parameters that all members have in common, by name.
+        seen: what is known of observations, if they are normalised; see :data:`galab.models.normalized.SUMS`.
     """
 
-    def __init__(self, layers: Sequence[_Linear | str], frozen: Mapping[str, NDArray[np.float32]]) -> None:
+    #: Weights are copied when members leave.
+    finished_share = 0.25
+
+    def __init__(
+        self, layers: Sequence[_Linear | str], frozen: Mapping[str, NDArray[np.float32]],
+        seen: NDArray[np.float64] | None = None,
+    ) -> None:  # fmt: skip
         self._layers = layers
         self._frozen = frozen
+        self._seen = seen
         self._steps: list[tuple[NDArray[np.float32], NDArray[np.float32] | None] | str] = []
 
     @classmethod
@@ -88,7 +103,9 @@ class LayeredPolicies:
         if layers is None or any(part._forward_hooks or part._forward_pre_hooks for part in module.modules()):
             return None
         values = dict(module.named_parameters())
-        return cls(layers, {name: value.detach().numpy() for name, value in values.items() if not value.requires_grad})
+        frozen = {name: value.detach().numpy() for name, value in values.items() if not value.requires_grad}
+        # The buffer's own memory: it changes from generation to generation.
+        return cls(layers, frozen, getattr(module, SUMS).numpy() if normalizes(module) else None)
 
     def take(self, weights: Weights) -> None:
         """See :class:`Policies`."""
@@ -115,10 +132,11 @@ class LayeredPolicies:
             for step in self._steps
         ]
 
-    def answer(self, observations: Observations) -> NDArray[np.float32]:
+    def answer(self, observations: Observations, live: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """See :class:`Policies`."""
         # A copy in C order: what follows may write into it, and a product rounds by the order in memory.
-        values = observations.reshape(*observations.shape[:2], -1).astype(np.float32, order="C")
+        values = observations.reshape(*observations.shape[:2], -1)
+        values = values.astype(np.float32, order="C") if self._seen is None else normalized(values, self._seen)
         for step in self._steps:
             if isinstance(step, str):
                 values = _FUNCTIONS[step](values)
@@ -132,14 +150,14 @@ class LayeredPolicies:
 
 def _layers_of(module: nn.Module) -> list[_Linear | str] | None:
     """The linear layers and functions of a network, in order; None where it is made of anything else."""
-    if isinstance(module, MLP) and type(module) in (MLP, Policy):
+    if isinstance(module, MLP) and plain_class(module) in (MLP, Policy):
         name = getattr(module.activation, "__name__", "")
         found: list[_Linear | str] = []
         for number in range(len(module.hidden)):
             found += [_Linear(f"hidden.{number}.weight", f"hidden.{number}.bias"), name]
         found.append(_Linear("output.weight", "output.bias"))
         return found if not len(module.hidden) or name in _FUNCTIONS else None
-    if type(module) is not nn.Sequential:
+    if plain_class(module) is not nn.Sequential:
         return None
     found, first = [], {id(value): name for name, value in reversed(list(module.named_parameters()))}
     for part in module._modules.values():  # a layer may stand there twice
@@ -165,7 +183,10 @@ class ModulePolicies:
         device: where to compute.
     """
 
+    finished_share = 0.0
+
     def __init__(self, module: nn.Module, names: Sequence[str], device: torch.device) -> None:
+        self._module = module
         self._template = copy.deepcopy(module).to(device).eval()
         self._names = names
         self._device = device
@@ -185,7 +206,7 @@ class ModulePolicies:
                 parameters = dict(member.named_parameters())
                 for name in self._names:
                     parameters[name].copy_(torch.from_numpy(weights[name][place]))
-                for own, value in zip(member.buffers(), self._template.buffers(), strict=True):
+                for own, value in zip(member.buffers(), self._module.buffers(), strict=True):
                     own.copy_(value)
 
     def keep(self, places: NDArray[np.int64]) -> None:
@@ -193,15 +214,26 @@ class ModulePolicies:
         self._members = [self._members[place] for place in places.tolist()]
         self._states = [self._states[place] for place in places.tolist()]
 
-    def answer(self, observations: Observations) -> NDArray[np.float32]:
+    def answer(self, observations: Observations, live: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """See :class:`Policies`."""
         with torch.inference_mode():
-            # A copy: a network may remember what it saw, and the game writes there again.
-            shown = torch.from_numpy(np.array(observations)).to(self._device)
-            found = [self._one(place, own) for place, own in enumerate(shown)]
-            return torch.stack(found).float().cpu().numpy()
+            rows = [None] * len(observations) if live is None else live
+            found = [self._one(place, *own) for place, own in enumerate(zip(observations, rows, strict=True))]
+        return np.stack(found)
 
-    def _one(self, place: int, inputs: torch.Tensor) -> torch.Tensor:
+    def _one(self, place: int, seen: Observations, live: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """One member's outputs; a network that keeps no state is not asked about episodes that are over."""
+        # A copy: a network may remember what it saw, and the game writes there again.
+        live = None if self._remembers or live is None or live.all() else live
+        shown = np.array(seen) if live is None else seen[live]
+        outputs = self._outputs(place, torch.from_numpy(shown).to(self._device)).float().cpu().numpy()
+        if live is None:
+            return outputs
+        found = np.zeros((len(seen), *outputs.shape[1:]), np.float32)
+        found[live] = outputs
+        return found
+
+    def _outputs(self, place: int, inputs: torch.Tensor) -> torch.Tensor:
         member: Any = self._members[place]
         if not self._remembers:
             answer: torch.Tensor = member(inputs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError
-from galab.evaluation.blocks import EachExample, added
+from galab.evaluation.blocks import EachExample, added, rows_of
 from galab.evaluation.delta_evaluator import DeltaEvaluator
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodePerturbedEvaluator
@@ -82,21 +82,16 @@ def join_scores(parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
         lethal,
         metrics,
         sum(own.evaluations for own in found),
-        _stacked([own.further for own in found]),
-        _stacked([own.cases for own in found]),
-        _stacked([own.behaviour for own in found]),
-        _stacked([own.use for own in found]),
+        rows_of([own.further for own in found]),
+        rows_of([own.cases for own in found]),
+        rows_of([own.behaviour for own in found]),
+        rows_of([own.use for own in found]),
         sum(own.cache_hits for own in found),
         sum(own.cache_misses for own in found),
-        _stacked([own.hidden for own in found]),
+        rows_of([own.hidden for own in found]),
         added(own.spent for own in found),
+        rows_of([own.observed for own in found]),
     )
-
-
-def _stacked(rows: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    """The rows of all parts; None where they were not asked for."""
-    present = [own for own in rows if own is not None]
-    return np.concatenate(present) if present else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +313,7 @@ def _measured(chunk: Chunk, examples: Examples, antithetic: bool) -> Measured:
     places = [2 * q + minus for minus in (0, 1) for q in range(count)] if antithetic else list(range(count))
     means = {name: sums / len(examples) for name, sums in chunk.sums.items()}
     evaluations = len(places) * len(examples) if chunk.evaluations is None else chunk.evaluations
-    measurements = Measurements(means, chunk.failures, evaluations, chunk.examples, dict(chunk.spent))
+    measurements = Measurements(means, chunk.failures, evaluations, chunk.examples, dict(chunk.spent), chunk.observed)
     return Measured(places, measurements, examples, unknown_squares)
 
 

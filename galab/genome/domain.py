@@ -7,6 +7,7 @@ them back inside, by integers alone, so that a genome stays the same network for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -149,14 +150,25 @@ class Domain:
 REAL = Domain()
 
 
+def _exponent(width: float) -> int:
+    """The power of two that a range of weights is."""
+    half, exponent = math.frexp(width)
+    if half != 0.5:  # a damaged file may say anything
+        raise UsageError(f"expected a range of weights that is a power of two, such as 1024, got {width:g}; restore it")
+    return exponent - 1
+
+
 def domain_of(values: Mapping[str, Any]) -> Domain:
     """The numbers that the weights of a run may be.
 
     Args:
         values: its hyperparameters by name; those that an older run does not have are the defaults.
+
+    Raises:
+        UsageError: the range of weights is no power of two.
     """
     genome, bounds = values.get("genome") or "real", values.get("bounds")
-    bits = 0 if genome == "integer" else 31 - round(np.log2(values.get("weight_range") or 128.0))
+    bits = 0 if genome == "integer" else 31 - _exponent(values.get("weight_range") or 128.0)
     if genome == "binary" and bounds is None:
         bounds = "-1:1"
     if bounds is None:

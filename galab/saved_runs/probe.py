@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,11 +19,14 @@ from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.episode_evaluator import EpisodeRules, member_evaluator
 from galab.evaluation.fitness import ExampleScores, Means, deterministic_scores, has_classes, means_of, score
 from galab.evaluation.numeric_profile import keep_freed_memory, prepare_device, resolve_device
+from galab.models.normalized import normalizes
 from galab.operators.es_noise import WeightVector
 from galab.saved_runs.history import History, Individual, champion_of
 from galab.saved_runs.saved_run import SavedRun, open_saved
 from galab.tasks.episodes import EpisodeTask
 from galab.training.true_gradient import TrueGradient
+
+logger = logging.getLogger("galab")
 
 #: The splits of a task's data.
 SPLITS = ("train", "validation", "test")
@@ -56,6 +60,11 @@ class Probe:
         self.saved = saved
         self.task: Task = saved.task
         self.module = saved.module
+        if normalizes(self.module):
+            logger.warning(
+                "%s: what was observed up to generation %d normalises the observations of all members that are scored "
+                "here, those of earlier generations too", saved.path, saved.generation,
+            )  # fmt: skip
         self.layout = saved.layout
         name = resolve_device(device)
         prepare_device(name)

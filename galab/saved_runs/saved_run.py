@@ -19,6 +19,7 @@ from galab.genome.develop import Developer
 from galab.genome.initial import tensors_of
 from galab.genome.step_sizes import mean_log_sigma, root_mean_square, sigma
 from galab.genome.weights import Phenotype
+from galab.models.normalized import normalizes
 from galab.storage.checkpoints import checkpoint_path, list_checkpoints
 from galab.storage.groups import runs_below
 from galab.strategies.build import developer, steps_of
@@ -42,7 +43,9 @@ class SavedRun(SavedState):
         file = checkpoint_path(self.home.checkpoints, generation)
         other = SavedRun(load_state(file), self.home, file, trust=self.trust)
         other.check_configuration()
-        other.task, other.module = self.task, self.module
+        other.task = self.task
+        if not normalizes(self.module):  # what was observed by then is another thing
+            other.module = self.module
         other.founders, other.law = self.founders, self.law
         return other
 

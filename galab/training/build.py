@@ -23,6 +23,7 @@ from galab.genome.initial import Founders
 from galab.genome.parameters import set_frozen
 from galab.genome.random import Table, table
 from galab.models import build_model
+from galab.models.normalized import normalize_observations, normalizes
 from galab.tasks import Classification, load_task
 from galab.tasks.episodes import MEASURES, EpisodeTask
 from galab.training.initial_weights import initial_founders
@@ -83,10 +84,14 @@ def network_of(
         UsageError: the network cannot be built, or does not answer.
     """
     try:
-        return build_model(
+        module = build_model(
             config.model, tuple(input_shape), outputs, hidden_sizes(config.hidden), config.activation,
             run_key=config.seed or 0, freeze=config.freeze, torch_seed=torch_seed, examples=examples, check=check,
         )  # fmt: skip
+        if config.normalize_observations == "on":
+            _check_numbers(config, examples)
+            normalize_observations(module, input_shape)
+        return module
     except BaseException as error:
         if isinstance(error, (Exception, KeyboardInterrupt)):
             raise
@@ -94,6 +99,15 @@ def network_of(
             f"model '{config.model}': expected its class to build and to answer, got {type(error).__name__}: {error}; "
             "correct it"
         ) from error
+
+
+def _check_numbers(config: RunConfig, examples: torch.Tensor | None) -> None:
+    """Refuse to normalise pixels."""
+    if examples is not None and not examples.is_floating_point():
+        raise OptionError(
+            "expected observations that are numbers with {normalize_observations:on}, got pixels from {task.given}, "
+            "whose range is known: the network divides them; drop it", config,
+        )  # fmt: skip
 
 
 def build(
@@ -134,6 +148,7 @@ def build(
     law = table(config.distribution) if law is None else law
     inputs = SearchInputs(config, task, module, founders, law, shared or SharedByTrials())
     search: Search = load_reference(kind_of(config.strategy).search).build(inputs)
+    search.normalizer = module if normalizes(module) else None
     components = RunComponents(config, task, module, founders, law, search)
     inputs.shared.first_built = inputs.shared.first_built or components
     return components

@@ -232,8 +232,8 @@ def load_founders(path: Path, domain: Domain = REAL) -> Founders:
 
 
 def buffers_of(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
-    """The module's frozen buffers as arrays."""
-    return {name: buffer.detach().cpu().numpy() for name, buffer in module.named_buffers()}
+    """The module's buffers as arrays, copies."""
+    return {name: buffer.detach().cpu().numpy().copy() for name, buffer in module.named_buffers()}
 
 
 def state_names(module: torch.nn.Module) -> dict[str, str]:

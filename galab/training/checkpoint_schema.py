@@ -26,6 +26,7 @@ from galab.genome.domain import REAL, domain_of
 from galab.genome.initial import EVEN, GIVEN
 from galab.genome.step_sizes import HIGHEST, LOWEST
 from galab.genome.weights import Layout
+from galab.models.normalized import SUMS
 from galab.operators.step_size import PopulationStepSize
 from galab.storage.leaves import MOST, Leaves
 from galab.strategies.build import step_size_rule, steps_of
@@ -227,6 +228,12 @@ def _records(leaves: Leaves, lineage: dict[str, Any], config: RunConfig, generat
 def _buffers(leaves: Leaves, state: dict[str, Any], layout: Layout) -> None:
     for name, value in state["buffers"].items():
         leaves.numbers(value, f"buffers.{name}")
+    if state["hyperparameters"].get("normalize_observations") == "on":
+        width = 1 + 2 * math.prod(state["task"]["input_shape"])
+        sums = leaves.array(state["buffers"].get(SUMS), f"buffers.{SUMS}", (width,), np.float64)
+        count, _, squares = np.split(sums, [1, 1 + width // 2])
+        if not np.isfinite(sums).all() or (np.append(squares, count) < 0).any():
+            leaves.refuse(f"buffers.{SUMS}", "finite sums, those of squares not below 0,", sums)
     known = {*layout.names, *state["buffers"]}
     for name, behind in state["state_names"].items():
         leaves.text(behind, f"state_names.{name}")

@@ -26,6 +26,7 @@ from galab.errors import as_exception
 from galab.evaluation.blocks import added
 from galab.evaluation.continued_text import sample, sampled
 from galab.genome.initial import tensors_of
+from galab.models.normalized import observe
 from galab.storage import checkpoints
 from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
@@ -269,6 +270,8 @@ class Loop:
         search.before_tell(cohort)
         outcome = search.strategy.tell(told)
         search.after_tell(outcome)
+        if scores.observed is not None:
+            observe(components.module, scores.observed)
         self._records.append(outcome.records)
         scores = replace(scores, failures=told.failures)
         line = generation_line(cohort, scores, self._totals)

@@ -22,12 +22,19 @@ from galab.genome.births import Birth
 from galab.genome.initial import Founders
 from galab.genome.random import Table
 from galab.genome.weights import Layout, to_float
+from galab.models.normalized import normalizes, set_sums, sums_of
 
 T = TypeVar("T")
 
 
 class Search(Protocol):
-    """A strategy with its executor, its state in a checkpoint and its fields of the log."""
+    """A strategy with its executor, its state in a checkpoint and its fields of the log.
+
+    Attributes:
+        normalizer: the network, where it normalises observations; it knows more of them from generation to generation.
+    """
+
+    normalizer: nn.Module | None
 
     @property
     def strategy(self) -> Strategy:
@@ -93,7 +100,13 @@ class SharedSearch(Search, WorkerSearch, Protocol):
 
 
 class SearchBase:
-    """Defaults: no records before generation 1, and nothing to do before or after the strategy is told."""
+    """Defaults: no records before generation 1, and nothing to do before or after the strategy is told.
+
+    Attributes:
+        normalizer: the network, where it normalises observations.
+    """
+
+    normalizer: nn.Module | None = None
 
     @property
     def record_dtype(self) -> np.dtype[Any]:
@@ -117,6 +130,15 @@ class SearchBase:
     def result_for_workers(self, fitness: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """See :class:`SharedSearch`."""
         return None
+
+    def observed(self) -> NDArray[np.float64] | None:
+        """See :class:`SharedSearch`."""
+        return None if self.normalizer is None else sums_of(self.normalizer)
+
+    def receive_observed(self, sums: NDArray[np.float64]) -> None:
+        """See :class:`SharedSearch`."""
+        assert self.normalizer is not None
+        set_sums(self.normalizer, sums)
 
     def finish(self) -> None:
         """See :class:`SharedSearch`."""
@@ -246,8 +268,8 @@ class SearchInputs:
             kind: the class of the search, which is the same there.
         """
         first_built = self.shared.first_built
-        if first_built is None or first_built.task is not self.task:
-            return None
+        if first_built is None or first_built.task is not self.task or normalizes(self.module):
+            return None  # what was observed is a trial's own
         same = dataclasses.replace(self.config, seed=first_built.config.seed) == first_built.config
         return first_built.search_as(kind) if same and _same_network(self.module, first_built.module) else None
 

@@ -52,6 +52,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("mutate", "flip"): {"genome": "binary"},
     ("step_size", "schedule"): {"sigma_schedule": "0:0.02"},
     ("act", "sample"): {"task": "cartpole"},
+    ("normalize_observations", "on"): {"task": "cartpole"},
     ("mate", "similar"): {"crossover": "row"},
     ("mate", "dissimilar"): {"crossover": "row"},
 }

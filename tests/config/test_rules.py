@@ -24,6 +24,7 @@ BROKEN: list[dict[str, Any]] = [
     {"strategy": "ga", "episodes": 2},
     {"strategy": "ga", "episode_steps": 2},
     {"strategy": "ga", "act": "sample"},
+    {"strategy": "ga", "normalize_observations": "on"},
     {"strategy": "ga", "confirm": 2},
     {"strategy": "ga", "task": "cartpole", "confirm_episodes": 2},
     {"strategy": "sgd", "task": "cartpole"},

@@ -278,6 +278,35 @@ def test_what_a_network_saw_and_counted_is_its_own() -> None:
     assert plain.measure(members, examples).means["return"].tobytes() == first.tobytes()
 
 
+class Asked(nn.Module):
+    """Counts the observations that it is asked about, in all copies."""
+
+    asked = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        Asked.asked += len(inputs)
+        found: torch.Tensor = self.layer(inputs)
+        return found
+
+
+def test_a_network_is_not_asked_about_episodes_that_are_over() -> None:
+    module, task = Asked(), cartpole(steps=60)
+    members, examples = members_for(layout_of(module), 6), task.sample(3, 1, 4)
+    evaluator = evaluator_of(module, task)
+    Asked.asked = 0
+    whole = evaluator.measure(members, examples)
+    lengths = whole.means["episode_length"] * 4
+    assert len(set(lengths.tolist())) > 1
+    assert Asked.asked == whole.evaluations == lengths.sum()
+    for chunk in (1, 4):
+        alone = evaluator_of(module, task, chunk).measure(members, examples)
+        assert alone.means["return"].tobytes() == whole.means["return"].tobytes()
+
+
 def test_layers_that_stand_twice_and_hooks_are_what_they_are() -> None:
     act, shared = nn.Tanh(), nn.Linear(4, 4)
     shown = np.random.default_rng(1).normal(size=(1, 3, 4)).astype(np.float32)
@@ -386,7 +415,7 @@ def test_products_use_one_thread_while_episodes_are_played(monkeypatch: pytest.M
     seen: list[int] = []
     answer = LayeredPolicies.answer
     monkeypatch.setattr(
-        LayeredPolicies, "answer", lambda self, shown: (seen.extend(threads()), answer(self, shown))[1]
+        LayeredPolicies, "answer", lambda self, *shown: (seen.extend(threads()), answer(self, *shown))[1]
     )
     module, task, before = NETWORKS[0], cartpole(steps=3), threads()
     evaluator = evaluator_of(module, task)

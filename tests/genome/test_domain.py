@@ -150,3 +150,9 @@ def test_bounds_between_two_numbers_hold_and_float32s_of_them_are_taken(genome: 
     beyond = torch.tensor([[-bound, bound * (1 + 1e-5)]])
     with pytest.raises(UsageError, match="parameter 'weight': expected"):
         founders_given(module, {"weight": beyond}, 1, domain)
+
+
+@pytest.mark.parametrize("width", [float("nan"), float("inf"), -float("inf"), -128.0, 100.0])
+def test_a_range_that_a_damaged_file_says_is_refused(width: float) -> None:
+    with pytest.raises(UsageError, match="expected a range of weights that is a power of two, such as 1024, got"):
+        domain_of({"weight_range": width})

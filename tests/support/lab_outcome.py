@@ -99,7 +99,7 @@ INTEGER: dict[str, dict[str, Any]] = {
 EPISODES: dict[str, dict[str, Any]] = {
     "episodes": {
         "task": "cartpole", "episodes": 2, "batch": 2, "episode_steps": 30, "confirm": 2, "confirm_episodes": 3,
-        "elites": 1, "sigma": 0.3, "precision": "auto",
+        "elites": 1, "sigma": 0.3, "precision": "auto", "normalize_observations": "on",
     },
     "episodes-eggroll": {
         "strategy": "eggroll", "task": "pendulum", "episodes": 2, "batch": 2, "episode_steps": 20,

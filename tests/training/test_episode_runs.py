@@ -37,6 +37,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "shaping": "centred-ranks",
     },
     "snes": {"strategy": "snes", "population": 12, "sigma": 0.3},
+    "ga-normalized": {"parents": 4, "children": 12, "sigma": 0.3, "confirm": 2, "normalize_observations": "on"},
+    "eggroll-normalized": {"strategy": "eggroll", "population": 12, "normalize_observations": "on"},
     "random": {"strategy": "random", "parents": 2, "children": 12},
 }  # fmt: skip
 

@@ -115,7 +115,13 @@ class LocalExecutor:
         hits, misses = measured.cache
         evaluations = measured.measurements.evaluations
         spent = measured.measurements.spent
-        return replace(found, evaluations=evaluations, cache_hits=hits, cache_misses=misses, spent=spent)
+        found = replace(found, evaluations=evaluations, cache_hits=hits, cache_misses=misses, spent=spent)
+        observed = measured.measurements.observed
+        if observed is None:
+            return found
+        rows = np.full((len(found.fitness), observed.shape[1]), np.nan)
+        rows[measured.indices] = observed
+        return replace(found, observed=rows)
 
     def fitness(
         self, generation: int, measure: Callable[[Examples, EachExample | None], Measured]

@@ -7,6 +7,7 @@ Messages to a worker, each a tuple:
 
 - ``("build", call)``: ``call()`` makes its :class:`WorkerSearch`;
 - ``("state", state, records)``: restore the search to where the main one is;
+- ``("observed", sums)``: what policies have seen so far, where they normalise it;
 - ``("score", generation, update, parts)``: prepare for the generation and score these parts;
 - ``("result", result)``: what the search needs of the generation's fitness, if it needs it before the next update.
 
@@ -201,6 +202,14 @@ class WorkerSearch(Protocol):
         """
         ...
 
+    def observed(self) -> NDArray[np.float64] | None:
+        """In the main process: (1 + 2 D,) what is known of observations, if they are normalised."""
+        ...
+
+    def receive_observed(self, sums: NDArray[np.float64]) -> None:
+        """In a worker: use what :meth:`observed` gave."""
+        ...
+
     def finish(self) -> None:
         """In a worker: do the work that can wait until its parts are scored."""
         ...
@@ -235,6 +244,8 @@ def serve(connection: Any, level: int) -> None:
             kind, *values = _receive(connection)
             if kind == "state":
                 search.restore(*values)
+            elif kind == "observed":
+                search.receive_observed(*values)
             elif kind == "result":
                 search.receive_result(*values)
             else:

@@ -128,6 +128,7 @@ class WorkerPool:
         self._mentioned: set[str] = set()
         self._generation = 0
         self._update: dict[str, Any] = {}
+        self._observed: NDArray[np.float64] | None = None
 
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`.
@@ -139,6 +140,7 @@ class WorkerPool:
         self._start(parts)
         self._answers, self._deaths = {}, Counter()
         self._generation, self._update = cohort.generation, self._search.update_for_workers()
+        self._observed = self._search.observed()
         chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in self._workers]))
         for number, worker in enumerate(self._workers):
             worker.todo = [part for part, owner in zip(parts, chosen, strict=True) if owner == number]
@@ -205,6 +207,8 @@ class WorkerPool:
         """Send this generation to a worker; also to one without a part, so that it stays where the search is."""
         worker.since = None
         if worker.process.ready:  # else it is asked as soon as it is
+            if self._observed is not None:
+                worker.process.send("observed", self._observed)
             worker.process.send("score", self._generation, self._update, worker.todo)
 
     def _restore(self, worker: _Worker, generation: int) -> None:
