@@ -21,10 +21,12 @@ from torch import nn
 
 from galab.config.strategy_kinds import kind_of
 from galab.config.traits import evaluations_in_words, target_metric
-from galab.contracts import Cohort, Scores
-from galab.errors import as_exception
+from galab.contracts import Cohort, Member, Scores
+from galab.errors import GalabError, as_exception
 from galab.evaluation.blocks import added
 from galab.evaluation.continued_text import sample, sampled
+from galab.evaluation.episode_evaluator import EpisodeRules
+from galab.evaluation.film import film
 from galab.genome.initial import tensors_of
 from galab.models.normalized import observe
 from galab.storage import checkpoints
@@ -32,6 +34,7 @@ from galab.storage.held_folder import HeldFolder
 from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
+from galab.tasks.episodes import EpisodeTask
 from galab.tasks.text import ByteText
 from galab.training.build import profile_of
 from galab.training.callbacks import Callbacks, RunView, read_only
@@ -41,10 +44,15 @@ from galab.training.confirmation import confirmed, contenders, second_cohort
 from galab.training.log_fields import Totals, generation_line, warnings_for
 from galab.training.search import RunComponents
 from galab.training.stop import StopRules
-from galab.training.tensorboard import Recorder, Stopwatch
+from galab.training.tensorboard import Recorder, ShowsPictures, Stopwatch
 
 logger = logging.getLogger("galab")
 T = TypeVar("T")
+
+#: Runs that took less are not drawn: it would take longer than they do.
+_SECONDS_TO_DRAW = 1.0
+#: Steps of an episode that are drawn, and how wide a picture is, in pixels.
+_STEPS_DRAWN, _PICTURE_WIDTH = 200, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +188,7 @@ class Loop:
             opened.pop_all()
         self.extra_fields: dict[str, str] = {}
         self._evaluations_logged = totals.evaluations
-        self._saved = -1
+        self._saved = self._drawn = -1
         self._selected: tuple[int, Champion] | None = None
 
     def begin(self) -> None:
@@ -217,6 +225,8 @@ class Loop:
             if "champion" in line:
                 stopwatch.pause()  # a text costs what the search did not spend
                 line |= self._sample()
+                if sampled(strategy.generation, config.report_every):
+                    self._draw_episode()
                 stopwatch.resume(0.0)
             self._home.here()  # what is open goes where the folder goes, unless it was removed
             self._log_file.append(line)
@@ -251,11 +261,35 @@ class Loop:
             return {}
         return {"sample": sample(self._champion_network(), task.length)}
 
+    def _draw_episode(self) -> None:
+        """Show recorders the beginning of the champion's first test episode, once a generation, if it can be drawn."""
+        components = self._components
+        task, generation = components.task, components.strategy.generation
+        shows = [recorder for recorder in self._recorders if isinstance(recorder, ShowsPictures)]
+        if not shows or not isinstance(task, EpisodeTask) or self._drawn == generation:
+            return
+        if self._totals.seconds < _SECONDS_TO_DRAW:
+            return
+        self._drawn = generation
+        weights, rules = tensors_of(components.layout, self._champion_member()), EpisodeRules.of(components.config)
+        try:
+            found = film(
+                components.module, weights, task, task.test.targets.numpy(), 0, steps=_STEPS_DRAWN, rules=rules
+            )
+        except GalabError as error:
+            logger.debug("no pictures of an episode: %s", error)
+            return
+        pixels = np.asarray(found.reel.strip(widest=_PICTURE_WIDTH))
+        for recorder in shows:
+            recorder.picture("episode", pixels, generation)
+
+    def _champion_member(self) -> Member:
+        return self._components.search.candidates()[1][self._champion(test=False).place]
+
     def _champion_network(self) -> nn.Module:
         """A copy of the network with the weights of the champion."""
-        place, module = self._champion(test=False).place, copy.deepcopy(self._components.module)
-        member = self._components.search.candidates()[1][place]
-        module.load_state_dict(tensors_of(self._components.layout, member), strict=False)
+        module = copy.deepcopy(self._components.module)
+        module.load_state_dict(tensors_of(self._components.layout, self._champion_member()), strict=False)
         return module.eval()
 
     def _tell(self, cohort: Cohort, scores: Scores, told: Scores) -> dict[str, Any]:
@@ -327,6 +361,7 @@ class Loop:
         interrupted = self._stop.interrupted.is_set() or self._callbacks.failed
         state = "stopped" if interrupted or self._callbacks.stopped else "finished"
         generation = self._components.strategy.generation
+        self._draw_episode()
         self._home.write(
             lambda folder: folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +148,15 @@ class Recorder(Protocol):
         ...
 
 
+@runtime_checkable
+class ShowsPictures(Protocol):
+    """Optional for a recorder: it takes pictures."""
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], generation: int) -> None:
+        """A picture (H, W, 3) of a generation, under a name."""
+        ...
+
+
 class TensorBoard:
     """Event files: the run's folder by generation, its ``by_evaluations`` folder by evaluations.
 
@@ -209,6 +218,10 @@ class TensorBoard:
                 self._by_generation.add(histogram("fitness/histogram", finite, bins=_BINS), line["generation"])
             self._begin_session(line)
             self._reported = self._generation
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], generation: int) -> None:
+        """See :class:`ShowsPictures`."""
+        self._by_generation.add(image(name, pixels, dataformats="HWC"), generation)
 
     def close(self, result: dict[str, Any]) -> None:
         """See :class:`Recorder`; the champion's metrics become the run's row in the hparams tab."""

@@ -12,6 +12,7 @@ import pytest
 import torch
 from lab_outcome import EPISODES, log_of, outcome
 from small_runs import SMALL
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import galab
 from galab.config import RunConfig
@@ -221,3 +222,16 @@ def test_cut_episodes_are_other_data_and_say_so(play: Any) -> None:
 def test_sizes_that_a_network_of_pixels_does_not_take_are_refused() -> None:
     with pytest.raises(UsageError, match="a constructor that takes hidden, got atari-policy with --hidden 16"):
         compose({"task": "atari(frostbite)", "hidden": "16"})
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_event_files_show_the_champions_episode(play: Any, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr("galab.training.loop._SECONDS_TO_DRAW", seconds)
+    task = {"task": "pendulum(validation=2,test=2)", "generations": 5, "report_every": 1, "episode_steps": 12}
+    folder = play(**task, **KINDS["snes"])
+    images = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    if seconds:
+        assert images.Tags()["images"] == []
+    else:
+        shown = images.Images("episode")
+        assert [(one.step, one.height) for one in shown] == [(1, 150), (2, 150), (4, 150), (5, 150)]
