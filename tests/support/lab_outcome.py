@@ -107,6 +107,26 @@ EPISODES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+_CUT = {"episodes": 2, "batch": 2, "episode_steps": 20, "precision": "auto"}
+#: The same in environments of other packages: with sex and second looks, and along directions.
+OTHER_WORLDS: dict[str, dict[str, Any]] = {
+    "lunar-lander": {
+        "task": "gym(LunarLander-v3,validation=1,test=1)", "confirm": 2, "confirm_episodes": 2, "elites": 1,
+        "crossover": "row", "sigma": 0.3, "normalize_observations": "on", "workers": 2, "chunk": 3, **_CUT,
+    },
+    "lunar-lander-eggroll": {
+        "strategy": "eggroll", "task": "gym(LunarLander-v3,validation=1,test=1)", "optimizer": "adam", "lr": 0.05,
+        **_CUT, **_NOISE,
+    },
+    "frostbite": {
+        "task": "atari(frostbite,validation=1,test=1)", "hidden": None, "crossover": "row", "elites": 1, **_CUT,
+    },
+    "frostbite-eggroll": {
+        "strategy": "eggroll", "task": "atari(frostbite,validation=1,test=1,sticky=0.25)", "hidden": None,
+        "optimizer": "adam", "lr": 0.02, "workers": 2, "chunk": 4, **_CUT, **_NOISE | {"population": 8},
+    },
+}  # fmt: skip
+
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with changes; a strategy with a centre gets none of the genetic algorithm's, others no noise."""

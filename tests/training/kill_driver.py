@@ -1,8 +1,8 @@
 """Kills runs and resumes them; a script, so that a fresh process imports torch once and then forks for every sitting.
 
 Usage: ``python kill_driver.py FOLDER random KILLS SEED [KIND ...]`` or, after FOLDER, ``everywhere STRIDE OFFSET ...``,
-where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS``, ``VECTORS``, ``INTEGER`` or ``EPISODES``;
-without any, a plain run is killed.
+where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS``, ``VECTORS``, ``INTEGER``, ``EPISODES`` or
+``OTHER_WORLDS``; without any, a plain run is killed.
 One JSON object per trial is printed: how often it was killed, where, and what differs from the unbroken run.
 
 A forked child is safe because the parent has used torch on one thread only, so no pool of threads is lost in the fork.
@@ -24,13 +24,18 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, VECTORS, generations_of, merged, outcome  # noqa: E402
+import lab_outcome as kinds_of  # noqa: E402
+from lab_outcome import generations_of, merged, outcome  # noqa: E402
 
 from galab.config import RunConfig  # noqa: E402
 from galab.storage import lineage  # noqa: E402
 from galab.storage import log as journal  # noqa: E402
 from galab.training.start_or_resume import resume, start  # noqa: E402
 
+KINDS: dict[str, dict[str, Any]] = (
+    kinds_of.ENGINE | kinds_of.EVOLUTION | kinds_of.GRADIENTS | kinds_of.VECTORS | kinds_of.INTEGER
+    | kinds_of.EPISODES | kinds_of.OTHER_WORLDS
+)  # fmt: skip
 LONG = {
     "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "elites": 1, "generations": 30,
     "save_every": 3, "report_every": 5, "seed": 5, "threads": 1, "distribution": "scipy:t(df=5)",
@@ -206,7 +211,7 @@ def main(where: Path, how: str, first: int, second: int, kinds: list[str]) -> No
     global LONG, SHORT
     plain = LONG, SHORT
     for kind in kinds or [""]:
-        changes = (ENGINE | EVOLUTION | GRADIENTS | VECTORS | INTEGER | EPISODES)[kind] if kind else {}
+        changes = KINDS[kind] if kind else {}
         LONG, SHORT = (merged(base, changes) for base in plain)
         (kill_at_random if how == "random" else kill_everywhere)(where / (kind or "plain"), first, second)
 

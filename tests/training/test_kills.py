@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, VECTORS
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, OTHER_WORLDS, VECTORS
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
 #: Before a release: kills of a run of each kind, and which changes to the disk of a plain run are killed at.
@@ -57,6 +57,14 @@ def test_kills_change_nothing_in_runs_with_more_state(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [None, *ENGINE, *EVOLUTION, *GRADIENTS, *VECTORS, *INTEGER, *EPISODES])
 def test_many_kills_change_nothing_in_any_kind_of_run(tmp_path: Path, kind: str | None) -> None:
     check_kills_at_random_moments(tmp_path, MANY, 13, *([kind] if kind else []))
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("kind", OTHER_WORLDS)
+def test_many_kills_change_nothing_in_worlds_of_other_packages(tmp_path: Path, kind: str) -> None:
+    for package in ("gymnasium", "Box2D", "ale_py"):
+        pytest.importorskip(package)
+    check_kills_at_random_moments(tmp_path, MANY, 17, kind)
 
 
 @pytest.mark.release
