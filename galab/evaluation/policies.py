@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from galab.evaluation.atari_policies import AtariPolicies
 from galab.models.mlp import MLP
 from galab.models.normalized import SUMS, normalized, normalizes, plain_class
 from galab.models.policy import Policy
@@ -253,14 +254,14 @@ def policies_of(module: nn.Module, names: Sequence[str], device: torch.device, i
         device: where to compute.
         inputs: (B, *input_shape) some observations to compare the answers on.
     """
-    layered = LayeredPolicies.of(module) if device.type == "cpu" else None
-    if layered is not None:
+    quick = (LayeredPolicies.of(module) or AtariPolicies.of(module)) if device.type == "cpu" else None
+    if quick is not None:
         own = {name: value.detach().numpy()[None] for name, value in module.named_parameters() if name in set(names)}
-        layered.take(own)
+        quick.take(own)
         with torch.inference_mode():
             expected = module(inputs).numpy()
-        if np.allclose(layered.answer(inputs.numpy()[None])[0], expected, rtol=1e-4, atol=1e-4):
-            return layered
+        if np.allclose(quick.answer(inputs.numpy()[None])[0], expected, rtol=1e-4, atol=1e-4):
+            return quick
     return ModulePolicies(module, names, device)
 
 

@@ -52,6 +52,12 @@ class AtariPolicy(nn.Module):
         size: ``small``, ``large`` or ``same``.
         norm: whether the dense layer's units are brought to mean 0 and deviation 1 for each observation: without it few
             perturbations change an action (Salimans et al. 2017 needed virtual batch normalisation for that).
+
+    Attributes:
+        convolutions: in order, each followed by the rectifier.
+        geometry: size, stride and padding of each.
+        sides: height and width of what the last one gives.
+        dense, output, norm: what follows.
     """
 
     def __init__(self, input_shape: tuple[int, ...], outputs: int, size: str = "small", norm: bool = True) -> None:
@@ -63,6 +69,7 @@ class AtariPolicy(nn.Module):
             )
         layers, units = _SIZES[size]
         channels, *sides = input_shape
+        self.geometry = [(kernel, stride, padding) for _, kernel, stride, padding in layers]
         self.convolutions = nn.ModuleList()
         for wide, kernel, stride, padding in layers:
             self.convolutions.append(nn.Conv2d(channels, wide, kernel, stride, padding))
@@ -71,7 +78,7 @@ class AtariPolicy(nn.Module):
             raise UsageError(f"expected frames of at least 36 x 36, got {tuple(input_shape)}; resize them")
         self.dense = nn.Linear(channels * math.prod(sides), units)
         self.output = nn.Linear(units, outputs)
-        self.norm = norm
+        self.norm, self.sides = norm, (sides[0], sides[1])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs (B, outputs) of frames (B, frames, height, width)."""
