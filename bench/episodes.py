@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,15 +12,21 @@ from numpy.typing import NDArray
 from peers import client
 from timing import Row, interleaved, ratio_row
 
+from galab.errors import UsageError
 from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules
-from galab.genome.weights import Layout
-from galab.models.policy import Policy
+from galab.genome.births import Birth
+from galab.genome.initial import founders_of
+from galab.genome.weights import Layout, to_float
+from galab.models.policy import AtariPolicy, Policy
 from galab.operators.es_noise import WeightVector
 from galab.tasks.classic_control import CartPole
 from galab.tasks.environments import cartpole
+from galab.tasks.episodes import EpisodeTask
 
 _MEMBERS, _EPISODES, _HIDDEN = 256, 4, 16
 _LOOP_BAR, _PEER_BAR, _GYM_BAR = 0.9, 20.0, 1.0
+#: Processor time of a generation on Atari that is not the emulator's, at most this share.
+_ATARI_BAR, _NETWORKS = 0.3, 12
 
 
 def episode_rows(rounds: int) -> list[Row]:
@@ -48,7 +55,7 @@ def episode_rows(rounds: int) -> list[Row]:
         theirs = client.episode_speed(_HIDDEN, _EPISODES)
         rows.append(Row("EvoTorch (GymNE)", theirs / 1e6, "M steps/s"))
         rows.append(ratio_row("galab beside EvoTorch", speeds["galab"], theirs, _PEER_BAR, "least"))
-    return rows + _environment_rows(rounds)
+    return rows + _environment_rows(rounds) + _atari_rows()
 
 
 def _split(layout: Layout, weights: NDArray[np.float32]) -> list[tuple[str, NDArray[np.float32]]]:
@@ -101,3 +108,53 @@ def _environment_rows(rounds: int) -> list[Row]:
     theirs.close()
     name = "steps of CartPole alone, 256 at once, beside Gymnasium's vector version"
     return [ratio_row(name, times["gymnasium"], times["galab"], _GYM_BAR, "least")]
+
+
+class _Timed:
+    """An environment that adds up the processor time that is spent in it: in the emulator, and making its pictures."""
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._environment, name)
+
+    def play(self, starts: NDArray[np.int64]) -> Any:
+        game = self._spent(lambda: self._environment.play(starts))
+        step = game.step
+        game.step = lambda actions: self._spent(lambda: step(actions))
+        return game
+
+    def _spent(self, action: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        found = action()
+        self.seconds += time.process_time() - began
+        return found
+
+
+def _atari_rows() -> list[Row]:
+    """A generation of the genetic algorithm on Frostbite, 3 episodes each, without its validation."""
+    try:
+        from galab.tasks.atari import Atari
+
+        environment = _Timed(Atari("frostbite", frames=1500))
+    except UsageError:
+        return []
+    task = EpisodeTask(environment, validation=1, test=1)
+    module = AtariPolicy(task.input_shape, task.outputs)
+    own = dict(module.named_parameters())
+    layout = Layout(tuple(own), tuple(tuple(value.shape) for value in own.values()))
+    founders = founders_of(module, run_key=1)
+    members = [WeightVector(to_float(founders.decode(Birth(number, (), 0, 0, 0, 0, 0)))) for number in range(_NETWORKS)]
+    evaluator = EpisodeEvaluator(module, layout, task, chunk=4, device=torch.device("cpu"))
+    environment.play(np.arange(12)).close()  # emulators are made once, and used again
+    evaluator.measure(members[:1], task.sample(1, 1, 1))
+    environment.seconds, began = 0.0, time.process_time()
+    found = evaluator.measure(members, task.sample(1, 2, 3))
+    whole = time.process_time() - began
+    share, speed = 1 - environment.seconds / whole, found.spent["frames"] / whole / 1e3
+    return [
+        Row(f"Frostbite, small network, {_NETWORKS} members x 3 episodes", speed, "thousand frames/s"),
+        Row("processor time that is not the emulator's", share, "of 1", _ATARI_BAR),
+    ]

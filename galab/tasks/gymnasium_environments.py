@@ -386,6 +386,7 @@ class Gymnasium:
 
         try:
             world = self._make()
+            _refuse_vectors(self._who, world)
             _refuse_statistics(self._who, world)
             return world
         except UsageError:
@@ -418,6 +419,18 @@ class Gymnasium:
                 f"'gym({self.name}, steps=1000)', say, or wrap it in gymnasium.wrappers.TimeLimit"
             )
         return int(limit)
+
+
+def _refuse_vectors(who: str, world: Any) -> None:
+    """Refuse several environments in one: they share a generator, so a start would depend on its row."""
+    from gymnasium.vector import VectorEnv
+
+    if isinstance(world, VectorEnv):
+        throw_away(world)
+        raise UsageError(
+            f"{who}: expected one environment, got a {type(world).__name__} of {world.num_envs}; return one: galab "
+            "makes as many as it needs, and --workers share them"
+        )
 
 
 def _refuse_statistics(who: str, world: Any) -> None:

@@ -81,10 +81,15 @@ def test_what_would_learn_from_other_episodes_or_take_galabs_arguments_is_refuse
     class Steps(Walk):
         def __init__(self, steps=3):
             super().__init__(steps)
+
+    def many() -> gymnasium.Env:
+        return gymnasium.make_vec("CartPole-v1", num_envs=4, vectorization_mode="vector_entry_point")
     '''
     with (tmp_path / "my_env.py").open("a") as file:
         file.write(textwrap.dedent(more))
     with pytest.raises(UsageError, match="got a NormalizeObservation, which learns from those before"):
         load_task("gym(my_env.py:normal)")
+    with pytest.raises(UsageError, match="expected one environment, got a CartPoleVectorEnv of 4; return one: galab"):
+        load_task("gym(my_env.py:many)")
     with pytest.raises(UsageError, match="which are galab's own, got steps; rename them"):
         load_task("gym(my_env.py:Steps, steps=9)")

@@ -68,7 +68,7 @@ def test_chunks_and_resuming_change_nothing(play: Any, kind: str) -> None:
     resume(half, {"generations": 4})
     again = result(half)
     for part in ("records", "lineage"):  # an evolution strategy's say how long the run was meant to be
-        if kind == "eggroll":
+        if kind.startswith("eggroll"):
             again.pop(part), whole.pop(part)
     assert again == whole
 
