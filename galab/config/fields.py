@@ -335,8 +335,9 @@ class Fields:
         kinds=INTEGER, advanced=True,
     )
     move_share: str = option(
-        "inverse:0.02", "Share of the weights that may move without a signal: a number up to 1, or inverse:RATE, which "
-        "is 1 / (RATE t + 1) in update t from 0.", group=EVOLUTION, kinds=INTEGER, beyond=parse_share,
+        "inverse:0.02", "Share of the weights that may move without a signal: a number up to 1; or inverse:RATE, which "
+        "is 1 / (RATE t + 1) in update t from 0; or points UPDATE:SHARE, such as 0:1,1000:1e-9, exponential in "
+        "between.", group=EVOLUTION, kinds=INTEGER, beyond=parse_share,
         advanced=True,
     )
     fast_fitness: str = option(

@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from galab.config.spelling import OptionError
 
@@ -106,11 +107,17 @@ def parse_rate_schedule(text: str, option: str) -> RateSchedule:
 
 
 def parse_share(text: str) -> Callable[[int], float]:
-    """A share of weights for each update from 0: a number, or ``inverse:RATE``, which is 1 / (RATE t + 1).
+    """A share of weights for each update t from 0.
+
+    A number; or ``inverse:RATE``, which is 1 / (RATE t + 1); or points ``UPDATE:SHARE`` in order, such as
+    ``0:1,500:1e-3,1000:1e-9``, exponential in between, constant before and after them.
 
     Raises:
-        OptionError: it is neither, or outside of (0, 1].
+        OptionError: it is none of these, or outside of (0, 1].
     """
+    points = _points(text)
+    if points is not None and max(share for _, share in points) <= 1:
+        return partial(RateSchedule("points", points=points).factor, generations=None)
     kind, colon, rest = text.strip().partition(":")
     try:
         value = float(rest if colon else kind)
@@ -120,7 +127,7 @@ def parse_share(text: str) -> Callable[[int], float]:
     if not (0 < value < math.inf if inverse else 0 < value <= 1 and not colon):
         raise OptionError(
             "expected {move_share} as a number above 0 and at most 1, or inverse:RATE, which is 1 / (RATE t + 1) in "
-            "update t, such as inverse:0.02, got '{text:.80}'",
+            "update t, such as inverse:0.02, or points UPDATE:SHARE in order, such as 0:1,1000:1e-9, got '{text:.80}'",
             text=text,
         )
     return (lambda update: 1 / (value * update + 1)) if inverse else (lambda update: value)

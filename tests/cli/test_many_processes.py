@@ -55,7 +55,9 @@ def log(run: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in timing} for line in lines]
 
 
-@pytest.mark.parametrize("to_all", [True, False], ids=["terminal", "parent"])
+@pytest.mark.parametrize(
+    "to_all", [pytest.param(True, id="terminal"), pytest.param(False, id="parent", marks=pytest.mark.release)]
+)
 def test_ctrl_c_saves_every_trial(galab: Any, to_all: bool) -> None:
     with begun("--generations", 1_000_000) as process:
         # A terminal sends it to every process of the group, `kill -INT` to the parent alone.

@@ -95,20 +95,30 @@ RUN = ["run", *FLAGS, "--generations", "12", "--name", "new"]
 SWEEP = ["sweep", *FLAGS[:-2], "--grid", "elites=0,1", "--seeds", "0", "--generations", "3", "--name", "new", "--jobs"]
 
 
+COMMANDS = {
+    "list": ["list"],
+    "run": RUN,
+    "resume": ["resume", "runs/first", "--generations", "9"],
+    "sweep": [*SWEEP, "1"],
+    "sweep-in-processes": [*SWEEP, "2"],
+    "analyze": ["analyze", "replay", "runs/first"],
+    "report": ["report", "runs/first"],
+}
+#: What is tried in each way before a release alone; each takes ten seconds or more.
+LATER = {
+    "gone": ("sweep-in-processes",),
+    "closed": ("resume", "sweep", "analyze", "report"),
+}
+
+
 @pytest.mark.parametrize(
-    "command",
+    ("command", "readers"),
     [
-        ["list"],
-        RUN,
-        ["resume", "runs/first", "--generations", "9"],
-        [*SWEEP, "1"],
-        [*SWEEP, "2"],
-        ["analyze", "replay", "runs/first"],
-        ["report", "runs/first"],
+        pytest.param(command, readers, id=f"{readers}-{name}", marks=[pytest.mark.release] * (name in later))
+        for readers, later in LATER.items()
+        for name, command in COMMANDS.items()
     ],
-    ids=["list", "run", "resume", "sweep", "sweep-in-processes", "analyze", "report"],
 )
-@pytest.mark.parametrize("readers", ["gone", "closed"])
 def test_a_command_does_its_work_when_nobody_reads_what_it_says(evolve: Any, command: list[str], readers: str) -> None:
     evolve()
     ends: dict[str, Any] = {}

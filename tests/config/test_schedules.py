@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galab.config.schedules import RateSchedule, parse_rate_schedule
+from galab.config.schedules import RateSchedule, parse_rate_schedule, parse_share
 from galab.errors import UsageError
 
 
@@ -82,3 +82,17 @@ def test_anything_else_is_refused_in_one_sentence(text):
         parse_rate_schedule(text, "sigma_decay")
     assert str(caught.value).endswith(f"got '{text}'")
     assert "\n" not in str(caught.value)
+
+
+def test_shares_of_moving_weights_are_a_number_an_inverse_or_points() -> None:
+    assert [parse_share("0.25")(update) for update in (0, 9)] == [0.25, 0.25]
+    assert [parse_share("inverse:0.5")(update) for update in (0, 2, 8)] == [1.0, 0.5, 0.2]
+    share = parse_share("0:1,10:0.01,20:1e-10")
+    found = [share(update) for update in (0, 5, 10, 15, 20, 999)]
+    assert found == pytest.approx([1.0, 0.1, 0.01, 1e-6, 1e-10, 1e-10], rel=1e-6)
+
+
+@pytest.mark.parametrize("text", ["0", "1.5", "inverse:0", "0:1,5:0", "5:0.1,2:0.1", "0:2", "decay:0.1", "0:1,"])
+def test_other_shares_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="or points UPDATE:SHARE in order, such as 0:1,1000:1e-9, got"):
+        parse_share(text)

@@ -219,6 +219,12 @@ def test_cut_episodes_are_other_data_and_say_so(play: Any) -> None:
     assert "at most 9 of 500 steps" in (folder / "config.json").read_text()
 
 
+def test_pixels_are_not_normalised(play: Any) -> None:
+    pytest.importorskip("ale_py")
+    with pytest.raises(UsageError, match="expected observations that are numbers with --normalize-obs"):
+        play(task="atari(frostbite, validation=1, test=1)", normalize_observations="on")
+
+
 def test_sizes_that_a_network_of_pixels_does_not_take_are_refused() -> None:
     with pytest.raises(UsageError, match="a constructor that takes hidden, got atari-policy with --hidden 16"):
         compose({"task": "atari(frostbite)", "hidden": "16"})

@@ -28,7 +28,7 @@ def trials(folder: Path, *arguments: object) -> list[dict[str, Any]]:
 def check_kills_at_random_moments(folder: Path, kills: int, seed: int, *kinds: str) -> None:
     found = trials(folder, "random", kills, seed, *kinds)
     assert sum(len(trial["kills"]) for trial in found) == kills * max(1, len(kinds))
-    assert kills < 10 or len({place for trial in found for place in trial["kills"]}) > 2, "the kills were not spread"
+    assert kills < 5 or len({place for trial in found for place in trial["kills"]}) > 2, "the kills were not spread"
     assert [trial for trial in found if trial["different"]] == []
 
 
@@ -42,7 +42,7 @@ def check_kills_at_changes_to_the_disk(folder: Path, stride: int, offset: int) -
 
 
 def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
-    check_kills_at_random_moments(tmp_path, 10, 7)
+    check_kills_at_random_moments(tmp_path, 6, 7)
 
 
 def test_kills_at_changes_to_the_disk_change_nothing(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_kills_at_changes_to_the_disk_change_nothing(tmp_path: Path) -> None:
 
 
 def test_kills_change_nothing_in_runs_with_more_state(tmp_path: Path) -> None:
-    check_kills_at_random_moments(tmp_path, 3, 11, "genes", "eggroll", "adam", "snes", "egg")
+    check_kills_at_random_moments(tmp_path, 2, 11, "genes", "eggroll", "adam", "snes", "egg")
 
 
 @pytest.mark.release
