@@ -12,6 +12,7 @@ from galab.api.arguments import worded
 from galab.api.objects import named
 from galab.config.spelling import PYTHON, spelled
 from galab.errors import UsageError
+from galab.models.normalized import normalizes
 from galab.saved_runs.export import network_of_genome
 from galab.saved_runs.history import best_so_far
 from galab.saved_runs.saved_run import SavedRun, open_saved
@@ -148,4 +149,14 @@ def load(path: str | Path, member: int | None = None, *, best: bool = False, tru
     if Path(path).suffix == ".json":
         return network_of_genome(Path(path), trust=trust)
     saved: SavedRun = open_saved(Path(path), trust=trust)
-    return saved.module_with(best_so_far(saved).member if best else saved.member(member))
+    if not best:
+        return saved.module_with(saved.member(member))
+    found = best_so_far(saved)
+    if normalizes(saved.module) and found.generation != saved.generation:
+        if found.generation not in saved.generations:
+            raise UsageError(
+                f"expected a checkpoint of generation {found.generation} in '{path}', whose champion is the best so "
+                "far, as it says what its network had seen by then, got none; keep it with --keep all and --save-every"
+            )
+        saved = saved.at(found.generation)
+    return saved.module_with(found.member)

@@ -20,6 +20,7 @@ from galab.config import RunConfig
 from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
+from galab.evaluation.atari_policies import AtariPolicies
 from galab.evaluation.blocks import EachExample, added, rows_of
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
@@ -97,6 +98,7 @@ class EpisodePlayer:
         self._steps = min(rules.steps or task.environment.steps, task.environment.steps)
         self._act = rules.act
         self._observes = normalizes(module)
+        self.forward_name = "episodes" + (" atari" if isinstance(self._policies, AtariPolicies) else "")
         if rules.act == "sample" and not task.environment.actions.choices:
             raise UsageError(
                 f"expected an environment of choices with --act sample, got {task.name}, whose actions are numbers; "
@@ -263,7 +265,6 @@ class EpisodeEvaluatorBase:
     block = 0
     compiled = False
     recompilations = 0
-    forward_name = "episodes"
 
     def __init__(
         self, module: nn.Module, layout: Layout, task: EpisodeTask, *, chunk: int, device: torch.device,
@@ -275,6 +276,11 @@ class EpisodeEvaluatorBase:
         self._task = task
         self._layout = layout
         self._player = EpisodePlayer(module, layout, task, device=device, rules=rules)
+
+    @property
+    def forward_name(self) -> str:
+        """How networks are computed, for the numeric profile."""
+        return self._player.forward_name
 
     def prepared(self, examples: Examples) -> Examples:
         """The same: starts are whole numbers."""

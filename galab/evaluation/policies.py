@@ -218,23 +218,12 @@ class ModulePolicies:
     def answer(self, observations: Observations, live: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """See :class:`Policies`."""
         with torch.inference_mode():
-            rows = [None] * len(observations) if live is None else live
-            found = [self._one(place, *own) for place, own in enumerate(zip(observations, rows, strict=True))]
-        return np.stack(found)
+            # A copy: a network may remember what it saw, and the game writes there again. All rows: it may know them.
+            shown = torch.from_numpy(np.array(observations)).to(self._device)
+            found = [self._one(place, own) for place, own in enumerate(shown)]
+            return torch.stack(found).float().cpu().numpy()
 
-    def _one(self, place: int, seen: Observations, live: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-        """One member's outputs; a network that keeps no state is not asked about episodes that are over."""
-        # A copy: a network may remember what it saw, and the game writes there again.
-        live = None if self._remembers or live is None or live.all() else live
-        shown = np.array(seen) if live is None else seen[live]
-        outputs = self._outputs(place, torch.from_numpy(shown).to(self._device)).float().cpu().numpy()
-        if live is None:
-            return outputs
-        found = np.zeros((len(seen), *outputs.shape[1:]), np.float32)
-        found[live] = outputs
-        return found
-
-    def _outputs(self, place: int, inputs: torch.Tensor) -> torch.Tensor:
+    def _one(self, place: int, inputs: torch.Tensor) -> torch.Tensor:
         member: Any = self._members[place]
         if not self._remembers:
             answer: torch.Tensor = member(inputs)

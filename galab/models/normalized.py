@@ -8,7 +8,10 @@ Source: T. Salimans et al., "Evolution strategies as a scalable alternative to r
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,15 +25,15 @@ from galab.errors import UsageError
 #: The buffer: (1 + 2 D,) float64, how many observations there were, the sum of each of their D numbers, and the sum of
 #: its squares.
 SUMS = "observation_sums"
-#: Set on a network while it answers.
-_INSIDE = "_answers_normalized"
+#: Of each thread: the networks that are answering.
+_ANSWERING = threading.local()
 #: The least deviation by which a number is divided: one that hardly varies must not become noise.
 _LEAST = 0.01
 #: Normalised numbers are cut off here.
 _MOST = 10.0
 
 
-def normalize_observations(module: nn.Module, input_shape: Sequence[int]) -> None:
+def normalize_observations(module: nn.Module, input_shape: Sequence[int], examples: Tensor | None = None) -> None:
     """Let a network normalise its inputs; until :func:`observe` was called it takes them as they are.
 
     Its class becomes one that is derived from it, as :mod:`torch.nn.utils.parametrize` does it: ``forward``, and
@@ -39,21 +42,52 @@ def normalize_observations(module: nn.Module, input_shape: Sequence[int]) -> Non
     Args:
         module: the network.
         input_shape: of one observation, D numbers in all.
+        examples: (B, *input_shape) some observations, to see that it works.
 
     Raises:
-        UsageError: it has a parameter or a buffer called ``observation_sums`` already.
+        UsageError: it has a parameter or a buffer called ``observation_sums`` already, or it does not answer by
+            ``forward``.
     """
-    kind = type(module)
+    kind, name = type(module), type(module).__name__
     if hasattr(module, SUMS):
         raise UsageError(
             f"expected a network without an attribute '{SUMS}' with --normalize-observations on, which adds one, got "
-            f"{kind.__name__}; rename it"
+            f"{name}; rename it"
         )
-    body: dict[str, Any] = {"plain_class": kind, "forward": _normalized_first(kind.forward)}
-    if hasattr(kind, "step"):
+    body: dict[str, Any] = {
+        "plain_class": kind, "__module__": kind.__module__, "__qualname__": f"Normalized{kind.__qualname__}",
+        "forward": _normalized_first(kind.forward), "_apply": _apply, "__reduce_ex__": _reduce,
+    }  # fmt: skip
+    if hasattr(kind, "step") and hasattr(kind, "initial_state"):
         body["step"] = _normalized_first(kind.step)
-    module.__class__ = type(f"Normalized{kind.__name__}", (kind,), body)
-    module.register_buffer(SUMS, torch.zeros(1 + 2 * math.prod(input_shape), dtype=torch.float64))
+    try:
+        module.__class__ = type(f"Normalized{name}", (kind,), body)
+    except TypeError as error:
+        raise UsageError(
+            f"expected a network from whose class another can be derived with --normalize-observations on, got {name}: "
+            f"{error}; drop one of them"
+        ) from error
+    width = math.prod(input_shape)
+    module.register_buffer(SUMS, torch.zeros(1 + 2 * width, dtype=torch.float64))
+    if examples is not None:
+        _check(module, examples, width)
+
+
+def _check(module: nn.Module, examples: Tensor, width: int) -> None:
+    """Refuse a network that gets its inputs past ``forward``."""
+    tried = np.concatenate([[2.0], np.full(width, 1.0), np.full(width, 2.5)])
+    shown = normalized(examples.numpy().reshape(len(examples), -1), tried).reshape(examples.shape)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(shown))
+        set_sums(module, tried)
+        found = module(examples)
+        set_sums(module, np.zeros_like(tried))
+    if not torch.allclose(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
+        raise UsageError(
+            f"expected a network that answers by its class's forward with --normalize-observations on, got "
+            f"{plain_class(module).__name__}, which answers otherwise, as with a forward of its object; define forward "
+            "in the class"
+        )
 
 
 def plain_class(module: nn.Module) -> type[nn.Module]:
@@ -110,24 +144,50 @@ def _normalized_first(method: Any) -> Any:
 
     Methods that it calls get what it passes them: a ``forward`` may call ``step``.
     """
+    first = list(inspect.signature(method).parameters)[1]
 
-    def answer(self: nn.Module, inputs: Tensor, *others: Any) -> Any:
-        if self.__dict__.get(_INSIDE):
-            return method(self, inputs, *others)
-        self.__dict__[_INSIDE] = True
+    @functools.wraps(method)
+    def answer(self: nn.Module, *given: Any, **named: Any) -> Any:
+        answering: set[int] = _ANSWERING.__dict__.setdefault("networks", set())
+        if id(self) in answering:
+            return method(self, *given, **named)
+        answering.add(id(self))
         try:
-            return method(self, _seen_by(self, inputs), *others)
+            if given:
+                return method(self, _seen_by(self, given[0]), *given[1:], **named)
+            return method(self, **{**named, first: _seen_by(self, named[first])})
         finally:
-            del self.__dict__[_INSIDE]
+            answering.discard(id(self))
 
     return answer
 
 
 def _seen_by(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Inputs (B, *input_shape) as :func:`normalized` gives them."""
+    """Inputs (B, *input_shape) as :func:`normalized` gives them; float32 of whole numbers."""
     sums: Tensor = getattr(module, SUMS)
     mean, squares = (sums[1:] / sums[0].clamp(min=1)).reshape(2, -1)
     deviation = (squares - mean * mean).clamp(min=_LEAST * _LEAST).sqrt()
-    seen = ((inputs.flatten(1).double() - mean) / deviation).clamp(-_MOST, _MOST)
-    seen = seen.to(inputs.dtype).reshape(inputs.shape)
-    return torch.where(sums[0] > 0, seen, inputs)
+    seen = ((inputs.flatten(1).double() - mean) / deviation).clamp(-_MOST, _MOST).reshape(inputs.shape)
+    kind = inputs.dtype if inputs.is_floating_point() else torch.float32
+    return torch.where(sums[0] > 0, seen.to(kind), inputs.to(kind))
+
+
+def _apply(self: nn.Module, change: Any, recurse: bool = True) -> nn.Module:
+    """What ``half``, ``float`` and ``to`` do; the sums stay float64, as they are too large for less."""
+    sums = getattr(self, SUMS)
+    changed: nn.Module = nn.Module._apply(self, change, recurse)
+    changed._buffers[SUMS] = sums.to(change(sums).device)
+    return changed
+
+
+def _reduce(self: nn.Module, protocol: int) -> Any:
+    """For pickle and copies, which find the plain class alone by its name."""
+    return _blank, (plain_class(self), len(getattr(self, SUMS)) // 2), self.__dict__.copy()
+
+
+def _blank(kind: type[nn.Module], width: int) -> nn.Module:
+    """A network that normalises, before its state is set."""
+    module = kind.__new__(kind)
+    nn.Module.__init__(module)
+    normalize_observations(module, (width,))
+    return module

@@ -42,7 +42,7 @@ from galab.storage.leaves import Leaves
 from galab.storage.pickle_format import ELEMENT_TYPES
 from galab.strategies.build import developer, steps_of
 from galab.training.checkpoint import config_from
-from galab.training.checkpoint_schema import check_laws, layout_in, task_in
+from galab.training.checkpoint_schema import check_laws, layout_in, observation_sums_in, task_in
 from galab.training.saved_state import check_size
 from galab.training.trust import OPERATORS, check
 
@@ -134,6 +134,7 @@ def decoded_genome(
         if name == "sha256" or name in content:
             leaves.digest(content.get(name), name)
     state = {"task": task_in(leaves, content.get("task")), "buffers": _checked_buffers(leaves, content, bounded)}
+    observation_sums_in(leaves, config, state["task"], state["buffers"])
     check_size(config, layout, state, str(path))
     if "weights" in content:
         return layout, _keyframe(leaves, content, config, layout)

@@ -222,7 +222,9 @@ def champion_of(saved: SavedRun, generation: int | None = None) -> Individual:
 
 
 def best_generation(log: Sequence[Mapping[str, Any]]) -> int | None:
-    """The report whose champion, or centre, was best on validation data: by accuracy, or by loss where there is none.
+    """The report whose champion, or centre, was best on validation data.
+
+    Best is by accuracy or return, and by loss where there is neither.
 
     Args:
         log: lines of a run's log.
@@ -232,7 +234,7 @@ def best_generation(log: Sequence[Mapping[str, Any]]) -> int | None:
     """
     best: tuple[float, int] | None = None
     for line in log:
-        value = line.get("validation_accuracy")
+        value = line.get("validation_accuracy", line.get("validation_return"))
         if value is None and line.get("validation_loss") is not None:
             value = -line["validation_loss"]
         if value is not None and (best is None or value > best[0]):

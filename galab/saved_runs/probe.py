@@ -286,6 +286,11 @@ def other_run(path: str, saved: SavedRun) -> SavedRun:
             f"expected --other as a run of the same fitness, {saved.config.fitness}, got '{path}' with "
             f"{other.config.fitness}: their losses are not in one unit; name one with the same --fitness"
         )
+    if normalizes(other.module) or normalizes(saved.module):
+        raise UsageError(
+            f"expected --other between networks that see observations alike, got '{path}' and '{saved.path}', of which "
+            "each normalises them by what it has seen; compare runs without --normalize-observations"
+        )
     if other.layout != saved.layout:
         raise UsageError(
             f"expected --other as a run of the same network, {_shape(saved)}, got '{path}' with {_shape(other)}; "

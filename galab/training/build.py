@@ -90,7 +90,7 @@ def network_of(
         )  # fmt: skip
         if config.normalize_observations == "on":
             _check_numbers(config, examples)
-            normalize_observations(module, input_shape)
+            normalize_observations(module, input_shape, examples if check else None)
         return module
     except BaseException as error:
         if isinstance(error, (Exception, KeyboardInterrupt)):

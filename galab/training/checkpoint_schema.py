@@ -63,7 +63,7 @@ def check_state(state: dict[str, Any], config: RunConfig, path: Path) -> None:
     _said(leaves, state)
     _totals(leaves, state["totals"], generation)
     _records(leaves, state["lineage"], config, generation)
-    _buffers(leaves, state, layout)
+    _buffers(leaves, state, layout, config)
     strategy = leaves.mapping(state["strategy"], "strategy")
     if leaves.whole(strategy.get("generation"), "strategy.generation", 0, _MOST_GENERATIONS) != generation:
         leaves.refuse("strategy.generation", f"generation {generation}", strategy["generation"])
@@ -225,15 +225,29 @@ def _records(leaves: Leaves, lineage: dict[str, Any], config: RunConfig, generat
         leaves.refuse("lineage.births", f"{generation}, one row of scores for each generation,", births)
 
 
-def _buffers(leaves: Leaves, state: dict[str, Any], layout: Layout) -> None:
+def observation_sums_in(
+    leaves: Leaves, config: RunConfig, task: dict[str, Any], buffers: dict[str, NDArray[Any]]
+) -> None:
+    """What a network that normalises observations knows of them.
+
+    Args:
+        leaves: of the file.
+        config: of the run.
+        task: see :func:`task_in`.
+        buffers: of the network.
+    """
+    if config.normalize_observations != "on":
+        return
+    key, width = f"buffers.{SUMS}", math.prod(task["input_shape"])
+    sums = leaves.array(buffers.get(SUMS), key, (1 + 2 * width,), np.float64)
+    if not np.isfinite(sums).all() or sums[0] < 0 or (sums[1 + width :] < 0).any():
+        leaves.refuse(key, "finite sums, those of squares not below 0,", sums)
+
+
+def _buffers(leaves: Leaves, state: dict[str, Any], layout: Layout, config: RunConfig) -> None:
     for name, value in state["buffers"].items():
         leaves.numbers(value, f"buffers.{name}")
-    if state["hyperparameters"].get("normalize_observations") == "on":
-        width = 1 + 2 * math.prod(state["task"]["input_shape"])
-        sums = leaves.array(state["buffers"].get(SUMS), f"buffers.{SUMS}", (width,), np.float64)
-        count, _, squares = np.split(sums, [1, 1 + width // 2])
-        if not np.isfinite(sums).all() or (np.append(squares, count) < 0).any():
-            leaves.refuse(f"buffers.{SUMS}", "finite sums, those of squares not below 0,", sums)
+    observation_sums_in(leaves, config, state["task"], state["buffers"])
     known = {*layout.names, *state["buffers"]}
     for name, behind in state["state_names"].items():
         leaves.text(behind, f"state_names.{name}")

@@ -25,6 +25,7 @@ from galab.genome.initial import (
     weights_in,
 )
 from galab.genome.parameters import evolved_parameters, frozen_parameters
+from galab.models.normalized import plain_class
 
 logger = logging.getLogger("galab")
 #: Words of ``--init`` that are no file.
@@ -54,7 +55,7 @@ def initial_founders(config: RunConfig, module: nn.Module, again: Callable[[int]
     kind = kind_of(config.strategy)
     if config.init == DRAW or (kind.breeds and not kind.inherits):  # random search draws all its members
         return founders_of(module, config.seed, domain)
-    if config.init is None and type(module).__module__.partition(".")[0] == "galab":
+    if config.init is None and plain_class(module).__module__.partition(".")[0] == "galab":
         return founders_of(module, config.seed, domain)
     own, other = evolved_parameters(module), evolved_parameters(again(1))
     if config.init is None and other.keys() != own.keys():  # a module that was not built from this configuration

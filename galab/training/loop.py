@@ -22,7 +22,7 @@ from torch import nn
 from galab.config.strategy_kinds import kind_of
 from galab.config.traits import evaluations_in_words, target_metric
 from galab.contracts import Cohort, Member, Scores
-from galab.errors import GalabError, as_exception
+from galab.errors import as_exception, pass_interrupts
 from galab.evaluation.blocks import added
 from galab.evaluation.continued_text import sample, sampled
 from galab.evaluation.episode_evaluator import EpisodeRules
@@ -276,10 +276,11 @@ class Loop:
             found = film(
                 components.module, weights, task, task.test.targets.numpy(), 0, steps=_STEPS_DRAWN, rules=rules
             )
-        except GalabError as error:
-            logger.debug("no pictures of an episode: %s", error)
+            pixels = np.asarray(found.reel.strip(widest=_PICTURE_WIDTH))
+        except BaseException as error:  # a picture is no reason to lose a run
+            pass_interrupts(error)
+            logger.info("generation %d: no pictures of an episode: %s", generation, error)
             return
-        pixels = np.asarray(found.reel.strip(widest=_PICTURE_WIDTH))
         for recorder in shows:
             recorder.picture("episode", pixels, generation)
 
@@ -304,12 +305,12 @@ class Loop:
         search.before_tell(cohort)
         outcome = search.strategy.tell(told)
         search.after_tell(outcome)
-        if scores.observed is not None:
-            observe(components.module, scores.observed)
         self._records.append(outcome.records)
         scores = replace(scores, failures=told.failures)
         line = generation_line(cohort, scores, self._totals)
         line |= search.log_fields(cohort, scores, outcome, self._records.length)
+        if scores.observed is not None:  # after the parents were compared with their children
+            observe(components.module, scores.observed)
         line |= warnings_for(components.config, line, scores, cohort.children, self._totals)
         return line
 
@@ -361,10 +362,10 @@ class Loop:
         interrupted = self._stop.interrupted.is_set() or self._callbacks.failed
         state = "stopped" if interrupted or self._callbacks.stopped else "finished"
         generation = self._components.strategy.generation
-        self._draw_episode()
         self._home.write(
             lambda folder: folder.write_status(state, generation=generation, message=reason, result=champion.metrics)
         )
+        self._draw_episode()
         for recorder in self._recorders:
             recorder.close(champion.metrics)
         self.close()

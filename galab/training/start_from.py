@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from galab.config import RunConfig
+from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 from galab.genome.domain import domain_of
@@ -43,6 +44,7 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
         raise UsageError(f"expected --from or --init, got both ('{config.origin}', '{config.init}'); drop one of them")
     origin = SavedState.open(Path(config.origin))
     evolve_also(module, origin.layout.names)
+    _check_normalized(config, origin)
     fit_network(module, origin.layout, origin.state["buffers"], config.origin)
     set_frozen(module, origin.frozen, config.origin)
     assert config.seed is not None
@@ -53,6 +55,16 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
     if domain != origin.layout.domain:
         weights = domain.units(weights * 2.0**-origin.layout.domain.bits)
     return founders_fixed(module, weights, config.seed, domain)
+
+
+def _check_normalized(config: RunConfig, origin: SavedState) -> None:
+    """Refuse to go on with weights that were made for normalised observations, or for others, where they are not."""
+    was, wanted = (one.normalize_observations for one in (origin.config, config))
+    if was != wanted:
+        raise OptionError(
+            "expected {normalize_observations} as in the run that {origin.given} names, whose weights were made for "
+            "such observations, got {normalize_observations.value}; choose the same", config,
+        )  # fmt: skip
 
 
 def branch(folder: RunFolder, file: Path) -> RunFolder:

@@ -16,6 +16,7 @@ from galab.evaluation.es_evaluator import perturbed_parameters
 from galab.evaluation.policies import LayeredPolicies, ModulePolicies, policies_of
 from galab.genome.random import table
 from galab.genome.weights import Layout
+from galab.models.normalized import normalize_observations, observe, sums_of
 from galab.models.policy import AtariPolicy, Policy
 from galab.operators.es_noise import WeightVector, draw, plan_of
 from galab.tasks.environments import acrobot, cartpole, mountain_car, mountain_car_continuous, pendulum
@@ -278,35 +279,6 @@ def test_what_a_network_saw_and_counted_is_its_own() -> None:
     assert plain.measure(members, examples).means["return"].tobytes() == first.tobytes()
 
 
-class Asked(nn.Module):
-    """Counts the observations that it is asked about, in all copies."""
-
-    asked = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 2)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        Asked.asked += len(inputs)
-        found: torch.Tensor = self.layer(inputs)
-        return found
-
-
-def test_a_network_is_not_asked_about_episodes_that_are_over() -> None:
-    module, task = Asked(), cartpole(steps=60)
-    members, examples = members_for(layout_of(module), 6), task.sample(3, 1, 4)
-    evaluator = evaluator_of(module, task)
-    Asked.asked = 0
-    whole = evaluator.measure(members, examples)
-    lengths = whole.means["episode_length"] * 4
-    assert len(set(lengths.tolist())) > 1
-    assert Asked.asked == whole.evaluations == lengths.sum()
-    for chunk in (1, 4):
-        alone = evaluator_of(module, task, chunk).measure(members, examples)
-        assert alone.means["return"].tobytes() == whole.means["return"].tobytes()
-
-
 def test_layers_that_stand_twice_and_hooks_are_what_they_are() -> None:
     act, shared = nn.Tanh(), nn.Linear(4, 4)
     shown = np.random.default_rng(1).normal(size=(1, 3, 4)).astype(np.float32)
@@ -424,3 +396,26 @@ def test_products_use_one_thread_while_episodes_are_played(monkeypatch: pytest.M
     assert seen
     assert set(seen) == {1}
     assert threads() == before
+
+
+@pytest.mark.parametrize("packs", [True, False])
+@pytest.mark.parametrize("chunk", [1, 3, 64])
+@pytest.mark.parametrize("kind", ["layered", "one by one"])
+def test_what_policies_saw_is_summed_for_each_member_and_failures_count_for_nothing(
+    packs: bool, chunk: int, kind: str
+) -> None:
+    module = nn.Sequential(nn.Linear(2, 3), nn.Tanh() if kind == "layered" else nn.Softsign(), nn.Linear(3, 2))
+    normalize_observations(module, (2,))
+    members, starts = members_for(layout_of(module), 6), np.array([3, 40, 111])
+    members[2].floats()[:] = np.nan
+    task = EpisodeTask(Counting(packs=packs), validation=1, test=1)
+    examples = type(task.train)(torch.zeros(3, 2), torch.from_numpy(starts))
+    found = evaluator_of(module, task, chunk).measure(members, examples)
+    assert found.observed is not None
+    assert set(found.failures) == {2}
+    seen = np.array([(start % 5 - 2, step % 3 - 1) for start in starts for step in range(1 + start % 37)], np.float64)
+    expected = [len(seen), *seen.sum(0), *(seen * seen).sum(0)]
+    assert [row.tolist() for place, row in enumerate(found.observed) if place != 2] == [expected] * 5
+    assert np.isnan(found.observed[2, 0])
+    observe(module, found.observed)
+    assert sums_of(module).tolist() == [5 * value for value in expected]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,13 @@ import pytest
 import torch
 from torch import nn
 
+from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.evaluation.policies import LayeredPolicies, ModulePolicies, policies_of
 from galab.models.normalized import normalize_observations, normalized, normalizes, observe, plain_class, sums_of
 from galab.models.policy import Policy
+from galab.training.initial_weights import initial_founders
+from galab.training.search import initial_centre
 
 
 class Recurrent(nn.Module):
@@ -115,3 +121,77 @@ def test_a_network_that_has_such_an_attribute_is_refused() -> None:
     normalize_observations(network, (3,))
     with pytest.raises(UsageError, match="expected a network without an attribute 'observation_sums'"):
         normalize_observations(network, (3,))
+
+
+class Own(nn.Module):
+    """Sets its weights itself, and is called by name."""
+
+    def __init__(self, input_shape: tuple[int, ...] = (3,), outputs: int = 1) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, outputs)
+        nn.init.constant_(self.layer.weight, 0.25)
+        nn.init.zeros_(self.layer.bias)
+
+    def step(self) -> None:
+        """A helper of its own, without states."""
+
+    def forward(self, obs: torch.Tensor, slope: float = 1.0) -> torch.Tensor:
+        self.step()
+        found: torch.Tensor = self.layer(obs.float()) * slope
+        return found
+
+
+class OnTheObject(Own):
+    def __init__(self, input_shape: tuple[int, ...] = (3,), outputs: int = 1) -> None:
+        super().__init__(input_shape, outputs)
+        self.forward = self.other  # type: ignore[assignment,method-assign]
+
+    def other(self, obs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.layer(obs.float())
+        return found
+
+
+def test_names_whole_numbers_threads_copies_and_types(rows: np.ndarray[Any, Any]) -> None:
+    network = Own()
+    normalize_observations(network, (3,), torch.from_numpy(rows[0]))
+    observe(network, seen(rows))
+    whole = torch.from_numpy(np.rint(rows[0])).long()
+    expected = network(whole.float())
+    assert expected.abs().max() > 0.1
+    assert torch.equal(network(whole), expected)
+    assert torch.equal(network(obs=whole, slope=2.0), 2 * expected)
+    for twin in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+        assert torch.equal(twin(whole), expected)
+        assert type(twin).__name__ == "NormalizedOwn"
+        assert type(twin).__module__ == Own.__module__
+    half = copy.deepcopy(network).half().float()
+    assert sums_of(half).tolist() == sums_of(network).tolist()
+    torch.testing.assert_close(half(whole), expected, rtol=1e-2, atol=1e-2)
+
+    class Slow(Own):
+        def forward(self, obs: torch.Tensor, slope: float = 1.0) -> torch.Tensor:
+            time.sleep(0.02)
+            return super().forward(obs, slope)
+
+    slow = Slow()
+    normalize_observations(slow, (3,))
+    observe(slow, seen(rows))
+    with ThreadPoolExecutor(3) as pool:
+        assert all(torch.equal(answer, expected) for answer in pool.map(slow, [whole] * 6))
+
+
+def test_a_network_whose_forward_is_its_objects_is_refused(rows: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(UsageError, match="by its class's forward with --normalize-observations on, got OnTheObject"):
+        normalize_observations(OnTheObject(), (3,), torch.from_numpy(rows[0]))
+
+
+def test_weights_that_a_constructor_sets_are_taken() -> None:
+    for normalize in ("off", "on"):
+        config = RunConfig(
+            task="pendulum", model=f"{__name__}:Own", strategy="snes", seed=1, normalize_observations=normalize
+        )
+        network = Own()
+        if normalize == "on":
+            normalize_observations(network, (3,))
+        founders = initial_founders(config, network, lambda seed: Own())
+        assert initial_centre(founders).tolist() == [0.25, 0.25, 0.25, 0.0]

@@ -17,9 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import galab
 from galab.config import RunConfig
 from galab.contracts import Cohort, Scores
-from galab.errors import UsageError
+from galab.errors import GalabError, UsageError
 from galab.evaluation.blocks import SECOND_LOOK, Minibatches
+from galab.models.normalized import SUMS, sums_of
 from galab.models.policy import AtariPolicy, Policy
+from galab.saved_runs.export import export
+from galab.saved_runs.history import best_generation
+from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import conclusion, verify
 from galab.storage.run_folder import RunFolder
 from galab.tasks.environments import cartpole
@@ -217,6 +221,46 @@ def test_cut_episodes_are_other_data_and_say_so(play: Any) -> None:
     assert log_of(folder)[-1]["test_episode_length"] <= 9
     assert all(verdict.good for verdict in verify(RunFolder(folder)))
     assert "at most 9 of 500 steps" in (folder / "config.json").read_text()
+
+
+@pytest.mark.parametrize("kind", ["snes", "ga-normalized"])
+def test_a_run_sums_what_its_members_saw_and_nothing_else(play: Any, kind: str) -> None:
+    """Second looks, validation and test are not counted in."""
+    folder = play(**KINDS[kind] | {"normalize_observations": "on", "save_every": 1, "keep": "all"})
+    saved = open_saved(folder)
+    counts, steps = [], [0, *(line["evaluations"] for line in log_of(folder))]
+    for generation in saved.generations:
+        module = saved.at(generation).module
+        counts.append(int(sums_of(module)[0]))
+        assert saved.at(generation).state["buffers"][SUMS].tolist() == sums_of(module).tolist()
+    if kind == "snes":
+        assert counts == steps
+    else:  # second looks are steps too
+        assert all(0 < seen < taken for seen, taken in zip(np.diff(counts), np.diff(steps), strict=True))
+    assert sums_of(galab.load(folder))[0] == counts[-1]
+    best = best_generation(log_of(folder))
+    assert best is not None
+    assert sums_of(galab.load(folder, best=True))[0] == counts[best]
+
+
+def test_weights_for_normalised_observations_are_not_taken_for_others(play: Any) -> None:
+    first = play(**KINDS["snes"] | {"normalize_observations": "on", "generations": 2})
+    with pytest.raises(UsageError, match="expected --normalize-observations as in the run that --from"):
+        play("second", **KINDS["snes"] | {"origin": str(first), "generations": 2})
+    again = play("third", **KINDS["snes"] | {"origin": str(first), "normalize_observations": "on", "generations": 2})
+    count, more = (sums_of(galab.load(run))[0] for run in (first, again))
+    assert more == count + log_of(again)[-1]["evaluations"]
+
+
+def test_a_genome_without_what_was_observed_is_refused(play: Any, tmp_path: Path) -> None:
+    folder, file = play(**KINDS["ga-normalized"]), tmp_path / "one.json"
+    export(open_saved(folder), "genome", file)
+    content = json.loads(file.read_text())
+    shown = torch.randn(5, 4)
+    assert torch.equal(galab.load(file)(shown), galab.load(folder)(shown))
+    file.write_text(json.dumps(content | {"buffers": {}}))
+    with pytest.raises(GalabError, match=f"as 'buffers.{SUMS}' in"):
+        galab.load(file)
 
 
 def test_pixels_are_not_normalised(play: Any) -> None:
