@@ -23,6 +23,7 @@ from galab.models.normalized import SUMS, sums_of
 from galab.models.policy import AtariPolicy, Policy
 from galab.saved_runs.export import export
 from galab.saved_runs.history import best_generation
+from galab.saved_runs.probe import other_run
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import conclusion, verify
 from galab.storage.run_folder import RunFolder
@@ -250,6 +251,12 @@ def test_weights_for_normalised_observations_are_not_taken_for_others(play: Any)
     again = play("third", **KINDS["snes"] | {"origin": str(first), "normalize_observations": "on", "generations": 2})
     count, more = (sums_of(galab.load(run))[0] for run in (first, again))
     assert more == count + log_of(again)[-1]["evaluations"]
+
+
+def test_networks_that_have_seen_other_things_are_not_compared(play: Any) -> None:
+    one, other = (play(name, **KINDS["eggroll-normalized"] | {"generations": 1}) for name in ("one", "other"))
+    with pytest.raises(UsageError, match="expected --other between networks that see observations alike"):
+        other_run(str(other), open_saved(one))
 
 
 def test_a_genome_without_what_was_observed_is_refused(play: Any, tmp_path: Path) -> None:
