@@ -46,10 +46,14 @@ def all_failed_message(cohort: Cohort, scores: Scores, members: str, smaller: st
         smaller: the options to try smaller values of.
     """
     reasons = [scores.failures[index] for index in sorted(scores.failures) if index < cohort.children]
+    # What is raised in every member has nothing to do with their weights.
+    alike = len(reasons) == cohort.children > 1 and len(set(reasons)) == 1 and "Error: " in reasons[0]
+    advice = f"try a smaller {smaller}, or look at the task"
+    if alike:
+        advice = "look at the task, as all of them failed alike"
     return (
         f"generation {cohort.generation}: not one of {cohort.children} {members} has a finite fitness "
-        f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: try a smaller "
-        f"{smaller}, or look at the task"
+        f"({reasons[0] if reasons else 'no score was finite'}); the last good checkpoint is kept: {advice}"
     )
 
 

@@ -27,6 +27,7 @@ from galab.saved_runs.probe import other_run
 from galab.saved_runs.saved_run import open_saved
 from galab.saved_runs.verify import conclusion, verify
 from galab.storage.run_folder import RunFolder
+from galab.strategies.survival import all_failed_message
 from galab.tasks.environments import cartpole
 from galab.tasks.episodes import EpisodeTask
 from galab.training.compose import compose
@@ -251,6 +252,17 @@ def test_weights_for_normalised_observations_are_not_taken_for_others(play: Any)
     again = play("third", **KINDS["snes"] | {"origin": str(first), "normalize_observations": "on", "generations": 2})
     count, more = (sums_of(galab.load(run))[0] for run in (first, again))
     assert more == count + log_of(again)[-1]["evaluations"]
+
+
+def test_what_all_members_raise_is_a_matter_of_the_task() -> None:
+    cohort = Cohort(4, np.zeros(3, dtype=[("id", np.int64)]), 3)
+    failures = dict.fromkeys(range(3), "ValueError: no wind")
+    message = all_failed_message(cohort, Scores(np.full(3, np.nan), failures), "children", "--sigma")
+    assert message.endswith("(ValueError: no wind); the last good checkpoint is kept: look at the task, as all of them "
+                            "failed alike")  # fmt: skip
+    failures = dict.fromkeys(range(3), "fitness was nan")
+    message = all_failed_message(cohort, Scores(np.full(3, np.nan), failures), "children", "--sigma")
+    assert message.endswith("try a smaller --sigma, or look at the task")
 
 
 def test_networks_that_have_seen_other_things_are_not_compared(play: Any) -> None:
