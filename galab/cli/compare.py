@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,10 +26,16 @@ _UNITS = {
 }
 
 
+if TYPE_CHECKING:
+    from galab.training.trials.curves import Curves
+
+
 @click.command()
 @click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--by", multiple=True, metavar="FIELD", help="Group by this hyperparameter; repeat it, or join with ','.")
-@click.option("--metric", default="validation_accuracy", show_default=True, help="A field of the log.")
+@click.option(
+    "--metric", show_default="validation_accuracy, or validation_return of environments", help="A field of the log.",
+)  # fmt: skip
 @click.option(
     "--axis", type=click.Choice(list(_UNITS)), default="evaluations", show_default=True, help="What has to be equal."
 )
@@ -41,7 +48,7 @@ _UNITS = {
 )  # fmt: skip
 @format_option
 def compare(
-    paths: tuple[Path, ...], by: tuple[str, ...], metric: str, axis: str, at: str | None, to: str | None,
+    paths: tuple[Path, ...], by: tuple[str, ...], metric: str | None, axis: str, at: str | None, to: str | None,
     figure: Path | None, tensorboard: Path | None, style: str,
 ) -> None:  # fmt: skip
     """Compare runs, groups, sweeps or folders of such.
@@ -53,12 +60,11 @@ def compare(
     better than one of the other, and the difference of the medians. Without --by, each argument is a group.
     """
     from galab.analysis.report.compare import compared, draw, groups_of, write_tensorboard
-    from galab.training.trials.curves import read_curves
 
     fields = [name for part in by for name in part.split(",") if name.strip()]
     places = None if at is None else _numbers(at, "--at", f"numbers of {axis}", "1e7,5e7", positive=True)
-    levels = [] if to is None else _numbers(to, "--to", f"levels of {metric}", "0.9,0.95")
-    found = read_curves(paths, by=fields, metric=metric, axis=axis)
+    levels = [] if to is None else _numbers(to, "--to", f"levels of {metric or 'what is measured'}", "0.9,0.95")
+    found = _curves(paths, fields, metric, axis)
     content = compared(found, at=places, to=levels)
     groups, image = groups_of(found), figure or _home(paths) / "compare.png"
     with told_if_interrupted(lambda: "no figure was written"), output_place(image, named=figure is not None) as place:
@@ -68,13 +74,27 @@ def compare(
         with told_if_interrupted(lambda: f"'{image}' was written, and '{tensorboard}' is not whole"):
             content["tensorboard"] = [str(folder) for folder in write_tensorboard(found, groups, tensorboard)]
     for path in found.left_out:
-        echo(f"left out: {path} has not measured {metric} yet", err=True)
+        echo(f"left out: {path} has not measured {found.metric} yet", err=True)
     if style == "json":
         echo(json_text(content, indent=2))
     elif style == "csv":
         emit(_csv_rows(content), style)
     else:
         _print(content, tensorboard)
+
+
+def _curves(paths: tuple[Path, ...], fields: list[str], metric: str | None, axis: str) -> Curves:
+    """The curves of a metric; where none is named, of accuracy, or of the return where there is no accuracy."""
+    from galab.training.trials.curves import read_curves
+
+    if metric is not None:
+        return read_curves(paths, by=fields, metric=metric, axis=axis)
+    try:
+        return read_curves(paths, by=fields, axis=axis)
+    except UsageError:
+        with contextlib.suppress(UsageError):
+            return read_curves(paths, by=fields, metric="validation_return", axis=axis)
+        raise
 
 
 def _home(paths: tuple[Path, ...]) -> Path:

@@ -32,9 +32,10 @@ _CURVES = (
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.
 _IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "strategy", "seed")
+_ACCURACIES, _RETURNS = ("validation_accuracy", "test_accuracy"), ("validation_return", "test_return")
 _COPIED = ("task", "model", "strategy", "parents", "children", "population", "seed")
 _COLUMNS = (
-    "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED
+    "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED, *_RETURNS
 )  # fmt: skip
 
 
@@ -53,8 +54,19 @@ def list_runs(runs: Path, style: str) -> None:
     if style == "table":
         # A damaged run has no strategy.
         labels = [{"strategy": row["strategy"] and label_of(row["strategy"])} for row in rows]
-        rows = [{name: row[name] for name in _IN_TABLE} | label for row, label in zip(rows, labels, strict=True)]
+        columns = _columns_for(rows)
+        rows = [{name: row[name] for name in columns} | label for row, label in zip(rows, labels, strict=True)]
     emit(rows, style, empty=f"no runs in '{runs}'; `galab run` makes one")
+
+
+def _columns_for(rows: list[dict[str, Any]]) -> list[str]:
+    """Columns of a table: accuracies, returns where a run has some, and those alone where no run has an accuracy."""
+    accurate, returned = (
+        any(row[name] is not None for row in rows for name in names) for names in (_ACCURACIES, _RETURNS)
+    )
+    scores = (*_ACCURACIES, *_RETURNS) if accurate and returned else _RETURNS if returned else _ACCURACIES
+    place = _IN_TABLE.index(_ACCURACIES[0])
+    return [*_IN_TABLE[:place], *scores, *_IN_TABLE[place + len(_ACCURACIES) :]]
 
 
 @click.command()
@@ -138,7 +150,8 @@ def summary(folder: RunFolder) -> dict[str, Any]:
     if state == "running" and not folder.in_use():
         state = "killed"
     last = last_line(folder.log_path) or {}
-    report = last_line(folder.log_path, having="validation_accuracy") or {}
+    having = (last_line(folder.log_path, having=name) for name in ("validation_accuracy", "validation_return"))
+    report = next((line for line in having if line), {})
     result = status.get("result") or report
     return {
         "run": folder.name,
@@ -149,6 +162,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "validation_accuracy": result.get("validation_accuracy"),
         "test_accuracy": result.get("test_accuracy"),
         **{name: values.get(name) for name in _COPIED} | dict.fromkeys(_foreign(values)),
+        **{name: result.get(name) for name in _RETURNS},
     }
 
 

@@ -28,7 +28,7 @@ SUMS = "observation_sums"
 #: Of each thread: the networks that are answering.
 _ANSWERING = threading.local()
 #: The least deviation by which a number is divided: one that hardly varies must not become noise.
-_LEAST = 0.01
+_LEAST = 1e-4
 #: Normalised numbers are cut off here.
 _MOST = 10.0
 

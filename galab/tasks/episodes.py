@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galab.contracts import Examples
+from galab.errors import UsageError
 from galab.genome.random import Stream, words
 
 #: What an episode is measured by, in the order of the columns of its results: the sum of its rewards, the steps that it
@@ -28,8 +29,8 @@ MEASURES = ("return", "episode_length", "frames")
 VALIDATION, TEST = 20, 100
 #: The column of an episode's random numbers from which on they are coins of actions.
 _COINS = 1 << 32
-#: Observations by which networks are tried.
-_TRIED = 4
+#: Observations by which networks are tried, and the steps for which environments are.
+_TRIED, _STEPS_TRIED = 4, 10
 #: The action, as a row of what :meth:`ActionSpace.greedy` gives, for an observation (1, *input_shape).
 Act = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -232,6 +233,37 @@ class EpisodeTask:
         other.description = f"{self.name}, episodes of at most {steps:,} of {self.environment.steps:,} steps"
         other.fingerprint = hashlib.sha256(f"{self.fingerprint}, {steps} steps".encode()).hexdigest()
         return other
+
+    def check_repeats(self) -> None:
+        """Play a few steps twice, with the same starts and actions.
+
+        Raises:
+            UsageError: what was seen, gained or ended differs, so scores would not repeat.
+        """
+        first, second = self._tried(), self._tried()
+        for step, (one, other) in enumerate(zip(first, second, strict=True)):
+            for what, was, now in zip(("observations", "rewards", "ends"), one, other, strict=True):
+                if not np.array_equal(was, now, equal_nan=what != "ends"):
+                    raise UsageError(
+                        f"task '{self.name}': expected an episode that depends on its start and the actions alone, got "
+                        f"other {what} in step {step} when it was played again; draw random numbers from the generator "
+                        "that reset(seed) makes, and keep nothing from one episode to the next"
+                    )
+
+    def _tried(self) -> list[tuple[NDArray[Any], ...]]:
+        """What a few steps show: observations, rewards and which episodes are over; nothing of those that fail."""
+        starts, actions = self.train.targets.numpy(), self.environment.actions
+        game, found = self.environment.play(starts), list[tuple[NDArray[Any], ...]]()
+        try:
+            rewards = np.zeros(len(starts))
+            for step in range(_STEPS_TRIED):
+                known = np.array([row not in game.failures for row in range(len(starts))])
+                found.append((np.array(game.observations)[known], rewards[known], np.array(game.done)[known]))
+                outputs = uniforms(starts, actions.outputs, step * actions.outputs) * 2 - 1
+                rewards = game.step(actions.greedy(outputs))
+            return found
+        finally:
+            game.close()
 
     def sample(self, run_key: int, generation: int, size: int) -> Examples:
         """The starts of a generation, see :class:`galab.contracts.FreshExamples`."""

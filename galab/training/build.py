@@ -45,6 +45,8 @@ def network_and_task(
 ) -> tuple[nn.Module, Task]:
     """The task with its data, and a network that fits it; ``check`` tries that its answers repeat."""
     task = task_of(config, shared)
+    if check and isinstance(task, EpisodeTask):
+        task.check_repeats()
     return network_of(config, task.input_shape, task.outputs, examples=task.train.inputs, check=check), task
 
 

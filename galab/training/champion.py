@@ -5,6 +5,7 @@ Selection never sees that data.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
 from galab.models.egg import Egg
 from galab.models.integer_linear import IntegerLinear
+
+logger = logging.getLogger("galab")
 
 #: How a task's sums read once they are means.
 _NAMES = {"correct": "accuracy"}
@@ -78,6 +81,7 @@ class ChampionSelector:
         self._several = evaluator(min(config.parents, 64) if kind_of(config.strategy).breeds else 1)
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
+        self._said: set[str] = set()
 
     def select(self, ids: list[int], parents: Sequence[Member], *, test: bool) -> Champion:
         """The best parent on validation; equal ones in order of fitness.
@@ -109,7 +113,12 @@ class ChampionSelector:
         return metrics | (self._part_metrics(member) if split == "train" else {}) | self._weight_metrics(member)
 
     def _split_metrics(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
-        return named(name, means_of(self._single.measure([member], examples, self._each)), 0)
+        measured = self._single.measure([member], examples, self._each)
+        for reason in measured.failures.values():
+            if reason not in self._said:
+                self._said.add(reason)
+                logger.warning("the champion has no %s score, as one of its %d failed: %s", name, len(examples), reason)
+        return named(name, means_of(measured), 0)
 
     def _part_metrics(self, member: Member) -> dict[str, float]:
         """The same metrics on each part of the training examples, where the task names parts."""

@@ -7,6 +7,7 @@ the run folder and read from there.
 from __future__ import annotations
 
 import dataclasses
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def _snapped(config: RunConfig) -> dict[str, Any]:
 
 def default_name(config: RunConfig) -> str:
     """The name of a run that is given none, and of its curves in TensorBoard: its task and strategy."""
-    strategy = STRATEGIES.parse(config.strategy).short
+    strategy, task = STRATEGIES.parse(config.strategy).short, TASKS.parse(config.task)
+    if task.name in ("gym", "atari"):  # the world is what is in the brackets
+        words = str(next(iter(task.arguments.values()), task.short))
+        return f"{re.sub('[^A-Za-z0-9]+', '-', words).strip('-').lower()[:60] or task.short}-{strategy}"
     return f"{TASKS.parse(config.task).short}-{strategy}{'-gradients' if kind_of(config.strategy).gradients else ''}"
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from galab.config import RunConfig
-from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 from galab.genome.domain import domain_of
@@ -58,12 +57,12 @@ def origin_founders(config: RunConfig, module: torch.nn.Module) -> Founders | No
 
 
 def _check_normalized(config: RunConfig, origin: SavedState) -> None:
-    """Refuse to go on with weights that were made for normalised observations, or for others, where they are not."""
+    """Say so where weights that were made for normalised observations will see others, or the other way round."""
     was, wanted = (one.normalize_observations for one in (origin.config, config))
     if was != wanted:
-        raise OptionError(
-            "expected {normalize_observations} as in the run that {origin.given} names, whose weights were made for "
-            "such observations, got {normalize_observations.value}; choose the same", config,
+        logger.warning(
+            "the weights of %s were made with --normalize-observations %s, and see other numbers now",
+            config.origin, was,
         )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def test_a_network_sees_mean_0_and_deviation_1_of_what_was_observed(rows: np.nda
     observe(network, np.concatenate([seen(rows[2:]), np.full((1, 7), np.nan)]))  # a member that failed
     flat = rows.reshape(-1, 3).astype(np.float64)
     assert sums_of(network)[0] == len(flat)
-    expected = (rows[0] - flat.mean(0)) / np.maximum(flat.std(0), 0.01)
+    expected = (rows[0] - flat.mean(0)) / np.maximum(flat.std(0), 1e-4)
     assert np.abs(expected[:, 2]).max() == 0  # a number that never varies
     found = normalized(rows[0], sums_of(network))
     np.testing.assert_allclose(found, np.clip(expected, -10, 10), rtol=1e-5, atol=1e-5)

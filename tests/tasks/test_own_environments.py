@@ -10,6 +10,8 @@ import pytest
 from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.tasks.load import canonical_task, load_task
+from galab.training.build import network_and_task
+from galab.training.resolve import resolve
 from galab.training.trust import check, remember
 
 pytest.importorskip("gymnasium")
@@ -93,3 +95,29 @@ def test_what_would_learn_from_other_episodes_or_take_galabs_arguments_is_refuse
         load_task("gym(my_env.py:many)")
     with pytest.raises(UsageError, match="which are galab's own, got steps; rename them"):
         load_task("gym(my_env.py:Steps, steps=9)")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [("self.count += 1; return seen, reward + self.count, *rest", "rewards"),
+     ("return seen + np.random.random(seen.shape).astype(np.float32), reward, *rest", "observations")],
+)  # fmt: skip
+def test_episodes_that_do_not_repeat_are_refused_at_the_start(tmp_path: Path, body: str, what: str) -> None:
+    more = f'''
+    import numpy as np
+
+    class Odd(Walk):
+        count = 0
+
+        def step(self, action):
+            seen, reward, *rest = super().step(action)
+            {body}
+    '''
+    with (tmp_path / "my_env.py").open("a") as file:
+        file.write(textwrap.dedent(more))
+    config = resolve(RunConfig(task="gym(my_env.py:Odd, steps=9)"))
+    with pytest.raises(UsageError, match=f"on its start and the actions alone, got other {what} in step 1 when it was"):
+        network_and_task(config)
+    network_and_task(config, check=False)  # a saved run is still opened
+    network_and_task(resolve(RunConfig(task="gym(my_env.py:Walk, steps=9)")))
