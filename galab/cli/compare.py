@@ -63,7 +63,7 @@ def compare(
 
     fields = [name for part in by for name in part.split(",") if name.strip()]
     places = None if at is None else _numbers(at, "--at", f"numbers of {axis}", "1e7,5e7", positive=True)
-    levels = [] if to is None else _numbers(to, "--to", f"levels of {metric or 'what is measured'}", "0.9,0.95")
+    levels = [] if to is None else _numbers(to, "--to", f"levels of {metric or 'the metric'}", "0.9,0.95")
     found = _curves(paths, fields, metric, axis)
     content = compared(found, at=places, to=levels)
     groups, image = groups_of(found), figure or _home(paths) / "compare.png"

@@ -122,7 +122,7 @@ def test_csv_has_every_row_and_a_wrong_number_is_refused(galab: Any, sentence: A
     rows = list(csv.DictReader(io.StringIO(said)))
     assert [row["group"] for row in rows[-2:]] == made_up
     assert [row["to"] for row in rows[-2:]] == ["0.5", "0.5"]
-    assert "expected --to as levels of validation_accuracy, got 'x'" in sentence(
+    assert "expected --to as levels of the metric, got 'x'" in sentence(
         "compare", *made_up, "--to", "x", code=2
     )
     assert "got '-1'" in sentence("compare", *made_up, "--at=-1", code=2)
