@@ -217,6 +217,11 @@ class CartPole(ClassicControl):
         return after, np.ones(len(angle)), ended
 
 
+def _squared(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squares as those of Gymnasium, which raises single numbers to the power 2: now and then another last bit."""
+    return np.float_power(values, 2)
+
+
 class Acrobot(ClassicControl):
     """Two links hang from a joint; a motor between them turns by -1, 0 or 1 (choices 0, 1, 2).
 
@@ -276,15 +281,15 @@ class Acrobot(ClassicControl):
         # Moments of forces: of the second link's weight, and of all weights and centrifugal forces.
         own = np.cos(first + second - math.pi / 2)
         own *= 0.5 * self.GRAVITY
-        every = second_speed * second_speed * -0.5 * sine
+        every = _squared(second_speed) * -0.5 * sine
         every -= second_speed * first_speed * sine
         every += np.cos(first - math.pi / 2) * (1.5 * self.GRAVITY)
         every += own
         turn = added / whole * every
         turn += torques
-        turn -= first_speed * first_speed * 0.5 * sine
+        turn -= _squared(first_speed) * 0.5 * sine
         turn -= own
-        np.divide(turn, 1.25 - added * added / whole, out=slope[3])
+        np.divide(turn, 1.25 - _squared(added) / whole, out=slope[3])
         added *= slope[3]
         added += every
         added /= whole

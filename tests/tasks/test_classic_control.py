@@ -158,8 +158,7 @@ def test_a_step_from_any_state_is_that_of_gymnasium(name) -> None:
     for row, state in enumerate(before):
         put(env, name, state)
         seen, after, reward, ended = take(env, actions[row])
-        # Speeds of an acrobot reach 28, and Gymnasium's squares are off by a bit now and then.
-        np.testing.assert_allclose(game.state[row], after, rtol=1e-13 if name == "acrobot" else 0, atol=1e-12)
+        np.testing.assert_allclose(game.state[row], after, rtol=0, atol=1e-12)
         np.testing.assert_allclose(game.observations[row], seen, rtol=2e-7, atol=1e-7)
         assert abs(rewards[row] - reward) <= 1e-12
         assert game.done[row] == ended
