@@ -15,6 +15,9 @@ from galab.cli.output import command, echo, emit, text, told_if_interrupted
 from galab.errors import UsageError
 from galab.storage.files import json_text, output_place
 
+if TYPE_CHECKING:
+    from galab.training.trials.curves import Curves
+
 Say = Callable[[float], str]
 #: Units of the axes, as the terminal explains them.
 _UNITS = {
@@ -24,10 +27,6 @@ _UNITS = {
     "frames": "frames of an environment",
     "seconds": "seconds of wall time, which are fair between runs on one machine that had it to themselves",
 }
-
-
-if TYPE_CHECKING:
-    from galab.training.trials.curves import Curves
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 
 from galab.cli.options import format_option, runs_option, trust_option
 from galab.cli.output import best_name, echo, emit, emit_one, text
-from galab.cli.trials import show_trials
+from galab.cli.trials import ACCURACIES, RETURNS, show_trials
 from galab.config.fields import FIELDS
 from galab.config.option import understands
 from galab.config.strategy_kinds import kind_of, label_of
@@ -32,10 +32,9 @@ _CURVES = (
 _WIDTH = 60
 #: What a table of 80 columns has room for; JSON and CSV have everything.
 _IN_TABLE = ("run", "state", "generation", "validation_accuracy", "test_accuracy", "task", "strategy", "seed")
-_ACCURACIES, _RETURNS = ("validation_accuracy", "test_accuracy"), ("validation_return", "test_return")
 _COPIED = ("task", "model", "strategy", "parents", "children", "population", "seed")
 _COLUMNS = (
-    "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED, *_RETURNS
+    "run", "state", "generation", "evaluations", "seconds", "validation_accuracy", "test_accuracy", *_COPIED, *RETURNS
 )  # fmt: skip
 
 
@@ -62,11 +61,11 @@ def list_runs(runs: Path, style: str) -> None:
 def _columns_for(rows: list[dict[str, Any]]) -> list[str]:
     """Columns of a table: accuracies, returns where a run has some, and those alone where no run has an accuracy."""
     accurate, returned = (
-        any(row[name] is not None for row in rows for name in names) for names in (_ACCURACIES, _RETURNS)
+        any(row[name] is not None for row in rows for name in names) for names in (ACCURACIES, RETURNS)
     )
-    scores = (*_ACCURACIES, *_RETURNS) if accurate and returned else _RETURNS if returned else _ACCURACIES
-    place = _IN_TABLE.index(_ACCURACIES[0])
-    return [*_IN_TABLE[:place], *scores, *_IN_TABLE[place + len(_ACCURACIES) :]]
+    scores = (*ACCURACIES, *RETURNS) if accurate and returned else RETURNS if returned else ACCURACIES
+    place = _IN_TABLE.index(ACCURACIES[0])
+    return [*_IN_TABLE[:place], *scores, *_IN_TABLE[place + len(ACCURACIES) :]]
 
 
 @click.command()
@@ -162,7 +161,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "validation_accuracy": result.get("validation_accuracy"),
         "test_accuracy": result.get("test_accuracy"),
         **{name: values.get(name) for name in _COPIED} | dict.fromkeys(_foreign(values)),
-        **{name: result.get(name) for name in _RETURNS},
+        **{name: result.get(name) for name in RETURNS},
     }
 
 

@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     from galab.training.trials.trials import Trials, TrialStatus
 
 _PLAIN_SECONDS = 10.0
-_ACCURACIES, _RETURNS = ("validation_accuracy", "test_accuracy"), ("validation_return", "test_return")
+#: What runs are told by, and runs of episodes: fields of the log.
+ACCURACIES, RETURNS = ("validation_accuracy", "test_accuracy"), ("validation_return", "test_return")
 
 
 def _metrics(trials: Sequence[TrialStatus]) -> tuple[str, str]:
     """What trials are told by: returns where they were scored by episodes."""
-    return _RETURNS if any(_RETURNS[0] in one.metrics for one in trials) else _ACCURACIES
+    return RETURNS if any(RETURNS[0] in one.metrics for one in trials) else ACCURACIES
 
 
 def run_trials(
@@ -206,7 +207,7 @@ def _median_sentence(trials: Sequence[TrialStatus]) -> str:
 
     finished = [one for one in trials if one.state == "finished"]
     parts = []
-    form = ".5g" if _metrics(finished) == _RETURNS else ".2%"
+    form = ".5g" if _metrics(finished) == RETURNS else ".2%"
     for name in _metrics(finished):
         values = [one.metrics[name] for one in finished if one.metrics.get(name) is not None]
         if values:

@@ -108,7 +108,7 @@ def observe(module: nn.Module, sums: NDArray[np.float64]) -> None:
         module: the network, see :func:`normalize_observations`.
         sums: (P, 1 + 2 D) as in the buffer. Rows that are not finite are left out.
     """
-    total = getattr(module, SUMS).cpu().numpy().copy()
+    total = sums_of(module)
     for row in sums[np.isfinite(sums).all(1)]:
         total += row
     set_sums(module, total)
@@ -148,6 +148,7 @@ def _normalized_first(method: Any) -> Any:
 
     @functools.wraps(method)
     def answer(self: nn.Module, *given: Any, **named: Any) -> Any:
+        """The method's own answer to normalised inputs."""
         answering: set[int] = _ANSWERING.__dict__.setdefault("networks", set())
         if id(self) in answering:
             return method(self, *given, **named)
@@ -175,7 +176,7 @@ def _seen_by(module: nn.Module, inputs: Tensor) -> Tensor:
 def _apply(self: nn.Module, change: Any, recurse: bool = True) -> nn.Module:
     """What ``half``, ``float`` and ``to`` do; the sums stay float64, as they are too large for less."""
     sums = getattr(self, SUMS)
-    changed: nn.Module = nn.Module._apply(self, change, recurse)
+    changed: nn.Module = plain_class(self)._apply(self, change, recurse)
     changed._buffers[SUMS] = sums.to(change(sums).device)
     return changed
 
