@@ -25,7 +25,8 @@ from galab.api.member_slot import MemberSlot
 from galab.api.population import Population
 from galab.api.scores import number
 from galab.errors import UsageError
-from galab.evaluation.executors.worker import end_with_parent, ignore_interrupts, receive, send
+from galab.evaluation.executors.link import receive, send
+from galab.evaluation.executors.processes import end_with_parent, ignore_interrupts
 
 
 class _Pickler(dill.Pickler):

@@ -34,11 +34,8 @@ from galab.api.genetic import Networks
 from galab.api.population import Population
 from galab.api.scores import kind_of_failure
 from galab.errors import GalabError, UsageError
-from galab.evaluation.executors.worker import (
-    GOODBYE_SECONDS,
-    WorkerProcess,
-    require_children,
-)
+from galab.evaluation.executors.link import GOODBYE_SECONDS
+from galab.evaluation.executors.processes import WorkerProcess, require_children
 
 logger = logging.getLogger("galab")
 #: Parts of a generation for each worker: the smaller they are, the less a slow member holds up.

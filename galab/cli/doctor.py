@@ -1,4 +1,4 @@
-"""``galab doctor`` and ``galab doctor es``; and the lists: ``galab tasks``, ``models``, ``options``, ``completion``."""
+"""``galab doctor``, and the lists: ``galab tasks``, ``galab models``, ``galab options``, ``galab completion``."""
 
 from __future__ import annotations
 
@@ -197,6 +197,7 @@ def doctor(context: click.Context, style: str) -> None:
     Of the machine: versions, device, compiler, data.
 
     `galab doctor es` predicts and measures what an evolution strategy's estimate is worth.
+    `galab doctor cluster` looks at the nodes of a Ray cluster.
     """
     if context.invoked_subcommand is None:
         look_at_machine(style)
@@ -231,6 +232,26 @@ def evolution(
         emit(content["sigmas"]["tried"], style)
     else:
         _print(content)
+
+
+@doctor.command("cluster")
+@click.option(
+    "--address", default="auto", show_default=True, metavar="ADDRESS",
+    help="The cluster: auto finds one that runs, HOST:PORT is its head, local starts one here.",
+)  # fmt: skip
+@format_option
+def cluster(address: str, style: str) -> None:
+    """Look at the nodes of a Ray cluster: versions, cores, bandwidth, and whether they compute the same bits.
+
+    A node whose digest differs scores other last bits than this machine. It takes some seconds a node.
+    """
+    from galab.doctor.cluster import look_at_cluster, verdicts
+
+    nodes = look_at_cluster(address)
+    emit([dataclasses.asdict(node) for node in nodes], style)
+    if style == "table":
+        for sentence in verdicts(nodes):
+            echo(textwrap.fill(sentence, _WIDTH))
 
 
 def _print(content: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from galab.config.distribution import TABLE_HASHES, parse
 from galab.config.option import check, option, or_auto
@@ -29,6 +30,7 @@ GENETIC, BRED, EVOLVED, CENTRED = ("genetic",), ("genetic", "random"), ("evoluti
 SAMPLED, DRAWN = ("evolution", "vectors", "integer"), ("genetic", "random", "evolution")
 INTEGER, RANKED = ("integer",), ("evolution", "integer")
 MOVED, NOT_VECTORS = (*DRAWN, "vectors"), (*DRAWN, "gradients")
+_TUNED: dict[str, Any] = {"advanced": True, "changeable": True}
 
 
 def _check_mutations(text: str) -> None:
@@ -208,8 +210,7 @@ class Fields:
         1, "Weights that the operators weights and flip move.", low=1, group=MUTATION, kinds=GENETIC, advanced=True,
     )
     mutate_rank: int = option(
-        1, "Rank of low-rank: pairs of vectors a layer.", low=1, high=1024, group=MUTATION, kinds=GENETIC,
-        advanced=True,
+        1, "Rank of low-rank, pairs of vectors.", low=1, high=1024, group=MUTATION, kinds=GENETIC, advanced=True,
     )
     momentum: float = option(
         0.5, "Share of the parent's step that the operator momentum repeats.", low=0.0, high=1.0, group=MUTATION,
@@ -438,13 +439,28 @@ class Fields:
     )
     workers: int = option(
         0, "Processes that share a generation; 0 computes in this one. They share its chunks, so no more are started "
-        "than there are chunks, and never change a result.", low=0, high=1024, group=EVALUATION, changeable=True,
+        "than there are chunks, and never change a result.", low=0, high=65_536, group=EVALUATION, changeable=True,
+    )
+    executor: str = option(
+        "processes", "Where the --workers run: processes of this machine, or a Ray cluster (extra 'cluster').",
+        choices=("processes", "ray"), group=EVALUATION, **_TUNED,
+    )
+    address: str | None = option(
+        None, "The Ray cluster: local, the default, starts one for this run; auto finds one that runs; or HOST:PORT of "
+        "its head.", group=EVALUATION, **_TUNED,
+    )
+    worker_cpus: float | None = option(
+        None, "Cores that Ray keeps for each worker, and its --threads unless given; 1 when absent.", above=0.0,
+        high=1024, group=EVALUATION, **_TUNED,
+    )
+    worker_gpus: float | None = option(None, "GPUs of each worker.", low=0.0, high=1024, group=EVALUATION, **_TUNED)
+    price_per_hour: float | None = option(
+        None, "What a worker costs in an hour; the log adds it up.", low=0.0, group=EVALUATION, **_TUNED,
     )
     member_seconds: float | None = option(
         None, "Seconds of wall time that a member may take. A worker whose chunk takes longer than that for each of "
         "its members is killed and replaced, and all members of the chunk are failures: --chunk 1 parts them. It "
-        "changes a result in no other way; absent or 0 is no limit.", low=0.0, group=EVALUATION, advanced=True,
-        changeable=True,
+        "changes a result in no other way; absent or 0 is no limit.", low=0.0, group=EVALUATION, **_TUNED,
     )
     threads: int = option(
         0, "CPU threads of each process; 0 shares the cores among the --workers.", low=0, high=1024, group=EVALUATION,
@@ -460,21 +476,16 @@ class Fields:
         None, "seconds have been spent, over all sittings.", low=0.001, group=STOP, changeable=True,
     )
     target: float | None = option(
-        None, "the champion reaches this validation accuracy or return.",
-        group=STOP, changeable=True,
+        None, "the champion reaches this validation accuracy or return.", group=STOP, changeable=True,
     )
-
     patience: int | None = option(
         None, "generations have brought no better champion on validation data; as fine as --report-every.", low=1,
         group=STOP, advanced=True, changeable=True,
     )
-
     report_every: int = option(
         25, "Generations between two scores on validation and test data.", low=1, group=RECORD, advanced=True,
     )
-    save_every: int = option(
-        100, "Generations between two checkpoints.", low=1, group=RECORD, advanced=True, changeable=True,
-    )
+    save_every: int = option(100, "Generations between two checkpoints.", low=1, group=RECORD, **_TUNED)
     keep: str = option(
         "log", "Checkpoints kept: 'all', 'log' (newest two and about eight per factor of ten), or a number.",
         group=RECORD, beyond=_check_keep, advanced=True, changeable=True,

@@ -39,6 +39,11 @@ def _ruled_otherwise(name: str) -> Callable[[Fields], bool]:
     return lambda c: c.step_size != name and STEP_SIZE_RULES.is_own(c.step_size or "fixed")
 
 
+def _elsewhere(config: Fields) -> bool:
+    """Whether workers run in no cluster."""
+    return config.executor != "ray"
+
+
 #: In the order in which they are checked.
 IDLE_RULES = (
     _needs("mutate_count", _without(*COUNTED), "{mutate:weights} or flip"),
@@ -49,6 +54,10 @@ IDLE_RULES = (
     _needs("cases", _unselected("lexicase"), "{selection:lexicase}"),
     _needs("niche_radius", lambda c: c.niche != "sharing", "{niche:sharing}"),
     _needs("niche_neighbours", lambda c: c.niche != "local", "{niche:local}"),
+    _needs("address", _elsewhere, "{executor:ray}", KINDS),
+    _needs("worker_cpus", _elsewhere, "{executor:ray}", KINDS),
+    _needs("worker_gpus", _elsewhere, "{executor:ray}", KINDS),
+    _needs("price_per_hour", lambda c: c.workers == 0, "{workers}", KINDS),
     _needs("migrate_every", lambda c: c.islands == 1, "{islands} of at least 2"),
     _needs("migrants", lambda c: c.islands == 1, "{islands} of at least 2"),
     _needs("crossover_rate", lambda c: c.crossover == "none", "a {crossover}"),

@@ -320,6 +320,13 @@ _OF_ALL = (
         sentence="expected {workers} of at least 1 with {member_seconds}, got 0: who hangs can be ended from outside "
         "only; add {workers:1}",
     ),
+    Rule(
+        kinds=tuple(kind.name for kind in KINDS),
+        fields=("executor", "workers"),
+        refused=lambda config: config.executor != "processes" and config.workers == 0,
+        sentence="expected {workers} of at least 1 with {executor.given}, got 0: it has to know how many; add "
+        "{workers:2}",
+    ),
 )
 
 #: What fields say of themselves.

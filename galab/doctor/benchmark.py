@@ -29,7 +29,7 @@ from galab.doctor.interleaved_timing import Timing
 from galab.errors import UsageError
 from galab.evaluation.batched.compiled import compiler
 from galab.evaluation.blocks import DTYPES
-from galab.evaluation.executors.worker import cores
+from galab.evaluation.executors.processes import cores
 from galab.evaluation.numeric_profile import resolve_precision
 from galab.genome.random import Table
 from galab.storage import checkpoints

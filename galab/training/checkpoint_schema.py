@@ -41,7 +41,7 @@ _MOST_NUMBERS = 2**26
 _FINEST = 2**32
 #: Strategies of which it is known how many are born; a class of the user's may have more parents and other children.
 _COUNTED = ("ga", "random")
-_TOTALS = {"members", "evaluations", "seconds", "began", "warned", "spent"}
+_TOTALS = {"members", "evaluations", "seconds", "began", "warned", "spent", "worker_seconds"}
 #: Further units of what evaluations took.
 _SPENT = {"episodes", "frames"}
 
@@ -208,6 +208,7 @@ def _totals(leaves: Leaves, totals: dict[str, Any], generation: int) -> None:
     for name in ("members", "evaluations"):
         leaves.whole(totals[name], f"totals.{name}")
     leaves.number(totals["seconds"], "totals.seconds", 0.0)
+    leaves.number(totals.get("worker_seconds", 0.0), "totals.worker_seconds", 0.0)
     for name, value in leaves.mapping(totals.get("began", {}), "totals.began").items():
         leaves.whole(value, f"totals.began.{name}", 0, generation)
     for unit, number in leaves.mapping(totals.get("spent", {}), "totals.spent").items():

@@ -83,7 +83,9 @@ class GeneticSearch(SearchBase):
         )
         self._diagnostics: Diagnostics | None = None
         self._memories = memories
+        # Of a worker: whom children are decoded from, and what it was told of this generation.
         self._stock: list[int] = []
+        self._update: dict[str, Any] = {}
 
     @classmethod
     def build(cls, inputs: SearchInputs) -> GeneticSearch:
@@ -196,17 +198,19 @@ class GeneticSearch(SearchBase):
 
         Under a gene law that is all of it, as genes are expressed as changes to what all the living have in common.
         """
-        stock = from_rows(update["births"])
-        for birth in stock:
-            self.pedigree.add(birth)
-        before, self._stock = self._stock, [birth.id for birth in stock]
-        self.pedigree.keep(self._stock)
+        before, again = self._stock, update is self._update
+        if not again:
+            stock = from_rows(update["births"])
+            for birth in stock:
+                self.pedigree.add(birth)
+            self._stock, self._update = [birth.id for birth in stock], update
+            self.pedigree.keep(self._stock)
         for rows in births:
             for birth in from_rows(rows):
                 self.pedigree.add(birth)
         named = {int(birth) for rows in births for field in ("id", "parents") for birth in rows[field].ravel()}
         needed = [*before, *(birth for birth in self._stock if birth in named)]
-        self.decoder.pin(self._stock if self.decoder.developer.genetic else needed)
+        self.decoder.pin(self._stock if again or self.decoder.developer.genetic else needed)
         return True
 
     def finish(self) -> None:

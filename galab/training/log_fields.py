@@ -22,6 +22,7 @@ from torch import nn
 from galab.config import RunConfig
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import Cohort, Examples, Member, ReportsMemoryUse, Scores
+from galab.evaluation.executors.pool_worker import WorkerUse
 from galab.genome.decoder import Decoder
 from galab.genome.initial import tensors_of
 from galab.genome.parameters import evolved_parameters
@@ -31,8 +32,14 @@ from galab.models import memory_metrics
 from galab.strategies.genetic import GeneticAlgorithm
 from galab.training.champion import named
 
-#: Fields that depend on the machine's speed; all others are identical when a run is repeated or resumed.
-TIMING = ("seconds", "generation_seconds", "evaluations_per_second")
+#: What workers did in a generation.
+WORKERS = (
+    "workers", "worker_parts", "worker_bytes_sent", "worker_bytes_received", "worker_idle_share", "worker_seconds",
+    "worker_cost",
+)  # fmt: skip
+#: Fields that depend on the machine's speed, or on who computed; all others are identical when a run is repeated or
+#: resumed.
+TIMING = ("seconds", "generation_seconds", "evaluations_per_second", *WORKERS)
 
 
 @dataclass(slots=True)
@@ -46,6 +53,7 @@ class Totals:
         began: each condition that holds, with the generation in which that was first seen (see :func:`warnings_for`).
         warned: those of them that were warned of.
         spent: what evaluations took in other units: ``episodes`` and ``frames`` of an environment.
+        worker_seconds: wall time that workers were there, all of them together.
     """
 
     members: int = 0
@@ -54,11 +62,13 @@ class Totals:
     began: dict[str, int] = field(default_factory=dict)
     warned: list[str] = field(default_factory=list)
     spent: dict[str, int] = field(default_factory=dict)
+    worker_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the checkpoint."""
         content = dataclasses.asdict(self)
-        return content if self.spent else {name: value for name, value in content.items() if name != "spent"}
+        unused = [name for name in ("spent", "worker_seconds") if not content[name]]
+        return {name: value for name, value in content.items() if name not in unused}
 
 
 def _reasons(scores: Scores) -> dict[str, Any]:
@@ -94,6 +104,24 @@ def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str,
         "lethal": len(scores.lethal),
         **_reasons(scores),
     }
+
+
+def worker_fields(config: RunConfig, use: WorkerUse, totals: Totals) -> dict[str, Any]:
+    """What workers did in a generation, and what they have cost so far.
+
+    Args:
+        config: with the price of a worker.
+        use: of this generation.
+        totals: of the run, to which it is added.
+    """
+    totals.worker_seconds += use.paid
+    values = (
+        use.workers, use.parts, use.sent, use.received, round(use.idle_share, 4), round(totals.worker_seconds, 3)
+    )  # fmt: skip
+    fields = dict(zip(WORKERS, values, strict=False))
+    if config.price_per_hour is not None:
+        fields["worker_cost"] = round(totals.worker_seconds / 3600 * config.price_per_hour, 6)
+    return fields
 
 
 def genetic_fields(strategy: GeneticAlgorithm, decoder: Decoder, scores: Scores, lineage: int) -> dict[str, Any]:

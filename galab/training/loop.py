@@ -26,6 +26,7 @@ from galab.errors import as_exception, pass_interrupts
 from galab.evaluation.blocks import added
 from galab.evaluation.continued_text import sample, sampled
 from galab.evaluation.episode_evaluator import EpisodeRules
+from galab.evaluation.executors.worker_pool import WorkerPool
 from galab.evaluation.film import film
 from galab.genome.initial import tensors_of
 from galab.models.normalized import observe
@@ -41,7 +42,7 @@ from galab.training.callbacks import Callbacks, RunView, read_only
 from galab.training.champion import Champion, ChampionSelector
 from galab.training.checkpoint import capture
 from galab.training.confirmation import confirmed, contenders, second_cohort
-from galab.training.log_fields import Totals, generation_line, warnings_for
+from galab.training.log_fields import Totals, generation_line, warnings_for, worker_fields
 from galab.training.search import RunComponents
 from galab.training.stop import StopRules
 from galab.training.tensorboard import Recorder, ShowsPictures, Stopwatch
@@ -220,7 +221,7 @@ class Loop:
                 line |= {"champion": champion.id, **champion.metrics}
                 self._accuracy = champion.metrics.get(target_metric(config))
                 self._stop.reported(strategy.generation, champion.metrics)
-            line |= self._timing(stopwatch, line["evaluations"]) | self.extra_fields
+            line |= self._timing(stopwatch, line["evaluations"]) | self._worker_fields() | self.extra_fields
             self.extra_fields = {}
             if "champion" in line:
                 stopwatch.pause()  # a text costs what the search did not spend
@@ -323,6 +324,12 @@ class Loop:
             "generation_seconds": round(split, 6),
             "evaluations_per_second": round((evaluations - before) / split, 1),
         }
+
+    def _worker_fields(self) -> dict[str, Any]:
+        pool = self._components.pool
+        if not isinstance(pool, WorkerPool):
+            return {}
+        return worker_fields(self._components.config, pool.use_since(), self._totals)
 
     def _champion(self, *, test: bool) -> Champion:
         """The best candidate; selected once a generation, however often it is asked for."""

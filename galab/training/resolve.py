@@ -46,9 +46,16 @@ def resolve(config: RunConfig) -> RunConfig:
         seed=secrets.randbits(32) if config.seed is None else config.seed,
         device=device,
         precision=resolve_precision(config.precision, device),
-        threads=config.threads or max(1, default_threads() // max(1, config.workers)),
+        threads=config.threads or _threads(config),
         **_snapped(config),
     )
+
+
+def _threads(config: RunConfig) -> int:
+    """Of each process: as many as the cores that it has."""
+    if config.executor == "ray":
+        return max(1, int(config.worker_cpus or 1))
+    return max(1, default_threads() // max(1, config.workers))
 
 
 def _snapped(config: RunConfig) -> dict[str, Any]:

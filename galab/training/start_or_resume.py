@@ -300,7 +300,8 @@ def _resume(
     totals = Totals(**state["totals"])
     return (
         yield from _run_session(
-            folder, components, totals, state, recorders, hooks, callbacks, extra_fields, locked=True, shared=shared
+            folder, components, totals, state, recorders, hooks, callbacks, extra_fields, locked=True, shared=shared,
+            allow_numeric_change=allow_numeric_change,
         )
     )
 
@@ -317,6 +318,7 @@ def _run_session(
     *,
     locked: bool = False,
     shared: SharedByTrials | None = None,
+    allow_numeric_change: bool = False,
 ) -> RunSteps:
     """One session: from the state, or from generation 0, to a stop rule."""
     config, generation = components.config, components.strategy.generation
@@ -332,7 +334,7 @@ def _run_session(
             stop.interrupted = shared.interrupted
         else:
             stack.enter_context(interruptible(stop.interrupted))
-        components = stack.enter_context(with_workers(components))
+        components = stack.enter_context(with_workers(components, allow_numeric_change=allow_numeric_change))
         home = stack.enter_context(HeldFolder(folder))
         parts: list[Recorder | Loop] = []
         try:

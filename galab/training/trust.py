@@ -70,6 +70,12 @@ def code_fingerprints(config: RunConfig, names: Iterable[str] = CODE) -> frozens
     return frozenset(_fingerprint(reference) for name in names for reference in _references(config, name))
 
 
+def code_files(config: RunConfig) -> dict[str, bytes]:
+    """The files of the code that a configuration names, by the names that it gives them."""
+    places = {reference.rpartition(":")[0] for name in CODE for reference in _references(config, name)}
+    return {place: Path(place).read_bytes() for place in sorted(places) if Path(place).suffix == ".py"}
+
+
 def _references(config: RunConfig, name: str) -> list[str]:
     """The code that a hyperparameter names: none, one, or several in a mix of mutations."""
     value = getattr(config, name)

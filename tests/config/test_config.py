@@ -21,6 +21,7 @@ from galab.errors import UsageError
 NUMBERS = [name for name in FIELDS if field_type(name) in (int, float)]
 EVOLUTION = {name for name, item in FIELDS.items() if not understands(item, "genetic")}
 CHOICES = [name for name, item in FIELDS.items() if item.metadata["choices"] is not None]
+SIDES = ("low", "high")
 #: What a field at its bound needs beside it for the whole to make sense.
 COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("parents", "high"): {"survival": "plus"},
@@ -42,8 +43,12 @@ COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("parents_per_child", "low"): {"crossover": "mean"},
     ("parents_per_child", "high"): {"crossover": "mean", "parents": 4096, "children": 4096},
     ("step_size_groups", "high"): {"step_size": "gesmr", "children": 4096},
+    **{(name, side): {"executor": "ray", "workers": 1} for name in ("worker_cpus", "worker_gpus") for side in SIDES},
+    ("price_per_hour", "low"): {"workers": 1},
     **{(name, side): {"granularity": "tensor"} for name in ("floor_rms", "ceiling_rms") for side in ("low", "high")},
 }
+#: Where workers run and what they cost.
+CLUSTER = {"executor", "address", "worker_cpus", "worker_gpus", "price_per_hour"}
 #: What a word needs beside it.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("mutate_shares", "inherited"): {"mutate": "dense,layer"},
@@ -55,6 +60,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("normalize_observations", "on"): {"task": "cartpole"},
     ("mate", "similar"): {"crossover": "row"},
     ("mate", "dissimilar"): {"crossover": "row"},
+    ("executor", "ray"): {"workers": 1},
 }
 
 
@@ -96,7 +102,7 @@ def test_every_number_has_a_lower_bound(name: str) -> None:
 def test_only_stop_rules_records_and_means_may_change_on_resume() -> None:
     changeable = {name for name, item in FIELDS.items() if item.metadata["changeable"]}
     limits = {"generations", "seconds", "target", "patience"}
-    assert changeable == {*limits, "save_every", "keep", "cache_mb", "workers", "member_seconds"}
+    assert changeable == {*limits, "save_every", "keep", "cache_mb", "workers", "member_seconds", *CLUSTER}
 
 
 @pytest.mark.parametrize(("name", "spelling"), [("save_every", "--save-every"), ("task", "--task")])

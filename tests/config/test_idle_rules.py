@@ -18,6 +18,7 @@ from galab.config.run_config import complete
 from galab.errors import UsageError
 from galab.training.compose import command_of, compose, varied
 
+CLUSTER = (("address", "auto"), ("worker_cpus", 2.0), ("worker_gpus", 0.5))
 #: Each field with a value, and beside what it means something.
 CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("mutate_count", 3, {"mutate": "dense,weights"}),
@@ -40,6 +41,8 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("inheritance", 0.1, {"fitness": "inherited"}),
     ("rank", 3, {"strategy": "eggroll"}),
     ("hidden_state", "reset", {"strategy": "integer-eggroll"}),
+    *((name, value, {"executor": "ray", "workers": 2}) for name, value in CLUSTER),
+    ("price_per_hour", 1.5, {"workers": 1}),
 ]
 #: What takes the meaning away, where the defaults do not.
 WITHOUT: dict[str, dict[str, Any]] = {

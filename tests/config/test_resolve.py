@@ -20,7 +20,8 @@ NONE_IS_A_VALUE = {
     "hidden", "init", "freeze", "origin", "seed", "niche", "sigma_factors", "step_size_rate", "step_size_down",
     "bounds", "update_threshold",
     "sigma_schedule", "floor_rms", "ceiling_rms", "clip", "generations", "seconds", "target", "patience",
-    "member_seconds", "episodes", "episode_steps", "confirm_episodes",
+    "member_seconds", "episodes", "episode_steps", "confirm_episodes", "address", "worker_cpus", "worker_gpus",
+    "price_per_hour",
 }  # fmt: skip
 #: What a machine or the data decides later.
 LATER = {"data", "precision", "device", "pairs"}

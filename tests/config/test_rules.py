@@ -66,6 +66,7 @@ BROKEN: list[dict[str, Any]] = [
     {"strategy": "adam", "norm_penalty": 0.1},
     {"strategy": "sgd", "precision": "bfloat16"},
     {"strategy": "ga", "member_seconds": 5.0},
+    {"strategy": "ga", "executor": "ray"},
 ]
 OTHERS = RULES[len(GENETIC_RULES) : len(RULES) - len(FIELD_RULES) - len(IDLE_RULES)]
 

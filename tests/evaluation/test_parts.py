@@ -10,8 +10,8 @@ from galab.contracts import Cohort, Scores
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches
 from galab.evaluation.es_evaluator import PerturbedEvaluator
+from galab.evaluation.executors.hand_out import assign_parts, parent_affinity
 from galab.evaluation.executors.local import LocalExecutor
-from galab.evaluation.executors.worker_pool import assign_parts, parent_affinity
 from galab.evaluation.sources import PerturbedSource, join_scores, split_cohort
 from galab.genome.births import Birth, to_rows
 from galab.genome.random import table

@@ -12,6 +12,7 @@ import pytest
 from lab_outcome import ENGINE, EVOLUTION, log_of, outcome
 
 from galab.errors import GalabError
+from galab.evaluation.executors import processes as processes_module
 from galab.evaluation.executors import worker_pool
 from galab.training.evolution_search import EvolutionSearch
 from galab.training.resolve import resolve
@@ -203,20 +204,20 @@ def test_a_worker_that_lost_its_way_is_given_the_state_again(
 def processes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Grows with each worker that is started."""
     begun: list[Any] = []
-    plain = worker_pool.WorkerProcess
+    plain = processes_module.WorkerProcess
 
     def start(*arguments: Any, **named: Any) -> Any:
         begun.append(plain(*arguments, **named))
         return begun[-1]
 
-    monkeypatch.setattr(worker_pool, "WorkerProcess", start)
+    monkeypatch.setattr(processes_module, "WorkerProcess", start)
     return begun
 
 
 def test_there_are_no_more_workers_than_chunks_whatever_was_asked_for(
     evolve: Any, processes: list[Any], caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "cores", lambda: 1)
+    monkeypatch.setattr(processes_module, "cores", lambda: 1)
     expected = outcome(evolve("here", chunk=3))
     folder = evolve("crowd", chunk=3, workers=1000)
     assert len(processes) == 2

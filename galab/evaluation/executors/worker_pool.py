@@ -1,9 +1,14 @@
-"""The executor that shares a generation among worker processes.
+"""The executor that shares a generation among workers, wherever they are.
 
 Each worker has its own module, data and decode cache, and receives births, never weights; the messages are listed in
-:mod:`galab.evaluation.executors.worker`. A cohort is split into the same parts as in one process, and a part is scored
-by one worker, so the number of workers never changes a result. Parts are spread evenly, and where possible go to the
-worker that has decoded their parents.
+:mod:`galab.evaluation.executors.link`. A cohort is split into the same parts as in one process, and a part is scored
+by one worker, so neither the number of workers nor who scores what ever changes a result.
+
+The rules, for links of every kind. Parts are spread evenly, and where possible go to the worker that has decoded their
+parents. A worker that has nothing left takes over half of what the one with the most work has not begun; where a part
+is begun meanwhile it is scored twice, and both answers must be the same to the bit. So it goes with a part that takes
+much longer than the others. A worker that dies is replaced, and what it has not scored is repeated; three deaths over
+the same members end the run. A worker that is not where the search is, is given its state again.
 """
 
 from __future__ import annotations
@@ -12,8 +17,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from multiprocessing.connection import wait
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,91 +25,35 @@ from numpy.typing import NDArray
 
 from galab import errors
 from galab.contracts import Cohort, Scores
-from galab.errors import GalabError
+from galab.errors import GalabError, NumericProfileError
 from galab.evaluation.blocks import SECOND_LOOK
-from galab.evaluation.executors.worker import GOODBYE_SECONDS, WorkerProcess, WorkerSearch, cores, serve
+from galab.evaluation.executors.hand_out import assign_parts, parent_affinity
+from galab.evaluation.executors.link import GOODBYE_SECONDS, LinkClosedError, Links, packed_parts
+from galab.evaluation.executors.pool_worker import PoolWorker, WorkerUse, at, score_bytes
+from galab.evaluation.executors.worker import WorkerSearch
 from galab.evaluation.numeric_profile import is_new_error
 from galab.evaluation.sources import Part, join_scores
-
-
-def parent_affinity(parts: Sequence[Part], decoded: Sequence[Collection[int]]) -> NDArray[np.int64]:
-    """(parts, workers) how many members of a part have a parent that this worker alone has decoded.
-
-    Args:
-        parts: of one cohort.
-        decoded: ids of births, for each worker.
-    """
-    found = np.zeros((len(parts), len(decoded)), dtype=np.int64)
-    for part in parts:
-        if "parents" not in (part.births.dtype.names or ()):  # members around a centre
-            continue
-        for worker, births in enumerate(decoded):
-            known: Any = np.isin(part.births["parents"], list(births))
-            found[part.number, worker] = int(known.sum())
-    return found
-
-
-def assign_parts(affinity: NDArray[np.int64]) -> list[int]:
-    """A worker for each part; the numbers of parts of any two workers differ by at most one.
-
-    No result depends on it. Without affinities each worker gets neighbouring parts, which share products and noise.
-
-    Args:
-        affinity: (parts, workers) from :func:`parent_affinity`.
-
-    Returns:
-        The worker of each part.
-    """
-    count, workers = affinity.shape
-    homes = [part * workers // count for part in range(count)]
-    pairs = sorted(
-        ((part, worker) for part in range(count) for worker in range(workers)),
-        key=lambda pair: (-int(affinity[pair]), abs(homes[pair[0]] - pair[1]), pair),
-    )
-    least, more = divmod(count, workers)
-    chosen: dict[int, int] = {}
-    taken = [0] * workers
-    for part, worker in pairs:
-        if part in chosen or taken[worker] >= least + (more > 0):
-            continue
-        more -= taken[worker] == least  # one of the few workers that take one part more
-        taken[worker] += 1
-        chosen[part] = worker
-    return [chosen[part] for part in range(count)]
-
 
 logger = logging.getLogger("galab")
 #: Workers that may die over one part before the run stops.
 MOST_DEATHS = 3
-
-
-class _Worker:
-    """A worker, seen from the parent.
-
-    Attributes:
-        child: its process.
-        todo: parts that it was given and has not scored.
-        decoded: ids of the births that it decoded in the last generation.
-        lost: the generation in which its search was last found to differ.
-        since: when it began the first of these parts, on the monotonic clock; None while it is at none.
-    """
-
-    def __init__(self) -> None:
-        self.process = WorkerProcess(serve, logger.getEffectiveLevel(), daemon=True)
-        self.todo: list[Part] = []
-        self.decoded: set[int] = set()
-        self.lost = 0
-        self.since: float | None = None
+#: Seconds of work that are worth taking over from another worker.
+_WORTH_TAKING = 0.02
+#: A part is given to a second worker when it takes so many times as long as the longest before, and so many seconds.
+_STRAGGLES, _STRAGGLES_SECONDS = 4.0, 5.0
 
 
 class WorkerPool:
-    """Scores a cohort in worker processes.
+    """Scores a cohort in workers.
 
     Args:
         search: the search of this process.
         state: gives its present state and the records that :meth:`WorkerSearch.restore` needs.
-        build: makes the search in a worker; it is sent by pickle.
+        build: makes the search in a worker, from the task or from None where it finds that itself, and says in what its
+            scores may differ; sent by pickle.
         workers: how many at most; a cohort starts as many as it has parts.
+        links: starts them.
+        data: gives the task, for workers that have not got its data.
         member_seconds: wall time that a member may take; None or 0 is no limit.
     """
 
@@ -113,22 +61,31 @@ class WorkerPool:
         self,
         search: WorkerSearch,
         state: Callable[[], tuple[dict[str, Any], NDArray[Any]]],
-        build: Callable[[], WorkerSearch],
+        build: Callable[[Any], tuple[WorkerSearch, str]],
         workers: int,
+        links: Links[Any],
+        data: Callable[[], Any],
         member_seconds: float | None = None,
     ) -> None:
         self._search = search
         self._state = state
         self._build = build
         self._count = workers
+        self._links = links
+        self._data = data
         self._member_seconds = member_seconds
-        self._workers: list[_Worker] = []
+        self._workers: list[PoolWorker] = []
         self._answers: dict[int, Scores] = {}
         self._deaths: Counter[int] = Counter()
         self._mentioned: set[str] = set()
         self._generation = 0
+        self._members = 0
         self._update: dict[str, Any] = {}
         self._observed: NDArray[np.float64] | None = None
+        self._longest = self._longest_now = 0.0
+        self._past = [0, 0]
+        self._paid_until: float | None = None
+        self._use = WorkerUse()
 
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`.
@@ -138,80 +95,230 @@ class WorkerPool:
         """
         parts = self._search.executor.parts(cohort)
         self._start(parts)
+        began, before = time.monotonic(), self._counts()
         self._answers, self._deaths = {}, Counter()
-        self._generation, self._update = cohort.generation, self._search.update_for_workers()
+        self._generation, self._members = cohort.generation, parts[0].members
+        self._update = self._search.update_for_workers()
         self._observed = self._search.observed()
-        chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in self._workers]))
-        for number, worker in enumerate(self._workers):
-            worker.todo = [part for part, owner in zip(parts, chosen, strict=True) if owner == number]
-            worker.decoded = set()
-            self._ask(worker)
-        while any(worker.todo for worker in self._workers):
+        self._share_out(parts)
+        while len(self._answers) < len(parts):
+            self._take_over()
             self._receive()
         scores = join_scores(parts, [self._answers[part.number] for part in parts])
         result = self._search.result_for_workers(scores.fitness)
         if result is not None:
             # At once, so that workers move on while this process does.
             for worker in self._workers:
-                if worker.process.ready:
-                    worker.process.send("result", result)
+                if worker.stale:
+                    worker.results.append(result)
+                elif worker.link.ready:
+                    worker.link.send("result", result)
+        self._count_use(len(parts), began, before)
         return scores
+
+    def use_since(self) -> WorkerUse:
+        """What workers did since this was last asked."""
+        use, self._use = self._use, WorkerUse()
+        return use
 
     def close(self) -> None:
         """End the workers; those that are still at work have nothing to save."""
         for worker in self._workers:
-            worker.process.end(0.0 if worker.todo or not worker.process.ready else GOODBYE_SECONDS)
+            at_work = bool(worker.todo or worker.stale) or not worker.link.ready
+            worker.link.end(0.0 if at_work else GOODBYE_SECONDS)
         self._workers = []
+        self._links.close()
+
+    def _share_out(self, parts: Sequence[Part]) -> None:
+        """Give the parts of a generation to the workers, all of which hear of it."""
+        ready = [worker for worker in self._workers if worker.link.ready] or self._workers
+        chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in ready]))
+        self._longest, self._longest_now = self._longest_now, 0.0
+        for worker in self._workers:
+            worker.behind |= worker.link.ready and not worker.told
+            worker.todo, worker.decoded, worker.busy, worker.told = [], set(), 0.0, False
+        for part, owner in zip(parts, chosen, strict=True):
+            ready[owner].todo.append(part)
+        for worker in self._workers:
+            self._ask(worker)
+
+    def _ask(self, worker: PoolWorker) -> None:
+        """Send this generation to a worker; also to one without a part, so that it stays where the search is."""
+        worker.since, worker.heard = None, time.monotonic()
+        if worker.stale or not worker.link.ready:  # it is asked as soon as it listens
+            return
+        if self._observed is not None:
+            worker.link.send("observed", self._observed)
+        self._send_parts(worker, worker.todo, self._update)
+
+    def _send_parts(self, worker: PoolWorker, parts: Sequence[Part], update: dict[str, Any] | None) -> None:
+        worker.told = True
+        worker.link.send("score", self._generation, self._members, update, *packed_parts(parts))
+
+    def _take_over(self) -> None:
+        """Let workers that have nothing to do score what others have not begun, or are at for too long."""
+        for worker in self._workers:
+            if not worker.free:
+                continue
+            others = [other for other in self._workers if other is not worker and other.todo]
+            if not others:
+                return
+            longest = max(others, key=lambda other: len(other.todo))
+            taken = self._not_begun(longest)
+            if taken:
+                longest.todo = [part for part in longest.todo if part not in taken]
+                self._drop(longest, taken)
+            elif straggler := next((other for other in others if self._straggles(other)), None):
+                taken = [part for part in straggler.todo[:1] if self._holders(part) == 1]
+            if taken:
+                worker.todo = taken
+                worker.since, worker.heard = None, time.monotonic()
+                self._send_parts(worker, taken, None)
+
+    def _not_begun(self, worker: PoolWorker) -> list[Part]:
+        """What another one may take over from a worker: half of what it has not begun, if that is worth it."""
+        if not worker.told:  # it may take long until it begins
+            return worker.todo[len(worker.todo) // 2 :]
+        half = worker.todo[1 + len(worker.todo[1:]) // 2 :]
+        return half if self._part_seconds() * len(half) >= _WORTH_TAKING else []
+
+    def _part_seconds(self) -> float:
+        """What a part takes at most, by this generation and the one before."""
+        return max(self._longest, self._longest_now)
+
+    def _holders(self, part: Part) -> int:
+        """Workers that are to score a part."""
+        return sum(any(other is part for other in worker.todo) for worker in self._workers)
+
+    def _straggle_end(self, worker: PoolWorker) -> float:
+        """When a worker begins to straggle, on the monotonic clock."""
+        return worker.heard + max(_STRAGGLES * self._part_seconds(), _STRAGGLES_SECONDS)
+
+    def _straggles(self, worker: PoolWorker) -> bool:
+        return time.monotonic() >= self._straggle_end(worker)
+
+    def _drop(self, worker: PoolWorker, parts: Sequence[Part]) -> None:
+        """Others score these parts of a worker now."""
+        if worker.told:
+            worker.link.send("drop", self._generation, [part.number for part in parts])
+            worker.stale |= {(self._generation, part.number) for part in parts}
+
+    def _settle(self, worker: PoolWorker, generation: int, numbers: Sequence[int]) -> None:
+        """A worker has said what became of parts, and listens again if these were all."""
+        if not worker.stale:
+            return
+        worker.stale -= {(generation, number) for number in numbers}
+        if worker.stale:
+            return
+        if worker.behind:
+            worker.link.send("state", *self._state())
+        else:
+            for result in worker.results:
+                worker.link.send("result", result)
+        worker.results, worker.behind = [], False
+        if not worker.told:
+            self._ask(worker)
 
     def _receive(self) -> None:
-        """Receive one message from each worker that has sent one, or end those that take too long."""
-        by_connection = {worker.process.connection: worker for worker in self._workers}
-        ends = [end for end in map(self._deadline, self._workers) if end is not None]
-        found = wait(list(by_connection), max(0.0, min(ends) - time.monotonic()) if ends else None)
+        """Receive what workers have sent, or do what has to be done when they send nothing for too long."""
+        now = time.monotonic()
+        ends = [end for worker in self._workers if (end := self._next_end(worker)) is not None]
+        found = self._links.wait(
+            [worker.link for worker in self._workers], max(0.0, min(ends) - now) if ends else None
+        )
         if not found:
             for worker in list(self._workers):
                 if (end := self._deadline(worker)) is not None and end <= time.monotonic():
                     self._give_up_on_part(worker)
-        for connection in found:
-            worker = by_connection[connection]
+        for link in found:
+            worker = next(worker for worker in self._workers if worker.link is link)
             try:
-                kind, *values = worker.process.receive()
-            except (EOFError, OSError):
+                messages = link.poll()
+            except LinkClosedError:
                 self._replace(worker)
-            else:
-                self._handle(worker, kind, values)
+                continue
+            for kind, *values in messages:
+                if worker in self._workers:  # else it was refused, or given up
+                    self._handle(worker, kind, values)
 
-    def _handle(self, worker: _Worker, kind: str, values: Sequence[Any]) -> None:
+    def _next_end(self, worker: PoolWorker) -> float | None:
+        """When something has to be done about a worker that sends nothing."""
+        if not worker.todo:
+            return None
+        someone = any(other.free for other in self._workers)
+        straggles = self._straggle_end(worker) if someone and not self._straggles(worker) else None
+        ends = [end for end in (self._deadline(worker), straggles) if end is not None]
+        return min(ends) if ends else None
+
+    def _handle(self, worker: PoolWorker, kind: str, values: Sequence[Any]) -> None:
+        worker.heard = time.monotonic()
         if kind == "hello":
-            worker.process.send("build", self._build)
+            worker.link.place = worker.link.place or values[0]
+            worker.link.send("build", self._build)
+        elif kind == "missing":
+            self._send_data(worker, *values)
         elif kind == "ready":
-            worker.process.ready = True
-            worker.process.send("state", *self._state())
-            self._ask(worker)
+            self._welcome(worker, *values)
         elif kind == "begun":
             worker.since = time.monotonic()
         elif kind == "scored":
-            worker.since = time.monotonic()
-            number, self._answers[number] = values
-            done = next(part for part in worker.todo if part.number == number)
-            worker.todo = [part for part in worker.todo if part is not done]
-            worker.decoded.update(done.births["id"].tolist())
+            self._scored(worker, *values)
+        elif kind == "dropped":
+            self._settle(worker, *values)
         elif kind == "lost":
             self._restore(worker, *values)
         elif kind == "log":
             self._log(*values)
+        elif kind == "refused":
+            self._refuse(worker, *values)
         else:
             self._give_up(worker, *values)
 
-    def _ask(self, worker: _Worker) -> None:
-        """Send this generation to a worker; also to one without a part, so that it stays where the search is."""
-        worker.since = None
-        if worker.process.ready:  # else it is asked as soon as it is
-            if self._observed is not None:
-                worker.process.send("observed", self._observed)
-            worker.process.send("score", self._generation, self._update, worker.todo)
+    def _welcome(self, worker: PoolWorker, different: str) -> None:
+        """A worker has built its search."""
+        if different:
+            logger.warning("a worker%s computes other last bits than the run (%s)", at(worker), different)
+        worker.link.ready = True
+        worker.link.send("state", *self._state())
+        self._ask(worker)
 
-    def _restore(self, worker: _Worker, generation: int) -> None:
+    def _scored(self, worker: PoolWorker, generation: int, seconds: float, number: int, scores: Scores) -> None:
+        worker.since = time.monotonic()
+        self._settle(worker, generation, [number])
+        if generation < self._generation:  # another one was faster
+            return
+        worker.busy += seconds
+        self._longest_now = max(self._longest_now, seconds)
+        if number in self._answers:
+            self._compare(worker, number, scores)
+            return
+        self._answers[number] = scores
+        for holder in self._workers:
+            done = [part for part in holder.todo if part.number == number]
+            holder.todo = [part for part in holder.todo if part.number != number]
+            if done and holder is worker:
+                worker.decoded.update(done[0].births["id"].tolist())
+            elif done:
+                self._drop(holder, done)
+
+    def _compare(self, worker: PoolWorker, number: int, scores: Scores) -> None:
+        """A part was scored twice: both answers must be the same."""
+        if score_bytes(self._answers[number]) == score_bytes(scores):
+            return
+        raise NumericProfileError(
+            f"generation {self._generation}: expected two workers to score the members of chunk {number} alike, got "
+            f"other bits from a worker{at(worker)}: its memory may be faulty, or your code not repeat; the last good "
+            "checkpoint is kept: resume it without that machine, or see `galab doctor`"
+        )
+
+    def _send_data(self, worker: PoolWorker, sentence: str) -> None:
+        """A worker has not got the task's data."""
+        if "data" not in self._mentioned:
+            self._mentioned.add("data")
+            logger.warning("a worker%s has not got the data, so it is sent: %s", at(worker), sentence)
+        worker.link.send_data(self._data())
+
+    def _restore(self, worker: PoolWorker, generation: int) -> None:
         """Send the state again to a worker that is not where the search is."""
         if generation < self._generation:  # it has been asked again since
             return
@@ -224,19 +331,20 @@ class WorkerPool:
         logger.warning(
             "generation %d: a worker's centre is not that of the run, so it is given the run's state again", generation
         )
-        worker.process.send("state", *self._state())
+        worker.stale, worker.results, worker.behind = set(), [], False
+        worker.link.send("state", *self._state())
         self._ask(worker)
 
-    def _deadline(self, worker: _Worker) -> float | None:
+    def _deadline(self, worker: PoolWorker) -> float | None:
         """When the part that a worker is at must be scored, on the monotonic clock."""
-        if not self._member_seconds or not worker.todo or worker.since is None:
+        if not self._member_seconds or not worker.todo or worker.since is None or worker.stale:
             return None
         return worker.since + self._member_seconds * len(worker.todo[0])
 
-    def _give_up_on_part(self, worker: _Worker) -> None:
+    def _give_up_on_part(self, worker: PoolWorker) -> None:
         """End a worker that takes too long: the members that it is at have failed, and another one does the rest."""
         part, *rest = worker.todo
-        worker.process.end(0.0)
+        worker.link.end(0.0)
         reason = f"took longer than {self._member_seconds:g} seconds"
         if len(part) > 1:
             reason += f", or another one of the {len(part)} members of its chunk did"
@@ -250,39 +358,61 @@ class WorkerPool:
         )  # fmt: skip
         self._succeed(worker, rest)
 
-    def _succeed(self, worker: _Worker, todo: list[Part]) -> None:
+    def _succeed(self, worker: PoolWorker, todo: list[Part]) -> None:
         """Start another worker in the place of one that has ended."""
-        worker.todo = []
-        successor = _Worker()
+        self._forget(worker)
+        successor = PoolWorker(self._links.start())
         successor.todo = todo
         self._workers[self._workers.index(worker)] = successor
 
-    def _replace(self, worker: _Worker) -> None:
-        """Replace a worker that died; the new one repeats what it has not scored.
+    def _replace(self, worker: PoolWorker) -> None:
+        """Replace a worker that died; the new one repeats what it has not scored, if nobody takes it over.
 
         Raises:
             GalabError: it never became ready, or several workers died over the same members.
         """
-        fate, todo = worker.process.fate(), worker.todo
-        worker.todo = []
-        if not worker.process.ready:
-            raise GalabError(f"expected a worker to start, but {fate}; or use --workers 0")
+        fate, todo = worker.link.fate(), worker.todo
+        if not worker.link.ready:
+            raise GalabError(f"expected a worker{at(worker)} to start, but {fate}; or use --workers 0")
         if todo:
             self._deaths[todo[0].number] += 1
+            # What was scored a moment before may have died with a worker on another machine.
+            after = " or of the next ones" if worker.link.place and len(todo) > 1 else ""
             if self._deaths[todo[0].number] == MOST_DEATHS:
+                last = todo[0].first + len(todo[0]) - 1
                 raise GalabError(
-                    f"generation {self._generation}: expected scores of members {todo[0].first} to "
-                    f"{todo[0].first + len(todo[0]) - 1}, but {MOST_DEATHS} workers died over them, the last one as "
-                    f"{fate}; the last good checkpoint is kept: look at the task, have fewer --workers if memory is "
-                    "short, or use --workers 0 to see what happens"
+                    f"generation {self._generation}: expected scores of members {todo[0].first} to {last}{after}, but "
+                    f"{MOST_DEATHS} workers died over them, the last one as {fate}; the last good checkpoint is kept: "
+                    "look at the task, have fewer --workers if memory is short, or use --workers 0 to see what happens"
                 )
         logger.warning(
-            "generation %d: a worker died (%s); another one takes its place%s",
-            self._generation, fate, f" and repeats {len(todo)} chunk{'s' * (len(todo) > 1)}" if todo else "",
+            "generation %d: a worker%s died (%s); another one takes its place%s",
+            self._generation, at(worker), fate,
+            f" and repeats {len(todo)} chunk{'s' * (len(todo) > 1)}" if todo else "",
         )  # fmt: skip
         self._succeed(worker, todo)
 
-    def _give_up(self, worker: _Worker, kind: str, sentence: str, text: str) -> None:
+    def _refuse(self, worker: PoolWorker, sentence: str) -> None:
+        """A worker computes other numbers than the run, so the others do its work.
+
+        Raises:
+            NumericProfileError: there are no others.
+        """
+        worker.link.end(0.0)
+        self._forget(worker)
+        self._workers.remove(worker)
+        self._count -= 1
+        if not self._workers:
+            raise NumericProfileError(sentence)
+        logger.warning("the run goes on with one worker less: %s", sentence)
+        heir = self._workers[0]
+        if not worker.todo:
+            return
+        heir.todo += worker.todo
+        if heir.told:
+            self._send_parts(heir, worker.todo, None)
+
+    def _give_up(self, worker: PoolWorker, kind: str, sentence: str, text: str) -> None:
         """A worker met an error outside its members: the run ends as it would in this process."""
         worker.todo = []
         error = getattr(errors, kind, None)
@@ -290,7 +420,7 @@ class WorkerPool:
             raise GalabError(sentence) if error is errors.LethalMutationError else error(sentence)
         logger.error("a worker met an error:\n%s", text.rstrip())
         raise GalabError(
-            f"expected a worker to {'score its members' if worker.process.ready else 'start'}, got {kind}: {sentence}; "
+            f"expected a worker to {'score its members' if worker.link.ready else 'start'}, got {kind}: {sentence}; "
             "a bug in galab or in your own code: the log has the traceback"
         )
 
@@ -311,12 +441,29 @@ class WorkerPool:
                 len(parts), "s" * (len(parts) > 1), largest, number, self._count, "is" if number == 1 else "are",
                 number, math.ceil(parts[0].members / self._count),
             )  # fmt: skip
-        if number > cores() and "many" not in self._mentioned:
+        if "many" not in self._mentioned and (crowded := self._links.crowded(number)):
             self._mentioned.add("many")
-            logger.warning(
-                "%d workers share %d core%s and get into each other's way, each with the data in its own memory: "
-                "--workers %d is as fast",
-                number, cores(), "s" * (cores() > 1), cores(),
-            )  # fmt: skip
+            logger.warning("%s", crowded)
         while len(self._workers) < number:
-            self._workers.append(_Worker())
+            self._workers.append(PoolWorker(self._links.start()))
+
+    def _forget(self, worker: PoolWorker) -> None:
+        """Keep what was counted of a worker that is gone."""
+        self._past = [self._past[0] + worker.link.sent, self._past[1] + worker.link.received]
+
+    def _counts(self) -> tuple[int, int]:
+        """Bytes that were sent, and that have come, of all workers."""
+        links = [worker.link for worker in self._workers]
+        return self._past[0] + sum(link.sent for link in links), self._past[1] + sum(link.received for link in links)
+
+    def _count_use(self, parts: int, began: float, before: tuple[int, int]) -> None:
+        now, ready = time.monotonic(), sum(worker.link.ready for worker in self._workers)
+        sent, received = self._counts()
+        since = began if self._paid_until is None else self._paid_until
+        busy = sum(worker.busy for worker in self._workers)
+        self._use = self._use.plus(
+            WorkerUse(
+                ready, parts, sent - before[0], received - before[1], busy, ready * (now - since), ready * (now - began)
+            )
+        )
+        self._paid_until = now

@@ -23,14 +23,8 @@ from typing import Any, TypeVar
 from galab.config import RunConfig
 from galab.contracts import Scores
 from galab.errors import GalabError, RunFolderError, as_exception
-from galab.evaluation.executors.worker import (
-    GOODBYE_SECONDS,
-    WorkerProcess,
-    ignore_interrupts,
-    receive,
-    require_children,
-    send,
-)
+from galab.evaluation.executors.link import GOODBYE_SECONDS, receive, send
+from galab.evaluation.executors.processes import WorkerProcess, ignore_interrupts, require_children
 from galab.storage.groups import is_group
 from galab.storage.streams import outlive_readers
 from galab.training.build import own_threads

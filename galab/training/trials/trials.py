@@ -17,7 +17,7 @@ from typing import Any
 
 from galab.config import RunConfig
 from galab.errors import RunFolderError, UsageError, printable
-from galab.evaluation.executors.worker import cores
+from galab.evaluation.executors.processes import cores
 from galab.genome.parameters import evolved_parameters
 from galab.storage.groups import GroupFolder
 from galab.storage.log import last_line

@@ -1,0 +1,288 @@
+"""Workers in actors of a Ray cluster, and their links to the pool; the extra ``cluster``.
+
+An actor is two queues: what the pool sends goes into one, what the worker answers comes out of the other. The worker
+itself runs in a thread of the actor, the same loop as in a process of this machine
+(:func:`galab.evaluation.executors.worker.work`). Ray decides where actors run and says when one is gone; it restarts
+none, because a successor has to be given the run's state first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+import os
+import platform
+import queue
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from galab.errors import UsageError
+from galab.evaluation.executors.link import LinkClosedError, Message, packed, unpacked
+from galab.evaluation.executors.worker import work
+from galab.version import __version__
+
+logger = logging.getLogger("galab")
+#: What its absence is answered with.
+INSTALL = "pip install 'galab[cluster]'"
+
+
+def import_ray() -> Any:
+    """Ray.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    # A driver without a GPU must not hide those of its workers, and nothing is reported to anybody.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("ray")
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise UsageError(f"expected Ray for --executor ray, found none; install it with: {INSTALL}") from error
+
+
+class _Queues:
+    """A worker's end of a link; see :class:`galab.evaluation.executors.link.Connection`."""
+
+    def __init__(self) -> None:
+        self.inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def send_bytes(self, content: bytes) -> None:
+        self.outbox.put(content)
+
+    def recv_bytes(self) -> bytes:
+        return self.inbox.get()
+
+    def poll(self) -> bool:
+        return not self.inbox.empty()
+
+
+class WorkerActor:
+    """The actor: its methods only move messages.
+
+    Args:
+        level: the level of the log of the run.
+        version: galab's, where the run is.
+    """
+
+    def __init__(self, level: int, version: str) -> None:
+        self._queues = _Queues()
+        self._early: dict[int, bytes] = {}
+        self._next = 0
+        who = f"{platform.node()} (process {os.getpid()})"
+        if version != __version__:
+            sentence = f"expected galab {version} on {platform.node()}, as the run has, got {__version__}; install it"
+            self._queues.send_bytes(packed(("error", "UsageError", sentence, "")))
+            return
+        threading.Thread(target=work, args=(self._queues, level, who), daemon=True).start()
+
+    def put(self, number: int, content: bytes) -> None:
+        """Take a message for the worker; they are numbered, as calls may overtake each other."""
+        self._early[number] = content
+        while self._next in self._early:
+            self._queues.inbox.put(self._early.pop(self._next))
+            self._next += 1
+
+    def put_data(self, number: int, task: Any) -> None:
+        """Take the task, which has come through the object store."""
+        self.put(number, packed(("data", task)))
+
+    def take(self) -> list[bytes]:
+        """Wait for what the worker answers; all of it that there is."""
+        found = [self._queues.outbox.get()]
+        while not self._queues.outbox.empty():
+            found.append(self._queues.outbox.get())
+        return found
+
+
+class RayLink:
+    """See :class:`galab.evaluation.executors.link.Link`."""
+
+    def __init__(self, ray: Any, actor: Any, shared: dict[int, Any]) -> None:
+        self.ready = False
+        self.place = ""
+        self.sent = self.received = 0
+        self._ray = ray
+        self._actor = actor
+        self._shared = shared
+        self._why = "its actor ended"
+        self._messages = 0
+        #: The answer that is waited for.
+        self.answer = actor.take.remote()
+
+    def send(self, *message: Any) -> None:
+        """See :class:`galab.evaluation.executors.link.Link`."""
+        content = packed(message)
+        self.sent += len(content)
+        with suppress(self._ray.exceptions.RayError):
+            self._actor.put.remote(self._count(), content)
+
+    def send_data(self, task: Any) -> None:
+        """See :class:`galab.evaluation.executors.link.Link`. It is put into the object store once."""
+        if id(task) not in self._shared:
+            self._shared[id(task)] = self._ray.put(task)
+        with suppress(self._ray.exceptions.RayError):
+            self._actor.put_data.remote(self._count(), self._shared[id(task)])
+
+    def _count(self) -> int:
+        """The number of the next message."""
+        self._messages += 1
+        return self._messages - 1
+
+    def poll(self) -> list[Message]:
+        """See :class:`galab.evaluation.executors.link.Link`."""
+        ready, _ = self._ray.wait([self.answer], timeout=0)
+        if not ready:
+            return []
+        try:
+            contents = self._ray.get(self.answer)
+        except self._ray.exceptions.RayError as error:
+            self._why = _reason(error)
+            raise LinkClosedError from error
+        self.received += sum(map(len, contents))
+        self.answer = self._actor.take.remote()
+        return [unpacked(content) for content in contents]
+
+    def fate(self) -> str:
+        """See :class:`galab.evaluation.executors.link.Link`."""
+        self.end(0.0)
+        return self._why if self.ready else f"{self._why} before it was ready"
+
+    def end(self, seconds: float) -> None:
+        """See :class:`galab.evaluation.executors.link.Link`; a worker has nothing to save, so it is killed at once."""
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._actor, no_restart=True)
+
+
+def _reason(error: Exception) -> str:
+    """Why an actor is gone, in words."""
+    names = {"ActorUnavailableError": "its actor does not answer", "OutOfMemoryError": "its machine had no memory left"}
+    kind = next((words for name, words in names.items() if name == type(error).__name__), "its actor died")
+    signs = {"connection error code 2": "it was killed", "node": "its node is gone"}
+    why = next((words for sign, words in signs.items() if sign in str(error)), "")
+    return f"{kind}{': ' * bool(why)}{why}"
+
+
+class RayLinks:
+    """See :class:`galab.evaluation.executors.link.Links`.
+
+    Args:
+        ray: the module, connected to a cluster.
+        cpus: that Ray keeps for each worker.
+        gpus: likewise.
+        own: whether this process was connected for this run.
+    """
+
+    def __init__(self, ray: Any, cpus: float, gpus: float, *, own: bool) -> None:
+        self._ray = ray
+        self._cpus, self._gpus, self._own = cpus, gpus, own
+        self._shared: dict[int, Any] = {}
+        self._kind = ray.remote(
+            num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0,
+            concurrency_groups={"in": 1, "out": 1},
+        )(_grouped(ray))  # fmt: skip
+
+    @classmethod
+    def connect(cls, address: str, workers: int, cpus: float | None, gpus: float | None) -> RayLinks:
+        """Connect to a cluster, or start one for this run.
+
+        Args:
+            address: ``local``, ``auto`` or HOST:PORT.
+            workers: how many there will be.
+            cpus: that Ray keeps for each; 1 when absent.
+            gpus: likewise; 0 when absent.
+
+        Raises:
+            UsageError: Ray is not installed, or there is no such cluster.
+        """
+        ray = import_ray()
+        cpus, gpus = 1.0 if cpus is None else cpus, gpus or 0.0
+        if ray.is_initialized():  # by the script that starts the run
+            return cls(ray, cpus, gpus, own=False)
+        logger.warning("%s", "starting Ray takes some seconds" if address == "local" else f"joining Ray at {address}")
+        connect(ray, address, math.ceil(workers * cpus))
+        return cls(ray, cpus, gpus, own=True)
+
+    def start(self) -> RayLink:
+        """See :class:`galab.evaluation.executors.link.Links`."""
+        return RayLink(self._ray, self._kind.remote(logger.getEffectiveLevel(), __version__), self._shared)
+
+    def wait(self, links: Sequence[RayLink], seconds: float | None) -> list[RayLink]:
+        """See :class:`galab.evaluation.executors.link.Links`."""
+        by_answer = {link.answer: link for link in links}
+        found, _ = self._ray.wait(list(by_answer), num_returns=1, timeout=seconds)
+        more, _ = self._ray.wait(list(by_answer), num_returns=len(by_answer), timeout=0)
+        return [by_answer[answer] for answer in dict.fromkeys([*found, *more])]
+
+    def crowded(self, workers: int) -> str | None:
+        """See :class:`galab.evaluation.executors.link.Links`."""
+        there = self._ray.cluster_resources()
+        cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+        for have, each, what in ((cpus, self._cpus, "processor core"), (gpus, self._gpus, "GPU")):
+            if each and workers * each > have:
+                return (
+                    f"{workers} workers take {workers * each:g} {what}s, and the cluster has {have:g} now: "
+                    f"{int(have // each)} start, the others when nodes join"
+                )
+        return None
+
+    def close(self) -> None:
+        """See :class:`galab.evaluation.executors.link.Links`."""
+        if self._own:
+            with signals_kept():
+                self._ray.shutdown()
+
+
+def _grouped(ray: Any) -> type:
+    """The class of actors: messages to a worker in one thread, so that they keep their order; answers in another."""
+
+    class Grouped(WorkerActor):
+        put = ray.method(concurrency_group="in")(WorkerActor.put)
+        put_data = ray.method(concurrency_group="in")(WorkerActor.put_data)
+        take = ray.method(concurrency_group="out")(WorkerActor.take)
+
+    Grouped.__name__ = Grouped.__qualname__ = "GalabWorker"
+    return Grouped
+
+
+def connect(ray: Any, address: str, cpus: int) -> None:
+    """Connect to a cluster, or start one of so many cores on this machine.
+
+    Raises:
+        UsageError: there is no such cluster.
+    """
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        options |= {"num_cpus": cpus, "include_dashboard": False}
+    with signals_kept(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ray.init(**options)
+        except Exception as error:  # ConnectionError, ValueError and others, as Ray's versions have it
+            raise UsageError(
+                f"expected a Ray cluster at --address {address}, got {type(error).__name__}: "
+                f"{str(error).strip().splitlines()[0]:.200}; start one with `ray start --head`, or use --address local"
+            ) from error
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Around what Ray does to a process: it sets handlers of its own for the signals to stop, which the run acts on."""
+    here = threading.current_thread() is threading.main_thread()
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if here else {}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            if handler is not None:
+                signal.signal(number, handler)

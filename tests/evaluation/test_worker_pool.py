@@ -1,0 +1,461 @@
+"""The rules of a pool of workers, whatever carries the messages: here threads of this process and queues."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+
+from galab.contracts import Cohort, Scores
+from galab.errors import GalabError, NumericProfileError
+from galab.evaluation.executors import worker_pool
+from galab.evaluation.executors.link import LinkClosedError, packed, packed_parts, unpacked
+from galab.evaluation.executors.worker import MissingDataError, Worker
+from galab.evaluation.executors.worker_pool import WorkerPool
+from galab.evaluation.sources import Part, join_scores, split_cohort
+from galab.genome.births import BIRTH
+
+GONE = b""
+
+
+class PulledOutError(Exception):
+    """Ends a worker without a word."""
+
+
+class Queues:
+    """A worker's end of a link."""
+
+    def __init__(self, bell: threading.Event) -> None:
+        self.inbox: queue.Queue[bytes] = queue.Queue()
+        self.outbox: queue.Queue[bytes] = queue.Queue()
+        self._bell = bell
+
+    def send_bytes(self, content: bytes) -> None:
+        self.outbox.put(content)
+        self._bell.set()
+
+    def recv_bytes(self) -> bytes:
+        content = self.inbox.get()
+        if content == GONE:
+            raise EOFError
+        return content
+
+    def poll(self) -> bool:
+        return not self.inbox.empty()
+
+
+class MemoryLink:
+    """See :class:`galab.evaluation.executors.link.Link`."""
+
+    def __init__(self, number: int, bell: threading.Event) -> None:
+        self.ready = False
+        self.place = f"machine {number}"
+        self.sent = self.received = 0
+        self.number = number
+        self.kinds: list[str] = []
+        self.ended = False
+        self._bell = bell
+        self.queues = Queues(bell)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        NUMBER.value = self.number
+        with suppress(Exception):
+            Worker(self.queues, None).run(self.place)
+        self.queues.send_bytes(GONE)
+
+    def send(self, *message: Any) -> None:
+        self.kinds.append(message[0])
+        content = packed(message) if message[0] != "build" else None
+        self.sent += len(content or b"")
+        self.queues.inbox.put(content if content is not None else packed(("build", *map(Reference, message[1:]))))
+
+    def send_data(self, task: Any) -> None:
+        self.send("data", task)
+
+    def poll(self) -> list[Any]:
+        found: list[Any] = []
+        while not self.queues.outbox.empty():
+            content = self.queues.outbox.get()
+            if content == GONE:
+                if found:
+                    self.queues.outbox.put(GONE)
+                    return found
+                raise LinkClosedError
+            self.received += len(content)
+            found.append(unpacked(content))
+        return found
+
+    def fate(self) -> str:
+        return "it was pulled out"
+
+    def end(self, seconds: float) -> None:
+        self.ended = True
+        self.queues.inbox.put(GONE)
+
+
+#: What cannot be sent by pickle, by its number.
+OBJECTS: dict[int, Any] = {}
+NUMBER = threading.local()
+
+
+class Reference:
+    """Stands for a function in a message."""
+
+    def __init__(self, value: Any) -> None:
+        self.key = id(value)
+        OBJECTS[self.key] = value
+
+    def __call__(self, task: Any) -> Any:
+        return OBJECTS[self.key](task)
+
+
+class MemoryLinks:
+    """See :class:`galab.evaluation.executors.link.Links`."""
+
+    def __init__(self) -> None:
+        self.links: list[MemoryLink] = []
+        self._bell = threading.Event()
+
+    def start(self) -> MemoryLink:
+        self.links.append(MemoryLink(len(self.links), self._bell))
+        return self.links[-1]
+
+    def wait(self, links: Sequence[MemoryLink], seconds: float | None) -> list[MemoryLink]:
+        end = time.monotonic() + (20.0 if seconds is None else seconds)
+        while True:
+            self._bell.clear()
+            found = [link for link in links if not link.queues.outbox.empty()]
+            left = end - time.monotonic()
+            if found or left <= 0:
+                assert found or seconds is not None, "nobody sends anything any more"
+                return found
+            self._bell.wait(left)
+
+    def crowded(self, workers: int) -> str | None:
+        return None
+
+    def close(self) -> None:
+        for link in self.links:
+            link.end(0.0)
+
+
+#: What a worker does before it scores a part, from the worker's number and the part; it may raise, or sleep.
+Before = Callable[[int, Part], None]
+
+
+class CountingSearch:
+    """A search whose state is a number that each generation's fitness moves, as it does a centre.
+
+    Args:
+        before: called before each part in a worker.
+        liar: the worker that scores all a bit higher.
+    """
+
+    def __init__(self, before: Before = lambda number, part: None, liar: int = -1) -> None:
+        self.executor: Any = self
+        self.centre = 0.0
+        self.generation = 0
+        self.scored_here: list[int] = []
+        self._before, self._liar = before, liar
+
+    def parts(self, cohort: Cohort) -> list[Part]:
+        return split_cohort(cohort, list(range(0, len(cohort.births), 2)))
+
+    def scored(self, parts: Sequence[Part]) -> Iterator[Scores]:
+        for part in parts:
+            number = getattr(NUMBER, "value", None)
+            if number is not None:
+                self._before(number, part)
+            self.scored_here.append(part.number)
+            yield Scores(np.sin(part.births["id"] + self.centre) + (number == self._liar) * 2.0**-52)
+
+    def failed(self, part: Part, reason: str) -> Scores:
+        return Scores(np.full(len(part), np.nan), dict.fromkeys(range(len(part)), reason))
+
+    def restore(self, state: dict[str, Any], records: Any) -> None:
+        self.centre, self.generation = state["centre"], state["generation"]
+
+    def update_for_workers(self) -> dict[str, Any]:
+        return {"centre": self.centre, "generation": self.generation}
+
+    def prepare(self, update: dict[str, Any], births: Any) -> bool:
+        return update == {"centre": self.centre, "generation": self.generation}
+
+    def result_for_workers(self, fitness: Any) -> Any:
+        return fitness
+
+    def receive_result(self, result: Any) -> None:
+        self.centre += float(result.sum())
+        self.generation += 1
+
+    def observed(self) -> None:
+        return None
+
+    def finish(self) -> None:
+        return None
+
+
+def cohort(generation: int, parts: int = 8) -> Cohort:
+    births = np.zeros(2 * parts, dtype=BIRTH)
+    births["id"] = np.arange(2 * parts) + 100 * generation
+    births["parents"] = -1
+    return Cohort(generation, births, len(births))
+
+
+class Run:
+    """Some generations with a pool, each of which must score as one process does."""
+
+    def __init__(self, workers: int, before: Before = lambda number, part: None, **options: Any) -> None:
+        self.search, self.links = CountingSearch(), MemoryLinks()
+        self.copies: list[CountingSearch] = []
+        self._before, self._liar = before, options.pop("liar", -1)
+        build = options.pop("build", lambda task: (self.copy(), ""))
+        self.pool = WorkerPool(
+            self.search, lambda: (self.search.update_for_workers(), np.zeros(0)), build, workers, self.links,
+            options.pop("data", lambda: "the data"), **options,
+        )  # fmt: skip
+
+    def copy(self) -> CountingSearch:
+        self.copies.append(CountingSearch(self._before, self._liar))
+        return self.copies[-1]
+
+    def generation(self, parts: int = 8) -> Scores:
+        """Score the next generation."""
+        members = cohort(self.search.generation + 1, parts)
+        scores = self.pool.score(members)
+        all_parts = self.search.parts(members)
+        alone = join_scores(all_parts, self.search.scored(all_parts))
+        np.testing.assert_array_equal(scores.fitness, alone.fitness)
+        self.search.receive_result(scores.fitness)
+        return scores
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def start(*arguments: Any, **options: Any) -> Run:
+        runs.append(Run(*arguments, **options))
+        return runs[-1]
+
+    yield start
+    for one in runs:
+        one.pool.close()
+
+
+def told(caplog: Any) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_scores_do_not_depend_on_the_number_of_workers(run: Any, workers: int) -> None:
+    own = run(workers)
+    for _ in range(5):
+        own.generation()
+    assert len(own.links.links) == workers
+    assert all(kind != "state" for link in own.links.links for kind in link.kinds[3:])
+
+
+def test_a_worker_that_dies_is_replaced_and_its_parts_are_repeated(run: Any, caplog: Any) -> None:
+    def die(number: int, part: Part) -> None:
+        if number == 0 and part.generation == 2:
+            raise PulledOutError
+
+    own = run(2, die)
+    for _ in range(4):
+        own.generation()
+    (said,) = [text for text in told(caplog) if "died" in text]
+    assert said.startswith("generation 2: a worker on machine 0 died (it was pulled out); another one takes its place")
+    assert [link.kinds.count("state") for link in own.links.links] == [1, 1, 1]
+
+
+def test_three_deaths_over_the_same_members_stop_the_run(run: Any) -> None:
+    def die(number: int, part: Part) -> None:
+        if part.number == 3:
+            raise PulledOutError
+
+    with pytest.raises(GalabError, match="members 6 to 7 or of the next ones, but 3 workers died over them, the la"):
+        run(1, die).generation()
+
+
+def test_whoever_is_free_takes_over_what_a_slow_worker_has_not_begun(run: Any) -> None:
+    own = run(2, lambda number, part: time.sleep(0.4 if number == 0 else 0.02))
+    own.generation()
+    own.generation()
+    scored = [len(copy.scored_here) for copy in own.copies]
+    assert min(scored) <= 5
+    assert max(scored) >= 11
+    for _ in range(3):  # also while the slow one still says what became of the rest
+        own.generation(parts=2)
+
+
+def test_parts_that_are_scored_twice_must_agree(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(worker_pool, "_STRAGGLES_SECONDS", 0.05)
+
+    def linger(number: int, part: Part) -> None:
+        slow = part.members > 2 and (number == 0 or part.number == 5)
+        time.sleep({0: 0.4, 5: 1.0}.get(part.number, 0.01) if slow else 0.01)
+
+    own = run(3, linger, liar=0)
+    own.pool.score(cohort(1, 1))  # so that all have started, and the first one scores the first part
+    with pytest.raises(NumericProfileError, match="of chunk 0 alike, got other bits from a worker on machine 0"):
+        own.pool.score(cohort(1))
+
+
+def test_a_part_that_takes_much_longer_than_others_is_given_to_a_second_worker(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(worker_pool, "_STRAGGLES_SECONDS", 0.1)
+    released = threading.Event()
+
+    def hang(number: int, part: Part) -> None:
+        if number == 0 and part.generation == 2:
+            released.wait(10)
+
+    own = run(2, hang)
+    own.generation()
+    began = time.monotonic()
+    own.generation()
+    own.generation()  # which the first worker misses
+    own.generation()
+    assert time.monotonic() - began < 5
+    released.set()
+    for _ in range(3):
+        time.sleep(0.05)
+        own.generation()
+    assert own.links.links[0].kinds.count("state") == 2  # it was given the state again
+    assert len(own.links.links) == 2
+    assert own.copies[0].generation >= own.search.generation - 1
+
+
+def test_a_worker_that_starts_late_keeps_nobody_waiting(run: Any) -> None:
+    late = threading.Event()
+
+    def build(task: Any) -> tuple[CountingSearch, str]:
+        if NUMBER.value == 1:
+            late.wait(10)
+        return own.copy(), ""
+
+    own = run(2, build=build)
+    began = time.monotonic()
+    own.generation()
+    own.generation()
+    assert time.monotonic() - began < 5
+    late.set()
+    while not own.links.links[1].ready:
+        time.sleep(0.01)
+        own.generation()
+    own.generation()
+    assert own.copies[1].scored_here
+
+
+def test_a_worker_that_is_somewhere_else_is_given_the_state_once(run: Any, caplog: Any) -> None:
+    own = run(2)
+    own.generation()
+    own.copies[0].centre += 1
+    own.generation()
+    assert sum("is not that of the run" in text for text in told(caplog)) == 1
+    own.copies[0].restore = lambda *state: None
+    own.copies[0].centre += 1
+    with pytest.raises(GalabError, match="after it was given the run's state, got another centre"):
+        own.generation()
+
+
+def test_a_worker_that_computes_other_numbers_is_left_out_and_nobody_left_is_an_error(run: Any, caplog: Any) -> None:
+    def build(task: Any) -> tuple[CountingSearch, str]:
+        if NUMBER.value in refused:
+            raise NumericProfileError("expected the same bits, got others")
+        return own.copy(), ""
+
+    refused = {0}
+    own = run(2, build=build)
+    for _ in range(3):
+        own.generation()
+    assert told(caplog) == ["the run goes on with one worker less: expected the same bits, got others"]
+    assert len(own.links.links) == 2
+    refused = {0, 1}
+    own = run(2, build=build)
+    with pytest.raises(NumericProfileError, match="expected the same bits"):
+        own.generation()
+
+
+def test_data_is_sent_where_it_is_missing_and_said_once(run: Any, caplog: Any) -> None:
+    def build(task: Any) -> tuple[CountingSearch, str]:
+        if task is None and NUMBER.value != 1:
+            raise MissingDataError("no such file")
+        assert task in (None, "the data")
+        return own.copy(), ""
+
+    own = run(3, build=build)
+    for _ in range(2):
+        own.generation()
+    while not all(link.ready for link in own.links.links):
+        own.generation()
+    assert ["data" in link.kinds for link in own.links.links] == [True, False, True]
+    assert len([text for text in told(caplog) if "has not got the data, so it is sent: no such file" in text]) == 1
+
+
+def test_what_a_worker_may_compute_otherwise_is_said(run: Any, caplog: Any) -> None:
+    own = run(1, build=lambda task: (own.copy(), "scores 1 -> 2"))
+    own.generation()
+    assert told(caplog) == ["a worker on machine 0 computes other last bits than the run (scores 1 -> 2)"]
+
+
+def test_an_error_outside_the_members_ends_the_run(run: Any, caplog: Any) -> None:
+    caplog.set_level(logging.CRITICAL, "galab")
+    own = run(1)
+    own.generation()
+    own.links.links[0].queues.send_bytes(packed(("error", "DataError", "expected a file, got none", "")))
+    with pytest.raises(GalabError, match="expected a file, got none"):
+        own.generation()
+
+
+def test_parts_go_to_the_worker_that_has_decoded_their_parents(run: Any) -> None:
+    own = run(2)
+    while not (own.links.links and all(link.ready for link in own.links.links)):
+        own.generation(parts=2)
+    own.generation(parts=2)
+    before = [copy.scored_here[-1] for copy in own.copies]
+    assert sorted(before) == [0, 1]
+    members, first = cohort(own.search.generation + 1, 2), 100 * own.search.generation
+    # The parents of part 1 were in part 0, and the other way round.
+    members.births["parents"][:2, 0] = [first + 2, first + 3]
+    members.births["parents"][2:, 0] = [first, first + 1]
+    own.pool.score(members)
+    assert [copy.scored_here[-1] for copy in own.copies] == [1 - number for number in before]
+
+
+def test_a_part_that_a_worker_has_dropped_and_is_given_again_is_scored() -> None:
+    """Else two workers could drop it for each other, and both wait for ever."""
+    link = MemoryLink(0, threading.Event())
+    search = CountingSearch(lambda number, part: part.number == 0 and link.send("drop", 1, [1]))
+    parts = search.parts(cohort(1, 2))
+    link.send("build", lambda task: (search, ""))
+    update = search.update_for_workers()
+    link.send("score", 1, 4, update, *packed_parts(parts))
+    said = [unpacked(link.queues.outbox.get(timeout=10))[:4] for _ in range(5)]
+    link.send("score", 1, 4, None, *packed_parts(parts[1:]))
+    said += [unpacked(link.queues.outbox.get(timeout=10))[:4] for _ in range(2)]
+    link.end(0.0)
+    kinds = [(kind, *(value for value in values if not isinstance(value, float))) for kind, *values in said]
+    assert kinds[2:4] == [("begun", 1), ("scored", 1, 0)]
+    assert kinds[4] == ("dropped", 1, [1])
+    assert kinds[5:] == [("begun", 1), ("scored", 1, 1)]
+
+
+def test_what_workers_did_is_counted(run: Any) -> None:
+    own = run(2, lambda number, part: time.sleep(0.02))
+    for _ in range(3):
+        own.generation()
+        use = own.pool.use_since()
+        assert (use.parts, use.sent > 0, use.received > 0) == (8, True, True)
+    assert use.workers == 2
+    assert 0 <= use.idle_share < 0.9
+    assert use.paid >= use.waited * 0.9
+    assert own.pool.use_since().parts == 0

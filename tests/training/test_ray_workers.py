@@ -1,0 +1,152 @@
+"""Workers in a Ray cluster of two nodes on this machine: the same run to the bit, whatever becomes of them.
+
+A cluster takes a quarter of a minute to start, so the tests share one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, INTEGER, outcome
+
+from galab.errors import NumericProfileError, UsageError
+from galab.storage.log import read_log
+from galab.training.start_or_resume import resume
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+ray = pytest.importorskip("ray")
+
+#: The kinds of runs whose workers follow the search in ways of their own.
+KINDS: dict[str, dict[str, Any]] = {
+    "sexual": ENGINE["sexual"],
+    "genes": ENGINE["genes"],
+    "memories": ENGINE["memories"],
+    "low-rank": ENGINE["low-rank"],
+    "eggroll": EVOLUTION["eggroll"],
+    "egg": INTEGER["egg"],
+    "cartpole": EPISODES["episodes"],
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes with two cores each, on loopback alone; its address."""
+    from ray.cluster_utils import Cluster
+
+    own = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        own.add_node(num_cpus=2)
+        yield own
+    finally:
+        ray.shutdown()
+        own.shutdown()
+
+
+@pytest.fixture
+def on_ray(cluster: Any, evolve: Any) -> Any:
+    """Makes a small run whose workers are in the cluster."""
+
+    def make(name: str, **changes: Any) -> Path:
+        return evolve(name, **{"executor": "ray", "address": cluster.address, "workers": 2, "chunk": 2} | changes)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "kind", ["genes", *(pytest.param(kind, marks=pytest.mark.release) for kind in KINDS if kind != "genes")]
+)
+def test_a_run_on_ray_is_the_run_of_one_process(evolve: Any, on_ray: Any, kind: str) -> None:
+    expected = outcome(evolve("here", **{"chunk": 2} | KINDS[kind]))
+    found = outcome(on_ray("ray", **KINDS[kind]))
+    assert found["verified"]
+    assert found == expected
+
+
+def actors() -> list[int]:
+    """Processes of workers on this machine."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if "ray::GalabWorker" in line]
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left() -> Iterator[None]:
+    """Whatever happens, a run leaves no worker behind."""
+    yield
+    end = time.monotonic() + 20
+    while actors() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert actors() == []
+
+
+def test_a_run_goes_from_one_process_to_ray_loses_a_worker_and_ends_in_processes(
+    cluster: Any, evolve: Any, caplog: Any
+) -> None:
+    changes = {"chunk": 2} | KINDS["sexual"]
+    expected = outcome(evolve("unbroken", generations=30, **changes))
+    folder = evolve("moved", generations=4, **changes)
+
+    def kill_one(line: dict[str, Any]) -> None:
+        if line["generation"] == 9:
+            os.kill(actors()[0], signal.SIGKILL)
+            time.sleep(0.5)  # so that the next generation meets it
+
+    on_ray = {"executor": "ray", "address": cluster.address, "workers": 2}
+    resume(folder, {"generations": 20} | on_ray, hooks=[kill_one])
+    resume(folder, {"generations": 30, "executor": "processes", "workers": 2})
+    assert outcome(folder) == expected
+    (died,) = [text for text in messages(caplog) if "died" in text]
+    assert died.startswith("generation 10: a worker on ")
+    assert "; its actor died" in died or "(its actor died" in died
+
+
+@pytest.mark.release
+def test_nodes_go_and_come_during_a_run(cluster: Any, evolve: Any, on_ray: Any, caplog: Any) -> None:
+    changes = {"generations": 60} | KINDS["eggroll"]
+    expected = outcome(evolve("here", **{"chunk": 2} | changes))
+    node = cluster.add_node(num_cpus=2)
+
+    def move(line: dict[str, Any]) -> None:
+        if line["generation"] == 10:
+            cluster.remove_node(node, allow_graceful=False)
+        if line["generation"] == 30:
+            cluster.add_node(num_cpus=2)
+
+    folder = on_ray("ray", hooks=[move], workers=6, **changes)
+    assert outcome(folder) == expected
+    assert any("another one takes its place" in text for text in messages(caplog))
+
+
+def messages(caplog: Any) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_other_last_bits_are_refused_unless_they_are_allowed(
+    cluster: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    folder = evolve("first", generations=2, chunk=2)
+    monkeypatch.setattr("galab.training.workers.probe_digest", lambda *inputs: "f" * 64)
+    changes = {"generations": 4, "executor": "ray", "address": cluster.address, "workers": 2}
+    with pytest.raises(NumericProfileError, match="workers to compute as the run does, got scores ffffffff ->"):
+        resume(folder, changes)
+    resume(folder, changes, allow_numeric_change=True)
+    assert any("computes other last bits than the run (scores ffffffff ->" in text for text in messages(caplog))
+
+
+def test_what_goes_over_the_wire_is_births_and_scores(on_ray: Any) -> None:
+    folder = on_ray("wire", generations=12, children=64, chunk=4, crossover="row")
+    for line in read_log(folder / "log.jsonl"):
+        if line["generation"] > 4:  # until then a worker may start, which is given the state once
+            spent = line["worker_bytes_sent"] + line["worker_bytes_received"]
+            assert spent / line["workers"] <= 64 * 64 + 4096
+
+
+def test_no_cluster_at_the_address_is_one_sentence(evolve: Any) -> None:
+    with pytest.raises(UsageError, match=r"Ray cluster at --address 127\.0\.0\.1:1, got .*; start one with `ray s"):
+        evolve(executor="ray", workers=1, address="127.0.0.1:1")
