@@ -40,9 +40,14 @@ def check_workers(config: RunConfig) -> None:
     """Refuse workers where there can be none, before anything is written.
 
     Raises:
-        UsageError: this process may not start others.
+        UsageError: this process may not start others, Ray is not installed, or nobody answers at its address.
     """
-    if config.workers:
+    if config.executor == "ray":
+        from galab.evaluation.executors.ray_workers import check_address, import_ray
+
+        import_ray()
+        check_address(config.address or "local")
+    elif config.workers:
         require_children(f"--workers {config.workers}", "--workers 0")
 
 

@@ -5,17 +5,26 @@ A cluster takes a quarter of a minute to start, so the tests share one.
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from lab_outcome import ENGINE, EPISODES, EVOLUTION, INTEGER, outcome
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, INTEGER, merged, outcome
+from small_runs import SMALL
 
+from galab.config import RunConfig
 from galab.errors import NumericProfileError, UsageError
 from galab.storage.log import read_log
 from galab.training.start_or_resume import resume
@@ -23,6 +32,8 @@ from galab.training.start_or_resume import resume
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ray = pytest.importorskip("ray")
 
+#: Kills of workers, nodes and runs, before a release.
+MANY = int(os.environ.get("GALAB_KILLS", "50"))
 #: The kinds of runs whose workers follow the search in ways of their own.
 KINDS: dict[str, dict[str, Any]] = {
     "sexual": ENGINE["sexual"],
@@ -147,6 +158,73 @@ def test_what_goes_over_the_wire_is_births_and_scores(on_ray: Any) -> None:
             assert spent / line["workers"] <= 64 * 64 + 4096
 
 
-def test_no_cluster_at_the_address_is_one_sentence(evolve: Any) -> None:
-    with pytest.raises(UsageError, match=r"Ray cluster at --address 127\.0\.0\.1:1, got .*; start one with `ray s"):
-        evolve(executor="ray", workers=1, address="127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", r"a Ray cluster at --address 127\.0\.0\.1:1, got no answer .*; start one with `ray start"),
+        ("somewhere", "--address local, auto or HOST:PORT, got 'somewhere'"),
+    ],
+)
+def test_no_cluster_at_the_address_is_one_sentence_and_nothing_is_written(
+    evolve: Any, tmp_path: Path, address: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        evolve(executor="ray", workers=1, address=address)
+    assert list(tmp_path.iterdir()) == []
+
+
+class DriverRun:
+    """A run in a process of its own, which can be killed and resumed."""
+
+    def __init__(self, folder: Path, address: str, changes: dict[str, Any]) -> None:
+        self.folder, self._where = folder, ["--executor", "ray", "--address", address, "--workers", "3"]
+        config = folder.with_suffix(".json")
+        config.write_text(json.dumps(RunConfig(**merged(SMALL, changes)).to_dict()))
+        self._begin = ["run", "--config", str(config), "--runs", str(folder.parent), "--name", folder.name]
+        self.process = self._started(self._begin)
+
+    def _started(self, command: list[str]) -> subprocess.Popen[bytes]:
+        log = self.folder.with_suffix(".out").open("ab")
+        return subprocess.Popen([sys.executable, "-m", "galab", *command, *self._where], stdout=log, stderr=log)
+
+    def kill_and_resume(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if not (self.folder / "config.json").exists():  # it was killed before it had written anything
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.process = self._started(self._begin)
+        else:
+            self.process = self._started(["resume", str(self.folder)])
+
+
+@pytest.mark.release
+def test_kills_of_workers_nodes_and_drivers_at_random_moments_change_nothing(
+    cluster: Any, evolve: Any, tmp_path: Path
+) -> None:
+    random, kills, done = np.random.default_rng(7), Counter[str](), 0
+    node = cluster.add_node(num_cpus=2)
+    for kind in itertools.cycle(("sexual", "eggroll", "egg", "genes", "cartpole")):
+        if kills.total() >= MANY:
+            break
+        changes = {"chunk": 2, "generations": 400, "save_every": 20, "report_every": 100} | KINDS[kind]
+        changes["generations"] = 400
+        expected = outcome(evolve(f"here-{done}", **changes))
+        run = DriverRun(tmp_path / f"ray-{done}", cluster.address, changes)
+        while run.process.poll() is None:
+            time.sleep(random.uniform(0.2, 5.0))
+            victim = random.choice(["worker", "worker", "node", "run"])
+            if run.process.poll() is not None or (victim == "worker" and not actors()):
+                continue
+            kills[f"{kind} {victim}"] += 1
+            if victim == "worker":
+                with suppress(ProcessLookupError):
+                    os.kill(int(random.choice(actors())), signal.SIGKILL)
+            elif victim == "node":
+                cluster.remove_node(node, allow_graceful=False)
+                node = cluster.add_node(num_cpus=2)
+            else:
+                run.kill_and_resume()
+        assert run.process.returncode == 0, run.folder.with_suffix(".out").read_text()[-3000:]
+        assert outcome(run.folder) == expected, kind
+        done += 1
+    print(f"{kills.total()} kills in {done} runs: {dict(kills)}")

@@ -15,6 +15,7 @@ import os
 import platform
 import queue
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,12 @@ from typing import Any
 from galab.errors import UsageError
 from galab.evaluation.executors.link import LinkClosedError, Message, packed, unpacked
 from galab.evaluation.executors.worker import work
+from galab.evaluation.numeric_profile import share_memory_among_threads
 from galab.version import __version__
 
 logger = logging.getLogger("galab")
+#: For the head of a cluster to answer.
+_ANSWER_SECONDS = 5.0
 #: What its absence is answered with.
 INSTALL = "pip install 'galab[cluster]'"
 
@@ -84,6 +88,7 @@ class WorkerActor:
             sentence = f"expected galab {version} on {platform.node()}, as the run has, got {__version__}; install it"
             self._queues.send_bytes(packed(("error", "UsageError", sentence, "")))
             return
+        share_memory_among_threads()
         threading.Thread(target=work, args=(self._queues, level, who), daemon=True).start()
 
     def put(self, number: int, content: bytes) -> None:
@@ -255,14 +260,36 @@ def _grouped(ray: Any) -> type:
     return Grouped
 
 
+def check_address(address: str) -> None:
+    """Refuse an address where nobody answers; Ray itself would try for minutes.
+
+    Raises:
+        UsageError: nobody does, or it is no address.
+    """
+    if address in ("local", "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"expected --address local, auto or HOST:PORT, got '{address}'; correct it")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"expected a Ray cluster at --address {address}, got no answer ({error}); start one with `ray start "
+            "--head`, or use --address local"
+        ) from error
+
+
 def connect(ray: Any, address: str, cpus: int) -> None:
     """Connect to a cluster, or start one of so many cores on this machine.
 
     Raises:
         UsageError: there is no such cluster.
     """
+    check_address(address)
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
+        os.environ.setdefault("RAY_worker_niceness", "0")  # workers are the run itself, and not behind others
         options |= {"num_cpus": cpus, "include_dashboard": False}
     with signals_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,0 +1,78 @@
+"""Links to actors, with a stand-in for Ray: what needs no cluster."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from galab.errors import UsageError
+from galab.evaluation.executors import ray_workers
+from galab.evaluation.executors.link import packed, unpacked
+from galab.evaluation.executors.ray_workers import RayLinks, WorkerActor, import_ray
+from galab.version import __version__
+
+
+def test_without_ray_there_is_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError) as caught:
+        import_ray()
+    assert str(caught.value) == (
+        "expected Ray for --executor ray, found none; install it with: pip install 'galab[cluster]'"
+    )
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The messages that a worker was given, in its order."""
+    taken: list[Any] = []
+    monkeypatch.setattr(ray_workers, "work", lambda queues, level, who: taken.append(queues))
+    return taken
+
+
+def test_messages_that_overtake_each_other_reach_a_worker_in_order(worker: list[Any]) -> None:
+    actor = WorkerActor(20, __version__)
+    for number in (2, 0, 3):
+        actor.put(number, packed((number,)))
+    actor.put_data(1, "the task")
+    (queues,) = worker
+    assert [unpacked(queues.recv_bytes()) for _ in range(4)] == [(0,), ("data", "the task"), (2,), (3,)]
+    assert not queues.poll()
+
+
+def test_all_answers_are_taken_together(worker: list[Any]) -> None:
+    actor = WorkerActor(20, __version__)
+    (queues,) = worker
+    for number in range(3):
+        queues.send_bytes(packed((number,)))
+    assert [unpacked(content) for content in actor.take()] == [(0,), (1,), (2,)]
+
+
+def test_a_machine_with_another_galab_says_so(worker: list[Any]) -> None:
+    (content,) = WorkerActor(20, "9.9").take()
+    kind, name, sentence, _ = unpacked(content)
+    assert (kind, name) == ("error", "UsageError")
+    assert sentence.startswith("expected galab 9.9 on ")
+    assert sentence.endswith(f", got {__version__}; install it")
+    assert worker == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "gpus", "said"),
+    [
+        (4, 1.0, 0.0, None),
+        (5, 1.0, 0.0, "5 workers take 5 processor cores, and the cluster has 4 now: 4 start"),
+        (3, 2.0, 0.0, "3 workers take 6 processor cores, and the cluster has 4 now: 2 start"),
+        (3, 1.0, 0.5, "3 workers take 1.5 GPUs, and the cluster has 1 now: 2 start"),
+    ],
+)
+def test_more_workers_than_there_is_room_for_are_said(workers: int, cpus: float, gpus: float, said: str | None) -> None:
+    ray = SimpleNamespace(
+        cluster_resources=lambda: {"CPU": 4.0, "GPU": 1.0},
+        remote=lambda **options: lambda kind: kind,
+        method=lambda **options: lambda function: function,
+    )
+    found = RayLinks(ray, cpus, gpus, own=False).crowded(workers)
+    assert found == (said and f"{said}, the others when nodes join")
