@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import itertools
 import math
 import tempfile
@@ -35,12 +34,10 @@ from timing import Row, interleaved, table
 from galab.contracts import Cohort, Scores
 from galab.evaluation.executors import link, worker_pool
 from galab.evaluation.executors.hand_out import assign_parts, parent_affinity
-from galab.evaluation.executors.pool_worker import PoolWorker
 from galab.evaluation.executors.ray_workers import RayLinks
 from galab.evaluation.sources import split_cohort
 from galab.genome.births import BIRTH
 from galab.storage import checkpoints
-from galab.strategies.evolution import MEMBER
 
 #: Seconds of parts of 4 members of the preset frostbite-ga, measured on one core.
 FROSTBITE = (5.92, 5.39, 4.58, 4.37, 4.45, 4.21, 4.59, 4.20, 4.89, 5.92, 4.61, 4.82, 5.73)
@@ -50,29 +47,29 @@ GENERATIONS = itertools.count(1)
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """What everything takes; the defaults were measured on 2 cores with ``--measure`` and ``--check``."""
+    """What everything takes: the driver's time as measured on 2 cores, and guesses of the network and of deaths."""
 
     part_seconds: Annotated[tuple[float, ...], "seconds of a part; of several, one is drawn for each part"] = FROSTBITE
     members: Annotated[int, "members of a part"] = 4
-    serial_seconds: Annotated[float, "ask and tell"] = 0.0
-    serial_member_seconds: Annotated[float, "ask and tell, for each member"] = 95e-6
+    serial_seconds: Annotated[float, "ask and tell"] = 5e-3
+    serial_member_seconds: Annotated[float, "ask and tell, for each member"] = 82e-6
     follow: Annotated[float, "share of ask and tell that each worker does too, once it has the result"] = 0.0
-    send_seconds: Annotated[float, "driver's time for a message that it sends"] = 500e-6
-    receive_seconds: Annotated[float, "driver's time to take what a worker has answered"] = 800e-6
-    wait_seconds: Annotated[float, "driver's time, for each worker, to see who has answered"] = 2e-6
-    byte_seconds: Annotated[float, "driver's time to pack and copy a byte"] = 1e-9
-    pair_seconds: Annotated[float, "driver's time, for each part and worker, to share out the parts"] = 90e-6
-    holder_seconds: Annotated[float, "driver's time, for each scored part and worker, to find who else has it"] = 1.2e-6
-    look_seconds: Annotated[float, "driver's time for a look at a worker, to see whether it is free"] = 60e-9
+    send_seconds: Annotated[float, "driver's time for a message that it sends"] = 0.7e-3
+    receive_seconds: Annotated[float, "driver's time to take what a worker has answered"] = 0.9e-3
+    wait_seconds: Annotated[float, "driver's time, for each worker, to see who has answered"] = 2.5e-6
+    byte_seconds: Annotated[float, "driver's time to pack and copy a byte"] = 4e-9
+    pair_seconds: Annotated[float, "driver's time, for each part and worker, to share out the parts"] = 75e-6
+    holder_seconds: Annotated[float, "driver's time, for each scored part and worker, to find who else has it"] = 2.8e-6
+    look_seconds: Annotated[float, "driver's time for a look at a worker, to see whether it is free"] = 0.3e-6
     worker_seconds: Annotated[float, "worker's time for a part, beside computing it"] = 1e-3
-    latency: Annotated[float, "seconds of a message on its way"] = 0.5e-3
+    latency: Annotated[float, "seconds of a message on its way"] = 1e-3
     bandwidth: Annotated[float, "bytes a second that the driver can send, and can receive"] = 1.25e9
     message_bytes: Annotated[float, "bytes of a message, without its members"] = 1000.0
     birth_bytes: Annotated[float, "bytes of a member in a message to a worker"] = 36.0
     result_bytes: Annotated[float, "bytes of a member in the generation's result, sent to every worker"] = 0.0
     log_seconds: Annotated[float, "seconds of the log"] = 1e-3
-    checkpoint_bytes: Annotated[float, "bytes of a checkpoint, and of the state that a successor is sent"] = 5e6
-    write_speed: Annotated[float, "bytes of a checkpoint that are written in a second"] = 100e6
+    checkpoint_bytes: Annotated[float, "bytes of a checkpoint, and of the state that a successor is sent"] = 3.3e6
+    write_speed: Annotated[float, "bytes of a checkpoint that are written in a second"] = 150e6
     save_every: Annotated[int, "generations between two checkpoints"] = 100
     failures_per_hour: Annotated[float, "deaths of a worker in an hour"] = 0.001
     notice_seconds: Annotated[float, "seconds until a death is noticed"] = 5.0
@@ -81,8 +78,8 @@ class Costs:
 
 #: What differs from the defaults, which are those of a genetic algorithm.
 STRATEGIES: dict[str, dict[str, float]] = {"ga": {}, "eggroll": {
-    "serial_member_seconds": 16e-6, "follow": 1.0, "pair_seconds": 1.5e-6, "birth_bytes": 9.0, "result_bytes": 8.0,
-    "checkpoint_bytes": 1e6,
+    "serial_seconds": 4e-3, "serial_member_seconds": 8e-6, "follow": 1.0, "pair_seconds": 1.5e-6, "birth_bytes": 9.0,
+    "result_bytes": 8.0, "checkpoint_bytes": 0.4e6,
 }}  # fmt: skip
 
 
@@ -91,30 +88,24 @@ class _Worker:
 
     def __init__(self, place: int) -> None:
         self.place, self.life, self.heard, self.told, self.ready = place, 0, 0.0, True, True
-        self.todo: list[int] = []
-        self.stale: set[tuple[int, int]] = set()
+        self.todo, self.stale = list[int](), set[tuple[int, int]]()
         self.missed: list[tuple[str, Any, float]] = []  # what it is sent once nothing is stale
 
-    def start(self) -> None:
-        """Begin a life; what was under way in the last one is lost."""
-        self.life, self.alive, self.at_work, self.worked = self.life + 1, True, False, 0.0
-        self.waiting: deque[tuple[str, Any]] = deque()
-        self.rest: deque[int] = deque()
-        self.dropped: set[tuple[int, int]] = set()
+    def start(self, alive: bool = True) -> None:
+        self.life, self.alive, self.at_work, self.worked = self.life + 1, alive, False, 0.0
+        self.rest, self.waiting, self.dropped = deque[int](), deque[tuple[str, Any]](), set[tuple[int, int]]()
 
 
 class Simulation:
     """One driver and so many workers, all of which have started; the seed is that of the parts' times and of deaths."""
 
     def __init__(self, costs: Costs, workers: int, parts: int, seed: int = 0) -> None:
-        self.now, self._in, self._out = 0.0, 0.0, 0.0
-        self._costs, self._count, self._parts = costs, workers, parts
-        self._random = np.random.default_rng(seed)
+        self.now, self._in, self._out, self._spent = 0.0, 0.0, 0.0, Counter[str]()
+        self._costs, self._count, self._parts, self._random = costs, workers, parts, np.random.default_rng(seed)
         self._workers = [_Worker(place) for place in range(min(workers, parts))]
         self._events: list[tuple[float, int, int, _Worker, Callable[..., None], tuple[Any, ...]]] = []
         self._inbox: deque[tuple[float, _Worker, str, int, Any]] = deque()
         self._generation, self._happened, self._longest_now = 0, 0, max(costs.part_seconds)
-        self._spent: Counter[str] = Counter()
         self._serial = costs.serial_seconds + costs.serial_member_seconds * costs.members * parts
         for worker in self._workers:
             self._live(0.0, worker)
@@ -151,14 +142,12 @@ class Simulation:
         return found | {"log and checkpoint": self._tick(costs.log_seconds + saved / costs.write_speed)}
 
     def _tick(self, seconds: float, what: str = "") -> float:
-        """The driver is busy for so long."""
         self.now += seconds
         if what:
             self._spent[what] += seconds
         return seconds
 
     def _at(self, when: float, worker: _Worker, call: Callable[..., None], *data: Any) -> None:
-        """Something is to happen in this life of a worker."""
         self._happened += 1
         heappush(self._events, (when, self._happened, worker.life, worker, call, data))
 
@@ -182,8 +171,10 @@ class Simulation:
 
     def _deliver(self, when: float, worker: _Worker, kind: str, data: Any) -> None:
         if worker.alive and kind == "drop":
-            worker.dropped.update(data if worker.at_work else ())  # else it comes too late
+            worker.dropped.update(data)
         elif worker.alive:
+            if kind == "score":
+                worker.dropped.difference_update((data[0][0], part) for part in data[1])
             worker.waiting.append((kind, data))
             if not worker.at_work:
                 self._next(when, worker)
@@ -196,9 +187,7 @@ class Simulation:
             if kind == "result":
                 self._at(when + data, worker, self._next)
             elif kind == "score":
-                drawn, todo, fresh = data
-                if fresh:
-                    worker.dropped = {drop for drop in worker.dropped if drop[0] >= drawn[0]}
+                drawn, todo = data
                 if gone := [part for part in todo if (drawn[0], part) in worker.dropped]:
                     self._answer(when, worker, "dropped", drawn[0], gone)
                 self._answer(when, worker, "begun", drawn[0])
@@ -221,8 +210,7 @@ class Simulation:
         self._compute(when, worker, drawn)
 
     def _die(self, when: float, worker: _Worker) -> None:
-        worker.start()
-        worker.alive = False
+        worker.start(alive=False)
         self._at(when + self._costs.notice_seconds, worker, self._answer, "gone")
 
     def _live(self, when: float, worker: _Worker) -> None:
@@ -233,9 +221,8 @@ class Simulation:
     def _share_out(self) -> None:
         ready = [worker for worker in self._workers if worker.ready] or self._workers
         self._longest, self._longest_now, self._next_late = self._longest_now, 0.0, 0.0
-        self._open, self._last = set(range(self._parts)), (0.0, 0.0)
+        self._open, self._last, self._by_length = set(range(self._parts)), (0.0, 0.0), list[tuple[int, int]]()
         self._free, self._busy, self._late = set[int](), set[int](), set[int]()
-        self._by_length: list[tuple[int, int]] = []
         for worker in self._workers:
             if worker.ready and not worker.told:  # it has missed a generation
                 worker.missed = [("state", None, self._costs.checkpoint_bytes)]
@@ -260,12 +247,11 @@ class Simulation:
         worker.heard, parts = self.now, list(worker.todo if more is None else more)
         if more is not None or (worker.ready and not worker.stale):
             worker.told, size = True, self._costs.birth_bytes * self._costs.members * len(parts)
-            self._send(worker, "score", (self._drawn, parts, more is None), size)
+            self._send(worker, "score", (self._drawn, parts), size)
             self._changed(worker)
 
     def _take_over(self) -> None:
-        looks = len(self._workers) * (1 + len(self._free) * bool(self._busy))
-        self._tick(self._costs.look_seconds * looks, "looking")
+        self._tick(self._costs.look_seconds * len(self._workers) * (1 + len(self._free) * bool(self._busy)), "looking")
         for place in sorted(self._free) if self._busy else ():
             taken = self._taken()
             if not taken:
@@ -303,7 +289,7 @@ class Simulation:
         return self._next_late
 
     def _drop(self, worker: _Worker, parts: Sequence[int]) -> None:
-        if worker.told:
+        if worker.told and parts:
             keys = [(self._generation, part) for part in parts]
             self._send(worker, "drop", keys)
             worker.stale.update(keys)
@@ -330,7 +316,6 @@ class Simulation:
         while not self._inbox and self._events and self._events[0][0] <= end:
             self._catch_up(self._events[0][0])
         self.now = max(self.now, min(self._inbox[0][0] if self._inbox else math.inf, end))
-        assert self.now < math.inf, "nobody sends anything any more"
         self._catch_up(self.now)
         found: dict[_Worker, list[tuple[Any, ...]]] = {}
         while self._inbox and self._inbox[0][0] <= self.now:
@@ -348,7 +333,14 @@ class Simulation:
         if kind in ("scored", "dropped"):
             self._settle(worker, generation, data[:1] if kind == "scored" else data)
         if kind == "scored" and generation == self._generation and data[0] in self._open:
-            self._scored(worker, *data)
+            part, seconds, done = data
+            self._longest_now, self._last = max(self._longest_now, seconds), max(self._last, done)
+            self._tick(self._costs.holder_seconds * len(self._workers), "looking")
+            self._open.discard(part)
+            for holder in self._holders[part]:
+                holder.todo.remove(part)
+                self._drop(holder, [part] if holder is not worker else [])
+            self._holders[part] = []
         elif kind == "gone":
             worker.ready, worker.told, worker.stale, worker.missed = False, False, set(), []
             self._changed(worker)
@@ -358,22 +350,11 @@ class Simulation:
             self._send(worker, "state", None, self._costs.checkpoint_bytes)
             self._ask(worker)
 
-    def _scored(self, worker: _Worker, part: int, seconds: float, done: tuple[float, float]) -> None:
-        self._longest_now, self._last = max(self._longest_now, seconds), max(self._last, done)
-        self._tick(self._costs.holder_seconds * len(self._workers), "looking")
-        self._open.discard(part)
-        for holder in self._holders[part]:
-            holder.todo.remove(part)
-            self._changed(holder)
-            if holder is not worker:
-                self._drop(holder, [part])
-        self._holders[part] = []
-
 
 def simulated(costs: Costs, workers: int, parts: int, generations: int = 3, seed: int = 0) -> tuple[float, Any]:
     """The efficiency of the workers, and the mean seconds of a generation by what they go to."""
     simulation = Simulation(costs, workers, parts, seed)
-    found = [simulation.generation() for _ in range(generations)]
+    found = [simulation.generation() for _ in range(generations + 1)][1:]  # in the first one nothing is under way yet
     means = {name: sum(one[name] for one in found) / generations for name in found[0]}
     return means["compute"] / sum(means.values()), means
 
@@ -396,14 +377,11 @@ def sleeping(task: Any = None, seconds: float = 0.0) -> tuple[Any, str]:
             time.sleep(search.seconds)
             yield Scores(np.zeros(len(part)))
 
-    def prepare(update: dict[str, float], births: Any) -> bool:
-        search.seconds = update["seconds"]
-        return True
-
     search = SimpleNamespace(
-        seconds=seconds, scored=scored, prepare=prepare, update_for_workers=lambda: {"seconds": search.seconds},
-        parts=lambda cohort: split_cohort(cohort, range(len(cohort.births))), restore=lambda *state: None,
-        result_for_workers=lambda fitness: None, observed=lambda: None, finish=lambda: None,
+        seconds=seconds, scored=scored, update_for_workers=lambda: {"seconds": search.seconds},
+        prepare=lambda update, births: vars(search).update(update) is None, restore=lambda *state: None,
+        parts=lambda cohort: split_cohort(cohort, range(len(cohort.births))), observed=lambda: None,
+        result_for_workers=lambda fitness: None, finish=lambda: None,
     )  # fmt: skip
     search.executor = search
     return search, ""
@@ -412,7 +390,8 @@ def sleeping(task: Any = None, seconds: float = 0.0) -> tuple[Any, str]:
 def pool_of(workers: Sequence[Any], wait: Any, seconds: float = 0.0) -> Any:
     """A pool of these workers, which have the folder of this file on their path."""
     links = SimpleNamespace(start=iter(workers).__next__, wait=wait, crowded=lambda number: None)
-    build = importlib.import_module("cluster").sleeping
+    from cluster import sleeping as build  # not by the name __main__, which workers do not know
+
     return worker_pool.WorkerPool(sleeping(None, seconds)[0], lambda: ({}, None), build, len(workers), links, None)
 
 
@@ -427,16 +406,16 @@ def timed(pool: Any, parts: int, generations: int = 5) -> float:
 
 
 def checked() -> Iterator[str]:
-    """Predictions beside Ray workers: the lines of a table."""
+    """Predictions beside Ray workers, whose parts sleep 100 ms: the lines of a table."""
     links = RayLinks.connect("local", CHECKED[-1], 0.01, None)
     workers = [links.start() for _ in range(CHECKED[-1])]
-    pool, messages = pool_of(workers, links.wait), 320
+    pool = pool_of(workers, links.wait)
     while not all(worker.ready for worker in workers):
         timed(pool, 64, 1)
     began = time.perf_counter()
-    for place in range(messages):
-        workers[place % len(workers)].send("drop", 0, [])  # which nobody answers
-    send, parts = (time.perf_counter() - began) / messages, split_cohort(Cohort(0, np.zeros(1, BIRTH), 1), [0])
+    for worker in 20 * workers:
+        worker.send("drop", 0, [])  # which nobody answers
+    send, parts = (time.perf_counter() - began) / 20 / len(workers), split_cohort(Cohort(0, np.zeros(1, BIRTH), 1), [0])
     for worker in workers:
         worker.send("score", 0, 1, {"seconds": 0.0}, *link.packed_parts(parts))
     time.sleep(2.0)
@@ -466,7 +445,7 @@ def asked_and_told(run: Any) -> None:
 def measured(folder: Path) -> Iterator[Row]:
     """The driver's steps on this machine, with 50 workers, 200 parts and a network of 101,770 weights."""
     births, sides = np.zeros(800, BIRTH), dict[str, Callable[[], object]]()
-    kinds = {"ga": births, "eggroll": np.zeros(800, MEMBER)}
+    kinds = {"ga": births, "eggroll": np.zeros(800, [("id", "<i8"), ("sign", "i1")])}
     parts = {kind: split_cohort(Cohort(1, rows, 800), range(0, 800, 4)) for kind, rows in kinds.items()}
     messages = {
         "score (16 members)": ("score", 1, 800, {"births": births[:8]}, *link.packed_parts(parts["ga"][:4])),
@@ -479,7 +458,7 @@ def measured(folder: Path) -> Iterator[Row]:
     for kind, cut in parts.items():
         sides[f"share out, {kind}"] = lambda cut=cut: assign_parts(parent_affinity(cut, decoded))
     pool = pool_of((), None)
-    pool._workers = [PoolWorker(SimpleNamespace(ready=True, place="")) for _ in decoded]
+    pool._workers = [worker_pool.PoolWorker(SimpleNamespace(ready=True, place="")) for _ in decoded]
     for worker in pool._workers:
         worker.told, worker.todo = True, parts["ga"][4:8]
     sides["see who is free"] = lambda: [pool._next_end(worker) for worker in pool._workers]

@@ -107,7 +107,7 @@ def default_threads() -> int:
     return torch.get_num_threads()
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _BYTES = 1 << 30
 _FUNCTIONS = (
     *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sigmoid", "erf", "erfc", "erfinv"),
@@ -132,23 +132,6 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library, such as musl
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _BYTES) and mallopt(_M_TRIM_THRESHOLD, _BYTES))
-
-
-@cache
-def share_memory_among_threads() -> bool:
-    """Ask glibc to give all threads that begin from now on the memory of the main one; elsewhere nothing happens.
-
-    Other threads have memory of their own, of which :func:`keep_freed_memory` keeps nothing large.
-
-    Returns:
-        Whether the C library understood. Results never depend on it.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1))
-    except (OSError, AttributeError):  # another C library, such as musl
-        return False
 
 
 @cache

@@ -199,7 +199,7 @@ class DriverRun:
 
 @pytest.mark.release
 def test_kills_of_workers_nodes_and_drivers_at_random_moments_change_nothing(
-    cluster: Any, evolve: Any, tmp_path: Path
+    cluster: Any, evolve: Any, tmp_path: Path, record_property: Any
 ) -> None:
     random, kills, done = np.random.default_rng(7), Counter[str](), 0
     node = cluster.add_node(num_cpus=2)
@@ -227,4 +227,4 @@ def test_kills_of_workers_nodes_and_drivers_at_random_moments_change_nothing(
         assert run.process.returncode == 0, run.folder.with_suffix(".out").read_text()[-3000:]
         assert outcome(run.folder) == expected, kind
         done += 1
-    print(f"{kills.total()} kills in {done} runs: {dict(kills)}")
+    record_property("kills", f"{kills.total()} in {done} runs: {dict(kills)}")

@@ -25,7 +25,6 @@ from typing import Any
 from galab.errors import UsageError
 from galab.evaluation.executors.link import LinkClosedError, Message, packed, unpacked
 from galab.evaluation.executors.worker import work
-from galab.evaluation.numeric_profile import share_memory_among_threads
 from galab.version import __version__
 
 logger = logging.getLogger("galab")
@@ -88,7 +87,6 @@ class WorkerActor:
             sentence = f"expected galab {version} on {platform.node()}, as the run has, got {__version__}; install it"
             self._queues.send_bytes(packed(("error", "UsageError", sentence, "")))
             return
-        share_memory_among_threads()
         threading.Thread(target=work, args=(self._queues, level, who), daemon=True).start()
 
     def put(self, number: int, content: bytes) -> None:
