@@ -32,7 +32,7 @@ from sides import components, images
 from timing import Row, interleaved, table
 
 from galab.contracts import Cohort, Scores
-from galab.evaluation.executors import link, worker_pool
+from galab.evaluation.executors import balance, link, worker_pool
 from galab.evaluation.executors.hand_out import assign_parts, parent_affinity
 from galab.evaluation.executors.ray_workers import RayLinks
 from galab.evaluation.sources import split_cohort
@@ -268,7 +268,7 @@ class Simulation:
         todo = (longest := self._workers[self._by_length[0][1]]).todo
         taken = todo[1 + len(todo[1:]) // 2 :] if longest.told else todo[len(todo) // 2 :]
         seconds = max(self._longest, self._longest_now) * len(taken)
-        if taken and (seconds >= worker_pool._WORTH_TAKING or not longest.told):
+        if taken and (seconds >= balance.WORTH_TAKING or not longest.told):
             del todo[-len(taken) :]
             for part in taken:
                 self._holders[part].remove(longest)
@@ -282,7 +282,7 @@ class Simulation:
         """Note who straggles; the time at which somebody else may."""
         if self.now >= self._next_late:
             longest = max(self._longest, self._longest_now)
-            patience = max(worker_pool._STRAGGLES * longest, worker_pool._STRAGGLES_SECONDS)
+            patience = max(balance.STRAGGLES * longest, balance.STRAGGLES_SECONDS)
             ends = {place: self._workers[place].heard + patience for place in self._busy}
             self._late = {place for place, end in ends.items() if end <= self.now}
             self._next_late = min((end for end in ends.values() if end > self.now), default=math.inf)
@@ -456,7 +456,7 @@ def measured(folder: Path) -> Iterator[Row]:
         sides |= {f"pack {name}": partial(link.packed, message), f"unpack {name}": partial(link.unpacked, content)}
     decoded = [set(range(16 * place, 16 * place + 16)) for place in range(50)]
     for kind, cut in parts.items():
-        sides[f"share out, {kind}"] = lambda cut=cut: assign_parts(parent_affinity(cut, decoded))
+        sides[f"share out, {kind}"] = lambda cut=cut: assign_parts(parent_affinity(cut, decoded), len(decoded))
     pool = pool_of((), None)
     pool._workers = [worker_pool.PoolWorker(SimpleNamespace(ready=True, place="")) for _ in decoded]
     for worker in pool._workers:

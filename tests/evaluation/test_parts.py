@@ -129,18 +129,22 @@ def test_answers_find_their_places():
 @pytest.mark.parametrize(("count", "workers"), [(1, 1), (1, 3), (4, 2), (5, 2), (7, 3), (64, 5), (3, 3)])
 def test_parts_are_spread_evenly_whatever_workers_like(count, workers):
     random = np.random.Generator(np.random.Philox(count))
-    for liked in (np.zeros((count, workers), int), random.integers(0, 9, (count, workers))):
-        chosen = assign_parts(liked)
+    nobody: list[dict[int, int]] = [{} for _ in range(count)]
+    some = [{worker: int(random.integers(1, 9)) for worker in range(0, workers, 2)} for _ in range(count)]
+    everybody = [{worker: int(random.integers(1, 9)) for worker in range(workers)} for _ in range(count)]
+    for liked in (nobody, some, everybody):
+        chosen = assign_parts(liked, workers)
         taken = np.bincount(chosen, minlength=workers)
         assert taken.sum() == count
         assert taken.max() - taken.min() <= 1
-    assert assign_parts(np.zeros((count, workers), int)) == sorted(assign_parts(np.zeros((count, workers), int)))
+    assert assign_parts(nobody, workers) == sorted(assign_parts(nobody, workers))
 
 
 def test_parts_go_where_their_parents_are_decoded():
     rows = to_rows([Birth(10 + n, (n % 4, 4 + n % 4), 1, 0, 0, 1, 1) for n in range(4)])
     parts = split_cohort(Cohort(1, rows, 4), [0, 1, 2, 3])
     liked = parent_affinity(parts, [{1, 5, 3}, {0, 4, 2, 6}])
-    assert liked.tolist() == [[0, 2], [2, 0], [0, 2], [1, 0]]
-    assert assign_parts(liked) == [1, 0, 1, 0]
-    assert assign_parts(parent_affinity(parts, [set(), {0, 1, 2, 3}])) == [0, 0, 1, 1]  # not all can
+    assert liked == [{1: 2}, {0: 2}, {1: 2}, {0: 1}]
+    assert assign_parts(liked, 2) == [1, 0, 1, 0]
+    chosen = assign_parts(parent_affinity(parts, [set(), {0, 1, 2, 3}]), 2)
+    assert chosen == [0, 0, 1, 1]  # not all can

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,6 +50,22 @@ def test_all_answers_are_taken_together(worker: list[Any]) -> None:
     for number in range(3):
         queues.send_bytes(packed((number,)))
     assert [unpacked(content) for content in actor.take()] == [(0,), (1,), (2,)]
+
+
+def test_answers_wait_for_each_other_unless_the_worker_has_nothing_left_to_do(worker: list[Any]) -> None:
+    actor = WorkerActor(20, __version__)
+    (queues,) = worker
+    began = time.monotonic()
+    queues.send_bytes(packed((0,)))
+    threading.Timer(0.01, queues.send_bytes, [packed((1,))]).start()
+    assert [unpacked(content) for content in actor.take()] == [(0,), (1,)]
+    assert time.monotonic() - began >= 0.04
+    waits = threading.Thread(target=queues.recv_bytes, daemon=True)
+    waits.start()
+    queues.send_bytes(packed((2,)))
+    assert [unpacked(content) for content in actor.take()] == [(2,)]
+    actor.put(0, packed(("score",)))
+    waits.join(5)
 
 
 def test_a_machine_with_another_galab_says_so(worker: list[Any]) -> None:

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from galab.contracts import Cohort, Scores
 from galab.errors import GalabError, NumericProfileError
-from galab.evaluation.executors import worker_pool
+from galab.evaluation.executors import balance
 from galab.evaluation.executors.link import LinkClosedError, packed, packed_parts, unpacked
 from galab.evaluation.executors.worker import MissingDataError, Worker
 from galab.evaluation.executors.worker_pool import WorkerPool
@@ -77,6 +77,11 @@ class MemoryLink:
         self.sent += len(content or b"")
         self.queues.inbox.put(content if content is not None else packed(("build", *map(Reference, message[1:]))))
 
+    def send_packed(self, content: bytes) -> None:
+        self.kinds.append(unpacked(content)[0])
+        self.sent += len(content)
+        self.queues.inbox.put(content)
+
     def send_data(self, task: Any) -> None:
         self.send("data", task)
 
@@ -128,7 +133,7 @@ class MemoryLinks:
         self.links.append(MemoryLink(len(self.links), self._bell))
         return self.links[-1]
 
-    def wait(self, links: Sequence[MemoryLink], seconds: float | None) -> list[MemoryLink]:
+    def wait(self, links: Collection[MemoryLink], seconds: float | None) -> list[MemoryLink]:
         end = time.monotonic() + (20.0 if seconds is None else seconds)
         while True:
             self._bell.clear()
@@ -298,7 +303,7 @@ def test_whoever_is_free_takes_over_what_a_slow_worker_has_not_begun(run: Any) -
 
 
 def test_parts_that_are_scored_twice_must_agree(run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(worker_pool, "_STRAGGLES_SECONDS", 0.05)
+    monkeypatch.setattr(balance, "STRAGGLES_SECONDS", 0.05)
 
     def linger(number: int, part: Part) -> None:
         slow = part.members > 2 and (number == 0 or part.number == 5)
@@ -311,7 +316,7 @@ def test_parts_that_are_scored_twice_must_agree(run: Any, monkeypatch: Any) -> N
 
 
 def test_a_part_that_takes_much_longer_than_others_is_given_to_a_second_worker(run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(worker_pool, "_STRAGGLES_SECONDS", 0.1)
+    monkeypatch.setattr(balance, "STRAGGLES_SECONDS", 0.1)
     released = threading.Event()
 
     def hang(number: int, part: Part) -> None:
@@ -447,6 +452,22 @@ def test_a_part_that_a_worker_has_dropped_and_is_given_again_is_scored() -> None
     assert kinds[2:4] == [("begun", 1), ("scored", 1, 0)]
     assert kinds[4] == ("dropped", 1, [1])
     assert kinds[5:] == [("begun", 1), ("scored", 1, 1)]
+
+
+def test_what_could_wait_is_done_before_the_next_generation_at_the_latest() -> None:
+    """A genetic algorithm decodes its stock then; without it the next one could not be decoded."""
+    link, done = MemoryLink(0, threading.Event()), []
+    search = CountingSearch()
+    update, parts = search.update_for_workers(), search.parts(cohort(1, 2))
+    search.prepare = lambda update, births: bool(done.append("prepare")) or True
+    search.finish = lambda: done.append("finish")
+    link.send("build", lambda task: (search, ""))
+    for generation in (1, 2):  # the second one is there before the first one is done
+        link.send("score", generation, 4, update, *packed_parts(parts))
+    for _ in range(8):
+        link.queues.outbox.get(timeout=10)
+    link.end(0.0)
+    assert done[:3] == ["prepare", "finish", "prepare"]
 
 
 def test_what_workers_did_is_counted(run: Any) -> None:

@@ -31,7 +31,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -68,6 +68,10 @@ class Link(Protocol):
         """Send a message; nothing happens if the worker is gone."""
         ...
 
+    def send_packed(self, content: bytes) -> None:
+        """Send a message that was packed once for many workers."""
+        ...
+
     def send_data(self, task: Any) -> None:
         """Send ``data``, which is large and may be the same for many workers."""
         ...
@@ -99,7 +103,7 @@ class Links(Protocol[L]):
         """Start a worker; it may take long until it says ``hello``."""
         ...
 
-    def wait(self, links: Sequence[L], seconds: float | None) -> list[L]:
+    def wait(self, links: Collection[L], seconds: float | None) -> list[L]:
         """The links from which something has come, after so many seconds at most; None waits for ever."""
         ...
 

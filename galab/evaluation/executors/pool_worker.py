@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from galab.contracts import Scores
 from galab.evaluation.executors.link import Link
 from galab.evaluation.sources import Part
@@ -24,13 +21,14 @@ class PoolWorker:
         told: whether it was sent them.
         stale: parts that it was sent and others score now, until it says what became of them; it is sent nothing else
             until then.
-        results: what it has to be sent then first.
+        results: packed messages that it has to be sent then first.
         behind: whether it has missed a whole generation meanwhile.
         decoded: ids of the births that it decoded in the last generation.
         lost: the generation in which its search was last found to differ.
         since: when it began the first of its parts, on the monotonic clock; None while it is at none.
         heard: when it last sent something, or was asked.
         busy: seconds that it has scored.
+        load: what :mod:`galab.evaluation.executors.balance` has noted of its parts.
     """
 
     def __init__(self, link: Link) -> None:
@@ -38,13 +36,14 @@ class PoolWorker:
         self.todo: list[Part] = []
         self.told = False
         self.stale: set[tuple[int, int]] = set()
-        self.results: list[NDArray[np.float64]] = []
+        self.results: list[bytes] = []
         self.behind = False
         self.decoded: set[int] = set()
         self.lost = 0
         self.since: float | None = None
         self.heard = 0.0
         self.busy = 0.0
+        self.load = 0
 
     @property
     def free(self) -> bool:

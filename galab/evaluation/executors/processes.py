@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -159,7 +159,10 @@ class ProcessLink:
 
     def send(self, *message: Any) -> None:
         """See :class:`galab.evaluation.executors.link.Link`."""
-        content = packed(message)
+        self.send_packed(packed(message))
+
+    def send_packed(self, content: bytes) -> None:
+        """See :class:`galab.evaluation.executors.link.Link`."""
         self.sent += len(content)
         with contextlib.suppress(OSError):
             self.connection.send_bytes(content)
@@ -198,7 +201,7 @@ class ProcessLinks:
         """See :class:`galab.evaluation.executors.link.Links`."""
         return ProcessLink()
 
-    def wait(self, links: Sequence[ProcessLink], seconds: float | None) -> list[ProcessLink]:
+    def wait(self, links: Collection[ProcessLink], seconds: float | None) -> list[ProcessLink]:
         """See :class:`galab.evaluation.executors.link.Links`."""
         by_connection = {link.connection: link for link in links}
         return [by_connection[connection] for connection in wait(list(by_connection), seconds)]

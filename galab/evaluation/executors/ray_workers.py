@@ -17,8 +17,11 @@ import queue
 import signal
 import socket
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -28,6 +31,8 @@ from galab.evaluation.executors.worker import work
 from galab.version import __version__
 
 logger = logging.getLogger("galab")
+#: What a worker answers within so many seconds comes together, unless it has nothing left to do.
+_TOGETHER_SECONDS = 0.05
 #: For the head of a cluster to answer.
 _ANSWER_SECONDS = 5.0
 #: What its absence is answered with.
@@ -57,17 +62,44 @@ class _Queues:
     """A worker's end of a link; see :class:`galab.evaluation.executors.link.Connection`."""
 
     def __init__(self) -> None:
-        self.inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self.outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._inbox: deque[bytes] = deque()
+        self._outbox: list[bytes] = []
+        self._waits = False
+        self._changed = threading.Condition()
 
     def send_bytes(self, content: bytes) -> None:
-        self.outbox.put(content)
+        with self._changed:
+            self._outbox.append(content)
+            self._changed.notify_all()
 
     def recv_bytes(self) -> bytes:
-        return self.inbox.get()
+        with self._changed:
+            while not self._inbox:
+                self._waits = True
+                self._changed.notify_all()
+                self._changed.wait()
+            self._waits = False
+            return self._inbox.popleft()
 
     def poll(self) -> bool:
-        return not self.inbox.empty()
+        return bool(self._inbox)
+
+    def put(self, content: bytes) -> None:
+        """Give the worker a message."""
+        with self._changed:
+            self._inbox.append(content)
+            self._changed.notify_all()
+
+    def take(self) -> list[bytes]:
+        """What the worker has answered: when it waits for a message, or some time after its first answer."""
+        with self._changed:
+            while not self._outbox:
+                self._changed.wait()
+            end = time.monotonic() + _TOGETHER_SECONDS
+            while not (self._waits and not self._inbox) and (left := end - time.monotonic()) > 0:
+                self._changed.wait(left)
+            found, self._outbox = self._outbox, []
+            return found
 
 
 class WorkerActor:
@@ -93,7 +125,7 @@ class WorkerActor:
         """Take a message for the worker; they are numbered, as calls may overtake each other."""
         self._early[number] = content
         while self._next in self._early:
-            self._queues.inbox.put(self._early.pop(self._next))
+            self._queues.put(self._early.pop(self._next))
             self._next += 1
 
     def put_data(self, number: int, task: Any) -> None:
@@ -102,16 +134,13 @@ class WorkerActor:
 
     def take(self) -> list[bytes]:
         """Wait for what the worker answers; all of it that there is."""
-        found = [self._queues.outbox.get()]
-        while not self._queues.outbox.empty():
-            found.append(self._queues.outbox.get())
-        return found
+        return self._queues.take()
 
 
 class RayLink:
     """See :class:`galab.evaluation.executors.link.Link`."""
 
-    def __init__(self, ray: Any, actor: Any, shared: dict[int, Any]) -> None:
+    def __init__(self, ray: Any, actor: Any, shared: dict[int, Any], events: queue.SimpleQueue[RayLink]) -> None:
         self.ready = False
         self.place = ""
         self.sent = self.received = 0
@@ -120,12 +149,15 @@ class RayLink:
         self._shared = shared
         self._why = "its actor ended"
         self._messages = 0
-        #: The answer that is waited for.
-        self.answer = actor.take.remote()
+        self._events = events
+        self._answer = self._asked()
 
     def send(self, *message: Any) -> None:
         """See :class:`galab.evaluation.executors.link.Link`."""
-        content = packed(message)
+        self.send_packed(packed(message))
+
+    def send_packed(self, content: bytes) -> None:
+        """See :class:`galab.evaluation.executors.link.Link`."""
         self.sent += len(content)
         with suppress(self._ray.exceptions.RayError):
             self._actor.put.remote(self._count(), content)
@@ -144,17 +176,22 @@ class RayLink:
 
     def poll(self) -> list[Message]:
         """See :class:`galab.evaluation.executors.link.Link`."""
-        ready, _ = self._ray.wait([self.answer], timeout=0)
-        if not ready:
+        if not self._answer.done():
             return []
         try:
-            contents = self._ray.get(self.answer)
+            contents = self._answer.result()
         except self._ray.exceptions.RayError as error:
             self._why = _reason(error)
             raise LinkClosedError from error
         self.received += sum(map(len, contents))
-        self.answer = self._actor.take.remote()
+        self._answer = self._asked()
         return [unpacked(content) for content in contents]
+
+    def _asked(self) -> Future[list[bytes]]:
+        """What the worker will answer; once it has, this link is among the events."""
+        answer: Future[list[bytes]] = self._actor.take.remote().future()
+        answer.add_done_callback(lambda _: self._events.put(self))
+        return answer
 
     def fate(self) -> str:
         """See :class:`galab.evaluation.executors.link.Link`."""
@@ -190,6 +227,7 @@ class RayLinks:
         self._ray = ray
         self._cpus, self._gpus, self._own = cpus, gpus, own
         self._shared: dict[int, Any] = {}
+        self._events: queue.SimpleQueue[RayLink] = queue.SimpleQueue()
         self._kind = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0,
             concurrency_groups={"in": 1, "out": 1},
@@ -218,14 +256,17 @@ class RayLinks:
 
     def start(self) -> RayLink:
         """See :class:`galab.evaluation.executors.link.Links`."""
-        return RayLink(self._ray, self._kind.remote(logger.getEffectiveLevel(), __version__), self._shared)
+        actor = self._kind.remote(logger.getEffectiveLevel(), __version__)
+        return RayLink(self._ray, actor, self._shared, self._events)
 
-    def wait(self, links: Sequence[RayLink], seconds: float | None) -> list[RayLink]:
+    def wait(self, links: Collection[RayLink], seconds: float | None) -> list[RayLink]:
         """See :class:`galab.evaluation.executors.link.Links`."""
-        by_answer = {link.answer: link for link in links}
-        found, _ = self._ray.wait(list(by_answer), num_returns=1, timeout=seconds)
-        more, _ = self._ray.wait(list(by_answer), num_returns=len(by_answer), timeout=0)
-        return [by_answer[answer] for answer in dict.fromkeys([*found, *more])]
+        found: list[RayLink] = []
+        with suppress(queue.Empty):
+            found.append(self._events.get(timeout=seconds))
+            while True:
+                found.append(self._events.get_nowait())
+        return list(dict.fromkeys(found))
 
     def crowded(self, workers: int) -> str | None:
         """See :class:`galab.evaluation.executors.link.Links`."""

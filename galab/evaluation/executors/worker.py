@@ -114,6 +114,7 @@ class Worker:
         self._waiting: deque[Message] = deque()
         self._dropped: set[tuple[int, int]] = set()
         self._update: dict[str, Any] = {}
+        self._unfinished = False
 
     def run(self, who: str = "") -> None:
         """Build the search, and score parts until the link closes."""
@@ -122,6 +123,7 @@ class Worker:
         while True:
             kind, *values = self._next()
             if kind == "state":
+                self._unfinished = False  # what there was to do is of no use any more
                 search.restore(*values)
             elif kind == "observed":
                 search.receive_observed(*values)
@@ -192,6 +194,7 @@ class Worker:
         births: NDArray[np.void] | None,
     ) -> None:
         if update is not None:  # else these are further parts of the same generation
+            self._finish(search)
             self._update = update
             self._dropped = {drop for drop in self._dropped if drop[0] >= generation}
         self._look()
@@ -215,7 +218,14 @@ class Worker:
             if rest and self._dropped.issuperset((generation, number) for number in rest):
                 self._send("dropped", generation, rest)
                 break
+        self._unfinished = True
         if not self._waiting and not self._connection.poll():
+            self._finish(search)
+
+    def _finish(self, search: WorkerSearch) -> None:
+        """Do what could wait, now that there is time, or because the search moves on."""
+        if self._unfinished:
+            self._unfinished = False
             search.finish()
 
     def _send(self, *message: Any) -> None:

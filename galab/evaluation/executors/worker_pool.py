@@ -27,8 +27,9 @@ from galab import errors
 from galab.contracts import Cohort, Scores
 from galab.errors import GalabError, NumericProfileError
 from galab.evaluation.blocks import SECOND_LOOK
+from galab.evaluation.executors.balance import Balance
 from galab.evaluation.executors.hand_out import assign_parts, parent_affinity
-from galab.evaluation.executors.link import GOODBYE_SECONDS, LinkClosedError, Links, packed_parts
+from galab.evaluation.executors.link import GOODBYE_SECONDS, LinkClosedError, Links, packed, packed_parts
 from galab.evaluation.executors.pool_worker import PoolWorker, WorkerUse, at, score_bytes
 from galab.evaluation.executors.worker import WorkerSearch
 from galab.evaluation.numeric_profile import is_new_error
@@ -37,10 +38,6 @@ from galab.evaluation.sources import Part, join_scores
 logger = logging.getLogger("galab")
 #: Workers that may die over one part before the run stops.
 MOST_DEATHS = 3
-#: Seconds of work that are worth taking over from another worker.
-_WORTH_TAKING = 0.02
-#: A part is given to a second worker when it takes so many times as long as the longest before, and so many seconds.
-_STRAGGLES, _STRAGGLES_SECONDS = 4.0, 5.0
 
 
 class WorkerPool:
@@ -82,8 +79,9 @@ class WorkerPool:
         self._members = 0
         self._update: dict[str, Any] = {}
         self._observed: NDArray[np.float64] | None = None
-        self._longest = self._longest_now = 0.0
         self._past = [0, 0]
+        self._by_link: dict[Any, PoolWorker] = {}
+        self._balance = Balance()
         self._paid_until: float | None = None
         self._use = WorkerUse()
 
@@ -108,11 +106,12 @@ class WorkerPool:
         result = self._search.result_for_workers(scores.fitness)
         if result is not None:
             # At once, so that workers move on while this process does.
+            content = packed(("result", result))
             for worker in self._workers:
                 if worker.stale:
-                    worker.results.append(result)
+                    worker.results.append(content)
                 elif worker.link.ready:
-                    worker.link.send("result", result)
+                    worker.link.send_packed(content)
         self._count_use(len(parts), began, before)
         return scores
 
@@ -132,8 +131,8 @@ class WorkerPool:
     def _share_out(self, parts: Sequence[Part]) -> None:
         """Give the parts of a generation to the workers, all of which hear of it."""
         ready = [worker for worker in self._workers if worker.link.ready] or self._workers
-        chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in ready]))
-        self._longest, self._longest_now = self._longest_now, 0.0
+        chosen = assign_parts(parent_affinity(parts, [worker.decoded for worker in ready]), len(ready))
+        self._balance.begin(self._workers)
         for worker in self._workers:
             worker.behind |= worker.link.ready and not worker.told
             worker.todo, worker.decoded, worker.busy, worker.told = [], set(), 0.0, False
@@ -141,6 +140,7 @@ class WorkerPool:
             ready[owner].todo.append(part)
         for worker in self._workers:
             self._ask(worker)
+            self._balance.note(worker)
 
     def _ask(self, worker: PoolWorker) -> None:
         """Send this generation to a worker; also to one without a part, so that it stays where the search is."""
@@ -157,45 +157,15 @@ class WorkerPool:
 
     def _take_over(self) -> None:
         """Let workers that have nothing to do score what others have not begun, or are at for too long."""
-        for worker in self._workers:
-            if not worker.free:
-                continue
-            others = [other for other in self._workers if other is not worker and other.todo]
-            if not others:
-                return
-            longest = max(others, key=lambda other: len(other.todo))
-            taken = self._not_begun(longest)
-            if taken:
-                longest.todo = [part for part in longest.todo if part not in taken]
-                self._drop(longest, taken)
-            elif straggler := next((other for other in others if self._straggles(other)), None):
-                taken = [part for part in straggler.todo[:1] if self._holders(part) == 1]
-            if taken:
-                worker.todo = taken
-                worker.since, worker.heard = None, time.monotonic()
-                self._send_parts(worker, taken, None)
-
-    def _not_begun(self, worker: PoolWorker) -> list[Part]:
-        """What another one may take over from a worker: half of what it has not begun, if that is worth it."""
-        if not worker.told:  # it may take long until it begins
-            return worker.todo[len(worker.todo) // 2 :]
-        half = worker.todo[1 + len(worker.todo[1:]) // 2 :]
-        return half if self._part_seconds() * len(half) >= _WORTH_TAKING else []
-
-    def _part_seconds(self) -> float:
-        """What a part takes at most, by this generation and the one before."""
-        return max(self._longest, self._longest_now)
-
-    def _holders(self, part: Part) -> int:
-        """Workers that are to score a part."""
-        return sum(any(other is part for other in worker.todo) for worker in self._workers)
-
-    def _straggle_end(self, worker: PoolWorker) -> float:
-        """When a worker begins to straggle, on the monotonic clock."""
-        return worker.heard + max(_STRAGGLES * self._part_seconds(), _STRAGGLES_SECONDS)
-
-    def _straggles(self, worker: PoolWorker) -> bool:
-        return time.monotonic() >= self._straggle_end(worker)
+        while (choice := self._balance.choice(self._workers)) is not None:
+            if choice.dropped:
+                choice.owner.todo = choice.owner.todo[: -len(choice.parts)]
+                self._drop(choice.owner, choice.parts)
+            worker = choice.worker
+            worker.todo = choice.parts
+            worker.since, worker.heard = None, time.monotonic()
+            self._send_parts(worker, choice.parts, None)
+            self._balance.note(worker)
 
     def _drop(self, worker: PoolWorker, parts: Sequence[Part]) -> None:
         """Others score these parts of a worker now."""
@@ -214,41 +184,39 @@ class WorkerPool:
             worker.link.send("state", *self._state())
         else:
             for result in worker.results:
-                worker.link.send("result", result)
+                worker.link.send_packed(result)
         worker.results, worker.behind = [], False
         if not worker.told:
             self._ask(worker)
 
     def _receive(self) -> None:
         """Receive what workers have sent, or do what has to be done when they send nothing for too long."""
-        now = time.monotonic()
-        ends = [end for worker in self._workers if (end := self._next_end(worker)) is not None]
-        found = self._links.wait(
-            [worker.link for worker in self._workers], max(0.0, min(ends) - now) if ends else None
-        )
-        if not found:
-            for worker in list(self._workers):
-                if (end := self._deadline(worker)) is not None and end <= time.monotonic():
-                    self._give_up_on_part(worker)
+        found = self._links.wait(self._by_link, self._patience())
         for link in found:
-            worker = next(worker for worker in self._workers if worker.link is link)
+            if link not in self._by_link:  # it was ended meanwhile
+                continue
+            worker = self._by_link[link]
             try:
                 messages = link.poll()
             except LinkClosedError:
                 self._replace(worker)
                 continue
             for kind, *values in messages:
-                if worker in self._workers:  # else it was refused, or given up
+                if link in self._by_link:  # else it was refused
                     self._handle(worker, kind, values)
+                    self._balance.note(worker)
+        if self._member_seconds:
+            for worker in list(self._workers):
+                if (end := self._deadline(worker)) is not None and end <= time.monotonic():
+                    self._give_up_on_part(worker)
 
-    def _next_end(self, worker: PoolWorker) -> float | None:
-        """When something has to be done about a worker that sends nothing."""
-        if not worker.todo:
-            return None
-        someone = any(other.free for other in self._workers)
-        straggles = self._straggle_end(worker) if someone and not self._straggles(worker) else None
-        ends = [end for end in (self._deadline(worker), straggles) if end is not None]
-        return min(ends) if ends else None
+    def _patience(self) -> float | None:
+        """For how many seconds there is nothing to do if no worker sends anything; None is for ever."""
+        ends = [self._balance.next_look()]
+        if self._member_seconds:
+            ends += [self._deadline(worker) for worker in self._workers]
+        known = [end for end in ends if end is not None]
+        return max(0.0, min(known) - time.monotonic()) if known else None
 
     def _handle(self, worker: PoolWorker, kind: str, values: Sequence[Any]) -> None:
         worker.heard = time.monotonic()
@@ -288,14 +256,17 @@ class WorkerPool:
         if generation < self._generation:  # another one was faster
             return
         worker.busy += seconds
-        self._longest_now = max(self._longest_now, seconds)
+        self._balance.scored(seconds)
         if number in self._answers:
             self._compare(worker, number, scores)
             return
         self._answers[number] = scores
-        for holder in self._workers:
+        holders = [worker]
+        if number in self._balance.twice or not any(part.number == number for part in worker.todo):
+            holders = self._workers
+        for holder in holders:
             done = [part for part in holder.todo if part.number == number]
-            holder.todo = [part for part in holder.todo if part.number != number]
+            holder.todo = [part for part in holder.todo if part.number != number] if done else holder.todo
             if done and holder is worker:
                 worker.decoded.update(done[0].births["id"].tolist())
             elif done:
@@ -361,9 +332,15 @@ class WorkerPool:
     def _succeed(self, worker: PoolWorker, todo: list[Part]) -> None:
         """Start another worker in the place of one that has ended."""
         self._forget(worker)
-        successor = PoolWorker(self._links.start())
+        successor = self._started()
         successor.todo = todo
         self._workers[self._workers.index(worker)] = successor
+        self._balance.note(successor)
+
+    def _started(self) -> PoolWorker:
+        worker = PoolWorker(self._links.start())
+        self._by_link[worker.link] = worker
+        return worker
 
     def _replace(self, worker: PoolWorker) -> None:
         """Replace a worker that died; the new one repeats what it has not scored, if nobody takes it over.
@@ -411,6 +388,7 @@ class WorkerPool:
         heir.todo += worker.todo
         if heir.told:
             self._send_parts(heir, worker.todo, None)
+        self._balance.note(heir)
 
     def _give_up(self, worker: PoolWorker, kind: str, sentence: str, text: str) -> None:
         """A worker met an error outside its members: the run ends as it would in this process."""
@@ -441,15 +419,18 @@ class WorkerPool:
                 len(parts), "s" * (len(parts) > 1), largest, number, self._count, "is" if number == 1 else "are",
                 number, math.ceil(parts[0].members / self._count),
             )  # fmt: skip
-        if "many" not in self._mentioned and (crowded := self._links.crowded(number)):
+        if "many" not in self._mentioned:  # asked once: a cluster takes its time to answer
             self._mentioned.add("many")
-            logger.warning("%s", crowded)
+            if crowded := self._links.crowded(number):
+                logger.warning("%s", crowded)
         while len(self._workers) < number:
-            self._workers.append(PoolWorker(self._links.start()))
+            self._workers.append(self._started())
 
     def _forget(self, worker: PoolWorker) -> None:
         """Keep what was counted of a worker that is gone."""
         self._past = [self._past[0] + worker.link.sent, self._past[1] + worker.link.received]
+        del self._by_link[worker.link]
+        self._balance.forget(worker)
 
     def _counts(self) -> tuple[int, int]:
         """Bytes that were sent, and that have come, of all workers."""
