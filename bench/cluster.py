@@ -5,8 +5,8 @@
     python bench/cluster.py --check                                  predictions beside Ray workers whose parts sleep
 
 The efficiency is the sum of the parts' times, divided by the workers and by the wall time. The rules are those of
-:mod:`galab.evaluation.executors.worker_pool`, and so are its walks over all workers, each look of which costs
-something. Not simulated: the first start, and three deaths over one part.
+:mod:`galab.evaluation.executors.worker_pool` and :mod:`galab.evaluation.executors.balance`. Not simulated: the first
+start, and three deaths over one part.
 """
 
 from __future__ import annotations
@@ -56,11 +56,9 @@ class Costs:
     follow: Annotated[float, "share of ask and tell that each worker does too, once it has the result"] = 0.0
     send_seconds: Annotated[float, "driver's time for a message that it sends"] = 0.7e-3
     receive_seconds: Annotated[float, "driver's time to take what a worker has answered"] = 0.9e-3
-    wait_seconds: Annotated[float, "driver's time, for each worker, to see who has answered"] = 2.5e-6
     byte_seconds: Annotated[float, "driver's time to pack and copy a byte"] = 4e-9
-    pair_seconds: Annotated[float, "driver's time, for each part and worker, to share out the parts"] = 75e-6
-    holder_seconds: Annotated[float, "driver's time, for each scored part and worker, to find who else has it"] = 2.8e-6
-    look_seconds: Annotated[float, "driver's time for a look at a worker, to see whether it is free"] = 0.3e-6
+    share_seconds: Annotated[float, "driver's time to share out a part"] = 9e-6
+    look_seconds: Annotated[float, "driver's time for a look at a worker, to see whether it straggles"] = 1.5e-6
     worker_seconds: Annotated[float, "worker's time for a part, beside computing it"] = 1e-3
     latency: Annotated[float, "seconds of a message on its way"] = 1e-3
     bandwidth: Annotated[float, "bytes a second that the driver can send, and can receive"] = 1.25e9
@@ -78,7 +76,7 @@ class Costs:
 
 #: What differs from the defaults, which are those of a genetic algorithm.
 STRATEGIES: dict[str, dict[str, float]] = {"ga": {}, "eggroll": {
-    "serial_seconds": 4e-3, "serial_member_seconds": 8e-6, "follow": 1.0, "pair_seconds": 1.5e-6, "birth_bytes": 9.0,
+    "serial_seconds": 4e-3, "serial_member_seconds": 8e-6, "follow": 1.0, "share_seconds": 3e-6, "birth_bytes": 9.0,
     "result_bytes": 8.0, "checkpoint_bytes": 0.4e6,
 }}  # fmt: skip
 
@@ -106,6 +104,7 @@ class Simulation:
         self._events: list[tuple[float, int, int, _Worker, Callable[..., None], tuple[Any, ...]]] = []
         self._inbox: deque[tuple[float, _Worker, str, int, Any]] = deque()
         self._generation, self._happened, self._longest_now = 0, 0, max(costs.part_seconds)
+        self._looked = 0.0
         self._serial = costs.serial_seconds + costs.serial_member_seconds * costs.members * parts
         for worker in self._workers:
             self._live(0.0, worker)
@@ -117,7 +116,7 @@ class Simulation:
         self._generation += 1
         drawn = self._random.choice(np.array(costs.part_seconds), self._parts)
         self._drawn, ideal = (self._generation, drawn.tolist()), float(drawn.sum()) / self._count
-        sharing = self._tick(costs.pair_seconds * self._parts * len(self._workers))
+        sharing = self._tick(costs.share_seconds * self._parts)
         # While the result of the generation before is still going out, this one's messages wait.
         began, jammed = self.now, max(0.0, self._out - self.now)
         self._spent = Counter({"messages": 0.0, "network": 2 * costs.latency, "looking": 0.0, "result": jammed})
@@ -251,7 +250,6 @@ class Simulation:
             self._changed(worker)
 
     def _take_over(self) -> None:
-        self._tick(self._costs.look_seconds * len(self._workers) * (1 + len(self._free) * bool(self._busy)), "looking")
         for place in sorted(self._free) if self._busy else ():
             taken = self._taken()
             if not taken:
@@ -307,10 +305,10 @@ class Simulation:
             self._changed(worker)
 
     def _receive(self) -> None:
-        every, costs = len(self._workers), self._costs
-        looks = every + len(self._busy) * (every // (1 + len(self._free)))  # each looks for the first who is free
-        self._tick(costs.look_seconds * looks, "looking")
-        self._tick(costs.wait_seconds * every, "messages")
+        costs = self._costs
+        if self._free and self.now >= self._looked + balance.LOOK_SECONDS:
+            self._looked = self.now
+            self._tick(costs.look_seconds * len(self._workers), "looking")
         self._catch_up(self.now)
         end = self._find_late() if self._free else math.inf
         while not self._inbox and self._events and self._events[0][0] <= end:
@@ -323,7 +321,6 @@ class Simulation:
             found.setdefault(worker, []).append(tuple(message))
         for worker, messages in found.items():
             self._tick(costs.receive_seconds, "messages")
-            self._tick(costs.look_seconds * every / 2, "looking")
             for message in messages:
                 self._handle(worker, *message)
 
@@ -335,7 +332,6 @@ class Simulation:
         if kind == "scored" and generation == self._generation and data[0] in self._open:
             part, seconds, done = data
             self._longest_now, self._last = max(self._longest_now, seconds), max(self._last, done)
-            self._tick(self._costs.holder_seconds * len(self._workers), "looking")
             self._open.discard(part)
             for holder in self._holders[part]:
                 holder.todo.remove(part)
@@ -461,8 +457,8 @@ def measured(folder: Path) -> Iterator[Row]:
     pool._workers = [worker_pool.PoolWorker(SimpleNamespace(ready=True, place="")) for _ in decoded]
     for worker in pool._workers:
         worker.told, worker.todo = True, parts["ga"][4:8]
-    sides["see who is free"] = lambda: [pool._next_end(worker) for worker in pool._workers]
-    sides["see who has a part"] = lambda: (pool._answers.clear(), pool._scored(worker, 0, 0.0, 0, Scores(np.zeros(4))))
+    sides["see who straggles, of 50"] = lambda: min(pool._workers, key=pool._balance._straggle_end)
+    sides["take a score"] = lambda: (pool._answers.clear(), pool._scored(worker, 0, 0.0, 0, Scores(np.zeros(4))))
     for config, field in ((genetic.CONFIG, "children"), (evolution.CONFIG, "population")):
         for size in (1000, 10_000):
             run = components(config, images(512), **{field: size})

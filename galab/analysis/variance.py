@@ -215,7 +215,7 @@ def _same(runs: Sequence[SavedRun]) -> None:
     """Refuse runs that differ in more than their seeds: what differs then is not the start."""
     own = {
         "seed", "origin", "generations", "seconds", "threads", "workers", "member_seconds", "data", "device", "keep",
-        "save_every",
+        "save_every", "executor", "address", "worker_cpus", "worker_gpus", "price_per_hour",
     }  # fmt: skip
     first = runs[0]
     for saved in runs[1:]:

@@ -153,7 +153,8 @@ def _machine() -> list[tuple[str, str, str]]:
         ("cuda", cuda, "yes" if cuda != "none" else "not needed"),
         ("c++ compiler", compiler or "none", "yes" if compiler else "not needed yet"),
     ]
-    for package, extra in (("mlxtend", "offline"), ("sklearn", "offline"), ("safetensors", "export")):
+    extras = {"mlxtend": "offline", "sklearn": "offline", "safetensors": "export", "ray": "cluster"}
+    for package, extra in extras.items():
         present = _importable(package)
         rows.append(
             (package, "installed" if present else "absent", "yes" if present else f"pip install 'galab[{extra}]'")

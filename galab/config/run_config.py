@@ -66,6 +66,12 @@ class RunConfig(Fields):
         """The same configuration on another device."""
         return dataclasses.replace(self, device=device)
 
+    def in_one_process(self) -> RunConfig:
+        """The same configuration without workers, and without what belongs to them."""
+        names = ("address", "worker_cpus", "worker_gpus", "price_per_hour", "member_seconds")
+        none: dict[str, Any] = dict.fromkeys(names)
+        return dataclasses.replace(self, workers=0, executor="processes", **none)
+
     def changed(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
         """Names whose values differ, each with this configuration's value and the other's."""
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in FIELDS}

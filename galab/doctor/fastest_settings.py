@@ -82,6 +82,8 @@ def values_to_try(
         if not (machine.compiler or config.device == "cuda"):
             return []
         return [{name: "off" if config.compile == "on" else "on"}]
+    if name == "workers" and config.executor != "processes":
+        return []  # how many there may be is another machine's matter
     if name == "workers":
         # None is this process alone; a single one would only wait for its orders.
         wanted = [0, *counts_up_to(machine.cores)[1:]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -296,7 +295,7 @@ def replay_generation(saved: SavedRun) -> ReplayedGeneration | None:
     Returns:
         None where the generation only tried step sizes or had no viable child.
     """
-    search = saved.components(dataclasses.replace(saved.config, workers=0)).search
+    search = saved.components(saved.config.in_one_process()).search
     assert isinstance(search, GeneticSearch)
     strategy = search.strategy
     cohort = strategy.ask()

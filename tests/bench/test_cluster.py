@@ -13,8 +13,8 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 #: Costs that are no time by default.
 FREE = (
-    "serial_seconds", "serial_member_seconds", "send_seconds", "receive_seconds", "wait_seconds", "byte_seconds",
-    "pair_seconds", "holder_seconds", "look_seconds", "worker_seconds", "latency", "log_seconds", "failures_per_hour",
+    "serial_seconds", "serial_member_seconds", "send_seconds", "receive_seconds", "byte_seconds",
+    "share_seconds", "look_seconds", "worker_seconds", "latency", "log_seconds", "failures_per_hour",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_one_worker_takes_the_sum_of_its_parts_and_of_what_comes_one_after_the_o
     serial = {"serial_seconds": 0.5, "serial_member_seconds": 0.01, "log_seconds": 0.25}
     each = {"send_seconds": 0.125, "receive_seconds": 0.0625, "latency": 2.0, "worker_seconds": 0.1}
     checkpoint = {"checkpoint_bytes": 30.0, "write_speed": 10.0, "save_every": 2}
-    own = costs(members=4, pair_seconds=0.03, **serial, **each, **checkpoint)
+    own = costs(members=4, share_seconds=0.03, **serial, **each, **checkpoint)
     simulation = cluster.Simulation(own, 1, 10)
     found = simulation.generation()
     parts, messages = 10 * 1.1, 0.125 + 0.0625 + 2 * 2.0
@@ -158,6 +158,6 @@ def test_a_real_pool_takes_as_long_as_predicted(cluster, costs, monkeypatch):
             spent.append(time.perf_counter() - began)
     finally:
         own.pool.close()
-    here = costs(0.03, members=2, send_seconds=1e-4, receive_seconds=1e-4, worker_seconds=2e-4, pair_seconds=5e-5)
+    here = costs(0.03, members=2, send_seconds=1e-4, receive_seconds=1e-4, worker_seconds=2e-4, share_seconds=5e-5)
     # The quickest, as a busy machine is no failure.
     assert 19 * 0.03 / 4 / min(spent[2:]) == pytest.approx(cluster.simulated(here, 4, 19)[0], abs=0.15)

@@ -336,3 +336,10 @@ def configurations(draw: st.DrawFn) -> RunConfig:
 def test_plain_data_and_json_bring_the_same_configuration_back(config: RunConfig) -> None:
     assert RunConfig.from_dict(config.to_dict()) == config
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_the_same_run_in_one_process_has_nothing_of_workers() -> None:
+    plain = RunConfig(seed=3, chunk=2)
+    cluster = {"executor": "ray", "address": "auto", "worker_cpus": 2.0, "worker_gpus": 0.5}
+    both = RunConfig(seed=3, chunk=2, workers=2, price_per_hour=1.0, member_seconds=5.0, **cluster)
+    assert both.in_one_process() == plain

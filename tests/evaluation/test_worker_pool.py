@@ -125,6 +125,8 @@ class Reference:
 class MemoryLinks:
     """See :class:`galab.evaluation.executors.link.Links`."""
 
+    attempts = 3
+
     def __init__(self) -> None:
         self.links: list[MemoryLink] = []
         self._bell = threading.Event()
@@ -280,6 +282,22 @@ def test_a_worker_that_dies_is_replaced_and_its_parts_are_repeated(run: Any, cap
     (said,) = [text for text in told(caplog) if "died" in text]
     assert said.startswith("generation 2: a worker on machine 0 died (it was pulled out); another one takes its place")
     assert [link.kinds.count("state") for link in own.links.links] == [1, 1, 1]
+
+
+def test_a_worker_that_dies_while_it_starts_is_replaced_but_not_for_ever(run: Any, caplog: Any) -> None:
+    def build(task: Any) -> tuple[CountingSearch, str]:
+        if NUMBER.value < dying:
+            raise PulledOutError
+        return own.copy(), ""
+
+    dying = 2
+    own = run(1, build=build)
+    own.generation()
+    assert sum("died (it was pulled out); another one" in text for text in told(caplog)) == 2
+    dying = 3
+    own = run(1, build=build)
+    with pytest.raises(GalabError, match="expected a worker on machine 2 to start, but it was pulled out; or use"):
+        own.generation()
 
 
 def test_three_deaths_over_the_same_members_stop_the_run(run: Any) -> None:

@@ -97,7 +97,13 @@ L = TypeVar("L", bound=Link)
 
 
 class Links(Protocol[L]):
-    """Starts workers of one kind."""
+    """Starts workers of one kind.
+
+    Attributes:
+        attempts: workers that may die one after the other before one is ready.
+    """
+
+    attempts: int
 
     def start(self) -> L:
         """Start a worker; it may take long until it says ``hello``."""

@@ -197,6 +197,9 @@ class ProcessLink:
 class ProcessLinks:
     """Worker processes of this machine; see :class:`galab.evaluation.executors.link.Links`."""
 
+    #: What kills one here while it starts would kill the next one too.
+    attempts = 1
+
     def start(self) -> ProcessLink:
         """See :class:`galab.evaluation.executors.link.Links`."""
         return ProcessLink()

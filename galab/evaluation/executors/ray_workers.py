@@ -223,6 +223,8 @@ class RayLinks:
         own: whether this process was connected for this run.
     """
 
+    attempts = 3
+
     def __init__(self, ray: Any, cpus: float, gpus: float, *, own: bool) -> None:
         self._ray = ray
         self._cpus, self._gpus, self._own = cpus, gpus, own

@@ -80,6 +80,7 @@ class WorkerPool:
         self._update: dict[str, Any] = {}
         self._observed: NDArray[np.float64] | None = None
         self._past = [0, 0]
+        self._never_ready = 0
         self._by_link: dict[Any, PoolWorker] = {}
         self._balance = Balance()
         self._paid_until: float | None = None
@@ -246,7 +247,7 @@ class WorkerPool:
         """A worker has built its search."""
         if different:
             logger.warning("a worker%s computes other last bits than the run (%s)", at(worker), different)
-        worker.link.ready = True
+        worker.link.ready, self._never_ready = True, 0
         worker.link.send("state", *self._state())
         self._ask(worker)
 
@@ -346,12 +347,14 @@ class WorkerPool:
         """Replace a worker that died; the new one repeats what it has not scored, if nobody takes it over.
 
         Raises:
-            GalabError: it never became ready, or several workers died over the same members.
+            GalabError: it never became ready, nor did several others, or several died over the same members.
         """
         fate, todo = worker.link.fate(), worker.todo
         if not worker.link.ready:
-            raise GalabError(f"expected a worker{at(worker)} to start, but {fate}; or use --workers 0")
-        if todo:
+            self._never_ready += 1
+            if self._never_ready >= self._links.attempts:
+                raise GalabError(f"expected a worker{at(worker)} to start, but {fate}; or use --workers 0")
+        if todo and worker.link.ready:
             self._deaths[todo[0].number] += 1
             # What was scored a moment before may have died with a worker on another machine.
             after = " or of the next ones" if worker.link.place and len(todo) > 1 else ""
