@@ -100,7 +100,7 @@ class Links(Protocol[L]):
     """Starts workers of one kind.
 
     Attributes:
-        attempts: workers that may die one after the other before one is ready.
+        attempts: how often each worker may be started, if all of them die before one is ready.
     """
 
     attempts: int

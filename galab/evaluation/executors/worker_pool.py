@@ -352,7 +352,7 @@ class WorkerPool:
         fate, todo = worker.link.fate(), worker.todo
         if not worker.link.ready:
             self._never_ready += 1
-            if self._never_ready >= self._links.attempts:
+            if self._never_ready > (self._links.attempts - 1) * len(self._workers):
                 raise GalabError(f"expected a worker{at(worker)} to start, but {fate}; or use --workers 0")
         if todo and worker.link.ready:
             self._deaths[todo[0].number] += 1
