@@ -82,9 +82,17 @@ def test_a_run_on_ray_is_the_run_of_one_process(evolve: Any, on_ray: Any, kind: 
 
 
 def actors() -> list[int]:
-    """Processes of workers on this machine."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "ray::GalabWorker" in line]
+    """Processes of workers in the cluster of these tests; another process may have tests with a cluster of its own."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    parents = {int(pid): int(parent) for pid, parent, *_ in rows}
+    return [int(pid) for pid, _, *name in rows if "ray::GalabWorker" in name[0] and _is_below(int(pid), parents)]
+
+
+def _is_below(pid: int, parents: dict[int, int]) -> bool:
+    while pid in parents and pid != os.getpid():
+        pid = parents[pid]
+    return pid == os.getpid()
 
 
 @pytest.fixture(autouse=True)
