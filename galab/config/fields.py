@@ -450,7 +450,7 @@ class Fields:
         "its head.", group=EVALUATION, **_TUNED,
     )
     worker_cpus: float | None = option(
-        None, "Cores that Ray keeps for each worker, and its --threads unless given; 1 when absent.", above=0.0,
+        None, "Cores that Ray keeps for each worker, 1 when absent; it has as many threads unless told.", above=0.0,
         high=1024, group=EVALUATION, **_TUNED,
     )
     worker_gpus: float | None = option(None, "GPUs of each worker.", low=0.0, high=1024, group=EVALUATION, **_TUNED)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from galab.training.log_fields import TIMING
+
 FLAGS = [
     "--task", "digits", "--hidden", "4", "--batch", "32", "--parents", "3", "--children", "6", "--threads", "1",
     "--report-every", "10", "--save-every", "20", "--seeds", "0-1", "--jobs", "2", "--name", "many",
@@ -50,9 +52,8 @@ def status(run: Path) -> dict[str, Any]:
 
 
 def log(run: Path) -> list[dict[str, Any]]:
-    timing = ("seconds", "generation_seconds", "evaluations_per_second")
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in timing} for line in lines]
+    return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from galab.training.log_fields import TIMING
+
 pytestmark = pytest.mark.slow
 
 FLAGS = [
@@ -63,8 +65,7 @@ def test_ctrl_c_saves_and_resumes_exactly_while_a_second_writer_is_kept_out(gala
     logs = []
     for name in ("one", "two"):
         lines = [json.loads(line) for line in Path(f"runs/{name}/log.jsonl").read_text().splitlines()]
-        timing = ("seconds", "generation_seconds", "evaluations_per_second")
-        logs.append([{key: value for key, value in line.items() if key not in timing} for line in lines])
+        logs.append([{key: value for key, value in line.items() if key not in TIMING} for line in lines])
     assert logs[0] == logs[1]
     assert Path("runs/one/lineage.bin").read_bytes() == Path("runs/two/lineage.bin").read_bytes()
 

@@ -12,14 +12,14 @@ from lab_outcome import generations_of, log_of, newest_state, outcome
 from galab.genome.births import BIRTH
 from galab.storage.lineage import read_rows
 from galab.storage.log import read_log
-from galab.training.log_fields import TIMING
+from galab.training.log_fields import TIMING, WORKERS
 
 FIELDS = {
     "generation", "members", "evaluations", "fitness_best", "fitness_mean", "fitness_worst", "fitness_std", "best",
     "train_loss", "train_accuracy", "failures", "lethal", "step_size", "step_size_min", "step_size_max", "cache_hits",
     "cache_misses", "lineage_births", "lineage_bytes", "step_size_p10", "step_size_p50", "step_size_p90",
     "step_size_at_floor", "diversity_common_ancestor", "diversity_segregating", "diversity_fixed_generations",
-    "selection_age_best", "selection_age_oldest", *TIMING,
+    "selection_age_best", "selection_age_oldest", *set(TIMING) - set(WORKERS),
 }  # fmt: skip
 REPORTED = {
     "champion", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "diversity_distance",
