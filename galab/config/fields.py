@@ -210,7 +210,7 @@ class Fields:
         1, "Weights that the operators weights and flip move.", low=1, group=MUTATION, kinds=GENETIC, advanced=True,
     )
     mutate_rank: int = option(
-        1, "Rank of low-rank, pairs of vectors.", low=1, high=1024, group=MUTATION, kinds=GENETIC, advanced=True,
+        1, "Rank of low-rank: vector pairs a layer.", low=1, high=1024, group=MUTATION, kinds=GENETIC, advanced=True,
     )
     momentum: float = option(
         0.5, "Share of the parent's step that the operator momentum repeats.", low=0.0, high=1.0, group=MUTATION,

@@ -357,6 +357,23 @@ def test_a_part_that_takes_much_longer_than_others_is_given_to_a_second_worker(r
     assert own.copies[0].generation >= own.search.generation - 1
 
 
+def test_a_part_that_two_are_at_fails_for_none_of_them_while_the_other_goes_on(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(balance, "STRAGGLES_SECONDS", 0.2)
+    hanging = threading.Event()
+
+    def hang(number: int, part: Part) -> None:
+        if hanging.is_set() and part.number == 0:
+            time.sleep(10.0 if number == 0 else 0.9)
+
+    own = run(2, hang, member_seconds=0.5)  # a second for a part of two members
+    while not (own.links.links and all(link.ready for link in own.links.links)):
+        own.generation()
+    own.generation()
+    hanging.set()
+    assert not own.generation().failures
+    assert own.links.links[0].ended
+
+
 def test_a_worker_that_starts_late_keeps_nobody_waiting(run: Any) -> None:
     late = threading.Event()
 

@@ -142,6 +142,7 @@ class _Pickler(pickle.Pickler):
     """Plain data and galab's own values, with arrays and scores as small as they can be."""
 
     def reducer_override(self, value: Any) -> Any:
+        """How a value is packed, where that differs from what pickle does."""
         if type(value) is np.ndarray and value.nbytes <= _SMALL and not value.dtype.hasobject:
             kind = value.dtype if value.dtype.names else value.dtype.str
             return _array, (kind, value.shape, value.tobytes())

@@ -68,11 +68,13 @@ class _Queues:
         self._changed = threading.Condition()
 
     def send_bytes(self, content: bytes) -> None:
+        """See :class:`galab.evaluation.executors.link.Connection`."""
         with self._changed:
             self._outbox.append(content)
             self._changed.notify_all()
 
     def recv_bytes(self) -> bytes:
+        """See :class:`galab.evaluation.executors.link.Connection`."""
         with self._changed:
             while not self._inbox:
                 self._waits = True
@@ -82,6 +84,7 @@ class _Queues:
             return self._inbox.popleft()
 
     def poll(self) -> bool:
+        """See :class:`galab.evaluation.executors.link.Connection`."""
         return bool(self._inbox)
 
     def put(self, content: bytes) -> None:

@@ -317,6 +317,9 @@ class WorkerPool:
         """End a worker that takes too long: the members that it is at have failed, and another one does the rest."""
         part, *rest = worker.todo
         worker.link.end(0.0)
+        if any(other is not worker and part in other.todo for other in self._workers):
+            self._succeed(worker, rest)  # somebody else is at it too
+            return
         reason = f"took longer than {self._member_seconds:g} seconds"
         if len(part) > 1:
             reason += f", or another one of the {len(part)} members of its chunk did"
