@@ -32,9 +32,8 @@ from sides import components, images
 from timing import Row, interleaved, table
 
 from galab.contracts import Cohort, Scores
-from galab.evaluation.executors import balance, link, worker_pool
+from galab.evaluation.executors import balance, link, ray_workers, worker_pool
 from galab.evaluation.executors.hand_out import assign_parts, parent_affinity
-from galab.evaluation.executors.ray_workers import RayLinks
 from galab.evaluation.sources import split_cohort
 from galab.genome.births import BIRTH
 from galab.storage import checkpoints
@@ -65,6 +64,7 @@ class Costs:
     message_bytes: Annotated[float, "bytes of a message, without its members"] = 1000.0
     birth_bytes: Annotated[float, "bytes of a member in a message to a worker"] = 36.0
     result_bytes: Annotated[float, "bytes of a member in the generation's result, sent to every worker"] = 0.0
+    machine_workers: Annotated[int, "workers of a machine, which fetches once what is large"] = 16
     log_seconds: Annotated[float, "seconds of the log"] = 1e-3
     checkpoint_bytes: Annotated[float, "bytes of a checkpoint, and of the state that a successor is sent"] = 3.3e6
     write_speed: Annotated[float, "bytes of a checkpoint that are written in a second"] = 150e6
@@ -131,10 +131,12 @@ class Simulation:
         found |= {name: blamed * spent / (busy or 1.0) for name, spent in self._spent.items()}
         found["last part"], began = rest - blamed, self.now
         for worker in self._workers if size else ():
+            fetched = size >= ray_workers.LARGE_BYTES and worker.place % costs.machine_workers  # by its neighbour
+            message = "result", self._serial * costs.follow, 0.0 if fetched else size
             if worker.stale:
-                worker.missed.append(("result", self._serial * costs.follow, size))
+                worker.missed.append(message)
             elif worker.ready:
-                self._send(worker, "result", self._serial * costs.follow, size)
+                self._send(worker, *message)
         found["result"] += self.now - began
         found["ask and tell"] = self._tick(self._serial)
         saved = costs.checkpoint_bytes * (self._generation % costs.save_every == 0)
@@ -403,7 +405,7 @@ def timed(pool: Any, parts: int, generations: int = 5) -> float:
 
 def checked() -> Iterator[str]:
     """Predictions beside Ray workers, whose parts sleep 100 ms: the lines of a table."""
-    links = RayLinks.connect("local", CHECKED[-1], 0.01, None)
+    links = ray_workers.RayLinks.connect("local", CHECKED[-1], 0.01, None)
     workers = [links.start() for _ in range(CHECKED[-1])]
     pool = pool_of(workers, links.wait)
     while not all(worker.ready for worker in workers):

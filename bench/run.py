@@ -59,6 +59,7 @@ GROUPS = {
     "own-fitness": Group("A fitness in plain Python", "own_fitness", "own_fitness_rows"),
     "episodes": Group("Episodes: small policies on CartPole", "episodes", "episode_rows"),
     "workers": Group("Worker processes", "worker_scaling", "worker_rows"),
+    "cluster": Group("Workers in a Ray cluster on this machine", "worker_scaling", "cluster_rows"),
 }
 _HERE = Path(__file__).parent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ from galab.training.probe import computes_exactly, probe_digest
 from galab.training.saved_state import fit_network
 from galab.training.search import RunComponents, Search, SharedByTrials, SharedSearch
 from galab.training.trust import code_files, code_fingerprints
+
+#: What the folder of a worker's code is called; the number of its process follows.
+_CODE = "galab-code-"
 
 
 def check_workers(config: RunConfig) -> None:
@@ -233,7 +237,7 @@ class WorkerSearchFactory:
             pass
         if code_fingerprints(self.config) == self.fingerprints:
             return
-        folder = Path(tempfile.mkdtemp(prefix="galab-code-")).resolve()
+        folder = _code_folder()
         for name, content in self.files.items():
             path = (folder / name).resolve()
             if not path.is_relative_to(folder):
@@ -244,6 +248,28 @@ class WorkerSearchFactory:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         os.chdir(folder)
+
+
+def _code_folder() -> Path:
+    """A new folder for the code of one worker. Those of workers that are gone are deleted: a worker may be killed."""
+    for old in Path(tempfile.gettempdir()).glob(f"{_CODE}*-*"):
+        number = old.name.removeprefix(_CODE).partition("-")[0]
+        if number.isdecimal() and _is_gone(int(number)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_CODE}{os.getpid()}-")).resolve()
+
+
+def _is_gone(process: int) -> bool:
+    """Whether a process of this user has ended; where systems cannot say, none has."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's
+        pass
+    return False
 
 
 def _shared(search: Search) -> SharedSearch:

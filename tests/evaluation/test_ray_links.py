@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from galab.errors import UsageError
 from galab.evaluation.executors import ray_workers
 from galab.evaluation.executors.link import packed, unpacked
-from galab.evaluation.executors.ray_workers import RayLinks, WorkerActor, import_ray
+from galab.evaluation.executors.ray_workers import LARGE_BYTES, RayLinks, WorkerActor, import_ray
 from galab.version import __version__
 
 
@@ -94,3 +95,36 @@ def test_more_workers_than_there_is_room_for_are_said(workers: int, cpus: float,
     )
     found = RayLinks(ray, cpus, gpus, own=False).crowded(workers)
     assert found == (said and f"{said}, the others when nodes join")
+
+
+def test_a_large_message_is_put_into_the_cluster_once_for_all_workers() -> None:
+    stored: list[bytes] = []
+    calls: list[list[Any]] = []
+
+    def put(value: bytes) -> tuple[str, int]:
+        stored.append(value)
+        return "reference", len(stored)
+
+    def started(*arguments: Any) -> Any:
+        sent: list[Any] = []
+        calls.append(sent)
+        return SimpleNamespace(
+            put=SimpleNamespace(remote=lambda number, value: sent.append((number, value))),
+            take=SimpleNamespace(remote=lambda: SimpleNamespace(future=Future)),
+        )
+
+    ray = SimpleNamespace(
+        remote=lambda **options: lambda kind: SimpleNamespace(remote=started),
+        method=lambda **options: lambda function: function,
+        put=put,
+        exceptions=SimpleNamespace(RayError=OSError),
+    )
+    links = RayLinks(ray, 1.0, 0.0, own=False)
+    workers = [links.start() for _ in range(3)]
+    first, second, small = bytes(LARGE_BYTES), bytes(LARGE_BYTES + 1), bytes(LARGE_BYTES - 1)
+    for content in (first, small, second):
+        for worker in workers:
+            worker.send_packed(content)
+    assert stored == [first, second]
+    assert calls == 3 * [[(0, ("reference", 1)), (1, small), (2, ("reference", 2))]]
+    assert [worker.sent for worker in workers] == 3 * [3 * LARGE_BYTES]

@@ -107,8 +107,9 @@ def nobody_is_left() -> Iterator[None]:
 
 
 def test_a_run_goes_from_one_process_to_ray_loses_a_worker_and_ends_in_processes(
-    cluster: Any, evolve: Any, caplog: Any
+    cluster: Any, evolve: Any, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("galab.evaluation.executors.ray_workers.LARGE_BYTES", 500)  # through the object store
     changes = {"chunk": 2} | KINDS["sexual"]
     expected = outcome(evolve("unbroken", generations=30, **changes))
     folder = evolve("moved", generations=4, **changes)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,14 @@ def test_code_is_sent_as_files_and_runs_there(
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.chdir(other)
+    monkeypatch.setattr("tempfile.tempdir", str(other))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [other / f"galab-code-{process}-abc" for process in (ended.pid, os.getppid(), "mine")]
+    for folder in left:
+        (folder / "own").mkdir(parents=True)
     search, different = factory()
+    assert [folder.exists() for folder in left] == [False, True, True]
     assert different == ""
     assert Path.cwd() != other
     assert (Path.cwd() / "own" / "clouds.py").is_file()

@@ -33,6 +33,8 @@ from galab.version import __version__
 logger = logging.getLogger("galab")
 #: What a worker answers within so many seconds comes together, unless it has nothing left to do.
 _TOGETHER_SECONDS = 0.05
+#: Messages of so many bytes go through the object store; below, Ray sends them with the call.
+LARGE_BYTES = 100_000
 #: For the head of a cluster to answer.
 _ANSWER_SECONDS = 5.0
 #: What its absence is answered with.
@@ -140,16 +142,32 @@ class WorkerActor:
         return self._queues.take()
 
 
+class _Shared:
+    """Puts what several workers are sent into the object store once: each machine fetches it once, from any other."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._last: tuple[Any, Any] = (None, None)
+
+    def reference(self, value: Any) -> Any:
+        """The reference of a value; only the last one is remembered."""
+        if self._last[0] is not value:
+            self._last = (value, self._ray.put(value))
+        return self._last[1]
+
+
 class RayLink:
     """See :class:`galab.evaluation.executors.link.Link`."""
 
-    def __init__(self, ray: Any, actor: Any, shared: dict[int, Any], events: queue.SimpleQueue[RayLink]) -> None:
+    def __init__(
+        self, ray: Any, actor: Any, shared: tuple[_Shared, _Shared], events: queue.SimpleQueue[RayLink]
+    ) -> None:
         self.ready = False
         self.place = ""
         self.sent = self.received = 0
         self._ray = ray
         self._actor = actor
-        self._shared = shared
+        self._task, self._message = shared
         self._why = "its actor ended"
         self._messages = 0
         self._events = events
@@ -160,17 +178,16 @@ class RayLink:
         self.send_packed(packed(message))
 
     def send_packed(self, content: bytes) -> None:
-        """See :class:`galab.evaluation.executors.link.Link`."""
+        """See :class:`galab.evaluation.executors.link.Link`. What is large goes through the object store."""
         self.sent += len(content)
         with suppress(self._ray.exceptions.RayError):
-            self._actor.put.remote(self._count(), content)
+            argument = content if len(content) < LARGE_BYTES else self._message.reference(content)
+            self._actor.put.remote(self._count(), argument)
 
     def send_data(self, task: Any) -> None:
         """See :class:`galab.evaluation.executors.link.Link`. It is put into the object store once."""
-        if id(task) not in self._shared:
-            self._shared[id(task)] = self._ray.put(task)
         with suppress(self._ray.exceptions.RayError):
-            self._actor.put_data.remote(self._count(), self._shared[id(task)])
+            self._actor.put_data.remote(self._count(), self._task.reference(task))
 
     def _count(self) -> int:
         """The number of the next message."""
@@ -231,7 +248,7 @@ class RayLinks:
     def __init__(self, ray: Any, cpus: float, gpus: float, *, own: bool) -> None:
         self._ray = ray
         self._cpus, self._gpus, self._own = cpus, gpus, own
-        self._shared: dict[int, Any] = {}
+        self._shared = _Shared(ray), _Shared(ray)
         self._events: queue.SimpleQueue[RayLink] = queue.SimpleQueue()
         self._kind = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0,

@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from galab import errors
@@ -78,7 +77,7 @@ class WorkerPool:
         self._generation = 0
         self._members = 0
         self._update: dict[str, Any] = {}
-        self._observed: NDArray[np.float64] | None = None
+        self._observed: bytes | None = None
         self._past = [0, 0]
         self._never_ready = 0
         self._by_link: dict[Any, PoolWorker] = {}
@@ -98,7 +97,8 @@ class WorkerPool:
         self._answers, self._deaths = {}, Counter()
         self._generation, self._members = cohort.generation, parts[0].members
         self._update = self._search.update_for_workers()
-        self._observed = self._search.observed()
+        observed = self._search.observed()
+        self._observed = None if observed is None else packed(("observed", observed))
         self._share_out(parts)
         while len(self._answers) < len(parts):
             self._take_over()
@@ -149,7 +149,7 @@ class WorkerPool:
         if worker.stale or not worker.link.ready:  # it is asked as soon as it listens
             return
         if self._observed is not None:
-            worker.link.send("observed", self._observed)
+            worker.link.send_packed(self._observed)
         self._send_parts(worker, worker.todo, self._update)
 
     def _send_parts(self, worker: PoolWorker, parts: Sequence[Part], update: dict[str, Any] | None) -> None:
