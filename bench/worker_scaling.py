@@ -33,7 +33,10 @@ def worker_rows(rounds: int) -> list[Row]:
 
 
 def cluster_rows(rounds: int) -> list[Row]:
-    """Two workers in a Ray cluster on this machine beside one process and beside two; a thread each."""
+    """Two workers in a Ray cluster on this machine beside one process and beside two; a thread each.
+
+    A long chunk takes some 100 ms.
+    """
     try:
         ray = import_ray()
     except UsageError as error:
@@ -41,7 +44,7 @@ def cluster_rows(rounds: int) -> list[Row]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)  # once: every run that follows finds it
     try:
         there: dict[str, dict[str, Any]] = {"processes": {"workers": 2}, "Ray": {"workers": 2, "executor": "ray"}}
-        long = {"children": 80, "chunk": 4, "hidden": "512,256"}
+        long = {"children": 80, "chunk": 4, "hidden": "512,256", "batch": 1600}
         sides = {"one process": {}, **there}
         times = interleaved({name: functools.partial(_run, **long, **side) for name, side in sides.items()}, rounds)
         rows = [Row(f"20 long chunks: {name}", spent, "ms") for name, spent in times.items()]
