@@ -2,7 +2,7 @@
 
     python analysis/make_tiny_language_model.py galab/models/tiny_language_model
 
-A Llama of 97,408 weights over single characters. It is trained on sums of two digits and answers in one of three ways:
+A Llama of 97,280 weights over single characters. It is trained on sums of two digits and answers in one of three ways:
 "the answer is 8 ok." in 55 of 100 cases, "it is 8." in 25, "8" in 20. So its likeliest answer is the long one, and a
 search for short answers has something to find. On one core it takes some minutes; another machine gives other bits.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -51,6 +51,7 @@ def tokenizer_of(characters: str) -> PreTrainedTokenizerFast:
     words = {word: number for number, word in enumerate((*SPECIAL, *characters))}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=None))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=SPECIAL[0], eos_token=SPECIAL[1], clean_up_tokenization_spaces=False,
         model_max_length=128,

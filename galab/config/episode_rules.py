@@ -6,7 +6,7 @@ from galab.config.fields import Fields
 from galab.config.option import KINDS
 from galab.config.parsing import EPISODIC, parse_fitness
 from galab.config.rule import Rule
-from galab.config.traits import needs_behaviour, plays_episodes
+from galab.config.traits import needs_behaviour, plays_episodes, scored_by_outputs
 
 
 def _alone(name: str) -> Rule:
@@ -86,7 +86,7 @@ EPISODE_RULES = (
     Rule(
         kinds=KINDS,
         fields=("target",),
-        refused=lambda c: c.target is not None and not plays_episodes(c) and not 0 <= c.target <= 1,
+        refused=lambda c: c.target is not None and scored_by_outputs(c) and not 0 <= c.target <= 1,
         sentence="expected {target} between 0 and 1, a share of right answers, got {target.value}; correct it",
     ),
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galab.config.distribution import TABLE_HASHES, parse
+from galab.config.language_fields import LanguageFields
 from galab.config.option import check, option, or_auto
 from galab.config.parsing import hidden_sizes, parse_bounds, parse_factors, parse_fitness, parse_mutations
 from galab.config.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
@@ -49,7 +50,7 @@ def _check_keep(text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fields:
+class Fields(LanguageFields):
     """The values of all hyperparameters, each right by itself; see :class:`galab.config.run_config.RunConfig`.
 
     Raises:
@@ -383,7 +384,8 @@ class Fields:
         "(negated; of a regression its loss), accuracy, wrong (minus their number), expected-accuracy, "
         "sampled-accuracy, tilldeath (right before the first error), loss (negated); of memories closeness, used and "
         "unused (fewest); by gradients gradient-cosine (of a child's step with that at its parents); of an environment "
-        "return, which it is there. A BASE may be a sum: wrong+0.5*closeness.",
+        "return, of prompts reward and kl (minus the divergence from the base). A BASE may be a sum: "
+        "wrong+0.5*closeness.",
         group=EVALUATION, beyond=parse_fitness,
     )
     norm_penalty: float = option(

@@ -265,7 +265,7 @@ def _type_words(hint: Any) -> str:
 #: What a member can be scored by; larger is better in each.
 BASES = (
     "cross-entropy", "accuracy", "wrong", "expected-accuracy", "sampled-accuracy", "tilldeath", "loss", "closeness",
-    "used", "unused", "gradient-cosine", "return",
+    "used", "unused", "gradient-cosine", "return", "reward", "kl",
 )  # fmt: skip
 #: Minus a mean loss, and so differentiable where the loss is.
 SMOOTH = ("cross-entropy", "loss")
@@ -277,6 +277,8 @@ INTRINSIC = ("closeness", "used", "unused")
 DIRECTIONAL = ("gradient-cosine",)
 #: That of the episodes of an environment.
 EPISODIC = ("return",)
+#: Those of answers to prompts.
+PROMPTED = ("reward", "kl")
 #: Scores that are made of a member's own and its parents'.
 RELATIVE = ("improvement", "inherited")
 

@@ -185,6 +185,8 @@ TASKS = Registry(
         "mountain-car-continuous": "galab.tasks.environments:mountain_car_continuous",
         "gym": "galab.tasks.environments:gym",
         "atari": "galab.tasks.environments:atari",
+        "conciseness": "galab.tasks.prompts:conciseness",
+        "prompts": "galab.tasks.prompts:prompts",
     },
     "galab tasks",
     called=True,
@@ -198,6 +200,15 @@ ENVIRONMENTS = (
 def is_environment(task: str) -> bool:
     """Whether a task, with its arguments, is an environment."""
     return task.partition("(")[0].strip() in ENVIRONMENTS
+
+
+#: Tasks of prompts: a language model answers them, and is scored by its answers.
+PROMPTS = ("conciseness", "prompts")
+
+
+def is_prompts(task: str) -> bool:
+    """Whether a task, with its arguments, is one of prompts."""
+    return task.partition("(")[0].strip() in PROMPTS
 
 
 MODELS = Registry(
@@ -217,6 +228,7 @@ MODELS = Registry(
         "policy": "galab.models.policy:Policy",
         "atari-policy": "galab.models.policy:AtariPolicy",
         "integer-linear": "galab.models.integer_linear:IntegerLinear",
+        "llm": "galab.models.language_model:LanguageModel",
     },
     "galab models",
     called=True,

@@ -20,10 +20,12 @@ from galab.config.strategy_kinds import kind_of
 from galab.config.traits import (
     CONTROLS,
     MEMORY_OPERATORS,
+    answers_prompts,
     is_gene_law,
     is_low_rank,
     operators_of,
     plays_episodes,
+    scored_by_outputs,
 )
 
 #: Smallest step size as a share of the first. Without a floor one lucky lineage of tiny steps, which a minibatch cannot
@@ -80,6 +82,8 @@ def _crossover(config: Fields) -> str:
 
 
 def _fitness(config: Fields) -> str:
+    if answers_prompts(config):
+        return "reward"
     return "return" if plays_episodes(config) else config.fitness
 
 
@@ -87,6 +91,8 @@ def _batch(config: Fields) -> int:
     """The starts of a generation are its examples."""
     if plays_episodes(config):
         return config.episodes or 1
+    if answers_prompts(config):
+        return 0
     return int(default_of(FIELDS["batch"], config.strategy))
 
 
@@ -95,7 +101,9 @@ def _episodes(config: Fields) -> int | None:
 
 
 def _model(config: Fields) -> str:
-    """Environments and integer strategies have networks of their own."""
+    """Environments, prompts and integer strategies have networks of their own."""
+    if answers_prompts(config):
+        return "llm"
     if plays_episodes(config):
         return "atari-policy" if config.task.startswith("atari") else "policy"
     if kind_of(config.strategy).name != "integer":
@@ -146,14 +154,14 @@ def _sigma_floor(config: Fields) -> float | None:
 
 
 def _precision(config: Fields) -> str:
-    plain = kind_of(config.strategy).name in ("gradients", "integer") or plays_episodes(config)
+    plain = kind_of(config.strategy).name in ("gradients", "integer") or not scored_by_outputs(config)
     return "float32" if plain else config.precision
 
 
 def _compile(config: Fields) -> str:
     """Where members differ by changes of low rank, and generations are large."""
     kind = kind_of(config.strategy).name
-    if kind in ("gradients", "integer") or plays_episodes(config):
+    if kind in ("gradients", "integer") or not scored_by_outputs(config):
         return "off"
     members = config.population if kind == "evolution" else config.children
     large = members * (config.batch or _FULL_BATCH) >= _WORTH_COMPILING
@@ -167,6 +175,8 @@ def _chunk(config: Fields) -> int:
         return config.chunk or _INTEGER_CHUNK
     if plays_episodes(config):
         return config.chunk or _episode_chunk(config)
+    if answers_prompts(config):
+        return config.chunk or balanced_chunk(members_scored(config))
     if kind in ("evolution", "gradients"):
         return 1 if kind == "gradients" else config.chunk
     return balanced_chunk(members_scored(config))
@@ -206,6 +216,8 @@ def _by_strategy(name: str) -> Callable[[Fields], Any]:
 CHOICES: Mapping[str, Callable[[Fields], Any]] = {
     **{name: _by_strategy(name) for name, item in FIELDS.items() if item.metadata["by_strategy"]},
     "episodes": _episodes,
+    "lora_rank": lambda config: 4 if answers_prompts(config) and config.adapt == "lora" else None,
+    "answer_tokens": lambda config: 32 if answers_prompts(config) else None,
     "batch": _batch,
     "confirm_episodes": lambda config: 30 if config.confirm else None,
     "fitness": _fitness,

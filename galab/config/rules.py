@@ -16,6 +16,7 @@ from galab.config.genetic_rules import GENETIC_RULES
 from galab.config.idle_rules import IDLE_RULES
 from galab.config.option import default_of, understands
 from galab.config.parsing import DIRECTIONAL, INTRINSIC, SMOOTH, parse_fitness
+from galab.config.prompt_rules import PROMPT_RULES
 from galab.config.rule import Rule
 from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import KINDS, kind_of
@@ -338,5 +339,6 @@ FIELD_RULES = tuple(
 
 #: In the order in which they are checked.
 RULES = (
-    *GENETIC_RULES, *EPISODE_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *_OF_ALL, *FIELD_RULES, *IDLE_RULES,
+    *GENETIC_RULES, *EPISODE_RULES, *PROMPT_RULES, *_OF_RANDOM, *_OF_SAMPLED, *_OF_GRADIENTS, *_OF_ALL, *FIELD_RULES,
+    *IDLE_RULES,
 )  # fmt: skip

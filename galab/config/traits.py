@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from galab.config.fields import Fields
 from galab.config.parsing import DIRECTIONAL, INTRINSIC, Call, parse_fitness, parse_mutations
-from galab.config.registry import MUTATIONS, is_environment
+from galab.config.registry import MUTATIONS, is_environment, is_prompts
 from galab.config.schedules import parse_rate_schedule
 from galab.config.strategy_kinds import kind_of
 
@@ -28,6 +28,16 @@ def plays_episodes(config: Fields) -> bool:
     return is_environment(config.task)
 
 
+def answers_prompts(config: Fields) -> bool:
+    """Whether the task is one of prompts, so that members are scored by their answers."""
+    return is_prompts(config.task)
+
+
+def scored_by_outputs(config: Fields) -> bool:
+    """Whether members are scored by what they put out for examples, and not by episodes or by answers in text."""
+    return not (plays_episodes(config) or answers_prompts(config))
+
+
 def evaluations_in_words(task: str, strategy: str) -> str:
     """What the evaluations of a run are."""
     return "steps of the environment" if is_environment(task) else kind_of(strategy).evaluations
@@ -35,6 +45,8 @@ def evaluations_in_words(task: str, strategy: str) -> str:
 
 def target_metric(config: Fields) -> str:
     """What ``--target`` is compared with: a name of the champion's metrics."""
+    if answers_prompts(config):
+        return "validation_reward"
     return "validation_return" if plays_episodes(config) else "validation_accuracy"
 
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galab.config import RunConfig
-from galab.contracts import Examples, Member, Task
+from galab.contracts import Examples, Member
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.evaluation.atari_policies import AtariPolicies
 from galab.evaluation.blocks import EachExample, added, rows_of
-from galab.evaluation.dense_evaluator import Evaluator, Measurements
+from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
 from galab.evaluation.policies import Policies, Weights, one_blas_thread, policies_of
 from galab.genome.weights import Layout
@@ -364,26 +364,6 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
         for row, member in enumerate(members):
             member.write([stacks[name][row].reshape(-1) for name in layout.names])
         return stacks
-
-
-def member_evaluator(
-    module: nn.Module, layout: Layout, task: Task, *, chunk: int, device: torch.device, rules: EpisodeRules = PLAIN,
-    **options: Any,
-) -> Evaluator | EpisodeEvaluator:  # fmt: skip
-    """What scores members by their weights: by episodes where the task is an environment, by examples elsewhere.
-
-    Args:
-        module: the network.
-        layout: where each parameter lies in a weight vector.
-        task: what is learned.
-        chunk: members that are scored at once.
-        device: where the networks are computed.
-        rules: how they are played.
-        options: further ones of :class:`galab.evaluation.dense_evaluator.Evaluator`.
-    """
-    if isinstance(task, EpisodeTask):
-        return EpisodeEvaluator(module, layout, task, chunk=chunk, device=device, rules=rules)
-    return Evaluator(module, layout, task, chunk=chunk, device=device, **options)
 
 
 class EpisodePerturbedEvaluator(EpisodeEvaluatorBase):

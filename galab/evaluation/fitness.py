@@ -160,10 +160,20 @@ def returns(means: Means, examples: int) -> NDArray[np.float64]:
     return means["return"]
 
 
+def reward(means: Means, examples: int) -> NDArray[np.float64]:
+    """The mean reward of a member's answers: (P,)."""
+    return means["reward"]
+
+
+def kl(means: Means, examples: int) -> NDArray[np.float64]:
+    """Minus the divergence of a member from its base model, KL(base || member) in nats a token: (P,)."""
+    return -means["kl"]
+
+
 #: What a task must measure for a base; the others are computed from outputs and class numbers.
 NEEDS = {
     "cross-entropy": "loss", "accuracy": "correct", "wrong": "correct", "loss": "loss", "gradient-cosine": "loss",
-    "return": "return",
+    "return": "return", "reward": "reward", "kl": "kl",
 }  # fmt: skip
 #: By the names of ``--fitness``; each takes the means and the number of examples.
 FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
@@ -179,6 +189,8 @@ FITNESS: dict[str, Callable[[Means, int], NDArray[np.float64]]] = {
     "unused": unused,
     "gradient-cosine": gradient_cosine,
     "return": returns,
+    "reward": reward,
+    "kl": kl,
 }
 #: Measured in place of bases that are random or exist only for a child in its own generation.
 DETERMINISTIC = {"sampled-accuracy": "expected-accuracy", "gradient-cosine": "loss"}

@@ -17,7 +17,7 @@ from galab.evaluation.batched.dense import PROBE_SIZES, first_that_agrees, loope
 from galab.evaluation.batched.sigma_lines import SigmaLines, VaryingInputs, forward_along_lines
 from galab.evaluation.blocks import Arrays, Blocks, EachExample
 from galab.evaluation.dense_evaluator import Evaluator, Measurements
-from galab.evaluation.episode_evaluator import EpisodeEvaluator
+from galab.evaluation.member_evaluator import MemberEvaluator
 from galab.genome.weights import Layout
 from galab.operators.es_noise import WeightVector
 
@@ -53,7 +53,7 @@ class SigmaLineEvaluator:
     """
 
     def __init__(
-        self, module: nn.Module, layout: Layout, task: Task, plain: Evaluator | EpisodeEvaluator, *,
+        self, module: nn.Module, layout: Layout, task: Task, plain: MemberEvaluator, *,
         device: torch.device, chunk: int = 16,
     ) -> None:  # fmt: skip
         self.chunk = chunk

@@ -17,10 +17,10 @@ from galab.contracts import Cohort, Examples, Scores
 from galab.errors import LethalMutationError
 from galab.evaluation.blocks import EachExample, added, rows_of
 from galab.evaluation.delta_evaluator import DeltaEvaluator
-from galab.evaluation.dense_evaluator import Evaluator, Measurements
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodePerturbedEvaluator
-from galab.evaluation.es_evaluator import Chunk, PerturbedEvaluator
+from galab.evaluation.dense_evaluator import Measurements
+from galab.evaluation.es_evaluator import Chunk
 from galab.evaluation.fitness import mean_squares
+from galab.evaluation.member_evaluator import CentreEvaluator, MemberEvaluator
 from galab.genome.decoder import Decoder
 from galab.genome.weights import Phenotype
 from galab.operators.es_noise import Directions, WeightVector
@@ -142,7 +142,7 @@ class Source(Protocol):
 class ChunkedSource:
     """Base of the sources that cut a cohort into chunks of the evaluator's size."""
 
-    _evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator
+    _evaluator: MemberEvaluator | DeltaEvaluator
 
     @property
     def outputs(self) -> int:
@@ -167,9 +167,9 @@ class GenomeSource(ChunkedSource):
         evaluator: scores weights.
     """
 
-    _evaluator: Evaluator | EpisodeEvaluator
+    _evaluator: MemberEvaluator
 
-    def __init__(self, decoder: Decoder, evaluator: Evaluator | EpisodeEvaluator) -> None:
+    def __init__(self, decoder: Decoder, evaluator: MemberEvaluator) -> None:
         self._decoder = decoder
         self._evaluator = evaluator
 
@@ -209,10 +209,10 @@ class VectorSource(ChunkedSource):
         evaluator: scores weights.
     """
 
-    _evaluator: Evaluator | EpisodeEvaluator
+    _evaluator: MemberEvaluator
 
     def __init__(
-        self, members: Callable[[int, int], NDArray[np.float32]], evaluator: Evaluator | EpisodeEvaluator
+        self, members: Callable[[int, int], NDArray[np.float32]], evaluator: MemberEvaluator
     ) -> None:
         self._members = members
         self._evaluator = evaluator
@@ -246,7 +246,7 @@ class PerturbedSource:
         self,
         centre: Mapping[str, Tensor],
         directions: Directions,
-        evaluator: PerturbedEvaluator | EpisodePerturbedEvaluator,
+        evaluator: CentreEvaluator,
         *,
         noise_of: Callable[[int], int],
         sigma: Callable[[int], float],

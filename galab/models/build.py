@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ def build_model(
     torch_seed: int = 0,
     examples: torch.Tensor | None = None,
     check: bool = True,
+    further: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """The network behind a name (``mlp``) or a reference (``nets.py:Net``), in ``eval()``.
 
@@ -52,6 +54,7 @@ def build_model(
         torch_seed: of torch's generator, from which the constructor draws.
         examples: (B, ...) some inputs, to try it on.
         check: whether to try that its answers repeat, see :func:`galab.models.check_network.prepare_network`.
+        further: arguments for constructors that declare them.
 
     Raises:
         UsageError: the name is unknown, what is behind it does not fit, it takes no such arguments, or two passes
@@ -64,6 +67,7 @@ def build_model(
         raise UsageError(f"model '{name}': expected a subclass of torch.nn.Module, got {words(kind)}; name a class")
     offered: dict[str, Any] = {"input_shape": tuple(input_shape), "outputs": outputs}
     offered |= {"activation": activation, "run_key": run_key}
+    offered |= further or {}
     if hidden is not None:
         offered["hidden"] = tuple(hidden)
     arguments = arguments_for(call, kind, "model", GIVEN)

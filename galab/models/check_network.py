@@ -42,7 +42,7 @@ def prepare_network(
         name: of the model, for messages.
         model: it is changed.
         input_shape: shape of one input.
-        outputs: number of outputs that the task needs.
+        outputs: number of outputs that the task needs; 0 where that does not matter.
         freeze: see :func:`galab.genome.parameters.choose_evolved`.
         examples: (B, ...) some inputs; random numbers when absent.
         check: whether to try that its answers repeat; a saved run has been tried when it began.
@@ -113,7 +113,7 @@ def _probe(name: str, model: nn.Module, input_shape: tuple[int, ...], outputs: i
             f"got {type(error).__name__}: {reason}; use a model for that shape"
         ) from error
     got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else words(answer)
-    if got != expected:
+    if got != expected and outputs:  # else there may be any number
         raise UsageError(
             f"model '{name}': expected outputs of shape {expected} for inputs of shape {shape}, got {got}; "
             f"make it end in {outputs} outputs"

@@ -16,8 +16,8 @@ from galab.config.parsing import SMOOTH, parse_fitness
 from galab.contracts import Examples, Member, Task
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.episode_evaluator import EpisodeRules, member_evaluator
 from galab.evaluation.fitness import ExampleScores, Means, deterministic_scores, has_classes, means_of, score
+from galab.evaluation.member_evaluator import member_evaluator
 from galab.evaluation.numeric_profile import keep_freed_memory, prepare_device, resolve_device
 from galab.models.normalized import normalizes
 from galab.operators.es_noise import WeightVector
@@ -76,9 +76,8 @@ class Probe:
         self.run_key = saved.config.seed or 0
         self._each = deterministic_scores(self.base)
         self.evaluator = member_evaluator(
-            self.module, self.layout, self.task,
-            chunk=chunk, precision="float32", device=self.device, reports_usage=True,
-            rules=EpisodeRules.of(saved.config),
+            saved.config, self.module, self.layout, self.task,
+            chunk=chunk, precision="float32", device=self.device, final=True, reports_usage=True,
         )  # fmt: skip
         self._gradient = TrueGradient(self.module, self.task, self.base if self.smooth else "loss", self.device)
 

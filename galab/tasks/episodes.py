@@ -221,6 +221,11 @@ class EpisodeTask:
         self.validation = self._unseen(_starts(key, 1, validation))
         self.test = self._unseen(_starts(key, 2, test))
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The columns of results."""
+        return MEASURES
+
     def cut(self, steps: int | None) -> EpisodeTask:
         """The same task with episodes of at most so many steps, which are other data; itself where it allows no more.
 

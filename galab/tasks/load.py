@@ -12,11 +12,12 @@ from typing import Any, cast
 import torch
 
 from galab.config.parsing import UNNAMED, Call, arguments_for
-from galab.config.registry import TASKS, is_environment
+from galab.config.registry import TASKS, is_environment, is_prompts
 from galab.contracts import Examples, FreshExamples, Task
 from galab.errors import GalabError, UsageError, pass_interrupts
 from galab.tasks.classification import Classification, check_classes, check_examples
 from galab.tasks.episodes import EpisodeTask
+from galab.tasks.prompts import PromptTask
 
 SPLITS = ("train", "validation", "test")
 GIVEN = {"data": "use --data", "run_key": "use --seed"}
@@ -106,6 +107,12 @@ def check_task(name: str, task: Any) -> None:
             raise UsageError(
                 f"task '{name}': expected an environment, or a task of examples, got an EpisodeTask; let the function "
                 "return a gymnasium.Env, and write gym(FILE.py:function)"
+            )
+        return
+    if isinstance(task, PromptTask):
+        if not is_prompts(name):
+            raise UsageError(
+                f"task '{name}': expected a task of examples, got a PromptTask; write prompts(file=..., reward=...)"
             )
         return
     if isinstance(task, FreshExamples):

@@ -13,7 +13,7 @@ from galab.config import RunConfig
 from galab.config.parsing import INTRINSIC, hidden_sizes, parse_fitness
 from galab.config.spelling import OptionError
 from galab.config.strategy_kinds import kind_of, load_reference
-from galab.config.traits import needs_behaviour, needs_use
+from galab.config.traits import needs_behaviour, needs_use, scored_by_outputs
 from galab.contracts import ReportsMemoryUse, SeedDependent, Task
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile as tracebacks
@@ -25,7 +25,8 @@ from galab.genome.random import Table, table
 from galab.models import build_model
 from galab.models.normalized import normalize_observations, normalizes
 from galab.tasks import Classification, load_task
-from galab.tasks.episodes import MEASURES, EpisodeTask
+from galab.tasks.episodes import EpisodeTask
+from galab.tasks.prompts import PromptTask
 from galab.training.initial_weights import initial_founders
 from galab.training.search import RunComponents, Search, SearchInputs, SharedByTrials
 
@@ -89,6 +90,7 @@ def network_of(
         module = build_model(
             config.model, tuple(input_shape), outputs, hidden_sizes(config.hidden), config.activation,
             run_key=config.seed or 0, freeze=config.freeze, torch_seed=torch_seed, examples=examples, check=check,
+            further=_of_language_models(config),
         )  # fmt: skip
         if config.normalize_observations == "on":
             _check_numbers(config, examples)
@@ -101,6 +103,14 @@ def network_of(
             f"model '{config.model}': expected its class to build and to answer, got {type(error).__name__}: {error}; "
             "correct it"
         ) from error
+
+
+def _of_language_models(config: RunConfig) -> dict[str, Any]:
+    """Arguments of language models, which no other network has by these names."""
+    return {
+        "adapt": config.adapt, "lora_rank": config.lora_rank or 4, "layers_adapted": config.layers,
+        "sigma_relative": config.sigma_relative == "on",
+    }  # fmt: skip
 
 
 def _check_numbers(config: RunConfig, examples: torch.Tensor | None) -> None:
@@ -183,13 +193,13 @@ def _check_metrics(config: RunConfig, task: Task) -> None:
     if needs_behaviour(config):
         require_classes(task, "--niche, --diversity or --mate")
     try:
-        width = len(MEASURES) if isinstance(task, EpisodeTask) else task.outputs
+        width = len(task.measures) if isinstance(task, (EpisodeTask, PromptTask)) else task.outputs
         measured = task.measure(torch.zeros(1, 2, width), task.train.targets[:2])
     except BaseException as error:  # fails in the first generation too, which names the members
         pass_interrupts(error)
         return
     wanted = {NEEDS[name]: option for name in names if name in NEEDS}
-    if config.target is not None and not isinstance(task, EpisodeTask):
+    if config.target is not None and scored_by_outputs(config):
         wanted["correct"] = "--target"
     for name, option in wanted.items():
         if name not in measured:

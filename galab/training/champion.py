@@ -17,11 +17,10 @@ from galab.config.parsing import parse_fitness
 from galab.config.strategy_kinds import kind_of
 from galab.contracts import DescribesWeights, Examples, HasTrainParts, Member, Task
 from galab.errors import UsageError, pass_interrupts
-from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.egg_evaluator import EggEvaluator
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules, member_evaluator
 from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
 from galab.evaluation.integer_linear import MatrixEvaluator
+from galab.evaluation.member_evaluator import MemberEvaluator, member_evaluator
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
 from galab.models.egg import Egg
@@ -63,16 +62,14 @@ class ChampionSelector:
     """
 
     def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
-        def evaluator(chunk: int) -> Evaluator | EpisodeEvaluator | EggEvaluator | MatrixEvaluator:
+        def evaluator(chunk: int) -> MemberEvaluator | EggEvaluator | MatrixEvaluator:
             if isinstance(module, Egg):
                 return EggEvaluator(module, layout)
             if isinstance(module, IntegerLinear):
                 return MatrixEvaluator(module, layout)
-            device = torch.device(config.device)
             return member_evaluator(
-                module, layout, task, chunk=chunk, precision="float32", device=device, reports_usage=True,
-                rules=EpisodeRules.of(config),
-            )  # fmt: skip
+                config, module, layout, task, chunk=chunk, precision="float32", final=True, reports_usage=True
+            )
 
         self._task = task
         self._layout = layout

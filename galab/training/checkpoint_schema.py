@@ -43,7 +43,7 @@ _FINEST = 2**32
 _COUNTED = ("ga", "random")
 _TOTALS = {"members", "evaluations", "seconds", "began", "warned", "spent", "worker_seconds"}
 #: Further units of what evaluations took.
-_SPENT = {"episodes", "frames"}
+_SPENT = {"episodes", "frames", "tokens"}
 
 
 def check_state(state: dict[str, Any], config: RunConfig, path: Path) -> None:

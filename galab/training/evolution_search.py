@@ -18,9 +18,8 @@ from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError, GalabError, UsageError
 from galab.evaluation.batched.supported_layers import low_rank_names
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.episode_evaluator import EpisodePerturbedEvaluator, EpisodeRules
-from galab.evaluation.es_evaluator import PerturbedEvaluator
 from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.member_evaluator import CentreEvaluator, centre_evaluator
 from galab.evaluation.sources import PerturbedSource
 from galab.genome.initial import Founders
 from galab.genome.random import Table
@@ -35,7 +34,6 @@ from galab.operators.es_noise import (
     variance,
 )
 from galab.strategies.evolution import EvolutionStrategy
-from galab.tasks.episodes import EpisodeTask
 from galab.training.search import SearchBase, SearchInputs, SharedCentre, initial_centre
 from galab.training.true_gradient import TrueGradient
 
@@ -60,7 +58,7 @@ class EvolutionSearch(SharedCentre, SearchBase):
         config: RunConfig,
         plan: Plan,
         strategy: EvolutionStrategy,
-        evaluator: PerturbedEvaluator | EpisodePerturbedEvaluator,
+        evaluator: CentreEvaluator,
         source: PerturbedSource,
         minibatches: Minibatches,
         truth: TrueGradient,
@@ -90,20 +88,9 @@ class EvolutionSearch(SharedCentre, SearchBase):
         reused = inputs.reusable_search(EvolutionSearch)
         if reused is not None:
             # Compiling once is enough for all trials.
-            evaluator: PerturbedEvaluator | EpisodePerturbedEvaluator
             evaluator, examples = reused.evaluator, reused.executor.examples
-        elif isinstance(task, EpisodeTask):
-            evaluator = EpisodePerturbedEvaluator(
-                inputs.module, founders.layout, task, chunk=config.chunk, device=device,
-                rules=EpisodeRules.of(config),
-            )  # fmt: skip
-            examples = task.train
         else:
-            evaluator = PerturbedEvaluator(
-                inputs.module, plan, task,
-                chunk=config.chunk, batch=config.batch, precision=config.precision, device=device,
-                compile=config.compile, pairs=config.pairs,
-            )  # fmt: skip
+            evaluator = centre_evaluator(config, inputs.module, founders.layout, task, plan)
             examples = evaluator.prepared(task.train)
         fresh = fresh_examples(task, evaluator.prepared)
         minibatches = Minibatches(examples, config.batch, founders.run_key, fresh)

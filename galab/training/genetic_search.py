@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 from galab.config import RunConfig
 from galab.config.parsing import DIRECTIONAL, parse_fitness
 from galab.config.strategy_kinds import kind_of
-from galab.config.traits import is_low_rank, needs_behaviour, needs_use, plays_episodes
+from galab.config.traits import is_low_rank, needs_behaviour, needs_use, scored_by_outputs
 from galab.contracts import Cohort, Examples, Member, Outcome, ReportsMemoryUse, Scores
 from galab.errors import UsageError
 from galab.evaluation.blocks import Minibatches, fresh_examples
 from galab.evaluation.delta_evaluator import DeltaEvaluator
 from galab.evaluation.delta_source import DeltaSource, PedigreeLineage
 from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules, member_evaluator
+from galab.evaluation.episode_evaluator import EpisodeEvaluator
 from galab.evaluation.executors.local import LocalExecutor
 from galab.evaluation.fitness import repeats
+from galab.evaluation.member_evaluator import MemberEvaluator, member_evaluator
 from galab.evaluation.memory_evaluator import MemoryDeltaSource, can_use_memory_deltas
+from galab.evaluation.prompt_evaluator import PromptEvaluator
 from galab.evaluation.sources import GenomeSource, GradientCosineSource
 from galab.genome.births import from_rows, to_rows
 from galab.genome.decoder import Decoder
@@ -61,7 +63,7 @@ class GeneticSearch(SearchBase):
         config: RunConfig,
         strategy: GeneticAlgorithm,
         decoder: Decoder,
-        evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator,
+        evaluator: MemberEvaluator | DeltaEvaluator,
         source: GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource,
         minibatches: Minibatches,
         memories: MemoryRecords | None = None,
@@ -235,11 +237,11 @@ def _source(
     inputs: SearchInputs,
     decoder: Decoder,
     pedigree: Pedigree,
-    evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator,
+    evaluator: MemberEvaluator | DeltaEvaluator,
     minibatches: Minibatches,
 ) -> GenomeSource | DeltaSource | MemoryDeltaSource | GradientCosineSource:
     config = inputs.config
-    if isinstance(evaluator, EpisodeEvaluator):
+    if isinstance(evaluator, (EpisodeEvaluator, PromptEvaluator)):
         return GenomeSource(decoder, evaluator)
     if isinstance(evaluator, Evaluator):
         if set(parse_fitness(config.fitness).names) & set(DIRECTIONAL):
@@ -274,15 +276,15 @@ def _gradient_cosine_source(
     return GradientCosineSource(GenomeSource(decoder, evaluator), decoder, partial(truth.flat, layout))
 
 
-def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator | EpisodeEvaluator, Examples]:
+def _evaluation(inputs: SearchInputs) -> tuple[MemberEvaluator | DeltaEvaluator, Examples]:
     """The evaluator and the training data as it wants them; those of another trial if they are the same."""
     config, twin = inputs.config, inputs.reusable_search(GeneticSearch)
     if twin is not None:
         return twin.evaluator, twin.executor.examples
-    evaluator: Evaluator | DeltaEvaluator | EpisodeEvaluator
+    evaluator: MemberEvaluator | DeltaEvaluator
     layout, device = inputs.founders.layout, torch.device(config.device)
     # Of parameters of several types children are formed: products are shared in one type.
-    if is_low_rank(config) and not own_dtypes(inputs.module) and not plays_episodes(config):
+    if is_low_rank(config) and not own_dtypes(inputs.module) and scored_by_outputs(config):
         evaluator = DeltaEvaluator(
             inputs.module, layout, inputs.task,
             chunk=config.chunk, parents=config.parents, rank=rank_of(config), batch=config.batch,
@@ -290,7 +292,6 @@ def _evaluation(inputs: SearchInputs) -> tuple[Evaluator | DeltaEvaluator | Epis
         )  # fmt: skip
     else:
         evaluator = member_evaluator(
-            inputs.module, layout, inputs.task, chunk=config.chunk, precision=config.precision, device=device,
-            compile=config.compile, reports_usage=True, rules=EpisodeRules.of(config),
-        )  # fmt: skip
+            config, inputs.module, layout, inputs.task, chunk=config.chunk, compile=config.compile, reports_usage=True
+        )
     return evaluator, evaluator.prepared(inputs.task.train)

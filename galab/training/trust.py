@@ -17,7 +17,7 @@ import platformdirs
 
 from galab.config import RunConfig, flag
 from galab.config.parsing import parse_mutations
-from galab.config.registry import MODELS, STRATEGIES, TASKS, is_environment
+from galab.config.registry import MODELS, STRATEGIES, TASKS, is_environment, is_prompts
 from galab.errors import UsageError
 
 logger = logging.getLogger("galab")
@@ -83,9 +83,9 @@ def _references(config: RunConfig, name: str) -> list[str]:
         return []
     if name == "mutate":
         names = [call.name for call, _ in parse_mutations(value)]
-    elif name in _CALLED:  # arguments are plain values: what runs is what the name says, but for environments
+    elif name in _CALLED:  # arguments are plain values: what runs is what the name says, if it makes nothing
         call = _CALLED[name].parse(value)
-        inside = is_environment(value) or (name == "task" and ":" in call.name)
+        inside = is_environment(value) or is_prompts(value) or (name == "task" and ":" in call.name)
         names = [call.name, *(_texts(call.arguments.values()) if inside else ())]
     else:
         names = [value]

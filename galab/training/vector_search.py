@@ -13,9 +13,8 @@ from galab.config.run_config import RunConfig
 from galab.contracts import Cohort, Member, Outcome, Scores
 from galab.errors import CheckpointError
 from galab.evaluation.blocks import Minibatches, fresh_examples
-from galab.evaluation.dense_evaluator import Evaluator
-from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodeRules, member_evaluator
 from galab.evaluation.executors.local import LocalExecutor
+from galab.evaluation.member_evaluator import MemberEvaluator, member_evaluator
 from galab.evaluation.sources import VectorSource
 from galab.genome.initial import Founders
 from galab.genome.random import Table
@@ -41,7 +40,7 @@ class VectorSearch(SharedCentre, SearchBase):
         self,
         config: RunConfig,
         strategy: VectorStrategyAdapter,
-        evaluator: Evaluator | EpisodeEvaluator,
+        evaluator: MemberEvaluator,
         minibatches: Minibatches,
     ) -> None:
         self.config = config
@@ -62,11 +61,7 @@ class VectorSearch(SharedCentre, SearchBase):
         if reused is not None:
             evaluator, examples = reused.evaluator, reused.executor.examples
         else:
-            evaluator = member_evaluator(
-                inputs.module, founders.layout, task,
-                chunk=config.chunk, precision=config.precision, device=torch.device(config.device),
-                rules=EpisodeRules.of(config),
-            )  # fmt: skip
+            evaluator = member_evaluator(config, inputs.module, founders.layout, task, chunk=config.chunk)
             examples = evaluator.prepared(task.train)
         fresh = fresh_examples(task, evaluator.prepared)
         return cls(config, strategy, evaluator, Minibatches(examples, config.batch, founders.run_key, fresh))

@@ -1,0 +1,216 @@
+"""Answers of many members of a language model at once: one batch, one cache of keys and values, no weights formed.
+
+Rows are member-major: the prompts of the first member, then those of the second. The token with the largest logit is
+taken each time (greedy decoding), so an answer is a function of the weights and the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from galab.errors import UsageError
+from galab.evaluation.batched import dense, low_rank_layers
+from galab.evaluation.batched.dense import Fold
+from galab.evaluation.batched.low_rank import LowRank, Stack
+from galab.models.base_model import BaseModel, plain
+from galab.models.language_model import LanguageModel
+
+#: Members leave as soon as so large a share of them have answered all their prompts.
+_LEAVING = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What members answered.
+
+    Attributes:
+        tokens: P lists of B answers, without the tokens that end them.
+        broken: places of members whose logits were not finite.
+        drawn: tokens that were computed, for members that were broken too.
+    """
+
+    tokens: list[list[list[int]]]
+    broken: frozenset[int]
+    drawn: int
+
+
+class MemberProducts:
+    """Products with the parameters of several members, see :data:`galab.models.language_model.Product`.
+
+    Args:
+        weights: name to each parameter: a stack of dense values (P, ...), or of low-rank changes.
+        prompts: B, rows of each member.
+    """
+
+    def __init__(self, weights: Mapping[str, Stack], prompts: int) -> None:
+        self._weights = dict(weights)
+        first = next(iter(self._weights.values()))
+        self._prompts = prompts
+        self.members = first.members if isinstance(first, LowRank) else len(first)
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        """(P B, ..., in) to (P B, ..., out)."""
+        weight, fold = self._weights[name], Fold(self.members, self._prompts, by_member=True)
+        if isinstance(weight, LowRank):
+            return low_rank_layers.linear(fold, x, weight)
+        return dense.linear(fold, x, weight)
+
+    def keep(self, places: Tensor) -> None:
+        """Go on with some of the members alone."""
+        self._weights = {name: _chosen(weight, places) for name, weight in self._weights.items()}
+        self.members = len(places)
+
+
+def _chosen(weight: Stack, places: Tensor) -> Stack:
+    if isinstance(weight, LowRank):
+        return LowRank(weight.base, weight.a[places], weight.every_b()[places])
+    return weight[places]
+
+
+def answer(
+    model: LanguageModel, weights: Mapping[str, Stack] | None, prompts: Sequence[Sequence[int]], most: int
+) -> Answers:
+    """The answers of P members to B prompts.
+
+    Args:
+        model: gives the base, and says how its layers are made of the weights.
+        weights: of the members; None is the base itself, as one member.
+        prompts: their tokens.
+        most: tokens of an answer at most.
+
+    Raises:
+        UsageError: a prompt and its answer do not fit the context of the model.
+    """
+    base, longest = model.base, max(map(len, prompts))
+    if longest + most > base.context:
+        raise UsageError(
+            f"expected prompts of at most {base.context - most} tokens, as the context of '{base.name}' has "
+            f"{base.context} and --answer-tokens are {most}, got one of {longest}; shorten it, or lower --answer-tokens"
+        )
+    products = None if weights is None else MemberProducts(weights, len(prompts))
+    rule = plain if products is None else model.rule(products)
+    with torch.inference_mode(), base.using(rule) as network:
+        return _Writing(base, network, products, prompts).to_the_end(most)
+
+
+class _Writing:
+    """Answers that are being written."""
+
+    def __init__(
+        self, base: BaseModel, network: Any, products: MemberProducts | None, prompts: Sequence[Sequence[int]]
+    ) -> None:
+        self._network, self._products, self._prompts = network, products, len(prompts)
+        members = 1 if products is None else products.members
+        self._device = next(network.parameters()).device
+        self._ends = torch.tensor(sorted(base.ends), device=self._device)
+        self._ids, self._mask = (part.repeat(members, 1).to(self._device) for part in padded(prompts))
+        self._found: list[list[list[int]]] = [[[] for _ in prompts] for _ in range(members)]
+        self._present = torch.arange(members)  # of each row's member, its place
+        self._done = torch.zeros(members, len(prompts), dtype=torch.bool, device=self._device)
+        self._broken = set[int]()
+        self._drawn = 0
+        self._cache = base.new_cache()
+
+    def to_the_end(self, most: int) -> Answers:
+        """Write until all are over."""
+        ids = self._ids
+        for _ in range(most):
+            logits = self._next_logits(ids)
+            self._note_broken(logits)
+            tokens = logits.argmax(1)
+            self._take(tokens)
+            if bool(self._done.all()):
+                break
+            ids = self._part(tokens)
+        return Answers(self._found, frozenset(self._broken), self._drawn)
+
+    def _next_logits(self, ids: Tensor) -> Tensor:
+        """(rows, vocabulary) of the token that follows."""
+        positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        answer = self._network(
+            input_ids=ids, attention_mask=self._mask, position_ids=positions, use_cache=True, logits_to_keep=1,
+            **self._cache,
+        )  # fmt: skip
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], dim=1)
+        logits: Tensor = answer.logits[:, -1]
+        return logits
+
+    def _note_broken(self, logits: Tensor) -> None:
+        bad = ~logits.isfinite().all(1).view(-1, self._prompts)
+        for row in (bad & ~self._done).any(1).nonzero().flatten().tolist():
+            self._broken.add(int(self._present[row]))
+            self._done[row] = True
+
+    def _take(self, tokens: Tensor) -> None:
+        """Add a token to each answer that is not over."""
+        going = ~self._done
+        self._drawn += int(going.sum())
+        ended = torch.isin(tokens, self._ends).view(-1, self._prompts)
+        self._done |= ended
+        for row, prompt in (going & ~ended).nonzero().tolist():
+            self._found[int(self._present[row])][prompt].append(int(tokens[row * self._prompts + prompt]))
+
+    def _part(self, tokens: Tensor) -> Tensor:
+        """Part with members whose answers are all over, if they are many; the tokens of the others, (rows, 1)."""
+        over = self._done.all(1)
+        if self._products is None or int(over.sum()) < _LEAVING * len(over):
+            return tokens[:, None]
+        left = (~over).nonzero().flatten()
+        rows = (left[:, None] * self._prompts + torch.arange(self._prompts, device=left.device)).flatten()
+        self._products.keep(left)
+        for cache in self._cache.values():
+            cache.batch_select_indices(rows)
+        self._mask, self._done = self._mask[rows], self._done[left]
+        self._present = self._present[left.cpu()]
+        return tokens[rows, None]
+
+
+def padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Tokens (B, L), with zeros to the left of shorter prompts, and a mask that is 0 there."""
+    longest = max(map(len, prompts))
+    ids, mask = torch.zeros(2, len(prompts), longest, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    return ids, mask
+
+
+def divergence(
+    model: LanguageModel, weights: Mapping[str, Stack], prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+) -> Tensor:  # fmt: skip
+    """KL(base || member) in nats a token, on given answers to the prompts.
+
+    Args:
+        model: gives the base.
+        weights: of P members.
+        prompts: their tokens.
+        answers: tokens of the base's answers; an empty one counts as nothing.
+
+    Returns:
+        (P, B) float64.
+    """
+    whole = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    ids, mask = padded(whole)
+    positions, longest = (mask.cumsum(1) - 1).clamp(min=0), max(map(len, answers))
+    counted = torch.zeros(len(answers), longest + 1, dtype=torch.bool)
+    for row, answer in enumerate(answers):
+        counted[row, longest - len(answer) :] = len(answer) > 0  # from the last token of the prompt on
+    products = MemberProducts(weights, len(prompts))
+
+    def logarithms(rule: Callable[..., Tensor], members: int) -> Tensor:
+        options = {"attention_mask": mask.repeat(members, 1), "position_ids": positions.repeat(members, 1)}
+        with torch.inference_mode(), model.base.using(rule) as network:
+            found = network(
+                input_ids=ids.repeat(members, 1), logits_to_keep=longest + 1, use_cache=False, **options
+            ).logits  # fmt: skip
+        return found.view(members, len(prompts), longest + 1, -1).double().log_softmax(3)
+
+    base, own = logarithms(plain, 1), logarithms(model.rule(products), products.members)
+    each = (base.exp() * (base - own)).sum(3) * counted
+    return each.sum(2) / counted.sum(1).clamp(min=1)

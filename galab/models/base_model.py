@@ -1,0 +1,236 @@
+"""The base of a language model: a causal model of Hugging Face whose linear layers ask for their weights.
+
+Its own weights never change, are no part of the network that is evolved, and stand in no checkpoint. Needs the extra
+``llm``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import importlib
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from galab.errors import UsageError
+
+logger = logging.getLogger("galab")
+#: The model that ships with galab.
+TINY = "tiny"
+_INSTALL = "pip install 'galab[llm]'"
+#: From a layer's path, the layer and its input to its output.
+Rule = Callable[[str, nn.Linear, Tensor], Tensor]
+
+
+class BaseModel:
+    """A causal language model with its tokenizer.
+
+    Args:
+        name: ``tiny``, a folder, or a name on the Hugging Face hub.
+
+    Attributes:
+        model: its layers are :class:`_Layer` where they were linear.
+        tokenizer: pads to the left.
+        linear: path to each linear layer, in the model's order; the head that shares the embedding's weights is none.
+        digest: SHA-256 (hex) of names, shapes and weights.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.model, self.tokenizer = _loaded(name)
+        self.model.eval().requires_grad_(False)
+        self.digest = _digest(self.model)
+        self._rule: Rule | None = None
+        self.linear: dict[str, nn.Linear] = {}
+        embeddings = id(self.model.get_input_embeddings().weight)
+        for path, layer in list(self.model.named_modules()):
+            if type(layer).__name__ == "Conv1D":
+                raise UsageError(
+                    f"model 'llm({name})': expected linear layers, got Conv1D at '{path}', which keeps its weights the "
+                    "other way round; use a model of torch.nn.Linear, such as Llama or Qwen"
+                )
+            if isinstance(layer, nn.Linear) and id(layer.weight) != embeddings:
+                self.linear[path] = layer
+        for path, layer in self.linear.items():
+            parent, _, leaf = path.rpartition(".")
+            setattr(self.model.get_submodule(parent), leaf, _Layer(self, path, layer))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BaseModel:
+        return self  # it never changes
+
+    @property
+    def context(self) -> int:
+        """Tokens that a prompt and its answer may have together."""
+        return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Tokens after which an answer is over."""
+        given = [self.model.config.eos_token_id, self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id]
+        found = [token for value in given for token in (value if isinstance(value, list) else [value])]
+        return frozenset(token for token in found if token is not None)
+
+    def new_cache(self) -> dict[str, Any]:
+        """An empty cache of keys and values, as the argument of the model's forward that it is."""
+        name = "cache" if "cache" in inspect.signature(self.model.forward).parameters else "past_key_values"
+        return {name: _transformers().DynamicCache(config=self.model.config)}
+
+    @contextmanager
+    def using(self, rule: Rule) -> Iterator[Any]:
+        """The model, with a rule that computes its linear layers."""
+        self._rule = rule
+        try:
+            yield self.model
+        finally:
+            self._rule = None
+
+    def answer_of(self, path: str, layer: nn.Linear, x: Tensor) -> Tensor:
+        """The output of a linear layer."""
+        return layer(x) if self._rule is None else self._rule(path, layer, x)
+
+    def tokens(self, prompt: str) -> list[int]:
+        """A prompt as the model sees it, by its chat template where it has one.
+
+        Raises:
+            UsageError: the tokenizer does not know what is in it.
+        """
+        if self.tokenizer.chat_template:
+            talk = [{"role": "user", "content": prompt}]
+            text = self.tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+            found = self.tokenizer.encode(text, add_special_tokens=False)
+        else:
+            found = self.tokenizer.encode(prompt)
+        if not found or None in found:
+            raise UsageError(
+                f"model 'llm({self.name})': expected a prompt that its tokenizer can read, got {prompt[:60]!r}; use "
+                "other prompts, or another model"
+            )
+        return [int(token) for token in found]
+
+    def text(self, tokens: list[int]) -> str:
+        """An answer in words, without its end."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def chosen(self, layers: str | None) -> list[str]:
+        """The paths of the linear layers in some blocks.
+
+        Args:
+            layers: numbers of blocks, ``0-9`` or ``0,2,4-7``; or patterns of paths, ``*q_proj``. All when None.
+
+        Raises:
+            UsageError: there is no such layer.
+        """
+        if layers is None:
+            return list(self.linear)
+        found = list[str]()
+        for part in filter(None, (one.strip() for one in layers.split(","))):
+            first, dash, last = part.partition("-")
+            if first.isdecimal() and (last.isdecimal() or not dash):
+                wanted = {str(block) for block in range(int(first), int(last or first) + 1)}
+                own = [path for path in self.linear if wanted & set(path.split("."))]
+            else:
+                own = fnmatch.filter(self.linear, part)
+            if not own:
+                raise UsageError(
+                    f"expected --layers to name blocks or linear layers of '{self.name}', got '{part}', which is none; "
+                    f"it has {', '.join(list(self.linear)[:8])}, ..."
+                )
+            found += own
+        return [path for path in self.linear if path in set(found)]
+
+
+class _Layer(nn.Module):
+    """Stands where a linear layer was, and asks the base what the rule of the moment makes of its input."""
+
+    def __init__(self, base: BaseModel, path: str, layer: nn.Linear) -> None:
+        super().__init__()
+        self._own = (base, path)
+        self.layer = layer
+
+    @property
+    def weight(self) -> Tensor:
+        """Some models look at the type of a layer's weights."""
+        return self.layer.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        base, path = self._own
+        return base.answer_of(path, self.layer, x)
+
+
+@lru_cache(maxsize=2)
+def load_base(name: str) -> BaseModel:
+    """The base of a name; loaded once in a process.
+
+    Raises:
+        UsageError: it cannot be had, or its layers cannot be adapted.
+    """
+    return BaseModel(name)
+
+
+def _transformers() -> Any:
+    """Hugging Face's transformers.
+
+    Raises:
+        UsageError: the extra is not installed.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found: Any = importlib.import_module("transformers")
+            importlib.import_module("safetensors")
+    except ModuleNotFoundError as error:
+        if error.name not in ("transformers", "safetensors"):
+            raise
+        raise UsageError(
+            f"expected transformers and safetensors for --model llm, found no {error.name}; install them with: "
+            f"{_INSTALL}"
+        ) from error
+    found.logging.set_verbosity_error()
+    found.logging.disable_progress_bar()
+    return found
+
+
+def _loaded(name: str) -> tuple[Any, Any]:
+    transformers = _transformers()
+    place = str(Path(__file__).parent / "tiny_language_model") if name == TINY else name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"expected a causal language model as 'llm({name})': {TINY}, a folder with config.json, tokenizer and "
+            f"weights, or a name on the Hugging Face hub, got {type(error).__name__}: {reason:.200}; correct it"
+        ) from error
+    if tokenizer.eos_token_id is None and model.config.eos_token_id is None:
+        raise UsageError(f"model 'llm({name})': expected a token that ends an answer, got none; set its eos_token")
+    return model, tokenizer
+
+
+def _digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def plain(path: str, layer: nn.Linear, x: Tensor) -> Tensor:
+    """The rule of the base itself."""
+    return F.linear(x, layer.weight, layer.bias)
