@@ -18,7 +18,7 @@ PEERS := .venv-peers
 FLOORS := .venv-floors
 EXTRAS := test,offline,export,dev
 # Extras that the tests need as well.
-TESTED := rl,cluster
+TESTED := rl,cluster,llm
 ARGS ?=
 # Tests at once. Each process takes a gigabyte, so no more than eight.
 WORKERS ?= auto --maxprocesses=8

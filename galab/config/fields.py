@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from galab.config.cluster_fields import CLUSTER, ClusterFields
 from galab.config.distribution import TABLE_HASHES, parse
-from galab.config.language_fields import LanguageFields
+from galab.config.language_fields import LANGUAGE
 from galab.config.option import check, option, or_auto
 from galab.config.parsing import hidden_sizes, parse_bounds, parse_factors, parse_fitness, parse_mutations
 from galab.config.registry import CROSSOVERS, MODELS, MUTATIONS, SELECTIONS, STEP_SIZE_RULES, STRATEGIES, TASKS
@@ -25,6 +26,7 @@ from galab.config.strategy_kinds import STRATEGY_NAMES
 PROBLEM, POPULATION, MUTATION = "Problem", "Population", "Mutation"
 EVOLUTION, OPTIMISER = "Evolution strategies", "Optimiser of evolution strategies, sgd and adam"
 EVALUATION, STOP, RECORD = "Evaluation", "Stop when", "Record"
+HEADINGS = (PROBLEM, POPULATION, MUTATION, EVOLUTION, OPTIMISER, LANGUAGE, EVALUATION, CLUSTER, STOP, RECORD)
 
 #: Which kinds of strategy understand a field, where not all do.
 GENETIC, BRED, EVOLVED, CENTRED = ("genetic",), ("genetic", "random"), ("evolution",), ("evolution", "gradients")
@@ -50,7 +52,7 @@ def _check_keep(text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fields(LanguageFields):
+class Fields(ClusterFields):
     """The values of all hyperparameters, each right by itself; see :class:`galab.config.run_config.RunConfig`.
 
     Raises:
@@ -384,8 +386,7 @@ class Fields(LanguageFields):
         "(negated; of a regression its loss), accuracy, wrong (minus their number), expected-accuracy, "
         "sampled-accuracy, tilldeath (right before the first error), loss (negated); of memories closeness, used and "
         "unused (fewest); by gradients gradient-cosine (of a child's step with that at its parents); of an environment "
-        "return, of prompts reward and kl (minus the divergence from the base). A BASE may be a sum: "
-        "wrong+0.5*closeness.",
+        "return; of prompts reward and kl. A BASE may be a sum: wrong+0.5*closeness.",
         group=EVALUATION, beyond=parse_fitness,
     )
     norm_penalty: float = option(
@@ -443,22 +444,6 @@ class Fields(LanguageFields):
         0, "Processes that share a generation; 0 computes in this one. They share its chunks, so no more are started "
         "than there are chunks, and never change a result.", low=0, high=65_536, group=EVALUATION, changeable=True,
     )
-    executor: str = option(
-        "processes", "Where the --workers run: processes of this machine, or a Ray cluster (extra 'cluster').",
-        choices=("processes", "ray"), group=EVALUATION, **_TUNED,
-    )
-    address: str | None = option(
-        None, "The Ray cluster: local, the default, starts one for this run; auto finds one that runs; or HOST:PORT of "
-        "its head.", group=EVALUATION, **_TUNED,
-    )
-    worker_cpus: float | None = option(
-        None, "Cores that Ray keeps for each worker, 1 when absent; it has as many threads unless told.", above=0.0,
-        high=1024, group=EVALUATION, **_TUNED,
-    )
-    worker_gpus: float | None = option(None, "GPUs of each worker.", low=0.0, high=1024, group=EVALUATION, **_TUNED)
-    price_per_hour: float | None = option(
-        None, "What a worker costs in an hour; the log adds it up.", low=0.0, group=EVALUATION, **_TUNED,
-    )
     member_seconds: float | None = option(
         None, "Seconds of wall time that a member may take. A worker whose chunk takes longer than that for each of "
         "its members is killed and replaced, and all members of the chunk are failures: --chunk 1 parts them. It "
@@ -498,5 +483,8 @@ class Fields(LanguageFields):
             check(Fields, item, getattr(self, item.name))
 
 
-#: Name to field.
-FIELDS = {item.name: item for item in dataclasses.fields(Fields)}
+#: Name to field, in the order of the help.
+FIELDS = {
+    item.name: item
+    for item in sorted(dataclasses.fields(Fields), key=lambda item: HEADINGS.index(item.metadata["group"]))
+}

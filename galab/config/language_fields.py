@@ -8,7 +8,6 @@ from galab.config.option import option
 
 #: Heading of the help.
 LANGUAGE = "Language models that answer prompts"
-_MOVED = ("genetic", "random", "evolution", "vectors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +16,21 @@ class LanguageFields:
 
     adapt: str = option(
         "full", "What of a language model is evolved: full is all weights of its linear layers, lora is two factors of "
-        "low rank beside each.", choices=("full", "lora"), group=LANGUAGE, kinds=_MOVED, advanced=True,
+        "low rank beside each.", choices=("full", "lora"), group=LANGUAGE, advanced=True,
     )
     lora_rank: int | None = option(
-        None, "Rank of the factors of --adapt lora; 4 when absent.", low=1, high=1024, group=LANGUAGE, kinds=_MOVED,
+        None, "Rank of the factors of --adapt lora; 4 when absent.", low=1, high=1024, group=LANGUAGE,
         advanced=True,
     )
     layers: str | None = option(
         None, "Layers that are evolved: numbers of blocks, such as 0-9, or patterns of names, such as '*q_proj'; all "
-        "linear layers when absent.", group=LANGUAGE, kinds=_MOVED, advanced=True,
+        "linear layers when absent.", group=LANGUAGE, advanced=True,
     )
     sigma_relative: str = option(
         "off", "Whether step sizes are in units of the root mean square of each layer's weights.",
-        choices=("on", "off"), group=LANGUAGE, kinds=_MOVED, advanced=True,
+        choices=("on", "off"), group=LANGUAGE, advanced=True,
     )
     answer_tokens: int | None = option(
-        None, "Tokens of an answer at most; 32 when absent.", low=1, high=100_000, group=LANGUAGE, kinds=_MOVED,
+        None, "Tokens of an answer at most; 32 when absent.", low=1, high=100_000, group=LANGUAGE,
         advanced=True,
     )

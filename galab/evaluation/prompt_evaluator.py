@@ -122,24 +122,35 @@ class PromptEvaluator:
         base = self._base_answered(numbers)
         for place, answers in enumerate(found.tokens):
             if place not in found.broken:
-                results[place, :, :4] = [
+                results[place, :, :-1] = [
                     self._graded(number, tokens, own)
                     for number, tokens, own in zip(numbers, answers, base, strict=True)
                 ]
         failures = dict.fromkeys(sorted(found.broken), "its outputs are not finite")
         if self._divergence:
-            results[..., 4] = divergence(self.module, weights, [self._tokens_of(one) for one in numbers], base).numpy()
+            results[..., -1] = divergence(self.module, weights, [self._tokens_of(one) for one in numbers], base).numpy()
         return self._sums(results), failures, found.drawn
 
     def _sums(self, results: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         found = self._task.measure(torch.from_numpy(results), torch.zeros(0))
-        wanted = MEASURES if self._divergence else MEASURES[:4]
+        wanted = MEASURES if self._divergence else MEASURES[:-1]
         return {name: found[name].numpy() for name in wanted}
 
-    def _graded(self, number: int, tokens: list[int], base: list[int]) -> tuple[float, float, float, float]:
-        text = self.module.base.text(tokens)
-        right = self._task.is_right(number, text)
-        return self._task.grade(number, text), float(right), float(tokens != base), float(len(text))
+    def _graded(self, number: int, tokens: list[int], base: list[int]) -> tuple[float, ...]:
+        """What :data:`galab.tasks.prompts.MEASURES` says of an answer, but the divergence."""
+        task, text, before = self._task, self.module.base.text(tokens), self.module.base.text(base)
+        reward, right = task.grade(number, text), task.is_right(number, text)
+        gained, lost = reward - task.grade(number, before), task.is_right(number, before) and not right
+        return reward, float(right), float(tokens != base), gained, float(lost), float(len(text))
+
+    def shown(self, member: Member, numbers: Sequence[int]) -> str:
+        """Some prompts with the base's answers and a member's, in words."""
+        found, base = self._answered(self._stacked([member]), numbers).tokens[0], self._base_answered(numbers)
+        text = self.module.base.text
+        return "\n\n".join(
+            f"{self._task.prompts[number].text}\n  base: {text(before)}\n  now: {text(now)}"
+            for number, before, now in zip(numbers, base, found, strict=True)
+        )
 
     def _answered(self, weights: Mapping[str, Stack] | None, numbers: Sequence[int]) -> Answers:
         return answer(self.module, weights, [self._tokens_of(number) for number in numbers], self._tokens)

@@ -47,18 +47,15 @@ def build_model(
         outputs: number of outputs that the task needs.
         hidden: units of each hidden layer; None leaves it to the class.
         activation: name of the non-linearity.
-        run_key: the key of the run; whatever a class makes of it must be parameters or buffers. The class gets those
-            of the five that its constructor declares.
-        freeze: patterns of the names of parameters that are not evolved, see
-            :func:`galab.genome.parameters.choose_evolved`.
+        run_key: the key of the run; what a class makes of it must be parameters or buffers. It gets what it declares.
+        freeze: see :func:`galab.genome.parameters.choose_evolved`.
         torch_seed: of torch's generator, from which the constructor draws.
         examples: (B, ...) some inputs, to try it on.
-        check: whether to try that its answers repeat, see :func:`galab.models.check_network.prepare_network`.
+        check: see :func:`galab.models.check_network.prepare_network`.
         further: arguments for constructors that declare them.
 
     Raises:
-        UsageError: the name is unknown, what is behind it does not fit, it takes no such arguments, or two passes
-            differ.
+        UsageError: the name is unknown, what is behind it or its arguments do not fit, or two passes differ.
     """
     call, kind = MODELS.parse(name), MODELS.load(name)
     # A class of modules and nothing else: the name may come from a downloaded checkpoint, and must not make us

@@ -23,8 +23,9 @@ from galab.contracts import Examples
 from galab.errors import DataError, UsageError
 
 #: What an answer is measured by, in the order of the columns: its reward; whether it contains the target; whether it
-#: differs from the base model's; its characters; and the divergence from the base model, where that is asked for.
-MEASURES = ("reward", "correct", "changed", "characters", "kl")
+#: differs from the base model's; what its reward is more than the base's; whether the base's contains the target and
+#: this one does not; its characters; and the divergence from the base model, where that is asked for.
+MEASURES = ("reward", "correct", "changed", "gained", "lost", "characters", "kl")
 #: From an answer and what was wanted to a number, larger is better.
 Reward = Callable[[str, str], float]
 
@@ -112,7 +113,7 @@ class PromptTask:
         return self.prompts[number].target.casefold() in answer.casefold()
 
     def measure(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """Sums of results (P, B, 5), whose columns are :data:`MEASURES`, over the prompts: name to (P,)."""
+        """Sums of results (P, B, 7), whose columns are :data:`MEASURES`, over the prompts: name to (P,)."""
         return {name: outputs[..., column].sum(1) for column, name in enumerate(MEASURES)}
 
 

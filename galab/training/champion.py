@@ -21,6 +21,7 @@ from galab.evaluation.egg_evaluator import EggEvaluator
 from galab.evaluation.fitness import Means, deterministic_scores, means_of, score
 from galab.evaluation.integer_linear import MatrixEvaluator
 from galab.evaluation.member_evaluator import MemberEvaluator, member_evaluator
+from galab.evaluation.prompt_evaluator import PromptEvaluator
 from galab.genome.initial import tensors_of
 from galab.genome.weights import Layout
 from galab.models.egg import Egg
@@ -108,6 +109,13 @@ class ChampionSelector:
         examples: Examples = getattr(self._task, split)
         metrics = self._split_metrics(split, member, examples)
         return metrics | (self._part_metrics(member) if split == "train" else {}) | self._weight_metrics(member)
+
+    def shown(self, member: Member) -> str:
+        """Answers of a member to some prompts, of training and test; empty where there are none."""
+        if not isinstance(self._single, PromptEvaluator):
+            return ""
+        numbers = [*self._task.train.targets[:2].tolist(), *self._task.test.targets[:4].tolist()]
+        return self._single.shown(member, numbers)
 
     def _split_metrics(self, name: str, member: Member, examples: Examples) -> dict[str, float]:
         measured = self._single.measure([member], examples, self._each)

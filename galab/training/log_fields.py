@@ -100,10 +100,19 @@ def generation_line(cohort: Cohort, scores: Scores, totals: Totals) -> dict[str,
         "fitness_std": float(finite.std()),
         "best": int(cohort.births["id"][best]),
         **named("train", scores.metrics, best),
+        **_answer_fields(scores),
         "failures": len(scores.failures),
         "lethal": len(scores.lethal),
         **_reasons(scores),
     }
+
+
+def _answer_fields(scores: Scores) -> dict[str, float]:
+    """Of answers to prompts, means over all members; nothing of other tasks."""
+    if "changed" not in scores.metrics:
+        return {}
+    names = ("reward", "correct", "changed", "lost")
+    return {f"answers_{name}": float(np.nanmean(scores.metrics[name])) for name in names}
 
 
 def worker_fields(config: RunConfig, use: WorkerUse, totals: Totals) -> dict[str, Any]:
@@ -198,9 +207,30 @@ def conditions(config: RunConfig, line: dict[str, Any], scores: Scores, children
         found["stale"] = _stale(line["selection_age_best"])
     if "diversity_common_ancestor" in line and config.parents > 1:
         found["apart"] = _apart(config, line)
+    if "answers_changed" in line:
+        found |= _of_answers(scores)
     if "diversity_distance" in line and config.parents > 1:
         found["alike"] = _identical_parents(line["diversity_distance"])
     return found
+
+
+#: Of the answers that the base model gives right, the share that members get wrong while their reward is higher.
+_HACKED = 0.25
+
+
+def _of_answers(scores: Scores) -> dict[str, str | None]:
+    """Answers that are all the base model's, and rewards that are gained by wrong answers."""
+    changed, lost, gained = (float(np.nanmean(scores.metrics[name])) for name in ("changed", "lost", "gained"))
+    same = (
+        "every member answers as the base model does, to the letter: there is nothing to choose by; raise --sigma until "
+        "20 to 60 % of the answers differ"
+    )
+    hacked = (
+        f"the reward is being hacked: it is {gained:g} above the base model's, but {lost:.0%} of all answers are wrong "
+        "where the base model's are right; make being right part of it, as in --fitness reward+8*accuracy, or staying "
+        "near the base model, +2*kl"
+    )
+    return {"same-answers": None if changed else same, "hacked": hacked if gained > 0 and lost >= _HACKED else None}
 
 
 def _failures(config: RunConfig, scores: Scores, children: int) -> str | None:

@@ -36,6 +36,7 @@ from galab.storage.lineage import LineageFile
 from galab.storage.log import LogFile
 from galab.storage.run_folder import RunFolder
 from galab.tasks.episodes import EpisodeTask
+from galab.tasks.prompts import PromptTask
 from galab.tasks.text import ByteText
 from galab.training.build import profile_of
 from galab.training.callbacks import Callbacks, RunView, read_only
@@ -256,8 +257,10 @@ class Loop:
             self._callbacks.call(method, view)
 
     def _sample(self) -> dict[str, str]:
-        """A text by the champion of a language model, now and then."""
+        """A text by the champion of a language model: now and then, or its answers to prompts in every report."""
         task, generation = self._components.task, self._components.strategy.generation
+        if isinstance(task, PromptTask):
+            return {"sample": self._selector.shown(self._champion_member())}
         if not isinstance(task, ByteText) or not sampled(generation, self._components.config.report_every):
             return {}
         return {"sample": sample(self._champion_network(), task.length)}

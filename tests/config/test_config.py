@@ -22,6 +22,8 @@ NUMBERS = [name for name in FIELDS if field_type(name) in (int, float)]
 EVOLUTION = {name for name, item in FIELDS.items() if not understands(item, "genetic")}
 CHOICES = [name for name, item in FIELDS.items() if item.metadata["choices"] is not None]
 SIDES = ("low", "high")
+#: With a task of prompts.
+PROMPTS: dict[str, Any] = {"task": "conciseness"}
 #: What a field at its bound needs beside it for the whole to make sense.
 COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("parents", "high"): {"survival": "plus"},
@@ -45,6 +47,8 @@ COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("step_size_groups", "high"): {"step_size": "gesmr", "children": 4096},
     **{(name, side): {"executor": "ray", "workers": 1} for name in ("worker_cpus", "worker_gpus") for side in SIDES},
     ("price_per_hour", "low"): {"workers": 1},
+    **{("answer_tokens", side): PROMPTS for side in SIDES},
+    **{("lora_rank", side): {**PROMPTS, "adapt": "lora"} for side in SIDES},
     **{(name, side): {"granularity": "tensor"} for name in ("floor_rms", "ceiling_rms") for side in ("low", "high")},
 }
 #: Where workers run and what they cost.
@@ -61,6 +65,9 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("mate", "similar"): {"crossover": "row"},
     ("mate", "dissimilar"): {"crossover": "row"},
     ("executor", "ray"): {"workers": 1},
+    ("adapt", "lora"): PROMPTS,
+    ("sigma_relative", "on"): PROMPTS,
+    ("model", "llm"): PROMPTS,
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from galab.config.parsing import BASES, DIRECTIONAL, EPISODIC, INTRINSIC, PER_EXAMPLE, parse_fitness
+from galab.config.parsing import BASES, DIRECTIONAL, EPISODIC, INTRINSIC, PER_EXAMPLE, PROMPTED, parse_fitness
 from galab.contracts import Examples
 from galab.errors import UsageError
 from galab.evaluation.dense_evaluator import Measurements
@@ -29,9 +29,9 @@ from galab.genome.weights import Phenotype
 
 def test_every_base_has_a_value_and_a_score_per_example():
     # A task gives its loss as a sum alone, and memories tell of themselves.
-    assert tuple(FITNESS) == (*EXAMPLE_SCORES, "loss", *INTRINSIC, *DIRECTIONAL, *EPISODIC) == BASES
+    assert tuple(FITNESS) == (*EXAMPLE_SCORES, "loss", *INTRINSIC, *DIRECTIONAL, *EPISODIC, *PROMPTED) == BASES
     assert tuple(EXAMPLE_SCORES) == PER_EXAMPLE
-    assert set(NEEDS) == {"cross-entropy", "accuracy", "wrong", "loss", *DIRECTIONAL, *EPISODIC}
+    assert set(NEEDS) == {"cross-entropy", "accuracy", "wrong", "loss", *DIRECTIONAL, *EPISODIC, *PROMPTED}
 
 
 @pytest.mark.parametrize("examples", [1, 7, 2048, 55_000])

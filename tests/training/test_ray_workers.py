@@ -201,6 +201,15 @@ class DriverRun:
         log = self.folder.with_suffix(".out").open("ab")
         return subprocess.Popen([sys.executable, "-m", "galab", *command, *self._where], stdout=log, stderr=log)
 
+    def said(self) -> str:
+        """All that it has printed so far."""
+        return self.folder.with_suffix(".out").read_text()
+
+    def says_that_workers_die(self) -> bool:
+        """Whether it ended by itself, in a sentence, because too many died one after the other."""
+        last = [line for line in self.said().splitlines() if line.startswith("galab: ")][-1:]
+        return any("to start, but" in line or "workers died over them" in line for line in last)
+
     def kill_and_resume(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -215,7 +224,7 @@ class DriverRun:
 def test_kills_of_workers_nodes_and_drivers_at_random_moments_change_nothing(
     cluster: Any, evolve: Any, tmp_path: Path
 ) -> None:
-    random, kills, node = np.random.default_rng(7), Counter[str](), cluster.add_node(num_cpus=2)
+    random, kills, node, stops = np.random.default_rng(7), Counter[str](), cluster.add_node(num_cpus=2), 0
     kinds = ("sexual", "eggroll", "egg", "genes", "cartpole")
     for done, kind in enumerate(kinds):
         changes = {"chunk": 2, "generations": 400, "save_every": 20, "report_every": 100} | KINDS[kind]
@@ -223,9 +232,10 @@ def test_kills_of_workers_nodes_and_drivers_at_random_moments_change_nothing(
         expected = outcome(evolve(f"here-{done}", **changes))
         run = DriverRun(tmp_path / f"ray-{done}", cluster.address, changes)
         lost = False
-        while run.process.poll() is None or (run.process.returncode and lost):
+        while run.process.poll() is None or run.process.returncode:
             if run.process.poll() is not None:  # Ray ends a process whose own node is gone
-                lost = False
+                assert lost or run.says_that_workers_die(), run.said()
+                stops, lost = stops + 1, False
                 run.kill_and_resume()
             time.sleep(random.uniform(0.1, 2.5))
             if kills.total() >= MANY * (done + 1) // len(kinds):
@@ -245,7 +255,6 @@ def test_kills_of_workers_nodes_and_drivers_at_random_moments_change_nothing(
             else:
                 run.kill_and_resume()
             if PROGRESS:
-                Path(PROGRESS).write_text(f"{kills.total()} in {done} runs: {dict(kills)}")
-        assert run.process.returncode == 0, run.folder.with_suffix(".out").read_text()[-3000:]
+                Path(PROGRESS).write_text(f"{kills.total()} in {done} runs, {stops} stops: {dict(kills)}")
         assert outcome(run.folder) == expected, kind
     assert kills.total() == MANY
