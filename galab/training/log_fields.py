@@ -222,8 +222,8 @@ def _of_answers(scores: Scores) -> dict[str, str | None]:
     """Answers that are all the base model's, and rewards that are gained by wrong answers."""
     changed, lost, gained = (float(np.nanmean(scores.metrics[name])) for name in ("changed", "lost", "gained"))
     same = (
-        "every member answers as the base model does, to the letter: there is nothing to choose by; raise --sigma until "
-        "20 to 60 % of the answers differ"
+        "every member answers as the base model does, to the letter, so there is nothing to choose by; raise --sigma "
+        "until 20 to 60 % of the answers differ"
     )
     hacked = (
         f"the reward is being hacked: it is {gained:g} above the base model's, but {lost:.0%} of all answers are wrong "
