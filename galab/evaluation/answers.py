@@ -1,7 +1,7 @@
 """Answers of many members of a language model at once: one batch, one cache of keys and values, no weights formed.
 
-Rows are member-major: the prompts of the first member, then those of the second. The token with the largest logit is
-taken each time (greedy decoding), so an answer is a function of the weights and the prompt.
+Rows are member-major: the prompts of the first member, then those of the second. Without a temperature the token with
+the largest logit is taken each time (greedy decoding), so an answer is a function of the weights and the prompt.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,8 +74,9 @@ def _chosen(weight: Stack, places: Tensor) -> Stack:
 
 
 def answer(
-    model: LanguageModel, weights: Mapping[str, Stack] | None, prompts: Sequence[Sequence[int]], most: int
-) -> Answers:
+    model: LanguageModel, weights: Mapping[str, Stack] | None, prompts: Sequence[Sequence[int]], most: int, *,
+    temperature: float = 0.0, seed: int = 0,
+) -> Answers:  # fmt: skip
     """The answers of P members to B prompts.
 
     Args:
@@ -82,6 +84,8 @@ def answer(
         weights: of the members; None is the base itself, as one member.
         prompts: their tokens.
         most: tokens of an answer at most.
+        temperature: what logits are divided by before a token is drawn; 0 takes the likeliest each time.
+        seed: of the draws, which are the same for all members.
 
     Raises:
         UsageError: a prompt and its answer do not fit the context of the model.
@@ -95,16 +99,41 @@ def answer(
     products = None if weights is None else MemberProducts(weights, len(prompts))
     rule = plain if products is None else model.rule(products)
     with torch.inference_mode(), base.using(rule) as network:
-        return _Writing(base, network, products, prompts).to_the_end(most)
+        chooser = _Chooser(temperature, seed, len(prompts))
+        return _Writing(base, network, products, prompts, chooser).to_the_end(most)
+
+
+class _Chooser:
+    """Chooses tokens: the likeliest ones, or drawn with coins that all members share.
+
+    Args:
+        temperature: 0 takes the likeliest.
+        seed: of the coins.
+        prompts: B, each with a coin of its own in every step.
+    """
+
+    def __init__(self, temperature: float, seed: int, prompts: int) -> None:
+        self._temperature, self._prompts = temperature, prompts
+        self._random = np.random.Philox(key=seed)
+
+    def chosen(self, logits: Tensor) -> Tensor:
+        """(P B,) tokens from (P B, vocabulary) logits."""
+        if not self._temperature:
+            return logits.argmax(1)
+        coins = torch.from_numpy(self._random.random_raw(self._prompts) / 2.0**64).to(logits.device)
+        cumulative = (logits.double() / self._temperature).softmax(1).cumsum(1)
+        wanted = coins.repeat(len(logits) // self._prompts)[:, None] * cumulative[:, -1:]
+        return torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
 
 
 class _Writing:
     """Answers that are being written."""
 
     def __init__(
-        self, base: BaseModel, network: Any, products: MemberProducts | None, prompts: Sequence[Sequence[int]]
-    ) -> None:
-        self._network, self._products, self._prompts = network, products, len(prompts)
+        self, base: BaseModel, network: Any, products: MemberProducts | None, prompts: Sequence[Sequence[int]],
+        chooser: _Chooser,
+    ) -> None:  # fmt: skip
+        self._network, self._products, self._prompts, self._chooser = network, products, len(prompts), chooser
         members = 1 if products is None else products.members
         self._device = next(network.parameters()).device
         self._ends = torch.tensor(sorted(base.ends), device=self._device)
@@ -122,7 +151,7 @@ class _Writing:
         for _ in range(most):
             logits = self._next_logits(ids)
             self._note_broken(logits)
-            tokens = logits.argmax(1)
+            tokens = self._chooser.chosen(logits)
             self._take(tokens)
             if bool(self._done.all()):
                 break

@@ -57,8 +57,8 @@ class BaseModel:
         for path, layer in list(self.model.named_modules()):
             if type(layer).__name__ == "Conv1D":
                 raise UsageError(
-                    f"model 'llm({name})': expected linear layers, got Conv1D at '{path}', which keeps its weights the "
-                    "other way round; use a model of torch.nn.Linear, such as Llama or Qwen"
+                    f"model 'llm(base={name})': expected linear layers, got Conv1D at '{path}', which keeps its weights "
+                    "the other way round; use a model of torch.nn.Linear, such as Llama or Qwen"
                 )
             if isinstance(layer, nn.Linear) and id(layer.weight) != embeddings:
                 self.linear[path] = layer
@@ -86,6 +86,15 @@ class BaseModel:
         name = "cache" if "cache" in inspect.signature(self.model.forward).parameters else "past_key_values"
         return {name: _transformers().DynamicCache(config=self.model.config)}
 
+    def own_weights(self) -> dict[str, Tensor]:
+        """All weights by the names that the model's folder gives them; tied ones once."""
+        found, known = dict[str, Tensor](), set[int]()
+        for name, value in self.model.state_dict().items():
+            if value.data_ptr() not in known:
+                known.add(value.data_ptr())
+                found[name.replace(".layer.weight", ".weight").replace(".layer.bias", ".bias")] = value
+        return found
+
     @contextmanager
     def using(self, rule: Rule) -> Iterator[Any]:
         """The model, with a rule that computes its linear layers."""
@@ -105,16 +114,21 @@ class BaseModel:
         Raises:
             UsageError: the tokenizer does not know what is in it.
         """
-        if self.tokenizer.chat_template:
-            talk = [{"role": "user", "content": prompt}]
-            text = self.tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
-            found = self.tokenizer.encode(text, add_special_tokens=False)
+        try:
+            if self.tokenizer.chat_template:
+                talk = [{"role": "user", "content": prompt}]
+                text = self.tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+                found = self.tokenizer.encode(text, add_special_tokens=False)
+            else:
+                found = self.tokenizer.encode(prompt)
+        except Exception as error:  # the Rust library raises plain exceptions
+            found, reason = [], f" ({error})"
         else:
-            found = self.tokenizer.encode(prompt)
-        if not found or None in found:
+            reason = ""
+        if not found:
             raise UsageError(
-                f"model 'llm({self.name})': expected a prompt that its tokenizer can read, got {prompt[:60]!r}; use "
-                "other prompts, or another model"
+                f"expected a prompt that the tokenizer of '{self.name}' can read, got {prompt[:60]!r}{reason}; use "
+                "other prompts, or another base"
             )
         return [int(token) for token in found]
 
@@ -215,11 +229,11 @@ def _loaded(name: str) -> tuple[Any, Any]:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"expected a causal language model as 'llm({name})': {TINY}, a folder with config.json, tokenizer and "
+            f"expected a causal language model as 'llm(base={name})': {TINY}, a folder with config.json, tokenizer and "
             f"weights, or a name on the Hugging Face hub, got {type(error).__name__}: {reason:.200}; correct it"
         ) from error
     if tokenizer.eos_token_id is None and model.config.eos_token_id is None:
-        raise UsageError(f"model 'llm({name})': expected a token that ends an answer, got none; set its eos_token")
+        raise UsageError(f"model 'llm(base={name})': expected a token that ends an answer, got none; set its eos_token")
     return model, tokenizer
 
 

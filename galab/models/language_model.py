@@ -96,6 +96,8 @@ class LanguageModel(nn.Module):
     """
 
     base_digest: Tensor
+    #: Buffers that say what is around the network, and what that is: a saved run goes on with nothing else.
+    identities: ClassVar = {"base_digest": "base model"}
 
     def __init__(
         self, base: str = TINY, adapt: str = "full", lora_rank: int = 4, layers_adapted: str | None = None,

@@ -18,6 +18,8 @@ from galab.genome import quantile_tables
 from galab.genome.births import Birth
 from galab.genome.parameters import frozen_parameters
 from galab.genome.weights import Phenotype
+from galab.models.language_model import LanguageModel
+from galab.saved_runs.export_language import merged, write_adapter
 from galab.saved_runs.genome_file import decoded_genome, hash_of, network_of_genome, packed, read_genome
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage.files import output_place, write_atomic
@@ -26,7 +28,7 @@ from galab.version import __version__
 
 __all__ = ["FORMATS", "chain_of", "export", "genome_of", "network_of_genome", "read_genome"]
 
-FORMATS = ("genome", "torch", "safetensors")
+FORMATS = ("genome", "torch", "safetensors", "peft")
 
 
 def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None, keyframe: bool = False) -> int:
@@ -34,7 +36,8 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
 
     Args:
         saved: an opened run or checkpoint.
-        to: ``torch`` (a ``state_dict``), ``safetensors``, or ``genome`` (seeds as JSON).
+        to: ``torch`` (a ``state_dict``), ``safetensors``, ``genome`` (seeds as JSON), or ``peft``, a folder with an
+            adapter. A language model as ``safetensors`` is merged with its base.
         output: the file to write; a link is written through, a device gets the bytes.
         member: rank of the parent by fitness, from 0; the champion when absent.
         keyframe: store the decoded weights in the genome instead of the seeds, for very long lineages.
@@ -54,6 +57,8 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
             "birth; what it follows from is the run folder itself (see `galab verify`)"
         )
     individual = saved.member(member)
+    if to == "peft":
+        return write_adapter(saved, individual, output)
     if to == "genome":
         if not saved.frozen_as_constructed:
             raise UsageError(
@@ -64,7 +69,8 @@ def export(saved: SavedRun, to: str, output: Path, *, member: int | None = None,
         _check_genome(saved, content, individual, output)
         data = json.dumps(content).encode()
     elif to == "safetensors":
-        data = _safetensors(_state_dict(saved, individual))
+        whole = merged if isinstance(saved.module, LanguageModel) else _state_dict
+        data = _safetensors(whole(saved, individual))
     elif to == "torch":
         buffer = io.BytesIO()
         torch.save(_state_dict(saved, individual), buffer)

@@ -255,8 +255,15 @@ def check_buffers(module: torch.nn.Module, buffers: dict[str, NDArray[Any]], nam
         name: where they come from, for the message.
 
     Raises:
-        CheckpointError: one has another shape here.
+        CheckpointError: one has another shape here, or says that something around the network is another one.
     """
+    for key in getattr(module, "identities", {}):
+        here = bytes(module.get_buffer(key).cpu().numpy())
+        if key in buffers and buffers[key].tobytes() != here:
+            raise CheckpointError(
+                f"expected the {module.identities[key]} that '{name}' was made with, SHA-256 "
+                f"{buffers[key].tobytes().hex()[:12]}, got {here.hex()[:12]} here; provide that one, or start a new run"
+            )
     for key, buffer in module.named_buffers():
         if key in buffers and buffers[key].shape != tuple(buffer.shape):
             raise CheckpointError(

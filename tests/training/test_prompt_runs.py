@@ -1,0 +1,143 @@
+"""Runs of a language model: the same whatever computes them, resumed or not, and what they say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lab_outcome import outcome
+
+from galab.config import RunConfig
+from galab.errors import GalabError, UsageError
+from galab.saved_runs.generate import generate
+from galab.saved_runs.saved_run import open_saved
+from galab.storage.log import read_log
+from galab.training.start_or_resume import resume, start
+
+pytest.importorskip("transformers")
+RUN: dict[str, Any] = {
+    "task": "conciseness(prompts=sums)", "seed": 3, "generations": 4, "report_every": 2, "save_every": 2, "threads": 1,
+}  # fmt: skip
+ES = {"strategy": "eggroll", "population": 12, "sigma": 0.03, "lr": 0.0003}
+KINDS: dict[str, dict[str, Any]] = {
+    "eggroll": ES,
+    "eggroll-kl": {
+        **ES, "fitness": "reward+8*accuracy+2*kl", "pairs": "antithetic", "sigma_relative": "on", "sigma": 0.3,
+    },
+    "eggroll-lora": {**ES, "adapt": "lora", "lora_rank": 2, "layers": "0-1"},
+    "openai-es": {**ES, "strategy": "openai-es"},
+    "snes-lora": {"strategy": "snes", "population": 8, "sigma": 0.03, "adapt": "lora", "layers": "*q_proj"},
+    "ga": {"parents": 3, "children": 8, "elites": 1, "sigma": 0.03},
+    "ga-lora": {"parents": 3, "children": 8, "adapt": "lora", "lora_rank": 1, "sigma": 0.1, "crossover": "row"},
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path, no_waiting_for_the_disk: None, forked_processes: None) -> Any:
+    def make(name: str = "first", **changes: Any) -> Path:
+        start(RunConfig(**RUN | changes), name=name, runs=tmp_path)
+        return tmp_path / name
+
+    return make
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found = outcome(folder)
+    found.pop("numeric_profile")
+    return found
+
+
+def assert_equal(found: dict[str, Any], expected: dict[str, Any], *, centre: bool = True) -> None:
+    """Equal but for the records of a centre, which say how long the run was meant to be."""
+    if found["lineage"] != expected["lineage"] and centre:
+        for each in (found, expected):
+            del each["records"], each["lineage"]
+    assert found == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_run_is_the_unbroken_one_and_is_verified(write: Any, kind: str) -> None:
+    whole = result(write("whole", **KINDS[kind]))
+    folder = write("broken", **KINDS[kind] | {"generations": 2})
+    resume(folder, {"generations": 4})
+    assert_equal(result(folder), whole, centre=not kind.startswith("ga"))
+    assert whole["verified"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["eggroll", "ga-lora"])
+def test_workers_change_nothing(write: Any, kind: str) -> None:
+    chunk = {"chunk": 4}
+    assert result(write("two", workers=2, **chunk, **KINDS[kind])) == result(write("none", **chunk, **KINDS[kind]))
+
+
+def test_the_log_says_what_answers_are_like(write: Any) -> None:
+    lines = read_log(write(**ES) / "log.jsonl")
+    for line in lines:
+        assert 0 < line["answers_changed"] <= 1
+        assert line["answers_reward"] == pytest.approx(line["fitness_mean"])
+        assert line["tokens"] > line["evaluations"]
+    report = lines[1]
+    assert report["sample"].startswith("3+5=\n  base: the answer is 8 ok.\n  now: ")
+    assert report["validation_reward"] == -18 + report["validation_gained"]
+    assert {"test_kl", "test_accuracy", "test_lost"} <= report.keys()
+    assert "sample" not in lines[0]
+
+
+def test_steps_too_small_to_change_an_answer_are_said(write: Any) -> None:
+    lines = read_log(write(**{**ES, "sigma": 1e-5, "lr": 1e-9, "generations": 2}) / "log.jsonl")
+    assert lines[0]["answers_changed"] == 0
+    (said,) = lines[0]["warnings"]
+    assert said.startswith("every member answers as the base model does, to the letter")
+    assert lines[0]["fitness_std"] == 0
+
+
+def test_a_hacked_reward_is_said(write: Any) -> None:
+    folder = write(**{**ES, "adapt": "lora", "sigma": 0.03, "population": 32, "generations": 8})
+    said = [sentence for line in read_log(folder / "log.jsonl") for sentence in line.get("warnings", [])]
+    assert any(sentence.startswith("the reward is being hacked: it is ") for sentence in said)
+
+
+def test_a_trained_model_answers(write: Any) -> None:
+    saved = open_saved(write(**ES))
+    text = bytes(generate(saved, "4+3=", temperature=0)).decode()
+    assert text == "the answer is 7 ok."
+    drawn = {bytes(generate(saved, "4+3=", temperature=1.0, seed=seed)) for seed in (1, 1, 2, 3, 4, 5)}
+    assert 1 < len(drawn) < 6
+
+
+def test_another_base_under_the_same_name_is_refused(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from galab.models.base_model import load_base
+
+    folder = write(**ES)
+    monkeypatch.setattr(load_base("tiny"), "digest", "ab" * 32)
+    with pytest.raises(GalabError, match=r"the base model that .* SHA-256 d183129989e4, got abab"):
+        resume(folder, {"generations": 6})
+
+
+def test_a_reward_that_fails_ends_the_run_and_it_can_go_on(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.jsonl").write_text(
+        '{"prompt": "3+5=", "target": "8"}\n{"prompt": "2+2=", "target": "4", "split": "test"}\n'
+    )
+    source = "from pathlib import Path\n\ndef short(answer, target):\n    {}\n    return -len(answer)\n"
+    Path("own.py").write_text(source.format("assert not Path('broken').exists()"))
+    task = {"task": "prompts(file=own.jsonl, reward=own.py:short)"}
+    folder = write(**{**ES, **task, "generations": 2})
+    Path("broken").touch()
+    with pytest.raises(UsageError, match="task 'own': expected its reward to return a number for the answer"):
+        resume(folder, {"generations": 4})
+    Path("broken").unlink()
+    resume(folder, {"generations": 4})
+    assert_equal(result(folder), result(write("whole", **{**ES, **task})))
+
+
+def test_fitness_has_the_terms_that_it_names(write: Any) -> None:
+    lines = read_log(write(**KINDS["eggroll-kl"]) / "log.jsonl")
+    for line in lines:
+        terms = line["train_reward"] + 8 * line["train_accuracy"] - 2 * line["train_kl"]
+        np.testing.assert_allclose(line["fitness_best"], terms, rtol=1e-6)
