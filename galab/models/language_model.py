@@ -119,7 +119,7 @@ class LanguageModel(nn.Module):
                     )
                 leaf, scale = _Factors(lora_rank, *weights.shape), scale / math.sqrt(lora_rank)
             else:
-                leaf = _Weights(weights if scale == 1 else weights / scale)
+                leaf = _Weights(weights.detach() / scale)  # a copy: the base stays what it was
             self.adapted[path] = AdaptedLayer(path, scale, adapt == "lora")
             _place(self, path, leaf)
         digest = np.frombuffer(bytes.fromhex(found.digest), dtype=np.uint8)

@@ -82,6 +82,17 @@ def test_a_step_means_the_same_in_every_way_to_adapt(transformers: Any) -> None:
             assert abs(size / (0.01 * unit) - 1) < 0.1
 
 
+def test_new_weights_leave_the_base_as_it_was(transformers: Any) -> None:
+    before = {name: value.clone() for name, value in load_base("tiny").own_weights().items()}
+    for adapt in ("full", "lora"):
+        model = LanguageModel(adapt=adapt)
+        with torch.no_grad():
+            for value in model.parameters():
+                value += 1.0
+    after = load_base("tiny").own_weights()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
 def test_an_adapter_begins_as_the_base(transformers: Any) -> None:
     tokens = torch.tensor([[7, 30, 8, 31]])
     full, lora = LanguageModel()(tokens), LanguageModel(adapt="lora")(tokens)
