@@ -63,7 +63,7 @@ def test_a_merged_model_is_a_folder_of_hugging_face(trained: Any, tmp_path: Path
 )
 def test_an_adapter_is_read_by_peft(trained: Any, tmp_path: Path, layers: str | None, targets: dict[str, Any]) -> None:
     peft = pytest.importorskip("peft")
-    saved, folder = trained(adapt="lora", lora_rank=3, layers=layers, sigma_relative="on", sigma=0.5, lr=1.0), tmp_path / "own"
+    saved, folder = trained(adapt="lora", lora_rank=3, layers=layers, sigma_relative="on", sigma=3.0, lr=1.0), tmp_path / "own"
     export(saved, "peft", folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     assert {name: config.get(name) for name in targets} == targets
