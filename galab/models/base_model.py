@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from galab.errors import UsageError
+from galab.models import smollm2
 
 logger = logging.getLogger("galab")
 #: The model that ships with galab.
@@ -37,7 +38,7 @@ class BaseModel:
     """A causal language model with its tokenizer.
 
     Args:
-        name: ``tiny``, a folder, or a name on the Hugging Face hub.
+        name: ``tiny``; ``smollm2``; a folder; or a name on the Hugging Face hub.
 
     Attributes:
         model: its layers are :class:`_Layer` where they were linear.
@@ -220,21 +221,29 @@ def _transformers() -> Any:
 
 def _loaded(name: str) -> tuple[Any, Any]:
     transformers = _transformers()
-    place = str(Path(__file__).parent / "tiny_language_model") if name == TINY else name
+    place = str(_place(transformers, name))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+            options = {"trust_remote_code": False}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"expected a causal language model as 'llm(base={name})': {TINY}, a folder with config.json, tokenizer and "
-            f"weights, or a name on the Hugging Face hub, got {type(error).__name__}: {reason:.200}; correct it"
+            f"expected a causal language model as 'llm(base={name})': {TINY}, {smollm2.NAME}, a folder with config.json, "
+            f"tokenizer and weights, or a name on the Hugging Face hub, got {type(error).__name__}: {reason:.200}; correct it"
         ) from error
     if tokenizer.eos_token_id is None and model.config.eos_token_id is None:
         raise UsageError(f"model 'llm(base={name})': expected a token that ends an answer, got none; set its eos_token")
     return model, tokenizer
+
+
+def _place(transformers: Any, name: str) -> Path | str:
+    """Where transformers finds a base."""
+    if name == TINY:
+        return Path(__file__).parent / "tiny_language_model"
+    return smollm2.folder(transformers) if name == smollm2.NAME else name
 
 
 def _digest(model: nn.Module) -> str:

@@ -382,3 +382,59 @@ def test_what_workers_did_is_counted(run: Any) -> None:
     assert 0 <= use.idle_share < 0.9
     assert use.paid >= use.waited * 0.9
     assert own.pool.use_since().parts == 0
+
+
+def test_nothing_is_taken_over_from_a_worker_that_has_died(run: Any) -> None:
+    """Else its successor and an idle worker would both score it, and one of them would never be free again."""
+    died: list[int] = []
+
+    def die(number: int, part: Part) -> None:
+        if part.generation == 3 and number == 0 and not died:
+            died.append(number)
+            raise PulledOutError
+        time.sleep(0.03)
+
+    own = run(3, die)
+    for _ in range(3):
+        own.generation(18)
+        assert [worker.todo for worker in own.pool._workers] == [[], [], []]
+    scored = [number for copy in own.copies for number in copy.scored_here]
+    assert len(scored) <= 3 * 18 + 2, "parts are scored once, but for what was at work"
+
+
+def test_a_slow_worker_after_a_death_makes_no_failure_of_what_is_scored(run: Any) -> None:
+    died: list[int] = []
+
+    def die(number: int, part: Part) -> None:
+        if part.generation == 2 and number == 0 and not died:
+            died.append(number)
+            raise PulledOutError
+        time.sleep(0.9 if number == 3 else 0.02)
+
+    own = run(3, die, member_seconds=0.6)  # a part has two members
+    own.generation(18)
+    assert own.generation(18).failures == {}
+
+
+def test_a_successor_that_cannot_start_keeps_nobody_waiting(run: Any) -> None:
+    died: list[int] = []
+    room = threading.Event()
+
+    def die(number: int, part: Part) -> None:
+        if part.generation == 3 and (number == 0 or (number == 3 and part.number == 1)) and number not in died:
+            time.sleep(0.5 if number == 3 else 0.0)
+            died.append(number)
+            raise PulledOutError
+        time.sleep(0.03)
+
+    def build(task: Any) -> tuple[CountingSearch, str]:
+        if NUMBER.value == 4:
+            room.wait(20)
+        return own.copy(), ""
+
+    own = run(3, die, build=build)
+    began = time.monotonic()
+    for _ in range(3):
+        own.generation(18)
+    room.set()
+    assert time.monotonic() - began < 15

@@ -101,7 +101,7 @@ def test_an_adapter_begins_as_the_base(transformers: Any) -> None:
 
 
 def test_what_is_no_language_model_is_one_sentence(transformers: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected a causal language model as 'llm\(base=.*\)': tiny, a folder"):
+    with pytest.raises(UsageError, match=r"expected a causal language model as 'llm\(base=.*\)': tiny, smollm2, a"):
         BaseModel(str(tmp_path))
 
 

@@ -259,6 +259,7 @@ class WorkerPool:
         worker.busy += seconds
         self._balance.scored(seconds)
         if number in self._answers:
+            worker.todo = [part for part in worker.todo if part.number != number]
             self._compare(worker, number, scores)
             return
         self._answers[number] = scores
@@ -317,8 +318,8 @@ class WorkerPool:
         """End a worker that takes too long: the members that it is at have failed, and another one does the rest."""
         part, *rest = worker.todo
         worker.link.end(0.0)
-        if any(other is not worker and part in other.todo for other in self._workers):
-            self._succeed(worker, rest)  # somebody else is at it too
+        if part.number in self._answers or any(part in other.todo for other in self._workers if other is not worker):
+            self._succeed(worker, rest)  # somebody else was faster, or is at it too
             return
         reason = f"took longer than {self._member_seconds:g} seconds"
         if len(part) > 1:
@@ -334,10 +335,10 @@ class WorkerPool:
         self._succeed(worker, rest)
 
     def _succeed(self, worker: PoolWorker, todo: list[Part]) -> None:
-        """Start another worker in the place of one that has ended."""
+        """Start another worker in the place of one that has ended, of which nobody takes over anything any more."""
         self._forget(worker)
         successor = self._started()
-        successor.todo = todo
+        successor.todo, worker.todo = list(todo), []
         self._workers[self._workers.index(worker)] = successor
         self._balance.note(successor)
 
@@ -388,12 +389,13 @@ class WorkerPool:
         if not self._workers:
             raise NumericProfileError(sentence)
         logger.warning("the run goes on with one worker less: %s", sentence)
-        heir = self._workers[0]
-        if not worker.todo:
+        heir, todo = self._workers[0], worker.todo
+        worker.todo = []
+        if not todo:
             return
-        heir.todo += worker.todo
+        heir.todo += todo
         if heir.told:
-            self._send_parts(heir, worker.todo, None)
+            self._send_parts(heir, todo, None)
         self._balance.note(heir)
 
     def _give_up(self, worker: PoolWorker, kind: str, sentence: str, text: str) -> None:
