@@ -39,9 +39,10 @@ def _ruled_otherwise(name: str) -> Callable[[Fields], bool]:
     return lambda c: c.step_size != name and STEP_SIZE_RULES.is_own(c.step_size or "fixed")
 
 
-def _elsewhere(config: Fields) -> bool:
-    """Whether workers run in no cluster."""
-    return config.executor != "ray"
+def _of_ray(name: str) -> Rule:
+    """A field of workers in a cluster."""
+    sentence = f"expected {{executor:ray}} with {{{name}}}, got {{{name}.value}} without it; add it, or drop this"
+    return Rule(fields=(name,), idle=lambda c: c.executor != "ray", sentence=sentence, kinds=KINDS)
 
 
 #: In the order in which they are checked.
@@ -54,9 +55,7 @@ IDLE_RULES = (
     _needs("cases", _unselected("lexicase"), "{selection:lexicase}"),
     _needs("niche_radius", lambda c: c.niche != "sharing", "{niche:sharing}"),
     _needs("niche_neighbours", lambda c: c.niche != "local", "{niche:local}"),
-    _needs("address", _elsewhere, "{executor:ray}", KINDS),
-    _needs("worker_cpus", _elsewhere, "{executor:ray}", KINDS),
-    _needs("worker_gpus", _elsewhere, "{executor:ray}", KINDS),
+    *(_of_ray(name) for name in ("address", "worker_cpus", "worker_gpus")),
     _needs("price_per_hour", lambda c: c.workers == 0, "{workers}", KINDS),
     _needs("migrate_every", lambda c: c.islands == 1, "{islands} of at least 2"),
     _needs("migrants", lambda c: c.islands == 1, "{islands} of at least 2"),

@@ -138,7 +138,7 @@ def _nothing(content: Any) -> None:
 
 def verdicts(nodes: list[NodeReport]) -> list[str]:
     """What the reports mean for a run, in sentences."""
-    here, said = nodes[0], []
+    here, said = next((node for node in nodes if not node.problem), nodes[0]), []
     for node in nodes:
         different = [
             f"{name} {getattr(node, name)} in place of {getattr(here, name)}"

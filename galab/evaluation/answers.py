@@ -6,7 +6,7 @@ the largest logit is taken each time (greedy decoding), so an answer is a functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from galab.errors import UsageError
 from galab.evaluation.batched import dense, low_rank_layers
 from galab.evaluation.batched.dense import Fold
 from galab.evaluation.batched.low_rank import LowRank, Stack
-from galab.models.base_model import BaseModel, plain
+from galab.models.base_model import BaseModel, Rule, plain
 from galab.models.language_model import LanguageModel
 
 #: Members leave as soon as so large a share of them have answered all their prompts.
@@ -50,9 +50,8 @@ class MemberProducts:
 
     def __init__(self, weights: Mapping[str, Stack], prompts: int) -> None:
         self._weights = dict(weights)
-        first = next(iter(self._weights.values()))
         self._prompts = prompts
-        self.members = first.members if isinstance(first, LowRank) else len(first)
+        self.members = members_of(weights)
 
     def __call__(self, x: Tensor, name: str) -> Tensor:
         """(P B, ..., in) to (P B, ..., out)."""
@@ -63,8 +62,19 @@ class MemberProducts:
 
     def keep(self, places: Tensor) -> None:
         """Go on with some of the members alone."""
-        self._weights = {name: _chosen(weight, places) for name, weight in self._weights.items()}
+        self._weights = some_members(self._weights, places)
         self.members = len(places)
+
+
+def some_members(weights: Mapping[str, Stack], places: Tensor) -> dict[str, Stack]:
+    """The parameters of some of the members."""
+    return {name: _chosen(weight, places) for name, weight in weights.items()}
+
+
+def members_of(weights: Mapping[str, Stack]) -> int:
+    """P, how many members there are."""
+    first = next(iter(weights.values()))
+    return first.members if isinstance(first, LowRank) else len(first)
 
 
 def _chosen(weight: Stack, places: Tensor) -> Stack:
@@ -210,36 +220,30 @@ def padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def divergence(
-    model: LanguageModel, weights: Mapping[str, Stack], prompts: Sequence[Sequence[int]],
-    answers: Sequence[Sequence[int]],
-) -> Tensor:  # fmt: skip
-    """KL(base || member) in nats a token, on given answers to the prompts.
+    model: LanguageModel, weights: Mapping[str, Stack], prompt: Sequence[int], answer: Sequence[int]
+) -> Tensor:
+    """KL(base || member) in nats a token, on a given answer to a prompt.
 
     Args:
         model: gives the base.
         weights: of P members.
-        prompts: their tokens.
-        answers: tokens of the base's answers; an empty one counts as nothing.
+        prompt: its tokens.
+        answer: tokens of the base's answer; an empty one counts as one token, the end.
 
     Returns:
-        (P, B) float64.
+        (P,) float64.
     """
-    whole = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
-    ids, mask = padded(whole)
-    positions, longest = (mask.cumsum(1) - 1).clamp(min=0), max(map(len, answers))
-    counted = torch.zeros(len(answers), longest + 1, dtype=torch.bool)
-    for row, answer in enumerate(answers):
-        counted[row, longest - len(answer) :] = len(answer) > 0  # from the last token of the prompt on
-    products = MemberProducts(weights, len(prompts))
+    base, products = model.base, MemberProducts(weights, 1)
+    ids = torch.tensor([[*prompt, *answer]], device=base.device)
 
-    def logarithms(rule: Callable[..., Tensor], members: int) -> Tensor:
-        options = {"attention_mask": mask.repeat(members, 1), "position_ids": positions.repeat(members, 1)}
-        with torch.inference_mode(), model.base.using(rule) as network:
-            found = network(
-                input_ids=ids.repeat(members, 1), logits_to_keep=longest + 1, use_cache=False, **options
-            ).logits  # fmt: skip
-        return found.view(members, len(prompts), longest + 1, -1).double().log_softmax(3)
+    def logarithms(rule: Rule, members: int) -> Iterator[Tensor]:
+        """Of the probabilities of each member, (T, vocabulary), from the last token of the prompt on."""
+        with torch.inference_mode(), base.using(rule) as network:
+            found = network(input_ids=ids.repeat(members, 1), logits_to_keep=len(answer) + 1, use_cache=False)
+        for logits in found.logits:
+            yield logits.double().log_softmax(1)
 
-    base, own = logarithms(plain, 1), logarithms(model.rule(products), products.members)
-    each = (base.exp() * (base - own)).sum(3) * counted
-    return each.sum(2) / counted.sum(1).clamp(min=1)
+    (wanted,) = logarithms(plain, 1)
+    chances = wanted.exp()
+    each = [(chances * (wanted - own)).sum(1).mean() for own in logarithms(model.rule(products), products.members)]
+    return torch.stack(each).cpu()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor
 from galab.contracts import Examples, Member
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
-from galab.evaluation.answers import Answers, answer, divergence
-from galab.evaluation.batched.low_rank import LowRank, Stack
+from galab.evaluation.answers import Answers, answer, divergence, members_of, some_members
+from galab.evaluation.batched.low_rank import Stack
 from galab.evaluation.blocks import EachExample, added
 from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
@@ -21,6 +22,18 @@ from galab.genome.weights import Layout
 from galab.models.language_model import LanguageModel
 from galab.operators.es_noise import Noise, size_of
 from galab.tasks.prompts import MEASURES, PromptTask
+
+#: Prompts that a member answers at once.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _BaseAnswer:
+    """What the base answers to a prompt, what that is worth, and whether it is right."""
+
+    tokens: list[int]
+    reward: float
+    right: bool
 
 
 class PromptEvaluator:
@@ -42,8 +55,7 @@ class PromptEvaluator:
     block = 0
     compiled = False
     recompilations = 0
-    outputs = 1
-    forward_name = "answers"
+    outputs = 0
 
     def __init__(
         self, module: LanguageModel, layout: Layout, task: PromptTask, *, chunk: int, tokens: int,
@@ -54,8 +66,13 @@ class PromptEvaluator:
         self._layout, self._task, self._tokens, self._device = layout, task, tokens, device
         self._divergence = divergence
         self._prompts: dict[int, list[int]] = {}
-        self._base_answers: dict[int, list[int]] = {}
+        self._base_answers: dict[int, _BaseAnswer] = {}
         module.base.model.to(device)
+
+    @property
+    def forward_name(self) -> str:
+        """How answers are computed, for the numeric profile."""
+        return f"answers by {self.module.base.library}"
 
     def prepared(self, examples: Examples) -> Examples:
         """The same: prompts are whole numbers."""
@@ -109,57 +126,70 @@ class PromptEvaluator:
     ) -> tuple[dict[str, NDArray[np.float64]], dict[int, str], int]:
         """Sums over the prompts, name to (P,); the failures; and the tokens that were written."""
         numbers = examples.targets.tolist()
-        try:
-            found = self._answered(weights, numbers)
-        except BaseException as error:
-            pass_interrupts(error)
-            if isinstance(error, (MemoryError, UsageError)):
-                raise  # no fault of a member's
-            numeric_profile.log_member_failure(error)
-            reasons = dict.fromkeys(range(_members(weights)), f"{type(error).__name__}: {error}")
-            return self._sums(np.full((len(reasons), len(numbers), len(MEASURES)), np.nan)), reasons, 0
-        results = np.full((len(found.tokens), len(numbers), len(MEASURES)), np.nan)
-        base = self._base_answered(numbers)
-        for place, answers in enumerate(found.tokens):
-            if place not in found.broken:
-                results[place, :, :-1] = [
-                    self._graded(number, tokens, own)
-                    for number, tokens, own in zip(numbers, answers, base, strict=True)
-                ]
-        failures = dict.fromkeys(sorted(found.broken), "its outputs are not finite")
-        if self._divergence:
-            results[..., -1] = divergence(self.module, weights, [self._tokens_of(one) for one in numbers], base).numpy()
-        return self._sums(results), failures, found.drawn
-
-    def _sums(self, results: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        results = np.full((members_of(weights), len(numbers), len(MEASURES)), np.nan)
+        failures, drawn = self._fill(results, weights, numbers)
+        results[list(failures)] = np.nan
         found = self._task.measure(torch.from_numpy(results), torch.zeros(0))
         wanted = MEASURES if self._divergence else MEASURES[:-1]
-        return {name: found[name].numpy() for name in wanted}
+        return {name: found[name].numpy() for name in wanted}, failures, drawn
 
-    def _graded(self, number: int, tokens: list[int], base: list[int]) -> tuple[float, ...]:
+    def _fill(
+        self, results: NDArray[np.float64], weights: Mapping[str, Stack], numbers: Sequence[int]
+    ) -> tuple[dict[int, str], int]:
+        """Enter what members' answers are worth: (P, B, measures). An error fails those alone whose it is."""
+        try:
+            found = [self._answered(weights, block) for block in _blocks(numbers)]
+            if self._divergence:
+                for column, number in enumerate(numbers):
+                    prompt, own = self._tokens_of(number), self._base_answer(number).tokens
+                    results[:, column, -1] = divergence(self.module, weights, prompt, own).numpy()
+        except BaseException as error:
+            pass_interrupts(error)
+            if isinstance(error, (MemoryError, UsageError, torch.OutOfMemoryError)):
+                raise  # no fault of a member's
+            if len(results) == 1:
+                numeric_profile.log_member_failure(error)
+                return {0: f"{type(error).__name__}: {error}"}, 0
+            found = None  # and not here, or the error of all would be shown as each member's cause
+        if found is None:
+            alone = [
+                self._fill(results[place : place + 1], some_members(weights, torch.tensor([place])), numbers)
+                for place in range(len(results))
+            ]
+            failures = {place: reason for place, (own, _) in enumerate(alone) for reason in own.values()}
+            return failures, sum(drawn for _, drawn in alone)
+        broken = frozenset().union(*(answers.broken for answers in found))
+        for place in sorted(set(range(len(results))) - broken):
+            told = [tokens for answers in found for tokens in answers.tokens[place]]
+            results[place, :, :-1] = [self._graded(*pair) for pair in zip(numbers, told, strict=True)]
+        return dict.fromkeys(sorted(broken), "its outputs are not finite"), sum(answers.drawn for answers in found)
+
+    def _graded(self, number: int, tokens: list[int]) -> tuple[float, ...]:
         """What :data:`galab.tasks.prompts.MEASURES` says of an answer, but the divergence."""
-        task, text, before = self._task, self.module.base.text(tokens), self.module.base.text(base)
-        reward, right = task.grade(number, text), task.is_right(number, text)
-        gained, lost = reward - task.grade(number, before), task.is_right(number, before) and not right
-        return reward, float(right), float(tokens != base), gained, float(lost), float(len(text))
+        text, base = self.module.base.text(tokens), self._base_answer(number)
+        reward, right = self._task.grade(number, text), self._task.is_right(number, text)
+        changed, lost = tokens != base.tokens, base.right and not right
+        return reward, right, changed, reward - base.reward, lost, base.right, len(text)
 
     def shown(self, member: Member, numbers: Sequence[int]) -> str:
         """Some prompts with the base's answers and a member's, in words."""
-        found, base = self._answered(self._stacked([member]), numbers).tokens[0], self._base_answered(numbers)
-        text = self.module.base.text
+        text, (found,) = self.module.base.text, self._answered(self._stacked([member]), numbers).tokens
         return "\n\n".join(
-            f"{self._task.prompts[number].text}\n  base: {text(before)}\n  now: {text(now)}"
-            for number, before, now in zip(numbers, base, found, strict=True)
+            f"{self._task.prompts[number].text}\n  base: {text(self._base_answer(number).tokens)}\n  now: {text(now)}"
+            for number, now in zip(numbers, found, strict=True)
         )
 
-    def _answered(self, weights: Mapping[str, Stack] | None, numbers: Sequence[int]) -> Answers:
+    def _answered(self, weights: Mapping[str, Stack], numbers: Sequence[int]) -> Answers:
         return answer(self.module, weights, [self._tokens_of(number) for number in numbers], self._tokens)
 
-    def _base_answered(self, numbers: Sequence[int]) -> list[list[int]]:
-        """What the base itself answers; asked once."""
-        if new := [number for number in dict.fromkeys(numbers) if number not in self._base_answers]:
-            self._base_answers |= zip(new, self._answered(None, new).tokens[0], strict=True)
-        return [self._base_answers[number] for number in numbers]
+    def _base_answer(self, number: int) -> _BaseAnswer:
+        """What the base itself answers to a prompt alone; asked once."""
+        if number not in self._base_answers:
+            ((tokens,),) = answer(self.module, None, [self._tokens_of(number)], self._tokens).tokens
+            text = self.module.base.text(tokens)
+            found = _BaseAnswer(tokens, self._task.grade(number, text), self._task.is_right(number, text))
+            self._base_answers[number] = found
+        return self._base_answers[number]
 
     def _tokens_of(self, number: int) -> list[int]:
         if number not in self._prompts:
@@ -177,6 +207,6 @@ class PromptEvaluator:
         return {name: torch.from_numpy(stack).to(self._device) for name, stack in stacks.items()}
 
 
-def _members(weights: Mapping[str, Stack]) -> int:
-    first = next(iter(weights.values()))
-    return first.members if isinstance(first, LowRank) else len(first)
+def _blocks(numbers: Sequence[int]) -> list[Sequence[int]]:
+    """Prompts that are answered at once."""
+    return [numbers[first : first + _AT_ONCE] for first in range(0, len(numbers), _AT_ONCE)]

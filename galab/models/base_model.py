@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import importlib
 import inspect
+import json
 import logging
 import os
 import warnings
@@ -30,6 +31,13 @@ logger = logging.getLogger("galab")
 #: The model that ships with galab.
 TINY = "tiny"
 _INSTALL = "pip install 'galab[llm]'"
+#: What says how a base answers, beside its weights.
+_FILES = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "chat_template.jinja",
+)  # fmt: skip
+#: Parts of a configuration on which no answer depends.
+_SAYS_NOTHING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 #: From a layer's path, the layer and its input to its output.
 Rule = Callable[[str, nn.Linear, Tensor], Tensor]
 
@@ -44,22 +52,22 @@ class BaseModel:
         model: its layers are :class:`_Layer` where they were linear.
         tokenizer: pads to the left.
         linear: path to each linear layer, in the model's order; the head that shares the embedding's weights is none.
-        digest: SHA-256 (hex) of names, shapes and weights.
+        digest: SHA-256 (hex) of everything that an answer depends on: weights, configuration and tokenizer.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.model, self.tokenizer = _loaded(name)
         self.model.eval().requires_grad_(False)
-        self.digest = _digest(self.model)
+        self.digest = _digest(self.model, _place(_transformers(), name))
         self._rule: Rule | None = None
         self.linear: dict[str, nn.Linear] = {}
         embeddings = id(self.model.get_input_embeddings().weight)
         for path, layer in list(self.model.named_modules()):
             if type(layer).__name__ == "Conv1D":
                 raise UsageError(
-                    f"model 'llm(base={name})': expected linear layers, got Conv1D at '{path}', which keeps its weights "
-                    "the other way round; use a model of torch.nn.Linear, such as Llama or Qwen"
+                    f"model 'llm(base={name})': expected linear layers, got Conv1D at '{path}', which keeps its "
+                    "weights the other way round; use a model of torch.nn.Linear, such as Llama or Qwen"
                 )
             if isinstance(layer, nn.Linear) and id(layer.weight) != embeddings:
                 self.linear[path] = layer
@@ -69,6 +77,16 @@ class BaseModel:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BaseModel:
         return self  # it never changes
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return torch.device(self.model.device)
+
+    @property
+    def library(self) -> str:
+        """What computes it, with its version."""
+        return f"transformers {_transformers().__version__}"
 
     @property
     def context(self) -> int:
@@ -152,8 +170,8 @@ class BaseModel:
         for part in filter(None, (one.strip() for one in layers.split(","))):
             first, dash, last = part.partition("-")
             if first.isdecimal() and (last.isdecimal() or not dash):
-                wanted = {str(block) for block in range(int(first), int(last or first) + 1)}
-                own = [path for path in self.linear if wanted & set(path.split("."))]
+                low, high = int(first), int(last or first)
+                own = [path for path in self.linear if low <= block_of(path, -1) <= high]
             else:
                 own = fnmatch.filter(self.linear, part)
             if not own:
@@ -184,13 +202,23 @@ class _Layer(nn.Module):
         return base.answer_of(path, self.layer, x)
 
 
-@lru_cache(maxsize=2)
+def block_of(path: str, none: int) -> int:
+    """The number of the block that a layer is in: the first number in its path."""
+    return next((int(part) for part in path.split(".") if part.isdecimal()), none)
+
+
 def load_base(name: str) -> BaseModel:
     """The base of a name; loaded once in a process.
 
     Raises:
         UsageError: it cannot be had, or its layers cannot be adapted.
     """
+    return _known(name, str(Path(name).resolve()) if Path(name).is_dir() else "")
+
+
+@lru_cache(maxsize=2)
+def _known(name: str, place: str) -> BaseModel:
+    """By its name, and its place where it is a folder."""
     return BaseModel(name)
 
 
@@ -225,14 +253,18 @@ def _loaded(name: str) -> tuple[Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            options = {"trust_remote_code": False}
+            # A model may come with code of its own, or with weights that are pickles: neither is taken.
+            options: dict[str, Any] = {"trust_remote_code": False}
             tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                place, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa", **options
+            )
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"expected a causal language model as 'llm(base={name})': {TINY}, {smollm2.NAME}, a folder with config.json, "
-            f"tokenizer and weights, or a name on the Hugging Face hub, got {type(error).__name__}: {reason:.200}; correct it"
+            f"expected a causal language model as 'llm(base={name})': {TINY}, {smollm2.NAME}, a folder with "
+            "config.json, tokenizer and safetensors, or such a name on the Hugging Face hub, got "
+            f"{type(error).__name__}: {reason:.200}; correct it"
         ) from error
     if tokenizer.eos_token_id is None and model.config.eos_token_id is None:
         raise UsageError(f"model 'llm(base={name})': expected a token that ends an answer, got none; set its eos_token")
@@ -246,8 +278,16 @@ def _place(transformers: Any, name: str) -> Path | str:
     return smollm2.folder(transformers) if name == smollm2.NAME else name
 
 
-def _digest(model: nn.Module) -> str:
+def _digest(model: Any, place: Path | str) -> str:
+    """Of the files themselves, as another version of the library may read more into them."""
     digest = hashlib.sha256()
+    for file in _FILES:
+        found = _transformers().utils.cached_file(str(place), file, _raise_exceptions_for_missing_entries=False)
+        content = b"" if found is None else Path(found).read_bytes()
+        if file == "config.json":
+            told = {name: value for name, value in json.loads(content).items() if name not in _SAYS_NOTHING}
+            content = json.dumps(told, sort_keys=True).encode()
+        digest.update(f"{file} {len(content)}\n".encode() + content)
     for name, value in model.state_dict().items():
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)

@@ -108,8 +108,13 @@ class LanguageModel(nn.Module):
         self._base = (found,)  # hidden from torch: it is no part of the network that is evolved
         self.adapted: dict[str, AdaptedLayer] = {}
         for path in found.chosen(layers_adapted):
-            weights = found.linear[path].weight
+            weights = found.linear[path].weight.detach().cpu()  # the base may be on a device already
             scale = float(weights.double().square().mean().sqrt()) if sigma_relative else 1.0
+            if not scale:
+                raise UsageError(
+                    f"expected weights other than zero in '{path}' with --sigma-relative on, got none; leave that "
+                    "layer out with --layers"
+                )
             leaf: nn.Module
             if adapt == "lora":
                 if lora_rank > min(weights.shape):
@@ -119,7 +124,7 @@ class LanguageModel(nn.Module):
                     )
                 leaf, scale = _Factors(lora_rank, *weights.shape), scale / math.sqrt(lora_rank)
             else:
-                leaf = _Weights(weights.detach() / scale)  # a copy: the base stays what it was
+                leaf = _Weights(weights / scale)  # a copy: the base stays what it was
             self.adapted[path] = AdaptedLayer(path, scale, adapt == "lora")
             _place(self, path, leaf)
         digest = np.frombuffer(bytes.fromhex(found.digest), dtype=np.uint8)
@@ -149,23 +154,29 @@ class LanguageModel(nn.Module):
             (B, vocabulary) float32.
         """
         parameters = dict(self.named_parameters())
-        with self.base.using(self.rule(lambda x, name: F.linear(x, parameters[name]))) as model:
-            found: Tensor = model(input_ids=inputs.long(), logits_to_keep=1, use_cache=False).logits
+
+        def product(x: Tensor, name: str) -> Tensor:
+            own = parameters[name]
+            return F.linear(x, own if own.device == x.device else own.to(x.device))
+
+        with self.base.using(self.rule(product)) as model:
+            ids = inputs.long().to(self.base.device)
+            found: Tensor = model(input_ids=ids, logits_to_keep=1, use_cache=False).logits
             return found[:, -1]
 
-    def changes(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the evolved weights add to the base's, by path: (out, in) each.
+    def merged(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of the adapted layers, on the CPU, by path: (out, in) each.
 
         Args:
-            weights: name of each parameter to its values.
+            weights: name of each parameter to its values, on the CPU.
         """
         found = dict[str, Tensor]()
         for path, own in self.adapted.items():
             values = [weights[name] for name in own.names]
             if own.low_rank:
-                found[path] = values[1] @ values[0] * own.scale
+                found[path] = self.base.linear[path].weight.cpu() + values[1] @ values[0] * own.scale
             else:
-                found[path] = values[0] * own.scale - self.base.linear[path].weight
+                found[path] = values[0] * own.scale
         return found
 
 

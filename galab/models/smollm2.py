@@ -47,7 +47,9 @@ def folder(transformers: Any) -> Path:
     except OSError as error:
         if (made / "config.json").is_file():  # another process was faster
             return made
-        raise DataError(f"expected room for 538 MB in '{made.parent}', got: {error}; make some, or set GALAB_CACHE") from error
+        raise DataError(
+            f"expected room for 538 MB in '{made.parent}', got: {error}; make some, or set GALAB_CACHE"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return made

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from galab.contracts import Member
 from galab.errors import UsageError
+from galab.models.base_model import block_of
 from galab.models.language_model import LanguageModel
 from galab.saved_runs.saved_run import SavedRun
 from galab.storage.files import write_atomic
@@ -22,10 +23,8 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 def merged(saved: SavedRun, individual: Member) -> dict[str, Tensor]:
     """All weights of the base, with what was evolved, by the base's own names."""
     model = language_model(saved)
-    found = {name: value.clone() for name, value in model.base.own_weights().items()}
-    for path, change in model.changes(saved.tensors(individual)).items():
-        found[f"{path}.weight"] += change
-    return found
+    found = {name: value.cpu().clone() for name, value in model.base.own_weights().items()}
+    return found | {f"{path}.weight": value for path, value in model.merged(saved.tensors(individual)).items()}
 
 
 def write_adapter(saved: SavedRun, individual: Member, folder: Path) -> int:
@@ -82,17 +81,12 @@ def _targets(model: LanguageModel) -> dict[str, Any]:
     """The adapted layers as servers understand them: names of layers, and numbers of blocks where not all are meant."""
     leaves = sorted({path.rpartition(".")[2] for path in model.adapted})
     alike = {path for path in model.base.linear if path.rpartition(".")[2] in leaves}
-    blocks = {_block(path) for path in model.adapted}
+    blocks = {block_of(path, -1) for path in model.adapted}
     if alike == set(model.adapted):
         return {"target_modules": leaves}
-    if {path for path in alike if _block(path) in blocks} == set(model.adapted) and None not in blocks:
-        return {"target_modules": leaves, "layers_to_transform": sorted(block for block in blocks if block is not None)}
+    if {path for path in alike if block_of(path, -1) in blocks} == set(model.adapted) and -1 not in blocks:
+        return {"target_modules": leaves, "layers_to_transform": sorted(blocks)}
     return {"target_modules": list(model.adapted)}
-
-
-def _block(path: str) -> int | None:
-    """The number of the block that a layer is in."""
-    return next((int(part) for part in path.split(".") if part.isdecimal()), None)
 
 
 def language_model(saved: SavedRun) -> LanguageModel:

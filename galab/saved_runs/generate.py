@@ -62,8 +62,13 @@ def _answer(saved: SavedRun, prompt: str, length: int, temperature: float, seed:
     """The answer of a language model to a prompt."""
     model = saved.module
     assert isinstance(model, LanguageModel)
-    weights = {name: value[None] for name, value in saved.tensors(saved.member(member)).items()}
+    weights = {name: value[None].to(model.base.device) for name, value in saved.tensors(saved.member(member)).items()}
     asked = model.base.tokens(prompt)
-    most = max(1, min(length, model.base.context - len(asked)))
+    most = min(length, model.base.context - len(asked))
+    if most < 1:
+        raise UsageError(
+            f"expected a prompt of less than {model.base.context} tokens, the context of '{model.base.name}', got "
+            f"{len(asked)}; shorten it"
+        )
     found = answer(model, weights, [asked], most, temperature=temperature, seed=seed)
     return model.base.text(found.tokens[0][0])

@@ -24,8 +24,9 @@ from galab.errors import DataError, UsageError
 
 #: What an answer is measured by, in the order of the columns: its reward; whether it contains the target; whether it
 #: differs from the base model's; what its reward is more than the base's; whether the base's contains the target and
-#: this one does not; its characters; and the divergence from the base model, where that is asked for.
-MEASURES = ("reward", "correct", "changed", "gained", "lost", "characters", "kl")
+#: this one does not, and whether the base's does; its characters; and the divergence from the base model, where that is
+#: asked for.
+MEASURES = ("reward", "correct", "changed", "gained", "lost", "base_correct", "characters", "kl")
 #: From an answer and what was wanted to a number, larger is better.
 Reward = Callable[[str, str], float]
 
@@ -113,7 +114,7 @@ class PromptTask:
         return self.prompts[number].target.casefold() in answer.casefold()
 
     def measure(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """Sums of results (P, B, 7), whose columns are :data:`MEASURES`, over the prompts: name to (P,)."""
+        """Sums of results (P, B, 8), whose columns are :data:`MEASURES`, over the prompts: name to (P,)."""
         return {name: outputs[..., column].sum(1) for column, name in enumerate(MEASURES)}
 
 
@@ -154,12 +155,14 @@ def prompts(file: str, reward: str) -> PromptTask:
         DataError: the file cannot be read.
         UsageError: a line or the function is not as described.
     """
+    if ":" not in reward:
+        raise UsageError(f"task 'prompts': expected a reward such as my.py:function, got '{reward}'; name a function")
+    function = Registry("reward", "galab.rewards", {}, "docs/language-models.md", called=True).load(reward)
     found: dict[str, list[Prompt]] = {"train": [], "validation": [], "test": []}
     for number, line in enumerate(_lines(file), 1):
         row = _row(file, number, line)
         if row is not None:
             found[row.pop("split", "train")].append(Prompt(row["prompt"], row["target"]))
-    function = Registry("reward", "galab.rewards", {}, "docs/language-models.md", called=True).load(reward)
     if not callable(function):
         raise UsageError(f"task 'prompts': expected a function as reward, got {type(function).__name__}; name one")
     train, test = found["train"], found["test"]
@@ -168,6 +171,9 @@ def prompts(file: str, reward: str) -> PromptTask:
 
 def _lines(file: str) -> list[str]:
     try:
+        if not Path(file).is_file() or Path(file).stat().st_size > _MOST_BYTES:
+            kind = "a larger one" if Path(file).is_file() else "none" if not Path(file).exists() else "no regular file"
+            raise DataError(f"expected prompts in '{file}', a file of at most 256 MB, got {kind}; check the path")
         return Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -192,4 +198,5 @@ def _row(file: str, number: int, line: str) -> dict[str, Any] | None:
     return dict(row)
 
 
+_MOST_BYTES = 256 << 20
 _SPLITS = ("train", "validation", "test")

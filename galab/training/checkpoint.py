@@ -257,11 +257,12 @@ def check_buffers(module: torch.nn.Module, buffers: dict[str, NDArray[Any]], nam
     Raises:
         CheckpointError: one has another shape here, or says that something around the network is another one.
     """
-    for key in getattr(module, "identities", {}):
+    identities: dict[str, str] = getattr(module, "identities", {})
+    for key, what in identities.items():
         here = bytes(module.get_buffer(key).cpu().numpy())
         if key in buffers and buffers[key].tobytes() != here:
             raise CheckpointError(
-                f"expected the {module.identities[key]} that '{name}' was made with, SHA-256 "
+                f"expected the {what} that '{name}' was made with, SHA-256 "
                 f"{buffers[key].tobytes().hex()[:12]}, got {here.hex()[:12]} here; provide that one, or start a new run"
             )
     for key, buffer in module.named_buffers():

@@ -220,14 +220,15 @@ _HACKED = 0.25
 
 def _of_answers(scores: Scores) -> dict[str, str | None]:
     """Answers that are all the base model's, and rewards that are gained by wrong answers."""
-    changed, lost, gained = (float(np.nanmean(scores.metrics[name])) for name in ("changed", "lost", "gained"))
+    means = {name: float(np.nanmean(scores.metrics[name])) for name in ("changed", "lost", "gained", "base_correct")}
+    changed, gained, lost = means["changed"], means["gained"], means["lost"] / (means["base_correct"] or 1.0)
     same = (
         "every member answers as the base model does, to the letter, so there is nothing to choose by; raise --sigma "
         "until 20 to 60 % of the answers differ"
     )
     hacked = (
-        f"the reward is being hacked: it is {gained:g} above the base model's, but {lost:.0%} of all answers are wrong "
-        "where the base model's are right; make being right part of it, as in --fitness reward+8*accuracy, or staying "
+        f"the reward is being hacked: it is {gained:g} above the base model's, but {lost:.0%} of the answers that "
+        "are right there are wrong here; make being right part of it, as in --fitness reward+8*accuracy, or staying "
         "near the base model, +2*kl"
     )
     return {"same-answers": None if changed else same, "hacked": hacked if gained > 0 and lost >= _HACKED else None}

@@ -21,6 +21,8 @@ from galab.config.registry import MODELS, STRATEGIES, TASKS, is_environment, is_
 from galab.errors import UsageError
 
 logger = logging.getLogger("galab")
+#: Bases of language models that are galab's own, or a package's.
+TINY, SMOLLM2 = "tiny", "smollm2"
 
 #: Hyperparameters that may name code.
 OPERATORS = ("mutate", "step_size", "crossover")
@@ -87,6 +89,9 @@ def _references(config: RunConfig, name: str) -> list[str]:
         call = _CALLED[name].parse(value)
         inside = is_environment(value) or is_prompts(value) or (name == "task" and ":" in call.name)
         names = [call.name, *(_texts(call.arguments.values()) if inside else ())]
+        base = call.arguments.get("base", TINY)
+        if name == "model" and call.name == "llm" and base not in (TINY, SMOLLM2):
+            names.append(f"llm:{base}")  # a stranger's run must not make us load, or fetch, whatever it names
     else:
         names = [value]
     return [reference for reference in names if ":" in reference]

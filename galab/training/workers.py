@@ -29,6 +29,7 @@ from galab.evaluation.numeric_profile import differences
 from galab.genome.initial import Founders
 from galab.genome.parameters import evolve_also
 from galab.genome.random import Table
+from galab.tasks.prompts import PromptTask
 from galab.training.build import build, network_of, profile_of, task_of
 from galab.training.checkpoint import buffers_of, versions
 from galab.training.probe import computes_exactly, probe_digest
@@ -47,10 +48,11 @@ def check_workers(config: RunConfig) -> None:
         UsageError: this process may not start others, Ray is not installed, or nobody answers at its address.
     """
     if config.executor == "ray":
-        from galab.evaluation.executors.ray_workers import check_address, import_ray
+        from galab.evaluation.executors.ray_workers import import_ray, join
 
-        import_ray()
-        check_address(config.address or "local")
+        ray, address = import_ray(), config.address or "local"
+        if address != "local":  # whose start takes longer than finding out what else is wrong
+            join(ray, address, 0)
     elif config.workers:
         require_children(f"--workers {config.workers}", "--workers 0")
 
@@ -114,11 +116,11 @@ def sendable(task: Task) -> Task:
     Raises:
         UsageError: it is a class of the user's own.
     """
-    if type(task).__module__.startswith("galab."):
+    if type(task).__module__.startswith("galab.") and not isinstance(task, PromptTask):  # whose reward is code
         return task
     raise UsageError(
-        f"expected the data of task '{task.name}' where each worker runs, as it is a class of your own, which galab "
-        "cannot send; put its files where every machine finds them"
+        f"expected the data of task '{task.name}' where each worker runs, as code of your own comes with it, which "
+        "galab cannot send; put its files where every machine finds them"
     )
 
 

@@ -21,7 +21,7 @@ from galab.storage.log import read_log
 PROBLEM: dict[str, Any] = {
     "task": "linear-regression", "model": "linear", "hidden": None, "strategy": "eggroll", "fitness": "loss",
     "population": 2048, "batch": 256, "sigma": 0.1, "lr": 2.0, "shaping": "raw", "pairs": "antithetic",
-    "precision": "float32", "save_every": 1000, "report_every": 1,
+    "precision": "float32", "save_every": 1000, "report_every": 1, "compile": "off",
 }  # fmt: skip
 
 

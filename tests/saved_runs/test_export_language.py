@@ -63,7 +63,8 @@ def test_a_merged_model_is_a_folder_of_hugging_face(trained: Any, tmp_path: Path
 )
 def test_an_adapter_is_read_by_peft(trained: Any, tmp_path: Path, layers: str | None, targets: dict[str, Any]) -> None:
     peft = pytest.importorskip("peft")
-    saved, folder = trained(adapt="lora", lora_rank=3, layers=layers, sigma_relative="on", sigma=3.0, lr=1.0), tmp_path / "own"
+    folder = tmp_path / "own"
+    saved = trained(adapt="lora", lora_rank=3, layers=layers, sigma_relative="on", sigma=3.0, lr=1.0)
     export(saved, "peft", folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     assert {name: config.get(name) for name in targets} == targets
@@ -82,7 +83,8 @@ def test_what_is_no_adapter_is_refused(trained: Any, tmp_path: Path) -> None:
 
 
 def test_another_network_is_no_language_model(tmp_path: Path, no_waiting_for_the_disk: None) -> None:
-    start(RunConfig(task="digits", hidden="4", parents=2, children=4, generations=1, threads=1), name="run", runs=tmp_path)
+    config = RunConfig(task="digits", hidden="4", parents=2, children=4, generations=1, threads=1)
+    start(config, name="run", runs=tmp_path)
     with pytest.raises(UsageError, match="expected a run of a language model, got --model mlp; choose another run"):
         export(open_saved(tmp_path / "run"), "peft", tmp_path / "own")
 

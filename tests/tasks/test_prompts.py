@@ -103,8 +103,12 @@ def test_a_line_that_is_none_is_refused(own: Path, line: str, said: str) -> None
 
 
 def test_what_is_not_there_is_said(own: Path) -> None:
-    with pytest.raises(DataError, match="expected prompts in 'none.jsonl', a JSON object a line, got No such file"):
+    with pytest.raises(DataError, match="expected prompts in 'none.jsonl', a file of at most 256 MB, got none"):
         load_task("prompts(file=none.jsonl, reward=grading.py:exact)")
+    with pytest.raises(UsageError, match="expected a reward such as my.py:function, got 'exact'"):
+        load_task("prompts(file=/dev/zero, reward=exact)")
+    with pytest.raises(DataError, match="in '/dev/zero', a file of at most 256 MB, got no regular file"):
+        load_task("prompts(file=/dev/zero, reward=grading.py:exact)")
     with pytest.raises(UsageError, match="expected a function as reward, got int; name one"):
         load_task("prompts(file=mine.jsonl, reward=grading.py:number)")
     with pytest.raises(UsageError, match="prompts=words or prompts=sums, got 'x'"):

@@ -16,6 +16,7 @@ import platform
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -23,6 +24,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from galab.errors import UsageError
@@ -37,6 +39,8 @@ _TOGETHER_SECONDS = 0.05
 LARGE_BYTES = 100_000
 #: For the head of a cluster to answer.
 _ANSWER_SECONDS = 5.0
+#: What lets a machine into a cluster.
+_TOKEN = Path("~/.ray/auth_token")
 #: What its absence is answered with.
 INSTALL = "pip install 'galab[cluster]'"
 
@@ -50,6 +54,9 @@ def import_ray() -> Any:
     # A driver without a GPU must not hide those of its workers, and nothing is reported to anybody.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray itself looks for it at the address `auto` alone, and reads this when it is imported.
+    if "ray" not in sys.modules and _TOKEN.expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -169,6 +176,7 @@ class RayLink:
         self._actor = actor
         self._task, self._message = shared
         self._why = "its actor ended"
+        self._unread: BaseException | None = None
         self._messages = 0
         self._events = events
         self._answer = self._asked()
@@ -187,7 +195,14 @@ class RayLink:
     def send_data(self, task: Any) -> None:
         """See :class:`galab.evaluation.executors.link.Link`. It is put into the object store once."""
         with suppress(self._ray.exceptions.RayError):
-            self._actor.put_data.remote(self._count(), self._task.reference(task))
+            put = self._actor.put_data.remote(self._count(), self._task.reference(task)).future()
+            put.add_done_callback(self._was_put)
+
+    def _was_put(self, put: Future[None]) -> None:
+        """What the actor could not read ends the link: all that follows would wait for it."""
+        if (error := put.exception()) is not None and not isinstance(error, self._ray.exceptions.RayActorError):
+            self._unread = error
+            self._events.put(self)
 
     def _count(self) -> int:
         """The number of the next message."""
@@ -196,6 +211,9 @@ class RayLink:
 
     def poll(self) -> list[Message]:
         """See :class:`galab.evaluation.executors.link.Link`."""
+        if self._unread is not None:
+            self._why = f"it could not read the task: {str(self._unread).strip().splitlines()[-1]:.200}"
+            raise LinkClosedError from self._unread
         if not self._answer.done():
             return []
         try:
@@ -270,11 +288,15 @@ class RayLinks:
         """
         ray = import_ray()
         cpus, gpus = 1.0 if cpus is None else cpus, gpus or 0.0
-        if ray.is_initialized():  # by the script that starts the run
-            return cls(ray, cpus, gpus, own=False)
-        logger.warning("%s", "starting Ray takes some seconds" if address == "local" else f"joining Ray at {address}")
-        connect(ray, address, math.ceil(workers * cpus))
-        return cls(ray, cpus, gpus, own=True)
+        join(ray, address, math.ceil(workers * cpus))
+        links = cls(ray, cpus, gpus, own=bool(_OURS))
+        if {"local"} == _OURS and gpus > ray.cluster_resources().get("GPU", 0.0):
+            links.close()
+            raise UsageError(
+                f"expected at most the GPUs of this machine with --worker-gpus and --address local, got {gpus:g} for "
+                "each worker, which it has not; lower it, or join a cluster that has them"
+            )
+        return links
 
     def start(self) -> RayLink:
         """See :class:`galab.evaluation.executors.link.Links`."""
@@ -305,6 +327,7 @@ class RayLinks:
     def close(self) -> None:
         """See :class:`galab.evaluation.executors.link.Links`."""
         if self._own:
+            _OURS.clear()
             with signals_kept():
                 self._ray.shutdown()
 
@@ -321,6 +344,24 @@ def _grouped(ray: Any) -> type:
     return Grouped
 
 
+#: The address that this process is connected to because a run asked for it; empty where a script did it.
+_OURS: set[str] = set()
+
+
+def join(ray: Any, address: str, cores: int) -> None:
+    """Connect, unless this process is connected already: by a script that starts runs, or for this run.
+
+    Raises:
+        UsageError: there is no such cluster.
+    """
+    if ray.is_initialized():
+        return
+    logger.warning("%s", "starting Ray takes some seconds" if address == "local" else f"joining Ray at {address}")
+    connect(ray, address, cores)
+    _OURS.clear()
+    _OURS.add(address)
+
+
 def check_address(address: str) -> None:
     """Refuse an address where nobody answers; Ray itself would try for minutes.
 
@@ -330,8 +371,11 @@ def check_address(address: str) -> None:
     if address in ("local", "auto"):
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"expected --address local, auto or HOST:PORT, got '{address}'; correct it")
+    if not host or "/" in host or not port.isdecimal() or int(port) > 65_535:
+        raise UsageError(
+            f"expected --address local, auto or HOST:PORT (the port of `ray start`, not one of Ray Client), got "
+            f"'{address}'; correct it"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -352,6 +396,7 @@ def connect(ray: Any, address: str, cpus: int) -> None:
     if address == "local":
         os.environ.setdefault("RAY_worker_niceness", "0")  # workers are the run itself, and not behind others
         options |= {"num_cpus": cpus, "include_dashboard": False}
+    _quiet(ray)
     with signals_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -359,8 +404,16 @@ def connect(ray: Any, address: str, cpus: int) -> None:
         except Exception as error:  # ConnectionError, ValueError and others, as Ray's versions have it
             raise UsageError(
                 f"expected a Ray cluster at --address {address}, got {type(error).__name__}: "
-                f"{str(error).strip().splitlines()[0]:.200}; start one with `ray start --head`, or use --address local"
+                f"{str(error).strip().splitlines()[0]:.200}; start one with `ray start --head`; where one runs, copy "
+                f"its {_TOKEN} to this machine and set RAY_AUTH_MODE=token; or use --address local"
             ) from error
+
+
+def _quiet(ray: Any) -> None:
+    """Keep what Ray prints of nodes and workers that are gone, pages of it, out of the terminal: galab says it too."""
+    worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, **_: logger.debug("Ray: %s", "\n".join(map(str, data["lines"])))
 
 
 @contextmanager
