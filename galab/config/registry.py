@@ -186,6 +186,7 @@ TASKS = Registry(
         "gym": "galab.tasks.environments:gym",
         "atari": "galab.tasks.environments:atari",
         "conciseness": "galab.tasks.prompts:conciseness",
+        "countdown": "galab.tasks.countdown:countdown",
         "prompts": "galab.tasks.prompts:prompts",
     },
     "galab tasks",
@@ -203,7 +204,7 @@ def is_environment(task: str) -> bool:
 
 
 #: Tasks of prompts: a language model answers them, and is scored by its answers.
-PROMPTS = ("conciseness", "prompts")
+PROMPTS = ("conciseness", "countdown", "prompts")
 
 
 def is_prompts(task: str) -> bool:

@@ -54,6 +54,7 @@ class PromptTask:
         reward: grades an answer.
         validation: what the champion is chosen by; the training prompts when absent.
         description: one line.
+        right: says of an answer and a target whether it is right; when absent, whether it contains the target.
 
     Attributes:
         prompts: all of them, in the order of their numbers.
@@ -65,7 +66,7 @@ class PromptTask:
 
     def __init__(
         self, name: str, train: Sequence[Prompt], test: Sequence[Prompt], reward: Reward, *,
-        validation: Sequence[Prompt] = (), description: str = "",
+        validation: Sequence[Prompt] = (), description: str = "", right: Callable[[str, str], bool] | None = None,
     ) -> None:  # fmt: skip
         if not train or not test:
             raise UsageError(
@@ -77,7 +78,7 @@ class PromptTask:
         self.description = description or f"{name}, {len(train):,} prompts, and {len(test):,} to test by"
         told = json.dumps([name, [len(train), len(validation)], [[one.text, one.target] for one in self.prompts]])
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
-        self._reward = reward
+        self._reward, self._right = reward, right or contains
         self.train = _numbered(0, len(train))
         self.validation = _numbered(len(train), len(validation)) if validation else self.train
         self.test = _numbered(len(train) + len(validation), len(test))
@@ -110,8 +111,8 @@ class PromptTask:
         return value
 
     def is_right(self, number: int, answer: str) -> bool:
-        """Whether an answer contains the target; upper and lower case are alike."""
-        return self.prompts[number].target.casefold() in answer.casefold()
+        """Whether an answer is right, whatever its reward."""
+        return self._right(answer, self.prompts[number].target)
 
     def measure(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """Sums of results (P, B, 8), whose columns are :data:`MEASURES`, over the prompts: name to (P,)."""
@@ -121,6 +122,11 @@ class PromptTask:
 def _numbered(first: int, count: int) -> Examples:
     """Prompts by their numbers; a model's inputs are texts, so all of these are zeros."""
     return Examples(torch.zeros(count, 1), torch.arange(first, first + count))
+
+
+def contains(answer: str, target: str) -> bool:
+    """Whether an answer contains the target; upper and lower case are alike."""
+    return target.casefold() in answer.casefold()
 
 
 def minus_length_difference(answer: str, target: str) -> float:
