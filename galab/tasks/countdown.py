@@ -1,8 +1,8 @@
 """``countdown``: reach a number by arithmetic from given ones (the task of Qiu et al., arXiv 2509.24372).
 
 Instances are galab's own: three or four numbers from 1 to 99, and the value of a random expression of them that is a
-whole number from 1 to 100. An answer is graded by exact fractions, by a parser that knows nothing but numbers, + - * / and
-brackets: nothing of it is ever run.
+whole number from 1 to 100. An answer is graded by exact fractions, by a parser that knows nothing but numbers, + - * /
+and brackets: nothing of it is ever run.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _applied(sign: str, one: Fraction, other: Fraction) -> Fraction | None:
 
 
 def reward(answer: str, target: str) -> float:
-    """1 for a right answer, and up to 0.1 for its form: both pairs of tags in order, or 0.01 and 0.05 for one of them."""
+    """1 for a right answer, and up to 0.1 for its form: both pairs of tags in order; 0.01 or 0.05 for one of them."""
     whole = re.fullmatch(r"\s*<think>.*?</think>\s*<answer>.*?</answer>\s*", answer, re.DOTALL)
     if whole:
         form = 1.0
