@@ -128,3 +128,20 @@ def test_a_large_message_is_put_into_the_cluster_once_for_all_workers() -> None:
     assert stored == [first, second]
     assert calls == 3 * [[(0, ("reference", 1)), (1, small), (2, ("reference", 2))]]
     assert [worker.sent for worker in workers] == 3 * [3 * LARGE_BYTES]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The actor died unexpectedly: connection error code 2. End of file.", "its actor died: it was killed"),
+        ("The actor died because its node has died.", "its actor died: its node is gone"),
+        ("something else", "its actor died"),
+        (
+            "The actor died because of an error raised in its creation task, ray::GalabWorker.__init__()\n"
+            "  File \"x.py\", line 1\nModuleNotFoundError: No module named 'galab'\n",
+            "its actor died: ModuleNotFoundError: No module named 'galab'",
+        ),
+    ],
+)
+def test_why_an_actor_is_gone_is_said(text: str, said: str) -> None:
+    assert ray_workers._reason(RuntimeError(text)) == said

@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import queue
+import re
 import signal
 import socket
 import sys
@@ -248,6 +249,9 @@ def _reason(error: Exception) -> str:
     kind = next((words for name, words in names.items() if name == type(error).__name__), "its actor died")
     signs = {"connection error code 2": "it was killed", "node": "its node is gone"}
     why = next((words for sign, words in signs.items() if sign in str(error)), "")
+    raised = re.findall(r"^\s*(\w+(?:Error|Exception): .+)$", str(error), re.MULTILINE)
+    if raised and "creation task" in str(error):  # such as a machine without galab
+        why = raised[-1][:200]
     return f"{kind}{': ' * bool(why)}{why}"
 
 
