@@ -85,14 +85,17 @@ def prompt_evaluator(
     """What scores members by their answers; see :func:`member_evaluator`.
 
     Raises:
-        UsageError: the network is no language model.
+        UsageError: the network is no language model, or its answers do not follow its weights.
     """
     if not isinstance(module, LanguageModel):
         raise UsageError(
             f"expected a language model to answer the prompts of '{task.name}', got {type(module).__name__}; use "
             "--model llm"
         )
-    return PromptEvaluator(
+    found = PromptEvaluator(
         module, layout, task, chunk=chunk, tokens=config.answer_tokens or 32, device=device,
         divergence=final or "kl" in parse_fitness(config.fitness).names,
     )  # fmt: skip
+    if not final:
+        found.check_adapts()
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from galab.contracts import Examples, Member
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.evaluation.answers import Answers, answer, divergence, members_of, some_members
-from galab.evaluation.batched.low_rank import Stack
+from galab.evaluation.batched.low_rank import LowRank, Stack
 from galab.evaluation.blocks import EachExample, added
 from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
@@ -23,6 +24,8 @@ from galab.models.language_model import LanguageModel
 from galab.operators.es_noise import Noise, size_of
 from galab.tasks.prompts import MEASURES, PromptTask
 
+#: KL in nats a token that counts as no change, and the least that counts as one.
+_NOTHING, _SOMETHING = 1e-6, 1e-3
 #: Prompts that a member answers at once.
 _AT_ONCE = 64
 
@@ -77,6 +80,29 @@ class PromptEvaluator:
     def prepared(self, examples: Examples) -> Examples:
         """The same: prompts are whole numbers."""
         return examples
+
+    def check_adapts(self, seed: int = 0) -> None:
+        """Try that steps reach the answers: none must change nothing, a large one something, and twice the same.
+
+        Raises:
+            UsageError: they do not, so that a run would evolve what nobody hears.
+        """
+        number = int(self._task.train.targets[0])
+        weights = _probes({name: value.detach() for name, value in self.module.named_parameters()}, seed, self._device)
+        base = self._base_answer(number).tokens
+        none, large, again = divergence(self.module, weights, self._tokens_of(number), base).tolist()
+        if none > _NOTHING:
+            found = f"others with a step of zero (KL {none:.3g})"
+        elif large < _SOMETHING:
+            found = f"the same with a large step (KL {large:.3g})"
+        elif not math.isclose(large, again, rel_tol=1e-3):
+            found = f"others with the same step once more (KL {large:.6g} and {again:.6g})"
+        else:
+            return
+        raise UsageError(
+            f"expected answers of '{self.module.base.name}' that follow its evolved weights, got {found}; choose other "
+            "layers (--layers) or another base"
+        )
 
     def measure(self, members: Sequence[Member], examples: Examples, each: EachExample | None = None) -> Measurements:
         """Mean results of each member over the prompts; ``spent`` has the tokens that were written.
@@ -205,6 +231,18 @@ class PromptEvaluator:
         for row, member in enumerate(members):
             member.write([stacks[name][row].reshape(-1) for name in layout.names])
         return {name: torch.from_numpy(stack).to(self._device) for name, stack in stacks.items()}
+
+
+def _probes(parameters: Mapping[str, Tensor], seed: int, device: torch.device) -> dict[str, Stack]:
+    """Three members: the network as it is, and twice with one step about as large as its weights."""
+    generator = torch.Generator().manual_seed(seed)
+    found = dict[str, Stack]()
+    for name, value in parameters.items():
+        size = float(value.square().mean().sqrt()) or 1.0
+        a, b = (torch.randn(length, 1, generator=generator) for length in value.shape)
+        steps = torch.stack([torch.zeros_like(a), size * a, size * a])
+        found[name] = LowRank(value.to(device), steps.to(device), b.expand(3, -1, -1).to(device))
+    return found
 
 
 def _blocks(numbers: Sequence[int]) -> list[Sequence[int]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from galab.config.parsing import BASES, DIRECTIONAL, EPISODIC, INTRINSIC
+from galab.config.parsing import BASES, DIRECTIONAL, EPISODIC, INTRINSIC, PROMPTED
 from galab.errors import UsageError
 from galab.evaluation.fitness import EXAMPLE_SCORES
 from galab.genome.weights import to_float
@@ -37,7 +37,7 @@ def oracle(base: str, outputs: torch.Tensor, targets: torch.Tensor, coins: torch
 
 
 @pytest.mark.parametrize("batch", [0, 40])
-@pytest.mark.parametrize("base", [base for base in BASES if base not in (*INTRINSIC, *DIRECTIONAL, *EPISODIC)])
+@pytest.mark.parametrize("base", [base for base in BASES if base not in (*INTRINSIC, *DIRECTIONAL, *EPISODIC, *PROMPTED)])
 def test_each_fitness_is_that_of_plain_modules_block_by_block(base, batch, bench_of):
     bench = bench_of(fitness=f"improvement:{base}", batch=batch)
     bench.evaluator._blocks.block = 16  # three blocks a chunk and more

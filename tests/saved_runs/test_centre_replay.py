@@ -51,7 +51,7 @@ def edit(folder: Path, generation: int, change: Callable[[dict[str, Any]], None]
 @pytest.mark.parametrize("kind", EVOLUTION)
 def test_scores_alone_rebuild_the_training(evolve: Any, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     folder = evolve(generations=8, keep="all", **EVOLUTION[kind])
-    for name in ("low_rank_names", "PerturbedEvaluator", "Minibatches"):  # no network, no evaluation, no data
+    for name in ("low_rank_names", "centre_evaluator", "Minibatches"):  # no network, no evaluation, no data
         monkeypatch.setattr(evolution_search, name, None)
     verdicts = verify(RunFolder(folder))
     assert [verdict.generation for verdict in verdicts] == [0, 2, 4, 6, 8]

@@ -161,7 +161,7 @@ def test_a_strangers_genome_calls_no_function_of_its_choice(run: Path, tmp_path:
 
 
 def test_an_unknown_format_is_one_sentence(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected --to to be one of genome, torch, safetensors, got 'onnx'"):
+    with pytest.raises(UsageError, match="expected --to to be one of genome, torch, safetensors, peft, got 'onnx'"):
         export(open_saved(run), "onnx", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from galab.config import RunConfig
-from galab.config.parsing import BASES, DIRECTIONAL, EPISODIC, INTRINSIC
+from galab.config.parsing import BASES, DIRECTIONAL, EPISODIC, INTRINSIC, PROMPTED
 from galab.errors import UsageError
 from galab.training.build import build, network_and_task
 from galab.training.champion import ChampionSelector
@@ -45,7 +45,7 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "fitness", [*(base for base in BASES if base not in (*INTRINSIC, *DIRECTIONAL, *EPISODIC)), "wrong,cross-entropy"]
+    "fitness", [*(base for base in BASES if base not in (*INTRINSIC, *DIRECTIONAL, *EPISODIC, *PROMPTED)), "wrong,cross-entropy"]
 )
 def test_a_run_says_what_its_fitness_found_and_resumes_exactly(evolve: Any, fitness: str) -> None:
     whole = evolve("whole", fitness=fitness)

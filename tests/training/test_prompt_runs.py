@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lab_outcome import outcome
 
 from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
+from galab.evaluation.answers import MemberProducts
+from galab.evaluation.batched.low_rank import LowRank
 from galab.saved_runs.generate import generate
 from galab.saved_runs.saved_run import open_saved
 from galab.storage.log import read_log
@@ -141,3 +144,26 @@ def test_fitness_has_the_terms_that_it_names(write: Any) -> None:
     for line in lines:
         terms = line["train_reward"] + 8 * line["train_accuracy"] - 2 * line["train_kl"]
         np.testing.assert_allclose(line["fitness_best"], terms, rtol=1e-6)
+
+
+def deaf(self: Any, x: Any, name: str) -> Any:
+    """A product that all members share: what they evolve is not heard."""
+    weight = self._weights[name]
+    return torch.nn.functional.linear(x, weight.base if isinstance(weight, LowRank) else weight[0])
+
+
+def shaky(self: Any, x: Any, name: str) -> Any:
+    """A product that is another one each time."""
+    return torch.nn.functional.linear(x, self._weights[name].base) + 0.1 * torch.randn(x.shape[0], 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("product", "said"), [(deaf, "got the same with a large step"), (shaky, "got others with a step of zero")]
+)
+def test_steps_that_do_not_reach_the_answers_are_found_at_the_start(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, product: Any, said: str
+) -> None:
+    monkeypatch.setattr(MemberProducts, "__call__", product)
+    with pytest.raises(UsageError, match=f"expected answers of 'tiny' that follow its evolved weights, {said}"):
+        write(**ES)
+    assert list(tmp_path.iterdir()) == []

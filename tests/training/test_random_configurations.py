@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lab_outcome import outcome
 
 from galab.config import RunConfig
-from galab.config.fields import EVALUATION, MUTATION, POPULATION
+from galab.config.fields import CLUSTER, EVALUATION, MUTATION, POPULATION
 from galab.config.registry import Registry
 from galab.errors import UsageError
 from galab.saved_runs.export import export, read_genome
@@ -34,7 +34,7 @@ EXAMPLES = int(os.environ.get("GALAB_EXAMPLES", "25"))
 FIELDS = {
     item.name: item
     for item in dataclasses.fields(RunConfig)
-    if item.metadata["group"] in (POPULATION, MUTATION, EVALUATION)
+    if item.metadata["group"] in (POPULATION, MUTATION, EVALUATION, CLUSTER)
 }
 #: Small values for every field whose values are not listed in its metadata.
 VALUES: dict[str, list[Any]] = {

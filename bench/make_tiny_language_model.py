@@ -1,6 +1,6 @@
 """Makes the tiny language model that ships with galab: it adds two digits, in many words.
 
-    python analysis/make_tiny_language_model.py galab/models/tiny_language_model
+    python bench/make_tiny_language_model.py galab/models/tiny_language_model
 
 A Llama of 97,280 weights over single characters. It is trained on sums of two digits and answers in one of three ways:
 "the answer is 8 ok." in 55 of 100 cases, "it is 8." in 25, "8" in 20. So its likeliest answer is the long one, and a
