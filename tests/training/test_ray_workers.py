@@ -72,9 +72,8 @@ def on_ray(cluster: Any, evolve: Any) -> Any:
     return make
 
 
-@pytest.mark.parametrize(
-    "kind", ["genes", *(pytest.param(kind, marks=pytest.mark.release) for kind in KINDS if kind != "genes")]
-)
+@pytest.mark.release
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_on_ray_is_the_run_of_one_process(evolve: Any, on_ray: Any, kind: str) -> None:
     expected = outcome(evolve("here", **{"chunk": 2} | KINDS[kind]))
     found = outcome(on_ray("ray", **KINDS[kind]))
