@@ -37,7 +37,7 @@ def oracle(base: str, outputs: torch.Tensor, targets: torch.Tensor, coins: torch
 
 
 @pytest.mark.parametrize("batch", [0, 40])
-@pytest.mark.parametrize("base", [base for base in BASES if base not in (*INTRINSIC, *DIRECTIONAL, *EPISODIC, *PROMPTED)])
+@pytest.mark.parametrize("base", sorted(set(BASES) - {*INTRINSIC, *DIRECTIONAL, *EPISODIC, *PROMPTED}))
 def test_each_fitness_is_that_of_plain_modules_block_by_block(base, batch, bench_of):
     bench = bench_of(fitness=f"improvement:{base}", batch=batch)
     bench.evaluator._blocks.block = 16  # three blocks a chunk and more
