@@ -38,7 +38,8 @@ def main() -> None:
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
-            intermediate_size=160, max_position_embeddings=128, tie_word_embeddings=True, bos_token_id=None, eos_token_id=1, pad_token_id=0,
+            intermediate_size=160, max_position_embeddings=128, tie_word_embeddings=True, bos_token_id=None,
+            eos_token_id=1, pad_token_id=0,
         )
     )  # fmt: skip
     print(f"{sum(value.numel() for value in model.parameters()):,} weights")
