@@ -198,7 +198,9 @@ class DriverRun:
 
     def _started(self, command: list[str]) -> subprocess.Popen[bytes]:
         log = self.folder.with_suffix(".out").open("ab")
-        return subprocess.Popen([sys.executable, "-m", "galab", *command, *self._where], stdout=log, stderr=log)
+        # Clusters of tests ask for no token, which may lie there from another one.
+        env = os.environ | {"RAY_AUTH_MODE": "disabled"}
+        return subprocess.Popen([sys.executable, "-m", "galab", *command, *self._where], stdout=log, stderr=log, env=env)
 
     def said(self) -> str:
         """All that it has printed so far."""

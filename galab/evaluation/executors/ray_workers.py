@@ -42,6 +42,8 @@ LARGE_BYTES = 100_000
 _ANSWER_SECONDS = 5.0
 #: What lets a machine into a cluster.
 _TOKEN = Path("~/.ray/auth_token")
+#: The file, where it is used because it lies there, and not because somebody said so.
+_TAKEN: set[str] = set()
 #: What its absence is answered with.
 INSTALL = "pip install 'galab[cluster]'"
 
@@ -56,8 +58,9 @@ def import_ray() -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray itself looks for it at the address `auto` alone, and reads this when it is imported.
-    if "ray" not in sys.modules and _TOKEN.expanduser().is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ and _TOKEN.expanduser().is_file():
+        os.environ["RAY_AUTH_MODE"] = "token"
+        _TAKEN.add(str(_TOKEN))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -235,7 +238,10 @@ class RayLink:
     def fate(self) -> str:
         """See :class:`galab.evaluation.executors.link.Link`."""
         self.end(0.0)
-        return self._why if self.ready else f"{self._why} before it was ready"
+        if self.ready:
+            return self._why
+        hint = f"; galab uses {_TOKEN}: set RAY_AUTH_MODE=disabled where the cluster asks for no token" if _TAKEN else ""
+        return f"{self._why} before it was ready{hint}"
 
     def end(self, seconds: float) -> None:
         """See :class:`galab.evaluation.executors.link.Link`; a worker has nothing to save, so it is killed at once."""
