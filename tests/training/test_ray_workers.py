@@ -200,7 +200,8 @@ class DriverRun:
         log = self.folder.with_suffix(".out").open("ab")
         # Clusters of tests ask for no token, which may lie there from another one.
         env = os.environ | {"RAY_AUTH_MODE": "disabled"}
-        return subprocess.Popen([sys.executable, "-m", "galab", *command, *self._where], stdout=log, stderr=log, env=env)
+        words = [sys.executable, "-m", "galab", *command, *self._where]
+        return subprocess.Popen(words, stdout=log, stderr=log, env=env)
 
     def said(self) -> str:
         """All that it has printed so far."""

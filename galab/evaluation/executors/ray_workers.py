@@ -240,8 +240,8 @@ class RayLink:
         self.end(0.0)
         if self.ready:
             return self._why
-        hint = f"; galab uses {_TOKEN}: set RAY_AUTH_MODE=disabled where the cluster asks for no token" if _TAKEN else ""
-        return f"{self._why} before it was ready{hint}"
+        hint = f"; {_TOKEN} was used: set RAY_AUTH_MODE=disabled where a cluster asks for no token"
+        return f"{self._why} before it was ready{hint if _TAKEN else ''}"
 
     def end(self, seconds: float) -> None:
         """See :class:`galab.evaluation.executors.link.Link`; a worker has nothing to save, so it is killed at once."""
