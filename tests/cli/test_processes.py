@@ -107,7 +107,7 @@ COMMANDS = {
 }
 #: What is tried in each way before a release alone; each takes ten seconds or more.
 LATER = {
-    "gone": ("sweep-in-processes",),
+    "gone": ("sweep-in-processes", "resume", "report"),
     "closed": ("resume", "sweep", "analyze", "report"),
 }
 

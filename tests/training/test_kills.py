@@ -42,15 +42,15 @@ def check_kills_at_changes_to_the_disk(folder: Path, stride: int, offset: int) -
 
 
 def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
-    check_kills_at_random_moments(tmp_path, 6, 7)
+    check_kills_at_random_moments(tmp_path, 4, 7)
 
 
 def test_kills_at_changes_to_the_disk_change_nothing(tmp_path: Path) -> None:
-    check_kills_at_changes_to_the_disk(tmp_path, 17, 5)
+    check_kills_at_changes_to_the_disk(tmp_path, 29, 5)
 
 
 def test_kills_change_nothing_in_runs_with_more_state(tmp_path: Path) -> None:
-    check_kills_at_random_moments(tmp_path, 2, 11, "genes", "eggroll", "adam", "snes", "egg")
+    check_kills_at_random_moments(tmp_path, 2, 11, "genes", "eggroll", "egg")
 
 
 @pytest.mark.release
