@@ -1,4 +1,4 @@
-"""Answers of many members of a language model at once: one batch, one cache of keys and values, no weights formed.
+"""Answers of many members of a language model at once: one batch, one cache of keys and values.
 
 Rows are member-major: the prompts of the first member, then those of the second. Without a temperature the token with
 the largest logit is taken each time (greedy decoding), so an answer is a function of the weights and the prompt.

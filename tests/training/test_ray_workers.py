@@ -73,10 +73,11 @@ def on_ray(cluster: Any, evolve: Any) -> Any:
 
 
 @pytest.mark.release
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_on_ray_is_the_run_of_one_process(evolve: Any, on_ray: Any, kind: str) -> None:
+def test_a_run_on_ray_is_the_run_of_one_process(evolve: Any, on_ray: Any, kind: str, workers: int) -> None:
     expected = outcome(evolve("here", **{"chunk": 2} | KINDS[kind]))
-    found = outcome(on_ray("ray", **KINDS[kind]))
+    found = outcome(on_ray("ray", workers=workers, **KINDS[kind]))
     assert found["verified"]
     assert found == expected
 
