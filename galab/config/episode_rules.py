@@ -5,27 +5,12 @@ from __future__ import annotations
 from galab.config.fields import Fields
 from galab.config.option import KINDS
 from galab.config.parsing import EPISODIC, parse_fitness
-from galab.config.rule import Rule
+from galab.config.rule import Rule, has_to_be_plain, means_something
 from galab.config.traits import needs_behaviour, plays_episodes, scored_by_outputs
 
 
 def _alone(name: str) -> Rule:
-    return Rule(
-        kinds=KINDS,
-        fields=(name,),
-        idle=lambda config: not plays_episodes(config),
-        sentence=f"expected {{{name}}} with an environment as {{task}}, such as cartpole, got {{{name}.value}} with "
-        "{task.given}, where it changes nothing; drop it",
-    )
-
-
-def _plain(name: str, refused: str, expected: str, why: str) -> Rule:
-    return Rule(
-        kinds=KINDS,
-        fields=(name,),
-        refused=lambda config: plays_episodes(config) and getattr(config, name) == refused,
-        sentence=f"expected {expected} with {{task.given}}, got {{{name}.value}}: {why}; drop it",
-    )
+    return means_something(name, plays_episodes, "an environment as {task}, such as cartpole")
 
 
 def _returns_alone(config: Fields) -> bool:
@@ -74,8 +59,8 @@ EPISODE_RULES = (
         sentence="expected an environment as {task} with {fitness.given}, such as cartpole, got {task.value}; use "
         "another fitness",
     ),
-    _plain("precision", "bfloat16", "{precision:float32}", "policies are computed in float32"),
-    _plain("compile", "on", "{compile:off}", "policies are not compiled"),
+    has_to_be_plain("precision", "bfloat16", plays_episodes, "{precision:float32}", "policies are computed in float32"),
+    has_to_be_plain("compile", "on", plays_episodes, "{compile:off}", "policies are not compiled"),
     Rule(
         kinds=("genetic",),
         fields=("selection", "niche", "diversity", "mate"),

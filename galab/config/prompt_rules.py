@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from galab.config.fields import Fields
 from galab.config.option import KINDS
 from galab.config.parsing import PROMPTED, parse_fitness
 from galab.config.registry import MODELS
-from galab.config.rule import Rule
+from galab.config.rule import Rule, has_to_be_plain, means_something
 from galab.config.traits import answers_prompts, is_low_rank, needs_behaviour
 
 
-def _alone(name: str, idle: Callable[[Fields], bool] = lambda c: not answers_prompts(c)) -> Rule:
-    return Rule(
-        kinds=KINDS,
-        fields=(name,),
-        idle=idle,
-        sentence=f"expected {{{name}}} with prompts as {{task}}, such as conciseness, got {{{name}.value}} with "
-        "{task.given}, where it changes nothing; drop it",
-    )
-
-
-def _plain(name: str, refused: str, expected: str, why: str) -> Rule:
-    return Rule(
-        kinds=KINDS,
-        fields=(name,),
-        refused=lambda config: answers_prompts(config) and getattr(config, name) == refused,
-        sentence=f"expected {expected} with {{task.given}}, got {{{name}.value}}: {why}; drop it",
-    )
+def _alone(name: str) -> Rule:
+    return means_something(name, answers_prompts, "prompts as {task}, such as conciseness")
 
 
 def _graded_alone(config: Fields) -> bool:
@@ -80,8 +63,8 @@ PROMPT_RULES = (
         sentence="expected prompts as {task} with {fitness.given}, such as conciseness, got {task.value}; use another "
         "fitness",
     ),
-    _plain("precision", "bfloat16", "{precision:float32}", "answers are computed in float32"),
-    _plain("compile", "on", "{compile:off}", "language models are not compiled"),
+    has_to_be_plain("precision", "bfloat16", answers_prompts, "{precision:float32}", "answers are computed in float32"),
+    has_to_be_plain("compile", "on", answers_prompts, "{compile:off}", "language models are not compiled"),
     Rule(
         kinds=("genetic",),
         fields=("mutate", "selection", "niche", "diversity", "mate"),

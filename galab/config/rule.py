@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galab.config.fields import FIELDS, Fields
-from galab.config.option import default_of
+from galab.config.option import KINDS, default_of
 from galab.config.spelling import Given, OptionError
 from galab.config.strategy_kinds import kind_of
 
@@ -48,3 +48,38 @@ class Rule:
         found = self.refused(config) if self.refused is not None else False
         if found:
             raise OptionError(self.sentence, config, **(found if isinstance(found, Mapping) else {}))
+
+
+def means_something(name: str, where: Callable[[Fields], bool], task: str) -> Rule:
+    """A field that has an effect with some tasks alone.
+
+    Args:
+        name: the field.
+        where: whether a configuration has such a task.
+        task: such a task in words, ``an environment as {task}, such as cartpole``.
+    """
+    return Rule(
+        kinds=KINDS,
+        fields=(name,),
+        idle=lambda config: not where(config),
+        sentence=f"expected {{{name}}} with {task}, got {{{name}.value}} with {{task.given}}, where it changes "
+        "nothing; drop it",
+    )
+
+
+def has_to_be_plain(name: str, refused: str, where: Callable[[Fields], bool], expected: str, why: str) -> Rule:
+    """A value that some tasks refuse.
+
+    Args:
+        name: the field.
+        refused: the value.
+        where: whether a configuration has such a task.
+        expected: what goes there, as it is given.
+        why: in words.
+    """
+    return Rule(
+        kinds=KINDS,
+        fields=(name,),
+        refused=lambda config: where(config) and getattr(config, name) == refused,
+        sentence=f"expected {expected} with {{task.given}}, got {{{name}.value}}: {why}; drop it",
+    )

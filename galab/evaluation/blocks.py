@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galab.contracts import Examples, FreshExamples, ReportsMemoryUse, Task
+from galab.contracts import Examples, FreshExamples, Member, ReportsMemoryUse, Task
 from galab.errors import pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.genome.parameters import own_dtypes
 from galab.genome.random import Stream, codes, permutation
+from galab.genome.weights import Layout
 
 #: What memories report for each example: how near the nearest is, and its number.
 CLOSENESS, HEADS = "closeness", "heads"
@@ -153,6 +154,17 @@ def one_by_one(
             for name, value in values.items():
                 into.setdefault(name, blank(np.resize(value, (size, *value.shape[1:]))))[member] = value[0]
     return sums, rows, failures
+
+
+def stacked(layout: Layout, members: Sequence[Member]) -> dict[str, NDArray[np.float32]]:
+    """The weights of P members by the name of the parameter, (P, *shape) each."""
+    stacks = {
+        name: np.empty((len(members), *shape), dtype=np.float32)
+        for name, shape in zip(layout.names, layout.shapes, strict=True)
+    }
+    for row, member in enumerate(members):
+        member.write([stacks[name][row].reshape(-1) for name in layout.names])
+    return stacks
 
 
 def added(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -21,13 +21,13 @@ from galab.contracts import Examples, Member
 from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.evaluation.atari_policies import AtariPolicies
-from galab.evaluation.blocks import EachExample, added, rows_of
+from galab.evaluation.blocks import EachExample, added, rows_of, stacked
 from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
 from galab.evaluation.policies import Policies, Weights, one_blas_thread, policies_of
 from galab.genome.weights import Layout
 from galab.models.normalized import normalizes, sums_of
-from galab.operators.es_noise import Noise, size_of
+from galab.operators.es_noise import Noise, chunks_of, size_of
 from galab.tasks.episodes import MEASURES, Environment, EpisodeTask, Game, PacksEpisodes
 
 
@@ -345,7 +345,7 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
         observed: list[NDArray[np.float64] | None] = []
         for first in range(0, len(members), self.chunk):
             group = members[first : first + self.chunk]
-            played = self._play(self._stacked(group), examples)
+            played = self._play(stacked(self._layout, group), examples)
             for name, values in self._sums(played, examples).items():
                 sums.setdefault(name, []).append(values)
             failures |= {first + place: reason for place, reason in played.failures.items()}
@@ -354,16 +354,6 @@ class EpisodeEvaluator(EpisodeEvaluatorBase):
             observed.append(played.observed)
         means = {name: np.concatenate(parts) / len(examples) for name, parts in sums.items()}
         return Measurements(means, failures, steps, spent=spent, observed=rows_of(observed))
-
-    def _stacked(self, members: Sequence[Member]) -> dict[str, NDArray[np.float32]]:
-        layout = self._layout
-        stacks = {
-            name: np.empty((len(members), *shape), dtype=np.float32)
-            for name, shape in zip(layout.names, layout.shapes, strict=True)
-        }
-        for row, member in enumerate(members):
-            member.write([stacks[name][row].reshape(-1) for name in layout.names])
-        return stacks
 
 
 class EpisodePerturbedEvaluator(EpisodeEvaluatorBase):
@@ -397,8 +387,7 @@ class EpisodePerturbedEvaluator(EpisodeEvaluatorBase):
     ) -> Iterator[Chunk]:
         """The members along some directions, chunk by chunk, as that of the other evaluator does it."""
         width = self.directions_at_once(antithetic)
-        for first in range(0, size_of(noise), width) if starts is None else starts:
-            part = {name: values.part(first, first + width) for name, values in noise.items()}
+        for first, part in chunks_of(noise, width, starts):
             stacks = perturbed_parameters(
                 centre, part, sigma, antithetic=antithetic, dtype_of=lambda _: torch.float32, common=None
             )

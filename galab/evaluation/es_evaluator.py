@@ -26,7 +26,7 @@ from galab.evaluation.blocks import DTYPES, Arrays, Blocks, EachExample, one_by_
 from galab.evaluation.numeric_profile import warm_up_kernels
 from galab.genome.parameters import evolved_parameters, own_dtypes
 from galab.genome.random import table
-from galab.operators.es_noise import DenseNoise, LowRankNoise, Noise, Plan, draw, size_of
+from galab.operators.es_noise import DenseNoise, LowRankNoise, Noise, Plan, chunks_of, draw, size_of
 
 #: The activations of a chunk at its widest layer: small enough to be read again while they are in the cache.
 ACTIVATION_BYTES = 4 << 20
@@ -352,8 +352,7 @@ class PerturbedEvaluator(RunnerEvaluator):
         width = self.directions_at_once(antithetic)
         products = Products(outputs_first=self.compiled)
         common_at = self._common(noise, products)
-        for start in range(0, size_of(noise), width) if starts is None else starts:
-            part = {name: values.part(start, start + width) for name, values in noise.items()}
+        for start, part in chunks_of(noise, width, starts):
             try:
                 members = self.members(centre, part, sigma, antithetic=antithetic, common=common_at(start))
                 sums, rows = self._runner.sums(members, examples, each, products, antithetic)

@@ -16,12 +16,12 @@ from galab.errors import UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
 from galab.evaluation.answers import Answers, answer, divergence, members_of, some_members
 from galab.evaluation.batched.low_rank import LowRank, Stack
-from galab.evaluation.blocks import EachExample, added
+from galab.evaluation.blocks import EachExample, added, stacked
 from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
 from galab.genome.weights import Layout
 from galab.models.language_model import LanguageModel
-from galab.operators.es_noise import Noise, size_of
+from galab.operators.es_noise import Noise, chunks_of, size_of
 from galab.tasks.prompts import MEASURES, PromptTask
 
 #: KL in nats a token that counts as no change, and the least that counts as one.
@@ -140,8 +140,7 @@ class PromptEvaluator:
     ) -> Iterator[Chunk]:
         """The members along some directions, see :class:`galab.evaluation.es_evaluator.PerturbedEvaluator`."""
         width = self.directions_at_once(antithetic)
-        for first in range(0, size_of(noise), width) if starts is None else starts:
-            part = {name: values.part(first, first + width) for name, values in noise.items()}
+        for first, part in chunks_of(noise, width, starts):
             weights = perturbed_parameters(centre, part, sigma, antithetic=antithetic)
             sums, failures, tokens = self._scored(weights, examples)
             count = size_of(part) * (2 if antithetic else 1)
@@ -223,14 +222,8 @@ class PromptEvaluator:
         return self._prompts[number]
 
     def _stacked(self, members: Sequence[Member]) -> dict[str, Stack]:
-        layout = self._layout
-        stacks = {
-            name: np.empty((len(members), *shape), dtype=np.float32)
-            for name, shape in zip(layout.names, layout.shapes, strict=True)
-        }
-        for row, member in enumerate(members):
-            member.write([stacks[name][row].reshape(-1) for name in layout.names])
-        return {name: torch.from_numpy(stack).to(self._device) for name, stack in stacks.items()}
+        stacks = stacked(self._layout, members)
+        return {name: torch.from_numpy(values).to(self._device) for name, values in stacks.items()}
 
 
 def _probes(parameters: Mapping[str, Tensor], seed: int, device: torch.device) -> dict[str, Stack]:

@@ -238,6 +238,12 @@ def size_of(noise: Noise) -> int:
     return next(iter(noise.values())).count
 
 
+def chunks_of(noise: Noise, width: int, starts: Sequence[int] | None = None) -> Iterator[tuple[int, Noise]]:
+    """The directions in chunks of ``width``, each with the number of its first one; ``starts`` are those wanted."""
+    for first in range(0, size_of(noise), width) if starts is None else starts:
+        yield first, {name: values.part(first, first + width) for name, values in noise.items()}
+
+
 class Directions:
     """Draws directions by the group and keeps what fits, because evaluation and update need the same ones.
 

@@ -64,6 +64,7 @@ class ChampionSelector:
 
     def __init__(self, config: RunConfig, module: torch.nn.Module, layout: Layout, task: Task) -> None:
         def evaluator(chunk: int) -> MemberEvaluator | EggEvaluator | MatrixEvaluator:
+            """What scores so many members at once, in float32 and with all that can be measured."""
             if isinstance(module, Egg):
                 return EggEvaluator(module, layout)
             if isinstance(module, IntegerLinear):
