@@ -83,7 +83,7 @@ class LanguageModel(nn.Module):
     """A causal language model of which some linear layers are evolved; needs the extra ``llm``.
 
     Args:
-        base: ``tiny``, which ships with galab; a folder; or a name on the Hugging Face hub.
+        base: see :class:`galab.models.base_model.BaseModel`.
         adapt: ``full``, all weights of the layers; or ``lora``, two factors of low rank beside them.
         lora_rank: of the factors.
         layers_adapted: which layers, see :meth:`galab.models.base_model.BaseModel.chosen`; all linear ones when None.

@@ -19,10 +19,10 @@ from galab.config import RunConfig, flag
 from galab.config.parsing import parse_mutations
 from galab.config.registry import MODELS, STRATEGIES, TASKS, is_environment, is_prompts
 from galab.errors import UsageError
+from galab.models import smollm2
+from galab.models.base_model import TINY
 
 logger = logging.getLogger("galab")
-#: Bases of language models that are galab's own, or a package's.
-TINY, SMOLLM2 = "tiny", "smollm2"
 
 #: Hyperparameters that may name code.
 OPERATORS = ("mutate", "step_size", "crossover")
@@ -85,12 +85,13 @@ def _references(config: RunConfig, name: str) -> list[str]:
         return []
     if name == "mutate":
         names = [call.name for call, _ in parse_mutations(value)]
-    elif name in _CALLED:  # arguments are plain values: what runs is what the name says, if it makes nothing
+    elif name in _CALLED:
+        # Arguments are plain values: what runs is what the name says, but where they name makers or rewards.
         call = _CALLED[name].parse(value)
         inside = is_environment(value) or is_prompts(value) or (name == "task" and ":" in call.name)
         names = [call.name, *(_texts(call.arguments.values()) if inside else ())]
         base = call.arguments.get("base", TINY)
-        if name == "model" and call.name == "llm" and base not in (TINY, SMOLLM2):
+        if name == "model" and call.name == "llm" and base not in (TINY, smollm2.NAME):
             names.append(f"llm:{base}")  # a stranger's run must not make us load, or fetch, whatever it names
     else:
         names = [value]
