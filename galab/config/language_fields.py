@@ -34,3 +34,16 @@ class LanguageFields:
         None, "Tokens of an answer at most; 32 when absent.", low=1, high=100_000, group=LANGUAGE,
         advanced=True,
     )
+    generator: str = option(
+        "transformers", "What computes answers: transformers in galab's own processes; or a server, sglang or vllm, "
+        "which loads an adapter of each member.", choices=("transformers", "sglang", "vllm"), group=LANGUAGE,
+        advanced=True, changeable=True,
+    )
+    server: str | None = option(
+        None, "URL of the server; http://127.0.0.1:30000 of sglang and http://127.0.0.1:8000 of vllm when absent, on "
+        "each machine its own.", group=LANGUAGE, advanced=True, changeable=True,
+    )
+    adapter_folder: str | None = option(
+        None, "Folder in which a server finds the adapters; memory (/dev/shm) when absent.", group=LANGUAGE,
+        advanced=True, changeable=True,
+    )

@@ -35,6 +35,30 @@ PROMPT_RULES = (
         sentence="expected {adapt:lora} with {lora_rank}, got {lora_rank.value} without it, where it changes nothing; "
         "drop it",
     ),
+    _alone("generator"),
+    *(
+        Rule(
+            kinds=KINDS,
+            fields=(name,),
+            idle=lambda c: not answers_prompts(c) or c.generator == "transformers",
+            sentence=f"expected {{generator:sglang}} or {{generator:vllm}} with {{{name}}}, got {{{name}.value}} "
+            "without a server, where it changes nothing; drop it",
+        )
+        for name in ("server", "adapter_folder")
+    ),
+    Rule(
+        kinds=KINDS,
+        fields=("generator", "adapt"),
+        refused=lambda c: answers_prompts(c) and c.generator != "transformers" and c.adapt != "lora",
+        sentence="expected {adapt:lora} with {generator.given}, whose server loads adapters, got {adapt.value}; change "
+        "one of them",
+    ),
+    Rule(
+        kinds=KINDS,
+        fields=("server",),
+        refused=lambda c: c.server is not None and not c.server.startswith(("http://", "https://")),
+        sentence="expected a URL such as http://127.0.0.1:30000 as {server}, got {server.value}; correct it",
+    ),
     Rule(
         kinds=KINDS,
         fields=("model", "task"),

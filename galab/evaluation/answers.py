@@ -18,7 +18,7 @@ from galab.errors import UsageError
 from galab.evaluation.batched import dense, low_rank_layers
 from galab.evaluation.batched.dense import Fold
 from galab.evaluation.batched.low_rank import LowRank, Stack
-from galab.models.base_model import BaseModel, Rule, plain
+from galab.models.base_model import BaseModel, plain
 from galab.models.language_model import LanguageModel
 
 #: Members leave as soon as so large a share of them have answered all their prompts.
@@ -233,17 +233,39 @@ def divergence(
     Returns:
         (P,) float64.
     """
-    base, products = model.base, MemberProducts(weights, 1)
-    ids = torch.tensor([[*prompt, *answer]], device=base.device)
-
-    def logarithms(rule: Rule, members: int) -> Iterator[Tensor]:
-        """Of the probabilities of each member, (T, vocabulary), from the last token of the prompt on."""
-        with torch.inference_mode(), base.using(rule) as network:
-            found = network(input_ids=ids.repeat(members, 1), logits_to_keep=len(answer) + 1, use_cache=False)
-        for logits in found.logits:
-            yield logits.double().log_softmax(1)
-
-    (wanted,) = logarithms(plain, 1)
+    (wanted,) = _logarithms(model, None, prompt, answer)
     chances = wanted.exp()
-    each = [(chances * (wanted - own)).sum(1).mean() for own in logarithms(model.rule(products), products.members)]
+    each = [(chances * (wanted - own)).sum(1).mean() for own in _logarithms(model, weights, prompt, answer)]
     return torch.stack(each).cpu()
+
+
+def log_probabilities(
+    model: LanguageModel, weights: Mapping[str, Stack] | None, prompt: Sequence[int], answer: Sequence[int]
+) -> Tensor:
+    """Log-probabilities in nats of the tokens of an answer to a prompt.
+
+    Args:
+        model: gives the base.
+        weights: of P members; None is the base itself, as one member.
+        prompt: its tokens.
+        answer: its tokens, T of them.
+
+    Returns:
+        (P, T) float64.
+    """
+    tokens = torch.tensor(answer)[:, None]
+    found = _logarithms(model, weights, prompt, answer)
+    return torch.stack([own[:-1].cpu().gather(1, tokens)[:, 0] for own in found])
+
+
+def _logarithms(
+    model: LanguageModel, weights: Mapping[str, Stack] | None, prompt: Sequence[int], answer: Sequence[int]
+) -> Iterator[Tensor]:
+    """Of the probabilities of each member, (T + 1, vocabulary), from the last token of the prompt on."""
+    products = None if weights is None else MemberProducts(weights, 1)
+    rule, members = (plain, 1) if products is None else (model.rule(products), products.members)
+    ids = torch.tensor([[*prompt, *answer]], device=model.base.device)
+    with torch.inference_mode(), model.base.using(rule) as network:
+        found = network(input_ids=ids.repeat(members, 1), logits_to_keep=len(answer) + 1, use_cache=False)
+    for logits in found.logits:
+        yield logits.double().log_softmax(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -11,10 +12,13 @@ from galab.config import RunConfig
 from galab.config.parsing import parse_fitness
 from galab.contracts import Task
 from galab.errors import UsageError
+from galab.evaluation.answer_servers import SERVERS
 from galab.evaluation.dense_evaluator import Evaluator
 from galab.evaluation.episode_evaluator import EpisodeEvaluator, EpisodePerturbedEvaluator, EpisodeRules
 from galab.evaluation.es_evaluator import PerturbedEvaluator
+from galab.evaluation.generators import Generator
 from galab.evaluation.prompt_evaluator import PromptEvaluator
+from galab.evaluation.server_generator import ServerGenerator
 from galab.genome.weights import Layout
 from galab.models.language_model import LanguageModel
 from galab.operators.es_noise import Plan
@@ -94,8 +98,23 @@ def prompt_evaluator(
         )
     found = PromptEvaluator(
         module, layout, task, chunk=chunk, tokens=config.answer_tokens or 32, device=device,
-        divergence=final or "kl" in parse_fitness(config.fitness).names,
+        divergence=final or "kl" in parse_fitness(config.fitness).names, generator=_generator(config, module),
     )  # fmt: skip
     if not final:
         found.check_adapts()
     return found
+
+
+def _generator(config: RunConfig, module: LanguageModel) -> Generator | None:
+    """The server of a run, or None; one for all evaluators of a module, so that it is probed once."""
+    if config.generator == "transformers":
+        return None
+    known = _SERVED.setdefault(module, {})
+    key = (config.generator, config.server, config.answer_tokens, config.adapter_folder)
+    if key not in known:
+        server = SERVERS[config.generator](config.server)
+        known[key] = ServerGenerator(module, server, config.answer_tokens or 32, config.adapter_folder)
+    return known[key]
+
+
+_SERVED: WeakKeyDictionary[LanguageModel, dict[tuple[Any, ...], ServerGenerator]] = WeakKeyDictionary()

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galab.contracts import Examples, Member
-from galab.errors import UsageError, pass_interrupts
+from galab.errors import GalabError, UsageError, pass_interrupts
 from galab.evaluation import numeric_profile
-from galab.evaluation.answers import Answers, answer, divergence, members_of, some_members
+from galab.evaluation.answers import answer, divergence, members_of, some_members
 from galab.evaluation.batched.low_rank import LowRank, Stack
 from galab.evaluation.blocks import EachExample, added, stacked
 from galab.evaluation.dense_evaluator import Measurements
 from galab.evaluation.es_evaluator import Chunk, perturbed_parameters
+from galab.evaluation.generators import Generator, Texts, TransformersGenerator
 from galab.genome.weights import Layout
 from galab.models.language_model import LanguageModel
 from galab.operators.es_noise import Noise, chunks_of, size_of
@@ -26,6 +27,8 @@ from galab.tasks.prompts import MEASURES, PromptTask
 
 #: KL in nats a token that counts as no change, and the least that counts as one.
 _NOTHING, _SOMETHING = 1e-6, 1e-3
+#: Training prompts that a server is tried on.
+_TRIED = 4
 #: Prompts that a member answers at once.
 _AT_ONCE = 64
 
@@ -34,7 +37,7 @@ _AT_ONCE = 64
 class _BaseAnswer:
     """What the base answers to a prompt, what that is worth, and whether it is right."""
 
-    tokens: list[int]
+    text: str
     reward: float
     right: bool
 
@@ -50,6 +53,7 @@ class PromptEvaluator:
         tokens: of an answer at most.
         device: where the model is computed.
         divergence: whether the divergence from the base is computed, too.
+        generator: where answers come from; transformers when None.
     """
 
     #: The use of memories is not reported.
@@ -62,20 +66,22 @@ class PromptEvaluator:
 
     def __init__(
         self, module: LanguageModel, layout: Layout, task: PromptTask, *, chunk: int, tokens: int,
-        device: torch.device, divergence: bool = False,
+        device: torch.device, divergence: bool = False, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         self.module = module
         self.chunk = chunk
         self._layout, self._task, self._tokens, self._device = layout, task, tokens, device
         self._divergence = divergence
+        self._generator = generator or TransformersGenerator(module, tokens)
         self._prompts: dict[int, list[int]] = {}
         self._base_answers: dict[int, _BaseAnswer] = {}
+        self._base_tokens: dict[int, list[int]] = {}
         module.base.model.to(device)
 
     @property
     def forward_name(self) -> str:
         """How answers are computed, for the numeric profile."""
-        return f"answers by {self.module.base.library}"
+        return f"answers by {self._generator.name}"
 
     def prepared(self, examples: Examples) -> Examples:
         """The same: prompts are whole numbers."""
@@ -89,7 +95,7 @@ class PromptEvaluator:
         """
         number = int(self._task.train.targets[0])
         weights = _probes({name: value.detach() for name, value in self.module.named_parameters()}, seed, self._device)
-        base = self._base_answer(number).tokens
+        base = self._tokens_by_base(number)
         none, large, again = divergence(self.module, weights, self._tokens_of(number), base).tolist()
         if none > _NOTHING:
             found = f"others with a step of zero (KL {none:.3g})"
@@ -98,6 +104,7 @@ class PromptEvaluator:
         elif not math.isclose(large, again, rel_tol=1e-3):
             found = f"others with the same step once more (KL {large:.6g} and {again:.6g})"
         else:
+            self._generator.check([self._tokens_of(one) for one in self._task.train.targets[:_TRIED].tolist()])
             return
         raise UsageError(
             f"expected answers of '{self.module.base.name}' that follow its evolved weights, got {found}; choose other "
@@ -166,11 +173,11 @@ class PromptEvaluator:
             found = [self._answered(weights, block) for block in _blocks(numbers)]
             if self._divergence:
                 for column, number in enumerate(numbers):
-                    prompt, own = self._tokens_of(number), self._base_answer(number).tokens
+                    prompt, own = self._tokens_of(number), self._tokens_by_base(number)
                     results[:, column, -1] = divergence(self.module, weights, prompt, own).numpy()
         except BaseException as error:
             pass_interrupts(error)
-            if isinstance(error, (MemoryError, UsageError, torch.OutOfMemoryError)):
+            if isinstance(error, (MemoryError, GalabError, torch.OutOfMemoryError)):
                 raise  # no fault of a member's
             if len(results) == 1:
                 numeric_profile.log_member_failure(error)
@@ -185,36 +192,42 @@ class PromptEvaluator:
             return failures, sum(drawn for _, drawn in alone)
         broken = frozenset().union(*(answers.broken for answers in found))
         for place in sorted(set(range(len(results))) - broken):
-            told = [tokens for answers in found for tokens in answers.tokens[place]]
+            told = [text for answers in found for text in answers.texts[place]]
             results[place, :, :-1] = [self._graded(*pair) for pair in zip(numbers, told, strict=True)]
-        return dict.fromkeys(sorted(broken), "its outputs are not finite"), sum(answers.drawn for answers in found)
+        return dict.fromkeys(sorted(broken), "its outputs are not finite"), sum(answers.tokens for answers in found)
 
-    def _graded(self, number: int, tokens: list[int]) -> tuple[float, ...]:
+    def _graded(self, number: int, text: str) -> tuple[float, ...]:
         """What :data:`galab.tasks.prompts.MEASURES` says of an answer, but the divergence."""
-        text, base = self.module.base.text(tokens), self._base_answer(number)
+        base = self._base_answer(number)
         reward, right = self._task.grade(number, text), self._task.is_right(number, text)
-        changed, lost = tokens != base.tokens, base.right and not right
+        changed, lost = text != base.text, base.right and not right
         return reward, right, changed, reward - base.reward, lost, base.right, len(text)
 
     def shown(self, member: Member, numbers: Sequence[int]) -> str:
         """Some prompts with the base's answers and a member's, in words."""
-        text, (found,) = self.module.base.text, self._answered(self._stacked([member]), numbers).tokens
+        (found,) = self._answered(self._stacked([member]), numbers).texts
         return "\n\n".join(
-            f"{self._task.prompts[number].text}\n  base: {text(self._base_answer(number).tokens)}\n  now: {text(now)}"
+            f"{self._task.prompts[number].text}\n  base: {self._base_answer(number).text}\n  now: {now}"
             for number, now in zip(numbers, found, strict=True)
         )
 
-    def _answered(self, weights: Mapping[str, Stack], numbers: Sequence[int]) -> Answers:
-        return answer(self.module, weights, [self._tokens_of(number) for number in numbers], self._tokens)
+    def _answered(self, weights: Mapping[str, Stack], numbers: Sequence[int]) -> Texts:
+        return self._generator.texts(weights, [self._tokens_of(number) for number in numbers])
 
     def _base_answer(self, number: int) -> _BaseAnswer:
         """What the base itself answers to a prompt alone; asked once."""
         if number not in self._base_answers:
-            ((tokens,),) = answer(self.module, None, [self._tokens_of(number)], self._tokens).tokens
-            text = self.module.base.text(tokens)
-            found = _BaseAnswer(tokens, self._task.grade(number, text), self._task.is_right(number, text))
+            ((text,),) = self._generator.texts(None, [self._tokens_of(number)]).texts
+            found = _BaseAnswer(text, self._task.grade(number, text), self._task.is_right(number, text))
             self._base_answers[number] = found
         return self._base_answers[number]
+
+    def _tokens_by_base(self, number: int) -> list[int]:
+        """The answer by the base that is here, which divergence is measured on."""
+        if number not in self._base_tokens:
+            ((tokens,),) = answer(self.module, None, [self._tokens_of(number)], self._tokens).tokens
+            self._base_tokens[number] = tokens
+        return self._base_tokens[number]
 
     def _tokens_of(self, number: int) -> list[int]:
         if number not in self._prompts:

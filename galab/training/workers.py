@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +26,7 @@ from galab.evaluation.numeric_profile import differences
 from galab.genome.initial import Founders
 from galab.genome.parameters import evolve_also
 from galab.genome.random import Table
+from galab.storage.process_folder import process_folder
 from galab.tasks.prompts import PromptTask
 from galab.training.build import build, network_of, profile_of, task_of
 from galab.training.checkpoint import buffers_of, versions
@@ -239,7 +237,7 @@ class WorkerSearchFactory:
             pass
         if code_fingerprints(self.config) == self.fingerprints:
             return
-        folder = _code_folder()
+        folder = process_folder(_CODE)
         for name, content in self.files.items():
             path = (folder / name).resolve()
             if not path.is_relative_to(folder):
@@ -250,28 +248,6 @@ class WorkerSearchFactory:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         os.chdir(folder)
-
-
-def _code_folder() -> Path:
-    """A new folder for the code of one worker. Those of workers that are gone are deleted: a worker may be killed."""
-    for old in Path(tempfile.gettempdir()).glob(f"{_CODE}*-*"):
-        number = old.name.removeprefix(_CODE).partition("-")[0]
-        if number.isdecimal() and _is_gone(int(number)):
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_CODE}{os.getpid()}-")).resolve()
-
-
-def _is_gone(process: int) -> bool:
-    """Whether a process of this user has ended; where systems cannot say, none has."""
-    if os.name != "posix":
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # somebody else's
-        pass
-    return False
 
 
 def _shared(search: Search) -> SharedSearch:

@@ -92,6 +92,7 @@ def test_a_killed_process_fails_its_trial_alone_and_resumes_exactly(galab: Any) 
         assert (run / "lineage.bin").read_bytes() == Path(f"runs/alone-{seed}/lineage.bin").read_bytes()
 
 
+@pytest.mark.release
 def test_the_trials_save_when_their_parent_is_killed(galab: Any) -> None:
     with begun("--generations", 1_000_000) as process:
         process.kill()

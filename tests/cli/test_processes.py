@@ -107,8 +107,8 @@ COMMANDS = {
 }
 #: What is tried in each way before a release alone; each takes ten seconds or more.
 LATER = {
-    "gone": ("sweep-in-processes", "resume", "report"),
-    "closed": ("resume", "sweep", "analyze", "report"),
+    "gone": ("sweep-in-processes", "resume", "report", "analyze"),
+    "closed": ("resume", "sweep", "sweep-in-processes", "analyze", "report"),
 }
 
 

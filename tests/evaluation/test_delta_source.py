@@ -99,7 +99,7 @@ def test_whoever_is_more_than_a_parent_and_a_change_is_decoded(changes):
     assert isinstance(components(**changes).search.source, GenomeSource)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_compiled_scores_are_the_eager_ones():
     eager, compiled = components(batch=32), components(batch=32, compile="on")

@@ -41,12 +41,8 @@ def check_kills_at_changes_to_the_disk(folder: Path, stride: int, offset: int) -
     assert [trial for trial in found if trial["different"]] == []
 
 
-def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
-    check_kills_at_random_moments(tmp_path, 4, 7)
-
-
 def test_kills_at_changes_to_the_disk_change_nothing(tmp_path: Path) -> None:
-    check_kills_at_changes_to_the_disk(tmp_path, 29, 5)
+    check_kills_at_changes_to_the_disk(tmp_path, 47, 5)
 
 
 def test_kills_change_nothing_in_runs_with_more_state(tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ def messages(caplog: Any) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
+@pytest.mark.release
 def test_other_last_bits_are_refused_unless_they_are_allowed(
     cluster: Any, evolve: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
@@ -161,6 +162,7 @@ def test_other_last_bits_are_refused_unless_they_are_allowed(
     assert any("computes other last bits than the run (scores ffffffff ->" in text for text in messages(caplog))
 
 
+@pytest.mark.release
 def test_what_goes_over_the_wire_is_births_and_scores(on_ray: Any) -> None:
     folder = on_ray("wire", generations=80, children=64, chunk=4, crossover="row")
     lines = read_log(folder / "log.jsonl")
