@@ -30,6 +30,15 @@ class LanguageFields:
         "off", "Whether step sizes are in units of the root mean square of each layer's weights.",
         choices=("on", "off"), group=LANGUAGE, advanced=True,
     )
+    baseline: str = option(
+        "none", "What rewards are compared with: with prompt, those of each prompt are standardised over the members, "
+        "so that no prompt outweighs another.", choices=("none", "prompt"), group=LANGUAGE, advanced=True,
+        kinds=("evolution", "vectors"),
+    )
+    find_sigma: str = option(
+        "off", "Whether up to five step sizes are tried before the run, --sigma first, until 20 to 60 % of the answers "
+        "differ from the base model's.", choices=("on", "off"), group=LANGUAGE, advanced=True,
+    )
     answer_tokens: int | None = option(
         None, "Tokens of an answer at most; 32 when absent.", low=1, high=100_000, group=LANGUAGE,
         advanced=True,

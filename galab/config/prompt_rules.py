@@ -27,6 +27,21 @@ PROMPT_RULES = (
     _alone("adapt"),
     _alone("layers"),
     _alone("sigma_relative"),
+    Rule(
+        kinds=("evolution", "vectors"),
+        fields=("baseline",),
+        idle=lambda c: not answers_prompts(c),
+        sentence="expected {baseline} with prompts as {task}, such as conciseness, got {baseline.value} with "
+        "{task.given}, where it changes nothing; drop it",
+    ),
+    Rule(
+        kinds=("evolution", "vectors"),
+        fields=("baseline", "fitness"),
+        refused=lambda c: c.baseline == "prompt" and answers_prompts(c) and c.fitness != "reward",
+        sentence="expected {fitness:reward} with {baseline.given}, which compares rewards alone, got {fitness.value}; "
+        "change one of them",
+    ),
+    _alone("find_sigma"),
     _alone("answer_tokens"),
     Rule(
         kinds=KINDS,

@@ -6,6 +6,7 @@ A base is computed from sums that the task measures, or example by example from 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,6 +169,25 @@ def reward(means: Means, examples: int) -> NDArray[np.float64]:
 def kl(means: Means, examples: int) -> NDArray[np.float64]:
     """Minus the divergence of a member from its base model, KL(base || member) in nats a token: (P,)."""
     return -means["kl"]
+
+
+def standardised_by_prompt(rewards: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The mean over prompts of rewards of mean 0 and deviation 1 over the members, so that each prompt counts alike.
+
+    Args:
+        rewards: (P, B) of P members and B prompts; NaN where a member failed, which stays so. A prompt whose rewards
+            are all equal counts nothing.
+
+    Returns:
+        (P,) float64.
+    """
+    values = rewards.astype(np.float64)
+    whole = values[np.isfinite(values).all(axis=1)]
+    if not len(whole):
+        return np.full(len(values), np.nan)
+    mean, deviation = whole.mean(axis=0), whole.std(axis=0)
+    found: NDArray[np.float64] = ((values - mean) / np.where(deviation > 0, deviation, np.inf)).mean(axis=1)
+    return found
 
 
 #: What a task must measure for a base; the others are computed from outputs and class numbers.

@@ -42,6 +42,16 @@ class _BaseAnswer:
     right: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Of P members: sums over the prompts, name to (P,); rewards (P, B); failures; and the tokens that were written."""
+
+    sums: dict[str, NDArray[np.float64]]
+    rewards: NDArray[np.float64]
+    failures: dict[int, str]
+    tokens: int
+
+
 class PromptEvaluator:
     """Scores members by their answers; see :mod:`galab.evaluation.sources`.
 
@@ -117,18 +127,21 @@ class PromptEvaluator:
         Args:
             members: to score.
             examples: the prompts.
-            each: not asked for here.
+            each: rewards of each prompt are given where something is asked for example by example.
         """
         sums: dict[str, list[NDArray[np.float64]]] = {}
+        rewards = list[NDArray[np.float64]]()
         failures, spent = dict[int, str](), dict[str, int]()
         for first in range(0, len(members), self.chunk):
-            found, broken, tokens = self._scored(self._stacked(members[first : first + self.chunk]), examples)
-            for name, values in found.items():
+            scored = self._scored(self._stacked(members[first : first + self.chunk]), examples)
+            for name, values in scored.sums.items():
                 sums.setdefault(name, []).append(values)
-            failures |= {first + place: reason for place, reason in broken.items()}
-            spent = added([spent, {"tokens": tokens}])
+            rewards.append(scored.rewards)
+            failures |= {first + place: reason for place, reason in scored.failures.items()}
+            spent = added([spent, {"tokens": scored.tokens}])
         means = {name: np.concatenate(parts) / len(examples) for name, parts in sums.items()}
-        return Measurements(means, failures, len(members) * len(examples), spent=spent)
+        by_prompt = {"reward": np.concatenate(rewards)} if each is not None else {}
+        return Measurements(means, failures, len(members) * len(examples), by_prompt, spent)
 
     def directions_at_once(self, antithetic: bool) -> int:
         """How many directions make a chunk."""
@@ -149,21 +162,21 @@ class PromptEvaluator:
         width = self.directions_at_once(antithetic)
         for first, part in chunks_of(noise, width, starts):
             weights = perturbed_parameters(centre, part, sigma, antithetic=antithetic)
-            sums, failures, tokens = self._scored(weights, examples)
-            count = size_of(part) * (2 if antithetic else 1)
-            yield Chunk(first, size_of(part), sums, {}, failures, count * len(examples), {"tokens": tokens})
+            scored = self._scored(weights, examples)
+            count = len(scored.rewards) * len(examples)
+            by_prompt = {"reward": scored.rewards} if each is not None else {}
+            spent = {"tokens": scored.tokens}
+            yield Chunk(first, size_of(part), scored.sums, by_prompt, scored.failures, count, spent)
 
-    def _scored(
-        self, weights: Mapping[str, Stack], examples: Examples
-    ) -> tuple[dict[str, NDArray[np.float64]], dict[int, str], int]:
-        """Sums over the prompts, name to (P,); the failures; and the tokens that were written."""
+    def _scored(self, weights: Mapping[str, Stack], examples: Examples) -> _Scored:
+        """What members' answers are worth."""
         numbers = examples.targets.tolist()
         results = np.full((members_of(weights), len(numbers), len(MEASURES)), np.nan)
         failures, drawn = self._fill(results, weights, numbers)
         results[list(failures)] = np.nan
         found = self._task.measure(torch.from_numpy(results), torch.zeros(0))
         wanted = MEASURES if self._divergence else MEASURES[:-1]
-        return {name: found[name].numpy() for name in wanted}, failures, drawn
+        return _Scored({name: found[name].numpy() for name in wanted}, results[:, :, 0], failures, drawn)
 
     def _fill(
         self, results: NDArray[np.float64], weights: Mapping[str, Stack], numbers: Sequence[int]

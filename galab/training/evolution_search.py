@@ -67,7 +67,8 @@ class EvolutionSearch(SharedCentre, SearchBase):
         self.plan = plan
         self.strategy = strategy
         self.evaluator = evaluator
-        self.executor = LocalExecutor(source, minibatches, fitness=config.fitness)
+        by_prompt = config.baseline == "prompt"
+        self.executor = LocalExecutor(source, minibatches, fitness=config.fitness, by_prompt=by_prompt)
         self._minibatches = minibatches
         self._truth = truth
         self._before: dict[str, torch.Tensor] | None = None

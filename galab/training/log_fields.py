@@ -112,7 +112,10 @@ def _answer_fields(scores: Scores) -> dict[str, float]:
     if "changed" not in scores.metrics:
         return {}
     names = ("reward", "correct", "changed", "lost")
-    return {f"answers_{name}": float(np.nanmean(scores.metrics[name])) for name in names}
+    found = {f"answers_{name}": float(np.nanmean(scores.metrics[name])) for name in names}
+    values, counts = np.unique(scores.fitness[np.isfinite(scores.fitness)], return_counts=True)
+    tied = counts[counts > 1].sum() / counts.sum() if len(values) else 0.0
+    return found | {"answers_tied": float(tied)}
 
 
 def worker_fields(config: RunConfig, use: WorkerUse, totals: Totals) -> dict[str, Any]:
@@ -208,7 +211,7 @@ def conditions(config: RunConfig, line: dict[str, Any], scores: Scores, children
     if "diversity_common_ancestor" in line and config.parents > 1:
         found["apart"] = _apart(config, line)
     if "answers_changed" in line:
-        found |= _of_answers(scores)
+        found |= _of_answers(config, scores)
     if "diversity_distance" in line and config.parents > 1:
         found["alike"] = _identical_parents(line["diversity_distance"])
     return found
@@ -216,22 +219,38 @@ def conditions(config: RunConfig, line: dict[str, Any], scores: Scores, children
 
 #: Of the answers that the base model gives right, the share that members get wrong while their reward is higher.
 _HACKED = 0.25
+#: The same share, where all answers differ and the reward is none the better for it.
+_LARGE = 0.5
 
 
-def _of_answers(scores: Scores) -> dict[str, str | None]:
-    """Answers that are all the base model's, and rewards that are gained by wrong answers."""
+def _of_answers(config: RunConfig, scores: Scores) -> dict[str, str | None]:
+    """What is to be said of answers and of where they come from."""
     means = {name: float(np.nanmean(scores.metrics[name])) for name in ("changed", "lost", "gained", "base_correct")}
     changed, gained, lost = means["changed"], means["gained"], means["lost"] / (means["base_correct"] or 1.0)
     same = (
         "every member answers as the base model does, to the letter, so there is nothing to choose by; raise --sigma "
-        "until 20 to 60 % of the answers differ"
+        "until 20 to 60 % of the answers differ, or use --find-sigma on"
+    )
+    large = (
+        f"every answer differs from the base model's, and {lost:.0%} of what is right there is wrong here: steps this "
+        "large leave little of the language; lower --sigma until 20 to 60 % of the answers differ, or use "
+        "--find-sigma on"
     )
     hacked = (
         f"the reward is being hacked: it is {gained:g} above the base model's, but {lost:.0%} of the answers that "
         "are right there are wrong here; make being right part of it, as in --fitness reward+8*accuracy, or staying "
         "near the base model, +2*kl"
     )
-    return {"same-answers": None if changed else same, "hacked": hacked if gained > 0 and lost >= _HACKED else None}
+    served = (
+        f"scores come from a server ({config.generator}), which may compute other last bits each time: this run is "
+        "resumed and verified from the scores in its log, but the same command may find another result"
+    )
+    return {
+        "server": served if config.generator != "transformers" else None,
+        "same-answers": None if changed else same,
+        "large-steps": large if changed == 1 and gained <= 0 and lost > _LARGE else None,
+        "hacked": hacked if gained > 0 and lost >= _HACKED else None,
+    }
 
 
 def _failures(config: RunConfig, scores: Scores, children: int) -> str | None:

@@ -30,6 +30,7 @@ from galab.training.build import build, network_and_task, own_threads, profile_o
 from galab.training.callbacks import Callback, Callbacks
 from galab.training.checkpoint import check_data, config_in, data_of, save_founders
 from galab.training.compose import varied
+from galab.training.find_sigma import find_sigma
 from galab.training.log_fields import Totals
 from galab.training.loop import EvaluationRequest, EvaluationResult, Hook, Loop, Result, run_to_end
 from galab.training.resolve import (
@@ -182,7 +183,13 @@ def start_steps(
     module, task = network_and_task(config, shared)
     if asked == "auto" and not fits_bfloat16(module):
         config = dataclasses.replace(config, precision="float32")
-    components = build(config, module, task, law=law, founders=origin_founders(config, module), shared=shared)
+
+    def built(own: RunConfig) -> RunComponents:
+        return build(own, module, task, law=law, founders=origin_founders(own, module), shared=shared)
+
+    if config.find_sigma == "on":
+        config = find_sigma(config, built)
+    components = built(config)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
     files = table_files(config.distribution, law)
     create, called = (RunFolder.create, name) if name else (RunFolder.create_free, default_name(config))

@@ -46,7 +46,8 @@ class VectorSearch(SharedCentre, SearchBase):
         self.config = config
         self.strategy = strategy
         self.evaluator = evaluator
-        self.executor = LocalExecutor(VectorSource(strategy.members, evaluator), minibatches, fitness=config.fitness)
+        source, by_prompt = VectorSource(strategy.members, evaluator), config.baseline == "prompt"
+        self.executor = LocalExecutor(source, minibatches, fitness=config.fitness, by_prompt=by_prompt)
 
     @classmethod
     def build(cls, inputs: SearchInputs) -> VectorSearch:

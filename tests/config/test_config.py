@@ -53,6 +53,8 @@ COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
 }
 #: Where workers run and what they cost.
 CLUSTER = {"executor", "address", "worker_cpus", "worker_gpus", "price_per_hour"}
+#: What answers prompts.
+SERVER = {"generator", "server", "adapter_folder"}
 #: What a word needs beside it.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("mutate_shares", "inherited"): {"mutate": "dense,layer"},
@@ -67,6 +69,8 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("executor", "ray"): {"workers": 1},
     ("adapt", "lora"): PROMPTS,
     ("sigma_relative", "on"): PROMPTS,
+    ("find_sigma", "on"): PROMPTS,
+    **{("generator", name): {**PROMPTS, "adapt": "lora"} for name in ("sglang", "vllm")},
     ("model", "llm"): PROMPTS,
 }
 
@@ -109,7 +113,7 @@ def test_every_number_has_a_lower_bound(name: str) -> None:
 def test_only_stop_rules_records_and_means_may_change_on_resume() -> None:
     changeable = {name for name, item in FIELDS.items() if item.metadata["changeable"]}
     limits = {"generations", "seconds", "target", "patience"}
-    assert changeable == {*limits, "save_every", "keep", "cache_mb", "workers", "member_seconds", *CLUSTER}
+    assert changeable == {*limits, "save_every", "keep", "cache_mb", "workers", "member_seconds", *CLUSTER, *SERVER}
 
 
 @pytest.mark.parametrize(("name", "spelling"), [("save_every", "--save-every"), ("task", "--task")])

@@ -21,7 +21,7 @@ NONE_IS_A_VALUE = {
     "bounds", "update_threshold",
     "sigma_schedule", "floor_rms", "ceiling_rms", "clip", "generations", "seconds", "target", "patience",
     "member_seconds", "episodes", "episode_steps", "confirm_episodes", "address", "worker_cpus", "worker_gpus",
-    "price_per_hour", "lora_rank", "layers", "answer_tokens",
+    "price_per_hour", "lora_rank", "layers", "answer_tokens", "server", "adapter_folder",
 }  # fmt: skip
 #: What a machine or the data decides later.
 LATER = {"data", "precision", "device", "pairs"}

@@ -14,9 +14,12 @@ from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
 from galab.evaluation.answers import MemberProducts
 from galab.evaluation.batched.low_rank import LowRank
+from galab.evaluation.executors.local import LocalExecutor
 from galab.saved_runs.generate import generate
 from galab.saved_runs.saved_run import open_saved
+from galab.storage.lineage import read_rows
 from galab.storage.log import read_log
+from galab.strategies.centre import record_dtype
 from galab.training.start_or_resume import resume, start
 
 pytest.importorskip("transformers")
@@ -30,7 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
         **ES, "fitness": "reward+8*accuracy+2*kl", "pairs": "antithetic", "sigma_relative": "on", "sigma": 0.3,
     },
     "eggroll-lora": {**ES, "adapt": "lora", "lora_rank": 2, "layers": "0-1"},
-    "openai-es": {**ES, "strategy": "openai-es"},
+    "openai-es": {**ES, "strategy": "openai-es", "baseline": "prompt"},
     "snes-lora": {"strategy": "snes", "population": 8, "sigma": 0.03, "adapt": "lora", "layers": "*q_proj"},
     "ga": {"parents": 3, "children": 8, "elites": 1, "sigma": 0.03},
     "ga-lora": {"parents": 3, "children": 8, "adapt": "lora", "lora_rank": 1, "sigma": 0.1, "crossover": "row"},
@@ -95,6 +98,56 @@ def test_steps_too_small_to_change_an_answer_are_said(write: Any) -> None:
     (said,) = lines[0]["warnings"]
     assert said.startswith("every member answers as the base model does, to the letter")
     assert lines[0]["fitness_std"] == 0
+
+
+def test_rewards_may_be_compared_prompt_by_prompt(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are told to the strategy, whatever computes them in how many parts."""
+    seen = list[Any]()
+    plain = LocalExecutor.join
+
+    def join(self: LocalExecutor, parts: Any, answers: Any) -> Any:
+        answers = list(answers)
+        seen.append(np.concatenate([part.cases for part in answers]))
+        return plain(self, parts, answers)
+
+    monkeypatch.setattr(LocalExecutor, "join", join)
+    lines = read_log(write(**{**ES, "baseline": "prompt", "generations": 2, "chunk": 4}) / "log.jsonl")
+    for line, rewards in zip(lines, seen, strict=True):
+        expected = ((rewards - rewards.mean(axis=0)) / rewards.std(axis=0)).mean(axis=1)
+        assert line["fitness_best"] == pytest.approx(expected.max(), rel=1e-5)
+        assert line["answers_reward"] == pytest.approx(rewards.mean(), rel=1e-5)
+    assert seen[0].std(axis=0).min() > 0
+
+
+def test_the_share_of_ties_is_in_the_log(write: Any) -> None:
+    folder = write(**{**ES, "generations": 3})
+    record = read_rows(folder / "scores.bin", record_dtype(12))[-1]
+    _, counts = np.unique(record["fitness"], return_counts=True)
+    assert read_log(folder / "log.jsonl")[-1]["answers_tied"] == counts[counts > 1].sum() / 12
+    same = write("same", **{**ES, "sigma": 1e-5, "lr": 1e-9, "generations": 1})
+    assert read_log(same / "log.jsonl")[0]["answers_tied"] == 1
+
+
+def test_steps_that_wreck_the_language_are_said(write: Any) -> None:
+    """As where noise is made twenty times as large as it should be."""
+    lines = read_log(write(**{**ES, "sigma": 20 * ES["sigma"], "generations": 1}) / "log.jsonl")
+    (said,) = lines[0]["warnings"]
+    assert said.startswith("every answer differs from the base model's, and 71% of what")
+
+
+@pytest.mark.parametrize("start", [0.0005, 0.6])
+def test_a_step_size_is_found_at_which_some_answers_change(write: Any, start: float) -> None:
+    folder = write(**{**ES, "sigma": start, "find_sigma": "on", "generations": 1})
+    assert 0.2 <= read_log(folder / "log.jsonl")[0]["answers_changed"] <= 0.6
+    assert 0.01 < open_saved(folder).config.sigma < 0.1
+    again = write("again", **{**ES, "sigma": open_saved(folder).config.sigma, "find_sigma": "on", "generations": 1})
+    assert result(again) == result(folder), "a step size that does is kept"
+
+
+def test_no_step_size_that_changes_some_answers_is_one_sentence(write: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a step size at which some answers change, found 0% of them changed"):
+        write(**{**ES, "sigma": 1e-6, "find_sigma": "on"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hacked_reward_is_said(write: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -115,7 +115,11 @@ class IntegerExecutor:
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
         parts = self.parts(cohort)
-        return join_scores(parts, self.scored(parts))
+        return self.join(parts, self.scored(parts))
+
+    def join(self, parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
+        """See :meth:`galab.evaluation.executors.local.LocalExecutor.join`."""
+        return join_scores(parts, answers)
 
     def parts(self, cohort: Cohort) -> list[Part]:
         """The cohort in parts of whole pairs."""

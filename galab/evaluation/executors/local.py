@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,17 @@ from galab.config.parsing import parse_fitness
 from galab.contracts import Cohort, Examples, Scores
 from galab.errors import UsageError
 from galab.evaluation.blocks import HEADS, EachExample, Minibatches
-from galab.evaluation.fitness import ANSWERS, COMPUTED, ExampleScores, class_means, means_of, memory_use, repeats, score
+from galab.evaluation.fitness import (
+    ANSWERS,
+    COMPUTED,
+    ExampleScores,
+    class_means,
+    means_of,
+    memory_use,
+    repeats,
+    score,
+    standardised_by_prompt,
+)
 from galab.evaluation.sources import Measured, Part, Source, join_scores, split_cohort
 from galab.operators.selection import with_best
 
@@ -33,6 +43,7 @@ class LocalExecutor:
             task for which :func:`galab.evaluation.fitness.require_classes` holds.
         behaviour: whether to give ``Scores.behaviour``.
         use: whether to give ``Scores.use``, of networks with memories.
+        by_prompt: whether the fitness is the reward, standardised for each prompt.
 
     Raises:
         UsageError: ``cases`` or the fitness is not known.
@@ -48,7 +59,9 @@ class LocalExecutor:
         cases: str | None = None,
         behaviour: bool = False,
         use: bool = False,
+        by_prompt: bool = False,
     ) -> None:
+        cases = "examples" if by_prompt else cases
         if cases is not None and cases not in CASES:
             raise UsageError(f"expected cases to be one of {', '.join(CASES)}, got '{cases}'; correct it")
         self._source = source
@@ -56,6 +69,7 @@ class LocalExecutor:
         self._spec = parse_fitness(fitness)
         self._norm_penalty = norm_penalty
         self._cases = cases
+        self._by_prompt = by_prompt
         self._behaviour = behaviour
         self._use = use
 
@@ -67,7 +81,17 @@ class LocalExecutor:
     def score(self, cohort: Cohort) -> Scores:
         """See :class:`galab.contracts.Executor`."""
         parts = self.parts(cohort)
-        return join_scores(parts, self.scored(parts))
+        return self.join(parts, self.scored(parts))
+
+    def join(self, parts: Sequence[Part], answers: Iterable[Scores]) -> Scores:
+        """The scores of a cohort from those of all its parts, in order.
+
+        Where rewards are compared prompt by prompt, that is done here: it takes all members.
+        """
+        scores = join_scores(parts, answers)
+        if not self._by_prompt or scores.cases is None:
+            return scores
+        return replace(scores, fitness=standardised_by_prompt(scores.cases), cases=None)
 
     def parts(self, cohort: Cohort) -> list[Part]:
         """The cohort in parts, each of which has to be computed by one process."""

@@ -32,7 +32,7 @@ from galab.evaluation.executors.link import GOODBYE_SECONDS, LinkClosedError, Li
 from galab.evaluation.executors.pool_worker import PoolWorker, WorkerUse, at, score_bytes
 from galab.evaluation.executors.worker import WorkerSearch
 from galab.evaluation.numeric_profile import is_new_error
-from galab.evaluation.sources import Part, join_scores
+from galab.evaluation.sources import Part
 
 logger = logging.getLogger("galab")
 #: Workers that may die over one part before the run stops.
@@ -103,7 +103,7 @@ class WorkerPool:
         while len(self._answers) < len(parts):
             self._take_over()
             self._receive()
-        scores = join_scores(parts, [self._answers[part.number] for part in parts])
+        scores = self._search.executor.join(parts, [self._answers[part.number] for part in parts])
         result = self._search.result_for_workers(scores.fitness)
         if result is not None:
             # At once, so that workers move on while this process does.
