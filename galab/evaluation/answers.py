@@ -57,7 +57,8 @@ class MemberProducts:
         """(P B, ..., in) to (P B, ..., out)."""
         weight, fold = self._weights[name], Fold(self.members, self._prompts, by_member=True)
         if isinstance(weight, LowRank):
-            return low_rank_layers.linear(fold, x, weight)
+            # A long prompt would be cheaper with formed weights, but they would take a model's memory for each member.
+            return low_rank_layers.linear(fold, x, weight, may_form=False)
         return dense.linear(fold, x, weight)
 
     def keep(self, places: Tensor) -> None:

@@ -59,6 +59,8 @@ class BaseModel:
         self.name = name
         self.model, self.tokenizer = _loaded(name)
         self.model.eval().requires_grad_(False)
+        if name != TINY and not self.tokenizer.chat_template:
+            logger.warning("base '%s' has no chat template, so it is asked prompts as they are, without one", name)
         self.digest = _digest(self.model, _place(_transformers(), name))
         self._rule: Rule | None = None
         self.linear: dict[str, nn.Linear] = {}

@@ -113,6 +113,8 @@ def _answer_fields(scores: Scores) -> dict[str, float]:
         return {}
     names = ("reward", "correct", "changed", "lost")
     found = {f"answers_{name}": float(np.nanmean(scores.metrics[name])) for name in names}
+    rewards = scores.metrics["reward"]
+    found |= {"answers_reward_best": float(np.nanmax(rewards)), "answers_reward_worst": float(np.nanmin(rewards))}
     values, counts = np.unique(scores.fitness[np.isfinite(scores.fitness)], return_counts=True)
     tied = counts[counts > 1].sum() / counts.sum() if len(values) else 0.0
     return found | {"answers_tied": float(tied)}

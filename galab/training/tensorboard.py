@@ -121,7 +121,7 @@ SAMPLE = "sample"
 _NOT_CURVES = ("generation", "members", "best", "champion")
 _GROUPS = (
     "fitness", "validation", "test", "train", "weights", "step_size_share", "step_size", "selection", "diversity",
-    "cache", "lineage", "estimate", "gradient", "memory", "worker",
+    "cache", "lineage", "estimate", "gradient", "memory", "worker", "answers",
 )  # fmt: skip
 #: What is drawn by evaluations too.
 _BY_EVALUATIONS = (

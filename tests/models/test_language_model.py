@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,15 @@ def test_layers_that_keep_their_weights_the_other_way_round_are_refused(transfor
     base_model._loaded("tiny")[1].save_pretrained(tmp_path)
     with pytest.raises(UsageError, match="expected linear layers, got Conv1D at 'transformer.h.0.attn.c_attn', which"):
         BaseModel(str(tmp_path))
+
+
+def test_a_base_without_a_chat_template_is_asked_as_it_is_and_says_so(
+    transformers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(Path(base_model.__file__).parent / "tiny_language_model", folder)
+    base = BaseModel(str(folder))
+    assert f"base '{folder}' has no chat template, so it is asked prompts as they are, without one" in caplog.text
+    plain = base.tokens("3+5=")
+    base.tokenizer.chat_template = "{% for one in messages %}what is {{ one.content }}{% endfor %}"
+    assert base.tokens("3+5=") == [*base.tokenizer.encode("what is "), *plain]

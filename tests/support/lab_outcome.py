@@ -128,6 +128,17 @@ OTHER_WORLDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+_ASKED = {"task": "conciseness(prompts=sums)", "hidden": None, "batch": 0, "answer_tokens": 12}
+#: Language models that answer prompts: with sex and adapters, and along directions of all weights.
+PROMPTS: dict[str, dict[str, Any]] = {
+    "prompts": {"adapt": "lora", "lora_rank": 1, "crossover": "row", "elites": 1, "sigma": 0.1, **_ASKED},
+    "prompts-eggroll": {
+        "strategy": "eggroll", "sigma_relative": "on", "fitness": "reward+8*accuracy+2*kl", "lr": 0.01, **_ASKED,
+        **_NOISE | {"sigma": 0.3},
+    },
+}  # fmt: skip
+
+
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with changes; a strategy with a centre gets none of the genetic algorithm's, others no noise."""
     kind = kind_of(changes.get("strategy", "ga"))

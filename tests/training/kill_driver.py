@@ -1,8 +1,8 @@
 """Kills runs and resumes them; a script, so that a fresh process imports torch once and then forks for every sitting.
 
 Usage: ``python kill_driver.py FOLDER random KILLS SEED [KIND ...]`` or, after FOLDER, ``everywhere STRIDE OFFSET ...``,
-where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS``, ``VECTORS``, ``INTEGER``, ``EPISODES`` or
-``OTHER_WORLDS``; without any, a plain run is killed.
+where KIND is one of ``lab_outcome.ENGINE``, ``EVOLUTION``, ``GRADIENTS``, ``VECTORS``, ``INTEGER``, ``EPISODES``,
+``PROMPTS`` or ``OTHER_WORLDS``; without any, a plain run is killed.
 One JSON object per trial is printed: how often it was killed, where, and what differs from the unbroken run.
 
 A forked child is safe because the parent has used torch on one thread only, so no pool of threads is lost in the fork.
@@ -34,7 +34,7 @@ from galab.training.start_or_resume import resume, start  # noqa: E402
 
 KINDS: dict[str, dict[str, Any]] = (
     kinds_of.ENGINE | kinds_of.EVOLUTION | kinds_of.GRADIENTS | kinds_of.VECTORS | kinds_of.INTEGER
-    | kinds_of.EPISODES | kinds_of.OTHER_WORLDS
+    | kinds_of.EPISODES | kinds_of.OTHER_WORLDS | kinds_of.PROMPTS
 )  # fmt: skip
 LONG = {
     "task": "digits", "hidden": "4", "batch": 32, "parents": 3, "children": 6, "elites": 1, "generations": 30,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, OTHER_WORLDS, VECTORS
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, GRADIENTS, INTEGER, OTHER_WORLDS, PROMPTS, VECTORS
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
 #: Before a release: kills of a run of each kind, and which changes to the disk of a plain run are killed at.
@@ -61,6 +61,13 @@ def test_many_kills_change_nothing_in_worlds_of_other_packages(tmp_path: Path, k
     for package in ("gymnasium", "Box2D", "ale_py"):
         pytest.importorskip(package)
     check_kills_at_random_moments(tmp_path, MANY, 17, kind)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_many_kills_change_nothing_in_runs_of_language_models(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("transformers")
+    check_kills_at_random_moments(tmp_path, MANY, 19, kind)
 
 
 @pytest.mark.release

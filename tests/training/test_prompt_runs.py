@@ -10,11 +10,15 @@ import pytest
 import torch
 from lab_outcome import outcome
 
+from galab.analysis.report.facts import facts_of
+from galab.analysis.report.report import curves_of, report
 from galab.config import RunConfig
 from galab.errors import GalabError, UsageError
 from galab.evaluation.answers import MemberProducts
 from galab.evaluation.batched.low_rank import LowRank
 from galab.evaluation.executors.local import LocalExecutor
+from galab.genome.random import table
+from galab.operators.es_noise import draw, plan_of_ranks
 from galab.saved_runs.generate import generate
 from galab.saved_runs.saved_run import open_saved
 from galab.storage.lineage import read_rows
@@ -23,6 +27,9 @@ from galab.strategies.centre import record_dtype
 from galab.training.start_or_resume import resume, start
 
 pytest.importorskip("transformers")
+
+from galab.models.language_model import LanguageModel
+
 RUN: dict[str, Any] = {
     "task": "conciseness(prompts=sums)", "seed": 3, "generations": 4, "report_every": 2, "save_every": 2, "threads": 1,
 }  # fmt: skip
@@ -92,6 +99,17 @@ def test_the_log_says_what_answers_are_like(write: Any) -> None:
     assert "sample" not in lines[0]
 
 
+def test_the_report_shows_answers_line_by_line_and_curves_of_rewards(write: Any) -> None:
+    folder = write(**{**ES, "generations": 2, "report_every": 1})
+    text = report(folder, lambda what, share: None).read_text()
+    assert "<pre>3+5=\n  base: the answer is 8 ok.\n  now: " in text
+    assert "200 bytes" not in text
+    titles = [figure.title for figure in curves_of(facts_of(folder))]
+    assert "The members' answers beside the base model's" in titles
+    assert "Divergence of the candidate from the base model" in titles
+    assert any(title.startswith("Reward of the members' answers") for title in titles)
+
+
 def test_steps_too_small_to_change_an_answer_are_said(write: Any) -> None:
     lines = read_log(write(**{**ES, "sigma": 1e-5, "lr": 1e-9, "generations": 2}) / "log.jsonl")
     assert lines[0]["answers_changed"] == 0
@@ -148,6 +166,23 @@ def test_no_step_size_that_changes_some_answers_is_one_sentence(write: Any, tmp_
     with pytest.raises(UsageError, match="expected a step size at which some answers change, found 0% of them changed"):
         write(**{**ES, "sigma": 1e-6, "find_sigma": "on"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dense_noise_over_all_weights_takes_the_step_of_qiu_et_al(write: Any) -> None:
+    """Theta + (alpha / N) sum_n Z_n eps_n with alpha = sigma / 2 and z-scores Z (arXiv 2509.24372)."""
+    sigma = 0.05
+    changes = {"strategy": "openai-es", "population": 10, "pairs": "one-sided", "shaping": "z-score", "sigma": sigma}
+    folder = write(**changes, lr=sigma**2 / 2, generations=1, optimizer="sgd")
+    fitness = read_rows(folder / "scores.bin", record_dtype(10))["fitness"][0].astype(float)
+    scores = (fitness - fitness.mean()) / fitness.std()
+    saved = open_saved(folder)
+    plan = plan_of_ranks(saved.layout, [0] * len(saved.layout.names))
+    noise = draw(plan, table("normal"), 3, 1, 0, 10)
+    for name, base in LanguageModel().named_parameters():
+        step = np.tensordot(scores, noise[name].values.double().numpy(), 1) * sigma / 2 / 10
+        found = saved.tensors(saved.member(None))[name].numpy() - base.detach().numpy()
+        np.testing.assert_allclose(found, step, atol=2e-7)
+        assert np.abs(step).max() > 1e-3
 
 
 def test_a_hacked_reward_is_said(write: Any) -> None:

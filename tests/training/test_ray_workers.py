@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab_outcome import ENGINE, EPISODES, EVOLUTION, INTEGER, merged, outcome
+from lab_outcome import ENGINE, EPISODES, EVOLUTION, INTEGER, PROMPTS, merged, outcome
 from small_runs import SMALL
 
 from galab.config import RunConfig
@@ -45,6 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "eggroll": EVOLUTION["eggroll"],
     "egg": INTEGER["egg"],
     "cartpole": EPISODES["episodes"],
+    **PROMPTS,
 }
 
 
@@ -80,6 +81,23 @@ def test_a_run_on_ray_is_the_run_of_one_process(evolve: Any, on_ray: Any, kind: 
     found = outcome(on_ray("ray", workers=workers, **KINDS[kind]))
     assert found["verified"]
     assert found == expected
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("dialect", ["sglang", "vllm"])
+def test_workers_on_ray_ask_a_server_each(evolve: Any, on_ray: Any, dialect: str, workers: int) -> None:
+    """Births travel to them, and they write adapters of their own."""
+    from language_server import served
+
+    changes = {**PROMPTS["prompts"], "generations": 4, "chunk": 2}
+    here = read_log(evolve("here", **changes) / "log.jsonl")
+    with served() as (url, language):
+        folder = on_ray("ray", workers=workers, generator=dialect, server=url, **changes)
+        assert len({name.rsplit("-", 1)[0] for name in language.names}) >= workers
+    found = read_log(folder / "log.jsonl")
+    for name in ("fitness_best", "fitness_mean", "answers_reward", "answers_changed", "best"):
+        assert [line[name] for line in found] == [line[name] for line in here]
 
 
 def actors() -> list[int]:

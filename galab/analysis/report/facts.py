@@ -18,7 +18,7 @@ from galab.config.strategy_kinds import kind_of
 from galab.config.traits import evaluations_in_words
 from galab.doctor.es_advice import advice
 from galab.doctor.es_measurements import measure_estimate
-from galab.errors import GalabError, printable_data
+from galab.errors import GalabError, printable, printable_data
 from galab.storage import checkpoints
 from galab.storage.groups import group_of
 from galab.storage.log import read_log
@@ -101,7 +101,7 @@ def facts_of(path: Path) -> Facts:
     if folder is not None:
         content = printable_data(attempt(folder.read_config, nothing))
         status = printable_data(attempt(lambda: folder.read_status() or nothing, nothing))
-        log = printable_data(attempt(lambda: read_log(folder.log_path), log))
+        log = [_shown(line) for line in attempt(lambda: read_log(folder.log_path), log)]
         present = attempt(lambda: checkpoints.list_checkpoints(folder.checkpoints), present)
     state = printable_data(attempt(lambda: read_state(path), nothing))
     if file is not None and "generation" in state:
@@ -142,6 +142,13 @@ def _name(folder: RunFolder | None, path: Path) -> str:
 def _state(folder: RunFolder | None, status: dict[str, Any]) -> str:
     state = str(status.get("state", "new"))
     return "killed" if state == "running" and folder is not None and not folder.in_use() else state
+
+
+def _shown(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the log with its control characters spelt out; a text that a model has made keeps its lines."""
+    text = line.get("sample")
+    sample = {"sample": printable(text, lines=True)} if isinstance(text, str) else {}
+    return dict(printable_data(line)) | sample
 
 
 def _dict(value: Any) -> dict[str, Any]:

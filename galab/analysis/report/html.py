@@ -45,7 +45,9 @@ def page(**content: Any) -> str:
     )  # fmt: skip
     environment.filters["base64"] = lambda image: base64.b64encode(image).decode("ascii")
     environment.filters["json"] = pretty
-    absent: dict[str, Any] = {"group": None, "measured": [], "member": "", "failed": [], "samples": [], "episode": None}
+    absent: dict[str, Any] = {
+        "group": None, "measured": [], "member": "", "failed": [], "samples": [], "prompted": False, "episode": None,
+    }  # fmt: skip
     shown = absent | {"version": __version__, "data_use": _DATA_USE} | content
     return environment.get_template(_TEMPLATE).render(shown)
 

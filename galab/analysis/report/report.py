@@ -105,6 +105,7 @@ def _of_run(path: Path, progress: Progress, analyses: Sequence[str], doctor: flo
         data=part.data_rows(facts),
         figures=curves_of(facts),
         samples=_samples(facts),
+        prompted=any("answers_reward" in line for line in facts.log),
         episode=_episode(facts, trust=trust),
         analyses=read_analyses(home / "analysis"),
         failed=failed,
@@ -341,6 +342,14 @@ class Figure:
 CHARTS = (
     Chart("Fitness, on the training data", "fitness (higher is better)",
           {"best member": "fitness_best", "mean of the cohort": "fitness_mean"}),
+    Chart("Reward of the members' answers, from the worst to the best, and of the candidate", "reward",
+          {"members, mean": "answers_reward", "candidate, training": "validation_reward",
+           "candidate, test (not used)": "test_reward"}, ("answers_reward_worst", "answers_reward_best")),
+    Chart("The members' answers beside the base model's", "share of answers, or of members",
+          {"differ": "answers_changed", "are right": "answers_correct", "right there, wrong here": "answers_lost",
+           "members of equal fitness": "answers_tied"}),
+    Chart("Divergence of the candidate from the base model", "nats a token",
+          {"training": "validation_kl", "test (not used)": "test_kl"}),
     Chart("Accuracy on each data set; on training data that of the generation's best member", "accuracy",
           {"validation": "validation_accuracy", "test (not used)": "test_accuracy",
            "training, best member": "train_accuracy"}),
@@ -385,7 +394,7 @@ def _band(facts: Facts, label: str, name: str, chart: Chart) -> Band | None:
     if not len(points):
         return None
     low = high = np.full(len(points), np.nan)
-    if chart.ends is not None:
+    if chart.ends is not None and name == next(iter(chart.fields.values())):
         low, high = (_along(facts, end, points[:, 0]) for end in chart.ends)
     return Band(label, points[:, 0], points[:, 1], low, high)
 

@@ -30,16 +30,27 @@ def is_traced() -> bool:
     return get_proxy_mode() is not None
 
 
-def linear(fold: Fold, x: Tensor, weight: LowRank, bias: Tensor | None = None) -> Tensor:
-    """``F.linear``: weight (out, in), bias (P, out)."""
+def linear(
+    fold: Fold, x: Tensor, weight: LowRank, bias: Tensor | None = None, *, may_form: bool = True
+) -> Tensor:
+    """``F.linear``: weight (out, in), bias (P, out).
+
+    Args:
+        fold: where members lie in the input.
+        x: the input.
+        weight: of the members.
+        bias: of the members.
+        may_form: whether the weights of all members may be formed where that is cheaper; they are kept then.
+    """
     x = x.to(weight.base.dtype)
     if fold.is_shared(x):
         return fold.merge(_shared_linear(x, weight, bias))
     middle = x.shape[1:-1]
     rows = fold.split(x).transpose(0, 1).reshape(fold.members, -1, x.shape[-1])  # (P, B * ..., in)
-    if is_traced() and weight.rows <= _FEW and weight.cheaper_formed(rows.shape[1]):
+    forms = may_form and weight.cheaper_formed(rows.shape[1])
+    if forms and is_traced() and weight.rows <= _FEW:
         y = _few_outputs(bias, rows, weight)
-    elif weight.cheaper_formed(rows.shape[1]):
+    elif forms:
         y = _add_product(bias, rows, weight.formed_transposed())
     elif rows.shape[1] == 1 and weight.rank == 1:
         y = _one_row(bias, rows, weight)
