@@ -7,6 +7,7 @@ the largest logit is taken each time (greedy decoding), so an answer is a functi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from galab.evaluation.batched.low_rank import LowRank, Stack
 from galab.models.base_model import BaseModel, plain
 from galab.models.language_model import LanguageModel
 
+#: Tokens of prompts that are read at once: more would take more memory than the cache of their keys and values.
+_READ_AT_ONCE = 512
 #: Members leave as soon as so large a share of them have answered all their prompts.
 _LEAVING = 0.25
 
@@ -60,6 +63,17 @@ class MemberProducts:
             # A long prompt would be cheaper with formed weights, but they would take a model's memory for each member.
             return low_rank_layers.linear(fold, x, weight, may_form=False)
         return dense.linear(fold, x, weight)
+
+    @contextmanager
+    def only(self, first: int, last: int) -> Iterator[None]:
+        """Some of the members alone, for a while."""
+        whole = self._weights, self.members
+        self._weights = some_members(self._weights, torch.arange(first, last))
+        self.members = last - first
+        try:
+            yield
+        finally:
+            self._weights, self.members = whole
 
     def keep(self, places: Tensor) -> None:
         """Go on with some of the members alone."""
@@ -144,7 +158,8 @@ class _Writing:
         self, base: BaseModel, network: Any, products: MemberProducts | None, prompts: Sequence[Sequence[int]],
         chooser: _Chooser,
     ) -> None:  # fmt: skip
-        self._network, self._products, self._prompts, self._chooser = network, products, len(prompts), chooser
+        self._base, self._network, self._products, self._chooser = base, network, products, chooser
+        self._prompts = len(prompts)
         members = 1 if products is None else products.members
         self._device = next(network.parameters()).device
         self._ends = torch.tensor(sorted(base.ends), device=self._device)
@@ -154,30 +169,44 @@ class _Writing:
         self._done = torch.zeros(members, len(prompts), dtype=torch.bool, device=self._device)
         self._broken = set[int]()
         self._drawn = 0
-        self._cache = base.new_cache()
+        self._cache: dict[str, Any] = base.new_cache()
 
     def to_the_end(self, most: int) -> Answers:
         """Write until all are over."""
-        ids = self._ids
-        for _ in range(most):
-            logits = self._next_logits(ids)
+        logits = self._read()
+        for left in reversed(range(most)):
             self._note_broken(logits)
             tokens = self._chooser.chosen(logits)
             self._take(tokens)
-            if bool(self._done.all()):
+            if not left or bool(self._done.all()):
                 break
             ids = self._part(tokens)
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], dim=1)
+            logits = self._next_logits(ids, self._mask, self._cache)
         return Answers(self._found, frozenset(self._broken), self._drawn)
 
-    def _next_logits(self, ids: Tensor) -> Tensor:
+    def _read(self) -> Tensor:
+        """Read the prompts, some members at a time; (rows, vocabulary) of the first token of the answers."""
+        at_once = max(1, _READ_AT_ONCE // self._ids[: self._prompts].numel())
+        if self._products is None or self._products.members <= at_once:
+            return self._next_logits(self._ids, self._mask, self._cache)
+        logits, caches = list[Tensor](), list[dict[str, Any]]()
+        for first in range(0, self._products.members, at_once):
+            last = min(first + at_once, self._products.members)
+            rows = slice(first * self._prompts, last * self._prompts)
+            caches.append(self._base.new_cache())
+            with self._products.only(first, last):
+                logits.append(self._next_logits(self._ids[rows], self._mask[rows], caches[-1]).clone())
+        self._cache = self._base.joined_caches(caches)
+        return torch.cat(logits)
+
+    def _next_logits(self, ids: Tensor, mask: Tensor, cache: dict[str, Any]) -> Tensor:
         """(rows, vocabulary) of the token that follows."""
-        positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        answer = self._network(
-            input_ids=ids, attention_mask=self._mask, position_ids=positions, use_cache=True, logits_to_keep=1,
-            **self._cache,
-        )  # fmt: skip
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], dim=1)
-        logits: Tensor = answer.logits[:, -1]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        found = self._network(
+            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1, **cache
+        )
+        logits: Tensor = found.logits[:, -1]
         return logits
 
     def _note_broken(self, logits: Tensor) -> None:

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +106,18 @@ class BaseModel:
         """An empty cache of keys and values, as the argument of the model's forward that it is."""
         name = "cache" if "cache" in inspect.signature(self.model.forward).parameters else "past_key_values"
         return {name: _transformers().DynamicCache(config=self.model.config)}
+
+    def joined_caches(self, caches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One cache of the rows of several, which are emptied: there is memory for each layer's twice, not for all."""
+        (name,) = caches[0]
+        first, *others = (cache[name] for cache in caches)
+        for place, layer in enumerate(first.layers):
+            rest = [other.layers[place] for other in others]
+            for part in ("keys", "values"):
+                setattr(layer, part, torch.cat([getattr(one, part) for one in (layer, *rest)]))
+                for one in rest:
+                    setattr(one, part, None)
+        return {name: first}
 
     def own_weights(self) -> dict[str, Tensor]:
         """All weights by the names that the model's folder gives them; tied ones once."""
