@@ -66,6 +66,16 @@ class RunFolderError(GalabError):
     """A run folder is missing, in use, read-only or full."""
 
 
+class ServerError(GalabError):
+    """A server of language models cannot be reached, or refuses. Nothing of a run is lost: it goes on when resumed.
+
+    Attributes:
+        answered: whether the server said something.
+    """
+
+    answered = True
+
+
 class NumericProfileError(GalabError):
     """Scores computed here would not be bit-identical to the run's earlier ones."""
 

@@ -18,19 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from galab.errors import GalabError
+from galab.errors import ServerError
 
 #: Where a key stands that a server may ask for.
 KEY = "GALAB_SERVER_KEY"
 #: What a server that is busy, or starts, answers.
 _LATER = (429, 502, 503, 504)
 _MOST_BYTES = 1 << 28
+#: Seconds that a server may take for an answer: it may compute many.
+_SECONDS = 3600.0
 #: Requests to vLLM at once; it makes batches of them.
 _AT_ONCE = 64
-
-
-class ServerError(GalabError):
-    """A server cannot be reached, or refuses. Nothing of a run is lost: it goes on when it is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,11 @@ class AnswerServer(ABC):
 
     @abstractmethod
     def unload(self, adapter: str) -> None:
-        """Forget an adapter."""
+        """Forget an adapter; asked once.
+
+        Raises:
+            ServerError: the server refuses, or is gone.
+        """
 
     @abstractmethod
     def replies(
@@ -137,13 +139,14 @@ class AnswerServer(ABC):
                 raise self.refused(what, f"an answer without '{key}': {json.dumps(answer)}") from error
         return answer
 
-    def ask(self, what: str, path: str, body: Any = None) -> Any:
+    def ask(self, what: str, path: str, body: Any = None, *, again: bool = True) -> Any:
         """Ask, and ask again for a while where the server is busy or gone.
 
         Args:
             what: it shall do, for sentences.
             path: below the URL.
             body: plain data to post; a get without.
+            again: whether to ask again.
 
         Returns:
             Plain data, or the text where it is no JSON.
@@ -151,7 +154,7 @@ class AnswerServer(ABC):
         Raises:
             ServerError: see :meth:`refused`; with the hint to start a server where none answered.
         """
-        end, wait = time.monotonic() + self._patience, 0.25
+        end, wait = time.monotonic() + (self._patience if again else 0.0), 0.25
         while True:
             try:
                 return self._once(path, body)
@@ -160,12 +163,15 @@ class AnswerServer(ABC):
                 if error.code not in _LATER or time.monotonic() + wait > end:
                     raise self.refused(what, reason) from error
             except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-                if time.monotonic() + wait > end:
+                slow = isinstance(error, TimeoutError)
+                if slow or time.monotonic() + wait > end:
                     reason = str(getattr(error, "reason", None) or error)
-                    raise self.refused(
-                        what, f"no answer ({reason}); start one with '{self.how_to_start}', or name another one with "
-                        "--server, and resume the run if it had begun"
-                    ) from error  # fmt: skip
+                    advice = f"start one with '{self.how_to_start}', or name another one with --server"
+                    if slow:
+                        reason, advice = f"within {_SECONDS:g} seconds", "ask for less at once with --chunk"
+                    gone = self.refused(what, f"no answer ({reason}); {advice}, and resume the run if it had begun")
+                    gone.answered = False
+                    raise gone from error
             time.sleep(wait)
             wait = min(2 * wait, 5.0)
 
@@ -175,11 +181,11 @@ class AnswerServer(ABC):
             headers["Authorization"] = f"Bearer {os.environ[KEY]}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, headers)
-        with self._opener.open(request, timeout=max(self._patience, 1.0)) as answer:
+        with self._opener.open(request, timeout=_SECONDS) as answer:
             content = answer.read(_MOST_BYTES).decode("utf-8", "replace")
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return content
 
 
@@ -221,7 +227,7 @@ class SGLang(AnswerServer):
 
     def unload(self, adapter: str) -> None:
         """See :meth:`AnswerServer.unload`."""
-        self.ask("unload an adapter", "/unload_lora_adapter", {"lora_name": adapter})
+        self.ask("unload an adapter", "/unload_lora_adapter", {"lora_name": adapter}, again=False)
 
     def replies(
         self, requests: Sequence[Request], most: int, ends: Sequence[int], *, log_probabilities: bool = False
@@ -272,7 +278,7 @@ class VLLM(AnswerServer):
 
     def unload(self, adapter: str) -> None:
         """See :meth:`AnswerServer.unload`."""
-        self.ask("unload an adapter", "/v1/unload_lora_adapter", {"lora_name": adapter})
+        self.ask("unload an adapter", "/v1/unload_lora_adapter", {"lora_name": adapter}, again=False)
 
     def replies(
         self, requests: Sequence[Request], most: int, ends: Sequence[int], *, log_probabilities: bool = False

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from galab.errors import GalabError, UsageError
-from galab.evaluation.answer_servers import AnswerServer, Reply, Request, ServerError
+from galab.errors import GalabError, ServerError, UsageError
+from galab.evaluation.answer_servers import AnswerServer, Reply, Request
 from galab.evaluation.answers import answer, divergence, log_probabilities, members_of
 from galab.evaluation.batched.low_rank import LowRank, Stack
 from galab.evaluation.generators import Texts
@@ -59,7 +59,8 @@ class ServerGenerator:
                 f"expected --layers of whole kinds in whole blocks with --generator {server.name}, such as 0-9 or "
                 "'*q_proj', as servers cannot be told of single layers; choose others"
             )
-        self._module, self._server, self._tokens = module, server, tokens
+        self._reference = weakref.ref(module)  # the module may know this generator
+        self._server, self._tokens = server, tokens
         self._parent = folder
         self._token, self._count = secrets.token_hex(4), 0
         self._folder: Path | None = None
@@ -67,6 +68,12 @@ class ServerGenerator:
         self._canaries: tuple[dict[str, bytes], dict[str, bytes]] | None = None
         self._changing: dict[str, bytes] = {}
         self._asked_of_canaries: tuple[Sequence[int], str] = ((), "")
+
+    @property
+    def _module(self) -> LanguageModel:
+        found = self._reference()
+        assert found is not None
+        return found
 
     @property
     def name(self) -> str:
@@ -106,10 +113,12 @@ class ServerGenerator:
         Raises:
             ServerError: its answers are not those of the base, or do not follow the adapters.
         """
+        if self._canaries is not None:
+            return
         refused, base = self._server.refused, self._module.base
         logger.debug("probing %s at %s", self.name, self._server.url)
         plain = self._asked([Request(prompt) for prompt in prompts], log_probabilities=True)
-        if (far := self._apart(prompts, plain, None)) > _NEAR:
+        if not (far := self._apart(prompts, plain, None)) <= _NEAR:  # NaN is not near
             raise refused(
                 f"serve '{base.name}'", f"answers whose log-probabilities are {far:.2g} nats from that base's; start "
                 "it with the same model"
@@ -122,11 +131,11 @@ class ServerGenerator:
         adapters = [self._files(own) for own in (nothing, large, large)]
         replies = self._told(adapters, [prompts] * 3, log_probabilities=True)
         zero, first, second = (replies[place * len(prompts) : (place + 1) * len(prompts)] for place in range(3))
-        if (far := self._apart(prompts, zero, nothing)) > _NEAR:
+        if not (far := self._apart(prompts, zero, nothing)) <= _NEAR:
             raise refused("answer as its base with an adapter of zero", f"log-probabilities {far:.2g} nats from it")
         for found, what in ((first, "an adapter"), (second, "the same adapter under another name")):
             far, change = (self._apart(prompts, found, own) for own in (large, None))
-            if far > _NEAR + _SHARE * change:
+            if not far <= _NEAR + _SHARE * change:
                 unchanged = all(one.text == other.text for one, other in zip(found, plain, strict=True))
                 raise refused(
                     f"answer by {what}", f"log-probabilities {far:.2g} nats from those that belong to it, and "
@@ -140,10 +149,15 @@ class ServerGenerator:
     ) -> float:
         """Mean distance of the replies' log-probabilities to those computed here, in nats."""
         stacked = None if weights is None else self._here(weights)
-        found = list[Tensor]()
+        found, known = list[Tensor](), self._module.base.vocabulary
         for prompt, reply in zip(prompts, replies, strict=True):
             if not reply.tokens or len(reply.tokens) != len(reply.log_probabilities):
                 raise self._server.refused("give log-probabilities", "none")
+            if not all(0 <= token < known for token in reply.tokens):
+                raise self._server.refused(
+                    f"serve '{self._module.base.name}', which has {known:,} tokens", f"token {max(reply.tokens):,}; "
+                    "start it with the same model"
+                )  # fmt: skip
             (own,) = log_probabilities(self._module, stacked, prompt, reply.tokens)
             found.append((own - torch.tensor(reply.log_probabilities, dtype=torch.float64)).abs().mean())
         return float(torch.stack(found).mean())
@@ -189,6 +203,8 @@ class ServerGenerator:
         try:
             return self._with_adapters(adapters, prompts, log_probabilities)
         except ServerError as error:
+            if not error.answered:
+                raise
             logger.debug("loading all adapters once more: %s", error)
         return self._with_adapters(adapters, prompts, log_probabilities)
 
@@ -205,8 +221,7 @@ class ServerGenerator:
             pairs = zip(names, prompts, strict=True)
             return self._asked([Request(one, name) for name, own in pairs for one in own], log_probabilities=logs)
         finally:
-            for name in names:
-                self._forget(name)
+            self._forget(names)
 
     def _new_name(self) -> str:
         """A name that the server has never heard: under an old one it might answer by the old adapter."""
@@ -220,8 +235,8 @@ class ServerGenerator:
             (rank,) = {len(value) for key, value in self._module.named_parameters() if key.endswith("lora_A")}
             rank += -rank % self._server.rank_step
             raise ServerError(
-                f"{error}; it has to allow LoRA, rank {rank} and {count} adapters, and to see "
-                f"'{folder.parent}' (--adapter-folder)"
+                f"{error}; it has to allow LoRA, rank {rank} and {count} adapters beside those of runs that were "
+                f"killed, and to see '{folder.parent}' (--adapter-folder)"
             ) from error
 
     def _written(self, name: str, files: Mapping[str, bytes]) -> Path:
@@ -231,6 +246,7 @@ class ServerGenerator:
                 parent = Path(self._parent) if self._parent else _MEMORY if os.access(_MEMORY, os.W_OK) else None
                 self._folder = process_folder("galab-adapters-", parent)
                 weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+                self._folder.chmod(0o755)  # a server may be another user's
             place = self._folder / name
             place.mkdir()
             for file, content in files.items():
@@ -243,13 +259,16 @@ class ServerGenerator:
                 "with --adapter-folder, and resume the run if it had begun"
             ) from error
 
-    def _forget(self, name: str) -> None:
-        assert self._folder is not None
-        shutil.rmtree(self._folder / name, ignore_errors=True)
-        try:
-            self._server.unload(name)
-        except ServerError as error:  # it may have dropped it already
-            logger.debug("%s", error)
+    def _forget(self, names: Sequence[str]) -> None:
+        for name in names:
+            shutil.rmtree((self._folder or Path()) / name, ignore_errors=True)
+        for name in names:
+            try:
+                self._server.unload(name)
+            except ServerError as error:  # it may have dropped it already
+                logger.debug("%s", error)
+                if not error.answered:
+                    return
 
 
 def _one(weights: Mapping[str, Stack], place: int) -> dict[str, Tensor]:

@@ -96,6 +96,11 @@ class BaseModel:
         return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
 
     @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
     def ends(self) -> frozenset[int]:
         """Tokens after which an answer is over."""
         given = [self.model.config.eos_token_id, self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id]

@@ -77,7 +77,8 @@ class ChampionSelector:
         self._layout = layout
         self._base = parse_fitness(config.fitness).bases[0]
         self._each = deterministic_scores(self._base)
-        self._several = evaluator(min(config.parents, 64) if kind_of(config.strategy).breeds else 1)
+        most = min(config.chunk, 64) if config.generator != "transformers" else 64  # a server holds so many adapters
+        self._several = evaluator(min(config.parents, most) if kind_of(config.strategy).breeds else 1)
         # One member alone has a chunk of its own size, so `galab evaluate` repeats the logged figure to the bit.
         self._single = evaluator(1)
         self._said: set[str] = set()

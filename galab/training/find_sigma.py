@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galab.config import RunConfig
+from galab.config.strategy_kinds import kind_of
 from galab.errors import UsageError
 from galab.training.resolve import resolve
 from galab.training.search import RunComponents
@@ -39,11 +40,13 @@ class Tried:
 
     @property
     def off(self) -> float:
-        """How far the share is from the aim; 0 within."""
-        return max(AIM[0] - self.changed, self.changed - AIM[1], 0.0)
+        """How far the share is from the aim; 0 within, and infinite where no member answered."""
+        return math.inf if math.isnan(self.changed) else max(AIM[0] - self.changed, self.changed - AIM[1], 0.0)
 
 
-def find_sigma(config: RunConfig, build: Callable[[RunConfig], RunComponents]) -> RunConfig:
+def find_sigma(
+    config: RunConfig, build: Callable[[RunConfig], RunComponents], *, floor: float | None = None
+) -> RunConfig:
     """A configuration with the step size that changes a share of the answers within :data:`AIM`.
 
     The first one tried is the configuration's own, which is kept where it does. Others are larger or smaller by factors
@@ -51,11 +54,16 @@ def find_sigma(config: RunConfig, build: Callable[[RunConfig], RunComponents]) -
 
     Args:
         config: a resolved one.
-        build: the components of a run from a configuration; the first generation of each is scored.
+        build: the components of a run from a configuration; the first generation of each is scored, and not counted.
+        floor: of a genetic algorithm's step sizes as it was asked for; when None it follows each step size.
 
     Raises:
         UsageError: no step size that was tried changes answers, or none leaves one as it is.
     """
+
+    def with_sigma(sigma: float) -> RunConfig:
+        return resolve(dataclasses.replace(config, sigma=sigma, sigma_floor=floor))
+
     tried = list[Tried]()
     low, high = 0.0, math.inf  # too small, and too large
     own = config
@@ -67,25 +75,25 @@ def find_sigma(config: RunConfig, build: Callable[[RunConfig], RunComponents]) -
         tried.append(found)
         if not found.off:
             return own
-        if found.changed < AIM[0]:
+        if found.changed < AIM[0]:  # NaN, where all failed, is too large
             low = found.sigma
         else:
             high = found.sigma
         between = low * _FACTOR if high == math.inf else high / _FACTOR if not low else math.sqrt(low * high)
-        own = resolve(dataclasses.replace(config, sigma=_within(config, between)))
+        own = with_sigma(_within(config, floor, between))
     best = min(tried, key=lambda one: one.off)
-    if best.changed in (0.0, 1.0):
+    if best.changed in (0.0, 1.0) or math.isinf(best.off):
         raise UsageError(
             f"expected a step size at which some answers change, found {best.changed:.0%} of them changed at each of "
             f"{', '.join(f'{one.sigma:.3g}' for one in tried)}; give another --sigma to begin with"
         )
-    return resolve(dataclasses.replace(config, sigma=best.sigma))
+    return with_sigma(best.sigma)
 
 
-def _within(config: RunConfig, sigma: float) -> float:
+def _within(config: RunConfig, floor: float | None, sigma: float) -> float:
     """A step size that may be: also, of a genetic algorithm, between its floor and its ceiling."""
     bounds = RunConfig.__dataclass_fields__["sigma"].metadata
     low, high = bounds["low"], bounds["high"]
-    if config.sigma_floor is not None:
-        low, high = config.sigma_floor, config.sigma_ceiling
+    if kind_of(config.strategy).breeds:
+        low, high = max(low, floor or low), min(high, config.sigma_ceiling)
     return float(min(max(sigma, low), high))

@@ -176,7 +176,7 @@ def start_steps(
     """:func:`start` by the turn; ``shared`` is what the trials of this process have in common."""
     config = varied(config, {"strategy": config.strategy})  # whose kind its class decides, where it is the user's own
     Callbacks(callbacks)  # refused here, before anything is written
-    asked = config.precision
+    asked, floor = config.precision, config.sigma_floor
     config, law = resolve_distribution(pinned_origin(resolve(config)))
     trust_rules.remember(config)
     check_workers(config)
@@ -188,7 +188,7 @@ def start_steps(
         return build(own, module, task, law=law, founders=origin_founders(own, module), shared=shared)
 
     if config.find_sigma == "on":
-        config = find_sigma(config, built)
+        config = find_sigma(config, built, floor=floor)
     components = built(config)
     content = {"hyperparameters": config.to_dict(), "data": data_of(task)}
     files = table_files(config.distribution, law)

@@ -87,7 +87,7 @@ def with_workers(components: RunComponents, *, allow_numeric_change: bool = Fals
     factory = WorkerSearchFactory.of(components, allow_numeric_change)
     pool = WorkerPool(
         shared, partial(_state_of, shared), factory, workers, links, partial(sendable, components.task),
-        components.config.member_seconds,
+        components.config.member_seconds, repeats=components.config.generator == "transformers",
     )  # fmt: skip
     try:
         yield replace(components, pool=pool)
@@ -162,7 +162,9 @@ class WorkerSearchFactory:
         config = components.config
         digest = None
         if config.executor != "processes":
-            digest = probe_digest(config, components.module, components.task, components.founders, components.law)
+            digest = ""  # a server promises no bits
+            if config.generator == "transformers":
+                digest = probe_digest(config, components.module, components.task, components.founders, components.law)
         return cls(
             config, components.founders, components.law, buffers_of(components.module), profile_of(components),
             digest, allow, components.task.fingerprint, code_fingerprints(config), code_files(config), os.getcwd(),
@@ -195,7 +197,7 @@ class WorkerSearchFactory:
         fit_network(module, self.founders.layout, self.buffers, "the run")
         shared = SharedByTrials()
         different = []
-        if self.digest is not None:
+        if self.digest:
             found = probe_digest(config, module, task, self.founders, self.law, shared)
             different = [f"scores {self.digest[:8]} -> {found[:8]}"] if found != self.digest else []
         components = build(config, module, task, law=self.law, founders=self.founders, shared=shared)

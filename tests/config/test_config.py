@@ -70,6 +70,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("adapt", "lora"): PROMPTS,
     ("sigma_relative", "on"): PROMPTS,
     ("find_sigma", "on"): PROMPTS,
+    ("baseline", "prompt"): PROMPTS,
     **{("generator", name): {**PROMPTS, "adapt": "lora"} for name in ("sglang", "vllm")},
     ("model", "llm"): PROMPTS,
 }

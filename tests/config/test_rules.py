@@ -135,7 +135,7 @@ def test_every_kind_understands_the_problem_the_stop_rules_and_the_records() -> 
 def test_what_strategies_understand_that_ask_for_weight_vectors() -> None:
     shared = {name for name, item in FIELDS.items() if item.metadata["kinds"] == KINDS}
     own = {name for name, item in FIELDS.items() if understands(item, "vectors")}
-    assert own - shared == {"population", "sigma"}
+    assert own - shared == {"population", "sigma", "baseline"}
     assert {"compile", "norm_penalty", "distribution", "lr"}.isdisjoint(own)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from galab.errors import GalabError, UsageError
+from galab.errors import GalabError, ServerError, UsageError
 from galab.evaluation import server_generator
-from galab.evaluation.answer_servers import KEY, SERVERS, ServerError
+from galab.evaluation.answer_servers import KEY, SERVERS, AnswerServer, Reply
 from galab.evaluation.batched.low_rank import Stack, low_rank
 from galab.evaluation.generators import Texts, TransformersGenerator
 from galab.evaluation.server_generator import ServerGenerator
@@ -177,6 +179,51 @@ def test_an_answer_that_repeats_its_prompt_is_refused(
 def test_where_no_server_is_the_sentence_says_how_to_start_one(model: LanguageModel, dialect: str) -> None:
     with pytest.raises(ServerError, match="no answer .*; start one with '.*enable-lora.*', or name another one"):
         told(model, dialect, "http://127.0.0.1:9")
+
+
+def test_a_server_that_dies_at_work_is_asked_again_for_one_patience_alone(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not once more for each adapter that it should forget."""
+    asked = list[str]()
+    plain = AnswerServer._once
+
+    def once(self: AnswerServer, path: str, body: Any) -> Any:
+        asked.append(path)
+        if (path == "/generate" and len(body["input_ids"]) > 6) or (len(asked) > 1 and asked[-2] == "gone"):
+            asked.append("gone")
+            raise ConnectionRefusedError("refused")
+        return plain(self, path, body)
+
+    with served() as (url, _):
+        generator = ServerGenerator(model, SERVERS["sglang"](url, patience=0.3), 12)
+        generator.check(prompts_of(model))
+        monkeypatch.setattr(AnswerServer, "_once", once)
+        with pytest.raises(ServerError, match="no answer"):
+            generator.texts(members(model), prompts_of(model))
+    assert asked.count("/generate") == 2
+    assert asked.count("/unload_lora_adapter") == 1
+
+
+@pytest.mark.parametrize(("token", "value"), [(3, float("nan")), (100_000, -0.1)])
+def test_numbers_that_no_sound_server_gives_are_refused(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch, token: int, value: float
+) -> None:
+    reply = Reply("t", 1, [token], [value])
+    with served() as (url, _):
+        server = SERVERS["sglang"](url)
+        monkeypatch.setattr(server, "replies", lambda requests, *rest, **more: [reply] * len(requests))
+        with pytest.raises(ServerError, match="to serve 'tiny'.*start it with the same model"):
+            ServerGenerator(model, server, 12).check(prompts_of(model))
+
+
+def test_a_generator_keeps_no_module_alive() -> None:
+    module = LanguageModel(adapt="lora")
+    generator, gone = ServerGenerator(module, SERVERS["sglang"](), 12), weakref.ref(module)
+    del module
+    gc.collect()
+    assert gone() is None
+    assert generator
 
 
 def test_a_key_is_sent(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Faults of earlier attempts to evolve language models, planted: each is seen by a check that the sound code passes.
 
 The others are planted elsewhere: adapters that are not used, and steps twenty times too large, in
-``test_prompt_runs.py``; old adapters under known names, prefixes of others, dropped adapters, answers that repeat their
-prompt and layers named by their paths in ``evaluation/test_server_generator.py``.
+``tests/training/test_prompt_runs.py``; old adapters under known names, prefixes of others, dropped adapters, answers
+that repeat their prompt and layers named by their paths in ``tests/evaluation/test_server_generator.py``.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from galab.saved_runs.saved_run import open_saved
 from galab.storage.lineage import read_rows
 from galab.storage.log import read_log
 from galab.strategies.centre import record_dtype
+from galab.training.resolve import resolve
 from galab.training.start_or_resume import resume, start
 
 pytest.importorskip("transformers")
@@ -160,6 +161,13 @@ def test_a_step_size_is_found_at_which_some_answers_change(write: Any, start: fl
     assert 0.01 < open_saved(folder).config.sigma < 0.1
     again = write("again", **{**ES, "sigma": open_saved(folder).config.sigma, "find_sigma": "on", "generations": 1})
     assert result(again) == result(folder), "a step size that does is kept"
+
+
+def test_a_step_size_that_is_found_has_a_floor_of_its_own(write: Any) -> None:
+    folder = write(parents=3, children=8, sigma=0.6, find_sigma="on", generations=1)
+    found = open_saved(folder).config
+    assert found.sigma < 0.2
+    assert found.sigma_floor == resolve(RunConfig(**RUN, parents=3, children=8, sigma=found.sigma)).sigma_floor
 
 
 def test_no_step_size_that_changes_some_answers_is_one_sentence(write: Any, tmp_path: Path) -> None:

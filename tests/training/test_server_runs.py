@@ -10,7 +10,7 @@ from lab_outcome import outcome
 
 from galab.config import RunConfig
 from galab.config.spelling import OptionError
-from galab.errors import GalabError
+from galab.errors import GalabError, ServerError
 from galab.evaluation.answer_servers import AnswerServer
 from galab.saved_runs.saved_run import open_saved
 from galab.storage.log import read_log
@@ -102,6 +102,24 @@ def test_workers_ask_one_server(write: Any) -> None:
         found = result(write("there", "ga", chunk=2, generator="vllm", server=url, workers=2))
         assert len(set(language.names)) == len(language.names)
     assert found == expected
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_is_one_sentence_of_the_workers_too(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnswerServer.__init__, "__defaults__", (None, 0.3))
+    with served() as (url, language):
+        loaded = language.load
+
+        def dies(name: str, folder: str) -> None:
+            if len(language.names) > 14:
+                language.faults.refuses_prompts = True
+            loaded(name, folder)
+
+        language.load = dies  # type: ignore[method-assign]
+        with pytest.raises(ServerError, match="expected the server of vllm .*to answer prompts, got status 400"):
+            write("there", "ga", chunk=2, generator="vllm", server=url, workers=2)
 
 
 def test_what_makes_no_sense_with_a_server_is_refused() -> None:
