@@ -153,7 +153,9 @@ def _machine() -> list[tuple[str, str, str]]:
         ("cuda", cuda, "yes" if cuda != "none" else "not needed"),
         ("c++ compiler", compiler or "none", "yes" if compiler else "not needed yet"),
     ]
-    extras = {"mlxtend": "offline", "sklearn": "offline", "safetensors": "export", "ray": "cluster"}
+    extras = {
+        "mlxtend": "offline", "sklearn": "offline", "safetensors": "export", "ray": "cluster", "transformers": "llm",
+    }  # fmt: skip
     for package, extra in extras.items():
         present = _importable(package)
         rows.append(
