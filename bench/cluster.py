@@ -34,7 +34,7 @@ from timing import Row, interleaved, table
 from galab.contracts import Cohort, Scores
 from galab.evaluation.executors import balance, link, ray_workers, worker_pool
 from galab.evaluation.executors.hand_out import assign_parts, parent_affinity
-from galab.evaluation.sources import split_cohort
+from galab.evaluation.sources import join_scores, split_cohort
 from galab.genome.births import BIRTH
 from galab.storage import checkpoints
 
@@ -378,7 +378,7 @@ def sleeping(task: Any = None, seconds: float = 0.0) -> tuple[Any, str]:
     search = SimpleNamespace(
         seconds=seconds, scored=scored, update_for_workers=lambda: {"seconds": search.seconds},
         prepare=lambda update, births: vars(search).update(update) is None, restore=lambda *state: None,
-        parts=lambda cohort: split_cohort(cohort, range(len(cohort.births))), observed=lambda: None,
+        join=join_scores, parts=lambda cohort: split_cohort(cohort, range(len(cohort.births))), observed=lambda: None,
         result_for_workers=lambda fitness: None, finish=lambda: None,
     )  # fmt: skip
     search.executor = search

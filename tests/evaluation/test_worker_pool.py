@@ -40,6 +40,8 @@ class CountingSearch:
         self.scored_here: list[int] = []
         self._before, self._liar = before, liar
 
+    join = staticmethod(join_scores)
+
     def parts(self, cohort: Cohort) -> list[Part]:
         return split_cohort(cohort, list(range(0, len(cohort.births), 2)))
 

@@ -14,7 +14,7 @@ from hostile_files import KINDS, cases
 
 DRIVER = Path(__file__).resolve().parents[1] / "support" / "hostile_driver.py"
 #: Every so many cases one is tried; no divisor of the number of ways in which a value is changed.
-STRIDE = 71
+STRIDE = 67
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def check_kills_at_changes_to_the_disk(folder: Path, stride: int, offset: int) -
 
 
 def test_kills_at_changes_to_the_disk_change_nothing(tmp_path: Path) -> None:
-    check_kills_at_changes_to_the_disk(tmp_path, 47, 5)
+    check_kills_at_changes_to_the_disk(tmp_path, 37, 1)
 
 
 def test_kills_change_nothing_in_runs_with_more_state(tmp_path: Path) -> None:

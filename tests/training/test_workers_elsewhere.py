@@ -17,6 +17,7 @@ from small_runs import CLOUDS
 from galab.config import RunConfig
 from galab.errors import UsageError
 from galab.evaluation.executors.worker import MissingDataError
+from galab.storage.process_folder import _machine
 from galab.training.build import build, network_and_task
 from galab.training.initial_weights import initial_founders
 from galab.training.probe import probe_digest
@@ -63,7 +64,7 @@ def test_code_is_sent_as_files_and_runs_there(
     monkeypatch.setattr("tempfile.tempdir", str(other))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = [other / f"galab-code-{process}-abc" for process in (ended.pid, os.getppid(), "mine")]
+    left = [other / f"galab-code-{_machine()}-{process}-abc" for process in (ended.pid, os.getppid(), "mine")]
     for folder in left:
         (folder / "own").mkdir(parents=True)
     search, different = factory()
