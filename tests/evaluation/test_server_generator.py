@@ -94,7 +94,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 #: What depends on the dialect; the others are tried with one.
-BOTH = ("ignores adapters", "has no LoRA", "rank", "refuses", "other JSON", "few adapters", "busy")
+BOTH = ("ignores adapters", "rank", "other JSON", "few adapters")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_fault_is_told_in_one_sentence(model: LanguageModel, fault: str, diale
     assert len(str(caught.value)) < 700
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", ["sglang"])
 def test_a_server_may_compute_in_bfloat16(model: LanguageModel, dialect: str) -> None:
     with served(kind=torch.bfloat16) as (url, _):
         assert told(model, dialect, url).tokens > 0
@@ -120,7 +120,7 @@ def test_what_passes_by_itself_is_waited_for(model: LanguageModel, dialect: str)
         assert told(model, dialect, url, patience=5).tokens > 0
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", ["vllm"])
 def test_an_adapter_that_was_lost_meanwhile_is_loaded_again(model: LanguageModel, dialect: str) -> None:
     with served() as (url, language):
         generator = ServerGenerator(model, SERVERS[dialect](url), 12)
@@ -137,7 +137,7 @@ def test_an_adapter_that_was_lost_meanwhile_is_loaded_again(model: LanguageModel
         assert lost
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", ["sglang"])
 def test_a_client_that_used_names_again_would_be_caught(
     model: LanguageModel, dialect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_client_that_used_names_again_would_be_caught(
             generator.texts(members(model), prompts_of(model))
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", ["vllm"])
 def test_an_answer_that_repeats_its_prompt_is_refused(
     model: LanguageModel, dialect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
