@@ -84,7 +84,7 @@ class AnswerServer(ABC):
 
     @abstractmethod
     def version(self) -> str:
-        """Of the server's program; asks it."""
+        """Of the server's program; asks it once, so that a server that is not there is said at once."""
 
     @abstractmethod
     def load(self, adapter: str, folder: str) -> None:
@@ -215,7 +215,7 @@ class SGLang(AnswerServer):
 
     def version(self) -> str:
         """See :meth:`AnswerServer.version`."""
-        found = self.ask("say what it is", "/get_server_info")
+        found = self.ask("say what it is", "/get_server_info", again=False)
         return str(found["version"]) if isinstance(found, dict) and "version" in found else "of an unknown version"
 
     def load(self, adapter: str, folder: str) -> None:
@@ -269,7 +269,7 @@ class VLLM(AnswerServer):
 
     def version(self) -> str:
         """See :meth:`AnswerServer.version`."""
-        return str(self.said(self.ask("say what it is", "/version"), "say what it is", "version"))
+        return str(self.said(self.ask("say what it is", "/version", again=False), "say what it is", "version"))
 
     def load(self, adapter: str, folder: str) -> None:
         """See :meth:`AnswerServer.load`. The answer is plain text."""
