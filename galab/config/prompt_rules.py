@@ -10,8 +10,8 @@ from galab.config.rule import Rule, has_to_be_plain, means_something
 from galab.config.traits import answers_prompts, is_low_rank, needs_behaviour
 
 
-def _alone(name: str) -> Rule:
-    return means_something(name, answers_prompts, "prompts as {task}, such as conciseness")
+def _alone(name: str, kinds: tuple[str, ...] = KINDS) -> Rule:
+    return means_something(name, answers_prompts, "prompts as {task}, such as conciseness", kinds)
 
 
 def _graded_alone(config: Fields) -> bool:
@@ -27,13 +27,7 @@ PROMPT_RULES = (
     _alone("adapt"),
     _alone("layers"),
     _alone("sigma_relative"),
-    Rule(
-        kinds=("evolution", "vectors"),
-        fields=("baseline",),
-        idle=lambda c: not answers_prompts(c),
-        sentence="expected {baseline} with prompts as {task}, such as conciseness, got {baseline.value} with "
-        "{task.given}, where it changes nothing; drop it",
-    ),
+    _alone("baseline", ("evolution", "vectors")),
     Rule(
         kinds=("evolution", "vectors"),
         fields=("baseline", "fitness"),

@@ -50,16 +50,19 @@ class Rule:
             raise OptionError(self.sentence, config, **(found if isinstance(found, Mapping) else {}))
 
 
-def means_something(name: str, where: Callable[[Fields], bool], task: str) -> Rule:
+def means_something(
+    name: str, where: Callable[[Fields], bool], task: str, kinds: tuple[str, ...] = KINDS
+) -> Rule:
     """A field that has an effect with some tasks alone.
 
     Args:
         name: the field.
         where: whether a configuration has such a task.
         task: such a task in words, ``an environment as {task}, such as cartpole``.
+        kinds: of strategies that understand the field.
     """
     return Rule(
-        kinds=KINDS,
+        kinds=kinds,
         fields=(name,),
         idle=lambda config: not where(config),
         sentence=f"expected {{{name}}} with {task}, got {{{name}.value}} with {{task.given}}, where it changes "

@@ -230,7 +230,10 @@ class PromptEvaluator:
     def _base_answer(self, number: int) -> _BaseAnswer:
         """What the base itself answers to a prompt alone; asked once."""
         if number not in self._base_answers:
-            ((text,),) = self._generator.texts(None, [self._tokens_of(number)]).texts
+            if isinstance(self._generator, TransformersGenerator):  # the base that is here, which is asked once
+                text = self.module.base.text(self._tokens_by_base(number))
+            else:
+                ((text,),) = self._generator.texts(None, [self._tokens_of(number)]).texts
             found = _BaseAnswer(text, self._task.grade(number, text), self._task.is_right(number, text))
             self._base_answers[number] = found
         return self._base_answers[number]

@@ -15,6 +15,7 @@ import secrets
 import shutil
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -36,6 +37,23 @@ _NEAR, _SHARE = 0.03, 0.05
 #: The probe's adapter is made large enough to be as far as this from the base, in nats a token.
 _FAR = 0.5
 _MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class _Canaries:
+    """Adapters that stand in each batch, and what they are asked.
+
+    Attributes:
+        prompt: its tokens.
+        base: what the base answers.
+        nothing: the files of the adapter that changes nothing.
+        changing: the files of the one that changes the answer.
+    """
+
+    prompt: Sequence[int]
+    base: str
+    nothing: dict[str, bytes]
+    changing: dict[str, bytes]
 
 
 class ServerGenerator:
@@ -65,9 +83,8 @@ class ServerGenerator:
         self._token, self._count = secrets.token_hex(4), 0
         self._folder: Path | None = None
         self._version: str | None = None
-        self._canaries: tuple[dict[str, bytes], dict[str, bytes]] | None = None
-        self._changing: dict[str, bytes] = {}
-        self._asked_of_canaries: tuple[Sequence[int], str] = ((), "")
+        self._canaries: _Canaries | None = None
+        self._turn = 0  # the place of the changing canary
 
     @property
     def _module(self) -> LanguageModel:
@@ -89,15 +106,16 @@ class ServerGenerator:
             return Texts([[reply.text for reply in replies]], frozenset(), sum(reply.count for reply in replies))
         if self._canaries is None:
             self.check(prompts[:1])
-        assert self._canaries is not None
-        prompt, base = self._asked_of_canaries
-        self._canaries = self._canaries[::-1]
+        canaries = self._canaries
+        assert canaries is not None
+        self._turn = 1 - self._turn
+        pair = [canaries.nothing, canaries.changing] if self._turn else [canaries.changing, canaries.nothing]
         members = members_of(weights)
         tensors = [_one(weights, place) for place in range(members)]
         whole = [all(bool(value.isfinite().all()) for value in own.values()) for own in tensors]
-        adapters = [*self._canaries] + [self._files(own) for own, good in zip(tensors, whole, strict=True) if good]
-        replies = self._told(adapters, [[prompt], [prompt], *[prompts] * (len(adapters) - 2)])
-        if replies[self._canaries.index(self._changing)].text == base:
+        adapters = pair + [self._files(own) for own, good in zip(tensors, whole, strict=True) if good]
+        replies = self._told(adapters, [*[[canaries.prompt]] * 2, *[prompts] * (len(adapters) - 2)])
+        if replies[self._turn].text == canaries.base:
             raise self._server.refused(
                 "use the adapters that it has loaded", "the base's answer from one that gave another before; it has "
                 f"dropped some, or kept old ones: let it hold {len(adapters)} at once, or lower --chunk"
@@ -141,8 +159,7 @@ class ServerGenerator:
                     f"answer by {what}", f"log-probabilities {far:.2g} nats from those that belong to it, and "
                     f"{change:.2g} from the base's here; {_advice(unchanged)}"
                 )  # fmt: skip
-        self._canaries, self._changing = (adapters[0], adapters[1]), adapters[1]
-        self._asked_of_canaries = (prompts[0], plain[0].text)
+        self._canaries = _Canaries(prompts[0], plain[0].text, *adapters[:2])
 
     def _apart(
         self, prompts: Sequence[Sequence[int]], replies: Sequence[Reply], weights: Mapping[str, Tensor] | None

@@ -136,7 +136,7 @@ class WorkerSearchFactory:
         buffers: the module's.
         profile: the numeric profile of the run.
         digest: of the scores of its probe, see :func:`galab.training.probe.probe_digest`; None where workers are
-            processes of the same machine.
+            processes of the same machine, and empty where a server scores, which promises no bits.
         allow: whether both may differ.
         fingerprint: of the task's data.
         fingerprints: of the user's own code.

@@ -10,7 +10,7 @@ from lab_outcome import outcome
 
 from galab.config import RunConfig
 from galab.config.spelling import OptionError
-from galab.errors import GalabError, ServerError
+from galab.errors import GalabError, NumericProfileError, ServerError
 from galab.evaluation.answer_servers import AnswerServer
 from galab.saved_runs.saved_run import open_saved
 from galab.storage.log import read_log
@@ -92,6 +92,19 @@ def test_a_run_that_loses_its_server_goes_on_with_another_one(
     with served() as (url, _):
         resume(folder, {"server": url})
     assert result(folder) == expected
+
+
+def test_a_run_of_a_server_goes_on_in_this_process(write: Any) -> None:
+    expected = result(write("here", "ga", generations=3))
+    with served() as (url, _):
+        folder = write("there", "ga", generations=1, generator="vllm", server=url)
+    with pytest.raises(NumericProfileError, match="answers by a server of vllm 0.19.0 -> "):
+        resume(folder, {"generations": 3, "generator": "transformers", "server": None})
+    resume(folder, {"generations": 3, "generator": "transformers", "server": None}, allow_numeric_change=True)
+    found = result(folder)
+    for line in found["log"]:
+        line.pop("numeric_change", None)
+    assert found == expected
 
 
 @pytest.mark.slow
