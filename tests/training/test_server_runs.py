@@ -99,8 +99,8 @@ def test_a_run_of_a_server_goes_on_in_this_process(write: Any) -> None:
     with served() as (url, _):
         folder = write("there", "ga", generations=1, generator="vllm", server=url)
     with pytest.raises(NumericProfileError, match="answers by a server of vllm 0.19.0 -> "):
-        resume(folder, {"generations": 3, "generator": "transformers", "server": None})
-    resume(folder, {"generations": 3, "generator": "transformers", "server": None}, allow_numeric_change=True)
+        resume(folder, {"generations": 3, "generator": "transformers"})
+    resume(folder, {"generations": 3, "generator": "transformers"}, allow_numeric_change=True)
     found = result(folder)
     for line in found["log"]:
         line.pop("numeric_change", None)
